@@ -1,0 +1,97 @@
+"""Numerics shared by the pure functions: masked reductions, safe division, blocks of prompts.
+
+Every masked function takes ``where`` (None: everything counts), reduces the LAST axis, ignores whatever
+stands in masked entries (NaN and infinity included, also in gradients) and returns 0 for a row in which
+nothing is left, so that padding rows are harmless inside jit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Mask = Bool[Array, "*batch K"] | None
+
+
+def _fill(x: Array, where: Mask, fill: float) -> Array:
+    return x if where is None else jnp.where(where, x, jnp.asarray(fill, x.dtype))
+
+
+def _any(x: Array, where: Mask) -> Array:
+    return jnp.ones(x.shape[:-1], bool) if where is None else jnp.any(jnp.broadcast_to(where, x.shape), -1)
+
+
+def masked_max(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch"]:
+    """Largest available entry; 0 where nothing is available.
+
+    >>> print(masked_max(jnp.array([3.0, 7.0]), jnp.array([True, False])))
+    3.0
+    """
+    return jnp.where(_any(x, where), jnp.max(_fill(x, where, -jnp.inf), -1), 0.0)
+
+
+def masked_argmax(x: Float[Array, "*batch K"], where: Mask = None) -> Int[Array, "*batch"]:
+    """Index of the largest available entry, the lowest index on ties; 0 where nothing is available.
+
+    >>> print(masked_argmax(jnp.array([1.0, 7.0, 7.0])))
+    1
+    """
+    # An available -inf must still win over a masked entry: compare availability first.
+    best = jnp.max(_fill(x, where, -jnp.inf), -1, keepdims=True)
+    tied = _fill(x, where, -jnp.inf) == best
+    return jnp.argmax(tied if where is None else tied & where, -1)
+
+
+def masked_softmax(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch K"]:
+    """Softmax over the available entries; masked entries are exactly 0, with gradient 0.
+
+    >>> print(masked_softmax(jnp.array([0.0, 0.0, jnp.nan]), jnp.array([True, True, False])))
+    [0.5 0.5 0. ]
+    """
+    if where is None:
+        return jax.nn.softmax(x, -1)
+    return jnp.where(where, jnp.exp(masked_log_softmax(x, where)), 0.0)
+
+
+def masked_log_softmax(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch K"]:
+    """Log-softmax over the available entries; 0 (not -inf) at masked ones, so products stay finite."""
+    if where is None:
+        return jax.nn.log_softmax(x, -1)
+    x = jnp.where(where, x, 0.0)
+    return jnp.where(where, x - masked_logsumexp(x, where)[..., None], 0.0)
+
+
+def masked_logsumexp(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch"]:
+    """log sum exp over the available entries; 0 where nothing is available."""
+    x = _fill(x, where, 0.0)
+    peak = jax.lax.stop_gradient(masked_max(x, where))
+    terms = jnp.exp(jnp.where(True if where is None else where, x - peak[..., None], -jnp.inf))
+    total = jnp.sum(terms, -1)
+    return jnp.where(total > 0, peak + jnp.log(jnp.where(total > 0, total, 1.0)), 0.0)
+
+
+def masked_sum(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch"]:
+    """Sum over the available entries."""
+    return jnp.sum(_fill(x, where, 0.0), -1)
+
+
+def safe_divide(numerator: Array, denominator: Array, default: float = jnp.nan) -> Array:
+    """numerator / denominator, ``default`` where the denominator is 0; finite gradients either way.
+
+    >>> print(safe_divide(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0]), default=0.0))
+    [0.  0.5]
+    """
+    zero = denominator == 0
+    return jnp.where(zero, default, numerator / jnp.where(zero, 1.0, denominator))
+
+
+def map_blocks(function: Callable[..., Any], rows: Any, block: int) -> Any:
+    """``vmap(function)`` over the leading axis of ``rows``, ``block`` rows at a time.
+
+    Memory is that of one block: scores of all sweep points on all prompts are never formed at once.
+    """
+    return jax.lax.map(function, rows, batch_size=block)

@@ -1,0 +1,193 @@
+"""Axis letters, units, records and the types of the functions that are passed around.
+
+Axes
+    N prompts (rows of a log or table), K models, D features, M sweep points, L cost weights,
+    S seeds, B minibatch, H hidden width, F folds, R bootstrap replicates.
+
+Units
+    Quality is in [0, 1]. Cost is in the data's own unit (US dollars per prompt unless the data say
+    otherwise). Utility, value and regret are in quality units:
+
+        utility = quality - cost_weight * cost
+
+    so ``cost_weight`` is always "quality per unit of the cost array passed". A *normalised* cost weight
+    belongs to cost / cost_scale and is always an argument by that name.
+
+Missing is not zero: what was not observed is NaN, and a mask (``available``, ``observed``) travels
+with it. Functions that take a mask never let a masked entry reach a result or a gradient.
+
+Device-side records are NamedTuples (pytrees); host-side ones are frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+Key = Array
+Params = Any
+
+
+class Outcomes(NamedTuple):
+    """What every model would have answered. One type, three origins.
+
+    The realised full table, the outcome model's prediction and the doubly robust pseudo-outcome are
+    all ``Outcomes``; whatever consumes them does not know which, so the oracle, the plug-in and the
+    doubly robust router are the same call with another argument.
+    """
+
+    quality: Float[Array, "*batch K"]
+    cost: Float[Array, "*batch K"]
+
+
+class Logs(NamedTuple):
+    """One row per prompt, each answered by one model.
+
+    quality NaN means that feedback is missing: the row counts for propensities, not for outcomes.
+    propensity is that of the chosen model under the logging policy, NaN where unknown.
+    """
+
+    features: Float[Array, "N D"]
+    action: Int[Array, " N"]
+    quality: Float[Array, " N"]
+    cost: Float[Array, " N"]
+    propensity: Float[Array, " N"]
+    available: Bool[Array, "N K"]
+    group: Int[Array, " N"] | None = None
+
+
+class Nuisances(NamedTuple):
+    """Estimated logging propensities and outcomes of every model on every row.
+
+    Cross-fitted for the log's own rows, predicted for new ones. Rows of ``propensity`` need not sum to
+    one: the entry of the chosen model is the log's own propensity where that is known.
+    """
+
+    propensity: Float[Array, "N K"]
+    outcomes: Outcomes
+
+
+class Hyperparams(NamedTuple):
+    """The numbers of one sweep point. Every field is traced: a scalar for a point, [M] for a sweep.
+
+    A new value never compiles anew. ``cost_weight`` is per unit of the cost array trained on (normalised
+    cost in the experiments). ``width`` counts the hidden units in use; units beyond it are masked.
+    """
+
+    cost_weight: Float[Array, ""] | float = 0.0
+    seed: Int[Array, ""] | int = 0
+    learning_rate: Float[Array, ""] | float = 1e-3
+    weight_decay: Float[Array, ""] | float = 1e-2
+    temperature: Float[Array, ""] | float = 1.0
+    entropy: Float[Array, ""] | float = 0.0
+    clip: Float[Array, ""] | float = 0.1
+    width: Int[Array, ""] | int = 2**30
+
+
+class TrainState(NamedTuple):
+    """What the next training step needs, and all that a checkpoint holds."""
+
+    params: Params
+    opt_state: Any
+    step: Int[Array, ""]
+    best_params: Params
+    best_value: Float[Array, ""]
+
+
+class Estimate(NamedTuple):
+    """Off-policy estimate of a policy's value, in quality units. NaN where a part is undefined."""
+
+    value: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    effective_sample_size: Float[Array, ""]
+
+
+class Network(NamedTuple):
+    """A pair of pure functions. ``apply(params, features [..., D], ...) -> [..., K]``."""
+
+    init: Callable[..., Params]
+    apply: Callable[..., Any]
+
+
+class Loss(Protocol):
+    """Every loss: unreduced, model axis last, masked models never get mass nor gradient."""
+
+    def __call__(
+        self,
+        scores: Float[Array, "*batch K"],
+        utility: Float[Array, "*batch K"],
+        *,
+        where: Bool[Array, "*batch K"] | None = None,
+    ) -> Float[Array, "*batch"]: ...
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The static side of training one router: a change means a new compile.
+
+    hidden: widths of the hidden layers; () is a linear router. steps: optimiser steps in all.
+    chunk: steps per compiled call, which is also the checkpoint and validation interval.
+    matmul_precision: JAX's name for the precision of the training products.
+    """
+
+    hidden: tuple[int, ...] = (128, 128)
+    batch_size: int = 256
+    steps: int = 400
+    chunk: int = 50
+    dropout: float = 0.1
+    matmul_precision: str = "default"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Full feedback: N prompts, each answered by K models. Host side, NumPy.
+
+    outcomes is NaN and available False where a model's answer is missing. ``expected`` holds the
+    conditional means where they are known (synthetic data only): the conditional oracle's table.
+    """
+
+    query_id: np.ndarray
+    prompt: np.ndarray
+    task: np.ndarray
+    group: np.ndarray
+    features: np.ndarray
+    models: tuple[str, ...]
+    outcomes: Outcomes
+    available: np.ndarray
+    expected: Outcomes | None = None
+
+    def __len__(self) -> int:
+        return len(self.query_id)
+
+    def rows(self, index: np.ndarray) -> Table:
+        """The same table, restricted to (or reordered by) the rows in ``index``."""
+
+        def pick(outcomes: Outcomes) -> Outcomes:
+            return Outcomes(outcomes.quality[index], outcomes.cost[index])
+
+        return Table(
+            self.query_id[index],
+            self.prompt[index],
+            self.task[index],
+            self.group[index],
+            self.features[index],
+            self.models,
+            pick(self.outcomes),
+            self.available[index],
+            None if self.expected is None else pick(self.expected),
+        )
+
+
+Policy = Callable[[Table], np.ndarray]
+"""A (logging) policy: a table's N prompts -> action probabilities [N, K], 0 where unavailable."""
+
+
+class InputError(ValueError):
+    """Bad input from a person: one clear line that says what is wrong, where, and what to do.
+
+    Entry points (experiments, command line) print the line and exit with status 2.
+    """

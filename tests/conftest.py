@@ -1,0 +1,19 @@
+"""JAX is set up before its first call: eight emulated devices, no silent rank promotion."""
+
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, list[dict]]:
+    """Reference cases by family; inputs and expected values in float64 (tests/golden.json)."""
+    cases = json.loads((HERE / "golden.json").read_text())["cases"]
+    return {f: [c for c in cases if c["family"] == f] for f in {c["family"] for c in cases}}
