@@ -71,6 +71,14 @@ class Nuisances(NamedTuple):
     outcomes: Outcomes
 
 
+class Examples(NamedTuple):
+    """What a router is trained or validated on: prompts and (estimated or true) outcomes of every model."""
+
+    features: Float[Array, "N D"]
+    outcomes: Outcomes
+    available: Bool[Array, "N K"]
+
+
 class Hyperparams(NamedTuple):
     """The numbers of one sweep point. Every field is traced: a scalar for a point, [M] for a sweep.
 
@@ -85,6 +93,7 @@ class Hyperparams(NamedTuple):
     temperature: Float[Array, ""] | float = 1.0
     entropy: Float[Array, ""] | float = 0.0
     clip: Float[Array, ""] | float = 0.1
+    label_temperature: Float[Array, ""] | float = 0.1
     width: Int[Array, ""] | int = 2**30
 
 
@@ -125,6 +134,10 @@ class Loss(Protocol):
     ) -> Float[Array, "*batch"]: ...
 
 
+Objective = Callable[[Array, Array, Array, Hyperparams], Array]
+"""A loss with its knobs bound to sweep-point fields: (scores, utility, where, hyperparams) -> per row."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """The static side of training one router: a change means a new compile.
@@ -140,6 +153,31 @@ class Spec:
     chunk: int = 50
     dropout: float = 0.1
     matmul_precision: str = "default"
+
+
+@dataclass(frozen=True)
+class NuisanceSpec:
+    """The static side of fitting nuisances: learners, folds and settings. A change means a new compile.
+
+    outcome_models: any of "ridge", "mlp"; propensity_models: any of "logistic", "mlp". Every learner offers
+    candidates (penalties, training lengths); out-of-fold loss picks one (combine="select") or weights them
+    on the simplex (combine="stack"). propensity="estimated" ignores the log's own propensities.
+    """
+
+    outcome_models: tuple[str, ...] = ("ridge", "mlp")
+    propensity_models: tuple[str, ...] = ("logistic",)
+    combine: str = "stack"
+    propensity: str = "known"
+    folds: int = 5
+    dimensions: int = 128
+    penalties: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+    hidden: tuple[int, ...] = (128, 128)
+    epochs: int = 16
+    snapshots: int = 4
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+# jaxroute: `make help` lists every target. Nothing but Python >= 3.11 is needed beforehand.
+PYTHON  ?= python3
+VENV    ?= .venv
+CONFIG  ?= default
+DATA    ?=
+SMOKE   ?=
+N       ?=
+OUT     ?= results
+
+# Compiled programs are kept, whatever their size: the second run of anything starts at once.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+export JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES ?= none
+
+RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev experiment smoke report bench test test-slow doctest lint format ci clean
+
+help:  ## list every target, one line each
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "  CONFIG=name or path of a config   DATA=folder of a table   SMOKE=1 shrinks to seconds   OUT=results"
+
+setup: $(VENV)/.users  ## virtual environment with what users need (CPU wheels)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "jaxroute needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.users: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing jaxroute and its requirements into $(VENV) (a minute or two, once)"
+	@$(PIP) -e . && touch $@
+
+dev: $(VENV)/.dev  ## the same plus the tools for tests and lint
+
+$(VENV)/.dev: $(VENV)/.users
+	@echo "installing the dev extra into $(VENV)"
+	@$(PIP) -e '.[dev]' && touch $@
+
+experiment: setup  ## the main job: logs -> nuisances -> routers -> measured policies (CONFIG= DATA= SMOKE=1)
+	@$(RUN) -m experiments.run $(ARGS)
+
+smoke: setup  ## the main job shrunk to seconds
+	@$(RUN) -m experiments.run $(ARGS) --smoke
+
+report: setup  ## rebuild tables, figures and report.html of finished runs in OUT
+	@$(RUN) -m experiments.rebuild_report --out $(OUT)
+
+bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
+	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
+
+test: dev  ## the tests, under 8 minutes on 2 cores
+	@$(RUN) -m pytest -m "not slow"
+
+test-slow: dev  ## the slower groups of tests
+	@$(RUN) -m pytest -m slow
+
+doctest: dev  ## the examples in docstrings and README
+	@$(RUN) -m pytest jaxroute --doctest-glob='*.md' README.md
+
+lint: dev  ## ruff (lint and format) and mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+format: dev  ## let ruff rewrite the code
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+ci: lint doctest test-slow  ## what CI adds to `make test`: lint, doctests, slower groups, a newer Python
+	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
+
+clean:  ## remove caches and virtual environments (results stay)
+	rm -rf .venv .venv-newer .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

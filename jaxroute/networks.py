@@ -1,0 +1,102 @@
+"""Networks as (init, apply) pairs of pure functions. The only file that imports flax.
+
+Parameters are plain dicts, which vmap, optax and Orbax take as they are. Hidden widths are allocated
+in full and masked to ``width`` (a traced number), so that one compiled program serves every width:
+with the read-out scaled by sqrt(H / width) the masked network is the narrow network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxroute.types import Key, Network, Outcomes, Params
+
+FULL_WIDTH = 2**30
+
+
+class _Trunk(nn.Module):
+    """GELU layers; units at and beyond ``width`` are silent, the others scaled to keep the variance."""
+
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array, width: Array | int) -> Array:
+        for layer, units in enumerate(self.hidden):
+            x = nn.gelu(nn.Dense(units, name=f"hidden_{layer}")(x))
+            used = jnp.minimum(width, units)
+            mask = (jnp.arange(units) < used) * jnp.sqrt(units / used)
+            x = x * jnp.broadcast_to(mask.astype(x.dtype), x.shape)
+        return x
+
+
+class _Router(nn.Module):
+    num_models: int
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array, width: Array | int) -> Array:
+        x = _Trunk(self.hidden, name="trunk")(x, width)
+        # A read-out of zeros: every router starts as the uniform policy, far from any plateau.
+        return nn.Dense(self.num_models, kernel_init=nn.initializers.zeros, name="scores")(x)
+
+
+class _Outcome(nn.Module):
+    num_models: int
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        x = _Trunk(self.hidden, name="trunk")(x, FULL_WIDTH)
+        zeros = nn.initializers.zeros
+        logit = nn.Dense(self.num_models, kernel_init=zeros, name="quality")(x)
+        relative = nn.Dense(self.num_models, kernel_init=zeros, name="cost")(x)
+        return logit, 1.0 + relative
+
+
+def router(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
+    """Scores of every model for a prompt; ``hidden=()`` is a linear router.
+
+    ``init(key, num_features) -> params``; ``apply(params, features [..., D], width=FULL_WIDTH) -> [..., K]``.
+
+    Example:
+        >>> import jax
+        >>> network = router(num_models=3, hidden=(8,))
+        >>> params = network.init(jax.random.key(0), 4)
+        >>> print(network.apply(params, jnp.ones((2, 4))).shape)
+        (2, 3)
+    """
+    module = _Router(num_models, tuple(hidden))
+
+    def init(key: Key, num_features: int) -> Params:
+        return module.init(key, jnp.zeros((1, num_features)), FULL_WIDTH)
+
+    def apply(
+        params: Params, features: Float[Array, "*batch D"], width: Int[Array, ""] | int = FULL_WIDTH
+    ) -> Float[Array, "*batch K"]:
+        return module.apply(params, features, width)
+
+    return Network(init, apply)
+
+
+def outcome(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
+    """Multi-head outcome model: ``apply(params, features) -> Outcomes(quality logit, relative cost)``.
+
+    Cost is relative to each model's mean cost, so 1 is "as usual"; both heads start at zero weights,
+    the cost head at 1. ``init(key, num_features, quality_logit=None)`` may set the quality biases [K].
+    """
+    module = _Outcome(num_models, tuple(hidden))
+
+    def init(key: Key, num_features: int, quality_logit: Float[Array, " K"] | None = None) -> Params:
+        params = module.init(key, jnp.zeros((1, num_features)))
+        if quality_logit is not None:
+            params["params"]["quality"]["bias"] = quality_logit
+        return params
+
+    def apply(params: Params, features: Float[Array, "*batch D"]) -> Outcomes:
+        return Outcomes(*module.apply(params, features))
+
+    return Network(init, apply)

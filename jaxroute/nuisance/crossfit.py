@@ -1,0 +1,178 @@
+"""Cross-fitting: every row is predicted by a fit that never saw it. One compile, vmapped over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxroute import projection
+from jaxroute.nuisance import mlp, propensity, ridge, targets
+from jaxroute.numerics import map_blocks
+from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
+
+ROWS_PER_BLOCK = 512
+
+
+class OutcomeFold(NamedTuple):
+    """Outcome candidates fitted on one fold's training rows (leading axis [F] once cross-fitted)."""
+
+    projection: projection.Projection
+    level: targets.Levels
+    params: dict[str, Params]
+    correction: Float[Array, "C K"]
+
+
+class PropensityFold(NamedTuple):
+    """Propensity candidates fitted on one fold's training rows."""
+
+    projection: projection.Projection
+    params: dict[str, Params]
+
+
+def assign_folds(key: Key, num_rows: int, folds: int, group: np.ndarray | None = None) -> np.ndarray:
+    """Fold of each row [N], balanced at random; rows of one group share a fold."""
+    units, unit_of_row = np.unique(np.arange(num_rows) if group is None else group, return_inverse=True)
+    order = np.asarray(jax.random.permutation(key, len(units)))
+    return (order % folds)[unit_of_row].astype(np.int32)
+
+
+def _outcome_candidates(fold: OutcomeFold, x: Array, num_models: int, spec: NuisanceSpec) -> Outcomes:
+    """Every candidate's quality and RELATIVE cost [C, K] for one projected prompt."""
+    predicted = []
+    for name in spec.outcome_models:
+        if name == "ridge":
+            predicted.append(ridge.predict(fold.params[name], x, fold.level))
+        elif name == "mlp":
+            predicted.append(mlp.predict(fold.params[name], x, num_models, spec))
+        else:
+            raise ValueError(f"unknown outcome model {name!r}: use 'ridge' or 'mlp'")
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
+
+
+@partial(jax.jit, static_argnames="spec")
+def fit_outcomes(
+    key: Key,
+    features: Float[Array, "N D"],
+    outcomes: Outcomes,
+    observed: Bool[Array, "N K"],
+    fold: Int[Array, " N"],
+    spec: NuisanceSpec,
+) -> tuple[OutcomeFold, Outcomes]:
+    """Fit every outcome candidate on every fold's complement.
+
+    Args:
+        features: [N, D]. outcomes: [N, K], anything where not observed.
+        observed: [N, K]; one model a row for a log, all of them for a full table or a shadow sample.
+        fold: [N] in 0..F-1.
+
+    Returns:
+        (fits [F, ...], out-of-fold predictions of every candidate [C, N, K]).
+    """
+    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+    seen = observed.astype(features.dtype)
+    num_models = observed.shape[1]
+
+    def one_fold(key: Key, keep: Array) -> OutcomeFold:
+        weight = seen * keep[:, None]
+        axes = projection.fit(features, keep * jnp.any(observed, -1), spec.dimensions)
+        x = projection.project(axes, features)
+        level = targets.levels(outcomes, weight)
+        target = targets.relative(outcomes, level)
+        params: dict[str, Any] = {}
+        if "ridge" in spec.outcome_models:
+            params["ridge"] = ridge.fit(x, target, weight, level, spec.penalties)
+        if "mlp" in spec.outcome_models:
+            params["mlp"] = mlp.fit(key, x, target, weight, level, spec)
+        fitted = OutcomeFold(axes, level, params, jnp.ones(()))
+        in_sample = map_blocks(
+            lambda row: _outcome_candidates(fitted, row, num_models, spec).cost, x, ROWS_PER_BLOCK
+        )
+        return fitted._replace(correction=targets.cost_correction(in_sample, weight))
+
+    folds = jnp.arange(spec.folds)
+    keep = (fold[None, :] != folds[:, None]).astype(features.dtype)
+    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
+    return fits, out_of_fold(partial(predict_outcomes, spec=spec), fits, features, fold)
+
+
+def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: NuisanceSpec) -> Outcomes:
+    """One fold's candidates [C, K] for one prompt, quality in [0, 1] and cost in cost units."""
+    x = projection.project(fold.projection, features)
+    predicted = _outcome_candidates(fold, x, fold.level.cost.shape[0], spec)
+    return targets.restore(predicted, fold.level, fold.correction)
+
+
+@partial(jax.jit, static_argnames="spec")
+def fit_propensities(
+    key: Key,
+    features: Float[Array, "N D"],
+    action: Int[Array, " N"],
+    available: Bool[Array, "N K"],
+    fold: Int[Array, " N"],
+    spec: NuisanceSpec,
+) -> tuple[PropensityFold, Float[Array, "C N K"]]:
+    """Fit every propensity candidate on every fold's complement; (fits [F, ...], out-of-fold logits)."""
+
+    def one_fold(key: Key, keep: Array) -> PropensityFold:
+        axes = projection.fit(features, keep, spec.dimensions)
+        x = projection.project(axes, features)
+        params: dict[str, Any] = {}
+        if "logistic" in spec.propensity_models:
+            params["logistic"] = propensity.fit_logistic(x, action, available, keep, spec.penalties)
+        if "mlp" in spec.propensity_models:
+            params["mlp"] = propensity.fit_mlp(key, x, action, available, keep, spec)
+        return PropensityFold(axes, params)
+
+    folds = jnp.arange(spec.folds)
+    keep = (fold[None, :] != folds[:, None]).astype(features.dtype)
+    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
+    predict = partial(predict_logits, num_models=available.shape[1], spec=spec)
+    return fits, out_of_fold(predict, fits, features, fold)
+
+
+def predict_logits(
+    fold: PropensityFold, features: Float[Array, " D"], num_models: int, spec: NuisanceSpec
+) -> Float[Array, "C K"]:
+    """One fold's candidate logits for one prompt."""
+    x = projection.project(fold.projection, features)
+    logits = []
+    for name in spec.propensity_models:
+        if name == "logistic":
+            logits.append(propensity.predict_logistic(fold.params[name], x))
+        elif name == "mlp":
+            logits.append(propensity.predict_mlp(fold.params[name], x, num_models, spec))
+        else:
+            raise ValueError(f"unknown propensity model {name!r}: use 'logistic' or 'mlp'")
+    return jnp.concatenate(logits)
+
+
+def out_of_fold(predict: Callable[..., Any], fits: Any, features: Array, fold: Int[Array, " N"]) -> Any:
+    """Each row's candidates [C, N, K] from the fit of its own fold.
+
+    All folds predict every row and one is kept: gathering a fold's parameters per row would copy them.
+    """
+
+    def one_row(row: tuple[Array, Array]) -> Any:
+        x, own = row
+        every = jax.vmap(lambda fit: predict(fit, x))(fits)
+        return jax.tree.map(lambda y: y[own], every)
+
+    rows = map_blocks(one_row, (features, fold), ROWS_PER_BLOCK)
+    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), rows)
+
+
+def over_folds(predict: Callable[..., Any], fits: Any, features: Float[Array, "N D"]) -> Any:
+    """New rows: the mean over folds of every candidate, [C, N, K]."""
+
+    def one_row(x: Array) -> Any:
+        every = jax.vmap(lambda fit: predict(fit, x))(fits)
+        return jax.tree.map(lambda y: jnp.mean(y, 0), every)
+
+    rows = map_blocks(one_row, features, ROWS_PER_BLOCK)
+    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), rows)
