@@ -7,7 +7,7 @@ with the read-out scaled by sqrt(H / width) the masked network is the narrow net
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -57,7 +57,8 @@ class _Outcome(nn.Module):
         return logit, 1.0 + relative
 
 
-def router(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
+@cache  # the same network is the same object, so programs that take it statically compile once
+def router(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
     """Scores of every model for a prompt; ``hidden=()`` is a linear router.
 
     ``init(key, num_features) -> params``; ``apply(params, features [..., D], width=FULL_WIDTH) -> [..., K]``.
@@ -69,7 +70,7 @@ def router(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
         >>> print(network.apply(params, jnp.ones((2, 4))).shape)
         (2, 3)
     """
-    module = _Router(num_models, tuple(hidden))
+    module = _Router(num_models, hidden)
 
     def init(key: Key, num_features: int) -> Params:
         return module.init(key, jnp.zeros((1, num_features)), FULL_WIDTH)
@@ -82,13 +83,14 @@ def router(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
     return Network(init, apply)
 
 
-def outcome(num_models: int, hidden: Sequence[int] = (128, 128)) -> Network:
+@cache
+def outcome(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
     """Multi-head outcome model: ``apply(params, features) -> Outcomes(quality logit, relative cost)``.
 
     Cost is relative to each model's mean cost, so 1 is "as usual"; both heads start at zero weights,
     the cost head at 1. ``init(key, num_features, quality_logit=None)`` may set the quality biases [K].
     """
-    module = _Outcome(num_models, tuple(hidden))
+    module = _Outcome(num_models, hidden)
 
     def init(key: Key, num_features: int, quality_logit: Float[Array, " K"] | None = None) -> Params:
         params = module.init(key, jnp.zeros((1, num_features)))

@@ -1,0 +1,26 @@
+"""The embedded default: a synthetic routing problem whose best policy is known.
+
+    make experiment
+
+10 models, 6,000 prompts, a biased weak router's log, 5 seeds, 6 cost weights.
+"""
+
+from experiments.settings import Config
+from jaxroute.types import NuisanceSpec, Spec
+
+
+def get_config(smoke: bool = False) -> Config:
+    if smoke:
+        return Config(
+            name="default-smoke",
+            num_prompts=800,
+            seeds=2,
+            cost_weights=(0.0, 0.5, 2.0),
+            nuisance=NuisanceSpec(folds=3, hidden=(16,), epochs=4, snapshots=2),
+            training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
+        )
+    return Config(
+        name="default",
+        nuisance=NuisanceSpec(hidden=(64, 64)),
+        training=Spec(hidden=(64, 64), steps=400, chunk=50),
+    )

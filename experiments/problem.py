@@ -1,0 +1,151 @@
+"""From a full table to what one seed's methods see: split, logs, nuisances, outcomes. No routers yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.settings import Config
+from jaxroute import counterfactual, nuisance, projection
+from jaxroute.data import logging, splits, synthetic, tables
+from jaxroute.types import Examples, InputError, Key, Logs, Outcomes, Policy, Table
+
+SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
+
+
+class Problem(NamedTuple):
+    """One seed. Costs are normalised; ``predicted`` holds test-set outcomes of each outcome model.
+
+    train_log, validation_log: what a team has. learn, validate: features and doubly robust outcomes
+    from those logs. learn_full, validate_full: the same rows with the full table's outcomes, for the
+    ceilings only. test: full table, for measuring only.
+    """
+
+    train_log: Logs
+    validation_log: Logs
+    learn: Examples
+    validate: Examples
+    learn_full: Examples
+    validate_full: Examples
+    test: Examples
+    expected: Outcomes | None
+    predicted: dict[str, Outcomes]
+    effective_sample_size: jax.Array
+
+
+def load_table(config: Config) -> Table:
+    """The full-feedback table, or the part of it that the config names."""
+    if config.data == "synthetic":
+        return synthetic.make(jax.random.key(0), num_prompts=config.num_prompts)
+    table = tables.load(config.data)
+    if config.tasks:
+        rows = np.flatnonzero([str(task).startswith(config.tasks) for task in table.task])
+        if not rows.size:
+            raise InputError(f"{config.data}: no task starts with {config.tasks!r}")
+        table = table.rows(rows)
+    return table
+
+
+def normalise(table: Table, scale: float) -> Table:
+    """The same table with cost in units of ``scale``."""
+
+    def divide(outcomes: Outcomes) -> Outcomes:
+        return Outcomes(outcomes.quality, outcomes.cost / scale)
+
+    expected = None if table.expected is None else divide(table.expected)
+    return dataclasses.replace(table, outcomes=divide(table.outcomes), expected=expected)
+
+
+def logging_policy(config: Config, key: Key, table: Table) -> Policy:
+    """The biased policy that wrote the log."""
+    if config.logger == "uniform":
+        return logging.uniform()
+    if config.logger == "cost_biased":
+        return logging.cost_biased(config.logger_strength, config.logger_floor)
+    if config.logger == "task_dependent":
+        return logging.task_dependent(key, config.logger_strength, config.logger_floor)
+    weak = logging.weak_router(
+        key,
+        table,
+        fraction=config.logger_fraction,
+        beta=config.logger_strength,
+        floor=config.logger_floor,
+    )
+    return logging.deterministic(weak) if config.logger == "deterministic" else weak
+
+
+def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
+    """Row indices (train, validation, test) of every seed, cut to common sizes so that seeds stack.
+
+    Whole groups stay on one side, so sizes differ by a few rows between seeds; the surplus is left out.
+    """
+    per_seed = [splits.split(seed, table, config.fractions) for seed in range(config.seeds)]
+    sizes = [min(len(parts[i]) for parts in per_seed) for i in range(3)]
+    if config.log_size is not None:
+        sizes[0] = min(sizes[0], config.log_size)
+    if min(sizes) < 2 * config.nuisance.folds:
+        raise InputError(
+            f"{config.data}: {len(table)} prompts give splits of {sizes} rows; too few for "
+            f"{config.nuisance.folds} folds: use a larger table or fewer folds"
+        )
+    return [[part[:size] for part, size in zip(parts, sizes, strict=True)] for parts in per_seed]
+
+
+def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Problem:
+    """One seed's problem from a table with normalised costs."""
+    root = jax.random.key(seed)
+    keys = [jax.random.fold_in(root, purpose) for purpose in range(6)]
+    train, validation, test = (table.rows(part) for part in rows)
+    policy = logging_policy(config, keys[LOGGER], table)
+    train_log = logging.simulate(keys[TRAIN_LOG], train, policy)
+    validation_log = logging.simulate(keys[VALIDATION_LOG], validation, policy)
+
+    # Nuisances from the training log alone; the validation log is new to them.
+    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, config.nuisance)
+    held_out = nuisance.predict_logs(model, validation_log)
+    evaluation_clip = min(0.05, 0.5 / len(table.models))
+    learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
+    validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
+    _, full_model = nuisance.fit_outcomes(
+        keys[FULL], train.features, train.outcomes, train.available, config.nuisance, group=train.group
+    )
+
+    observed = jax.nn.one_hot(train_log.action, len(table.models), dtype=bool)
+    log_table = Outcomes(*(jnp.broadcast_to(y[:, None], observed.shape) for y in train_log[2:4]))
+    predicted = {}
+    for name, learners in (("ridge", ("ridge",)), ("mlp", ("mlp",)), ("stack", ("ridge", "mlp"))):
+        spec = dataclasses.replace(config.nuisance, outcome_models=learners)
+        if name != "stack":
+            spec = dataclasses.replace(spec, combine="select")
+        part = nuisance.reweigh(model.outcomes, log_table, observed, spec)
+        predicted[name] = nuisance.predict_outcomes(part, test.features)
+        part = nuisance.reweigh(full_model, train.outcomes, train.available, spec)
+        predicted[f"{name}_full"] = nuisance.predict_outcomes(part, test.features)
+
+    axes = projection.fit(train.features, jnp.ones(len(train)), config.dimensions)
+
+    def examples(part: Table, outcomes: Outcomes) -> Examples:
+        return Examples(projection.project(axes, part.features), outcomes, jnp.asarray(part.available))
+
+    weight = 1.0 / train_log.propensity
+    return Problem(
+        train_log,
+        validation_log,
+        examples(train, learn),
+        examples(validation, validate),
+        examples(train, train.outcomes),
+        examples(validation, validation.outcomes),
+        examples(test, test.outcomes),
+        test.expected,
+        predicted,
+        jnp.sum(weight) ** 2 / jnp.sum(weight**2),
+    )
+
+
+def stack(problems: list[Problem]) -> Problem:
+    """Every leaf gets a leading seed axis [S]."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *problems)

@@ -1,0 +1,139 @@
+"""The main job, top to bottom: table -> logs -> nuisances -> routers -> measured policies -> report.
+
+    python -m experiments.run --config default
+    python -m experiments.run --config real --data path/to/table
+
+Finished methods are skipped on a re-run of the same config, table and code; a method that was killed in
+training goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from experiments import baselines, evaluate, problem, settings, storage
+from jaxroute import report, sweep
+from jaxroute.data import tables
+from jaxroute.types import InputError
+
+STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run",
+        description="Learn routers from simulated logs of a full-feedback table and measure them against it.",
+        epilog="example: python -m experiments.run --config real --data tables/routerbench --smoke",
+    )
+    parser.add_argument("--config", default="default", help="name in experiments/configs, or a path to a .py")
+    parser.add_argument("--data", help="folder (or wide file) of a full-feedback table; see README, Data")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="where results go")
+    parser.add_argument("--smoke", action="store_true", help="shrink everything to seconds")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of this config left")
+    return parser.parse_args(arguments)
+
+
+def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
+    """Run every method of the config; returns the folder of results."""
+    console = Console(stderr=True)
+    table = problem.load_table(config)
+    scale, reason = tables.cost_scale(table)
+    scale = config.cost_scale or scale
+    table = problem.normalise(table, scale)
+    rows = problem.split_rows(config, table)
+
+    folder = storage.run_folder(out, config)
+    if fresh:
+        shutil.rmtree(folder)
+        folder = storage.run_folder(out, config)
+    started = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("logs and nuisances", total=STEPS_PER_PROBLEM * config.seeds)
+        problems = []
+        for seed in range(config.seeds):
+            problems.append(jax.block_until_ready(problem.build(config, table, rows[seed], seed)))
+            progress.advance(bar, STEPS_PER_PROBLEM)
+        stacked = problem.stack(problems)
+        log_size = stacked.train_log.action.shape[1]
+        storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
+
+        arena = baselines.Arena(
+            config, stacked, table.models, sweep.mesh(), folder / "checkpoints", lambda _: None
+        )
+        names = baselines.names_for(arena)
+        todo = [name for name in names if not storage.cell(folder, name).exists()]
+        trained = sum(baselines.is_trained(name) for name in todo)
+        progress.update(bar, total=STEPS_PER_PROBLEM * config.seeds + trained * config.training.steps)
+        for name in todo:
+            begun = time.perf_counter()
+            progress.update(bar, description=name)
+            watched = arena._replace(on_chunk=lambda _: progress.advance(bar, config.training.chunk))
+            probabilities = baselines.method(name)(watched)
+            frame = evaluate.results(arena, name, probabilities, log_size, scale)
+            storage.write_frame(storage.cell(folder, name), frame)
+            storage.log_line(folder, event="method", name=name, seconds=round(time.perf_counter() - begun, 3))
+            shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+
+    results = pd.concat([pd.read_parquet(storage.cell(folder, name)) for name in names], ignore_index=True)
+    seconds = time.perf_counter() - started
+    meta = {
+        "title": f"{config.name}: {evaluate.dataset_name(config.data, config.tasks)}",
+        "dataset": evaluate.dataset_name(config.data, config.tasks),
+        "num_prompts": len(table),
+        "models": list(table.models),
+        "seeds": config.seeds,
+        "log_size": log_size,
+        "logger": config.logger,
+        "effective_sample_size": float(jnp.mean(stacked.effective_sample_size)),
+        "cost_scale": scale,
+        "cost_scale_reason": reason if config.cost_scale is None else "fixed in the config",
+        "seconds": round(seconds, 1),
+        "skipped": len(names) - len(todo),
+        "config": repr(config),
+        "environment": storage.environment(),
+    }
+    report.write(folder, results, meta)
+    report.print_summary(results, meta)
+    print(f"\n{seconds:.0f} s; {len(names) - len(todo)} of {len(names)} methods were finished before")
+    print(f"report: {folder / 'report.html'}")
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        config = settings.load(options.config, smoke=options.smoke, data=options.data)
+        run(config, options.out, fresh=options.fresh)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a config file says. One frozen record; `load` finds it by name or path and checks it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxroute.types import InputError, NuisanceSpec, Spec
+
+NORMALISED_GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+LOGGERS = ("uniform", "cost_biased", "weak_router", "task_dependent", "deterministic")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment: data, logging policy, methods and settings. Everything that changes a number."""
+
+    name: str
+    data: str = "synthetic"  # or the folder (or file) of a full-feedback table
+    num_prompts: int = 6000  # synthetic only
+    tasks: str = ""  # keep only tasks that start with this
+    seeds: int = 5
+    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)  # train, validation, test
+    log_size: int | None = None  # at most this many training log rows
+    logger: str = "weak_router"
+    logger_fraction: float = 0.1  # part of the table that the weak router was fitted on
+    logger_strength: float = 2.0
+    logger_floor: float = 0.1
+    cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
+    cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
+    methods: tuple[str, ...] = field(default=())  # () is every method of experiments/baselines.py
+    nuisance: NuisanceSpec = NuisanceSpec()
+    training: Spec = Spec()
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    temperature: float = 1.0
+    entropy: float = 0.05
+    learning_clip: float = 0.1  # propensity clip of the utilities that routers learn from
+    dimensions: int = 128  # principal components that routers see
+
+
+def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
+    """The config called ``name`` (experiments/configs/<name>.py, or a path), checked.
+
+    Raises:
+        InputError: no such config, or a value that cannot be meant.
+    """
+    path = Path(name) if name.endswith(".py") else Path(__file__).parent / "configs" / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in (Path(__file__).parent / "configs").glob("[!_]*.py"))
+        raise InputError(f"no config {name!r} ({path} does not exist); there are: {', '.join(known)}")
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    try:
+        config = module.get_config(smoke=smoke)
+    except TypeError as error:
+        raise InputError(f"{path}: {error}") from None
+    if data is not None:
+        # The name of the table, not of the config, tells runs apart.
+        config = dataclasses.replace(config, data=data, cost_scale=None)
+    return check(config, str(path))
+
+
+def check(config: Config, where: str) -> Config:
+    """Refuse what cannot be meant, naming the config and the field."""
+    from experiments.baselines import METHODS
+
+    def refuse(name: str, why: str) -> None:
+        raise InputError(f"{where}: {name}={getattr(config, name)!r}: {why}")
+
+    unknown = [m for m in config.methods if m not in METHODS and not m.startswith("single:")]
+    if unknown:
+        refuse("methods", f"unknown method {unknown[0]!r}; there are: {', '.join(METHODS)}")
+    weights = config.cost_weights
+    if not weights or any(not math.isfinite(w) or w < 0 for w in weights):
+        refuse("cost_weights", "needs at least one, each finite and at least 0")
+    if list(weights) != sorted(set(weights)):
+        refuse("cost_weights", "must ascend without repeats")
+    if config.logger not in LOGGERS:
+        refuse("logger", f"unknown logging policy; there are: {', '.join(LOGGERS)}")
+    if len(config.fractions) != 3 or min(config.fractions) <= 0 or abs(sum(config.fractions) - 1) > 1e-9:
+        refuse("fractions", "three positive shares (train, validation, test) that sum to 1")
+    if config.seeds < 1:
+        refuse("seeds", "at least 1")
+    if config.training.steps % config.training.chunk:
+        refuse("training", f"steps must be a multiple of chunk={config.training.chunk}")
+    if config.cost_scale is not None and not config.cost_scale > 0:
+        refuse("cost_scale", "must be above 0")
+    if not 0 < config.logger_floor <= 1 and config.logger == "weak_router":
+        refuse("logger_floor", "in (0, 1]: without a floor the log has no overlap")
+    return config

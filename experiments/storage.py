@@ -1,0 +1,97 @@
+"""The folder of a run: where it is, what it holds, and how a killed run finds its finished cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+
+from experiments.evaluate import dataset_name
+from experiments.settings import Config
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write through a temporary file: a killed run leaves the old file or the new one, nothing between."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Parquet, as atomically as `write_text`."""
+    temporary = path.with_name(path.name + ".part")
+    frame.to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def source_digest() -> str:
+    """Digest of the code that produces numbers: changed code never meets old cells."""
+    digest = hashlib.sha256()
+    for folder in ("jaxroute", "experiments"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def data_digest(data: str) -> str:
+    """Digest of the table's files (names, sizes, times), so that a changed table starts a new run."""
+    if data == "synthetic":
+        return data
+    path = Path(data)
+    files = sorted(path.glob("*")) if path.is_dir() else [path]
+    return "|".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and revision, for the record beside every result."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "git_revision": git("rev-parse", "--short", "HEAD") or "not a checkout",
+        "git_changed_files": len(git("status", "--porcelain").splitlines()),
+    }
+
+
+def run_folder(out: Path, config: Config) -> Path:
+    """results/<experiment>/<dataset>-<digest>: one folder for one config, table, code and library set."""
+    versions = [importlib.metadata.version(name) for name in PACKAGES]
+    parts = [repr(config), data_digest(config.data), source_digest(), *versions, jax.default_backend()]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
+    folder = out / config.name / f"{dataset_name(config.data, config.tasks).replace(':', '-')}-{digest}"
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
+    write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    return folder
+
+
+def cell(folder: Path, method: str) -> Path:
+    """The file of one finished method."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in method)
+    return folder / "cells" / f"{safe}-{hashlib.sha256(method.encode()).hexdigest()[:6]}.parquet"
+
+
+def log_line(folder: Path, **fields: Any) -> None:
+    """Append one object to metrics.jsonl."""
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(fields) + "\n")

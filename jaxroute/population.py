@@ -1,0 +1,104 @@
+"""A population of routers, [S seeds, P points], trained side by side in one compiled program.
+
+The P points of a seed (cost weights, hyperparameters) share that seed's data without a copy. Training is a
+Python loop over compiled chunks of steps; a chunk is the interval of validation, of progress reports and
+of checkpoints, and resuming from one gives the same bits as never having stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxroute import checkpoint, sweep, training
+from jaxroute.types import Examples, Hyperparams, Network, Objective, Spec, TrainState
+
+
+def train(
+    points: Hyperparams,
+    learn: Examples,
+    validate: Examples,
+    *,
+    network: Network,
+    objective: Objective,
+    spec: Spec,
+    mesh: Mesh,
+    folder: Path | None = None,
+    on_chunk: Callable[[int, TrainState], None] | None = None,
+) -> TrainState:
+    """Train every point; keep each point's best parameters by validation value.
+
+    Args:
+        points: leaves [S, P]; P must be a multiple of the mesh's size (see ``sweep.pad``).
+        learn, validate: examples with a leading seed axis [S]; outcomes in the units of points.cost_weight.
+        network, objective, spec: static; one compile for any values of the points.
+        mesh: see ``sweep.mesh``.
+        folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
+        on_chunk: called with (steps done, state) after every chunk.
+
+    Returns:
+        TrainState with leaves [S, P, ...].
+    """
+    points = sweep.place(points, mesh, axis=1)
+    initialise, chunk, _ = _programs(network, objective, spec, mesh)
+    state = initialise(points, learn.features)
+    first = 0
+    checkpoints = None if folder is None else checkpoint.open_folder(folder)
+    try:
+        restored = checkpoint.restore(checkpoints, state) if checkpoints is not None else None
+        if restored is not None:
+            first, state = restored
+        for done in range(first, spec.steps, spec.chunk):
+            state = chunk((points, state), (learn, validate), jnp.int32(done))
+            if checkpoints is not None:
+                checkpoint.save(checkpoints, done + spec.chunk, state)
+            if on_chunk is not None:
+                on_chunk(done + spec.chunk, state)
+    finally:
+        if checkpoints is not None:
+            checkpoints.close()
+    return state
+
+
+def choose(
+    points: Hyperparams,
+    state: TrainState,
+    features: Float[Array, "S N D"],
+    available: Bool[Array, "S N K"],
+    *,
+    network: Network,
+    mesh: Mesh,
+) -> Int[Array, "S P N"]:
+    """Models chosen by every point's best parameters, in blocks of prompts."""
+
+    decide = _programs(network, None, None, mesh)[2]
+    return decide((sweep.place(points, mesh, axis=1), state), (features, available))
+
+
+@cache
+def _programs(
+    network: Network, objective: Objective | None, spec: Spec | None, mesh: Mesh
+) -> tuple[Callable[..., TrainState], Callable[..., TrainState], Callable[..., Array]]:
+    """(initialise, one chunk, decide): compiled once per static choice and shape, whatever the points."""
+
+    def initialise(point: Hyperparams, features: Array) -> TrainState:
+        return training.init(network, point, spec, features.shape[-1])
+
+    def decide(point: tuple[Hyperparams, TrainState], data: tuple[Array, Array]) -> Array:
+        hyperparams, trained = point
+        return training.choose(network, trained.best_params, *data, hyperparams.width)
+
+    chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)
+    return tuple(sweep.over_points(f, mesh, grouped=True) for f in (initialise, chunk, decide))
+
+
+def grouped_grid(seeds: int, **axes: Float[Array, " P"] | float) -> Hyperparams:
+    """``sweep.grid`` once per seed: leaves [S, P]."""
+    flat = sweep.grid(seed=range(seeds), **axes)
+    return jax.tree.map(lambda x: x.reshape(seeds, -1), flat)
