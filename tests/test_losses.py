@@ -91,11 +91,14 @@ def golden_losses(scores, utility, where, temperature, eta, label_temperature):
     return {name: value_and_gradient(loss) for name, loss in losses.items()}
 
 
-def arrays(inputs, dtype):
-    scores, utility = (jnp.asarray(np.array(inputs[x], dtype)) for x in ("scores", "utility"))
-    everything = np.ones(scores.shape)
-    available = everything if inputs["available"] is None else inputs["available"]
-    return scores, utility, jnp.asarray(np.array(available, bool))
+def arrays(inputs, dtype, shape=(12, 6)):
+    """Scores, utilities and mask of a case, padded with masked NaN to one shape: one compile."""
+    rows, models = np.shape(inputs["scores"])
+    scores, utility = np.full((2, *shape), np.nan, dtype)
+    where = np.zeros(shape, bool)
+    scores[:rows, :models], utility[:rows, :models] = inputs["scores"], inputs["utility"]
+    where[:rows, :models] = True if inputs["available"] is None else inputs["available"]
+    return jnp.asarray(scores), jnp.asarray(utility), jnp.asarray(where)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -106,9 +109,13 @@ def test_golden_values_and_gradients(golden, dtype):
         with jax.enable_x64(dtype == np.float64):
             knobs = (inputs[knob] for knob in ("temperature", "eta", "label_temperature"))
             actual = jax.tree.map(np.asarray, golden_losses(*arrays(inputs, dtype), *knobs))
+        rows, models = np.shape(inputs["scores"])
         for name, (value, gradient) in actual.items():
             message, want = f"{case['id']} {name}", case["expected"][name]
             assert value.dtype == dtype
+            assert np.all(value[rows:] == 0)
+            assert np.all(gradient[rows:] == 0)
+            value, gradient = value[:rows], gradient[:rows, :models]
             close(value, want["per_row"], err_msg=message)
             close(np.mean(value), want["mean"], err_msg=message)
             close(gradient, want.get("grad_per_row", np.zeros_like(gradient)), err_msg=message)
@@ -122,11 +129,12 @@ def test_golden_bounds(golden):
         inputs, expected = case["inputs"], case["expected"]
         with jax.enable_x64(True):
             scores, utility, where = arrays(inputs, np.float64)
-            regret = np.asarray(greedy_regret(scores, utility, where=where))
+            regret = greedy_regret(scores, utility, where=where)
             weighted = regret_cross_entropy(scores, utility, weighting="gap", where=where)
-            bound = np.asarray(weighted) / np.log(2)
             surrogate = softmax_regret(scores, utility, temperature=inputs["temperature"], where=where)
-            surrogate = np.asarray(surrogate)
+        rows = len(inputs["scores"])
+        regret, weighted, surrogate = (np.asarray(x)[:rows] for x in (regret, weighted, surrogate))
+        bound = weighted / np.log(2)
         column = {key: np.array([row[key] for row in expected["rows"]]) for key in expected["rows"][0]}
         np.testing.assert_allclose(regret, column["regret"], rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(bound, column["ce_bound"], rtol=1e-9, atol=1e-11)
@@ -257,7 +265,8 @@ def test_ties_go_to_the_lowest_index():
 def test_jit_vmap_and_leading_axes_agree_with_one_prompt_at_a_time(name):
     loss = LOSSES[name]
     batch = rows(5)
-    alone = np.array([loss(z, u, where=m) for z, u, m in zip(*batch, strict=True)])
+    one = jax.jit(loss)
+    alone = np.array([one(z, u, where=m) for z, u, m in zip(*batch, strict=True)])
     for together in (
         loss(*batch[:2], where=batch[2]),
         jax.jit(loss)(*batch[:2], where=batch[2]),

@@ -1,0 +1,263 @@
+"""From scores to decisions: action probabilities, and the exact answer for every cost weight at once.
+
+For one prompt the utilities quality_k - cost_weight * cost_k are K lines in the cost weight. Their upper
+envelope is convex and piecewise linear, so the best model is piecewise constant with at most K - 1
+breakpoints, and from piece to piece its cost falls, its quality with it. ``breakpoints`` finds them in exact
+arithmetic for one prompt, ``envelope`` in floating point for a whole batch inside jit.
+
+Unavailable models get probability 0 and are no line, whatever stands in their entries.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxroute.numerics import masked_argmax, masked_max, masked_softmax, masked_sum, safe_divide
+from jaxroute.types import InputError
+
+Scalar = Float[Array, ""] | float
+Available = Bool[Array, "*batch K"] | None
+
+
+class Envelope(NamedTuple):
+    """The best model of each prompt at every cost weight in [0, inf).
+
+    ``models[..., 0]`` is best from 0, ``models[..., j]`` from ``breakpoints[..., j - 1]`` on. After the last
+    piece breakpoints are inf and models repeat the last piece's model.
+    """
+
+    breakpoints: Float[Array, "*batch K-1"]
+    models: Int[Array, "*batch K"]
+
+
+def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> Float[Array, "*batch K"]:
+    """All mass on the best available score, the lowest index on ties.
+
+        pi_k = 1{k = argmax_j z_j}
+
+    Args:
+        scores: [..., K].
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(greedy(jnp.array([1.0, 3.0, 3.0])))
+        [0. 1. 0.]
+    """
+    scores, available = _at_the_door(scores, available)
+    best = jax.nn.one_hot(masked_argmax(scores, available), scores.shape[-1], dtype=bool)
+    return (best & available).astype(scores.dtype)
+
+
+def softmax(
+    scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
+) -> Float[Array, "*batch K"]:
+    """Mass that grows with the score.
+
+        pi_k = exp(z_k / temperature) / sum_j exp(z_j / temperature)
+
+    Args:
+        scores: [..., K].
+        temperature: > 0, in units of the scores; small is greedy, large is uniform; traced.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(softmax(jnp.array([0.0, 0.0, 5.0]), available=jnp.array([True, True, False])))
+        [0.5 0.5 0. ]
+    """
+    scores, available = _at_the_door(scores, available)
+    return masked_softmax(scores / temperature, available)
+
+
+def epsilon_greedy(
+    scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
+) -> Float[Array, "*batch K"]:
+    """Greedy, but a share ``epsilon`` of the mass is spread evenly, so that every model keeps being tried.
+
+        pi_k = (1 - epsilon) 1{k = argmax_j z_j} + epsilon / (number available)
+
+    Args:
+        scores: [..., K].
+        epsilon: share of mass in [0, 1]; traced. No propensity is below epsilon / K.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(epsilon_greedy(jnp.array([1.0, 3.0]), epsilon=0.5))
+        [0.25 0.75]
+    """
+    scores, available = _at_the_door(scores, available)
+    choosable = available.astype(scores.dtype)
+    uniform = safe_divide(choosable, masked_sum(choosable)[..., None], default=0.0)
+    return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
+
+
+def breakpoints(
+    quality: np.ndarray, cost: np.ndarray, low: float, high: float, available: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exactly where the best model of one prompt changes, as the cost weight goes from ``low`` to ``high``.
+
+        (quality_i - quality_j) / (cost_i - cost_j)   for consecutive i, j on the upper envelope
+
+    Host side. The floats are taken at their exact values and compared as fractions, so no tie is an
+    accident of rounding; only the returned breakpoints are rounded, once. Only pieces of positive length
+    count: a model that is best at one cost weight only has none, nor is there a breakpoint at an end of the
+    interval. Of identical lines the lowest index is named.
+
+    Args:
+        quality: [K].
+        cost: [K].
+        low: first cost weight, quality per unit of the cost array, finite.
+        high: last cost weight, >= low; may be inf.
+        available: [K], True where a model can be chosen.
+
+    Returns:
+        Interior cost weights [P - 1], ascending, float64, and the best model of each of the P pieces. With
+        low == high one piece, the argmax there, the lowest index on ties.
+
+    Raises:
+        InputError: no model available, a quality or cost not finite, or not low <= high.
+
+    Example:
+        >>> weights, models = breakpoints(np.array([0.5, 1.0]), np.array([0.0, 2.0]), 0.0, np.inf)
+        >>> print(weights, models)
+        [0.25] [1 0]
+
+    Reference: "piecewise constant in the budget parameter" of Causal LLM Routing: End-to-End Regret
+    Minimization from Observational Data, by Tsiourvas, Sun and Perakis, https://arxiv.org/abs/2505.16037
+    (2025).
+    """
+    chex.assert_equal_shape([quality, cost])
+    chex.assert_rank(quality, 1)
+    if not (np.isfinite(low) and low <= high):
+        raise InputError(f"cost weights must satisfy low <= high with low finite, not [{low}, {high}]")
+    lines = _lines(np.asarray(quality), np.asarray(cost), available)
+    start = Fraction(float(low))
+    utility = {k: q - start * c for k, (q, c) in lines.items()}
+    if low == high:
+        return np.empty(0), np.array([max(lines, key=lambda k: (utility[k], -k))])
+
+    # Just right of a tie the smallest cost wins, and of identical lines the lowest index.
+    best = max(lines, key=lambda k: (utility[k], -lines[k][1], -k))
+    weights: list[float] = []
+    models = [best]
+    while True:
+        best_quality, best_cost = lines[best]
+        crossings = [
+            ((best_quality - q) / (best_cost - c), c, k) for k, (q, c) in lines.items() if c < best_cost
+        ]
+        if not crossings or (nearest := min(crossings))[0] >= high:
+            return np.array(weights, float), np.array(models)
+        crossing, _, best = nearest
+        weights.append(float(crossing))
+        models.append(best)
+
+
+def envelope(
+    quality: Float[Array, "*batch K"], cost: Float[Array, "*batch K"], available: Available = None
+) -> Envelope:
+    """``breakpoints`` over cost weights [0, inf) for every prompt at once, in floating point, inside jit.
+
+    Walks down the costs: from model i the next breakpoint is the smallest of
+    (quality_i - quality_j) / (cost_i - cost_j) over cheaper j; of several at that point the cheapest follows.
+
+    Args:
+        quality: [..., K].
+        cost: [..., K].
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Envelope(breakpoints [..., K-1] ascending, padded with inf; models [..., K], the best model of each
+        piece, after the last piece that piece's model again). Rounding may leave a piece of length zero
+        (equal breakpoints), which ``select`` skips. Model 0 throughout in a row without an available model.
+
+    Example:
+        >>> pieces = envelope(jnp.array([0.5, 0.25, 1.0]), jnp.array([0.0, 1.0, 2.0]))
+        >>> print(pieces.breakpoints, pieces.models)
+        [0.25  inf] [2 0 0]
+        >>> print(select(pieces, 1.0))
+        0
+    """
+    quality, available = _at_the_door(quality, available)
+    cost, _ = _at_the_door(cost, available)
+
+    def cheapest(tied: Bool[Array, "*batch K"]) -> Int[Array, "*batch"]:
+        return masked_argmax(-cost, tied)
+
+    def next_piece(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        weight, best = carry
+        lost, saved = _entry(quality, best) - quality, _entry(cost, best) - cost
+        cheaper = available & (saved > 0)
+        crossing = jnp.where(cheaper, lost / jnp.where(cheaper, saved, 1), jnp.inf)
+        nearest = jnp.min(crossing, -1)
+        follower = cheapest(cheaper & (crossing == nearest[..., None]))
+        weight = jnp.maximum(nearest, weight)  # rounding must not turn the order around
+        best = jnp.where(nearest < jnp.inf, follower, best)
+        return (weight, best), (weight, best)
+
+    start = cheapest(available & (quality == masked_max(quality, available)[..., None]))
+    carry = (jnp.zeros_like(quality[..., 0]), start)
+    _, (weights, followers) = jax.lax.scan(next_piece, carry, length=quality.shape[-1] - 1)
+    models = jnp.concatenate([start[None], followers])
+    return Envelope(jnp.moveaxis(weights, 0, -1), jnp.moveaxis(models, 0, -1))
+
+
+def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> Int[Array, "*batch"]:
+    """The best model at a cost weight; exactly at a breakpoint the cheaper one.
+
+    Args:
+        pieces: an envelope over [...] prompts.
+        cost_weight: >= 0, a scalar or one per prompt [...].
+
+    Returns:
+        Model index [...].
+
+    Example:
+        >>> pieces = envelope(jnp.array([0.5, 1.0]), jnp.array([0.0, 2.0]))
+        >>> print([int(select(pieces, weight)) for weight in (0.0, 0.25, 9.0)])
+        [1, 0, 0]
+    """
+    rows = pieces.models.shape[:-1]
+    cost_weight = jnp.broadcast_to(jnp.asarray(cost_weight), rows)[..., None]
+    piece = jnp.sum(pieces.breakpoints <= cost_weight, -1)
+    return jnp.take_along_axis(pieces.models, piece[..., None], axis=-1)[..., 0]
+
+
+def _at_the_door(x: Array, available: Available) -> tuple[Array, Array]:
+    """Static shape checks, and zeros for what masked entries hold: a NaN there times 0 would stay a NaN."""
+    x = jnp.asarray(x)
+    if available is None:
+        return x, jnp.ones(x.shape, bool)
+    chex.assert_equal_shape([x, available])
+    return jnp.where(available, x, 0), jnp.asarray(available)
+
+
+def _entry(x: Float[Array, "*batch K"], index: Int[Array, "*batch"]) -> Float[Array, "*batch 1"]:
+    return jnp.take_along_axis(x, index[..., None], axis=-1)
+
+
+def _lines(
+    quality: np.ndarray, cost: np.ndarray, available: np.ndarray | None
+) -> dict[int, tuple[Fraction, Fraction]]:
+    """Model -> exact (quality, cost), available models only."""
+    everything = np.ones(len(quality), bool)
+    models = np.flatnonzero(everything if available is None else np.asarray(available))
+    if not models.size:
+        raise InputError("no model is available: at least one entry of `available` must be True")
+    if not np.isfinite([quality[models], cost[models]]).all():
+        raise InputError("quality and cost of every available model must be finite; mask missing models")
+    return {int(k): (Fraction(float(quality[k])), Fraction(float(cost[k]))) for k in models}
