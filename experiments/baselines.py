@@ -52,7 +52,7 @@ def _decide(arena: Arena, outcomes: Outcomes) -> Array:
 
 
 def _constant(arena: Arena, scores: Array) -> Array:
-    """One model per seed and cost weight from scores [S, L, K]; the best available one where it is missing."""
+    """One model per seed and cost weight from scores [S, L, K]; where it is missing, the next best."""
     available = arena.problems.test.available
     shape = (*scores.shape[:2], *available.shape[1:])
     spread = jnp.broadcast_to(scores[:, :, None, :], shape)
@@ -158,6 +158,8 @@ OBJECTIVES: dict[str, Objective] = {
     "rm_softmax_entropic": entropic_regret,
 }
 
+OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "mlp", "stack")
+
 METHODS: dict[str, Method] = {
     "random": uniform,
     "cheapest": cheapest,
@@ -165,12 +167,10 @@ METHODS: dict[str, Method] = {
     "best_single_full": partial(best_single, examples="learn_full"),
     "oracle": oracle,
     "conditional_oracle": conditional_oracle,
-    **{f"plug_in_{m}": partial(plug_in, outcome_model=m) for m in ("ridge", "mlp", "stack")},
-    **{f"plug_in_{m}_full": partial(plug_in, outcome_model=f"{m}_full") for m in ("ridge", "mlp", "stack")},
+    **{f"plug_in_{m}": partial(plug_in, outcome_model=m) for m in OUTCOME_MODELS},
+    **{f"plug_in_{m}_full": partial(plug_in, outcome_model=f"{m}_full") for m in OUTCOME_MODELS},
     **{n: partial(learned, name=n, objective=o) for n, o in OBJECTIVES.items()},
-    **{
-        f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()
-    },
+    **{f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()},
 }
 
 

@@ -58,9 +58,7 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
     rows: list[dict[str, object]] = []
 
     def add(seed: int, weight: float, metric: str, value: float, error: float = float("nan")) -> None:
-        rows.append(
-            {"seed": seed, "cost_weight": weight, "metric": metric, "value": value, "standard_error": error}
-        )
+        rows.append({"seed": seed, "cost_weight": weight, "metric": metric, "value": value, "standard_error": error})
 
     for seed in range(config.seeds):
         test, expected = jax.tree.map(lambda x: x[seed], (problems.test, problems.expected))  # noqa: B023
@@ -78,9 +76,7 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
         add(seed, float("nan"), "mean_utility", float(measured["utility"][0].mean()))
         add(seed, float("nan"), "mean_regret", float(measured["regret"][0].mean()))
         if "conditional_regret" in measured:
-            add(
-                seed, float("nan"), "mean_conditional_regret", float(measured["conditional_regret"][0].mean())
-            )
+            add(seed, float("nan"), "mean_conditional_regret", float(measured["conditional_regret"][0].mean()))
 
     hyperparameters = json.dumps({"hidden": config.training.hidden, "steps": config.training.steps})
     frame = pd.DataFrame(rows)

@@ -42,12 +42,7 @@ def load_table(config: Config) -> Table:
     if config.data == "synthetic":
         return synthetic.make(jax.random.key(0), num_prompts=config.num_prompts)
     table = tables.load(config.data)
-    if config.tasks:
-        rows = np.flatnonzero([str(task).startswith(config.tasks) for task in table.task])
-        if not rows.size:
-            raise InputError(f"{config.data}: no task starts with {config.tasks!r}")
-        table = table.rows(rows)
-    return table
+    return tables.with_task(table, config.tasks) if config.tasks else table
 
 
 def normalise(table: Table, scale: float) -> Table:
@@ -114,14 +109,12 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         keys[FULL], train.features, train.outcomes, train.available, config.nuisance, group=train.group
     )
 
-    observed = jax.nn.one_hot(train_log.action, len(table.models), dtype=bool)
-    log_table = Outcomes(*(jnp.broadcast_to(y[:, None], observed.shape) for y in train_log[2:4]))
     predicted = {}
-    for name, learners in (("ridge", ("ridge",)), ("mlp", ("mlp",)), ("stack", ("ridge", "mlp"))):
-        spec = dataclasses.replace(config.nuisance, outcome_models=learners)
+    for name in (*config.nuisance.outcome_models, "stack"):
+        spec = config.nuisance
         if name != "stack":
-            spec = dataclasses.replace(spec, combine="select")
-        part = nuisance.reweigh(model.outcomes, log_table, observed, spec)
+            spec = dataclasses.replace(spec, outcome_models=(name,), combine="select")
+        part = nuisance.reweigh(model.outcomes, *nuisance.as_cells(train_log), spec)
         predicted[name] = nuisance.predict_outcomes(part, test.features)
         part = nuisance.reweigh(full_model, train.outcomes, train.available, spec)
         predicted[f"{name}_full"] = nuisance.predict_outcomes(part, test.features)

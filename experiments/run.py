@@ -10,6 +10,7 @@ training goes on from its last checkpoint.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import sys
 import time
@@ -30,7 +31,7 @@ from rich.progress import (
 
 from experiments import baselines, evaluate, problem, settings, storage
 from jaxroute import report, sweep
-from jaxroute.data import tables
+from jaxroute.data import units
 from jaxroute.types import InputError
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
@@ -54,7 +55,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
     """Run every method of the config; returns the folder of results."""
     console = Console(stderr=True)
     table = problem.load_table(config)
-    scale, reason = tables.cost_scale(table)
+    scale, reason = units.cost_scale(table)
     scale = config.cost_scale or scale
     table = problem.normalise(table, scale)
     rows = problem.split_rows(config, table)
@@ -82,9 +83,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
         log_size = stacked.train_log.action.shape[1]
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
-        arena = baselines.Arena(
-            config, stacked, table.models, sweep.mesh(), folder / "checkpoints", lambda _: None
-        )
+        arena = baselines.Arena(config, stacked, table.models, sweep.mesh(), folder / "checkpoints", lambda _: None)
         names = baselines.names_for(arena)
         todo = [name for name in names if not storage.cell(folder, name).exists()]
         trained = sum(baselines.is_trained(name) for name in todo)
@@ -107,18 +106,21 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
         "num_prompts": len(table),
         "models": list(table.models),
         "seeds": config.seeds,
-        "log_size": log_size,
-        "logger": config.logger,
-        "effective_sample_size": float(jnp.mean(stacked.effective_sample_size)),
         "cost_scale": scale,
-        "cost_scale_reason": reason if config.cost_scale is None else "fixed in the config",
-        "seconds": round(seconds, 1),
-        "skipped": len(names) - len(todo),
-        "config": repr(config),
+        "notes": [
+            f"Logs of {log_size} rows were simulated from the table with a {config.logger} logging policy; "
+            f"effective sample size of a uniform target: {float(jnp.mean(stacked.effective_sample_size)):.0f}.",
+            f"Cost scale: {reason if config.cost_scale is None else 'fixed in the config'}.",
+        ],
+        "timing": {"seconds": round(seconds, 1), "methods finished by an earlier run": len(names) - len(todo)},
+        "config": dataclasses.asdict(config),
         "environment": storage.environment(),
     }
-    report.write(folder, results, meta)
-    report.print_summary(results, meta)
+    report.write_results(folder, results)
+    drawings = report.draw_figures(results, meta)
+    report.write_figures(folder, drawings)
+    report.write_html(folder, results, meta, drawings)
+    report.print_tables(results)
     print(f"\n{seconds:.0f} s; {len(names) - len(todo)} of {len(names)} methods were finished before")
     print(f"report: {folder / 'report.html'}")
     return folder

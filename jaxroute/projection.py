@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 
 
 class Projection(NamedTuple):
-    """x -> (x - mean) @ basis; the columns of ``basis`` are principal axes over their standard deviation."""
+    """x -> (x - mean) @ basis; the columns of ``basis`` are principal axes over their ``deviation``."""
 
     mean: Float[Array, " D"]
     basis: Float[Array, "D d"]
+    deviation: Float[Array, " d"]
 
 
 def fit(features: Float[Array, "N D"], weight: Float[Array, " N"], dimensions: int = 128) -> Projection:
@@ -48,7 +49,8 @@ def fit(features: Float[Array, "N D"], weight: Float[Array, " N"], dimensions: i
     variance, axes = variance[::-1][:kept], axes[:, ::-1][:, :kept]
     deviation = jnp.sqrt(jnp.maximum(variance, 0.0))
     negligible = deviation <= 1e-4 * deviation[0]
-    return Projection(mean, jnp.where(negligible, 0.0, axes / jnp.where(negligible, 1.0, deviation)[None]))
+    basis = jnp.where(negligible, 0.0, axes / jnp.where(negligible, 1.0, deviation)[None])
+    return Projection(mean, basis, deviation)
 
 
 def project(projection: Projection, features: Float[Array, "*batch D"]) -> Float[Array, "*batch d"]:

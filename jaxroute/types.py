@@ -149,9 +149,9 @@ class Spec:
 
     hidden: tuple[int, ...] = (128, 128)
     batch_size: int = 256
-    steps: int = 400
+    steps: int = 300
     chunk: int = 50
-    dropout: float = 0.1
+    dropout: float = 0.2
     matmul_precision: str = "default"
 
 
@@ -159,18 +159,31 @@ class Spec:
 class NuisanceSpec:
     """The static side of fitting nuisances: learners, folds and settings. A change means a new compile.
 
-    outcome_models: any of "ridge", "mlp"; propensity_models: any of "logistic", "mlp". Every learner offers
-    candidates (penalties, training lengths); out-of-fold loss picks one (combine="select") or weights them
-    on the simplex (combine="stack"). propensity="estimated" ignores the log's own propensities.
+    outcome_models: any of "mean", "ridge", "hierarchical", "knn", "mlp", and on the host "trees" (scikit-learn)
+    or "xgboost" (if installed). propensity_models: any of "logistic", "mlp", "trees", "xgboost". Every learner
+    offers candidates (penalties, numbers of neighbours, training lengths); out-of-fold loss picks one
+    (combine="select") or weights them on the simplex (combine="stack"). Propensities are picked by
+    out-of-fold log loss and calibrated ("temperature", "isotonic" or "none"); propensity="estimated"
+    ignores the log's own.
     """
 
-    outcome_models: tuple[str, ...] = ("ridge", "mlp")
+    outcome_models: tuple[str, ...] = ("mean", "ridge", "hierarchical", "knn", "mlp")
     propensity_models: tuple[str, ...] = ("logistic",)
     combine: str = "stack"
+    calibration: str = "temperature"
     propensity: str = "known"
     folds: int = 5
     dimensions: int = 128
     penalties: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+    # (shared, deviation) pairs of the hierarchical ridge
+    pooled_penalties: tuple[tuple[float, float], ...] = (
+        (30.0, 300.0),
+        (100.0, 1000.0),
+        (300.0, 300.0),
+        (300.0, 3000.0),
+        (1000.0, 10000.0),
+    )
+    neighbours: tuple[int, ...] = (20, 50, 100, 200, 400)
     hidden: tuple[int, ...] = (128, 128)
     epochs: int = 16
     snapshots: int = 4

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from jaxroute import nuisance, projection
-from jaxroute.nuisance import combine, crossfit, propensity, ridge, targets
+from jaxroute.nuisance import calibration, combine, crossfit, propensity, ridge, targets
 from jaxroute.types import Logs, NuisanceSpec, Outcomes
 
 N, K, D = 240, 3, 5
@@ -36,7 +36,7 @@ def test_ridge_is_the_closed_form():
     """Against scikit-learn, on targets centred as ours and with the intercept as a penalised column."""
     level = targets.levels(FULL, SEEN.astype(jnp.float32))
     target = targets.relative(FULL, level)
-    coefficients = ridge.fit(jnp.asarray(X), target, SEEN.astype(jnp.float32), level, (7.0,))
+    coefficients = ridge.fit(jnp.asarray(X), target, SEEN.astype(jnp.float32), level, ridge.moments(jnp.asarray(X), SEEN.astype(jnp.float32)), (7.0,))
     # A column of size s penalised by 7 is a column of ones penalised by 7 / s^2 = PRIOR_ROWS.
     columns = np.c_[X, np.full(N, np.sqrt(7.0 / targets.PRIOR_ROWS))]
     got = jax.vmap(partial(ridge.predict, coefficients, level=level))(jnp.asarray(X)).quality[:, 0]
@@ -52,7 +52,7 @@ def test_cost_ridge_minimises_the_huber_objective():
     weight = SEEN.astype(jnp.float32)
     level = targets.levels(data, weight)
     target = targets.relative(data, level)
-    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, (5.0,)).cost[0], np.float64)
+    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, ridge.moments(jnp.asarray(X), weight), (5.0,)).cost[0], np.float64)
     x = np.c_[X, np.ones(N)].astype(np.float64)
     penalty = np.r_[np.full(D, 5.0), targets.PRIOR_ROWS]
 
@@ -92,7 +92,7 @@ def test_temperature_is_recovered():
     actions = np.array([RNG.choice(K, p=p / p.sum()) for p in np.tile(PROPENSITY.astype(float), (20, 1))])
     wide, ones = np.tile(logits, (20, 1)), jnp.ones((20 * N, K), bool)
     for sharpness in (0.5, 2.0):
-        found = propensity.fit_temperature(jnp.asarray(sharpness * wide), jnp.asarray(actions), ones)
+        found = calibration.fit_temperature(jnp.asarray(sharpness * wide), jnp.asarray(actions), ones)
         np.testing.assert_allclose(found, sharpness, rtol=0.1)
 
 
@@ -127,7 +127,7 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
         part = Outcomes(*(y[keep] for y in FULL))
         level = targets.levels(part, SEEN[keep].astype(jnp.float32))
         target = targets.relative(part, level)
-        b = ridge.fit(z[keep], target, SEEN[keep].astype(jnp.float32), level, RIDGE.penalties)
+        b = ridge.fit(z[keep], target, SEEN[keep].astype(jnp.float32), level, ridge.moments(z[keep], SEEN[keep].astype(jnp.float32)), RIDGE.penalties)
         alone = jax.vmap(partial(ridge.predict, b, level=level))(z[~keep]).quality[:, 0]
         np.testing.assert_allclose(together.quality[0][~keep], np.clip(alone, 0, 1), atol=2e-4)
 

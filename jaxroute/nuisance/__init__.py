@@ -1,14 +1,17 @@
 """Nuisances of a log: cross-fitted propensities and outcomes of every model.
 
 ``fit(key, logs, spec)`` returns nuisances for the log's own rows and a model; ``predict(model, features)``
-gives those of new prompts. Inside: a projection per fold, learners that each offer candidates (`ridge`,
-`mlp`, `propensity`), cross-fitting (`crossfit`), and the pick or convex stack of candidates (`combine`).
+gives those of new prompts. Inside: learners that each offer candidates (`learners` lists those that run
+in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick or convex stack of candidates
+(`combine`), and propensities (`propensity`, `calibration`).
 """
 
 from jaxroute.nuisance.fitting import NuisanceModel as NuisanceModel
 from jaxroute.nuisance.fitting import OutcomeModel as OutcomeModel
+from jaxroute.nuisance.fitting import as_cells as as_cells
 from jaxroute.nuisance.fitting import fit as fit
 from jaxroute.nuisance.fitting import fit_outcomes as fit_outcomes
+from jaxroute.nuisance.fitting import out_of_fold as out_of_fold
 from jaxroute.nuisance.fitting import predict as predict
 from jaxroute.nuisance.fitting import predict_logs as predict_logs
 from jaxroute.nuisance.fitting import predict_outcomes as predict_outcomes

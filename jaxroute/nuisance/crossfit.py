@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import projection
-from jaxroute.nuisance import mlp, propensity, ridge, targets
+from jaxroute.nuisance import propensity, ridge, targets
+from jaxroute.nuisance.learners import LEARNERS, Training
 from jaxroute.numerics import map_blocks
 from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
 
@@ -42,16 +43,12 @@ def assign_folds(key: Key, num_rows: int, folds: int, group: np.ndarray | None =
     return (order % folds)[unit_of_row].astype(np.int32)
 
 
-def _outcome_candidates(fold: OutcomeFold, x: Array, num_models: int, spec: NuisanceSpec) -> Outcomes:
-    """Every candidate's quality and RELATIVE cost [C, K] for one projected prompt."""
-    predicted = []
-    for name in spec.outcome_models:
-        if name == "ridge":
-            predicted.append(ridge.predict(fold.params[name], x, fold.level))
-        elif name == "mlp":
-            predicted.append(mlp.predict(fold.params[name], x, num_models, spec))
-        else:
-            raise ValueError(f"unknown outcome model {name!r}: use 'ridge' or 'mlp'")
+def _outcome_candidates(fold: OutcomeFold, x: Array, spec: NuisanceSpec) -> Outcomes:
+    """Every compiled candidate's quality and RELATIVE cost [C, K] for one projected prompt."""
+    predicted = [
+        LEARNERS[name].predict(params, x, fold.level, fold.projection, spec)
+        for name, params in sorted(fold.params.items())  # the order in which JAX keeps dicts
+    ]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
 
 
@@ -76,23 +73,17 @@ def fit_outcomes(
     """
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
     seen = observed.astype(features.dtype)
-    num_models = observed.shape[1]
+    names = sorted(set(spec.outcome_models) & set(LEARNERS))
 
     def one_fold(key: Key, keep: Array) -> OutcomeFold:
         weight = seen * keep[:, None]
         axes = projection.fit(features, keep * jnp.any(observed, -1), spec.dimensions)
         x = projection.project(axes, features)
         level = targets.levels(outcomes, weight)
-        target = targets.relative(outcomes, level)
-        params: dict[str, Any] = {}
-        if "ridge" in spec.outcome_models:
-            params["ridge"] = ridge.fit(x, target, weight, level, spec.penalties)
-        if "mlp" in spec.outcome_models:
-            params["mlp"] = mlp.fit(key, x, target, weight, level, spec)
-        fitted = OutcomeFold(axes, level, params, jnp.ones(()))
-        in_sample = map_blocks(
-            lambda row: _outcome_candidates(fitted, row, num_models, spec).cost, x, ROWS_PER_BLOCK
-        )
+        gram = ridge.moments(x, weight) if {"ridge", "hierarchical"} & set(names) else None
+        training = Training(key, x, targets.relative(outcomes, level), weight, level, axes, gram)
+        fitted = OutcomeFold(axes, level, {name: LEARNERS[name].fit(training, spec) for name in names}, jnp.ones(()))
+        in_sample = map_blocks(lambda row: _outcome_candidates(fitted, row, spec).cost, x, ROWS_PER_BLOCK)
         return fitted._replace(correction=targets.cost_correction(in_sample, weight))
 
     folds = jnp.arange(spec.folds)
@@ -104,7 +95,7 @@ def fit_outcomes(
 def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: NuisanceSpec) -> Outcomes:
     """One fold's candidates [C, K] for one prompt, quality in [0, 1] and cost in cost units."""
     x = projection.project(fold.projection, features)
-    predicted = _outcome_candidates(fold, x, fold.level.cost.shape[0], spec)
+    predicted = _outcome_candidates(fold, x, spec)
     return targets.restore(predicted, fold.level, fold.correction)
 
 
@@ -142,13 +133,10 @@ def predict_logits(
     """One fold's candidate logits for one prompt."""
     x = projection.project(fold.projection, features)
     logits = []
-    for name in spec.propensity_models:
-        if name == "logistic":
-            logits.append(propensity.predict_logistic(fold.params[name], x))
-        elif name == "mlp":
-            logits.append(propensity.predict_mlp(fold.params[name], x, num_models, spec))
-        else:
-            raise ValueError(f"unknown propensity model {name!r}: use 'logistic' or 'mlp'")
+    if "logistic" in fold.params:
+        logits.append(propensity.predict_logistic(fold.params["logistic"], x))
+    if "mlp" in fold.params:
+        logits.append(propensity.predict_mlp(fold.params["mlp"], x, num_models, spec))
     return jnp.concatenate(logits)
 
 

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.nuisance import combine, crossfit, propensity, targets
-from jaxroute.numerics import masked_softmax
+from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
+from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names
 from jaxroute.types import Key, Logs, Nuisances, NuisanceSpec, Outcomes
+
+PROPENSITY_LEARNERS = ("logistic", "mlp", *HOST_LEARNERS)
 
 
 class OutcomeModel(NamedTuple):
     """Cross-fitted outcome candidates and the weights that combine them."""
 
     folds: crossfit.OutcomeFold
+    host: dict[str, list[host.HostFold]]
     weights: Outcomes  # [C] for quality, [C] for cost
     out_of_fold: Outcomes  # candidates [C, N, K] on the fitting rows
     spec: NuisanceSpec
 
 
 class NuisanceModel(NamedTuple):
-    """What `predict` needs: outcome and propensity fits of every fold."""
+    """What `predict` needs: outcome and propensity fits of every fold, and the propensity's calibration."""
 
     outcomes: OutcomeModel
     propensity_folds: crossfit.PropensityFold
-    propensity_candidate: Int[Array, ""]
-    temperature: Float[Array, ""]
+    propensity_host: dict[str, list[Any]]
+    propensity_candidate: int
+    calibration: calibration.Calibration
 
 
 def fit_outcomes(
@@ -55,57 +60,79 @@ def fit_outcomes(
 
     Returns:
         (out-of-fold prediction [N, K], model for new prompts).
+
+    Raises:
+        ValueError: an unknown learner.
     """
+    candidate_names(spec)
+    wanted = spec
+    if not set(spec.outcome_models) & set(LEARNERS):  # levels and projections come with the compiled learners
+        spec = dataclasses.replace(spec, outcome_models=("mean", *spec.outcome_models))
     fold_key, fit_key = jax.random.split(key)
     rows = features.shape[0]
     fold = crossfit.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
-    observed = jnp.asarray(observed) & jnp.isfinite(outcomes.quality) & jnp.isfinite(outcomes.cost)
-    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, observed, fold, spec)
-    model = OutcomeModel(folds, _weigh(candidates, outcomes, observed, spec), candidates, spec)
+    seen = _seen(outcomes, observed)
+    compiled = dataclasses.replace(spec, outcome_models=tuple(m for m in spec.outcome_models if m in LEARNERS))
+    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, compiled)
+    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, np.asarray(seen), fold, spec)
+    if more is not None:
+        candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
+    every = jax.tree.map(lambda c: jnp.full(c.shape[0], 1.0 / c.shape[0]), candidates)
+    model = reweigh(OutcomeModel(folds, on_host, every, candidates, spec), outcomes, observed, wanted)
     return combine.mix(model.weights, candidates), model
 
 
-@partial(jax.jit, static_argnames="spec")
-def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, spec: NuisanceSpec) -> Outcomes:
+def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: NuisanceSpec) -> OutcomeModel:
+    """The same fits under another rule or with fewer learners: only the combination is computed anew."""
+    names = candidate_names(model.spec)
+    index = np.flatnonzero([name in spec.outcome_models for name in names])
+    part = jax.tree.map(lambda c: c[index], model.out_of_fold)
+    weights = _weigh(part, outcomes, _seen(outcomes, observed), spec.combine)
+    return model._replace(weights=jax.tree.map(lambda w: jnp.zeros(len(names), w.dtype).at[index].set(w), weights))
+
+
+def out_of_fold(model: OutcomeModel) -> Outcomes:
+    """Out-of-fold predictions [N, K] of the fitting rows under the model's weights."""
+    return combine.mix(model.weights, model.out_of_fold)
+
+
+def _seen(outcomes: Outcomes, observed: Array) -> Array:
+    return jnp.asarray(observed) & jnp.isfinite(outcomes.quality) & jnp.isfinite(outcomes.cost)
+
+
+@partial(jax.jit, static_argnames="rule")
+def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, rule: str) -> Outcomes:
     """Weights [C] from squared error of quality and of relative, capped cost."""
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
     weight = observed.astype(outcomes.quality.dtype)
     level = targets.levels(outcomes, weight)
     target = targets.relative(outcomes, level)
     cost = targets.relative(candidates, level).cost
-    rule = combine.stack if spec.combine == "stack" else combine.select
-    return Outcomes(rule(candidates.quality, target.quality, weight), rule(cost, target.cost, weight))
-
-
-def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: NuisanceSpec) -> OutcomeModel:
-    """The same fits under another rule or with fewer learners: only the combination is computed anew."""
-    sizes = {"ridge": len(model.spec.penalties), "mlp": model.spec.snapshots}
-    kept = np.concatenate([np.full(sizes[m], m in spec.outcome_models) for m in model.spec.outcome_models])
-    index = np.flatnonzero(kept)
-    observed = jnp.asarray(observed) & jnp.isfinite(outcomes.quality) & jnp.isfinite(outcomes.cost)
-    part = _weigh(jax.tree.map(lambda c: c[index], model.out_of_fold), outcomes, observed, spec)
-    weights = jax.tree.map(lambda w: jnp.zeros(len(kept), w.dtype).at[index].set(w), part)
-    return model._replace(weights=weights)
+    choose = combine.stack if rule == "stack" else combine.select
+    return Outcomes(choose(candidates.quality, target.quality, weight), choose(cost, target.cost, weight))
 
 
 def predict_outcomes(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
     """Predicted quality in [0, 1] and cost in cost units [N, K] of new prompts, averaged over folds."""
-    return _predict_outcomes(model.folds, model.weights, features, model.spec)
+    compiled = dataclasses.replace(
+        model.spec, outcome_models=tuple(m for m in model.spec.outcome_models if m in LEARNERS)
+    )
+    count = len(candidate_names(compiled))
+    predicted = _predict_outcomes(model.folds, jax.tree.map(lambda w: w[:count], model.weights), features, compiled)
+    more = host.predict_outcomes(model.host, model.folds, features)
+    if more is None:
+        return predicted
+    rest = combine.mix(jax.tree.map(lambda w: w[count:], model.weights), more)
+    return jax.tree.map(jnp.add, predicted, rest)
 
 
 @partial(jax.jit, static_argnames="spec")
-def _predict_outcomes(
-    folds: crossfit.OutcomeFold, weights: Outcomes, features: Array, spec: NuisanceSpec
-) -> Outcomes:
+def _predict_outcomes(folds: crossfit.OutcomeFold, weights: Outcomes, features: Array, spec: NuisanceSpec) -> Outcomes:
     candidates = crossfit.over_folds(partial(crossfit.predict_outcomes, spec=spec), folds, features)
     return combine.mix(weights, candidates)
 
 
-def fit(
-    key: Key,
-    logs: Logs,
-    spec: NuisanceSpec = NuisanceSpec(),
-) -> tuple[Nuisances, NuisanceModel]:
+def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuisances, NuisanceModel]:
     """Cross-fitted nuisances of a log.
 
     Row i's outcomes and propensities come from fits that never saw row i (nor its group). The entry of
@@ -119,30 +146,41 @@ def fit(
         (Nuisances [N, K] for the log's rows, NuisanceModel for `predict`).
 
     Raises:
-        ValueError: an unknown learner, or fewer rows than folds.
+        ValueError: an unknown learner, or fewer rows than twice the folds.
 
     Reference: Chernozhukov et al., "Double/debiased machine learning for treatment and structural
     parameters", https://arxiv.org/abs/1608.00060 (2018).
     """
     num_rows, num_models = logs.available.shape
+    unknown = set(spec.propensity_models) - set(PROPENSITY_LEARNERS)
+    if unknown or not spec.propensity_models:
+        raise ValueError(f"unknown propensity models {sorted(unknown)}: choose from {PROPENSITY_LEARNERS}")
     if num_rows < 2 * spec.folds:
         raise ValueError(f"{num_rows} log rows are too few for {spec.folds} folds: log more, or lower folds")
     outcome_key, propensity_key = jax.random.split(key)
     logs = jax.tree.map(jnp.asarray, logs)
-    chosen = jax.nn.one_hot(logs.action, num_models, dtype=bool)
-    table = Outcomes(*(jnp.where(chosen, y[:, None], jnp.nan) for y in (logs.quality, logs.cost)))
-    outcomes, model = fit_outcomes(outcome_key, logs.features, table, chosen, spec, group=logs.group)
+    outcomes, model = fit_outcomes(outcome_key, logs.features, *as_cells(logs), spec, group=logs.group)
 
     fold_key, fit_key = jax.random.split(propensity_key)
     group = None if logs.group is None else np.asarray(logs.group)
     fold = crossfit.assign_folds(fold_key, num_rows, spec.folds, group)
     folds, logits = crossfit.fit_propensities(fit_key, logs.features, logs.action, logs.available, fold, spec)
+    on_host, more = host.fit_propensities(
+        folds, np.asarray(logs.features), np.asarray(logs.action), num_models, fold, spec
+    )
+    logits = logits if more is None else jnp.concatenate([logits, more])
     losses = jax.vmap(lambda z: jnp.mean(propensity.log_loss(z, logs.action, logs.available)))(logits)
-    best = jnp.argmin(losses)
-    temperature = propensity.fit_temperature(logits[best], logs.action, logs.available)
-    fitted = masked_softmax(logits[best] / temperature, logs.available)
-    whole = NuisanceModel(model, folds, best, temperature)
+    best = int(jnp.argmin(losses))
+    calibrated = calibration.fit(spec.calibration, logits[best], logs.action, logs.available)
+    fitted = calibration.apply(calibrated, logits[best], logs.available)
+    whole = NuisanceModel(model, folds, on_host, best, calibrated)
     return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
+
+
+def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:
+    """A log as a table with one observed cell a row: (outcomes [N, K], observed [N, K])."""
+    chosen = jax.nn.one_hot(logs.action, logs.available.shape[1], dtype=bool)
+    return Outcomes(*(jnp.where(chosen, jnp.asarray(y)[:, None], jnp.nan) for y in (logs.quality, logs.cost))), chosen
 
 
 def known_propensity(fitted: Float[Array, "N K"], logs: Logs, spec: NuisanceSpec) -> Float[Array, "N K"]:
@@ -166,17 +204,15 @@ def predict(
         Nuisances [N, K]; propensity rows sum to one.
     """
     outcomes = predict_outcomes(model.outcomes, features)
-    spec = model.outcomes.spec
-    logits = _predict_logits(model.propensity_folds, features, outcomes.quality.shape[1], spec)
-    return Nuisances(
-        masked_softmax(logits[model.propensity_candidate] / model.temperature, available), outcomes
-    )
+    spec, num_models = model.outcomes.spec, outcomes.quality.shape[1]
+    logits = _predict_logits(model.propensity_folds, features, num_models, spec)
+    more = host.predict_logits(model.propensity_host, model.propensity_folds, features, num_models)
+    logits = logits if more is None else jnp.concatenate([logits, more])
+    return Nuisances(calibration.apply(model.calibration, logits[model.propensity_candidate], available), outcomes)
 
 
 @partial(jax.jit, static_argnames=("num_models", "spec"))
-def _predict_logits(
-    folds: crossfit.PropensityFold, features: Array, num_models: int, spec: NuisanceSpec
-) -> Array:
+def _predict_logits(folds: crossfit.PropensityFold, features: Array, num_models: int, spec: NuisanceSpec) -> Array:
     predict_one = partial(crossfit.predict_logits, num_models=num_models, spec=spec)
     return crossfit.over_folds(predict_one, folds, features)
 

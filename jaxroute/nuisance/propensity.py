@@ -94,18 +94,3 @@ def predict_mlp(params: Params, features: Float[Array, " d"], num_models: int, s
     """Logits [C, K] for one prompt."""
     network = networks.router(num_models, spec.hidden)
     return jax.vmap(lambda p: network.apply(p, features))(params)
-
-
-def fit_temperature(
-    logits: Float[Array, "N K"], action: Int[Array, " N"], available: Bool[Array, "N K"]
-) -> Float[Array, ""]:
-    """Temperature that minimises the out-of-fold log loss of softmax(logits / temperature).
-
-    The loss is convex in 1/temperature: a fine grid is exact enough and cannot diverge.
-
-    Reference: Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks",
-    https://arxiv.org/abs/1706.04599 (2017).
-    """
-    temperatures = jnp.geomspace(0.25, 4.0, 81)
-    losses = jax.lax.map(lambda t: jnp.mean(log_loss(logits / t, action, available)), temperatures)
-    return temperatures[jnp.argmin(losses)]

@@ -1,6 +1,8 @@
-"""Per-model ridge regression, closed form, every penalty at once."""
+"""Linear outcome models in closed form: per-model ridge, and ridge pooled over models (hierarchical)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,17 @@ from jaxroute.nuisance.targets import HUBER_DELTA, PRIOR_ROWS, Levels
 from jaxroute.types import Outcomes
 
 HUBER_ITERATIONS = 4
+Solve = Callable[[Array], Array]  # targets [N, K] -> coefficients [K, d + 1]
 
 
 def with_intercept(features: Float[Array, "*batch d"]) -> Float[Array, "*batch d+1"]:
     return jnp.concatenate([features, jnp.ones_like(features[..., :1])], -1)
+
+
+def moments(features: Float[Array, "N d"], weight: Float[Array, "N K"]) -> Float[Array, "K d+1 d+1"]:
+    """Each model's weighted second moments X' W_k X, intercept included."""
+    x = with_intercept(features)
+    return jax.lax.map(lambda w: (x * w[:, None]).T @ x, weight.T)
 
 
 def fit(
@@ -21,43 +30,70 @@ def fit(
     targets: Outcomes,
     weight: Float[Array, "N K"],
     level: Levels,
+    gram: Float[Array, "K d+1 d+1"],
     penalties: tuple[float, ...],
 ) -> Outcomes:
-    """Coefficients [C, K, d + 1] of quality and relative cost, one candidate per penalty.
+    """Per-model ridge: coefficients [C, K, d + 1] of quality and relative cost, one candidate a penalty.
 
         b_k = argmin sum_n w_nk loss(y_nk - m_k - x_n b) + penalty |b|^2
 
     around the model's level m_k, so that a model with few rows falls back to it; the intercept has its own
-    small penalty (PRIOR_ROWS). Quality has squared loss. Cost has Huber loss, by Huber's modified
-    residuals: winsorise the residuals around the current fit and solve again with the same factor.
+    small penalty (PRIOR_ROWS).
 
-    Reference: Hoerl and Kennard, "Ridge Regression" (1970); Huber and Dutter, "Numerical solutions of robust
-    regression problems" (1974).
+    Reference: Hoerl and Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems" (1970).
     """
     x = with_intercept(features)
-    gram = jax.lax.map(lambda w: (x * w[:, None]).T @ x, weight.T)  # [K, d+1, d+1]
 
-    def residual(target: Array, centre: Array) -> Array:
-        return target - jnp.broadcast_to(centre, target.shape)
+    def one(penalty: Array) -> Outcomes:
+        factor = jnp.linalg.cholesky(gram + _diagonal(penalty, x)[None])
 
-    quality = residual(targets.quality, level.quality)
-    cost = residual(targets.cost, jnp.ones_like(level.cost))
+        def solve(y: Array) -> Array:
+            return _cho_solve(factor, jnp.einsum("nd,nk->kd", x, weight * y))
 
-    def one_penalty(penalty: Array) -> Outcomes:
-        ridge = jnp.full(x.shape[1], penalty).at[-1].set(PRIOR_ROWS)
-        factor = jnp.linalg.cholesky(gram + jnp.diag(ridge)[None])
+        return _both_targets(x, targets, level, solve)
 
-        def solve(y: Array) -> Array:  # [N, K] -> [K, d+1]
-            moment = jnp.einsum("nd,nk->kd", x, weight * y)
-            return jax.vmap(lambda c, m: jax.scipy.linalg.cho_solve((c, True), m))(factor, moment)
+    return jax.lax.map(one, jnp.asarray(penalties, x.dtype))
 
-        def winsorise(_: int, b: Array) -> Array:
-            fitted = jnp.einsum("nd,kd->nk", x, b)
-            return solve(fitted + jnp.clip(cost - fitted, -HUBER_DELTA, HUBER_DELTA))
 
-        return Outcomes(solve(quality), jax.lax.fori_loop(0, HUBER_ITERATIONS, winsorise, solve(cost)))
+def fit_hierarchical(
+    features: Float[Array, "N d"],
+    targets: Outcomes,
+    weight: Float[Array, "N K"],
+    level: Levels,
+    gram: Float[Array, "K d+1 d+1"],
+    penalties: tuple[tuple[float, float], ...],
+) -> Outcomes:
+    """Ridge pooled over models; penalties are (shared, deviation) pairs, one candidate each.
 
-    return jax.lax.map(one_penalty, jnp.asarray(penalties, x.dtype))
+        y_nk = m_k + x_n g + x_n delta_k:   a shared prompt effect g and model-specific deviations delta_k
+        min  sum_nk w_nk loss(residual) + shared |g|^2 + deviation sum_k |delta_k|^2
+
+    With G_k = X' W_k X and r_k = X' W_k y_k, delta_k = (G_k + D)^-1 (r_k - G_k g) is eliminated and
+
+        g = (S + sum_k G_k - G_k (G_k + D)^-1 G_k)^-1  sum_k r_k - G_k (G_k + D)^-1 r_k.
+
+    Returns coefficients g + delta_k, [C, K, d + 1]. Models with few rows lean on what all rows say.
+
+    Reference: Evgeniou and Pontil, "Regularized multi-task learning" (2004); the settings are ours.
+    """
+    x = with_intercept(features)
+
+    def one(pair: Array) -> Outcomes:
+        # The intercept is a model's own: shared across models it would fight the levels.
+        shared = _diagonal(pair[0], x).at[-1, -1].set(1e6)
+        factor = jnp.linalg.cholesky(gram + _diagonal(pair[1], x)[None])
+        explained = jax.vmap(lambda c, g: jax.scipy.linalg.cho_solve((c, True), g))(factor, gram)
+        outer = jnp.linalg.cholesky(shared + jnp.sum(gram - gram @ explained, 0))
+
+        def solve(y: Array) -> Array:
+            r = jnp.einsum("nd,nk->kd", x, weight * y)
+            left = jnp.sum(r - jnp.einsum("kde,ke->kd", gram, _cho_solve(factor, r)), 0)
+            g = jax.scipy.linalg.cho_solve((outer, True), left)
+            return g[None] + _cho_solve(factor, r - gram @ g)
+
+        return _both_targets(x, targets, level, solve)
+
+    return jax.lax.map(one, jnp.asarray(penalties, x.dtype))
 
 
 def predict(coefficients: Outcomes, features: Float[Array, " d"], level: Levels) -> Outcomes:
@@ -66,3 +102,28 @@ def predict(coefficients: Outcomes, features: Float[Array, " d"], level: Levels)
     quality = coefficients.quality @ x
     cost = coefficients.cost @ x
     return Outcomes(quality + jnp.broadcast_to(level.quality, quality.shape), 1.0 + cost)
+
+
+def _both_targets(x: Array, targets: Outcomes, level: Levels, solve: Solve) -> Outcomes:
+    """Quality by squared loss; cost by Huber loss through Huber's modified residuals.
+
+    Winsorise the residuals around the current fit and solve again with the same factor.
+
+    Reference: Huber and Dutter, "Numerical solutions of robust regression problems" (1974).
+    """
+    quality = targets.quality - jnp.broadcast_to(level.quality, targets.quality.shape)
+    cost = targets.cost - 1.0
+
+    def winsorise(_: int, b: Array) -> Array:
+        fitted = jnp.einsum("nd,kd->nk", x, b)
+        return solve(fitted + jnp.clip(cost - fitted, -HUBER_DELTA, HUBER_DELTA))
+
+    return Outcomes(solve(quality), jax.lax.fori_loop(0, HUBER_ITERATIONS, winsorise, solve(cost)))
+
+
+def _diagonal(penalty: Array, x: Array) -> Float[Array, "d+1 d+1"]:
+    return jnp.diag(jnp.full(x.shape[1], penalty).at[-1].set(PRIOR_ROWS))
+
+
+def _cho_solve(factor: Array, right: Array) -> Array:
+    return jax.vmap(lambda c, m: jax.scipy.linalg.cho_solve((c, True), m))(factor, right)

@@ -45,9 +45,7 @@ def relative(outcomes: Outcomes, level: Levels) -> Outcomes:
     return Outcomes(outcomes.quality, jnp.minimum(cost, COST_CAP))
 
 
-def cost_correction(
-    predicted: Float[Array, "N *batch K"], weight: Float[Array, "N K"]
-) -> Float[Array, "*batch K"]:
+def cost_correction(predicted: Float[Array, "N *batch K"], weight: Float[Array, "N K"]) -> Float[Array, "*batch K"]:
     """Factor per model that brings mean predicted relative cost to 1, shrunk towards 1 by PRIOR_ROWS."""
     rows = jnp.sum(weight, 0)
     total = jnp.einsum("nk,n...k->...k", weight, jnp.maximum(predicted, LEAST_RELATIVE_COST))

@@ -1,0 +1,111 @@
+"""Cross-fitting of the learners that run outside JAX: the same folds, projections and targets."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxroute import projection
+from jaxroute.nuisance import crossfit, targets, trees
+from jaxroute.nuisance.learners import HOST_LEARNERS
+from jaxroute.types import NuisanceSpec, Outcomes
+
+
+class HostFold(NamedTuple):
+    """One library learner on one fold: boosters of quality and relative cost, and the cost correction [K]."""
+
+    quality: Any
+    cost: Any
+    correction: np.ndarray
+
+
+def _projected(folds: Any, fold: int, features: np.ndarray) -> np.ndarray:
+    axes = jax.tree.map(lambda x: x[fold], folds.projection)
+    return np.asarray(projection.project(axes, jnp.asarray(features)))
+
+
+def _restored(fitted: HostFold, level: targets.Levels, x: np.ndarray) -> Outcomes:
+    num_models = len(level.cost)
+    raw = Outcomes(*(jnp.asarray(trees.predict_outcome(b, x, num_models)) for b in fitted[:2]))
+    return targets.restore(raw, level, jnp.asarray(fitted.correction))
+
+
+def fit_outcomes(
+    folds: crossfit.OutcomeFold,
+    features: np.ndarray,
+    outcomes: Outcomes,
+    observed: np.ndarray,
+    fold: np.ndarray,
+    spec: NuisanceSpec,
+) -> tuple[dict[str, list[HostFold]], Outcomes | None]:
+    """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None)."""
+    names = sorted(set(spec.outcome_models) & set(HOST_LEARNERS))
+    outcomes = Outcomes(*(jnp.where(observed, y, 0.0) for y in outcomes))
+    fits: dict[str, list[HostFold]] = {name: [] for name in names}
+    predicted = {name: [np.zeros(observed.shape, np.float32) for _ in range(2)] for name in names}
+    for f in range(spec.folds):
+        level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
+        target = targets.relative(outcomes, level)
+        weight = np.asarray(observed) * (fold != f)[:, None]
+        x = _projected(folds, f, features)
+        for name in names:
+            boosters = [trees.fit_outcome(name, f, x, np.asarray(y), weight) for y in target]
+            shape = jnp.asarray(trees.predict_outcome(boosters[1], x, observed.shape[1]))
+            correction = np.asarray(targets.cost_correction(shape, jnp.asarray(weight, shape.dtype)))
+            fits[name].append(HostFold(*boosters, correction))
+            own = fold == f
+            for store, y in zip(predicted[name], _restored(fits[name][-1], level, x[own]), strict=True):
+                store[own] = np.asarray(y)
+    if not names:
+        return fits, None
+    return fits, Outcomes(*(jnp.stack([jnp.asarray(predicted[name][i]) for name in names]) for i in range(2)))
+
+
+def predict_outcomes(fits: dict[str, list[HostFold]], folds: crossfit.OutcomeFold, features: Array) -> Outcomes | None:
+    """New rows: every host learner's mean over folds, [C, N, K]; None without host learners."""
+    if not fits:
+        return None
+    means = []
+    for name in sorted(fits):
+        each = [
+            _restored(fitted, jax.tree.map(lambda v: v[f], folds.level), _projected(folds, f, np.asarray(features)))  # noqa: B023
+            for f, fitted in enumerate(fits[name])
+        ]
+        means.append(jax.tree.map(lambda *y: jnp.mean(jnp.stack(y), 0), *each))
+    return jax.tree.map(lambda *y: jnp.stack(y), *means)
+
+
+def fit_propensities(
+    folds: crossfit.PropensityFold,
+    features: np.ndarray,
+    action: np.ndarray,
+    num_models: int,
+    fold: np.ndarray,
+    spec: NuisanceSpec,
+) -> tuple[dict[str, list[Any]], np.ndarray | None]:
+    """Library classifiers of the logged model; (fits per learner, out-of-fold logits [C, N, K] or None)."""
+    names = sorted(set(spec.propensity_models) & set(HOST_LEARNERS))
+    fits: dict[str, list[Any]] = {name: [] for name in names}
+    logits = np.zeros((len(names), len(action), num_models), np.float32)
+    for f in range(spec.folds):
+        x = _projected(folds, f, features)
+        for i, name in enumerate(names):
+            fits[name].append(trees.fit_propensity(name, f, x[fold != f], action[fold != f]))
+            logits[i, fold == f] = trees.predict_propensity(fits[name][-1], x[fold == f], num_models)
+    return fits, logits if names else None
+
+
+def predict_logits(
+    fits: dict[str, list[Any]], folds: crossfit.PropensityFold, features: Array, num_models: int
+) -> Array | None:
+    """New rows: every host classifier's mean log-probability over folds, [C, N, K]."""
+    means = []
+    for name in sorted(fits):
+        projected = (_projected(folds, f, np.asarray(features)) for f in range(len(fits[name])))
+        each = [trees.predict_propensity(b, x, num_models) for b, x in zip(fits[name], projected, strict=True)]
+        means.append(np.mean(each, 0))
+    return jnp.stack(means) if means else None
