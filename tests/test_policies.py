@@ -208,6 +208,16 @@ def test_envelope_selects_the_point_wise_best_utility():
     assert len(np.unique(chosen[:, 0])) > 1
 
 
+def test_envelope_keeps_its_order_when_rounding_decides():
+    """Every line through one point, up to rounding: computed crossings scatter, breakpoints may not."""
+    cost = np.random.default_rng(7).uniform(size=(500, 8)).astype(np.float32)
+    quality = np.float32(0.3) + np.float32(0.7) * cost
+    batch = envelope(jnp.asarray(quality), jnp.asarray(cost))
+    assert np.all(batch.breakpoints[:, 1:] >= batch.breakpoints[:, :-1])
+    for weight, extreme in [(0.6, cost.argmax(1)), (0.8, cost.argmin(1))]:
+        np.testing.assert_array_equal(select(batch, weight), extreme)
+
+
 def test_select_at_zero_at_a_breakpoint_and_at_infinity():
     pieces = envelope(jnp.array([1.0, 0.75, 0.0, 0.0]), jnp.array([1.0, 0.5, 0.0, 0.5]))
     for weight, model in [(0.0, 0), (0.25, 0), (0.5, 1), (1.0, 1), (1.5, 2), (1e9, 2), (np.inf, 2)]:
@@ -274,9 +284,7 @@ def test_masked_scores_never_matter(name):
 
     def value(poison):
         poisoned = jnp.where(available, scores, poison)
-        return jax.value_and_grad(lambda z: jnp.sum(reward * POLICIES[name](z, available=available)))(
-            poisoned
-        )
+        return jax.value_and_grad(lambda z: jnp.sum(reward * POLICIES[name](z, available=available)))(poisoned)
 
     clean = value(0.0)
     assert np.all(np.asarray(clean[1])[~np.asarray(available)] == 0)
@@ -295,17 +303,13 @@ def test_jit_vmap_and_one_prompt_agree(name):
     np.testing.assert_allclose(jax.jit(policy)(scores, available=available), expected, rtol=1e-6)
     one = jax.vmap(lambda z, m: policy(z, available=m))(scores, available)
     np.testing.assert_allclose(one, expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        policy(scores), policy(scores, available=jnp.ones_like(available)), rtol=1e-6, atol=1e-7
-    )
+    np.testing.assert_allclose(policy(scores), policy(scores, available=jnp.ones_like(available)), rtol=1e-6, atol=1e-7)
 
 
 def test_softmax_gradients_and_limits():
     scores = jnp.array([0.5, -0.25, 0.75])
     with jax.enable_x64(True):
-        check_grads(
-            lambda z, t: softmax(z, temperature=t), (jnp.array([0.5, -0.25, 0.75]), 0.7), 1, modes=["rev"]
-        )
+        check_grads(lambda z, t: softmax(z, temperature=t), (jnp.array([0.5, -0.25, 0.75]), 0.7), 1, modes=["rev"])
     np.testing.assert_allclose(softmax(scores, temperature=1e-3), greedy(scores), atol=1e-6)
     np.testing.assert_allclose(softmax(scores, temperature=1e6), 1 / 3, atol=1e-6)
     np.testing.assert_array_equal(epsilon_greedy(scores, epsilon=0.0), greedy(scores))
