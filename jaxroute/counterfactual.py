@@ -142,9 +142,7 @@ def doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0) -> Ou
     return _correct(logs, nuisances.outcomes, weight)
 
 
-def switch_doubly_robust(
-    logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, threshold: Scalar
-) -> Outcomes:
+def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, threshold: Scalar) -> Outcomes:
     """Doubly robust where the weight is at most ``threshold``, the direct method elsewhere.
 
         a_k = r_k + 1{t=k} v 1{v <= threshold} (a - r_k),   v = 1 / max(p_t, clip)
@@ -173,9 +171,7 @@ def switch_doubly_robust(
     return _correct(logs, nuisances.outcomes, weight)
 
 
-def shrinkage_doubly_robust(
-    logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, shrinkage: Scalar
-) -> Outcomes:
+def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, shrinkage: Scalar) -> Outcomes:
     """Doubly robust with optimistically shrunk weights: large ones are pulled towards the direct method.
 
         a_k = r_k + 1{t=k} s v / (v^2 + s) (a - r_k),   v = 1 / max(p_t, clip),  s = shrinkage

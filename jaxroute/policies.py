@@ -157,9 +157,7 @@ def breakpoints(
     models = [best]
     while True:
         best_quality, best_cost = lines[best]
-        crossings = [
-            ((best_quality - q) / (best_cost - c), c, k) for k, (q, c) in lines.items() if c < best_cost
-        ]
+        crossings = [((best_quality - q) / (best_cost - c), c, k) for k, (q, c) in lines.items() if c < best_cost]
         if not crossings or (nearest := min(crossings))[0] >= high:
             return np.array(weights, float), np.array(models)
         crossing, _, best = nearest
@@ -250,9 +248,7 @@ def _entry(x: Float[Array, "*batch K"], index: Int[Array, "*batch"]) -> Float[Ar
     return jnp.take_along_axis(x, index[..., None], axis=-1)
 
 
-def _lines(
-    quality: np.ndarray, cost: np.ndarray, available: np.ndarray | None
-) -> dict[int, tuple[Fraction, Fraction]]:
+def _lines(quality: np.ndarray, cost: np.ndarray, available: np.ndarray | None) -> dict[int, tuple[Fraction, Fraction]]:
     """Model -> exact (quality, cost), available models only."""
     everything = np.ones(len(quality), bool)
     models = np.flatnonzero(everything if available is None else np.asarray(available))

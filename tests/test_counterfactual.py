@@ -29,9 +29,7 @@ def records(inputs, dtype=np.float64):
         table = np.array(inputs["propensities"], dtype)
     else:
         table = np.repeat(np.array(inputs["propensity"], dtype)[:, None], models, axis=1)
-    available = (
-        np.ones((rows, models), bool) if inputs["available"] is None else np.array(inputs["available"])
-    )
+    available = np.ones((rows, models), bool) if inputs["available"] is None else np.array(inputs["available"])
     logs = Logs(
         features=jnp.zeros((rows, 1), dtype),
         action=jnp.asarray(action),

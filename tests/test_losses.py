@@ -291,17 +291,13 @@ def test_knobs_are_traced_so_a_sweep_compiles_once():
     def both(temperature, entropy, label_temperature):
         traces.append(1)
         regret = softmax_regret(scores, utility, temperature=temperature, entropy=entropy, where=where)
-        cross_entropy = regret_cross_entropy(
-            scores, utility, label_temperature=label_temperature, where=where
-        )
+        cross_entropy = regret_cross_entropy(scores, utility, label_temperature=label_temperature, where=where)
         return regret, cross_entropy
 
     for temperature, entropy, label_temperature in [(1.0, 0.0, 0.1), (0.5, 0.2, 1.0), (3.0, 0.01, 10.0)]:
         regret, cross_entropy = both(temperature, entropy, label_temperature)
         knobs = {"temperature": temperature, "entropy": entropy}
-        np.testing.assert_allclose(
-            regret, softmax_regret(scores, utility, **knobs, where=where), rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(regret, softmax_regret(scores, utility, **knobs, where=where), rtol=1e-5, atol=1e-6)
         expected = regret_cross_entropy(scores, utility, label_temperature=label_temperature, where=where)
         np.testing.assert_allclose(cross_entropy, expected, rtol=1e-5, atol=1e-6)
     assert len(traces) == 1

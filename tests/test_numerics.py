@@ -53,9 +53,7 @@ def test_reductions_match_numpy(name, dtype):
     x, where = rows(dtype=dtype)
     with jax.enable_x64(dtype == np.float64):
         actual = function(jnp.asarray(x), jnp.asarray(where))
-    expected = [
-        reference(row[kept].astype(float)) if kept.any() else 0 for row, kept in zip(x, where, strict=True)
-    ]
+    expected = [reference(row[kept].astype(float)) if kept.any() else 0 for row, kept in zip(x, where, strict=True)]
     assert actual.dtype == dtype
     np.testing.assert_allclose(actual, expected, rtol=1e-12 if dtype == np.float64 else 1e-5)
 
@@ -100,9 +98,7 @@ def test_nothing_behind_the_mask_reaches_a_value_or_a_gradient(name):
 def test_gradients_match_finite_differences(name):
     with jax.enable_x64(True):
         x, where = rows(3, np.float64)
-        check_grads(
-            lambda x: DIFFERENTIABLE[name](x, jnp.asarray(where)), (jnp.asarray(x),), 1, modes=["rev"]
-        )
+        check_grads(lambda x: DIFFERENTIABLE[name](x, jnp.asarray(where)), (jnp.asarray(x),), 1, modes=["rev"])
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
