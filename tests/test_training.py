@@ -112,11 +112,8 @@ def test_minibatches_do_not_depend_on_the_point():
 
 def test_policy_value_is_the_mean_utility_of_the_greedy_choice():
     network = networks.router(K, ())
-    params = {
-        "params": {
-            "scores": {"kernel": jnp.asarray(RNG.normal(size=(D, K)), jnp.float32), "bias": jnp.zeros(K)}
-        }
-    }
+    kernel = jnp.asarray(RNG.normal(size=(D, K)), jnp.float32)
+    params = {"params": {"scores": {"kernel": kernel, "bias": jnp.zeros(K)}}}
     available = jnp.asarray(RNG.random((N, K)) > 0.3).at[:, 0].set(True)
     outcomes = EXAMPLES.outcomes._replace(quality=jnp.where(available, EXAMPLES.outcomes.quality, jnp.nan))
     value = training.policy_value(
