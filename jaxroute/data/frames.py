@@ -1,0 +1,121 @@
+"""People's files and data frames, read with errors that say where and what to do.
+
+Rows are counted from 0 in messages, as pandas does. ``source`` is what a message calls the frame: its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Place = Callable[[int, str], str]
+"""(row, column's meaning) -> where that is, in words: file, column, row, and whose value it is."""
+
+
+def refuse(bad: np.ndarray, message: Callable[[int], str]) -> None:
+    """Raise InputError about the first row [N] that is bad, if there is one.
+
+    Example:
+        >>> refuse(np.array([False, True]), lambda row: f"row {row} is bad")
+        Traceback (most recent call last):
+        jaxroute.types.InputError: row 1 is bad
+    """
+    if bad.any():
+        raise InputError(message(int(np.argmax(bad))))
+
+
+def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
+    """Data frame of a .parquet or .csv file; columns ``as_text`` of a csv are not turned into numbers.
+
+    Raises:
+        InputError: no such file, another kind of file, or a damaged one.
+    """
+    import pandas as pd
+    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    if path.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{path}: cannot read {path.suffix or 'a file without suffix'}; give a .parquet or a .csv")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        # A prompt may well read "None" or "NA", an id "007": only an empty cell is missing.
+        return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=[""])
+    except (OSError, ValueError, ArrowException) as error:
+        raise InputError(f"{path}: damaged or truncated ({_reason(error)}); write or copy it again") from error
+
+
+def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
+    """Raise InputError unless the frame has rows and all the columns, each once."""
+    for name in columns:
+        if name not in frame.columns:
+            has = ", ".join(map(str, frame.columns))
+            raise InputError(f"{source}: column {name!r} is missing; add or rename it (there are: {has})")
+        if list(frame.columns).count(name) > 1:
+            raise InputError(f"{source}: column {name!r} occurs more than once; keep one")
+    if frame.empty:
+        raise InputError(f"{source}: no rows; at least one is needed")
+
+
+def text(frame: pd.DataFrame, column: str, source: str) -> np.ndarray:
+    """A column as strings [N], none missing."""
+    values = frame[column]
+    refuse(
+        values.isna().to_numpy(),
+        lambda i: f"{source}, column {column!r}, row {i}: empty; fill it or drop the row",
+    )
+    return values.astype(str).to_numpy(object)
+
+
+def numbers(values: pd.Series, name: str, place: Place) -> np.ndarray:
+    """A column as float64 [N], NaN where it is missing."""
+    import pandas as pd
+
+    result = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    refuse(
+        np.isnan(result) & values.notna().to_numpy(),
+        lambda i: f"{place(i, name)}: {values.iloc[i]!r} is not a number; correct it or drop the row",
+    )
+    return result
+
+
+def read_features(path: Path, rows: int) -> np.ndarray:
+    """float32 [rows, D] of an .npy file, all finite.
+
+    The file is memory-mapped on the way in, so only the converted copy is held, and none of a float32 file.
+
+    Raises:
+        InputError: no such file, a damaged one, or an array of another shape or kind.
+    """
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy array ({_reason(error)}); write or copy it again") from error
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim != 2:
+        raise InputError(f"{path}: not an array of numbers [rows, dimensions]; save one with numpy.save")
+    if stored.shape[0] != rows or stored.shape[1] == 0:
+        raise InputError(f"{path}: shape {stored.shape}, expected [{rows}, D]; encode every prompt once, in order")
+    with np.errstate(over="ignore"):
+        features = np.asarray(stored, np.float32)
+    finite = np.isfinite(features)
+    refuse(
+        ~np.all(finite, 1),
+        lambda i: (
+            f"{path}, row {i}, column {int(np.argmin(finite[i]))}: "
+            f"{features[i, np.argmin(finite[i])]} is not finite; encode that prompt again"
+        ),
+    )
+    return features
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,326 @@
+"""Full-feedback tables: prompts answered by every model. Reading, checking and writing.
+
+Two shapes are read:
+
+    a folder    queries.parquet   query_id, prompt, task, optional group (conversation or user)
+                outcomes.parquet  query_id, model, quality, cost; long: one row an answer
+                features*.npy     optional [N, D], row i belongs to row i of queries.parquet
+    one file    .parquet or .csv, wide, the shape of RouterBench: sample_id, prompt, eval_name, optional
+                group, and for every model a column ``<model>`` (quality) and one ``<model>|total_cost``
+
+Missing is not zero: an answer that is absent, or whose quality is empty, is NaN and not available.
+Rows are counted from 0 in messages, as pandas does.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxroute.data import encoders
+from jaxroute.data.frames import Place, need, numbers, read, read_features, refuse, text
+from jaxroute.data.units import cost_scale as cost_scale
+from jaxroute.types import InputError, Outcomes, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COST_SUFFIX = "|total_cost"
+WIDE_TEXT = ("sample_id", "prompt", "eval_name", "group")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    features: str | os.PathLike[str] | None = None,
+    encoder: str = "hashed",
+    quality_range: tuple[float, float] = (0.0, 1.0),
+) -> Table:
+    """Read and check a full-feedback table.
+
+        quality = (quality as written - low) / (high - low)
+
+    Args:
+        path: a folder or a wide file, as described at the top of the module.
+        features: an .npy file [N, D] to use. Default: the only features*.npy of the folder, else the
+            prompts are encoded by ``encoder``.
+        encoder: see ``encoders.encode``; used only where there are no features.
+        quality_range: (low, high) of the qualities as written.
+
+    Returns:
+        Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is
+        filled where the outcomes carry expected_quality and expected_cost (saved synthetic tables).
+
+    Raises:
+        InputError: one line that names file, column, row and value, and what to do.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "wide.csv"
+        >>> _ = file.write_text(
+        ...     "sample_id,prompt,eval_name,small,large,small|total_cost,large|total_cost\\n"
+        ...     "a,What is 2+2?,maths,1,1,0.001,0.02\\n"
+        ...     "b,Prove it.,maths,0,,0.001,\\n"
+        ... )
+        >>> table = load(file)
+        >>> table.models, table.available.tolist()
+        (('small', 'large'), [[True, True], [True, False]])
+    """
+    path = Path(path).expanduser()
+    low, high = quality_range
+    if not low < high:
+        raise InputError(f"quality_range is {quality_range}; give (low, high) with low < high")
+    if path.is_dir():
+        found = sorted(path.glob("features*.npy"))
+        if features is None and len(found) > 1:
+            names = ", ".join(f.name for f in found)
+            raise InputError(f"{path}: several feature files ({names}); name one with features=")
+        if features is None and found:
+            features = found[0]
+        queries, outcomes = path / "queries.parquet", path / "outcomes.parquet"
+        table = from_long(read(queries), read(outcomes), quality_range, queries=str(queries), outcomes=str(outcomes))
+    else:
+        table = from_wide(read(path, WIDE_TEXT), quality_range, source=str(path))
+    if features is None:
+        return replace(table, features=encoders.encode(table.prompt, encoder))
+    return replace(table, features=read_features(Path(features), len(table)))
+
+
+def save(table: Table, path: str | os.PathLike[str]) -> None:
+    """Write a table as the folder that ``load`` reads, all of it or nothing.
+
+    Args:
+        table: any table; missing answers are left out, ``expected`` is kept.
+        path: a folder that does not exist yet, or an empty one.
+
+    Raises:
+        InputError: the folder holds something, or a model has no answer at all and would be lost.
+
+    Example:
+        >>> import tempfile, jax
+        >>> from jaxroute.data import synthetic
+        >>> folder = tempfile.mkdtemp()
+        >>> save(synthetic.make(jax.random.key(0), num_prompts=10), folder)
+        >>> load(folder).outcomes.quality.shape
+        (10, 10)
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: exists and is not an empty folder; choose another place or remove it")
+    if not table.available.any(0).all():
+        lost = table.models[int(np.argmin(table.available.any(0)))]
+        raise InputError(f"{path}: model {lost!r} has no answer at all; leave it out before saving")
+    # Model by model, so that models come back in their order of appearance even where the table has holes.
+    model, row = np.nonzero(table.available.T)
+    columns = {
+        "query_id": table.query_id[row],
+        "model": np.array(table.models, object)[model],
+        "quality": table.outcomes.quality[row, model],
+        "cost": table.outcomes.cost[row, model],
+    }
+    if table.expected is not None:
+        columns["expected_quality"] = table.expected.quality[row, model]
+        columns["expected_cost"] = table.expected.cost[row, model]
+    names = ("query_id", "prompt", "task", "group")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
+        folder = Path(scratch) / "table"
+        folder.mkdir()
+        pd.DataFrame({name: getattr(table, name) for name in names}).to_parquet(folder / "queries.parquet")
+        pd.DataFrame(columns).to_parquet(folder / "outcomes.parquet")
+        np.save(folder / "features.npy", table.features)
+        os.replace(folder, path)
+
+
+def with_task(table: Table, prefix: str) -> Table:
+    """The rows whose task starts with ``prefix``: one benchmark of a table that holds several.
+
+    Args:
+        table: any table.
+        prefix: start of the task names, such as ``"bbh/"``.
+
+    Returns:
+        The smaller table.
+
+    Raises:
+        InputError: no task starts like that.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=100)
+        >>> set(with_task(table, "topic_2").task) == {"topic_2"}
+        True
+    """
+    match = np.array([str(task).startswith(prefix) for task in table.task], bool)
+    if not match.any():
+        some = ", ".join(sorted({str(task) for task in table.task})[:5])
+        raise InputError(f"no task starts with {prefix!r}; tasks are: {some}, ...")
+    return table.rows(np.flatnonzero(match))
+
+
+def from_long(
+    query: pd.DataFrame,
+    answer: pd.DataFrame,
+    quality_range: tuple[float, float] = (0.0, 1.0),
+    *,
+    queries: str = "queries",
+    outcomes: str = "outcomes",
+) -> Table:
+    """Table without features (D = 0) from the two frames of the folder format; see ``load``.
+
+    Args:
+        query: columns query_id, prompt, task, optional group.
+        answer: columns query_id, model, quality, cost.
+        quality_range: (low, high) of the qualities as written.
+        queries, outcomes: what to call the two frames in messages.
+
+    Returns:
+        Table, checked.
+    """
+    import pandas as pd
+
+    described = _describe(query, queries, ("query_id", "prompt", "task"))
+    need(answer, outcomes, ("query_id", "model", "quality", "cost"))
+    index = pd.Index(described["query_id"])
+    answer_id = text(answer, "query_id", outcomes)
+    names = text(answer, "model", outcomes)
+    row = index.get_indexer(answer_id)
+    refuse(
+        row < 0,
+        lambda i: (
+            f"{outcomes}, column 'query_id', row {i}: {answer_id[i]!r} is not in {queries}; "
+            "add the query or drop the row"
+        ),
+    )
+    model, models = pd.factorize(names)
+    refuse(
+        pd.DataFrame({"row": row, "model": model}).duplicated().to_numpy(),
+        lambda i: (
+            f"{outcomes}, row {i}: second answer of model {names[i]!r} to query {answer_id[i]!r}; "
+            "keep one row per query_id and model"
+        ),
+    )
+
+    def place(i: int, name: str) -> str:
+        return f"{outcomes}, column {name!r}, row {i} (query {answer_id[i]!r}, model {names[i]!r})"
+
+    def scatter(values: np.ndarray) -> Any:
+        full = np.full((len(index), len(models)), np.nan)
+        full[row, model] = values
+        return full
+
+    def column_of(name: str) -> np.ndarray:
+        return numbers(answer[name], name, place)
+
+    quality, cost = _checked(column_of("quality"), column_of("cost"), quality_range, place)
+    expected = None
+    if {"expected_quality", "expected_cost"} <= set(answer.columns):
+        expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
+    return _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected)
+
+
+def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.0), *, source: str = "table") -> Table:
+    """Table without features (D = 0) from one wide frame in RouterBench's shape; see ``load``.
+
+    Args:
+        frame: columns sample_id, prompt, eval_name, optional group, ``<model>``, ``<model>|total_cost``.
+        quality_range: (low, high) of the qualities as written.
+        source: what to call the frame in messages.
+
+    Returns:
+        Table, checked.
+    """
+    described = _describe(frame, source, ("sample_id", "prompt", "eval_name"))
+    models = tuple(str(name).removesuffix(COST_SUFFIX) for name in frame.columns if str(name).endswith(COST_SUFFIX))
+    if not models:
+        raise InputError(f"{source}: no column ends in {COST_SUFFIX!r}, so no model was found; see the formats")
+    need(frame, source, [*models, *(model + COST_SUFFIX for model in models)])
+    quality, cost = [], []
+    for model in models:
+
+        def place(i: int, name: str, model: str = model) -> str:
+            column = model + COST_SUFFIX if name == "cost" else model
+            return f"{source}, column {column!r}, row {i} (query {described['query_id'][i]!r})"
+
+        written = numbers(frame[model], "quality", place)
+        billed = numbers(frame[model + COST_SUFFIX], "cost", place)
+        checked = _checked(written, billed, quality_range, place)
+        quality.append(checked[0])
+        cost.append(checked[1])
+    return _table(described, models, np.stack(quality, 1), np.stack(cost, 1), source, source, None)
+
+
+def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -> dict[str, np.ndarray]:
+    """query_id, prompt, task and group of every prompt; ``columns`` is what the first three are called."""
+    import pandas as pd
+
+    need(frame, source, columns)
+    names = ("query_id", "prompt", "task")
+    described = {name: text(frame, column, source) for name, column in zip(names, columns, strict=True)}
+    ids = described["query_id"]
+    refuse(
+        pd.Series(ids).duplicated().to_numpy(),
+        lambda i: f"{source}, column {columns[0]!r}, row {i}: {ids[i]!r} occurs twice; ids must be unique",
+    )
+    group = np.arange(len(frame))
+    if "group" in frame.columns:
+        group = pd.factorize(text(frame, "group", source))[0].astype(int)
+    return {**described, "group": group}
+
+
+def _checked(
+    quality: np.ndarray, cost: np.ndarray, quality_range: tuple[float, float], place: Place
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quality in [0, 1] and cost, both NaN where the quality is missing. Any shape of one axis."""
+    low, high = quality_range
+    missing = np.isnan(quality)
+    refuse(
+        ~missing & ~((quality >= low) & (quality <= high)),
+        lambda i: (
+            f"{place(i, 'quality')}: {quality[i]} is outside [{low:g}, {high:g}]; "
+            "correct it or give the scale as quality_range"
+        ),
+    )
+    # An answer that was billed but never judged is a hole; one that was judged must have its price.
+    refuse(
+        np.where(missing, np.isinf(cost) | (cost < 0), ~(np.isfinite(cost) & (cost >= 0))),
+        lambda i: f"{place(i, 'cost')}: {cost[i]} is not a finite number of at least 0; correct it or drop the row",
+    )
+    return (quality - low) / (high - low), np.where(missing, np.nan, cost)
+
+
+def _table(
+    described: dict[str, np.ndarray],
+    models: tuple[str, ...],
+    quality: Any,  # [N, K]; Any, as the record declares JAX arrays and holds NumPy's on the host
+    cost: Any,
+    queries: str,
+    outcomes: str,
+    expected: Outcomes | None,
+) -> Table:
+    if len(models) < 2:
+        raise InputError(f"{outcomes}: only one model ({models[0]!r}); routing needs at least two")
+    available = ~np.isnan(quality)
+    refuse(
+        ~available.any(1),
+        lambda i: (
+            f"{queries}, row {i}: no model answered query {described['query_id'][i]!r}; "
+            f"add answers to {outcomes} or drop the query"
+        ),
+    )
+    return Table(
+        **described,
+        features=np.zeros((len(quality), 0), np.float32),
+        models=models,
+        outcomes=Outcomes(quality, cost),
+        available=available,
+        expected=expected,
+    )
