@@ -287,7 +287,7 @@ def test_truncated_files(tmp_path, queries, outcomes, name, keep):
 
 def test_a_column_that_occurs_twice_is_refused(wide):
     twice = pd.concat([wide, wide[["small"]]], axis=1)
-    with pytest.raises(InputError, match="wide.parquet: column 'small' occurs more than once"):
+    with pytest.raises(InputError, match=r"wide.parquet: column 'small' occurs more than once"):
         tables.from_wide(twice, source="wide.parquet")
 
 
