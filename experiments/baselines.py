@@ -186,8 +186,10 @@ def names_for(arena: Arena) -> list[str]:
     if arena.config.methods:
         return list(arena.config.methods)
     singles = [f"single:{model}" for model in arena.models]
-    rest = [m for m in METHODS if m != "conditional_oracle" or arena.problems.expected is not None]
-    return singles + rest
+    absent = {f"plug_in_{m}{end}" for m in OUTCOME_MODELS for end in ("", "_full") if m not in arena.problems.predicted}
+    if arena.problems.expected is None:
+        absent.add("conditional_oracle")
+    return singles + [name for name in METHODS if name not in absent]
 
 
 def is_trained(name: str) -> bool:

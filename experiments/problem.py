@@ -55,36 +55,35 @@ def normalise(table: Table, scale: float) -> Table:
     return dataclasses.replace(table, outcomes=divide(table.outcomes), expected=expected)
 
 
-def logging_policy(config: Config, key: Key, table: Table) -> Policy:
-    """The biased policy that wrote the log."""
+def logging_policy(config: Config, key: Key, earlier: Table) -> Policy:
+    """The biased policy that wrote the log; a weak router was fitted on ``earlier`` prompts."""
     if config.logger == "uniform":
         return logging.uniform()
     if config.logger == "cost_biased":
         return logging.cost_biased(config.logger_strength, config.logger_floor)
     if config.logger == "task_dependent":
         return logging.task_dependent(key, config.logger_strength, config.logger_floor)
-    weak = logging.weak_router(
-        key,
-        table,
-        fraction=config.logger_fraction,
-        beta=config.logger_strength,
-        floor=config.logger_floor,
-    )
+    weak = logging.weak_router(key, earlier, fraction=1.0, beta=config.logger_strength, floor=config.logger_floor)
     return logging.deterministic(weak) if config.logger == "deterministic" else weak
 
 
 def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
-    """Row indices (train, validation, test) of every seed, cut to common sizes so that seeds stack.
+    """Row indices (train, validation, test, earlier) of every seed, cut to common sizes so that seeds stack.
 
     Whole groups stay on one side, so sizes differ by a few rows between seeds; the surplus is left out.
     """
-    per_seed = [splits.split(seed, table, config.fractions) for seed in range(config.seeds)]
-    sizes = [min(len(parts[i]) for parts in per_seed) for i in range(3)]
+    earlier = int(config.logger_fraction * len(table))
+    per_seed = []
+    for seed in range(config.seeds):
+        train, validation, test = splits.split(seed, table, config.fractions)
+        # The weak router's own training rows are set aside: their outcomes would shape their propensities.
+        per_seed.append((train[earlier:], validation, test, train[:earlier]))
+    sizes = [min(len(parts[i]) for parts in per_seed) for i in range(4)]
     if config.log_size is not None:
         sizes[0] = min(sizes[0], config.log_size)
-    if min(sizes) < 2 * config.nuisance.folds:
+    if min(sizes[:3]) < 2 * config.nuisance.folds:
         raise InputError(
-            f"{config.data}: {len(table)} prompts give splits of {sizes} rows; too few for "
+            f"{config.data}: {len(table)} prompts give splits of {sizes[:3]} rows; too few for "
             f"{config.nuisance.folds} folds: use a larger table or fewer folds"
         )
     return [[part[:size] for part, size in zip(parts, sizes, strict=True)] for parts in per_seed]
@@ -94,8 +93,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     """One seed's problem from a table with normalised costs."""
     root = jax.random.key(seed)
     keys = [jax.random.fold_in(root, purpose) for purpose in range(6)]
-    train, validation, test = (table.rows(part) for part in rows)
-    policy = logging_policy(config, keys[LOGGER], table)
+    train, validation, test, earlier = (table.rows(part) for part in rows)
+    policy = logging_policy(config, keys[LOGGER], earlier)
     train_log = logging.simulate(keys[TRAIN_LOG], train, policy)
     validation_log = logging.simulate(keys[VALIDATION_LOG], validation, policy)
 
@@ -110,14 +109,16 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     )
 
     predicted = {}
+    candidates = nuisance.predict_candidates(model.outcomes, test.features)
+    candidates_full = nuisance.predict_candidates(full_model, test.features)
     for name in (*config.nuisance.outcome_models, "stack"):
         spec = config.nuisance
         if name != "stack":
             spec = dataclasses.replace(spec, outcome_models=(name,), combine="select")
         part = nuisance.reweigh(model.outcomes, *nuisance.as_cells(train_log), spec)
-        predicted[name] = nuisance.predict_outcomes(part, test.features)
+        predicted[name] = nuisance.mix(part.weights, candidates)
         part = nuisance.reweigh(full_model, train.outcomes, train.available, spec)
-        predicted[f"{name}_full"] = nuisance.predict_outcomes(part, test.features)
+        predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
 
     axes = projection.fit(train.features, jnp.ones(len(train)), config.dimensions)
 

@@ -26,7 +26,7 @@ class Config:
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)  # train, validation, test
     log_size: int | None = None  # at most this many training log rows
     logger: str = "weak_router"
-    logger_fraction: float = 0.1  # part of the table that the weak router was fitted on
+    logger_fraction: float = 0.1  # part of the table set aside (from train) for the weak router to be fitted on
     logger_strength: float = 2.0
     logger_floor: float = 0.1
     cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
@@ -87,6 +87,8 @@ def check(config: Config, where: str) -> Config:
         refuse("logger", f"unknown logging policy; there are: {', '.join(LOGGERS)}")
     if len(config.fractions) != 3 or min(config.fractions) <= 0 or abs(sum(config.fractions) - 1) > 1e-9:
         refuse("fractions", "three positive shares (train, validation, test) that sum to 1")
+    if not 0 < config.logger_fraction < config.fractions[0]:
+        refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
     if config.seeds < 1:
         refuse("seeds", "at least 1")
     if config.training.steps % config.training.chunk:

@@ -18,6 +18,7 @@ Mask = Bool[Array, "*batch K"] | None
 
 
 def _fill(x: Array, where: Mask, fill: float) -> Array:
+    x = jnp.asarray(x)
     return x if where is None else jnp.where(where, x, jnp.asarray(fill, x.dtype))
 
 
@@ -40,9 +41,9 @@ def masked_argmax(x: Float[Array, "*batch K"], where: Mask = None) -> Int[Array,
     >>> print(masked_argmax(jnp.array([1.0, 7.0, 7.0])))
     1
     """
-    # An available -inf must still win over a masked entry: compare availability first.
-    best = jnp.max(_fill(x, where, -jnp.inf), -1, keepdims=True)
-    tied = _fill(x, where, -jnp.inf) == best
+    # Availability first, then the value: an available -inf beats a masked entry. NaN counts as -inf.
+    x = jnp.where(jnp.isnan(x), -jnp.inf, _fill(x, where, -jnp.inf))
+    tied = x == jnp.max(x, -1, keepdims=True)
     return jnp.argmax(tied if where is None else tied & where, -1)
 
 

@@ -7,7 +7,7 @@ of checkpoints, and resuming from one gives the same bits as never having stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def train(
         TrainState with leaves [S, P, ...].
     """
     points = sweep.place(points, mesh, axis=1)
-    initialise, chunk, _ = _programs(network, objective, spec, mesh)
+    initialise, chunk = _trainers(network, objective, spec, mesh)
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -77,28 +77,33 @@ def choose(
 ) -> Int[Array, "S P N"]:
     """Models chosen by every point's best parameters, in blocks of prompts."""
 
-    decide = _programs(network, None, None, mesh)[2]
+    decide = _decider(network, mesh)
     return decide((sweep.place(points, mesh, axis=1), state), (features, available))
 
 
 @cache
-def _programs(
-    network: Network, objective: Objective | None, spec: Spec | None, mesh: Mesh
-) -> tuple[Callable[..., TrainState], Callable[..., TrainState], Callable[..., Array]]:
-    """(initialise, one chunk, decide): compiled once per static choice and shape, whatever the points."""
+def _trainers(
+    network: Network, objective: Objective, spec: Spec, mesh: Mesh
+) -> tuple[Callable[..., TrainState], Callable[..., TrainState]]:
+    """(initialise, one chunk): compiled once per static choice and shape, whatever the points."""
 
     def initialise(point: Hyperparams, features: Array) -> TrainState:
         return training.init(network, point, spec, features.shape[-1])
 
+    chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)
+    return sweep.over_points(initialise, mesh, grouped=True), sweep.over_points(chunk, mesh, grouped=True)
+
+
+@cache
+def _decider(network: Network, mesh: Mesh) -> Callable[..., Array]:
     def decide(point: tuple[Hyperparams, TrainState], data: tuple[Array, Array]) -> Array:
         hyperparams, trained = point
         return training.choose(network, trained.best_params, *data, hyperparams.width)
 
-    chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)
-    return tuple(sweep.over_points(f, mesh, grouped=True) for f in (initialise, chunk, decide))
+    return sweep.over_points(decide, mesh, grouped=True)
 
 
-def grouped_grid(seeds: int, **axes: Float[Array, " P"] | float) -> Hyperparams:
+def grouped_grid(seeds: int, **axes: Sequence[float] | float) -> Hyperparams:
     """``sweep.grid`` once per seed: leaves [S, P]."""
     flat = sweep.grid(seed=range(seeds), **axes)
     return jax.tree.map(lambda x: x.reshape(seeds, -1), flat)

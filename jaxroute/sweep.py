@@ -61,7 +61,7 @@ def grid(**axes: Sequence[float] | float) -> Hyperparams:
         values = columns.get(name, (default,) * len(rows))
         return np.asarray(values, np.int32 if isinstance(default, int) else np.float32)
 
-    return Hyperparams(*(leaf(name) for name in Hyperparams._fields))
+    return Hyperparams(**{name: leaf(name) for name in Hyperparams._fields})  # type: ignore[arg-type]
 
 
 def pad(points: Any, multiple: int, axis: int = 0) -> tuple[Any, int]:

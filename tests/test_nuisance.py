@@ -19,15 +19,12 @@ LOGIT = X @ RNG.normal(size=(D, K))
 PROPENSITY = (np.exp(LOGIT) / np.exp(LOGIT).sum(1, keepdims=True)).astype(np.float32)
 ACTION = np.array([RNG.choice(K, p=p / p.sum()) for p in PROPENSITY.astype(np.float64)], np.int32)
 QUALITY = (1 / (1 + np.exp(-X @ RNG.normal(size=(D, K)) - np.linspace(-1, 1, K)))).astype(np.float32)
-COST = (np.array([0.01, 0.1, 1.0]) * np.exp(0.5 * X[:, :1] + 0.2 * RNG.normal(size=(N, K)))).astype(
-    np.float32
-)
+COST = (np.array([0.01, 0.1, 1.0]) * np.exp(0.5 * X[:, :1] + 0.2 * RNG.normal(size=(N, K)))).astype(np.float32)
 ROWS = np.arange(N)
-LOGS = Logs(
-    X, ACTION, QUALITY[ROWS, ACTION], COST[ROWS, ACTION], PROPENSITY[ROWS, ACTION], np.ones((N, K), bool)
-)
+LOGS = Logs(X, ACTION, QUALITY[ROWS, ACTION], COST[ROWS, ACTION], PROPENSITY[ROWS, ACTION], np.ones((N, K), bool))
 FULL = Outcomes(jnp.asarray(QUALITY), jnp.asarray(COST))
 SEEN = jnp.ones((N, K), bool)
+ONES = SEEN.astype(jnp.float32)
 SPEC = NuisanceSpec(folds=3, hidden=(8,), epochs=6, snapshots=2, penalties=(3.0, 30.0))
 RIDGE = dataclasses.replace(SPEC, outcome_models=("ridge",), penalties=(10.0,), combine="select")
 
@@ -36,7 +33,7 @@ def test_ridge_is_the_closed_form():
     """Against scikit-learn, on targets centred as ours and with the intercept as a penalised column."""
     level = targets.levels(FULL, SEEN.astype(jnp.float32))
     target = targets.relative(FULL, level)
-    coefficients = ridge.fit(jnp.asarray(X), target, SEEN.astype(jnp.float32), level, ridge.moments(jnp.asarray(X), SEEN.astype(jnp.float32)), (7.0,))
+    coefficients = ridge.fit(jnp.asarray(X), target, ONES, level, ridge.moments(jnp.asarray(X), ONES), (7.0,))
     # A column of size s penalised by 7 is a column of ones penalised by 7 / s^2 = PRIOR_ROWS.
     columns = np.c_[X, np.full(N, np.sqrt(7.0 / targets.PRIOR_ROWS))]
     got = jax.vmap(partial(ridge.predict, coefficients, level=level))(jnp.asarray(X)).quality[:, 0]
@@ -52,7 +49,8 @@ def test_cost_ridge_minimises_the_huber_objective():
     weight = SEEN.astype(jnp.float32)
     level = targets.levels(data, weight)
     target = targets.relative(data, level)
-    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, ridge.moments(jnp.asarray(X), weight), (5.0,)).cost[0], np.float64)
+    gram = ridge.moments(jnp.asarray(X), weight)
+    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, gram, (5.0,)).cost[0], np.float64)
     x = np.c_[X, np.ones(N)].astype(np.float64)
     penalty = np.r_[np.full(D, 5.0), targets.PRIOR_ROWS]
 
@@ -127,7 +125,7 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
         part = Outcomes(*(y[keep] for y in FULL))
         level = targets.levels(part, SEEN[keep].astype(jnp.float32))
         target = targets.relative(part, level)
-        b = ridge.fit(z[keep], target, SEEN[keep].astype(jnp.float32), level, ridge.moments(z[keep], SEEN[keep].astype(jnp.float32)), RIDGE.penalties)
+        b = ridge.fit(z[keep], target, ONES[keep], level, ridge.moments(z[keep], ONES[keep]), RIDGE.penalties)
         alone = jax.vmap(partial(ridge.predict, b, level=level))(z[~keep]).quality[:, 0]
         np.testing.assert_allclose(together.quality[0][~keep], np.clip(alone, 0, 1), atol=2e-4)
 
@@ -166,9 +164,7 @@ def test_known_propensities_are_used_and_estimated_ones_on_request():
     mixed, _ = nuisance.fit(jax.random.key(0), half, RIDGE)
     np.testing.assert_array_equal(mixed.propensity[ROWS, ACTION][1::2], LOGS.propensity[1::2])
     estimated, _ = nuisance.fit(jax.random.key(0), LOGS, dataclasses.replace(RIDGE, propensity="estimated"))
-    np.testing.assert_array_equal(
-        mixed.propensity[ROWS, ACTION][::2], estimated.propensity[ROWS, ACTION][::2]
-    )
+    np.testing.assert_array_equal(mixed.propensity[ROWS, ACTION][::2], estimated.propensity[ROWS, ACTION][::2])
     np.testing.assert_allclose(estimated.propensity.sum(1), 1, atol=1e-5)
     assert np.abs(estimated.propensity - PROPENSITY).mean() < 0.08
     assert (estimated.propensity[ROWS, ACTION] != LOGS.propensity).all()

@@ -17,11 +17,11 @@ def get_config(smoke: bool = False) -> Config:
             num_prompts=800,
             seeds=2,
             cost_weights=(0.0, 0.5, 2.0),
-            nuisance=NuisanceSpec(folds=3, hidden=(16,), epochs=4, snapshots=2),
+            nuisance=NuisanceSpec(("ridge", "mlp"), folds=3, hidden=(16,), epochs=4, snapshots=2),
             training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
         )
     return Config(
         name="default",
-        nuisance=NuisanceSpec(hidden=(64, 64)),
+        nuisance=NuisanceSpec(("ridge", "mlp"), hidden=(64, 64)),
         training=Spec(hidden=(64, 64)),
     )

@@ -6,6 +6,7 @@ in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick o
 (`combine`), and propensities (`propensity`, `calibration`).
 """
 
+from jaxroute.nuisance.combine import mix as mix
 from jaxroute.nuisance.fitting import NuisanceModel as NuisanceModel
 from jaxroute.nuisance.fitting import OutcomeModel as OutcomeModel
 from jaxroute.nuisance.fitting import as_cells as as_cells
@@ -13,6 +14,7 @@ from jaxroute.nuisance.fitting import fit as fit
 from jaxroute.nuisance.fitting import fit_outcomes as fit_outcomes
 from jaxroute.nuisance.fitting import out_of_fold as out_of_fold
 from jaxroute.nuisance.fitting import predict as predict
+from jaxroute.nuisance.fitting import predict_candidates as predict_candidates
 from jaxroute.nuisance.fitting import predict_logs as predict_logs
 from jaxroute.nuisance.fitting import predict_outcomes as predict_outcomes
 from jaxroute.nuisance.fitting import reweigh as reweigh

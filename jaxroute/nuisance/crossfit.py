@@ -75,16 +75,22 @@ def fit_outcomes(
     seen = observed.astype(features.dtype)
     names = sorted(set(spec.outcome_models) & set(LEARNERS))
 
+    def correction(fitted: OutcomeFold, name: str, x: Array, weight: Array) -> Array:
+        if LEARNERS[name].keeps_level:
+            return jnp.ones((LEARNERS[name].candidates(spec), weight.shape[1]))
+        one = fitted._replace(params={name: fitted.params[name]})
+        in_sample = map_blocks(lambda row: _outcome_candidates(one, row, spec).cost, x, ROWS_PER_BLOCK)
+        return targets.cost_correction(in_sample, weight)
+
     def one_fold(key: Key, keep: Array) -> OutcomeFold:
         weight = seen * keep[:, None]
         axes = projection.fit(features, keep * jnp.any(observed, -1), spec.dimensions)
         x = projection.project(axes, features)
         level = targets.levels(outcomes, weight)
-        gram = ridge.moments(x, weight) if {"ridge", "hierarchical"} & set(names) else None
+        gram = ridge.moments(x, weight) if {"ridge", "hierarchical"} & set(names) else jnp.zeros(())
         training = Training(key, x, targets.relative(outcomes, level), weight, level, axes, gram)
         fitted = OutcomeFold(axes, level, {name: LEARNERS[name].fit(training, spec) for name in names}, jnp.ones(()))
-        in_sample = map_blocks(lambda row: _outcome_candidates(fitted, row, spec).cost, x, ROWS_PER_BLOCK)
-        return fitted._replace(correction=targets.cost_correction(in_sample, weight))
+        return fitted._replace(correction=jnp.concatenate([correction(fitted, name, x, weight) for name in names]))
 
     folds = jnp.arange(spec.folds)
     keep = (fold[None, :] != folds[:, None]).astype(features.dtype)

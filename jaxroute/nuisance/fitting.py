@@ -114,22 +114,24 @@ def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, rule: str)
 
 def predict_outcomes(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
     """Predicted quality in [0, 1] and cost in cost units [N, K] of new prompts, averaged over folds."""
+    return combine.mix(model.weights, predict_candidates(model, features))
+
+
+def predict_candidates(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
+    """Every candidate's predictions [C, N, K] of new prompts, averaged over folds (see ``reweigh``)."""
     compiled = dataclasses.replace(
         model.spec, outcome_models=tuple(m for m in model.spec.outcome_models if m in LEARNERS)
     )
-    count = len(candidate_names(compiled))
-    predicted = _predict_outcomes(model.folds, jax.tree.map(lambda w: w[:count], model.weights), features, compiled)
+    candidates = _predict_candidates(model.folds, features, compiled)
     more = host.predict_outcomes(model.host, model.folds, features)
     if more is None:
-        return predicted
-    rest = combine.mix(jax.tree.map(lambda w: w[count:], model.weights), more)
-    return jax.tree.map(jnp.add, predicted, rest)
+        return candidates
+    return Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
 
 
 @partial(jax.jit, static_argnames="spec")
-def _predict_outcomes(folds: crossfit.OutcomeFold, weights: Outcomes, features: Array, spec: NuisanceSpec) -> Outcomes:
-    candidates = crossfit.over_folds(partial(crossfit.predict_outcomes, spec=spec), folds, features)
-    return combine.mix(weights, candidates)
+def _predict_candidates(folds: crossfit.OutcomeFold, features: Array, spec: NuisanceSpec) -> Outcomes:
+    return crossfit.over_folds(partial(crossfit.predict_outcomes, spec=spec), folds, features)
 
 
 def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuisances, NuisanceModel]:

@@ -56,7 +56,7 @@ def fit_outcomes(
             boosters = [trees.fit_outcome(name, f, x, np.asarray(y), weight) for y in target]
             shape = jnp.asarray(trees.predict_outcome(boosters[1], x, observed.shape[1]))
             correction = np.asarray(targets.cost_correction(shape, jnp.asarray(weight, shape.dtype)))
-            fits[name].append(HostFold(*boosters, correction))
+            fits[name].append(HostFold(boosters[0], boosters[1], correction))
             own = fold == f
             for store, y in zip(predicted[name], _restored(fits[name][-1], level, x[own]), strict=True):
                 store[own] = np.asarray(y)

@@ -27,7 +27,7 @@ class Training(NamedTuple):
     weight: Float[Array, "N K"]
     level: Levels
     projection: Projection
-    gram: Float[Array, "K d+1 d+1"] | None
+    gram: Float[Array, "K d+1 d+1"]  # second moments, or anything where no linear learner is fitted
 
 
 class Learner(NamedTuple):
@@ -36,6 +36,7 @@ class Learner(NamedTuple):
     fit: Callable[[Training, NuisanceSpec], Params]
     predict: Callable[[Params, Array, Levels, Projection, NuisanceSpec], Outcomes]
     candidates: Callable[[NuisanceSpec], int]
+    keeps_level: bool = False  # averages of observed costs need no correction of their mean
 
 
 def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -71,10 +72,10 @@ def _predict_mlp(params: Params, x: Array, level: Levels, axes: Projection, spec
 
 
 LEARNERS: dict[str, Learner] = {
-    "mean": Learner(lambda t, spec: (), _predict_level, lambda spec: 1),
+    "mean": Learner(lambda t, spec: (), _predict_level, lambda spec: 1, keeps_level=True),
     "ridge": Learner(_fit_ridge, _predict_linear, lambda spec: len(spec.penalties)),
     "hierarchical": Learner(_fit_hierarchical, _predict_linear, lambda spec: len(spec.pooled_penalties)),
-    "knn": Learner(_fit_knn, _predict_knn, lambda spec: len(spec.neighbours)),
+    "knn": Learner(_fit_knn, _predict_knn, lambda spec: len(spec.neighbours), keeps_level=True),
     "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots),
 }
 HOST_LEARNERS = ("trees", "xgboost")  # libraries that run outside JAX: nuisance.trees

@@ -1,0 +1,18 @@
+"""Off-policy value of a target policy, and whether the log can support it.
+
+values      the estimators, all built on the same influence rows
+support     the support report: verdict, reasons, numbers
+"""
+
+from jaxroute.estimators.support import Support as Support
+from jaxroute.estimators.support import support as support
+from jaxroute.estimators.values import Rows as Rows
+from jaxroute.estimators.values import direct_method as direct_method
+from jaxroute.estimators.values import doubly_robust as doubly_robust
+from jaxroute.estimators.values import estimate as estimate
+from jaxroute.estimators.values import ipw as ipw
+from jaxroute.estimators.values import rows as rows
+from jaxroute.estimators.values import self_normalised_doubly_robust as self_normalised_doubly_robust
+from jaxroute.estimators.values import shrinkage_doubly_robust as shrinkage_doubly_robust
+from jaxroute.estimators.values import snipw as snipw
+from jaxroute.estimators.values import switch_doubly_robust as switch_doubly_robust

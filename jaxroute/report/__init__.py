@@ -1,0 +1,45 @@
+"""Reports from tidy results: console and README tables, figures, one self-contained report.html.
+
+Everything here reads one pandas frame in the schema of ``COLUMNS`` (one row per dataset, logger, log size,
+method, cost weight, seed and metric), calls no JAX and knows nothing of how the numbers were made:
+
+    results.parquet -> summarise, compare, headline -> print_tables, markdown_table
+                    -> draw_figures -> write_figures, write_html
+"""
+
+from jaxroute.report.artefacts import write_figures, write_html, write_results
+from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
+from jaxroute.report.summary import (
+    COLUMNS,
+    TABLE_WEIGHTS,
+    cells,
+    compare,
+    headline,
+    kind,
+    student_interval,
+    summarise,
+    table_weights,
+)
+from jaxroute.report.tables import markdown_table, print_tables
+
+__all__ = [
+    "COLUMNS",
+    "TABLE_WEIGHTS",
+    "Drawing",
+    "cells",
+    "compare",
+    "draw_figures",
+    "draw_quality_cost",
+    "draw_regret",
+    "draw_shares",
+    "headline",
+    "kind",
+    "markdown_table",
+    "print_tables",
+    "student_interval",
+    "summarise",
+    "table_weights",
+    "write_figures",
+    "write_html",
+    "write_results",
+]

@@ -1,0 +1,227 @@
+"""What a run leaves behind: results.parquet, figures/*.svg and *.png, report.html.
+
+Every file is written beside its place and then renamed into it, so a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
+from jaxroute.report.figures import Drawing
+from jaxroute.report.summary import (
+    KINDS,
+    cells,
+    check_columns,
+    headline,
+    kind,
+    ranked,
+    summarise,
+    table_weights,
+)
+from jaxroute.report.tables import (
+    COMPARISON_HEADER,
+    COMPARISON_NOTE,
+    Cell,
+    comparison_lines,
+    interval_cell,
+    method_table,
+    quantity,
+    seeds_note,
+)
+from jaxroute.types import InputError
+
+ALONG_WEIGHTS = ("regret", "conditional_regret", "utility", "quality", "cost", "rci")
+WHOLE_CURVE = ("mean_regret", "mean_utility", "aiq", "nauc", "peak", "qnc")
+DARK = {INK: "#e6e8eb", MUTED: "#9aa4b2", GRID: "#30363d", PAPER: "#15181c"}
+
+
+def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
+    """Write results.parquet; returns its path."""
+    check_columns(results)
+    buffer = io.BytesIO()
+    results.to_parquet(buffer, index=False)
+    return _write(Path(folder) / "results.parquet", buffer.getvalue())
+
+
+def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
+    """Write figures/<name>.svg (adapts to a dark page) and .png (1800 pixels wide); returns the paths."""
+    paths = []
+    for drawing in figures:
+        stem = Path(folder) / "figures" / drawing.name
+        buffer = io.BytesIO()
+        drawing.figure.savefig(buffer, format="png", dpi=200, metadata={"Title": drawing.title})
+        paths.append(_write(stem.with_name(f"{drawing.name}.svg"), _svg(drawing).encode()))
+        paths.append(_write(stem.with_name(f"{drawing.name}.png"), buffer.getvalue()))
+    return paths
+
+
+def write_html(
+    folder: str | Path, results: pd.DataFrame, meta: Mapping[str, Any], figures: Iterable[Drawing] = ()
+) -> Path:
+    """Write one self-contained report.html: headline, tables, figures, assumptions, configuration.
+
+    Args:
+        folder: created if need be.
+        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``.
+        meta: what was run, every key optional: dataset, num_prompts, models (names), seeds, timing, config,
+            environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
+            notes (sentences to print beside the assumptions).
+        figures: from ``draw_figures``; inlined as SVG.
+
+    Returns:
+        The path of report.html.
+    """
+    unit, scale = meta.get("cost_unit", "USD"), meta.get("cost_scale")
+    sections = [_section(label, rows, unit, scale) for label, rows in cells(results)]
+    shown = sorted({w for section in sections for w in section["weights"]})
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
+    html = page.from_string(source).render(
+        dataset=meta.get("dataset") or ", ".join(map(str, results["dataset"].unique())),
+        facts=_facts(results, meta),
+        sections=sections,
+        units=_units_table(shown, scale, unit),
+        unit=unit,
+        figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
+        notes=list(meta.get("notes", ())),
+        metrics=set(results["metric"]),
+        config=json.dumps(meta.get("config", {}), indent=2, default=str),
+        environment=_pairs(meta.get("environment", {})),
+        timing=_pairs(meta.get("timing", {})),
+    )
+    return _write(Path(folder) / "report.html", html.encode())
+
+
+def _section(label: str, rows: pd.DataFrame, unit: str, scale: float | None) -> dict[str, Any]:
+    """Headline and tables of one cell, regret first; where no full table is known, utility takes its place."""
+    metrics = [m for m in ALONG_WEIGHTS if m in set(rows["metric"])]
+    whole = [m for m in WHOLE_CURVE if m in set(rows["metric"])]
+    if not metrics:
+        raise InputError(f"results: none of the metrics {', '.join(ALONG_WEIGHTS)} is in the results")
+    main = metrics[0]
+    grid = table_weights(rows, main)
+    number = COMPARISON_HEADER.index("difference")
+    differences = [
+        [Cell(part, float(part) if i == number and part != "-" else np.nan) for i, part in enumerate(line)]
+        for line in comparison_lines(rows, main)
+    ]
+    return {
+        "label": label,
+        "headline": headline(rows, main),
+        "weights": grid,
+        "main": _along_weights(rows, main, unit, scale),
+        "differences": {
+            "caption": "Learned routers against the best plug-in and the best single model",
+            "header": [(title, "") for title in COMPARISON_HEADER],
+            "lines": differences,
+            "note": COMPARISON_NOTE,
+        },
+        "more": [_along_weights(rows, m, unit, scale) for m in metrics if m != main]
+        + ([_whole_curve(rows, whole, unit)] if whole else []),
+    }
+
+
+def _along_weights(rows: pd.DataFrame, metric: str, unit: str, scale: float | None) -> dict[str, Any]:
+    table = method_table(rows, metric, unit=unit)
+    weights = [(title, "" if scale is None else f"{float(title) / scale:.3g}") for title in table.header[:-1]]
+    name = ("method", "" if scale is None else f"weight per {unit}:")
+    return {
+        "short": metric.replace("_", " "),
+        "caption": f"Mean {metric.replace('_', ' ')} at each cost weight",
+        "header": [name, ("kind", ""), ("mean", ""), *weights],  # the mean first: phones show few columns
+        "lines": [[*_name_cells(method), line[-1], *line[:-1]] for method, line in table.lines],
+        "note": table.note,
+    }
+
+
+def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str, Any]:
+    summaries = {m: summarise(rows, m) for m in metrics}
+    order = ranked(pd.concat(list(summaries.values())).drop_duplicates("method"), metrics[0])
+    found = {m: {row["method"]: row for _, row in s.iterrows()} for m, s in summaries.items()}
+    lines = [[*_name_cells(x), *(interval_cell(found[m].get(x), m) for m in metrics)] for x in order]
+    return {
+        "short": "whole curve",
+        "caption": "Numbers of the whole quality-cost curve, over the run's own grid of cost weights",
+        "header": [
+            ("method", ""),
+            ("kind", ""),
+            *((m.replace("_", " "), quantity(m, unit)[1].split(" (")[0]) for m in metrics),
+        ],
+        "lines": lines,
+        "note": "A dash: undefined in at least one seed. " + seeds_note(next(iter(summaries.values()))),
+    }
+
+
+def _name_cells(method: str) -> list[Cell]:
+    return [Cell(method, np.nan), Cell(kind(method), KINDS.index(kind(method)))]
+
+
+def _units_table(weights: list[float], scale: float | None, unit: str) -> list[tuple[str, str, str]]:
+    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it stands for."""
+    if scale is None:
+        return []
+    worth = ("any price" if w == 0 else f"{10 * scale / w:.3g}" for w in weights)
+    return [(f"{w:g}", f"{w / scale:.3g}", price) for w, price in zip(weights, worth, strict=True)]
+
+
+def _facts(results: pd.DataFrame, meta: Mapping[str, Any]) -> list[tuple[str, str]]:
+    models, seeds = meta.get("models"), meta.get("seeds", sorted(results["seed"].unique()))
+    facts = [("dataset", meta.get("dataset")), ("prompts", meta.get("num_prompts"))]
+    facts.append(("models", None if models is None else f"{len(models)}: {', '.join(map(str, models))}"))
+    for column in ("logger", "log_size", "split"):
+        values = ", ".join(map(str, results[column].dropna().unique()))
+        facts.append((column.replace("_", " "), values or None))
+    facts.append(("seeds", seeds if np.isscalar(seeds) else f"{len(seeds)}: {', '.join(map(str, seeds))}"))
+    return [(name, _text(value)) for name, value in facts if value is not None]
+
+
+def _pairs(mapping: Any) -> list[tuple[str, str]]:
+    if not isinstance(mapping, Mapping):
+        return [("", _text(mapping))]
+    return [(str(key), _text(value)) for key, value in mapping.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return (
+        f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else json.dumps(value, default=str)
+    )
+
+
+def _svg(drawing: Drawing) -> str:
+    """The figure as SVG text that follows the reader's colour scheme; the same bytes for the same figure."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": drawing.name, "svg.fonttype": "path"}):
+        drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": drawing.title})
+    rules = "".join(
+        f'[style*="{part}: {light}"]{{{part}:{dark} !important}}'
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )
+    style = f"<style>@media (prefers-color-scheme: dark) {{{rules}}}</style>"
+    return buffer.getvalue().replace("</svg>", f"{style}</svg>")
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,150 @@
+"""Paper, palette, axes and labels that the figures share."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+INK, MUTED, GRID, PAPER = "#1f2328", "#6b7280", "#e3e6ea", "#ffffff"
+# Okabe and Ito's palette, which survives the common kinds of colour blindness; markers and dashes repeat it.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 12,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 12,
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 11.5,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.parse_math": False,  # a model name may hold dollar signs
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def new_canvas(height: float) -> tuple[Figure, Axes]:
+    """900 pixels wide at 100 dots an inch, height in inches."""
+    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def set_title(axes: Axes, title: str) -> str:
+    """Set and return the title, broken into lines of about one length."""
+    lines = -(-len(title) // 76)
+    axes.set_title(textwrap.fill(title, min(76, len(title) // lines + 12)))
+    return title
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+
+
+def settle(figure: Figure) -> None:
+    """Lay out once and keep it: names find their place in final coordinates, every file gets the same figure."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def band(axes: Axes, x: np.ndarray, curve: pd.DataFrame, colour: str) -> None:
+    if curve["low"].notna().any():
+        axes.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.16, lw=0)
+
+
+def cost_axis(axes: Axes, cost: np.ndarray) -> None:
+    positive = cost[cost > 0]
+    if not positive.size:
+        return
+    if (cost <= 0).any():
+        axes.set_xscale("symlog", linthresh=positive.min())  # free models stand at zero
+    else:
+        axes.set_xscale("log")
+        subs = (1.0, 2.0, 5.0) if positive.max() / positive.min() < 1e4 else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def weight_axis(axes: Axes, ticks: Sequence[float], cost_scale: float | None, unit: str) -> None:
+    # Square roots spread the small weights without losing zero.
+    axes.set_xscale("function", functions=(lambda w: np.sign(w) * np.sqrt(np.abs(w)), lambda x: x * np.abs(x)))
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: weight_label(value, cost_scale)))
+    axes.set_xlabel(f"{weight_title(cost_scale, unit)}, square-root scale")
+
+
+def weight_label(weight: float, cost_scale: float | None) -> str:
+    return f"{weight:g}" if cost_scale is None else f"{weight:g}\n{weight / cost_scale:.3g}"
+
+
+def weight_title(cost_scale: float | None, unit: str) -> str:
+    below = "" if cost_scale is None else f"; below it: quality per {unit}"
+    return f"cost weight (normalised{below})"
+
+
+def readable_on(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    # Not PAPER and INK themselves: those trade places on a dark page, the bars stay as they are.
+    return "#fefefe" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#111111"
+
+
+def label_points(
+    figure: Figure, axes: Axes, points: np.ndarray, names: Sequence[str], curves: Sequence[np.ndarray]
+) -> None:
+    """Name each point where the name covers neither a curve, nor a point, nor another name."""
+    to_display = axes.transData.transform
+    markers = [to_display(points)] if len(points) else []
+    taken = np.concatenate([np.empty((0, 2)), *markers, *(_along(to_display(c)) for c in curves)])
+    frame, placed = axes.get_window_extent(), list[Bbox]()
+    pixel = 72 / figure.dpi
+    for point, name in zip(points, names, strict=True):
+        anchor = to_display(point)
+        text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=10, color=MUTED, zorder=6)
+        text.set_in_layout(False)
+        size = text.get_window_extent()
+        best = (np.inf, 0.0, 0.0)
+        for distance in (8, 18, 30, 44):
+            for angle in np.deg2rad(np.arange(0, 360, 30)):
+                centre = anchor + distance * np.array([np.cos(angle), np.sin(angle)])
+                left = centre[0] - size.width * (1 - np.cos(angle)) / 2
+                bottom = centre[1] - size.height * (1 - np.sin(angle)) / 2
+                box = Bbox.from_bounds(left, bottom, size.width, size.height)
+                inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+                covered = ((taken > np.subtract(box.min, 5)) & (taken < np.add(box.max, 5))).all(axis=1).sum()
+                crowded = sum(box.overlaps(other) for other in placed)
+                cost = 40.0 * crowded + 4.0 * covered + 100.0 * (not inside) + distance / 8
+                if cost < best[0]:
+                    best = (cost, left, bottom)
+        text.set_position(tuple(pixel * (np.array(best[1:]) - anchor)))
+        placed.append(Bbox.from_bounds(best[1], best[2], size.width, size.height))
+
+
+def _along(path: np.ndarray) -> np.ndarray:
+    """Points every few pixels along a polyline in display coordinates."""
+    pieces = [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 5)) for a, b in itertools.pairwise(path)]
+    return np.concatenate([path, *pieces])

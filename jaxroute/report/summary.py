@@ -1,0 +1,283 @@
+"""The numbers of a report: means over seeds, seed-paired differences, and who beats whom.
+
+Intervals are 95% Student-t over seeds. A seed redraws the split, the simulated log and the initialisation,
+and every method sees the same draws, so differences are taken within a seed before they are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from jaxroute.types import InputError
+
+COLUMNS = (
+    "dataset",
+    "logger",
+    "log_size",
+    "method",
+    "estimator",
+    "cost_weight",
+    "seed",
+    "hyperparameters",
+    "split",
+    "metric",
+    "value",
+    "standard_error",
+)
+"""The tidy schema; cost_weight is normalised, and NaN for metrics of a whole curve."""
+
+CELL = ("dataset", "logger", "log_size", "split")
+TABLE_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+KINDS = ("learned", "plug-in", "no routing", "ceiling")
+LOWER_IS_BETTER = ("regret", "conditional_regret", "mean_regret", "cost", "rci", "qnc")
+
+
+def kind(method: str) -> str:
+    """Group of a method id: "no routing", "plug-in", "learned" or "ceiling".
+
+    >>> [kind(m) for m in ("single:a_full", "plug_in_ridge", "rm_softmax", "rm_softmax_full")]
+    ['no routing', 'plug-in', 'learned', 'ceiling']
+    """
+    if method in ("random", "best_single", "cheapest") or method.startswith("single:"):
+        return "no routing"
+    if method.endswith(("oracle", "_full")):
+        return "ceiling"
+    return "plug-in" if method.startswith(("plug_in", "knn")) else "learned"
+
+
+def student_interval(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean and 95% Student-t interval of independent values.
+
+    mean -+ t_{S-1, 0.975} * sd / sqrt(S), sd with S - 1 in its denominator
+
+    Args:
+        values: [S], one per seed, any unit.
+
+    Returns:
+        (mean, low, high); the bounds are NaN for one value, or where a value is not finite.
+
+    Example:
+        >>> print([round(x, 3) for x in student_interval([1.0, 2.0, 3.0])])
+        [2.0, -0.484, 4.484]
+    """
+    sample = np.asarray(values, float)
+    mean = float(sample.mean()) if sample.size else np.nan
+    if sample.size < 2 or not np.isfinite(sample).all():
+        return mean, np.nan, np.nan
+    half = float(stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1) / np.sqrt(sample.size))
+    return mean, mean - half, mean + half
+
+
+def cells(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(label, rows) per combination of dataset, logger, log size and split; the label names what varies."""
+    check_columns(results)
+    varying = [c for c in CELL if results[c].nunique(dropna=False) > 1]
+    if not varying:
+        yield "", results
+        return
+    for key, rows in results.groupby(varying, dropna=False):
+        yield ", ".join(f"{c.replace('_', ' ')} {k}" for c, k in zip(varying, key, strict=True)), rows
+
+
+def table_weights(results: pd.DataFrame, metric: str) -> tuple[float, ...]:
+    """Cost weights that a table shows: the fixed grid where present, else up to seven of those there are."""
+    present = np.unique(_rows(results, metric)["cost_weight"].dropna())
+    fixed = tuple(w for w in TABLE_WEIGHTS if w in present)
+    if len(fixed) > 1 or len(present) <= 1:
+        return fixed or tuple(map(float, present))
+    return tuple(float(w) for w in present[np.unique(np.linspace(0, len(present) - 1, 7).astype(int))])
+
+
+def summarise(
+    results: pd.DataFrame, metric: str, *, against: str | None = None, grid: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """Per method and cost weight: mean over seeds, its interval and the seed-paired difference to a method.
+
+    difference = mean over common seeds s of (value[method, s] - value[against, s])
+
+    Args:
+        results: frame in the schema of COLUMNS, one cell (dataset, logger, log size, split).
+        metric: which rows to take.
+        against: method id; adds difference, difference_low, difference_high and pairs (common seeds).
+        grid: normalised cost weights; keeps only these and adds one row per method with cost_weight NaN,
+            the mean over the grid, averaged within a seed first (NaN where a weight is missing).
+
+    Returns:
+        One row per (method, cost_weight): seeds, mean, low, high. With one seed low and high are NaN.
+
+    Raises:
+        InputError: a column or metric is missing, or a (method, cost weight, seed) occurs twice.
+
+    Example:
+        >>> frame = pd.DataFrame({c: "" for c in COLUMNS}, index=range(4)).assign(
+        ...     method=["a", "a", "b", "b"], seed=[0, 1, 0, 1], cost_weight=0.5, metric="regret",
+        ...     value=[1.0, 5.0, 2.0, 6.0])
+        >>> print(summarise(frame, "regret", against="b")[["method", "mean", "difference", "pairs"]])
+          method  mean  difference  pairs
+        0      a   3.0        -1.0      2
+        1      b   4.0         0.0      2
+    """
+    rows = _rows(results, metric)
+    if grid is not None:
+        weights = [_rounded(w) for w in grid]
+        rows = rows[rows["cost_weight"].isin(weights)]
+        wide = rows.pivot(index=["method", "seed"], columns="cost_weight", values="value")
+        mean = wide.reindex(columns=weights).mean(axis=1, skipna=False).rename("value")
+        rows = pd.concat([rows, mean.reset_index().assign(cost_weight=np.nan)])
+    summary = _intervals(rows, "value").rename(columns={"value": "mean", "count": "seeds"})
+    if against is None:
+        return summary
+    reference = rows[rows["method"] == against]
+    if reference.empty:
+        raise InputError(f"results: no rows of method {against!r} for metric {metric!r} to compare with")
+    paired = rows.merge(reference, on=["cost_weight", "seed"], suffixes=("", "_against"))
+    paired["difference"] = paired["value"] - paired["value_against"]
+    names = {"count": "pairs", "low": "difference_low", "high": "difference_high"}
+    differences = _intervals(paired, "difference").rename(columns=names)
+    summary = summary.merge(differences, how="left", on=["method", "cost_weight"])
+    return summary.assign(pairs=summary["pairs"].fillna(0).astype(int))
+
+
+def ranked(summary: pd.DataFrame, metric: str) -> list[str]:
+    """Methods of a summary with grid means: by kind, then best first."""
+    mean = summary[summary["cost_weight"].isna()].set_index("method")["mean"]
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+
+    def key(method: str) -> tuple[int, float, str]:
+        score = sign * mean.get(method, np.nan)
+        return KINDS.index(kind(method)), np.inf if np.isnan(score) else score, method
+
+    return sorted(summary["method"].unique(), key=key)
+
+
+def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> pd.DataFrame:
+    """Every learned router against the best plug-in and the best single model, paired by seed.
+
+    The best plug-in is picked by the very numbers it is compared on, which favours the plug-in.
+
+    Returns:
+        One row per router and opponent: router, role, against, pairs, difference, low, high (router minus
+        opponent, mean over the grid), verdict ("better", "worse", "undecided", "no interval") and the cost
+        weights at which the interval excludes zero (better_at, worse_at).
+    """
+    grid = table_weights(results, metric) if grid is None else grid
+    order = ranked(summarise(results, metric, grid=grid), metric)
+    opponents = {
+        "best plug-in": next((m for m in order if kind(m) == "plug-in"), None),
+        "best single model": "best_single" if "best_single" in order else None,
+    }
+    records = []
+    for role, against in opponents.items():
+        if against is None:
+            continue
+        summary = summarise(results, metric, against=against, grid=grid)
+        verdicts = [
+            _verdict(low, high, metric)
+            for low, high in zip(summary["difference_low"], summary["difference_high"], strict=True)
+        ]
+        summary = summary.assign(verdict=verdicts)
+        for router in (m for m in order if kind(m) == "learned"):
+            rows = summary[summary["method"] == router]
+            whole, single = rows[rows["cost_weight"].isna()].iloc[0], rows.dropna(subset="cost_weight")
+            record: dict[str, Any] = {"router": router, "role": role, "against": against}
+            record |= {c: whole[c] for c in ("pairs", "difference", "verdict")}
+            record |= {c: whole[f"difference_{c}"] for c in ("low", "high")}
+            for verdict in ("better", "worse"):
+                record[f"{verdict}_at"] = tuple(single["cost_weight"][single["verdict"] == verdict])
+            records.append(record)
+    names = ["router", "role", "against", "pairs", "difference", "low", "high", "verdict"]
+    return pd.DataFrame(records, columns=[*names, "better_at", "worse_at"])
+
+
+def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> str:
+    """Which learned router does best, and whether it beats the best plug-in and the best single model."""
+    grid = table_weights(results, metric) if grid is None else grid
+    summary = summarise(results, metric, grid=grid)
+    learned = [m for m in ranked(summary, metric) if kind(m) == "learned"]
+    name = metric.replace("_", " ")
+    if not learned:
+        return f"No learned router is in these results; the tables give the mean {name} of what is."
+    best = learned[0]
+    whole = summary[(summary["method"] == best) & summary["cost_weight"].isna()].iloc[0]
+    half = "" if np.isnan(whole["low"]) else f" ± {100 * (whole['high'] - whole['mean']):.2f}"
+    extreme = "lowest" if metric in LOWER_IS_BETTER else "highest"
+    among = f"Of {len(learned)} learned routers, {best} has the {extreme}" if learned[1:] else f"{best} has a"
+    sentences = [f"{among} mean {name}: {100 * whole['mean']:.2f}{half} points."]
+    table = compare(results, metric, grid=grid)
+    rows = {row["role"]: row for _, row in table[table["router"] == best].iterrows()}
+    for role in ("best plug-in", "best single model"):
+        sentences.append(_sentence(role, rows.get(role), metric))
+    return " ".join(sentences)
+
+
+def _sentence(role: str, row: pd.Series | None, metric: str) -> str:
+    if row is None:
+        return f"No {role.removeprefix('best ')} was run to compare it with."
+    opponent = f"the {role}" + ("" if row["against"] == "best_single" else f" ({row['against']})")
+    sign = -100.0 if metric in LOWER_IS_BETTER else 100.0
+    gain = sign * row["difference"]
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    if row["verdict"] == "better":
+        return f"It beats {opponent} by {gain:.2f} points (95% interval {low:.2f} to {high:.2f})."
+    if row["verdict"] == "worse":
+        return f"It loses to {opponent} by {-gain:.2f} points (95% interval {-high:.2f} to {-low:.2f})."
+    lead = f"{abs(gain):.2f} points {'behind' if gain < 0 else 'ahead'}"
+    if row["verdict"] == "undecided":
+        interval = f"95% interval of the gain {low:.2f} to {high:.2f}"
+        return f"It neither beats nor loses to {opponent}: {lead} ({interval})."
+    if row["pairs"] == 0 or np.isnan(gain):
+        return f"It cannot be compared with {opponent}: no common seed has every cost weight."
+    return f"Against {opponent} it is {lead}, on one seed: no interval, so no claim."
+
+
+def _verdict(low: float, high: float, metric: str) -> str:
+    if np.isnan(low) or np.isnan(high):
+        return "no interval"
+    if low <= 0 <= high:
+        return "undecided"
+    return "better" if (high < 0) == (metric in LOWER_IS_BETTER) else "worse"
+
+
+def _intervals(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    groups = rows.groupby(["method", "cost_weight"], dropna=False)[column]
+    records = [(*key, len(values), *student_interval(values)) for key, values in groups]
+    return pd.DataFrame(records, columns=["method", "cost_weight", "count", column, "low", "high"])
+
+
+def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """method, cost_weight, seed, value of one metric, after the checks that averaging needs."""
+    check_columns(results)
+    rows = results[results["metric"] == metric]
+    if rows.empty:
+        known = ", ".join(sorted(map(str, results["metric"].unique())))
+        raise InputError(f"results: no rows of metric {metric!r}; it has: {known or 'no rows at all'}")
+    rows = rows.assign(cost_weight=rows["cost_weight"].map(_rounded).astype(float))
+    key = ["method", "cost_weight", "seed"]
+    clash = rows[rows.duplicated(key, keep=False)]
+    if len(clash):
+        (method, weight, seed), same = next(iter(clash.groupby(key, dropna=False)))
+        varying = [c for c in (*CELL, "estimator", "hyperparameters") if same[c].nunique(dropna=False) > 1]
+        raise InputError(
+            f"results: metric {metric!r} has {len(same)} rows for method {method!r}, cost weight {weight:g}, "
+            f"seed {seed}, which differ in {', '.join(varying) or 'nothing'}: keep one of them, or go through "
+            "report.cells(results)"
+        )
+    return rows[[*key, "value"]]
+
+
+def _rounded(weight: float) -> float:
+    # 0.1 written by float32 code and 0.1 written by float64 code are one cost weight.
+    return float(f"{float(weight):.6g}")
+
+
+def check_columns(results: pd.DataFrame) -> None:
+    """Raise InputError where a column of the schema is missing."""
+    missing = [c for c in COLUMNS if c not in results.columns]
+    if missing:
+        raise InputError(f"results: no column {', '.join(missing)}; the schema is {', '.join(COLUMNS)}")

@@ -1,0 +1,216 @@
+"""Tables of methods against cost weights, for the console and for Markdown files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from jaxroute.report.summary import LOWER_IS_BETTER, compare, headline, kind, ranked, summarise, table_weights
+
+GROUP_TITLES = {
+    "learned": "Learned routers",
+    "plug-in": "Plug-in routers",
+    "no routing": "No routing",
+    "ceiling": "Ceilings",
+}
+CONSOLE_WIDTH = 100
+
+
+class Cell(NamedTuple):
+    """What a cell says and what it sorts by."""
+
+    text: str
+    value: float
+
+
+class MethodTable(NamedTuple):
+    """header: one title per column of cells; lines: (method, cells), grouped by kind, best first."""
+
+    header: tuple[str, ...]
+    lines: list[tuple[str, list[Cell]]]
+    note: str
+
+
+def quantity(metric: str, unit: str = "USD") -> tuple[float, str]:
+    """(factor, unit it leads to) in which people read a metric: points, percent, cost of 1,000 prompts."""
+    if metric == "cost":
+        return 1000.0, f"{unit} per 1,000 prompts"
+    if metric == "rci" or metric.startswith("share:"):
+        return 100.0, "percent of prompts"
+    return (1.0, "ratio of costs") if metric == "qnc" else (100.0, "points (quality x 100)")
+
+
+def method_table(
+    results: pd.DataFrame,
+    metric: str,
+    *,
+    grid: Sequence[float] | None = None,
+    decimals: int = 2,
+    unit: str = "USD",
+) -> MethodTable:
+    """One metric, methods against cost weights and their mean, as text and numbers."""
+    grid = table_weights(results, metric) if grid is None else grid
+    summary = summarise(results, metric, grid=grid)
+    weights = [*grid, np.nan]
+    lines = []
+    for method in ranked(summary, metric):
+        rows = summary[summary["method"] == method]
+        by_weight = {f"{row['cost_weight']:.6g}": row for _, row in rows.iterrows()}
+        found = [by_weight.get(f"{w:.6g}") for w in weights]
+        lines.append((method, [interval_cell(row, metric, decimals) for row in found]))
+    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
+    note = (
+        f"{quantity(metric, unit)[1]}; {direction} is better; mean: over the cost weights shown. {seeds_note(summary)}"
+    )
+    return MethodTable((*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:])
+
+
+def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell:
+    """mean±half width; the mean alone where there is no interval, a dash where the mean is undefined."""
+    if row is None or np.isnan(row["mean"]):
+        return Cell("-", np.nan)
+    factor = quantity(metric)[0]
+    mean, high = factor * float(row["mean"]), factor * float(row["high"])
+    # Costs span orders of magnitude from method to method: significant digits, not decimals.
+    style, half_style = (".3g", ".2g") if metric == "cost" else (f".{decimals}f",) * 2
+    half = "" if np.isnan(high) else f"±{high - mean:{half_style}}"
+    return Cell(f"{mean:{style}}{half}", mean)
+
+
+def seeds_note(summary: pd.DataFrame) -> str:
+    """How many seeds stand behind the intervals, in words."""
+    low, high = summary["seeds"].min(), summary["seeds"].max()
+    if high == 1:
+        return "One seed: no interval can be given."
+    count = f"{high}" if low == high else f"{low} to {high}"
+    return f"±: half width of the 95% Student-t interval over {count} seeds."
+
+
+COMPARISON_HEADER = ("router", "against", "difference", "95% interval", "verdict", "better at", "worse at")
+COMPARISON_NOTE = (
+    "Differences are router minus opponent, paired by seed, mean over the cost weights shown, in points; "
+    "better and worse: the interval excludes 0; better at, worse at: cost weights where it does. "
+    "The intervals are not corrected for the number of comparisons."
+)
+
+
+def comparison_lines(
+    results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None, decimals: int = 2
+) -> Iterator[tuple[str, ...]]:
+    """Rows of ``compare`` as text, in the order of COMPARISON_HEADER; losses read as plainly as wins."""
+    grid = table_weights(results, metric) if grid is None else grid
+    for _, row in compare(results, metric, grid=grid).iterrows():
+        difference, low, high = (100 * row[c] for c in ("difference", "low", "high"))
+        yield (
+            row["router"],
+            row["against"],
+            "-" if np.isnan(difference) else f"{difference:+.{decimals}f}",
+            "none" if np.isnan(low) else f"[{low:+.{decimals}f}, {high:+.{decimals}f}]",
+            row["verdict"],
+            *(_weights_text(row[c], len(grid)) for c in ("better_at", "worse_at")),
+        )
+
+
+def _weights_text(weights: Sequence[float], total: int) -> str:
+    return "all" if len(weights) == total else " ".join(f"{w:g}" for w in weights) or "-"
+
+
+def markdown_table(
+    results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None, unit: str = "USD"
+) -> str:
+    """The method table and the paired differences as Markdown, for README files."""
+    table = method_table(results, metric, grid=grid, unit=unit)
+    lines: list[Sequence[str]] = []
+    for group, title in GROUP_TITLES.items():
+        members = [(method, row) for method, row in table.lines if kind(method) == group]
+        if members:
+            lines.append([f"**{title}**", *[""] * len(table.header)])
+            lines += [[_markdown(method), *(cell.text for cell in row)] for method, row in members]
+    name = metric.replace("_", " ")
+    parts = [_markdown_rows([f"{name} at cost weight", *table.header], lines), table.note]
+    differences = list(comparison_lines(results, metric, grid=grid))
+    if differences:
+        lines = [[*map(_markdown, line[:2]), *line[2:]] for line in differences]
+        parts += [headline(results, metric, grid=grid), _markdown_rows(COMPARISON_HEADER, lines)]
+        parts += [COMPARISON_NOTE]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    numeric = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, numeric, *lines])
+
+
+def _markdown(name: str) -> str:
+    # Inside a code span nothing but the bar and the backtick means anything to Markdown tables.
+    return f"`{name.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def print_tables(
+    results: pd.DataFrame,
+    metric: str = "regret",
+    *,
+    grid: Sequence[float] | None = None,
+    unit: str = "USD",
+    console: Console | None = None,
+) -> None:
+    """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then."""
+    if console is None:
+        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH, highlight=False)
+    for decimals in (2, 1):
+        table = method_table(results, metric, grid=grid, decimals=decimals, unit=unit)
+        body = _console_methods(table, metric)
+        if Measurement.get(console, console.options.update(max_width=1000), body).maximum <= console.width:
+            break
+    console.print(body)
+    console.print(Text(table.note, style="dim"))
+    console.print("", Text(headline(results, metric, grid=grid)), "", sep="\n")
+    differences = list(comparison_lines(results, metric, grid=grid))
+    if differences:
+        console.print(_console_differences(differences))
+        console.print(Text(COMPARISON_NOTE, style="dim"))
+
+
+def _console_methods(table: MethodTable, metric: str) -> Table:
+    body = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    body.add_column(f"{metric.replace('_', ' ')} at cost weight", overflow="fold")  # numbers never are
+    for title in table.header:
+        body.add_column(title, justify="right", no_wrap=True)
+    for group, title in GROUP_TITLES.items():
+        members = [(method, row) for method, row in table.lines if kind(method) == group]
+        if members:
+            body.add_row(Text(title, style="italic"))
+        for method, row in members:
+            style = "bold" if group == "learned" else ""
+            body.add_row(Text(f" {method}", style=style), *(Text(c.text, style=style) for c in row))
+        body.add_section()
+    return body
+
+
+def _console_differences(lines: Sequence[Sequence[str]]) -> Table:
+    colours = {"better": "green", "worse": "red", "undecided": "", "no interval": "dim"}
+    body = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    header = [title for title in COMPARISON_HEADER if title != "against"]
+    for title in header:
+        numeric = title in ("difference", "95% interval")
+        wraps = title in ("router", "better at", "worse at")
+        body.add_column(title, justify="right" if numeric else "left", no_wrap=not wraps, overflow="fold")
+    body.columns[0].min_width = min(
+        32, max(len(part) for line in lines for part in (f" {line[0]}", f"Against {line[1]}"))
+    )
+    for opponent in dict.fromkeys(line[1] for line in lines):
+        body.add_row(Text(f"Against {opponent}", style="italic"))
+        for router, against, *rest in lines:
+            if against == opponent:
+                body.add_row(Text(f" {router}"), *(Text(part, style=colours.get(part, "")) for part in rest))
+        body.add_section()
+    return body
