@@ -17,7 +17,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke report bench test test-slow doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines bench test test-slow doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,8 +47,7 @@ experiment: setup  ## the main job: logs -> nuisances -> routers -> measured pol
 smoke: setup  ## the main job shrunk to seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke
 
-report: setup  ## rebuild tables, figures and report.html of finished runs in OUT
-	@$(RUN) -m experiments.rebuild_report --out $(OUT)
+baselines: experiment  ## every method on one table (CONFIG= DATA=): the main job's table
 
 bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
@@ -60,7 +59,7 @@ test-slow: dev  ## the slower groups of tests
 	@$(RUN) -m pytest -m slow
 
 doctest: dev  ## the examples in docstrings and README
-	@$(RUN) -m pytest jaxroute --doctest-glob='*.md' README.md
+	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'
 
 lint: dev  ## ruff (lint and format) and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

@@ -104,26 +104,25 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     evaluation_clip = min(0.05, 0.5 / len(table.models))
     learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
-    _, full_model = nuisance.fit_outcomes(
-        keys[FULL], train.features, train.outcomes, train.available, config.nuisance, group=train.group
-    )
+    features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))
+    _, full_model = nuisance.fit_outcomes(keys[FULL], features, train.outcomes, available, config.nuisance, group=group)
 
     predicted = {}
-    candidates = nuisance.predict_candidates(model.outcomes, test.features)
-    candidates_full = nuisance.predict_candidates(full_model, test.features)
+    candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
+    candidates_full = nuisance.predict_candidates(full_model, jnp.asarray(test.features))
     for name in (*config.nuisance.outcome_models, "stack"):
         spec = config.nuisance
         if name != "stack":
             spec = dataclasses.replace(spec, outcome_models=(name,), combine="select")
         part = nuisance.reweigh(model.outcomes, *nuisance.as_cells(train_log), spec)
         predicted[name] = nuisance.mix(part.weights, candidates)
-        part = nuisance.reweigh(full_model, train.outcomes, train.available, spec)
+        part = nuisance.reweigh(full_model, train.outcomes, available, spec)
         predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
 
-    axes = projection.fit(train.features, jnp.ones(len(train)), config.dimensions)
+    axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
 
     def examples(part: Table, outcomes: Outcomes) -> Examples:
-        return Examples(projection.project(axes, part.features), outcomes, jnp.asarray(part.available))
+        return Examples(projection.project(axes, jnp.asarray(part.features)), outcomes, jnp.asarray(part.available))
 
     weight = 1.0 / train_log.propensity
     return Problem(

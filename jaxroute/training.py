@@ -34,9 +34,7 @@ def optimiser(hyperparams: Hyperparams, steps: int) -> optax.GradientTransformat
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, max(1, steps // 20), max(2, steps))
     return optax.chain(
         optax.scale_by_adam(),
-        optax.add_decayed_weights(
-            hyperparams.weight_decay, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p)
-        ),
+        optax.add_decayed_weights(hyperparams.weight_decay, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p)),
         optax.scale_by_schedule(lambda step: -hyperparams.learning_rate * schedule(step)),
     )
 
@@ -62,9 +60,7 @@ def step(
     """One optimiser step of ``loss(params, rows, key)``."""
     gradient = jax.grad(loss)(state.params, rows, key)
     updates, opt_state = optimise.update(gradient, state.opt_state, state.params)
-    return state._replace(
-        params=optax.apply_updates(state.params, updates), opt_state=opt_state, step=state.step + 1
-    )
+    return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state, step=state.step + 1)
 
 
 def run_steps(
@@ -177,9 +173,7 @@ def choose(
         )
 
 
-def policy_value(
-    network: Network, params: Params, hyperparams: Hyperparams, examples: Examples
-) -> Float[Array, ""]:
+def policy_value(network: Network, params: Params, hyperparams: Hyperparams, examples: Examples) -> Float[Array, ""]:
     """Mean utility of the greedy policy under ``examples.outcomes``.
 
     With doubly robust outcomes of a validation log this is the doubly robust off-policy value: linear in

@@ -62,9 +62,7 @@ def test_modules_of_one_level_form_no_cycle():
             visit(node, ())
 
 
-@pytest.mark.parametrize(
-    ("library", "owner"), [("flax", "networks"), ("orbax", "checkpoint"), ("litellm", "gateway")]
-)
+@pytest.mark.parametrize(("library", "owner"), [("flax", "networks"), ("orbax", "checkpoint"), ("litellm", "gateway")])
 def test_one_owner_per_library(library, owner):
     users = {name_of(p) for p in FILES if any(i.split(".")[0] == library for i in imports_of(p))}
     assert users <= {owner}

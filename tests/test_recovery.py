@@ -24,9 +24,7 @@ SPEC = Spec(hidden=(128, 128), steps=2000, chunk=250, dropout=0.0)
 
 
 def scaled(outcomes, scale):
-    return Outcomes(
-        jnp.asarray(outcomes.quality, jnp.float32), jnp.asarray(outcomes.cost / scale, jnp.float32)
-    )
+    return Outcomes(jnp.asarray(outcomes.quality, jnp.float32), jnp.asarray(outcomes.cost / scale, jnp.float32))
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +45,11 @@ def problem():
 def conditional_regret(problem, learn, validate):
     """Regret of RM-Softmax routers, per cost weight, to the best policy there is."""
     train, validation, test, scale, project = problem
-    points = population.grouped_grid(
-        1, cost_weight=WEIGHTS, learning_rate=2e-3, entropy=0.02, weight_decay=0.1
-    )
+    points = population.grouped_grid(1, cost_weight=WEIGHTS, learning_rate=2e-3, entropy=0.02, weight_decay=0.1)
     network, mesh = networks.router(len(train.models), SPEC.hidden), sweep.mesh(jax.devices()[:1])
 
     def examples(table, outcomes):
-        return jax.tree.map(
-            lambda x: jnp.asarray(x)[None], Examples(project(table), outcomes, table.available)
-        )
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], Examples(project(table), outcomes, table.available))
 
     state = population.train(
         points,
@@ -100,8 +94,7 @@ def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
     train, validation, _, scale, _ = problem
     key = jax.random.key(1)
     logs, held = (
-        logging.simulate(jax.random.fold_in(key, i), t, logging.uniform())
-        for i, t in enumerate((train, validation))
+        logging.simulate(jax.random.fold_in(key, i), t, logging.uniform()) for i, t in enumerate((train, validation))
     )
     logs, held = (log._replace(cost=log.cost / scale) for log in (logs, held))
     spec = NuisanceSpec(outcome_models=("ridge",))

@@ -62,9 +62,7 @@ def test_eight_devices_and_one_give_the_same_bits_at_equal_block():
     results = []
     for devices in (jax.devices(), jax.devices()[:1]):
         mesh = sweep.mesh(devices)
-        results.append(
-            np.asarray(sweep.over_points(one_point, mesh, block=4)(sweep.place(points, mesh), DATA))
-        )
+        results.append(np.asarray(sweep.over_points(one_point, mesh, block=4)(sweep.place(points, mesh), DATA)))
     np.testing.assert_array_equal(*results)
 
 

@@ -49,9 +49,7 @@ def test_resuming_gives_the_same_bits():
     optimise = training.optimiser(h, spec.steps)
 
     def steps(state, first, count):
-        run = jax.jit(
-            lambda s, f: training.run_steps(s, f, loss, optimise, num_rows=N, batch_size=16, steps=count)
-        )
+        run = jax.jit(lambda s, f: training.run_steps(s, f, loss, optimise, num_rows=N, batch_size=16, steps=count))
         return run(state, first)
 
     begin = training.init(network, h, spec, D)

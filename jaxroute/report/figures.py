@@ -103,8 +103,8 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
         # picked anew for each, the smallest weight has the best by quality.
         fixed = points[points["method"].map(kind) == "no routing"].groupby("method", as_index=False).first()
         singles, random = (fixed[fixed["method"].str.match(m)] for m in ("single:", "random$"))
-        label = "single models" if len(singles) else None
-        axes.scatter(singles["cost"], singles["quality"], s=34, color=MUTED, zorder=4, label=label)
+        singles_label = "single models" if len(singles) else None
+        axes.scatter(singles["cost"], singles["quality"], s=34, color=MUTED, zorder=4, label=singles_label)
         axes.scatter(random["cost"], random["quality"], s=42, color=MUTED, marker="x", zorder=4)
         best = fixed[fixed["method"] == "best_single"]
         if len(best):

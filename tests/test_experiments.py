@@ -1,0 +1,159 @@
+"""The main job as people run it: one command, results on disk, one clear line when the input is bad."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import baselines, run, settings
+from jaxroute.data import synthetic, tables
+from jaxroute.types import InputError, NuisanceSpec, Spec
+
+TINY = settings.Config(
+    name="tiny",
+    num_prompts=400,
+    seeds=2,
+    cost_weights=(0.0, 1.0),
+    methods=("random", "best_single", "oracle", "plug_in_ridge", "plug_in_ridge_full", "rm_softmax", "rm_softmax_full"),
+    nuisance=NuisanceSpec(("ridge",), folds=2, penalties=(10.0,)),
+    training=Spec(hidden=(8,), batch_size=64, steps=20, chunk=10),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    return out, run.run(TINY, out)
+
+
+def test_results_are_tidy_and_complete(finished):
+    _, folder = finished
+    results = pd.read_parquet(folder / "results.parquet")
+    assert set(results["method"]) == set(TINY.methods)
+    regret = results[results["metric"] == "regret"]
+    assert len(regret) == len(TINY.methods) * TINY.seeds * len(TINY.cost_weights)
+    assert not regret.duplicated(["method", "seed", "cost_weight"]).any()
+    oracle = regret[regret["method"] == "oracle"]["value"]
+    np.testing.assert_allclose(oracle, 0.0, atol=1e-6)
+    assert (regret["value"] > -1e-6).all()
+    shares = (
+        results[results["metric"].str.startswith("share:")].groupby(["method", "seed", "cost_weight"])["value"].sum()
+    )
+    np.testing.assert_allclose(shares, 1.0, atol=1e-5)
+    # value + regret is the oracle's value, whatever the method
+    wide = results[results["metric"].isin(["utility", "regret"])].pivot_table(
+        index=["method", "seed", "cost_weight"], columns="metric", values="value"
+    )
+    total = (wide["utility"] + wide["regret"]).groupby(["seed", "cost_weight"])
+    assert (total.max() - total.min()).max() < 1e-5
+
+
+def test_everything_a_run_leaves_is_there(finished):
+    _, folder = finished
+    assert json.loads((folder / "config.json").read_text())["seeds"] == 2
+    assert "jax" in json.loads((folder / "environment.json").read_text())["packages"]
+    assert len(list((folder / "figures").glob("*.svg"))) == len(list((folder / "figures").glob("*.png"))) >= 2
+    page = (folder / "report.html").read_text()
+    assert "rm_softmax" in page
+    assert not list(folder.rglob("*.part"))
+    assert not (folder / "checkpoints" / "rm_softmax").exists()
+
+
+def test_a_second_run_skips_finished_cells_and_agrees(finished, capsys):
+    out, folder = finished
+    before = pd.read_parquet(folder / "results.parquet")
+    assert run.run(TINY, out) == folder
+    assert f"{len(TINY.methods)} of {len(TINY.methods)} methods were finished" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(before, pd.read_parquet(folder / "results.parquet"))
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path, monkeypatch):
+    _, folder = finished
+
+    def die(arena):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(baselines.METHODS, "rm_softmax_full", die)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(TINY, tmp_path)
+    monkeypatch.undo()
+    resumed = run.run(TINY, tmp_path)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "results.parquet"), pd.read_parquet(resumed / "results.parquet")
+    )
+
+
+def test_another_config_is_another_folder(finished, tmp_path):
+    from experiments import storage
+
+    other = dataclasses.replace(TINY, learning_clip=0.2)
+    assert storage.run_folder(tmp_path, TINY) != storage.run_folder(tmp_path, other)
+
+
+def test_a_real_folder_with_holes_runs(tmp_path):
+    import jax
+
+    table = synthetic.make(jax.random.key(3), num_prompts=300)
+    holes = np.random.default_rng(0).random(table.available.shape) < 0.05
+    holes[:, 0] = False
+    outcomes = type(table.outcomes)(*(np.where(holes, np.nan, y) for y in table.outcomes))
+    table = dataclasses.replace(table, outcomes=outcomes, available=~holes, expected=None)
+    tables.save(table, tmp_path / "table")
+    config = dataclasses.replace(TINY, data=str(tmp_path / "table"), name="holes")
+    results = pd.read_parquet(run.run(config, tmp_path / "out") / "results.parquet")
+    regret = results[results["metric"] == "regret"]["value"]
+    assert np.isfinite(regret).all()
+    assert (regret > -1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("methods", ("rm_sotfmax",), "rm_sotfmax"),
+        ("cost_weights", (0.0, -1.0), "at least 0"),
+        ("cost_weights", (), "at least one"),
+        ("cost_weights", (1.0, 0.5), "ascend"),
+        ("logger", "weekly", "weekly"),
+        ("fractions", (0.5, 0.5, 0.5), "sum to 1"),
+        ("seeds", 0, "at least 1"),
+        ("cost_scale", -1.0, "above 0"),
+    ],
+)
+def test_bad_configs_are_refused_by_field(field, value, says):
+    with pytest.raises(InputError, match=says) as error:
+        settings.check(dataclasses.replace(TINY, **{field: value}), "tiny.py")
+    assert field in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config", "nothing"], "no config 'nothing'"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_bad_input_is_one_line_exit_two_and_nothing_written(arguments, says, tmp_path, capsys):
+    assert run.main([*arguments, "--smoke", "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert printed.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_with_bad_quality_is_refused_with_its_place(tmp_path, capsys):
+    import jax
+
+    tables.save(synthetic.make(jax.random.key(3), num_prompts=60), tmp_path / "table")
+    path = tmp_path / "table" / "outcomes.parquet"
+    outcomes = pd.read_parquet(path)
+    outcomes.loc[7, "quality"] = 1.5
+    outcomes.to_parquet(path)
+    assert run.main(["--data", str(tmp_path / "table"), "--smoke", "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    for part in ("outcomes.parquet", "quality", "row 7", "1.5"):
+        assert part in line
+    assert not (tmp_path / "out").exists()
