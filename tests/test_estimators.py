@@ -301,7 +301,8 @@ def test_rows_give_paired_differences():
 
 # -- simulated truth ---------------------------------------------------------------------------------
 
-N, K, DRAWS = 300, 3, 2000
+# With 200 rows the normal interval of the self-normalised estimators covers 93.5%, with 600 some 94.5%.
+N, K, DRAWS = 600, 3, 2000
 COST_WEIGHT = 0.5
 
 
@@ -383,8 +384,7 @@ def test_nothing_survives_both_nuisances_wrong(truth):
 def test_coverage_of_the_normal_interval(truth, name, answered):
     estimates = replicates(False, True, answered)[name]
     covered = (np.abs(estimates.value - truth) <= 1.96 * estimates.standard_error).mean()
-    # 2000 draws: a standard error of half a point
-    assert 0.93 < covered < 0.967
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / DRAWS)
     np.testing.assert_allclose(estimates.standard_error.mean(), estimates.value.std(ddof=1), rtol=0.06)
 
 
