@@ -44,6 +44,8 @@ def fit_outcomes(
 ) -> tuple[dict[str, list[HostFold]], Outcomes | None]:
     """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None)."""
     names = sorted(set(spec.outcome_models) & set(HOST_LEARNERS))
+    if not names:
+        return {}, None
     outcomes = Outcomes(*(jnp.where(observed, y, 0.0) for y in outcomes))
     fits: dict[str, list[HostFold]] = {name: [] for name in names}
     predicted = {name: [np.zeros(observed.shape, np.float32) for _ in range(2)] for name in names}
@@ -60,8 +62,6 @@ def fit_outcomes(
             own = fold == f
             for store, y in zip(predicted[name], _restored(fits[name][-1], level, x[own]), strict=True):
                 store[own] = np.asarray(y)
-    if not names:
-        return fits, None
     return fits, Outcomes(*(jnp.stack([jnp.asarray(predicted[name][i]) for name in names]) for i in range(2)))
 
 
@@ -89,6 +89,8 @@ def fit_propensities(
 ) -> tuple[dict[str, list[Any]], np.ndarray | None]:
     """Library classifiers of the logged model; (fits per learner, out-of-fold logits [C, N, K] or None)."""
     names = sorted(set(spec.propensity_models) & set(HOST_LEARNERS))
+    if not names:
+        return {}, None
     fits: dict[str, list[Any]] = {name: [] for name in names}
     logits = np.zeros((len(names), len(action), num_models), np.float32)
     for f in range(spec.folds):
@@ -96,7 +98,7 @@ def fit_propensities(
         for i, name in enumerate(names):
             fits[name].append(trees.fit_propensity(name, f, x[fold != f], action[fold != f]))
             logits[i, fold == f] = trees.predict_propensity(fits[name][-1], x[fold == f], num_models)
-    return fits, logits if names else None
+    return fits, logits
 
 
 def predict_logits(
