@@ -17,7 +17,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines bench test test-slow doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines bench test doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,10 +53,7 @@ bench: setup  ## time the main job and the vmapped sweep against loops and this 
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
 
 test: dev  ## the tests, under 8 minutes on 2 cores
-	@$(RUN) -m pytest -m "not slow"
-
-test-slow: dev  ## the slower groups of tests
-	@$(RUN) -m pytest -m slow
+	@$(RUN) -m pytest
 
 doctest: dev  ## the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'
@@ -67,7 +64,7 @@ lint: dev  ## ruff (lint and format) and mypy
 format: dev  ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-ci: lint doctest test-slow  ## what CI adds to `make test`: lint, doctests, slower groups, a newer Python
+ci: lint doctest  ## what CI adds to `make test`: lint, doctests, the tests on a newer Python
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments (results stay)
