@@ -83,6 +83,7 @@ def simulate(seeds=5, models=MODELS, noise=NOISE, weights=WEIGHTS, prompts=500):
 
 
 META = {
+    "title": "test: simulated",
     "dataset": "simulated",
     "num_prompts": 500,
     "models": list(MODELS),
@@ -233,7 +234,9 @@ def test_compare_lists_the_weights_of_wins_and_losses():
 
 
 def test_full_feedback_and_oracle_are_never_competitors(results):
-    table = report.compare(results)
+    known = results[results["method"] == "oracle"].assign(method="conditional_oracle")
+    table = report.compare(pd.concat([results, known]))
+    assert "conditional_oracle" not in set(table["router"])
     assert not table["router"].str.endswith("_full").any()
     assert set(table["against"]) == {"plug_in_mlp", "best_single"}
     assert report.kind("single:strange_full") == "no routing"
@@ -384,7 +387,7 @@ def test_names_are_escaped_everywhere(results, tmp_path):
         method=results["method"].str.replace("claude-v1", evil, regex=False),
         metric=results["metric"].str.replace("claude-v1", evil, regex=False),
     )
-    meta = META | {"models": [evil], "dataset": evil, "config": {evil: evil}, "notes": [evil]}
+    meta = META | {"models": [evil], "title": evil, "dataset": evil, "config": {evil: evil}, "notes": [evil]}
     meta["environment"] = {evil: evil}
     html = report.write_html(tmp_path, odd, meta, report.draw_figures(odd, meta)).read_text("utf-8")
     assert "<b>" not in html

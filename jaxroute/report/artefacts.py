@@ -76,7 +76,7 @@ def write_html(
     Args:
         folder: created if need be.
         results: frame in the schema of COLUMNS; one section for each of its ``report.cells``.
-        meta: what was run, every key optional: dataset, num_prompts, models (names), seeds, timing, config,
+        meta: what was run, every key optional: title, dataset, num_prompts, models (names), seeds, timing, config,
             environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
             notes (sentences to print beside the assumptions).
         figures: from ``draw_figures``; inlined as SVG.
@@ -90,7 +90,7 @@ def write_html(
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
     html = page.from_string(source).render(
-        dataset=meta.get("dataset") or ", ".join(map(str, results["dataset"].unique())),
+        title=meta.get("title") or meta.get("dataset") or ", ".join(map(str, results["dataset"].unique())),
         facts=_facts(results, meta),
         sections=sections,
         units=_units_table(shown, scale, unit),

@@ -136,6 +136,7 @@ def draw_regret(
     looks: dict[str, dict[str, Any]] = {
         "best_single": {"color": MUTED, "ls": "--", "lw": 1.8, "label": "best single model"},
         "cheapest": {"color": MUTED, "ls": ":", "lw": 1.8, "label": "cheapest model"},
+        "conditional_oracle": {"color": INK, "ls": ":", "lw": 1.8, "label": "conditional oracle"},
     }
     with mpl.rc_context(STYLE):
         figure, axes = new_canvas(height=5.4)
@@ -226,7 +227,7 @@ def _routers(results: pd.DataFrame) -> list[str]:
         return []
     order = ranked(summarise(results, metric, grid=table_weights(results, metric)), metric)
     groups = {group: [m for m in order if kind(m) == group] for group in ("learned", "plug-in", "ceiling")}
-    ceilings = [m for m in groups["ceiling"] if m != "oracle"]
+    ceilings = [m for m in groups["ceiling"] if not m.endswith("oracle")]
     return groups["learned"][:MAX_LEARNED] + groups["plug-in"][:MAX_PLUG_INS] + ceilings[:1]
 
 

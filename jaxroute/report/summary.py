@@ -41,8 +41,8 @@ LOWER_IS_BETTER = ("regret", "conditional_regret", "mean_regret", "cost", "rci",
 def kind(method: str) -> str:
     """Group of a method id: "no routing", "plug-in", "learned" or "ceiling".
 
-    >>> [kind(m) for m in ("single:a_full", "plug_in_ridge", "rm_softmax", "rm_softmax_full")]
-    ['no routing', 'plug-in', 'learned', 'ceiling']
+    >>> [kind(m) for m in ("single:a_full", "plug_in_ridge", "rm_softmax", "rm_softmax_full", "conditional_oracle")]
+    ['no routing', 'plug-in', 'learned', 'ceiling', 'ceiling']
     """
     if method in ("random", "best_single", "cheapest") or method.startswith("single:"):
         return "no routing"
