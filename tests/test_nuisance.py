@@ -33,7 +33,7 @@ def test_ridge_is_the_closed_form():
     """Against scikit-learn, on targets centred as ours and with the intercept as a penalised column."""
     level = targets.levels(FULL, SEEN.astype(jnp.float32))
     target = targets.relative(FULL, level)
-    coefficients = ridge.fit(jnp.asarray(X), target, ONES, level, ridge.moments(jnp.asarray(X), ONES), (7.0,))
+    coefficients = ridge.fit(jnp.asarray(X), target, ONES, level, (7.0,))
     # A column of size s penalised by 7 is a column of ones penalised by 7 / s^2 = PRIOR_ROWS.
     columns = np.c_[X, np.full(N, np.sqrt(7.0 / targets.PRIOR_ROWS))]
     got = jax.vmap(partial(ridge.predict, coefficients, level=level))(jnp.asarray(X)).quality[:, 0]
@@ -49,8 +49,7 @@ def test_cost_ridge_minimises_the_huber_objective():
     weight = SEEN.astype(jnp.float32)
     level = targets.levels(data, weight)
     target = targets.relative(data, level)
-    gram = ridge.moments(jnp.asarray(X), weight)
-    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, gram, (5.0,)).cost[0], np.float64)
+    b = np.asarray(ridge.fit(jnp.asarray(X), target, weight, level, (5.0,)).cost[0], np.float64)
     x = np.c_[X, np.ones(N)].astype(np.float64)
     penalty = np.r_[np.full(D, 5.0), targets.PRIOR_ROWS]
 
@@ -125,7 +124,7 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
         part = Outcomes(*(y[keep] for y in FULL))
         level = targets.levels(part, SEEN[keep].astype(jnp.float32))
         target = targets.relative(part, level)
-        b = ridge.fit(z[keep], target, ONES[keep], level, ridge.moments(z[keep], ONES[keep]), RIDGE.penalties)
+        b = ridge.fit(z[keep], target, ONES[keep], level, RIDGE.penalties)
         alone = jax.vmap(partial(ridge.predict, b, level=level))(z[~keep]).quality[:, 0]
         np.testing.assert_allclose(together.quality[0][~keep], np.clip(alone, 0, 1), atol=2e-4)
 
@@ -221,3 +220,14 @@ def test_too_few_rows_are_refused():
     few = jax.tree.map(lambda x: x[:5], LOGS)
     with pytest.raises(ValueError, match="5 log rows"):
         nuisance.fit(jax.random.key(0), few, RIDGE)
+
+
+@pytest.mark.parametrize(
+    ("fit", "penalties", "inverses"), [(ridge.fit, (1.0, 10.0), 1), (ridge.fit_hierarchical, ((1.0, 10.0),), 2)]
+)
+def test_ridge_has_one_chain_of_triangular_solves(fit, penalties, inverses):
+    """Independent batched solves in one program deadlock jaxlib's CPU thread pool on two cores."""
+    level = targets.levels(FULL, ONES)
+    target = targets.relative(FULL, level)
+    program = str(jax.make_jaxpr(lambda x: fit(x, target, ONES, level, penalties))(jnp.asarray(X)))
+    assert program.count("triangular_solve[") == 2 * inverses  # each inverse needs the one before it

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import projection
-from jaxroute.nuisance import propensity, ridge, targets
+from jaxroute.nuisance import propensity, targets
 from jaxroute.nuisance.learners import LEARNERS, Training
 from jaxroute.numerics import map_blocks
 from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
@@ -52,16 +52,18 @@ def _outcome_candidates(fold: OutcomeFold, x: Array, spec: NuisanceSpec) -> Outc
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
 
 
-@partial(jax.jit, static_argnames="spec")
 def fit_outcomes(
     key: Key,
     features: Float[Array, "N D"],
     outcomes: Outcomes,
     observed: Bool[Array, "N K"],
-    fold: Int[Array, " N"],
+    fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
 ) -> tuple[OutcomeFold, Outcomes]:
     """Fit every outcome candidate on every fold's complement.
+
+    One compiled program per learner, one after another: a learner compiles once whatever its company, and
+    no two of them share the CPU's thread pool (see ``ridge._inverse`` for what that led to).
 
     Args:
         features: [N, D]. outcomes: [N, K], anything where not observed.
@@ -71,31 +73,67 @@ def fit_outcomes(
     Returns:
         (fits [F, ...], out-of-fold predictions of every candidate [C, N, K]).
     """
-    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
-    seen = observed.astype(features.dtype)
     names = sorted(set(spec.outcome_models) & set(LEARNERS))
+    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+    fold = jnp.asarray(fold)
+    shared = jax.block_until_ready(_prepare(features, outcomes, observed, fold, spec))
+    params, corrections, predicted = {}, [], []
+    for name in names:
+        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, name, spec)
+        params[name], correction, candidates = jax.block_until_ready(fitted)
+        corrections.append(correction)
+        predicted.append(candidates)
+    axes, level = shared
+    fits = OutcomeFold(axes, level, params, jnp.concatenate(corrections, 1))
+    return fits, jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
 
-    def correction(fitted: OutcomeFold, name: str, x: Array, weight: Array) -> Array:
-        if LEARNERS[name].keeps_level:
-            return jnp.ones((LEARNERS[name].candidates(spec), weight.shape[1]))
-        one = fitted._replace(params={name: fitted.params[name]})
-        in_sample = map_blocks(lambda row: _outcome_candidates(one, row, spec).cost, x, ROWS_PER_BLOCK)
-        return targets.cost_correction(in_sample, weight)
 
-    def one_fold(key: Key, keep: Array) -> OutcomeFold:
-        weight = seen * keep[:, None]
-        axes = projection.fit(features, keep * jnp.any(observed, -1), spec.dimensions)
+def _keep(fold: Int[Array, " N"], folds: int) -> Bool[Array, "F N"]:
+    return fold[None, :] != jnp.arange(folds)[:, None]
+
+
+@partial(jax.jit, static_argnames="spec")
+def _prepare(
+    features: Array, outcomes: Outcomes, observed: Array, fold: Array, spec: NuisanceSpec
+) -> tuple[projection.Projection, targets.Levels]:
+    """Each fold's projection and levels, from its training rows."""
+
+    def one_fold(keep: Array) -> tuple[projection.Projection, targets.Levels]:
+        weight = (observed & keep[:, None]).astype(features.dtype)
+        rows = (keep & jnp.any(observed, -1)).astype(features.dtype)
+        return projection.fit(features, rows, spec.dimensions), targets.levels(outcomes, weight)
+
+    return jax.vmap(one_fold)(_keep(fold, spec.folds))
+
+
+@partial(jax.jit, static_argnames=("name", "spec"))
+def _fit_learner(
+    key: Key,
+    shared: tuple[projection.Projection, targets.Levels],
+    features: Array,
+    outcomes: Outcomes,
+    observed: Array,
+    fold: Array,
+    name: str,
+    spec: NuisanceSpec,
+) -> tuple[Params, Float[Array, "F C K"], Outcomes]:
+    """One learner on every fold: parameters, cost corrections, out-of-fold candidates [C, N, K]."""
+    learner = LEARNERS[name]
+
+    def one_fold(key: Key, axes: projection.Projection, level: targets.Levels, keep: Array) -> OutcomeFold:
+        weight = (observed & keep[:, None]).astype(features.dtype)
         x = projection.project(axes, features)
-        level = targets.levels(outcomes, weight)
-        gram = ridge.moments(x, weight) if {"ridge", "hierarchical"} & set(names) else jnp.zeros(())
-        training = Training(key, x, targets.relative(outcomes, level), weight, level, axes, gram)
-        fitted = OutcomeFold(axes, level, {name: LEARNERS[name].fit(training, spec) for name in names}, jnp.ones(()))
-        return fitted._replace(correction=jnp.concatenate([correction(fitted, name, x, weight) for name in names]))
+        target = targets.relative(outcomes, level)
+        params = learner.fit(Training(key, x, target, weight, level, axes), spec)
+        fitted = OutcomeFold(axes, level, {name: params}, jnp.ones((learner.candidates(spec), weight.shape[1])))
+        if learner.keeps_level:
+            return fitted
+        in_sample = map_blocks(lambda row: _outcome_candidates(fitted, row, spec).cost, x, ROWS_PER_BLOCK)
+        return fitted._replace(correction=targets.cost_correction(in_sample, weight))
 
-    folds = jnp.arange(spec.folds)
-    keep = (fold[None, :] != folds[:, None]).astype(features.dtype)
-    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
-    return fits, out_of_fold(partial(predict_outcomes, spec=spec), fits, features, fold)
+    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), *shared, _keep(fold, spec.folds))
+    candidates = out_of_fold(partial(predict_outcomes, spec=spec), fits, features, fold)
+    return fits.params[name], fits.correction, candidates
 
 
 def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: NuisanceSpec) -> Outcomes:
@@ -126,8 +164,7 @@ def fit_propensities(
             params["mlp"] = propensity.fit_mlp(key, x, action, available, keep, spec)
         return PropensityFold(axes, params)
 
-    folds = jnp.arange(spec.folds)
-    keep = (fold[None, :] != folds[:, None]).astype(features.dtype)
+    keep = _keep(jnp.asarray(fold), spec.folds).astype(features.dtype)
     fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
     predict = partial(predict_logits, num_models=available.shape[1], spec=spec)
     return fits, out_of_fold(predict, fits, features, fold)

@@ -122,7 +122,7 @@ def predict_candidates(model: OutcomeModel, features: Float[Array, "N D"]) -> Ou
     compiled = dataclasses.replace(
         model.spec, outcome_models=tuple(m for m in model.spec.outcome_models if m in LEARNERS)
     )
-    candidates = _predict_candidates(model.folds, features, compiled)
+    candidates = jax.block_until_ready(_predict_candidates(model.folds, features, compiled))
     more = host.predict_outcomes(model.host, model.folds, features)
     if more is None:
         return candidates

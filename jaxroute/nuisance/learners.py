@@ -1,4 +1,4 @@
-"""The outcome learners that run inside one compiled, fold-vmapped program, behind one protocol.
+"""The outcome learners that run compiled and vmapped over folds, behind one protocol.
 
 A learner fits one fold's training rows and predicts, for one prompt, quality and RELATIVE cost of every
 model by each of its candidates. To add one: a module with its maths, and a line in LEARNERS.
@@ -27,7 +27,6 @@ class Training(NamedTuple):
     weight: Float[Array, "N K"]
     level: Levels
     projection: Projection
-    gram: Float[Array, "K d+1 d+1"]  # second moments, or anything where no linear learner is fitted
 
 
 class Learner(NamedTuple):
@@ -44,11 +43,11 @@ def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: Nuis
 
 
 def _fit_ridge(t: Training, spec: NuisanceSpec) -> Params:
-    return ridge.fit(t.features, t.targets, t.weight, t.level, t.gram, spec.penalties)
+    return ridge.fit(t.features, t.targets, t.weight, t.level, spec.penalties)
 
 
 def _fit_hierarchical(t: Training, spec: NuisanceSpec) -> Params:
-    return ridge.fit_hierarchical(t.features, t.targets, t.weight, t.level, t.gram, spec.pooled_penalties)
+    return ridge.fit_hierarchical(t.features, t.targets, t.weight, t.level, spec.pooled_penalties)
 
 
 def _predict_linear(b: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:

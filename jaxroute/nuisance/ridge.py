@@ -30,7 +30,6 @@ def fit(
     targets: Outcomes,
     weight: Float[Array, "N K"],
     level: Levels,
-    gram: Float[Array, "K d+1 d+1"],
     penalties: tuple[float, ...],
 ) -> Outcomes:
     """Per-model ridge: coefficients [C, K, d + 1] of quality and relative cost, one candidate a penalty.
@@ -42,13 +41,13 @@ def fit(
 
     Reference: Hoerl and Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems" (1970).
     """
-    x = with_intercept(features)
+    x, gram = with_intercept(features), moments(features, weight)
 
     def one(penalty: Array) -> Outcomes:
-        factor = jnp.linalg.cholesky(gram + _diagonal(penalty, x)[None])
+        inverse = _inverse(gram + _diagonal(penalty, x)[None])
 
         def solve(y: Array) -> Array:
-            return _cho_solve(factor, jnp.einsum("nd,nk->kd", x, weight * y))
+            return jnp.einsum("kde,ke->kd", inverse, jnp.einsum("nd,nk->kd", x, weight * y))
 
         return _both_targets(x, targets, level, solve)
 
@@ -60,7 +59,6 @@ def fit_hierarchical(
     targets: Outcomes,
     weight: Float[Array, "N K"],
     level: Levels,
-    gram: Float[Array, "K d+1 d+1"],
     penalties: tuple[tuple[float, float], ...],
 ) -> Outcomes:
     """Ridge pooled over models; penalties are (shared, deviation) pairs, one candidate each.
@@ -76,20 +74,19 @@ def fit_hierarchical(
 
     Reference: Evgeniou and Pontil, "Regularized multi-task learning" (2004); the settings are ours.
     """
-    x = with_intercept(features)
+    x, gram = with_intercept(features), moments(features, weight)
 
     def one(pair: Array) -> Outcomes:
         # The intercept is a model's own: shared across models it would fight the levels.
         shared = _diagonal(pair[0], x).at[-1, -1].set(1e6)
-        factor = jnp.linalg.cholesky(gram + _diagonal(pair[1], x)[None])
-        explained = jax.vmap(lambda c, g: jax.scipy.linalg.cho_solve((c, True), g))(factor, gram)
-        outer = jnp.linalg.cholesky(shared + jnp.sum(gram - gram @ explained, 0))
+        inner = _inverse(gram + _diagonal(pair[1], x)[None])
+        outer = _inverse(shared + jnp.sum(gram - gram @ inner @ gram, 0))
 
         def solve(y: Array) -> Array:
             r = jnp.einsum("nd,nk->kd", x, weight * y)
-            left = jnp.sum(r - jnp.einsum("kde,ke->kd", gram, _cho_solve(factor, r)), 0)
-            g = jax.scipy.linalg.cho_solve((outer, True), left)
-            return g[None] + _cho_solve(factor, r - gram @ g)
+            deviation = jnp.einsum("kde,ke->kd", inner, r)
+            g = outer @ jnp.sum(r - jnp.einsum("kde,ke->kd", gram, deviation), 0)
+            return g[None] + jnp.einsum("kde,ke->kd", inner, r - gram @ g)
 
         return _both_targets(x, targets, level, solve)
 
@@ -125,5 +122,13 @@ def _diagonal(penalty: Array, x: Array) -> Float[Array, "d+1 d+1"]:
     return jnp.diag(jnp.full(x.shape[1], penalty).at[-1].set(PRIOR_ROWS))
 
 
-def _cho_solve(factor: Array, right: Array) -> Array:
-    return jax.vmap(lambda c, m: jax.scipy.linalg.cho_solve((c, True), m))(factor, right)
+def _inverse(matrix: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
+    """Inverse of penalised second moments, whose condition the penalty bounds.
+
+    Solving anew for quality and for cost would put two independent batched triangular solves into one
+    program. jaxlib 0.10.2 runs these side by side on the CPU's thread pool, each waits for the pool, and on two
+    cores both wait for ever. One inverse is one chain; what follows are matrix products.
+    """
+    factor = jnp.linalg.cholesky(matrix)
+    identity = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+    return jax.scipy.linalg.cho_solve((factor, True), identity)
