@@ -6,6 +6,7 @@ DATA    ?=
 SMOKE   ?=
 N       ?=
 OUT     ?= results
+WORKERS ?= auto
 
 # Compiled programs are kept, whatever their size: the second run of anything starts at once.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
@@ -53,7 +54,7 @@ bench: setup  ## time the main job and the vmapped sweep against loops and this 
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
 
 test: dev  ## the tests, under 8 minutes on 2 cores
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope
 
 doctest: dev  ## the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'
