@@ -11,7 +11,7 @@ Unavailable models get probability 0 and are no line, whatever stands in their e
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import chex
 import jax
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.numerics import masked_argmax, masked_max, masked_softmax, masked_sum, safe_divide
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Outcomes
 
 Scalar = Float[Array, ""] | float
 Available = Bool[Array, "*batch K"] | None
@@ -106,6 +106,50 @@ def epsilon_greedy(
     return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
 
 
+def ensemble(
+    scores: Float[Array, "S *batch K"],
+    *,
+    average: Literal["scores", "probabilities"] = "probabilities",
+    temperature: Scalar = 1.0,
+    available: Available = None,
+) -> Float[Array, "*batch K"]:
+    """One router from S seeds of it: the mean of their scores or of their softmax probabilities.
+
+        mean_s z_sk    or    mean_s softmax(z_s / temperature)_k
+
+    Probabilities forget each seed's scale and shift, so no seed outvotes the others; scores keep a scale that
+    the seeds share (entropic ones do), which interpolation between cost weights needs.
+
+    Args:
+        scores: [S, ..., K], one slice a seed.
+        average: what is averaged. Static.
+        temperature: of the softmax, > 0, in units of the scores; traced.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        [..., K], to be passed on as scores: its argmax is the ensemble's choice.
+
+    Raises:
+        ValueError: unknown ``average``.
+
+    Example:
+        >>> scores = jnp.array([[0.0, 3.0], [1.0, 0.0], [1.0, 0.0]])
+        >>> print(greedy(ensemble(scores, average="scores")), greedy(ensemble(scores, temperature=0.01)))
+        [0. 1.] [1. 0.]
+
+    Reference: Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, by Lakshminarayanan,
+    Pritzel and Blundell, https://arxiv.org/abs/1612.01474 (2017).
+    """
+    scores = jnp.asarray(scores)
+    if average == "scores":
+        return jnp.mean(scores, 0)
+    if average != "probabilities":
+        raise ValueError(f"average must be 'scores' or 'probabilities', not {average!r}")
+    if available is not None:
+        available = jnp.broadcast_to(available, scores.shape)
+    return jnp.mean(softmax(scores, temperature=temperature, available=available), 0)
+
+
 def breakpoints(
     quality: np.ndarray, cost: np.ndarray, low: float, high: float, available: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -163,6 +207,50 @@ def breakpoints(
         crossing, _, best = nearest
         weights.append(float(crossing))
         models.append(best)
+
+
+def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: np.ndarray | None = None) -> np.ndarray:
+    """Cost weights 0 = w_0 < ... < w_num = high between which as many choices change in one interval as in another.
+
+        quantiles at 0, 1/num, ..., 1 of {0, high} and the distinct (quality_i - quality_j) / (cost_i - cost_j)
+        in (0, high), over all prompts and pairs of models
+
+    Host side. Quantiles are linear between distinct values, so ends ascend strictly however many pairs tie.
+
+    Args:
+        outcomes: quality and cost [N, K], predicted ones rather than realised: 0 or 1 has few breakpoints.
+        num: number of intervals, at least 1.
+        high: last cost weight, above 0, quality per unit of the cost array.
+        available: [N, K], True where a model can be chosen.
+
+    Returns:
+        [num + 1], float64; evenly spaced if no two models trade quality for cost below ``high``.
+
+    Raises:
+        InputError: ``num`` under 1, ``high`` not above 0 and finite, or an available outcome not finite.
+
+    Example:
+        >>> outcomes = Outcomes(np.array([[0.0, 0.5], [0.0, 0.75]]), np.array([[0.0, 2.0], [0.0, 1.0]]))
+        >>> print(interval_endpoints(outcomes, 3, high=2.0))  # the pairs change places at 0.25 and 0.75
+        [0.   0.25 0.75 2.  ]
+
+    Reference: Causal LLM Routing: End-to-End Regret Minimization from Observational Data, by Tsiourvas, Sun
+    and Perakis, https://arxiv.org/abs/2505.16037 (2025), whose intervals this reconstructs.
+    """
+    quality, cost = (np.asarray(y, float) for y in outcomes)
+    chex.assert_equal_shape([quality, cost])
+    chex.assert_rank(quality, 2)
+    if num < 1 or not 0 < high < np.inf:
+        raise InputError(f"intervals need num >= 1 and a finite high > 0, not num={num}, high={high}")
+    usable = np.ones(quality.shape, bool) if available is None else np.asarray(available)
+    if not np.isfinite([quality[usable], cost[usable]]).all():
+        raise InputError("quality and cost of every available model must be finite; mask missing models")
+    first, second = np.triu_indices(quality.shape[1], 1)
+    pairs = usable[:, first] & usable[:, second] & (cost[:, first] != cost[:, second])
+    gained, paid = (np.where(usable, y, 0.0)[:, first] - np.where(usable, y, 0.0)[:, second] for y in (quality, cost))
+    weights = gained[pairs] / paid[pairs]
+    inside = weights[(weights > 0) & (weights < high)]
+    return np.quantile(np.unique([0.0, *inside, high]), np.linspace(0.0, 1.0, num + 1))
 
 
 def envelope(

@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute.policies import breakpoints, envelope, epsilon_greedy, greedy, select, softmax
-from jaxroute.types import InputError
+from jaxroute.policies import (
+    breakpoints,
+    ensemble,
+    envelope,
+    epsilon_greedy,
+    greedy,
+    interval_endpoints,
+    select,
+    softmax,
+)
+from jaxroute.types import InputError, Outcomes
 
 POLICIES = {
     "greedy": greedy,
@@ -325,3 +334,50 @@ def test_wrong_shapes_are_refused(name):
 def test_envelope_refuses_wrong_shapes():
     with pytest.raises(AssertionError):
         envelope(jnp.zeros((2, 3)), jnp.zeros((2, 2)))
+
+
+def test_interval_endpoints_are_quantiles_of_pairwise_breakpoints():
+    rng = np.random.default_rng(5)
+    quality, cost = rng.random((40, 4)), rng.random((40, 4))
+    available = rng.random((40, 4)) > 0.2
+    found = []
+    for q, c, a in zip(quality, cost, available, strict=True):
+        for i in range(4):
+            for j in range(i):
+                weight = (q[i] - q[j]) / (c[i] - c[j])
+                if a[i] and a[j] and 0 < weight < 1.5:
+                    found.append(weight)
+    masked = Outcomes(np.where(available, quality, np.nan), np.where(available, cost, np.nan))
+    ends = interval_endpoints(masked, 5, high=1.5, available=available)
+    np.testing.assert_allclose(ends, np.quantile([0, *found, 1.5], np.linspace(0, 1, 6)))
+    # So each interval holds the same share of the changes.
+    np.testing.assert_allclose(np.histogram(found, ends)[0], len(found) / 5, atol=1.5)
+
+
+def test_interval_endpoints_ascend_whatever_ties():
+    tied = Outcomes(np.tile([0.2, 0.8], (50, 1)), np.tile([0.0, 1.0], (50, 1)))
+    np.testing.assert_allclose(interval_endpoints(tied, 4, high=2.0), [0, 0.3, 0.6, 1.3, 2.0])
+    equal_costs = Outcomes(tied.quality, np.ones((50, 2)))
+    np.testing.assert_allclose(interval_endpoints(equal_costs, 2, high=1.0), [0, 0.5, 1])
+
+
+@pytest.mark.parametrize(("num", "high", "quality"), [(0, 1.0, 0.5), (2, 0.0, 0.5), (2, np.inf, 0.5), (2, 1.0, np.nan)])
+def test_interval_endpoints_refuse_what_cannot_be_meant(num, high, quality):
+    with pytest.raises(InputError):
+        interval_endpoints(Outcomes(np.array([[quality, 1.0]]), np.array([[0.0, 1.0]])), num, high=high)
+
+
+def test_ensemble_is_the_mean_over_seeds():
+    scores = np.random.default_rng(2).normal(size=(3, 5, 4)).astype(np.float32)
+    available = np.random.default_rng(3).random((5, 4)) > 0.3
+    available[:, 0] = True
+    np.testing.assert_allclose(ensemble(scores, average="scores"), scores.mean(0), rtol=1e-6)
+    weights = np.where(available, np.exp(scores / 0.5), 0)
+    expected = (weights / weights.sum(-1, keepdims=True)).mean(0)
+    got = ensemble(scores, temperature=0.5, available=available)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    # A seed's own shift changes nothing in probabilities.
+    shifted = scores + np.arange(3, dtype=np.float32)[:, None, None]
+    np.testing.assert_allclose(ensemble(shifted, temperature=0.5, available=available), expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="average"):
+        ensemble(scores, average="votes")
