@@ -17,18 +17,19 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import checkpoint, sweep, training
-from jaxroute.types import Examples, Hyperparams, Network, Objective, Spec, TrainState
+from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, Spec, TrainState
 
 
 def train(
     points: Hyperparams,
-    learn: Examples,
-    validate: Examples,
+    learn: Examples | Continuum,
+    validate: Examples | Continuum,
     *,
     network: Network,
     objective: Objective,
     spec: Spec,
     mesh: Mesh,
+    train_chunk: Callable[..., TrainState] = training.train_chunk,
     folder: Path | None = None,
     on_chunk: Callable[[int, TrainState], None] | None = None,
 ) -> TrainState:
@@ -39,6 +40,7 @@ def train(
         learn, validate: examples with a leading seed axis [S]; outcomes in the units of points.cost_weight.
         network, objective, spec: static; one compile for any values of the points.
         mesh: see ``sweep.mesh``.
+        train_chunk: what a chunk does; ``conditional.train_chunk`` for routers of every cost weight.
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
         on_chunk: called with (steps done, state) after every chunk.
 
@@ -46,7 +48,7 @@ def train(
         TrainState with leaves [S, P, ...].
     """
     points = sweep.place(points, mesh, axis=1)
-    initialise, chunk = _trainers(network, objective, spec, mesh)
+    initialise, chunk = _trainers(network, objective, spec, mesh, train_chunk)
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -83,14 +85,14 @@ def choose(
 
 @cache
 def _trainers(
-    network: Network, objective: Objective, spec: Spec, mesh: Mesh
+    network: Network, objective: Objective, spec: Spec, mesh: Mesh, train_chunk: Callable[..., TrainState]
 ) -> tuple[Callable[..., TrainState], Callable[..., TrainState]]:
     """(initialise, one chunk): compiled once per static choice and shape, whatever the points."""
 
     def initialise(point: Hyperparams, features: Array) -> TrainState:
         return training.init(network, point, spec, features.shape[-1])
 
-    chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)
+    chunk = partial(train_chunk, network=network, objective=objective, spec=spec)
     return sweep.over_points(initialise, mesh, grouped=True), sweep.over_points(chunk, mesh, grouped=True)
 
 

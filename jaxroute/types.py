@@ -79,6 +79,20 @@ class Examples(NamedTuple):
     available: Bool[Array, "N K"]
 
 
+class Continuum(NamedTuple):
+    """Examples for a router of every cost weight (`conditional`).
+
+    ``start`` is what the scores start from, leaves [N, ...]: predicted Outcomes (affine), scores at the ends
+    [N, J, K] (interval) or () (plain). ``ends`` ascend and cut the range of cost weights into intervals.
+    """
+
+    features: Float[Array, "N D"]
+    outcomes: Outcomes
+    available: Bool[Array, "N K"]
+    start: Any
+    ends: Float[Array, " J"]
+
+
 class Hyperparams(NamedTuple):
     """The numbers of one sweep point. Every field is traced: a scalar for a point, [M] for a sweep.
 

@@ -1,0 +1,222 @@
+"""Routers of every cost weight: exact where they must be, and the surrogate's gradient where they learn."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxroute import conditional, counterfactual, losses, policies, population, sweep
+from jaxroute.types import Continuum, Hyperparams, Outcomes, Spec
+
+N, K, D = 96, 4, 5
+RNG = np.random.default_rng(0)
+FEATURES = jnp.asarray(RNG.normal(size=(N, D)), jnp.float32)
+PREDICTED = Outcomes(
+    jnp.asarray(RNG.random((N, K)), jnp.float32), jnp.asarray(RNG.random((N, K)) * [0.1, 0.5, 1.0, 3.0], jnp.float32)
+)
+TRUE = Outcomes(
+    jax.nn.sigmoid(2 * FEATURES @ jnp.asarray(RNG.normal(size=(D, K)), jnp.float32)),
+    jnp.broadcast_to(jnp.array([0.05, 0.2, 0.4, 0.8]), (N, K)),
+)
+ENDS = jnp.array([0.0, 0.2, 0.7, 2.0])
+FINE = jnp.linspace(0.0, 2.0, 301)
+HYPERPARAMS = Hyperparams(entropy=0.1, learning_rate=0.02)
+
+
+def entropic(scores, utility, where, h):
+    return losses.softmax_regret(scores, utility, temperature=h.temperature, entropy=h.entropy, where=where)
+
+
+def hard_labels(scores, utility, where, h):
+    return losses.regret_cross_entropy(scores, utility, where=where)
+
+
+def examples(start, ends=ENDS):
+    return Continuum(FEATURES, TRUE, jnp.ones((N, K), bool), start, ends)
+
+
+def end_utilities(scales, ends=ENDS):
+    """Scores [N, J, K] at the ends: utilities, each end on a scale of its own."""
+    return jnp.stack([scale * counterfactual.utility(TRUE, w) for scale, w in zip(scales, ends, strict=True)], 1)
+
+
+def scrambled(params, key=1, size=1.0):
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(key), len(leaves))
+    return jax.tree.unflatten(tree, [size * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
+@partial(jax.jit, static_argnames="network")
+def scores_on(network, params, data, weights):
+    """[L, N, K]"""
+    return jax.lax.map(lambda w: conditional.scores_at(network, params, HYPERPARAMS, data, w), weights)
+
+
+def train(network, data, objective=entropic, steps=120):
+    data = jax.tree.map(lambda x: x[None], data)
+    spec = Spec(hidden=(8,), batch_size=32, steps=steps, chunk=steps // 2, dropout=0.0)
+    state = population.train(
+        population.grouped_grid(1, entropy=0.1, learning_rate=0.02),
+        data,
+        data,
+        network=network,
+        objective=objective,
+        spec=spec,
+        mesh=sweep.mesh(jax.devices()[:1]),
+        train_chunk=conditional.train_chunk,
+    )
+    return jax.tree.map(lambda x: x[0, 0], state)
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    """The affine router trained from a poor plug-in."""
+    return conditional.affine(K, (8,)), train(conditional.affine(K, (8,)), examples(PREDICTED))
+
+
+def regret(chosen):
+    """Mean regret [L] of choices [L, N] over the fine grid, against the true outcomes."""
+    u = jnp.stack([counterfactual.utility(TRUE, w) for w in FINE])
+    return np.mean(u.max(-1) - jnp.take_along_axis(u, chosen[..., None], -1)[..., 0], -1)
+
+
+def test_position_is_the_place_between_ends():
+    weights = np.array([0.0, 0.05, 0.2, 0.45, 0.7, 1.999, 2.0, 7.0], np.float32)
+    interval, alpha = conditional.position(ENDS, weights)
+    np.testing.assert_array_equal(interval, [0, 0, 1, 1, 2, 2, 2, 2])
+    np.testing.assert_allclose(alpha, [0, 0.25, 0, 0.5, 0, 1.299 / 1.3, 1, 1], rtol=1e-5)
+
+
+def test_affine_starts_exactly_as_the_plug_in():
+    network = conditional.affine(K, (8,))
+    scores = scores_on(network, network.init(jax.random.key(0), D), examples(PREDICTED), FINE)
+    plug_in = jnp.stack([policies.greedy(counterfactual.utility(PREDICTED, w)) for w in FINE])
+    np.testing.assert_array_equal(policies.greedy(scores), plug_in)
+    assert len(np.unique(scores.argmax(-1))) == K  # not one model throughout
+
+
+def test_affine_scores_are_their_formula():
+    params = scrambled(conditional.affine(K, ()).init(jax.random.key(0), D), size=0.3)
+    kernel, bias = (np.asarray(params["params"]["scores"][name], float) for name in ("kernel", "bias"))
+    heads = np.asarray(FEATURES, float) @ kernel + bias
+    quality, cost = (np.asarray(y, float) for y in PREDICTED)
+    weights = RNG.random(N)
+    expected = (quality + heads[:, :K] - weights[:, None] * cost * np.exp(heads[:, K:])) / 0.125
+    got = conditional.affine(K, ()).apply(params, FEATURES, PREDICTED, ENDS, jnp.asarray(weights, jnp.float32), 8)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("parameters", ["start", "trained", "random"])
+def test_chosen_predicted_cost_never_rises_with_the_cost_weight(tuned, parameters):
+    network, state = tuned
+    start = network.init(jax.random.key(0), D)
+    params = {"start": start, "trained": state.params, "random": scrambled(start, size=2.0)}[parameters]
+    chosen = scores_on(network, params, examples(PREDICTED), FINE).argmax(-1)
+    cost = np.take_along_axis(np.asarray(PREDICTED.cost)[None], np.asarray(chosen)[..., None], -1)[..., 0]
+    assert (np.diff(cost, axis=0) <= 0).all()
+    assert (cost[0] > cost[-1]).any()
+
+
+def test_affine_learns_what_its_plug_in_got_wrong(tuned):
+    network, state = tuned
+    start = network.init(jax.random.key(0), D)
+    before, after = (
+        regret(scores_on(network, p, examples(PREDICTED), FINE).argmax(-1)).mean() for p in (start, state.best_params)
+    )
+    assert after < 0.5 * before
+
+
+def test_a_start_that_cannot_be_beaten_is_kept():
+    """Already optimal on validation: no later step is better, so the best parameters are the first."""
+    network = conditional.affine(K, (8,))
+    state = train(network, examples(TRUE), objective=lambda z, u, where, h: jnp.mean(z, -1) + z[..., 0], steps=4)
+    jax.tree.map(np.testing.assert_array_equal, state.best_params["params"]["scores"]["kernel"], np.zeros((8, K + 1)))
+    assert np.abs(state.params["params"]["scores"]["kernel"]).max() > 0
+
+
+def test_interval_is_exact_at_its_ends_whatever_the_residual():
+    network = conditional.interval(K, (8,))
+    params = scrambled(network.init(jax.random.key(0), D))
+    scores = jnp.asarray(RNG.normal(size=(N, len(ENDS), K)), jnp.float32)
+    got = scores_on(network, params, examples(scores), ENDS)
+    np.testing.assert_array_equal(got, jnp.moveaxis(scores, 1, 0))
+    inside = scores_on(network, params, examples(scores), jnp.array([0.1]))[0]
+    assert np.abs(inside - (scores[:, 0] + scores[:, 1]) / 2).max() > 0.1  # the residual acts
+
+
+def test_interpolation_is_exact_where_ends_share_a_scale():
+    shift = jnp.asarray(RNG.normal(size=(N, len(ENDS), 1)), jnp.float32)
+    network = conditional.interval(K, (8,))
+    params = network.init(jax.random.key(0), D)  # residual 0
+    chosen = scores_on(network, params, examples(end_utilities([7.0] * 4) + shift), FINE).argmax(-1)
+    assert regret(chosen).max() < 1e-6
+
+
+def test_interpolation_finds_a_model_that_wins_at_neither_end():
+    outcomes = Outcomes(jnp.array([1.0, 0.75, 0.0]), jnp.array([1.0, 0.5, 0.0]))  # model 1 is best in (0.5, 1.5)
+    low, high = (3.0 * counterfactual.utility(outcomes, w) for w in (0.0, 2.0))
+    best = [int(conditional.interpolate(low, high, alpha).argmax()) for alpha in (0.0, 0.24, 0.26, 0.74, 0.76, 1.0)]
+    assert best == [0, 0, 1, 1, 2, 2]
+
+
+def test_without_a_common_scale_interpolation_errs_and_the_residual_learns():
+    ends = jnp.array([0.0, 2.0])
+    data = examples(end_utilities([100.0, 5.0], ends), ends)
+    network = conditional.interval(K, (8,))
+    state = train(network, data)
+    before, after = (
+        regret(scores_on(network, p, data, FINE).argmax(-1)).mean()
+        for p in (network.init(jax.random.key(0), D), state.best_params)
+    )
+    assert before > 1e-2
+    assert after < 0.7 * before
+
+
+def test_ablations_of_the_interpolation():
+    low, high = (jnp.asarray(RNG.normal(size=(3, K)), jnp.float32) for _ in range(2))
+    alpha = jnp.array([0.0, 0.4, 1.0])
+    a = np.asarray(alpha)[:, None]
+    np.testing.assert_allclose(conditional.interpolate(low, high, alpha), (1 - a) * low + a * high, rtol=1e-6)
+    soft = lambda z: np.exp(z / 0.5) / np.exp(z / 0.5).sum(-1, keepdims=True)
+    np.testing.assert_allclose(
+        conditional.interpolate_probabilities(low, high, alpha, temperature=0.5),
+        (1 - a) * soft(np.asarray(low)) + a * soft(np.asarray(high)),
+        rtol=1e-5,
+    )
+    np.testing.assert_array_equal(conditional.nearest(low, high, alpha), np.stack([low[0], low[1], high[2]]))
+
+
+def test_plain_network_sees_the_cost_weight():
+    network = conditional.plain(K, (8,))
+    state = train(network, examples(()))
+    after = regret(scores_on(network, state.best_params, examples(()), FINE).argmax(-1)).mean()
+    u = np.stack([counterfactual.utility(TRUE, w) for w in FINE])
+    best_single = (u.max(-1, keepdims=True) - u).mean(1).min(-1).mean()
+    assert after < best_single
+
+
+def test_cost_weights_are_uniform_on_a_random_interval():
+    weights = conditional.draw(jax.random.key(0), ENDS, 6000)
+    counts, _ = np.histogram(weights, [0.0, 0.1, 0.2, 0.45, 0.7, 1.35, 2.0])
+    assert counts.sum() == 6000
+    np.testing.assert_allclose(counts, 1000, atol=5 * np.sqrt(1000))
+
+
+@pytest.mark.parametrize(
+    ("kind", "objective"), [("affine", entropic), ("interval", entropic), ("plain", entropic), ("affine", hard_labels)]
+)
+def test_gradients(kind, objective):
+    network = getattr(conditional, kind)(K, (4,))
+    start = {"affine": PREDICTED, "interval": end_utilities([5.0] * 4), "plain": ()}[kind]
+    mask = jnp.asarray(RNG.random((N, K)) > 0.3).at[:, 0].set(True)
+    holes = jax.tree.map(lambda y: jnp.where(mask, y, jnp.nan), TRUE)
+    data = examples(start)._replace(outcomes=holes, available=mask)
+    loss = conditional.continuum_loss(network, objective, Spec(dropout=0.0), HYPERPARAMS, data)
+    params = scrambled(network.init(jax.random.key(0), D), size=0.3)
+    rows = jnp.arange(24)
+    value = jax.jit(lambda p: loss(p, rows, jax.random.key(3)))
+    check_grads(value, (params,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(jax.grad(value)(params))) > 1e-4
