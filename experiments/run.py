@@ -111,7 +111,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
             f"Logs of {log_size} rows were simulated from the table with a {config.logger} logging policy; "
             f"effective sample size of a uniform target: {float(jnp.mean(stacked.effective_sample_size)):.0f}.",
             f"Cost scale: {reason if config.cost_scale is None else 'fixed in the config'}.",
-            f"Of {table.available.size} answers {int((~table.available).sum())} are missing: masked, never counted as 0.",
+            f"{int((~table.available).sum())} of {table.available.size} answers are missing (masked, never 0).",
         ],
         "timing": {"seconds": round(seconds, 1), "methods finished by an earlier run": len(names) - len(todo)},
         "config": dataclasses.asdict(config),

@@ -1,9 +1,18 @@
 """Off-policy value of a target policy, and whether the log can support it.
 
 values      the estimators, all built on the same influence rows
+selection   the clip, threshold or shrinkage chosen by the log
+comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: verdict, reasons, numbers
 """
 
+from jaxroute.estimators.comparison import Band as Band
+from jaxroute.estimators.comparison import bootstrap as bootstrap
+from jaxroute.estimators.comparison import difference as difference
+from jaxroute.estimators.comparison import simultaneous as simultaneous
+from jaxroute.estimators.selection import Selection as Selection
+from jaxroute.estimators.selection import slope as slope
+from jaxroute.estimators.selection import smallest_error as smallest_error
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import support as support
 from jaxroute.estimators.values import Rows as Rows
