@@ -26,7 +26,7 @@ def test_slope_by_hand():
                 break
             index = c
         got = estimators.slope(family(value, error))
-        assert got.index == index
+        assert got.position == index
         np.testing.assert_allclose(got.estimate.value, value[index], atol=1e-5)
         np.testing.assert_allclose(got.estimate.standard_error, error[index], rtol=1e-3)
         return index
@@ -41,7 +41,7 @@ def test_smallest_error_by_hand():
     # the rows of `family` move together: the error of a distance is the difference of the errors
     bias = np.maximum(np.abs(np.array(value) - 0.5) - np.abs(np.array(error) - 0.2), 0)
     expected = np.argmin(bias**2 + np.array(error) ** 2)
-    assert estimators.smallest_error(family(value, error)).index == expected == 1
+    assert estimators.smallest_error(family(value, error)).position == expected == 1
 
 
 def test_candidates_run_from_least_to_most_biased():

@@ -10,7 +10,7 @@ and hand the influence rows of all of them (vmap of ``rows`` over the candidates
 
     thresholds = jnp.array(THRESHOLDS)
     family = jax.vmap(lambda t: rows(logs, target, w, nuisances, transform=lambda v: switch(v, t)))(thresholds)
-    index, chosen = slope(family)
+    position, chosen = slope(family)
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Selection(NamedTuple):
     The standard error is that of the chosen candidate as if it had been fixed beforehand.
     """
 
-    index: Int[Array, ""]
+    position: Int[Array, ""]
     estimate: Estimate
 
 
 def slope(family: Rows, *, width: float = WIDTH) -> Selection:
     """SLOPE: the most biased candidate whose interval still meets those of all less biased ones.
 
-        I_c = value_c -+ width error_c,   index = max { c : I_0, ..., I_c have a point in common }
+        I_c = value_c -+ width error_c,   position = max { c : I_0, ..., I_c have a point in common }
 
     Candidates must be ordered from least to most biased. As long as the intervals meet, the bias cannot be
     told from noise and the smaller variance is taken.
@@ -59,7 +59,7 @@ def slope(family: Rows, *, width: float = WIDTH) -> Selection:
 
     Example:
         >>> z = jnp.array([[0.0, 4.0], [1.0, 2.0], [9.0, 9.5]])
-        >>> print(slope(Rows(z, jnp.ones((3, 2), bool), jnp.ones((3, 2)))).index)
+        >>> print(slope(Rows(z, jnp.ones((3, 2), bool), jnp.ones((3, 2)))).position)
         1
 
     Reference:
@@ -90,7 +90,7 @@ def smallest_error(family: Rows) -> Selection:
 
     Example:
         >>> z = jnp.array([[0.0, 4.0], [1.5, 2.0], [9.0, 9.5]])
-        >>> print(smallest_error(Rows(z, jnp.ones((3, 2), bool), jnp.ones((3, 2)))).index)
+        >>> print(smallest_error(Rows(z, jnp.ones((3, 2), bool), jnp.ones((3, 2)))).position)
         1
 
     Reference:
