@@ -4,6 +4,7 @@ values      the estimators, all built on the same influence rows
 selection   the clip, threshold or shrinkage chosen by the log
 comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: verdict, reasons, numbers
+sensitivity bounds under a hidden confounder, and the strength that flips a comparison
 """
 
 from jaxroute.estimators.comparison import Band as Band
@@ -13,6 +14,11 @@ from jaxroute.estimators.comparison import simultaneous as simultaneous
 from jaxroute.estimators.selection import Selection as Selection
 from jaxroute.estimators.selection import slope as slope
 from jaxroute.estimators.selection import smallest_error as smallest_error
+from jaxroute.estimators.sensitivity import Bounds as Bounds
+from jaxroute.estimators.sensitivity import TippingPoint as TippingPoint
+from jaxroute.estimators.sensitivity import bounds as bounds
+from jaxroute.estimators.sensitivity import bounds_interval as bounds_interval
+from jaxroute.estimators.sensitivity import tipping_point as tipping_point
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import support as support
 from jaxroute.estimators.values import Rows as Rows

@@ -1,0 +1,302 @@
+"""What if a hidden confounder chose the models? Bounds on a policy's value, and the strength that flips it.
+
+The marginal sensitivity model lets the true chance q of having chosen the logged model, given also
+everything that is not in the log, differ from the propensity p by a bounded odds ratio:
+
+    1 / strength <= [q / (1 - q)] / [p / (1 - p)] <= strength
+
+so that the importance weight of a row is only known to lie between two numbers,
+
+    target (1 + (1/p - 1) / strength) <= w <= target (1 + (1/p - 1) strength)
+
+A strength of 1 is no hidden confounder. A propensity of 1 leaves no room for one: the model says nothing
+about deterministic logs (see ``estimators.support``).
+
+Reference for all of it: A Distributional Approach for Causal Inference Using Propensity Scores, by Tan,
+2006 (the model); Sensitivity analysis for inverse probability weighting estimators via the percentile
+bootstrap, by Zhao, Small and Bhattacharya (https://arxiv.org/abs/1711.11286), 2019 (bounds, bootstrap).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxroute import metrics
+from jaxroute.counterfactual import propensity_of_action
+from jaxroute.estimators.values import _example as _example
+from jaxroute.estimators.values import _outcomes
+from jaxroute.numerics import masked_sum, safe_divide
+from jaxroute.types import InputError, Key, Logs, Nuisances
+
+Scalar = Float[Array, ""] | float
+
+BISECTIONS = 40
+"""Halvings of log(strength): the tipping point is exact to the last bit of float32."""
+REPLICATES_AT_ONCE = 64
+
+
+class Bounds(NamedTuple):
+    """The smallest and the largest value that a hidden confounder of the given strength allows."""
+
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+
+
+class TippingPoint(NamedTuple):
+    """How strong a hidden confounder must be to undo the comparison with the logging policy.
+
+    advantage: value of the target minus the logging policy's, no confounder assumed. strength: the
+    smallest odds ratio at which an advantage of 0 is possible; inf if not up to the largest one tried.
+    """
+
+    advantage: Float[Array, ""]
+    strength: Float[Array, ""]
+
+
+class _Sorted(NamedTuple):
+    """Rows in ascending order of error: what every strength and every bootstrap replicate share."""
+
+    error: Float[Array, " N"]
+    target: Float[Array, " N"]
+    odds: Float[Array, " N"]
+    order: Int[Array, " N"]
+    direct: Float[Array, " N"]
+    counted: Bool[Array, " N"]
+    reward: Float[Array, " N"]
+    observed: Bool[Array, " N"]
+
+
+def bounds(
+    logs: Logs,
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    nuisances: Nuisances | None = None,
+    *,
+    strength: Scalar,
+    clip: Scalar = 0.0,
+    outcome_model: bool = False,
+) -> Bounds:
+    """Range of the self-normalised estimate over all weights that a hidden confounder allows; exact.
+
+        lower, upper = mean d + min, max over low <= w <= high of  sum w e / sum w
+
+    The extremum gives every row with e above a threshold one end of its range, every other row the other
+    end: the rows are sorted once and all N + 1 thresholds tried by cumulative sums. Without outcome model
+    d = 0 and e = r. Sampling noise is not in it: see ``bounds_interval``.
+
+    Args:
+        logs: N rows; those without feedback are left out of the weighted mean.
+        target: [N, K] the policy to value, stochastic or greedy.
+        cost_weight: quality per unit of cost.
+        nuisances: where given, their propensities; else ``logs.propensity``.
+        strength: odds ratio of the hidden confounder, at least 1; traced.
+        clip: smaller propensities are raised to it.
+        outcome_model: bound the error of the nuisances' outcomes instead of the reward (doubly robust).
+
+    Returns:
+        Bounds; at strength 1 both are ``snipw`` (or ``self_normalised_doubly_robust``). NaN if the target
+        never picks a logged model.
+
+    Raises:
+        InputError: a strength below 1 or NaN, a propensity NaN (outside jit).
+        ValueError: an outcome model is asked for without nuisances.
+
+    Example:
+        >>> print(*bounds(*_example(), cost_weight=0.5, strength=3.0))
+        0.5625 0.6875
+
+    Reference: see the module.
+    """
+    _check_strength(strength)
+    table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
+    return _bounds(table, strength, jnp.ones_like(table.error))
+
+
+def bounds_interval(
+    key: Key,
+    logs: Logs,
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    nuisances: Nuisances | None = None,
+    *,
+    strength: Scalar,
+    clip: Scalar = 0.0,
+    outcome_model: bool = False,
+    level: float = 0.95,
+    replicates: int = 1000,
+) -> Bounds:
+    """Percentile bootstrap around ``bounds``: a hidden confounder and sampling noise together.
+
+        lower = quantile((1 - level) / 2) of the lower bounds, upper = quantile((1 + level) / 2) of the upper
+
+    Each replicate draws groups (rows where there are none) with replacement and solves its own extremum,
+    normaliser included. The nuisances are held fixed. One sort serves all replicates.
+
+    Args:
+        key: JAX random key.
+        logs, target, cost_weight, nuisances, strength, clip, outcome_model: as in ``bounds``.
+        level: coverage aimed at, between 0 and 1.
+        replicates: R, number of resamples; static.
+
+    Returns:
+        Bounds, wider than those of ``bounds``.
+
+    Raises:
+        InputError: a strength below 1 or NaN, a propensity NaN (outside jit), a level outside (0, 1).
+
+    Example:
+        >>> wide = bounds_interval(jax.random.key(0), *_example(), cost_weight=0.5, strength=3.0)
+        >>> print(bool(wide.lower < 0.5625), bool(wide.upper > 0.6875))
+        True True
+
+    Reference: see the module.
+    """
+    _check_strength(strength)
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}: a coverage lies between 0 and 1, as in 0.95")
+    table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
+    N = table.error.shape[0]
+    label, groups = jnp.arange(N), jnp.asarray(N)
+    if logs.group is not None:
+        label = jnp.unique(logs.group, return_inverse=True, size=N)[1].reshape(N)
+        groups = label.max() + 1
+    found = _resampled(jax.random.split(key, replicates), table, strength, label, groups)
+    lower = jnp.nanquantile(found.lower, (1 - level) / 2)
+    return Bounds(lower, jnp.nanquantile(found.upper, (1 + level) / 2))
+
+
+def tipping_point(
+    logs: Logs,
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    nuisances: Nuisances | None = None,
+    *,
+    clip: Scalar = 0.0,
+    outcome_model: bool = False,
+    largest: float = 100.0,
+) -> TippingPoint:
+    """The strength at which "the target is better than the logging policy" (or worse) may be false.
+
+        advantage = V(target) - mean r;   strength = min {G >= 1 : the bounds at G contain mean r}
+
+    The logging policy's own value needs no weights: its choices were made. Bounds widen with the strength,
+    so bisection on its logarithm finds the point. Sampling noise is not in it: an advantage within its
+    standard error of 0 has a strength near 1 either way.
+
+    Args:
+        logs, target, cost_weight, nuisances, clip, outcome_model: as in ``bounds``.
+        largest: strength up to which to look.
+
+    Returns:
+        TippingPoint; strength 1 at an advantage of exactly 0, NaN where the advantage is.
+
+    Raises:
+        InputError: ``largest`` is below 1 or NaN, a propensity NaN (outside jit).
+
+    Example:
+        >>> point = tipping_point(*_example(), cost_weight=0.5)
+        >>> print(*point)  # the target's worst logged row beats the mean of the log: no strength undoes that
+        0.1875 inf
+
+    Reference: see the module; the tipping point is Sensitivity Analysis in Observational Research, by
+    VanderWeele and Ding, 2017, in this model's terms.
+    """
+    _check_strength(largest)
+    table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
+    return _tip(table, largest)
+
+
+def _sort(
+    logs: Logs,
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    nuisances: Nuisances | None,
+    clip: Scalar,
+    outcome_model: bool,
+) -> _Sorted:
+    chex.assert_shape(target, logs.available.shape)
+    chosen = jnp.asarray(logs.action)[:, None]
+    observed = ~jnp.isnan(logs.quality)
+    reward = logs.quality - cost_weight * logs.cost
+    error, direct, counted = reward, jnp.zeros_like(reward), observed
+    if outcome_model:
+        outcomes = _outcomes(nuisances)
+        direct, counted = metrics.value(target, outcomes, cost_weight), jnp.ones_like(observed)
+        predicted = jnp.asarray(outcomes.quality) - cost_weight * jnp.asarray(outcomes.cost)
+        error = reward - jnp.take_along_axis(predicted, chosen, 1)[:, 0]
+    error = jnp.where(observed, error, 0.0)
+    picked = jnp.where(observed, jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0], 0.0)
+    odds = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip) - 1
+    order = jnp.argsort(error)
+    return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, observed)
+
+
+@jax.jit
+def _bounds(table: _Sorted, strength: Scalar, times: Float[Array, " N"]) -> Bounds:
+    """Bounds with row i counted times_i times."""
+    counted = jnp.where(table.counted, times, 0.0)
+    direct = safe_divide(jnp.sum(counted * table.direct), jnp.sum(counted))
+    weight = times[table.order] * table.target
+    low, high = weight * (1 + table.odds / strength), weight * (1 + table.odds * strength)
+    # Errors from their mean: the cumulative sums then stay small, and equal errors give exactly the mean.
+    centre = safe_divide(jnp.sum(low * table.error), jnp.sum(low))
+    error = table.error - centre
+
+    def ratios(below: Float[Array, " N"], above: Float[Array, " N"]) -> Float[Array, " N+1"]:
+        def split(x: Float[Array, " N"], y: Float[Array, " N"]) -> Float[Array, " N+1"]:
+            zero = jnp.zeros(1, x.dtype)
+            head = jnp.concatenate([zero, jnp.cumsum(x)])
+            tail = jnp.concatenate([jnp.cumsum(y[::-1])[::-1], zero])
+            return head + tail
+
+        return safe_divide(split(below * error, above * error), split(below, above))
+
+    base = direct + centre
+    return Bounds(base + jnp.min(ratios(high, low)), base + jnp.max(ratios(low, high)))
+
+
+@jax.jit
+def _resampled(keys: Key, table: _Sorted, strength: Scalar, label: Int[Array, " N"], groups: Int[Array, ""]) -> Bounds:
+    """Bounds of one resample of whole groups per key."""
+    N = table.error.shape[0]
+
+    def replicate(key: Key) -> Bounds:
+        drawn = jax.random.randint(key, (N,), 0, groups)
+        # As many draws as there are groups; the rest of the N are not counted.
+        times = jax.ops.segment_sum((jnp.arange(N) < groups).astype(table.error.dtype), drawn, N)
+        return _bounds(table, strength, times[label])
+
+    return jax.lax.map(replicate, keys, batch_size=min(REPLICATES_AT_ONCE, keys.shape[0]))
+
+
+@jax.jit
+def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
+    once = jnp.ones_like(table.error)
+    logged = safe_divide(masked_sum(table.reward, table.observed), jnp.sum(table.observed.astype(once.dtype)))
+    advantage = _bounds(table, 1.0, once).lower - logged
+
+    def holds(strength: Scalar) -> Bool[Array, ""]:
+        lower, upper = _bounds(table, strength, once)
+        return jnp.where(advantage > 0, lower > logged, upper < logged)
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        still = holds(jnp.exp(middle))
+        return jnp.where(still, middle, low), jnp.where(still, high, middle)
+
+    start = (jnp.zeros_like(advantage), jnp.full_like(advantage, jnp.log(largest)))
+    strength = jnp.exp(jax.lax.fori_loop(0, BISECTIONS, halve, start)[1])
+    strength = jnp.where(holds(largest), jnp.inf, jnp.where(advantage == 0, 1.0, strength))
+    return TippingPoint(advantage, jnp.where(jnp.isnan(advantage), jnp.nan, strength))
+
+
+def _check_strength(strength: Scalar) -> None:
+    if not isinstance(strength, jax.core.Tracer) and not np.all(np.asarray(strength) >= 1):
+        raise InputError(f"strength is {strength}: an odds ratio of at least 1 is needed (1: no hidden confounder)")
