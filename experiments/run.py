@@ -31,7 +31,7 @@ from rich.progress import (
 
 from experiments import baselines, evaluate, problem, settings, storage
 from jaxroute import report, sweep
-from jaxroute.data import units
+from jaxroute.data import splits, units
 from jaxroute.types import InputError
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
@@ -59,6 +59,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
     scale = config.cost_scale or scale
     table = problem.normalise(table, scale)
     rows = problem.split_rows(config, table)
+    shared = splits.leakage(table, rows[0][:3])
 
     folder = storage.run_folder(out, config)
     if fresh:
@@ -110,6 +111,9 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
         "notes": [
             f"Logs of {log_size} rows were simulated from the table with a {config.logger} logging policy; "
             f"effective sample size of a uniform target: {float(jnp.mean(stacked.effective_sample_size)):.0f}.",
+            f"Near-duplicate prompts in the first seed's splits: {shared.near_duplicates}, kept on one side; "
+            f"test or validation rows that repeat another part: {shared.leaked_prompts} by text, "
+            f"{shared.leaked_groups} by group.",
             f"Cost scale: {reason if config.cost_scale is None else 'fixed in the config'}.",
             f"{int((~table.available).sum())} of {table.available.size} answers are missing (masked, never 0).",
         ],

@@ -134,3 +134,29 @@ def test_a_part_may_be_empty_on_purpose(table):
     train, validation, test = splits.split(0, table, (0.5, 0.0, 0.5))
     assert len(validation) == 0
     assert len(train) + len(test) == 2000
+
+
+def test_leakage_is_counted_against_a_loop(table):
+    rng = np.random.default_rng(0)
+    prompts = [f"Question {n}{'?' * (n % 2)}" for n in rng.integers(0, 60, 120)]
+    small = _with_prompts(table, prompts, rng.integers(0, 200, 120))
+    parts = np.split(rng.permutation(120), [60, 90])
+    seen_texts, seen_groups, texts, groups = set(), set(), 0, 0
+    for part in parts:
+        texts += sum(small.prompt[row].rstrip("?") in seen_texts for row in part)
+        groups += sum(small.group[row] in seen_groups for row in part)
+        seen_texts |= {small.prompt[row].rstrip("?") for row in part}
+        seen_groups |= set(small.group[part])
+    assert texts > 20
+    assert groups > 5
+    assert splits.leakage(small, parts) == (120 - len(seen_texts), texts, groups, 0)
+    ungrouped = _with_prompts(table, prompts)
+    clean = splits.leakage(ungrouped, splits.split(0, ungrouped))
+    assert clean == (120 - len(seen_texts), 0, 0, 0)
+
+
+def test_repeated_rows_and_rows_outside_the_table(table):
+    assert splits.leakage(table, [np.arange(10), np.arange(9, 12)]).repeated_rows == 1
+    assert splits.leakage(table, [np.arange(3), np.array([], int)]).repeated_rows == 0
+    with pytest.raises(InputError, match="rows run from 0 to 2000"):
+        splits.leakage(table, [np.array([0, 2000])])

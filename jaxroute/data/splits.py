@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,21 @@ from jaxroute.types import InputError, Table
 FRACTIONS = (0.6, 0.15, 0.25)
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Leakage(NamedTuple):
+    """What parts of a table share. Everything past ``near_duplicates`` is zero for a clean split.
+
+    near_duplicates: prompts of all parts that repeat an earlier one (case, punctuation and white space apart).
+    leaked_prompts: rows of the later parts whose normalised text also occurs in another part before theirs.
+    leaked_groups: rows of the later parts whose group also occurs in another part before theirs.
+    repeated_rows: rows named more than once.
+    """
+
+    near_duplicates: int
+    leaked_prompts: int
+    leaked_groups: int
+    repeated_rows: int
 
 
 def split(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS) -> Parts:
@@ -109,6 +125,44 @@ def near_duplicates(prompts: Sequence[str] | np.ndarray) -> int:
     return len(prompts) - len({_fingerprint(str(prompt)) for prompt in prompts})
 
 
+def leakage(table: Table, parts: Sequence[np.ndarray]) -> Leakage:
+    """Count what parts of a table share: near-duplicate prompts, groups, rows.
+
+        leaked_prompts = sum_p #{rows of part p whose text is in parts 0 .. p-1},  likewise groups
+
+    Args:
+        table: N rows.
+        parts: row indices of each part, for example what ``split`` returns or a benchmark's own split.
+
+    Returns:
+        Leakage, all counts of rows.
+
+    Raises:
+        InputError: an index outside the table.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=1000)
+        >>> leakage(table, split(0, table))
+        Leakage(near_duplicates=0, leaked_prompts=0, leaked_groups=0, repeated_rows=0)
+        >>> halves = np.arange(0, 1000, 2), np.arange(1, 1000, 2)
+        >>> leakage(table, halves).leaked_groups > 100
+        True
+    """
+    rows = np.concatenate([np.asarray(part, int) for part in parts])
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(table)):
+        raise InputError(f"leakage: rows run from {rows.min()} to {rows.max()}, the table has 0 to {len(table) - 1}")
+    number = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    text = np.array([_fingerprint(str(prompt)) for prompt in table.prompt[rows]], object)
+    return Leakage(
+        len(rows) - len(set(text)),
+        _leaked(number, text),
+        _leaked(number, table.group[rows]),
+        len(rows) - len(np.unique(rows)),
+    )
+
+
 def tied(table: Table) -> np.ndarray:
     """Block number [N] of every row: equal for rows that must stay together.
 
@@ -136,6 +190,12 @@ def tied(table: Table) -> np.ndarray:
     nodes = group.max() + text.max() + 2
     edges = coo_array((np.ones(len(table), np.int8), (group, group.max() + 1 + text)), (nodes, nodes))
     return connected_components(edges, directed=False)[1][group]
+
+
+def _leaked(part: np.ndarray, label: np.ndarray) -> int:
+    """Rows whose label occurs in a part before theirs; ``part`` ascends."""
+    _, first, label = np.unique(label, return_index=True, return_inverse=True)
+    return int((part > part[first][label]).sum())
 
 
 def _fingerprint(prompt: str) -> bytes:
