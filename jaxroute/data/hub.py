@@ -1,0 +1,65 @@
+"""Files of public data sets from the Hugging Face hub, and the folder in which prepared tables are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def download(repo: str, file: str, revision: str = "main") -> Path:
+    """Local copy of one file of a data set on the Hugging Face hub; downloaded once, kept by huggingface_hub.
+
+    Args:
+        repo: such as ``"withmartian/routerbench"``.
+        file: its path in the repository.
+        revision: branch, tag or commit.
+
+    Returns:
+        Path of the copy.
+
+    Raises:
+        InputError: the hub cannot be reached or refuses, and no copy is kept.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
+    except Exception as error:  # its client, its HTTP library and the sockets each have errors of their own
+        raise InputError(
+            f"hub data set {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
+            "connect, or fetch the file elsewhere and give its path"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """Where prepared tables are kept: $JAXROUTE_CACHE, else ~/.cache/jaxroute."""
+    return Path(os.environ.get("JAXROUTE_CACHE") or "~/.cache/jaxroute").expanduser()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "empty"
+        >>> file.touch()
+        >>> checksum(file)[:8]
+        'e3b0c442'
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet, all of it or nothing, whoever else writes the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
+        frame.to_parquet(Path(scratch) / "frame.parquet")
+        os.replace(Path(scratch) / "frame.parquet", path)
