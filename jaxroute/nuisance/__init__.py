@@ -3,10 +3,13 @@
 ``fit(key, logs, spec)`` returns nuisances for the log's own rows and a model; ``predict(model, features)``
 gives those of new prompts. Inside: learners that each offer candidates (`learners` lists those that run
 in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick or convex stack of candidates
-(`combine`), and propensities (`propensity`, `calibration`).
+(`combine`), and propensities (`propensity`, `calibration`). ``diagnose`` (`diagnostics`, `logger`) says whether
+to trust them.
 """
 
 from jaxroute.nuisance.combine import mix as mix
+from jaxroute.nuisance.diagnostics import Diagnostics as Diagnostics
+from jaxroute.nuisance.diagnostics import diagnose as diagnose
 from jaxroute.nuisance.fitting import NuisanceModel as NuisanceModel
 from jaxroute.nuisance.fitting import OutcomeModel as OutcomeModel
 from jaxroute.nuisance.fitting import as_cells as as_cells

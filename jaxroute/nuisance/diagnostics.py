@@ -1,0 +1,262 @@
+"""Can these nuisances be trusted? Loss, calibration, overlap and the logger's own arithmetic. Host side.
+
+``diagnose(logs, nuisances)`` judges OUT-OF-FOLD predictions, such as ``nuisance.fit`` returns: on rows a model
+was fitted to, all of these numbers flatter. Everything is per model; a model with few rows has wide errors, so
+warnings go by z-scores and by differences that matter, not by the look of a curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import chex
+import numpy as np
+
+from jaxroute.nuisance.logger import LEAST, mass_test, propensity_source, share_test
+from jaxroute.types import InputError, Logs, Nuisances
+
+BINS = 10
+Z_ALARM = 4.0
+"""Standard errors from which a propensity is called wrong: 1 false alarm in 16,000 looks."""
+CALIBRATION_ALARM = 0.05
+"""Expected calibration error of the propensities that earns a warning, once it is more than noise."""
+SEPARATED = 0.95
+"""AUC from which the prompts of one model hardly overlap with the others'."""
+
+
+class Curve(NamedTuple):
+    """Binned calibration: where predictions fall and what was seen there. NaN in an empty bin."""
+
+    predicted: np.ndarray  # [BINS] mean prediction
+    observed: np.ndarray  # [BINS] mean outcome
+    rows: np.ndarray  # [BINS]
+
+
+class Diagnostics(NamedTuple):
+    """Per model [K] unless it says otherwise; NaN where a model has no row to judge by.
+
+    source: "deterministic", "known", "partly estimated" or "estimated" propensities. rows, feedback: rows of
+    the model and the share with feedback. share: of the log. predicted_share: mean propensity where the model
+    was available. mass: mean of 1{a=k} / p over those rows, 1 if the propensities are right; mass_z: its
+    distance from 1 in standard errors. share_z: of the rows against every model's logged propensity
+    (``logger.share_test``), NaN where those are not given. propensity_log_loss: of the rows that chose it.
+    propensity_error: expected calibration error of one against the rest. auc: how well the propensity tells
+    its rows from the others. separation: largest standardised mean difference of a feature. quality_log_loss,
+    quality_brier: of the predicted quality. quality_error: calibration error. cost_error: sum |c - c^| / sum
+    c. curves: Curve per model. warnings: plain lines, worst kind first.
+    """
+
+    source: str
+    rows: np.ndarray
+    feedback: np.ndarray
+    share: np.ndarray
+    predicted_share: np.ndarray
+    mass: np.ndarray
+    mass_z: np.ndarray
+    share_z: np.ndarray
+    propensity_log_loss: np.ndarray
+    propensity_error: np.ndarray
+    auc: np.ndarray
+    separation: np.ndarray
+    quality_log_loss: np.ndarray
+    quality_brier: np.ndarray
+    quality_error: np.ndarray
+    cost_error: np.ndarray
+    propensity_curves: tuple[Curve, ...]
+    quality_curves: tuple[Curve, ...]
+    warnings: tuple[str, ...]
+
+
+def calibration_curve(predicted: np.ndarray, observed: np.ndarray, bins: int = BINS) -> Curve:
+    """Mean prediction and mean outcome in bins of equal width on [0, 1].
+
+    Args:
+        predicted: [n] in [0, 1]. observed: [n] in [0, 1].
+        bins: number of bins.
+
+    Returns:
+        Curve of [bins].
+
+    Example:
+        >>> print(calibration_curve(np.array([0.1, 0.3, 0.9]), np.array([0.0, 1.0, 1.0]), 2).observed)
+        [0.5 1. ]
+
+    Reference: On Calibration of Modern Neural Networks, by Guo, Pleiss, Sun and Weinberger,
+    https://arxiv.org/abs/1706.04599 (2017).
+    """
+    place = np.clip((np.asarray(predicted, float) * bins).astype(int), 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        sums = (np.bincount(place, weights=np.asarray(y, float), minlength=bins) for y in (predicted, observed))
+        means = [s / np.where(count, count, np.nan) for s in sums]
+    return Curve(means[0], means[1], count)
+
+
+def calibration_error(curve: Curve) -> float:
+    """Expected calibration error: sum_b rows_b / n |observed_b - predicted_b|; NaN without a row.
+
+    >>> print(calibration_error(Curve(np.array([0.25, 0.75]), np.array([0.5, 0.75]), np.array([2, 2]))))
+    0.125
+    """
+    total = curve.rows.sum()
+    if not total:
+        return float("nan")
+    return float(np.nansum(curve.rows * np.abs(curve.observed - curve.predicted)) / total)
+
+
+def diagnose(
+    logs: Logs,
+    nuisances: Nuisances,
+    *,
+    logging_propensity: np.ndarray | None = None,
+    models: Sequence[str] | None = None,
+    bins: int = BINS,
+) -> Diagnostics:
+    """Every diagnostic of one log and its out-of-fold nuisances.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them; the propensities that are judged are these, so pass
+            those fitted with ``propensity="estimated"`` to judge the propensity model of a log that has its own.
+        logging_propensity: [N, K] of every model, where the logger wrote them all: shares are tested, too.
+        models: names for the warnings.
+        bins: of the calibration curves.
+
+    Returns:
+        Diagnostics.
+
+    Raises:
+        InputError: no row, or a known propensity that is no probability.
+
+    Example:
+        >>> from jaxroute.types import Outcomes
+        >>> one, half = np.ones(4), np.full((4, 2), 0.5)
+        >>> logs = Logs(np.zeros((4, 1)), np.array([0, 0, 1, 1]), one, one, one, np.ones((4, 2), bool))
+        >>> print(diagnose(logs, Nuisances(half, Outcomes(half, half)), models=["small", "large"]).warnings[0])
+        the log is deterministic (every propensity is exactly 1): only the direct method's extrapolation is left
+
+    Reference: METRICS.md, support; Guo et al. (2017) for calibration.
+    """
+    N, K = logs.available.shape
+    names = [f"model {k}" for k in range(K)] if models is None else list(models)
+    if not N:
+        raise InputError("diagnostics need at least one log row; this log is empty")
+    if len(names) != K:
+        raise InputError(f"{len(names)} model names for {K} models in the log")
+    chex.assert_shape([nuisances.propensity, *nuisances.outcomes], (N, K))
+    own = np.asarray(logs.propensity, float)
+    wrong = np.flatnonzero((own <= 0) | (own > 1))
+    if wrong.size:
+        raise InputError(f"logs.propensity is {own[wrong[0]]:g} in row {wrong[0]}: a chosen model's lies in (0, 1]")
+
+    action, available = np.asarray(logs.action), np.asarray(logs.available, bool)
+    fitted = np.clip(np.nan_to_num(np.asarray(nuisances.propensity, float)), 0, 1)
+    quality, cost = np.asarray(logs.quality, float), np.asarray(logs.cost, float)
+    chosen = action[:, None] == np.arange(K)
+    at_chosen = fitted[np.arange(N), action]
+    mass, mass_z = mass_test(action, np.where(np.isfinite(own), own, at_chosen), available, fitted)
+    share_z = np.full(K, np.nan)
+    if logging_propensity is not None:
+        share_z = share_test(action, np.asarray(logging_propensity, float), available)[1]
+
+    predicted_quality = np.clip(np.asarray(nuisances.outcomes.quality, float), 0, 1)
+    predicted_cost = np.asarray(nuisances.outcomes.cost, float)
+    heard = chosen & np.isfinite(quality)[:, None]
+    paid = chosen & np.isfinite(cost)[:, None]
+    p_curves = tuple(calibration_curve(fitted[available[:, k], k], chosen[available[:, k], k], bins) for k in range(K))
+    q_curves = tuple(calibration_curve(predicted_quality[heard[:, k], k], quality[heard[:, k]], bins) for k in range(K))
+
+    def per_model(function: Callable[[int, np.ndarray], float], mask: np.ndarray) -> np.ndarray:
+        return np.array([function(k, mask[:, k]) if mask[:, k].any() else np.nan for k in range(K)])
+
+    count = chosen.sum(0)
+    found = Diagnostics(
+        source=propensity_source(logs),
+        rows=count,
+        feedback=per_model(lambda k, m: np.isfinite(quality[m]).mean(), chosen),
+        share=count / N,
+        predicted_share=per_model(lambda k, m: fitted[m, k].mean(), available),
+        mass=mass,
+        mass_z=mass_z,
+        share_z=share_z,
+        propensity_log_loss=per_model(lambda k, m: -np.log(np.maximum(fitted[m, k], LEAST)).mean(), chosen),
+        propensity_error=np.array([calibration_error(c) for c in p_curves]),
+        auc=per_model(lambda k, m: _auc(fitted[m, k], chosen[m, k]), available),
+        separation=per_model(lambda k, m: _separation(np.asarray(logs.features, float)[m], chosen[m, k]), available),
+        quality_log_loss=per_model(lambda k, m: _cross_entropy(predicted_quality[m, k], quality[m]), heard),
+        quality_brier=per_model(lambda k, m: ((predicted_quality[m, k] - quality[m]) ** 2).mean(), heard),
+        quality_error=np.array([calibration_error(c) for c in q_curves]),
+        cost_error=per_model(lambda k, m: _relative(predicted_cost[m, k], cost[m]), paid),
+        propensity_curves=p_curves,
+        quality_curves=q_curves,
+        warnings=(),
+    )
+    return found._replace(warnings=_warnings(found, own, names))
+
+
+def _cross_entropy(predicted: np.ndarray, observed: np.ndarray) -> float:
+    p = np.clip(predicted, 1e-6, 1 - 1e-6)
+    return float(-(observed * np.log(p) + (1 - observed) * np.log1p(-p)).mean())
+
+
+def _relative(predicted: np.ndarray, observed: np.ndarray) -> float:
+    total = np.abs(observed).sum()
+    return float(np.abs(observed - predicted).sum() / total) if total else float("nan")
+
+
+def _auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """P(score of a positive > score of a negative) + half the ties (Mann-Whitney)."""
+    from scipy.stats import rankdata
+
+    n, m = positive.sum(), (~positive).sum()
+    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
+
+
+def _separation(features: np.ndarray, positive: np.ndarray) -> float:
+    """max_d |mean_1 - mean_0| / sqrt((var_1 + var_0) / 2)"""
+    if positive.sum() < 2 or (~positive).sum() < 2:
+        return float("nan")
+    a, b = features[positive], features[~positive]
+    scale = np.sqrt((a.var(0, ddof=1) + b.var(0, ddof=1)) / 2)
+    gap = np.abs(a.mean(0) - b.mean(0))
+    return float(np.where(scale > 0, gap / np.where(scale > 0, scale, 1), 0.0).max())
+
+
+def _warnings(of: Diagnostics, own: np.ndarray, names: list[str]) -> tuple[str, ...]:
+    lines = []
+    if of.source == "deterministic":
+        lines.append(
+            "the log is deterministic (every propensity is exactly 1): only the direct method's extrapolation is left"
+        )
+    elif of.source != "known":
+        missing = np.isnan(own).mean()
+        lines.append(f"propensities of {missing:.0%} of the rows are ESTIMATED: hidden confounding cannot be ruled out")
+    for k, name in enumerate(names):
+        if not of.rows[k]:
+            lines.append(f"{name} was never chosen: its outcomes are extrapolated from other models")
+            continue
+        if of.source != "deterministic" and abs(of.mass_z[k]) > Z_ALARM:
+            lines.append(
+                f"{name}: propensities do not match its share of the log (mean of 1{{chosen}}/p is "
+                f"{of.mass[k]:.2f} where 1 is right, z = {of.mass_z[k]:+.1f}): is the logger miscalibrated?"
+            )
+        elif abs(of.share_z[k]) > Z_ALARM:
+            lines.append(
+                f"{name}: {of.share[k]:.1%} of the rows, which is not what the logged propensities of all models "
+                f"promise (z = {of.share_z[k]:+.1f}): is the logger miscalibrated?"
+            )
+        # n bins of n_b rows each miss by about sum sqrt(p (1 - p) n_b) / n even when calibrated
+        curve = of.propensity_curves[k]
+        p = np.nan_to_num(curve.predicted)
+        noise = np.sqrt(p * (1 - p) * curve.rows).sum() / max(curve.rows.sum(), 1)
+        if of.source in ("estimated", "partly estimated") and of.propensity_error[k] > CALIBRATION_ALARM + 2 * noise:
+            lines.append(f"{name}: propensities are off by {of.propensity_error[k]:.2f} on average (calibration)")
+        if of.auc[k] > SEPARATED:
+            lines.append(
+                f"{name}: its prompts hardly overlap with the others' (AUC {of.auc[k]:.2f}): weights will be huge"
+            )
+        if of.feedback[k] < 1:
+            lines.append(
+                f"{name}: feedback on {of.feedback[k]:.0%} of its rows, assumed missing at random given the prompt"
+            )
+    return tuple(lines)

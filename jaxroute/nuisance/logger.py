@@ -1,0 +1,96 @@
+"""Does a logger's propensity agree with what it did? Tests per model that need no outcome. Host side.
+
+Miscalibrated propensities are the commonest silent failure of a log: every weighted estimate is then off, and
+nothing in it looks wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxroute.types import Logs
+
+LEAST = 1e-12
+
+
+def mass_test(
+    action: np.ndarray, propensity: np.ndarray, available: np.ndarray, fitted: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the chosen models' propensities agree with how often each was chosen? (mass, z), each [K].
+
+        mass_k = sum_i 1{a_i = k} / p_i / n_k,   E[mass_k] = 1   (n_k rows on which k was available)
+
+    It needs only the propensity of the model that was chosen. A logger that writes the wrong probabilities
+    (before masking, of another version, of the argmax) shifts it; one wrong about prompts but right on average
+    does not: see the calibration curves.
+
+    The standard error is the empirical one. That misses what a near-deterministic logger did not happen to
+    draw, so with ``fitted`` it is at least sqrt(mean(1/fitted - 1) / n_k), which counts every row.
+
+    Args:
+        action: [N]. propensity: [N] of the chosen model; rows with NaN are left out. available: [N, K].
+        fitted: [N, K] estimated propensities, for the error only.
+
+    Returns:
+        mass, and (mass - 1) / standard error; NaN where the model was never chosen.
+
+    Example:
+        >>> mass, z = mass_test(np.array([0, 0, 0, 1]), np.full(4, 0.5), np.ones((4, 2), bool))
+        >>> print(mass, z)
+        [1.5 0.5] [ 1. -1.]
+    """
+    known = np.isfinite(propensity)
+    action, propensity, available = action[known], np.maximum(propensity[known], LEAST), available[known]
+    chosen = action[:, None] == np.arange(available.shape[1])
+    inverse = chosen / propensity[:, None]
+    rows = np.maximum(available.sum(0), 1)
+    mass = np.where(chosen.any(0), (inverse * available).sum(0) / rows, np.nan)
+    variance = (((inverse - mass) ** 2) * available).sum(0) / np.maximum(rows - 1, 1)
+    if fitted is not None:
+        odds = 1 / np.maximum(fitted[known], LEAST) - 1
+        variance = np.maximum(variance, np.where(available, odds, 0.0).sum(0) / rows)
+    return mass, _z(mass - 1, np.sqrt(variance / rows))
+
+
+def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same question where the logger wrote EVERY model's propensity: (expected share, z), each [K].
+
+        z_k = sum_i (1{a_i = k} - p_ik) / sqrt(sum_i p_ik (1 - p_ik))
+
+    Args:
+        action: [N]. propensity: [N, K]; rows with NaN on an available model are left out. available: [N, K].
+
+    Returns:
+        Share of the rows that the propensities promise, and z.
+
+    Example:
+        >>> print(*share_test(np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), np.ones((4, 2), bool)))
+        [0.5 0.5] [ 1. -1.]
+    """
+    p = np.where(available, propensity, 0.0)
+    whole = np.isfinite(p).all(1)
+    p, chosen = p[whole], action[whole, None] == np.arange(p.shape[1])
+    return p.mean(0), _z((chosen - p).sum(0), np.sqrt((p * (1 - p)).sum(0)))
+
+
+def _z(gap: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """gap / error; without any error 0 for no gap (up to rounding), and infinite for one."""
+    certain = np.where(np.abs(gap) < 1e-6, 0.0, np.copysign(np.inf, gap))
+    z = np.where(error > 0, gap / np.where(error > 0, error, 1), certain)
+    return np.where(np.isnan(gap), np.nan, z)
+
+
+def propensity_source(logs: Logs) -> str:
+    """Where the log's propensities stand: "known", "partly estimated", "estimated" or "deterministic".
+
+    Exactly 1 on every row is a deterministic log; NaN is unknown, to be estimated, never taken as uniform.
+
+    >>> ones = np.ones(2)
+    >>> propensity_source(Logs(ones[:, None], ones.astype(int), ones, ones, ones, np.ones((2, 2), bool)))
+    'deterministic'
+    """
+    propensity = np.asarray(logs.propensity)
+    missing = np.isnan(propensity)
+    if missing.any():
+        return "estimated" if missing.all() else "partly estimated"
+    return "deterministic" if (propensity == 1).all() and len(propensity) else "known"
