@@ -3,7 +3,9 @@
 values      the estimators, all built on the same influence rows
 selection   the clip, threshold or shrinkage chosen by the log
 comparison  paired differences, simultaneous bands, bootstrap
-support     the support report: verdict, reasons, numbers
+support     the support report: its numbers
+verdict     thresholds; ok, caution or refuse, and what would fix it
+evaluation  the value to show: with an interval where supported, else labelled extrapolation
 sensitivity bounds under a hidden confounder, and the strength that flips a comparison
 """
 
@@ -11,6 +13,8 @@ from jaxroute.estimators.comparison import Band as Band
 from jaxroute.estimators.comparison import bootstrap as bootstrap
 from jaxroute.estimators.comparison import difference as difference
 from jaxroute.estimators.comparison import simultaneous as simultaneous
+from jaxroute.estimators.evaluation import Evaluation as Evaluation
+from jaxroute.estimators.evaluation import evaluate as evaluate
 from jaxroute.estimators.selection import Selection as Selection
 from jaxroute.estimators.selection import slope as slope
 from jaxroute.estimators.selection import smallest_error as smallest_error

@@ -1,8 +1,6 @@
 """Can this log support an estimate of this policy's value? A verdict on absolute evidence. Host side.
 
-Effective sample size is judged as a number of rows, not as a share of the log: a greedy target under
-uniform logging over K models has a share of about 1/K, and a fixed threshold on the share would refuse
-every pool of ten models.
+The numbers are counted here; thresholds, verdict and advice are in ``verdict``.
 """
 
 from __future__ import annotations
@@ -18,21 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
+from jaxroute.estimators import verdict
 from jaxroute.estimators.values import rows
+from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL
 from jaxroute.types import Logs, Nuisances
 
-ENOUGH_EFFECTIVE_ROWS = 200
-"""Effective sample size from which the verdict may be ok: errors of about std(reward) / 14."""
-FEWEST_EFFECTIVE_ROWS = 50
-"""Effective sample size below which the verdict is refuse: the normal interval itself is doubtful."""
-LARGEST_WEIGHT_SHARE = 0.05
-"""Share of the weights' sum that one row may carry for an ok."""
-TOLERATED_UNSUPPORTED_MASS = 0.01
-"""Share of the target's choices on unsupported models up to which the verdict may be ok."""
-LARGEST_UNSUPPORTED_MASS = 0.05
-"""Share of the target's choices on unsupported models above which the verdict is refuse."""
-FEWEST_ROWS_PER_MODEL = 30
-"""Rows with feedback below which a model is unsupported everywhere."""
 BINS = 10
 
 
@@ -41,14 +29,16 @@ class Support:
     """What a log can say about a target policy.
 
     verdict: "ok", "caution" or "refuse". reasons: one line each, with what would fix it. numbers: of the
-    log, and of the hardest target. targets: one record per target policy (cost weight). models: one
-    record per model; its masses are the largest over the targets.
+    log, and of the hardest target. targets: one record per target policy (cost weight), with a verdict and
+    reasons of its own. models: one record per model, with its verdict, the rows it needs and the line that
+    would fix it (``verdict.rows_needed``); target_mass is that of the target that needs most rows of it,
+    unsupported_mass the largest over the targets.
     """
 
     verdict: str
     reasons: tuple[str, ...]
     numbers: dict[str, float]
-    targets: tuple[dict[str, float], ...]
+    targets: tuple[dict[str, Any], ...]
     models: tuple[dict[str, Any], ...]
 
 
@@ -68,7 +58,8 @@ def support(
     feedback, or had a logging propensity below the clip. Several targets: the hardest one decides.
 
     Where the log's own propensity p of the chosen model is known, the others had at most 1 - p: a
-    deterministic log supports nothing but its own choices, whatever a fitted propensity model says.
+    deterministic log supports nothing but its own choices, whatever a fitted propensity model says. Known
+    propensities that do not match how often the models were chosen forbid an ok.
 
     Args:
         logs: N rows.
@@ -99,6 +90,8 @@ def support(
     action, available = np.asarray(logs.action), np.asarray(logs.available)
     observed = ~np.isnan(np.asarray(logs.quality))
     logged = np.asarray(propensity_of_action(logs, nuisances))
+    known = np.asarray(logs.propensity)
+    certain = np.where(np.isnan(known), logged, known)  # the log's own word, whatever was fitted
     fitted = np.full((N, K), np.nan) if nuisances is None else np.asarray(nuisances.propensity)
     propensity = _bounded_propensity(logs, nuisances)
     feedback = np.bincount(action[observed], minlength=K)
@@ -114,7 +107,7 @@ def support(
         effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
         largest = weight.max(1) / total
     unsupported = np.where(supported, 0.0, policies).mean(1, dtype=np.float64)
-    targets = tuple(
+    per_target: list[dict[str, Any]] = [
         {
             "effective_sample_size": float(e),
             "effective_sample_size_share": float(e / max(observed.sum(), 1)),
@@ -122,7 +115,7 @@ def support(
             "unsupported_mass": float(u),
         }
         for e, w, u in zip(effective, largest, unsupported.sum(1), strict=True)
-    )
+    ]
     numbers = {
         "rows": float(N),
         "rows_with_feedback": float(observed.sum()),
@@ -137,25 +130,65 @@ def support(
         "propensity_min": float(logged.min()),
         **{f"propensity_quantile_{q:.2f}": float(np.quantile(logged, q)) for q in (0.01, 0.05, 0.25, 0.5)},
         "propensity_below_clip": float((logged < clip).mean()),
-        "deterministic_share": float((logged >= 1 - 1e-6)[available.sum(1) > 1].sum() / N),
+        "propensity_known_share": float((~np.isnan(known)).mean()),
+        "deterministic_share": float((certain >= 1 - 1e-6)[available.sum(1) > 1].sum() / N),
         **_calibration(logs, nuisances),
     }
-    per_model = tuple(
-        {
-            "model": names[k],
-            "rows": float((action == k).sum()),
-            "rows_with_feedback": float(feedback[k]),
-            "share": float((action == k).mean()),
-            "available_share": float(available[:, k].mean()),
-            "smallest_logged_propensity": float(logged[action == k].min(initial=1.0)),
-            "mean_propensity": float(np.where(available, fitted, 0.0)[:, k].mean()),
-            "target_mass": float(policies[:, :, k].mean(1, dtype=np.float64).max()),
-            "unsupported_mass": float(unsupported[:, k].max()),
-        }
-        for k in range(K)
+    mass = policies.mean(1, dtype=np.float64)
+    chosen = action[:, None] == np.arange(K)[None, :]
+    total, squares = weight @ chosen, weight**2 @ chosen
+    effective_of_model = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+
+    def models_of(masses: np.ndarray, needs: np.ndarray, lost: np.ndarray) -> tuple[dict[str, Any], ...]:
+        return tuple(
+            {
+                "model": names[k],
+                "verdict": verdict.verdict_of_model(feedback[k], needs[k], float(lost[k])),
+                "fix": verdict.fix_of_model(names[k], feedback[k], needs[k], masses[k]),
+                "rows": float((action == k).sum()),
+                "rows_with_feedback": float(feedback[k]),
+                "rows_needed": float(needs[k]),
+                "share": float((action == k).mean()),
+                "available_share": float(available[:, k].mean()),
+                "smallest_logged_propensity": float(logged[action == k].min(initial=1.0)),
+                "mean_propensity": float(np.where(available, fitted, 0.0)[:, k].mean()),
+                "target_mass": float(masses[k]),
+                "unsupported_mass": float(lost[k]),
+            }
+            for k in range(K)
+        )
+
+    need = np.array(
+        [
+            [verdict.rows_needed(*of) for of in zip(feedback, e, m, strict=True)]
+            for e, m in zip(effective_of_model, mass, strict=True)
+        ]
     )
-    verdict, reasons = _verdict(numbers, per_model)
-    return Support(verdict, reasons, numbers, targets, per_model)
+    # The line that would fix a model quotes the target that asks most of it.
+    most = np.where(need.any(0), np.take_along_axis(mass, need.argmax(0)[None], 0)[0], mass.max(0))
+    per_model = models_of(most, need.max(0), unsupported.max(0))
+    mismatches = _mismatches(logs, names)
+    for record, m, n, u in zip(per_target, mass, need, unsupported, strict=True):
+        judged = verdict.judge({**numbers, **record}, models_of(m, n, u), mismatches)
+        record["verdict"], record["reasons"] = judged
+    whole, reasons = verdict.judge(numbers, per_model, mismatches)
+    return Support(whole, reasons, numbers, tuple(per_target), per_model)
+
+
+def _mismatches(logs: Logs, names: Sequence[str]) -> tuple[str, ...]:
+    """Models whose known propensities do not add up to how often they were chosen."""
+    known = np.asarray(logs.propensity, np.float64)
+    # Where a choice was certain, the other models had no chance: nothing to add up.
+    random = known < 1 - 1e-6
+    lines = []
+    for k, name in enumerate(names):
+        here = random & np.asarray(logs.available)[:, k]
+        count, taken = here.sum(), (np.asarray(logs.action) == k)[here]
+        if taken.sum() < FEWEST_ROWS_PER_MODEL:
+            continue
+        inverse = taken / known[here]
+        lines.append(verdict.mismatch_of_model(name, float(inverse.mean()), float(inverse.std(ddof=1) / count**0.5)))
+    return tuple(line for line in lines if line)
 
 
 def _bounded_propensity(logs: Logs, nuisances: Nuisances | None) -> np.ndarray:
@@ -193,44 +226,3 @@ def _calibration_error(predicted: np.ndarray, observed: np.ndarray) -> float:
     order = np.argsort(predicted, kind="stable")
     gap = (predicted.astype(np.float64) - observed)[order]
     return float(sum(abs(part.sum()) for part in np.array_split(gap, BINS)) / len(gap))
-
-
-def _verdict(numbers: dict[str, float], models: Sequence[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
-    # Written so that a NaN fails every test.
-    effective, mass = numbers["effective_sample_size"], numbers["unsupported_mass"]
-    enough = effective >= ENOUGH_EFFECTIVE_ROWS
-    spread = numbers["largest_weight_share"] <= LARGEST_WEIGHT_SHARE
-    supported = mass <= TOLERATED_UNSUPPORTED_MASS
-    refused = not (effective >= FEWEST_EFFECTIVE_ROWS and mass <= LARGEST_UNSUPPORTED_MASS)
-    if enough and spread and supported:
-        line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows"
-        return "ok", (f"{line}, {mass:.1%} of the target's choices unsupported",)
-
-    reasons = []
-    if not enough:
-        share, uniform = numbers["effective_sample_size_share"], numbers["uniform_greedy_share"]
-        times = f"about {ENOUGH_EFFECTIVE_ROWS / effective:.1f} times as many" if effective else "more"
-        reasons.append(
-            f"effective sample size {effective:.0f} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the "
-            f"rows; uniform logging would give a greedy target {uniform:.1%}): log {times} rows, "
-            "or value a policy closer to the logging policy"
-        )
-    if not spread:
-        reasons.append(
-            f"one row carries {numbers['largest_weight_share']:.1%} of the weights "
-            f"(limit {LARGEST_WEIGHT_SHARE:.0%}): log more rows, or explore with larger probabilities"
-        )
-    if not supported:
-        worst = max(models, key=lambda row: row["unsupported_mass"])
-        reasons.append(
-            f"{mass:.1%} of the target's choices are on models the log hardly tried there "
-            f"(limit {TOLERATED_UNSUPPORTED_MASS:.0%}), most on model {worst['model']} "
-            f"({worst['rows_with_feedback']:.0f} rows with feedback): send it a random share of the "
-            f"traffic of at least {numbers['clip']:.1%}, or take it out of the candidates"
-        )
-    if numbers["deterministic_share"] > 0.5:
-        reasons.append(
-            f"{numbers['deterministic_share']:.0%} of the choices were deterministic: there a log identifies "
-            "nothing but the direct method's guess, to be labelled so; randomise a share of the traffic"
-        )
-    return "refuse" if refused else "caution", tuple(reasons)

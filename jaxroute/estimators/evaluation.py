@@ -1,0 +1,112 @@
+"""The one call from a log to a value that may be shown: estimate, interval or none, and how to call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroute.estimators.support import support
+from jaxroute.estimators.values import _example as _example
+from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
+from jaxroute.types import InputError, Logs, Nuisances
+
+EVIDENCE = "self-normalised doubly robust"
+ESTIMATED = "self-normalised doubly robust, propensities estimated"
+EXTRAPOLATION = "extrapolation"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A target policy's value and what it rests on.
+
+    value: in quality units. interval: (low, high), None for an extrapolation. label: what the value is
+    to be called: "extrapolation" is the outcome model's guess, without any evidence from the log.
+    verdict, reasons: of ``support`` for this target. effective_sample_size: NaN for an extrapolation.
+    """
+
+    cost_weight: float
+    value: float
+    interval: tuple[float, float] | None
+    label: str
+    verdict: str
+    reasons: tuple[str, ...]
+    effective_sample_size: float
+
+
+def evaluate(
+    logs: Logs,
+    target: Float[Array, "N K"] | Float[Array, "L N K"],
+    cost_weight: float | Sequence[float] | Float[Array, " L"],
+    nuisances: Nuisances,
+    *,
+    clip: float | None = None,
+    level: float = 0.95,
+    models: Sequence[str] | None = None,
+) -> tuple[Evaluation, ...]:
+    """Value of one or several target policies, with an interval only where the log supports one.
+
+        ok, caution    self-normalised doubly robust, value -+ z standard errors
+        refuse         direct method, labelled "extrapolation", no interval
+
+    A deterministic log (every known propensity is 1) never saw what another policy would do: any target
+    but its own choices is an extrapolation, whatever the other numbers say.
+
+    Args:
+        logs: N rows.
+        target: [N, K] one policy for all cost weights, or [L, N, K] one per cost weight.
+        cost_weight: quality per unit of cost; one or L.
+        nuisances: cross-fitted for these rows.
+        clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+        level: coverage aimed at, between 0 and 1.
+        models: K names for the reasons; None: their positions.
+
+    Returns:
+        One Evaluation per cost weight.
+
+    Raises:
+        InputError: a propensity is NaN in the nuisances, L policies and another number of cost weights, a
+            level outside (0, 1).
+
+    Example:
+        >>> from jaxroute.types import Outcomes
+        >>> half = jnp.full((4, 2), 0.5)
+        >>> found = evaluate(*_example(), 0.5, Nuisances(half, Outcomes(half, half)))
+        >>> print(found[0].value, found[0].label, found[0].interval)  # four rows support nothing
+        0.25 extrapolation None
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}: a coverage lies between 0 and 1, as in 0.95")
+    weights = np.atleast_1d(np.asarray(cost_weight, np.float64))
+    policies = jnp.asarray(target)
+    if policies.ndim == 3 and len(policies) != len(weights):
+        raise InputError(f"{len(policies)} target policies for {len(weights)} cost weights: give one for each")
+    report = support(logs, policies, nuisances, clip=clip, models=models)
+    clip = report.numbers["clip"]
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    known = np.asarray(logs.propensity)
+    certain = bool((known >= 1 - 1e-6).all())
+
+    found = []
+    interval: tuple[float, float] | None
+    for i, weight in enumerate(weights):
+        policy = policies if policies.ndim == 2 else policies[i]
+        record = report.targets[0 if policies.ndim == 2 else i]
+        own = bool((np.asarray(policy)[np.arange(len(known)), np.asarray(logs.action)] >= 1 - 1e-6).all())
+        if record["verdict"] == "refuse" or (certain and not own):
+            guess = direct_method(logs, policy, float(weight), nuisances)
+            value, label, effective = float(guess.value), EXTRAPOLATION, float("nan")
+            interval = None
+        else:
+            robust = self_normalised_doubly_robust(logs, policy, float(weight), nuisances, clip=clip)
+            value, error = float(robust.value), float(robust.standard_error)
+            interval = (value - z * error, value + z * error)
+            label = ESTIMATED if np.isnan(known).any() else EVIDENCE
+            effective = float(robust.effective_sample_size)
+        verdict = "refuse" if label == EXTRAPOLATION else record["verdict"]
+        found.append(Evaluation(float(weight), value, interval, label, verdict, record["reasons"], effective))
+    return tuple(found)

@@ -1,0 +1,142 @@
+"""The verdict per cost weight and per model, and the value that may be shown."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxroute import estimators
+from jaxroute.estimators import verdict
+from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+
+N, K = 4000, 4
+
+
+def make_log(propensity, *, seed=0, rows=N, truth=(0.3, 0.4, 0.5, 0.6), guess=0.5):
+    """Models of known mean quality at cost 0.1 k, chosen with the same propensity on every prompt."""
+    rng = np.random.default_rng(seed)
+    propensity = np.asarray(propensity, np.float64)
+    action = rng.choice(K, size=rows, p=propensity / propensity.sum())
+    quality = (rng.random(rows) < np.array(truth)[action]).astype(np.float32)
+    logs = Logs(
+        np.zeros((rows, 1), np.float32),
+        action,
+        quality,
+        (0.1 * action).astype(np.float32),
+        propensity[action].astype(np.float32),
+        np.ones((rows, K), bool),
+    )
+    cost = np.tile(0.1 * np.arange(K), (rows, 1)).astype(np.float32)
+    outcomes = Outcomes(np.full((rows, K), guess, np.float32), cost)
+    return logs, Nuisances(np.tile(propensity, (rows, 1)).astype(np.float32), outcomes)
+
+
+def always(k, rows=N):
+    return np.tile(np.eye(K, dtype=np.float32)[k], (rows, 1))
+
+
+def test_rows_needed_for_every_model_are_enough_for_the_whole():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mass = rng.dirichlet(np.ones(5))
+        # rows with the spread of weights that each model has now, as many as asked for
+        share = rng.uniform(0.2, 1.0, 5)
+        need = np.array([verdict.rows_needed(100.0, 100.0 * s, m) for s, m in zip(share, mass, strict=True)])
+        counted = need > 0
+        effective = 1 / (mass[counted] ** 2 / (need * share)[counted]).sum()
+        assert effective >= verdict.ENOUGH_EFFECTIVE_ROWS * (1 - 1e-5)
+
+
+def test_what_would_fix_it_names_model_rows_and_share():
+    logs, nuisances = make_log([0.6, 0.3, 0.097, 0.003])
+    have = int((logs.action == 3).sum())
+    assert 0 < have < 30
+    target = np.tile(np.array([0.69, 0.0, 0.0, 0.31], np.float32), (N, 1))
+    report = estimators.support(logs, target, nuisances, models=["a", "b", "c", "X"])
+    # equal weights: every row counts in full, so 200 * 0.31 = 62 rows are needed in all
+    line = (
+        f"model X has {have} rows where the new router sends 31% of the prompts: "
+        f"log at least {62 - have} more, or mask it"
+    )
+    assert report.verdict == "refuse"
+    assert line in report.reasons
+    assert line == report.models[3]["fix"]
+    assert [m["verdict"] for m in report.models] == ["ok", "ok", "ok", "refuse"]
+    assert [m["rows_needed"] for m in report.models] == [138.0, 0.0, 0.0, 62.0]
+
+
+def test_verdict_of_every_cost_weight():
+    logs, nuisances = make_log([0.6, 0.3, 0.097, 0.003])
+    report = estimators.support(logs, np.stack([always(3), always(0)]), nuisances)
+    assert [t["verdict"] for t in report.targets] == ["refuse", "ok"]
+    assert any("model 3 has" in line for line in report.targets[0]["reasons"])
+    assert not any("model 3 has" in line for line in report.targets[1]["reasons"])
+    assert report.verdict == "refuse"
+
+
+def test_propensities_that_do_not_match_the_shares_are_reported():
+    logs, nuisances = make_log([0.4, 0.3, 0.2, 0.1])
+    assert estimators.support(logs, always(0), nuisances).verdict == "ok"
+    # the logger wrote the propensities of the first two models the wrong way round
+    wrong = np.array([0.3, 0.4, 0.2, 0.1], np.float32)[logs.action]
+    report = estimators.support(logs._replace(propensity=wrong), always(0), nuisances, models=list("abcd"))
+    assert report.verdict == "caution"
+    lines = [line for line in report.reasons if "as its propensities say" in line]
+    assert [line.split()[1] for line in lines] == ["a", "b"]
+    assert "chosen 1.3" in lines[0]
+    assert "chosen 0.7" in lines[1]
+    # a missing propensity is not a wrong one
+    unknown = logs._replace(propensity=np.full(N, np.nan, np.float32))
+    report = estimators.support(unknown, always(0), nuisances)
+    assert report.verdict == "ok"
+    assert report.numbers["propensity_known_share"] == 0.0
+
+
+def test_deterministic_log_gets_a_labelled_guess_without_interval():
+    logs, nuisances = make_log([0.25] * 4, guess=0.8)
+    certain = logs._replace(propensity=np.ones(N, np.float32))
+    for fitted in (nuisances, nuisances._replace(propensity=np.ones((N, K), np.float32))):
+        (found,) = estimators.evaluate(certain, always(3), 0.5, fitted)
+        np.testing.assert_allclose(found.value, 0.8 - 0.5 * 0.3, atol=1e-6)
+        assert (found.label, found.interval, found.verdict) == ("extrapolation", None, "refuse")
+        assert any("deterministic" in line for line in found.reasons)
+        assert np.isnan(found.effective_sample_size)
+    # one choice in a thousand elsewhere is still an extrapolation
+    near = np.eye(K, dtype=np.float32)[logs.action]
+    near[:4] = np.roll(near[:4], 1, axis=1)
+    assert estimators.evaluate(certain, near, 0.0, nuisances)[0].interval is None
+
+
+def test_deterministic_log_values_its_own_choices():
+    logs, nuisances = make_log([0.25] * 4)
+    certain = logs._replace(propensity=np.ones(N, np.float32))
+    own = np.eye(K, dtype=np.float32)[logs.action]
+    (found,) = estimators.evaluate(certain, own, 0.0, nuisances._replace(propensity=own))
+    np.testing.assert_allclose(found.value, logs.quality.mean(), atol=1e-5)
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+def test_interval_where_the_log_supports_one_and_only_there():
+    logs, nuisances = make_log([0.5, 0.3, 0.197, 0.003])
+    targets = np.stack([always(1), always(3)])
+    good, bad = estimators.evaluate(logs, targets, [0.0, 1.0], nuisances)
+    of = estimators.self_normalised_doubly_robust(logs, jnp.asarray(targets[0]), 0.0, nuisances, clip=0.05)
+    np.testing.assert_allclose(good.value, of.value, rtol=1e-6)
+    half = 1.959964 * float(of.standard_error)
+    np.testing.assert_allclose(good.interval, [of.value - half, of.value + half], rtol=1e-5)
+    assert good.interval[0] < 0.4 < good.interval[1]
+    assert (good.verdict, good.label) == ("ok", "self-normalised doubly robust")
+    assert (bad.verdict, bad.interval, bad.label) == ("refuse", None, "extrapolation")
+
+
+def test_estimated_propensities_are_labelled():
+    logs, nuisances = make_log([0.4, 0.3, 0.2, 0.1])
+    logs = logs._replace(propensity=np.full(N, np.nan, np.float32))
+    (found,) = estimators.evaluate(logs, always(0), 0.0, nuisances)
+    assert found.label.endswith("propensities estimated")
+    assert found.interval is not None
+
+
+def test_policies_and_cost_weights_must_pair_up():
+    logs, nuisances = make_log([0.25] * 4, rows=50)
+    with pytest.raises(InputError, match="2 target policies for 3 cost weights"):
+        estimators.evaluate(logs, np.stack([always(0, 50)] * 2), [0.0, 1.0, 2.0], nuisances)
