@@ -18,10 +18,10 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines bench test doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example bench test doctest lint format ci clean
 
 help:  ## list every target, one line each
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "  CONFIG=name or path of a config   DATA=folder of a table   SMOKE=1 shrinks to seconds   OUT=results"
 
@@ -49,6 +49,9 @@ smoke: setup  ## the main job shrunk to seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke
 
 baselines: experiment  ## every method on one table (CONFIG= DATA=): the main job's table
+
+worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
+	@$(RUN) -m experiments.worked_example $(ARGS)
 
 bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
