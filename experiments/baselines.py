@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from experiments import conditional_methods
 from experiments.problem import Problem
 from experiments.settings import Config
 from jaxroute import counterfactual, losses, networks, policies, population, sweep
@@ -171,6 +172,7 @@ METHODS: dict[str, Method] = {
     **{f"plug_in_{m}_full": partial(plug_in, outcome_model=f"{m}_full") for m in OUTCOME_MODELS},
     **{n: partial(learned, name=n, objective=o) for n, o in OBJECTIVES.items()},
     **{f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()},
+    **conditional_methods.methods(entropic_regret),
 }
 
 
@@ -193,7 +195,7 @@ def names_for(arena: Arena) -> list[str]:
 
 
 def is_trained(name: str) -> bool:
-    return name.removesuffix("_full") in OBJECTIVES
+    return name.removesuffix("_full") in OBJECTIVES or name in conditional_methods.NAMES
 
 
 def choices(probabilities: Array) -> np.ndarray:

@@ -17,12 +17,21 @@ from jaxroute.types import Examples, InputError, Key, Logs, Outcomes, Policy, Ta
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
 
 
+class Stack(NamedTuple):
+    """The outcome model's predictions where routers are fitted: cross-fitted on ``learn``, else predicted."""
+
+    learn: Outcomes
+    validate: Outcomes
+    test: Outcomes
+
+
 class Problem(NamedTuple):
     """One seed. Costs are normalised; ``predicted`` holds test-set outcomes of each outcome model.
 
     train_log, validation_log: what a team has. learn, validate: features and doubly robust outcomes
     from those logs. learn_full, validate_full: the same rows with the full table's outcomes, for the
-    ceilings only. test: full table, for measuring only.
+    ceilings only. test: full table, for measuring only. stack: what routers that start from the outcome
+    model start from; stack_full: the same from the full table.
     """
 
     train_log: Logs
@@ -35,6 +44,8 @@ class Problem(NamedTuple):
     expected: Outcomes | None
     predicted: dict[str, Outcomes]
     effective_sample_size: jax.Array
+    stack: Stack
+    stack_full: Stack
 
 
 def load_table(config: Config) -> Table:
@@ -105,7 +116,9 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
     features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))
-    _, full_model = nuisance.fit_outcomes(keys[FULL], features, train.outcomes, available, config.nuisance, group=group)
+    cross_fitted, full_model = nuisance.fit_outcomes(
+        keys[FULL], features, train.outcomes, available, config.nuisance, group=group
+    )
 
     predicted = {}
     candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
@@ -124,6 +137,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     def examples(part: Table, outcomes: Outcomes) -> Examples:
         return Examples(projection.project(axes, jnp.asarray(part.features)), outcomes, jnp.asarray(part.available))
 
+    full_held_out = nuisance.predict_outcomes(full_model, jnp.asarray(validation.features))
     weight = 1.0 / train_log.propensity
     return Problem(
         train_log,
@@ -136,6 +150,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
+        Stack(nuisances.outcomes, held_out.outcomes, predicted["stack"]),
+        Stack(cross_fitted, full_held_out, predicted["stack_full"]),
     )
 
 

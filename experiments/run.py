@@ -98,6 +98,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
             storage.write_frame(storage.cell(folder, name), frame)
             storage.log_line(folder, event="method", name=name, seconds=round(time.perf_counter() - begun, 3))
             shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # what methods share
 
     results = pd.concat([pd.read_parquet(storage.cell(folder, name)) for name in names], ignore_index=True)
     seconds = time.perf_counter() - started

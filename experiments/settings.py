@@ -40,6 +40,8 @@ class Config:
     temperature: float = 1.0
     entropy: float = 0.1
     learning_clip: float = 0.1  # propensity clip of the utilities that routers learn from
+    intervals: int = 5  # of cost weights, for routers of every cost weight
+    members: int = 1  # such routers averaged, equal but for their initialisation
     dimensions: int = 128  # principal components that routers see
 
 
@@ -91,6 +93,9 @@ def check(config: Config, where: str) -> Config:
         refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
     if config.seeds < 1:
         refuse("seeds", "at least 1")
+    for name in ("intervals", "members"):
+        if getattr(config, name) < 1:
+            refuse(name, "at least 1")
     if config.training.steps % config.training.chunk:
         refuse("training", f"steps must be a multiple of chunk={config.training.chunk}")
     if config.cost_scale is not None and not config.cost_scale > 0:

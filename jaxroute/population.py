@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import checkpoint, sweep, training
-from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, Spec, TrainState
+from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, Params, Spec, TrainState
 
 
 def train(
@@ -81,6 +82,34 @@ def choose(
 
     decide = _decider(network, mesh)
     return decide((sweep.place(points, mesh, axis=1), state), (features, available))
+
+
+def evaluate(
+    function: Callable[..., Array],
+    points: Hyperparams,
+    state: TrainState,
+    group: Any,
+    *common: Any,
+    network: Network,
+    mesh: Mesh,
+) -> Float[Array, "S P ..."]:
+    """``function(network, params, hyperparams, group, *common)`` of every point's best parameters.
+
+    Args:
+        function: static; ``training.scores``, say, or ``conditional.scores_at``.
+        group: second to last argument, leaves [S, ...]. common: shared by all, never batched.
+    """
+    run = _evaluator(function, network, mesh)
+    return run((sweep.place(points, mesh, axis=1), state.best_params), group, *common)
+
+
+@cache
+def _evaluator(function: Callable[..., Array], network: Network, mesh: Mesh) -> Callable[..., Array]:
+    def one(point: tuple[Hyperparams, Params], group: Any, *common: Any) -> Array:
+        hyperparams, params = point
+        return function(network, params, hyperparams, group, *common)
+
+    return sweep.over_points(one, mesh, grouped=True)
 
 
 @cache

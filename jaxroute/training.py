@@ -154,6 +154,14 @@ def router_loss(
     return loss
 
 
+def scores(
+    network: Network, params: Params, hyperparams: Hyperparams, features: Float[Array, "N D"]
+) -> Float[Array, "N K"]:
+    """Scores of every prompt, in blocks of prompts and at full precision."""
+    with jax.default_matmul_precision("highest"):
+        return map_blocks(lambda row: network.apply(params, row, hyperparams.width), features, ROWS_PER_BLOCK)
+
+
 def choose(
     network: Network,
     params: Params,

@@ -1,0 +1,194 @@
+"""Routers of every cost weight as methods: RM-Interval with its ablations, the affine head, plain f(x, w).
+
+They are trained once on the whole range of cost weights and measured at any of them. Interval ends are
+quantiles of the pairwise breakpoints of the predicted outcomes, seed by seed. ``config.members`` routers that
+differ in their initialisation are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.problem import Stack
+from jaxroute import conditional, networks, policies, population, sweep, training
+from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, TrainState
+
+if TYPE_CHECKING:
+    from experiments.baselines import Arena
+
+Ablation = Literal["no_residual", "probabilities", "nearest"]
+
+
+def weights_of(arena: Arena) -> Array:
+    return jnp.asarray(arena.config.cost_weights, jnp.float32)
+
+
+def interval_ends(arena: Arena, *, full: bool) -> Array:
+    """[S, J] from 0 to the largest cost weight measured."""
+    config, stack = arena.config, arena.problems.stack_full if full else arena.problems.stack
+    available = np.asarray(arena.problems.learn.available)
+    high = max(float(weights_of(arena)[-1]), 1e-3)
+    ends = []
+    for seed in range(config.seeds):
+        predicted = jax.tree.map(lambda y: np.asarray(y[seed]), stack.learn)  # noqa: B023
+        found = policies.interval_endpoints(predicted, config.intervals, high=high, available=available[seed])
+        ends.append(found)
+    return jnp.asarray(np.stack(ends), jnp.float32)
+
+
+def _points(arena: Arena, ends: Array | None = None) -> tuple[Hyperparams, int]:
+    """Members (times ends, which vary fastest) of every seed, [S, P], and P before padding."""
+    config = arena.config
+    seeds, members = config.seeds, config.members
+    count = 1 if ends is None else ends.shape[1]
+    points = population.grouped_grid(
+        seeds,
+        learning_rate=[config.learning_rate] * (members * count),
+        weight_decay=config.weight_decay,
+        temperature=config.temperature,
+        entropy=config.entropy,
+    )
+    member = np.repeat(np.arange(members), count)
+    points = points._replace(seed=np.arange(seeds, dtype=np.int32)[:, None] + seeds * member.astype(np.int32)[None])
+    if ends is not None:
+        points = points._replace(cost_weight=jnp.tile(ends, (1, members)))
+    return sweep.pad(points, arena.mesh.size, axis=1)
+
+
+def _train(
+    arena: Arena,
+    folder: str,
+    points: Hyperparams,
+    learn: Examples | Continuum,
+    validate: Examples | Continuum,
+    network: Network,
+    objective: Objective,
+) -> TrainState:
+    return population.train(
+        points,
+        learn,
+        validate,
+        network=network,
+        objective=objective,
+        spec=arena.config.training,
+        mesh=arena.mesh,
+        folder=None if arena.checkpoints is None else arena.checkpoints / folder,
+        on_chunk=lambda steps, _: arena.on_chunk(steps),
+        train_chunk=conditional.train_chunk if isinstance(learn, Continuum) else training.train_chunk,
+    )
+
+
+def _greedy(arena: Arena, scores_at: Callable[[Array], Array]) -> Array:
+    """Scores [S, N, K] as a function of the cost weight -> decisions [S, L, N, K]."""
+    available = arena.problems.test.available
+    return jnp.stack([policies.greedy(scores_at(w), available=available) for w in weights_of(arena)], 1)
+
+
+def tuned(
+    arena: Arena, name: str, network: Network, starts: Stack, ends: Array, objective: Objective, *, full: bool
+) -> Array:
+    """Train a network of every cost weight from its start, then decide by the members' mean scores."""
+    problems = arena.problems
+    points, count = _points(arena)
+
+    def continuum(part: Examples, start: object) -> Continuum:
+        return Continuum(*part, start, ends)
+
+    learn = continuum(problems.learn_full if full else problems.learn, starts.learn)
+    validate = continuum(problems.validate_full if full else problems.validate, starts.validate)
+    test = continuum(problems.test, starts.test)
+    state = _train(arena, name, points, learn, validate, network, objective)
+
+    def scores_at(weight: Array) -> Array:
+        scores = population.evaluate(
+            conditional.scores_at, points, state, test, weight, network=network, mesh=arena.mesh
+        )
+        return policies.ensemble(jnp.moveaxis(scores[:, :count], 1, 0), average="scores")
+
+    return _greedy(arena, scores_at)
+
+
+def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -> Stack:
+    """Scores [S, N, J, K] of routers trained at the interval ends, members averaged.
+
+    Their checkpoint is shared: the interval router and its ablations find it finished.
+    """
+    problems, (points, count) = arena.problems, _points(arena, ends)
+    network = networks.router(len(arena.models), arena.config.training.hidden)
+    learn, validate = problems.learn_full, problems.validate_full
+    if not full:
+        learn, validate = problems.learn, problems.validate
+    folder = "rm_interval_ends_full" if full else "rm_interval_ends"
+    state = _train(arena, folder, points, learn, validate, network, objective)
+
+    def scores(part: Examples) -> Array:
+        found = population.evaluate(training.scores, points, state, part.features, network=network, mesh=arena.mesh)[
+            :, :count
+        ]
+        members = found.reshape(len(found), -1, ends.shape[1], *found.shape[2:])
+        return jnp.moveaxis(policies.ensemble(jnp.moveaxis(members, 1, 0), average="scores"), 1, 2)
+
+    return Stack(scores(learn), scores(validate), scores(problems.test))
+
+
+def interval(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
+    """RM-Interval: routers at the ends, then one joint network for all insides."""
+    ends = interval_ends(arena, full=full)
+    starts = end_scores(arena, ends, objective, full=full)
+    network = conditional.interval(len(arena.models), arena.config.training.hidden)
+    return tuned(arena, name, network, starts, ends, objective, full=full)
+
+
+def interpolated(arena: Arena, kind: Ablation, objective: Objective) -> Array:
+    """RM-Interval's end routers without the joint network."""
+    ends = interval_ends(arena, full=False)
+    scores, available = end_scores(arena, ends, objective, full=False).test, arena.problems.test.available
+
+    def at(ends: Array, scores: Array, available: Array, weight: Array) -> Array:
+        number, alpha = conditional.position(ends, jnp.broadcast_to(weight, scores.shape[:1]))
+        low, high = conditional.end_scores(scores, number)
+        if kind == "no_residual":
+            return conditional.interpolate(low, high, alpha)
+        if kind == "nearest":
+            return conditional.nearest(low, high, alpha)
+        low, high = (jnp.where(available, z, -jnp.inf) for z in (low, high))
+        return conditional.interpolate_probabilities(low, high, alpha, temperature=arena.config.temperature)
+
+    return _greedy(arena, lambda weight: jax.vmap(at, (0, 0, 0, None))(ends, scores, available, weight))
+
+
+def affine(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
+    """Affine head that starts as the stack's plug-in and is tuned over the range of cost weights."""
+    stack = arena.problems.stack_full if full else arena.problems.stack
+    network = conditional.affine(len(arena.models), arena.config.training.hidden)
+    return tuned(arena, name, network, stack, interval_ends(arena, full=full), objective, full=full)
+
+
+def plain(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
+    """f(x, w): the cost weight as one more feature, and nothing else known about it."""
+    network = conditional.plain(len(arena.models), arena.config.training.hidden)
+    nothing = Stack((), (), ())  # type: ignore[arg-type]
+    return tuned(arena, name, network, nothing, interval_ends(arena, full=full), objective, full=full)
+
+
+LEARNERS = {"rm_interval": interval, "rm_affine": affine, "rm_conditional": plain}
+ABLATIONS: tuple[Ablation, ...] = ("no_residual", "probabilities", "nearest")
+NAMES = (*LEARNERS, *(f"{name}_full" for name in LEARNERS), *(f"rm_interval_{kind}" for kind in ABLATIONS))
+
+
+def methods(objective: Objective) -> dict[str, Callable[[Arena], Array]]:
+    """Every method of this file with one surrogate loss; an entropic one gives end scores a common scale."""
+    found: dict[str, Callable[[Arena], Array]] = {}
+    for name, learner in LEARNERS.items():
+        found[name] = partial(learner, name=name, objective=objective)
+        found[f"{name}_full"] = partial(learner, name=f"{name}_full", objective=objective, full=True)
+    for kind in ABLATIONS:
+        found[f"rm_interval_{kind}"] = partial(interpolated, kind=kind, objective=objective)
+    return found
