@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from experiments.problem import Stack
+from experiments.problem import Starts
 from jaxroute import conditional, networks, policies, population, sweep, training
 from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, TrainState
 
@@ -56,7 +56,8 @@ def _points(arena: Arena, ends: Array | None = None) -> tuple[Hyperparams, int]:
         entropy=config.entropy,
     )
     member = np.repeat(np.arange(members), count)
-    points = points._replace(seed=np.arange(seeds, dtype=np.int32)[:, None] + seeds * member.astype(np.int32)[None])
+    seed = np.arange(seeds)[:, None] + seeds * member[None]
+    points = points._replace(seed=jnp.asarray(seed, jnp.int32))
     if ends is not None:
         points = points._replace(cost_weight=jnp.tile(ends, (1, members)))
     return sweep.pad(points, arena.mesh.size, axis=1)
@@ -92,7 +93,7 @@ def _greedy(arena: Arena, scores_at: Callable[[Array], Array]) -> Array:
 
 
 def tuned(
-    arena: Arena, name: str, network: Network, starts: Stack, ends: Array, objective: Objective, *, full: bool
+    arena: Arena, name: str, network: Network, starts: Starts, ends: Array, objective: Objective, *, full: bool
 ) -> Array:
     """Train a network of every cost weight from its start, then decide by the members' mean scores."""
     problems = arena.problems
@@ -115,7 +116,7 @@ def tuned(
     return _greedy(arena, scores_at)
 
 
-def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -> Stack:
+def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -> Starts:
     """Scores [S, N, J, K] of routers trained at the interval ends, members averaged.
 
     Their checkpoint is shared: the interval router and its ablations find it finished.
@@ -135,7 +136,7 @@ def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -
         members = found.reshape(len(found), -1, ends.shape[1], *found.shape[2:])
         return jnp.moveaxis(policies.ensemble(jnp.moveaxis(members, 1, 0), average="scores"), 1, 2)
 
-    return Stack(scores(learn), scores(validate), scores(problems.test))
+    return Starts(scores(learn), scores(validate), scores(problems.test))
 
 
 def interval(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
@@ -174,7 +175,7 @@ def affine(arena: Arena, name: str, objective: Objective, *, full: bool = False)
 def plain(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
     """f(x, w): the cost weight as one more feature, and nothing else known about it."""
     network = conditional.plain(len(arena.models), arena.config.training.hidden)
-    nothing = Stack((), (), ())  # type: ignore[arg-type]
+    nothing = Starts((), (), ())
     return tuned(arena, name, network, nothing, interval_ends(arena, full=full), objective, full=full)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,15 @@ from jaxroute.types import Examples, InputError, Key, Logs, Outcomes, Policy, Ta
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
 
 
-class Stack(NamedTuple):
-    """The outcome model's predictions where routers are fitted: cross-fitted on ``learn``, else predicted."""
+class Starts(NamedTuple):
+    """What routers start from, prompt by prompt: the outcome model's predictions, or scores of other routers.
 
-    learn: Outcomes
-    validate: Outcomes
-    test: Outcomes
+    Leaves [N, ...]. Predictions are cross-fitted on ``learn``.
+    """
+
+    learn: Any
+    validate: Any
+    test: Any
 
 
 class Problem(NamedTuple):
@@ -44,8 +47,8 @@ class Problem(NamedTuple):
     expected: Outcomes | None
     predicted: dict[str, Outcomes]
     effective_sample_size: jax.Array
-    stack: Stack
-    stack_full: Stack
+    stack: Starts
+    stack_full: Starts
 
 
 def load_table(config: Config) -> Table:
@@ -150,8 +153,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
-        Stack(nuisances.outcomes, held_out.outcomes, predicted["stack"]),
-        Stack(cross_fitted, full_held_out, predicted["stack_full"]),
+        Starts(nuisances.outcomes, held_out.outcomes, predicted["stack"]),
+        Starts(cross_fitted, full_held_out, predicted["stack_full"]),
     )
 
 
