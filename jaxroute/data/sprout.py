@@ -1,0 +1,161 @@
+"""SPROUT: about 44,000 prompts, each answered by 13 models; a judge's score, and token counts that give the cost.
+
+Parquet in three splits, which are kept: ``load(split="train")``, ``"validation"`` and ``"test"``. Columns key,
+dataset, prompt, and a struct a model of score, num_input_tokens and num_output_tokens (and texts that are not
+read). Costs follow from the counts and the price table, so a change of prices is a change of one file.
+
+Reference:
+    Somerstep et al., "CARROT: A Cost Aware Rate Optimal Router", arXiv 2502.03261, 2025.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import encoders, hub, prices, tables
+from jaxroute.data.frames import numbers, read_features
+from jaxroute.types import InputError, Outcomes, Table
+
+REPO = "CARROT-LLM-Routing/SPROUT"
+SHARDS = {"train": 3, "validation": 1, "test": 1}
+DESCRIBED = ("key", "dataset", "prompt")
+ANSWER = ("score", "num_input_tokens", "num_output_tokens")
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    split: str = "train",
+    price_table: str | os.PathLike[str] | None = None,
+    features: str | os.PathLike[str] | None = None,
+    encoder: str = "hashed",
+) -> Table:
+    """One split of SPROUT from the hub, or from files in its shape.
+
+        cost = (input tokens * input price + output tokens * output price) / 1e6
+
+    Args:
+        path: a .parquet file, or a folder (or one with a folder data) of ``<split>-*.parquet``. Default: the hub.
+        split: "train", "validation" or "test"; not used where the path is a file.
+        price_table: see ``prices.load``.
+        features: an .npy file [N, D]. Default: the prompts are encoded.
+        encoder: see ``encoders.encode``.
+
+    Returns:
+        Table; query_id is ``<file>.<row>.<key>``, task the dataset, quality the score, cost in US dollars a query.
+
+    Raises:
+        InputError: the hub cannot be reached, a model without a price, or rows that do not fit; names file, column
+            and row.
+
+    Example:
+        >>> import tempfile, pyarrow as pa, pyarrow.parquet as pq
+        >>> answer = [{"score": 1.0, "num_input_tokens": 1000, "num_output_tokens": 100}]
+        >>> file = Path(tempfile.mkdtemp()) / "test.parquet"
+        >>> pq.write_table(pa.table({"key": ["k"], "dataset": ["math"], "prompt": ["2+2?"],
+        ...     "openai-gpt-4o": answer, "openai-gpt-4o-mini": answer}), file)
+        >>> load(file).outcomes.cost
+        array([[0.0035 , 0.00021]])
+    """
+    priced = prices.load(price_table)
+    table = _joined([_read(file, priced) for file in _files(path, split)])
+    if features is None:
+        return replace(table, features=encoders.encode(table.prompt, encoder))
+    return replace(table, features=read_features(Path(features), len(table)))
+
+
+def _files(path: str | os.PathLike[str] | None, split: str) -> list[Path]:
+    if path is not None and not Path(path).expanduser().is_dir():
+        return [Path(path).expanduser()]
+    if split not in SHARDS:
+        raise InputError(f"SPROUT has no split {split!r}; use one of: {', '.join(SHARDS)}")
+    if path is None:
+        count = SHARDS[split]
+        return [hub.download(REPO, f"data/{split}-{i:05}-of-{count:05}.parquet") for i in range(count)]
+    folder = Path(path).expanduser()
+    found = sorted(folder.glob(f"{split}*.parquet")) or sorted((folder / "data").glob(f"{split}*.parquet"))
+    if not found:
+        raise InputError(f"{folder}: no file {split}*.parquet, here or in a folder data; check the path or the split")
+    return found
+
+
+def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
+    """Table without features of one file; only the columns that are needed are read."""
+    import pandas as pd
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        schema = pq.read_schema(path)
+        models = [field.name for field in schema if {"score"} <= _fields(field)]
+        for name in models:
+            if missing := sorted(set(ANSWER) - _fields(schema.field(name))):
+                raise InputError(f"{path}, column {name!r}: has no field {missing[0]!r}; it needs {', '.join(ANSWER)}")
+        if missing := sorted(set(DESCRIBED) - set(schema.names)):
+            raise InputError(f"{path}: column {missing[0]!r} is missing; there are: {', '.join(schema.names)}")
+        columns = [*DESCRIBED, *(f"{name}.{part}" for name in models for part in ANSWER)]
+        stored = pq.ParquetFile(path).read(columns=columns)
+    except (OSError, ArrowException) as error:
+        raise InputError(f"{path}: damaged or truncated ({str(error).splitlines()[0]}); copy it again") from error
+    if not models:
+        raise InputError(f"{path}: no column is a struct with a field 'score', so no model was found")
+
+    wide = {
+        "sample_id": [f"{path.stem}.{row}.{key}" for row, key in enumerate(stored["key"].to_pylist())],
+        "prompt": stored["prompt"].to_pylist(),
+        "eval_name": stored["dataset"].to_pylist(),
+    }
+    for name in models:
+
+        def place(i: int, part: str, name: str = name) -> str:
+            return f"{path}, column {name + '.' + part!r}, row {i}"
+
+        score, read, written = (
+            numbers(pc.struct_field(stored[name], part).to_pandas(), part, place) for part in ANSWER
+        )
+        wide[name] = score
+        wide[name + tables.COST_SUFFIX] = prices.cost(name, read, written, priced, str(path))
+    return tables.from_wide(pd.DataFrame(wide), source=str(path))
+
+
+def _fields(field: object) -> set[str]:
+    """Names of a struct column's fields; none of any other column's."""
+    import pyarrow as pa
+
+    kind = field.type  # type: ignore[attr-defined]
+    return {part.name for part in kind} if pa.types.is_struct(kind) else set()
+
+
+def _joined(parts: list[Table]) -> Table:
+    """One table of the rows of several, which name the same models in the same order."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.models != first.models:
+            raise InputError(
+                f"SPROUT: the file with {part.query_id[0]!r} has other models than that with {first.query_id[0]!r}"
+            )
+
+    def rows(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def outcomes(name: str) -> Any:
+        return np.concatenate([getattr(part.outcomes, name) for part in parts])
+
+    return Table(
+        query_id=rows("query_id"),
+        prompt=rows("prompt"),
+        task=rows("task"),
+        group=np.arange(sum(map(len, parts))),
+        features=rows("features"),
+        models=first.models,
+        outcomes=Outcomes(outcomes("quality"), outcomes("cost")),
+        available=rows("available"),
+    )
