@@ -28,7 +28,7 @@ def test_a_text_encodes_the_same_in_any_batch(monkeypatch):
     together = encoders.encode(TEXTS)
     alone = np.concatenate([encoders.encode([text]) for text in TEXTS])
     np.testing.assert_array_equal(together, alone)
-    monkeypatch.setattr(encoders, "BLOCK", 2)
+    monkeypatch.setattr(encoders.hashed, "BLOCK", 2)
     np.testing.assert_array_equal(together, encoders.encode(np.array(TEXTS, object)))
 
 
@@ -89,8 +89,11 @@ def test_empty_texts_and_no_texts():
 @pytest.mark.parametrize(
     ("texts", "encoder", "message"),
     [
-        (["a"], "hashd", "unknown encoder 'hashd'; use one of: hashed"),
+        (["a"], "hashd", "unknown encoder 'hashd'; use one of: hashed, sentence, bert-mean"),
         ("a text", "hashed", "wrap it in a list"),
+        (["a"], "hashed:x", "unknown encoder 'hashed:x'"),
+        (["a"], "endpoint", "name the endpoint's model"),
+        (["a"], "bert-mean:/no/such/folder", "no such folder"),
         (["a", None], "hashed", "text 1 is None"),
         (["a", float("nan")], "hashed", "text 1 is nan"),
     ],

@@ -1,6 +1,6 @@
-"""Prompt texts -> features. One encoder works offline and needs no model: hashed n-grams.
+"""The offline encoder: hashed n-grams, no model and no download.
 
-``hashed`` counts words, pairs of words and runs of 3 to 5 characters, hashes them to 2^18 columns and
+``embed`` counts words, pairs of words and runs of 3 to 5 characters, hashes them to 2^18 columns and
 projects these to 256 by a sparse random matrix that is fixed once and for all. Nothing is fitted, so a text
 has the same features in training, in evaluation and in production, whatever stands beside it in the batch.
 It sees wording, not meaning: a sentence encoder gives better routers where one can be had.
@@ -14,39 +14,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxroute.types import InputError
-
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-ENCODERS = ("hashed",)
-
+IDENTITY = "hashed n-grams 1"  # change it whenever the numbers change: caches are keyed by it
 DIMENSIONS = 256
 COLUMNS = 2**18  # hashed columns each for words and for characters
 ENTRIES = 4  # non-zero entries in a row of the projection
 BLOCK = 2048  # texts at a time: bounds the memory of the sparse counts
 
 
-def encode(texts: Sequence[str] | np.ndarray, encoder: str = "hashed") -> np.ndarray:
-    """Features of texts under one of the named encoders.
+def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Hashed and projected n-gram counts, each text by itself.
 
-        hashed:  x = P^T [words / |words|, characters / |characters|],  then x / |x|
+        x = P^T [words / |words|, characters / |characters|],  then x / |x|
 
     P is a sparse matrix of random signs, so inner products of x are those of the counts up to noise of
     about 1 / sqrt(256). Counts are damped as log(1 + count).
 
     Args:
         texts: N strings.
-        encoder: one of ``ENCODERS``.
 
     Returns:
-        float32 [N, D], rows of unit norm (a text without any characters but white space gives zeros).
-
-    Raises:
-        InputError: an unknown encoder, or something among the texts that is not a string.
+        float32 [N, 256], rows of unit norm (a text without any characters but white space gives zeros).
 
     Example:
-        >>> x = encode(["What is 2 + 2?", "What is 2 + 3?", "Translate this poem."])
+        >>> x = embed(["What is 2 + 2?", "What is 2 + 3?", "Translate this poem."])
         >>> x.shape, bool(x[0] @ x[1] > x[0] @ x[2])
         ((3, 256), True)
 
@@ -54,17 +47,6 @@ def encode(texts: Sequence[str] | np.ndarray, encoder: str = "hashed") -> np.nda
         Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", arXiv 0902.2206, 2009;
         Li, Hastie and Church, "Very Sparse Random Projections", KDD 2006.
     """
-    if isinstance(texts, str):
-        raise InputError("encode: expected a list of texts, got one string; wrap it in a list")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"encode: text {row} is {text!r}, not a string")
-    if encoder == "hashed":
-        return _hashed(texts)
-    raise InputError(f"unknown encoder {encoder!r}; use one of: {', '.join(ENCODERS)}")
-
-
-def _hashed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.preprocessing import normalize

@@ -1,0 +1,6 @@
+"""Prompt texts -> features: ``encode(texts, encoder)``, see ``encoding`` for the encoders."""
+
+from jaxroute.data.encoders.encoding import ENCODERS as ENCODERS
+from jaxroute.data.encoders.encoding import Encoded as Encoded
+from jaxroute.data.encoders.encoding import encode as encode
+from jaxroute.data.encoders.encoding import encode_counted as encode_counted

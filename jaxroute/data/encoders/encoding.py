@@ -1,0 +1,239 @@
+"""Which encoder, which texts are new, in which order: everything around the encoders themselves.
+
+    hashed                   word and character n-grams; offline, no model (the default)
+    sentence[:MODEL]         sentence-transformers
+    bert-mean, bert-cls[:MODEL]      BERT, mean or first-token pooling
+    llama-mean, llama-last[:MODEL]   Llama, mean or last-token pooling
+    endpoint:MODEL           an OpenAI-compatible endpoint: OPENAI_BASE_URL, OPENAI_API_KEY
+
+MODEL is a folder or a name on the Hugging Face hub (a default for all three), or the endpoint's own name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from jaxroute.data.encoders import cache as shards
+from jaxroute.data.encoders import endpoint, hashed, hub
+from jaxroute.types import InputError
+
+ENCODERS = ("hashed", "sentence", "bert-mean", "bert-cls", "llama-mean", "llama-last", "endpoint")
+MODELS = {
+    "sentence": "sentence-transformers/all-MiniLM-L6-v2",
+    "bert": "bert-base-uncased",
+    "llama": "meta-llama/Llama-3.2-1B",
+}
+SHARD_ROWS, SHARD_SECONDS = 1024, 30.0  # at most this much work is lost when a run is killed
+
+
+class Encoded(NamedTuple):
+    """Features, and what it took.
+
+    features: float32 [N, D].
+    truncated: bool [N], the encoder saw only the beginning of this text (an endpoint does not say: False).
+    num_encoded: texts that were encoded now, neither cached nor repeats.
+    """
+
+    features: np.ndarray
+    truncated: np.ndarray
+    num_encoded: int
+
+
+class _Encoder(NamedTuple):
+    identity: str  # all that shapes the numbers
+    load: Callable[[], hub.Embed]  # called only if some text is new
+    batch_size: int
+    cached: bool  # by default
+
+
+def encode(
+    texts: Sequence[str] | np.ndarray,
+    encoder: str = "hashed",
+    *,
+    revision: str | None = None,
+    max_tokens: int | None = None,
+    batch_size: int | None = None,
+    cache: str | os.PathLike[str] | Literal[False] | None = None,
+    progress: bool = True,
+) -> np.ndarray:
+    """Features of texts under one of the encoders; says on stderr how many texts were cut.
+
+        row i = encoder(text i), whatever the other texts are
+
+    Args:
+        texts: N strings.
+        encoder: "kind" or "kind:MODEL", see the top of this module.
+        revision: commit, tag or branch of a model on the hub. Default: the newest at hand.
+        max_tokens: longer texts are cut there. Default: the model's own limit, 2048 at most for BERT and Llama.
+        batch_size: texts at a time. Default: 32, and 2048 for the hashed encoder.
+        cache: folder of encoded texts. Default: $JAXROUTE_CACHE or ~/.cache/jaxroute for all but the hashed
+            encoder. False: none.
+        progress: show a bar (on terminals only).
+
+    Returns:
+        float32 [N, D].
+
+    Raises:
+        InputError: an unknown encoder, something among the texts that is not a string, a model that cannot be
+            had, an endpoint that does not answer as it should.
+
+    Example:
+        >>> x = encode(["What is 2 + 2?", "What is 2 + 3?", "Translate this poem."])
+        >>> x.shape, bool(x[0] @ x[1] > x[0] @ x[2])
+        ((3, 256), True)
+
+    Reference:
+        Reimers and Gurevych, "Sentence-BERT", arXiv 1908.10084, 2019; for the hashed encoder see ``hashed``.
+    """
+    encoded = encode_counted(
+        texts,
+        encoder,
+        revision=revision,
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+        cache=cache,
+        progress=progress,
+    )
+    if cut := int(encoded.truncated.sum()):
+        print(f"encode: {encoder} saw only the beginning of {cut} of {len(texts)} texts", file=sys.stderr)
+    return encoded.features
+
+
+def encode_counted(
+    texts: Sequence[str] | np.ndarray,
+    encoder: str = "hashed",
+    *,
+    revision: str | None = None,
+    max_tokens: int | None = None,
+    batch_size: int | None = None,
+    cache: str | os.PathLike[str] | Literal[False] | None = None,
+    progress: bool = True,
+) -> Encoded:
+    """The same as ``encode``, with the texts that were cut and the number that were new.
+
+    New texts are encoded longest first, in batches of like length, and stored as they come: an interrupted
+    call goes on where it was.
+
+    Args:
+        texts, encoder, revision, max_tokens, batch_size, cache, progress: see ``encode``.
+
+    Returns:
+        Encoded.
+
+    Raises:
+        InputError: see ``encode``.
+
+    Example:
+        >>> encode_counted(["a", "b", "a"]).num_encoded
+        2
+    """
+    if isinstance(texts, str):
+        raise InputError("encode: expected a list of texts, got one string; wrap it in a list")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"encode: text {row} is {text!r}, not a string")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"encode: batch_size is {batch_size}; it must be at least 1")
+    chosen = _encoder(encoder, revision, max_tokens)
+    folder = _folder(cache, chosen)
+    if not len(texts):
+        if encoder == "hashed":
+            return Encoded(np.zeros((0, hashed.DIMENSIONS), np.float32), np.zeros(0, bool), 0)
+        raise InputError(f"encode: no texts, and the width of {encoder} is known only with the first")
+    keys = [shards.key(chosen.identity, text) for text in texts]
+    known = {} if folder is None else shards.read(folder, keys)
+    new = {key: str(text) for key, text in zip(keys, texts, strict=True) if key not in known}
+    _encode_new(chosen, new, known, folder, batch_size or chosen.batch_size, progress)
+    features = np.stack([known[key].features for key in keys])
+    return Encoded(features, np.array([known[key].truncated for key in keys]), len(new))
+
+
+def _encode_new(
+    chosen: _Encoder,
+    new: dict[bytes, str],
+    known: dict[bytes, shards.Row],
+    folder: Path | None,
+    batch_size: int,
+    progress: bool,
+) -> None:
+    """Encode the new texts into ``known`` and into the folder."""
+    from rich.console import Console
+    from rich.progress import track
+
+    if not new:
+        return
+    embed = chosen.load()
+    width = next(iter(known.values())).features.size if known else None
+    # Like lengths together waste little padding; longest first, so that memory runs out at once or never.
+    order = sorted(new, key=lambda key: len(new[key]), reverse=True)
+    starts = range(0, len(order), batch_size)
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    unsaved: dict[bytes, shards.Row] = {}
+    saved = time.monotonic()
+    try:
+        for start in track(starts, "encoding", console=console, transient=True, disable=not shown):
+            batch = order[start : start + batch_size]
+            features, truncated = embed([new[key] for key in batch])
+            width = width or features.shape[1]
+            if features.shape != (len(batch), width):
+                raise InputError(
+                    f"encode: {chosen.identity} gave features of shape {features.shape} for {len(batch)} texts; "
+                    f"earlier ones have width {width}"
+                )
+            if not np.isfinite(features).all():
+                raise InputError(f"encode: {chosen.identity} gave features that are NaN or infinite")
+            unsaved |= {key: shards.Row(features[i], bool(truncated[i])) for i, key in enumerate(batch)}
+            if len(unsaved) >= SHARD_ROWS or time.monotonic() - saved > SHARD_SECONDS:
+                _save(unsaved, known, folder)
+                unsaved, saved = {}, time.monotonic()
+    finally:
+        _save(unsaved, known, folder)
+
+
+def _save(rows: dict[bytes, shards.Row], known: dict[bytes, shards.Row], folder: Path | None) -> None:
+    known |= rows
+    if folder is not None:
+        shards.write(folder, rows)
+
+
+def _encoder(encoder: str, revision: str | None, max_tokens: int | None) -> _Encoder:
+    kind, _, model = encoder.partition(":")
+    if kind not in ENCODERS or (kind == "hashed" and model):
+        raise InputError(f"unknown encoder {encoder!r}; use one of: {', '.join(ENCODERS)}")
+    if kind in ("hashed", "endpoint") and (revision, max_tokens) != (None, None):
+        raise InputError(f"encode: {kind} takes no revision and no max_tokens")
+    if kind == "hashed":
+        return _Encoder(hashed.IDENTITY, lambda: _never_cut(hashed.embed), hashed.BLOCK, False)
+    if kind == "endpoint":
+        if not model:
+            raise InputError("encode: name the endpoint's model, for example endpoint:text-embedding-3-small")
+        url = endpoint.base_url()
+        ask = _never_cut(lambda texts: endpoint.embed(texts, model, url))
+        return _Encoder(f"endpoint {url} {model}", lambda: ask, 32, True)
+    family, _, pooling = kind.partition("-")
+    weights = hub.locate(model or MODELS[family], revision)
+    # A folder is known by its content alone, wherever it lies.
+    name = "" if Path(model).expanduser().is_dir() and model else model or MODELS[family]
+    identity = f"{kind} {name} {weights.revision} {max_tokens or 'own limit'}"
+    if kind == "sentence":
+        return _Encoder(identity, lambda: hub.sentence(weights, max_tokens), 32, True)
+    return _Encoder(identity, lambda: hub.transformer(weights, pooling, max_tokens), 32, True)
+
+
+def _never_cut(embed: Callable[[Sequence[str]], np.ndarray]) -> hub.Embed:
+    return lambda texts: (embed(texts), np.zeros(len(texts), bool))
+
+
+def _folder(cache: str | os.PathLike[str] | Literal[False] | None, chosen: _Encoder) -> Path | None:
+    if cache is False or (cache is None and not chosen.cached):
+        return None
+    root = cache or os.environ.get("JAXROUTE_CACHE") or "~/.cache/jaxroute"
+    return shards.folder_of(Path(root).expanduser(), chosen.identity)

@@ -1,0 +1,189 @@
+"""Features from sentence-transformers, BERT and Llama: torch on this machine, weights by name or path.
+
+Names are fetched once through huggingface_hub and pinned to a commit; only safetensors weights are read (no
+pickle). ``HF_HUB_OFFLINE=1`` keeps to what is on disk. Everything runs in float32: features must not depend
+on the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+LIMIT = 2048  # tokens, where the model itself would take more: memory grows with the longest text
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+Embed = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]  # texts -> features [B, D], truncated [B]
+
+
+class Weights(NamedTuple):
+    """A folder of weights and what they are: a commit of the hub, or a hash of the folder's files."""
+
+    folder: Path
+    revision: str
+
+
+def locate(name: str, revision: str | None = None) -> Weights:
+    """Find weights: a folder as it is, a name through the hub or its local copy.
+
+    Args:
+        name: a folder, or a name on the hub such as "bert-base-uncased".
+        revision: commit, tag or branch on the hub; None is the newest at hand.
+
+    Returns:
+        Weights; ``revision`` changes when the files do.
+
+    Raises:
+        InputError: not found, gated without a token, unreachable, or huggingface_hub missing.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise InputError(f"{name} is a folder; revision={revision!r} applies to names on the hub only")
+        if not any(folder.rglob("*.safetensors")):
+            raise InputError(f"{name}: no .safetensors file in this folder; save the model with save_pretrained")
+        return Weights(folder, _fingerprint(folder))
+    if name.startswith((".", "/", "~")):
+        raise InputError(f"{name}: no such folder")
+    hub = _library("huggingface_hub")
+    errors = _library("huggingface_hub.errors")
+    try:
+        # The token is read by huggingface_hub itself, from HF_TOKEN or its own login.
+        found = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except errors.GatedRepoError:
+        has = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "no token was given"
+        raise InputError(
+            f"{name} is gated and {has}: accept its licence at https://huggingface.co/{name}, then set HF_TOKEN"
+        ) from None
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise InputError(f"{name}{at}: neither a folder nor a model of the hub ({type(error).__name__})") from None
+    except Exception as error:  # offline, a proxy, a full disk: each library version has its own class
+        raise InputError(
+            f"{name}: cannot be fetched and is not on disk ({type(error).__name__}); "
+            "give a folder, or run once with a connection (gated models: with HF_TOKEN set)"
+        ) from None
+    if not any(found.rglob("*.safetensors")):
+        raise InputError(f"{name}: no safetensors weights at hand; others are not read, they are pickles")
+    return Weights(found, found.name)
+
+
+def sentence(weights: Weights, max_tokens: int | None) -> Embed:
+    """A sentence-transformers model, with its own pooling and normalisation.
+
+    Args:
+        weights: see ``locate``.
+        max_tokens: texts are cut there; None is the model's own limit.
+
+    Returns:
+        Texts [B] -> (float32 [B, D], truncated [B]).
+    """
+    library = _library("sentence_transformers")
+    model = library.SentenceTransformer(str(weights.folder), device=_device(), local_files_only=True)
+    model.max_seq_length = limit = _limit(max_tokens, model.max_seq_length)
+
+    def embed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        features = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(features, np.float32), _counts(model.tokenizer, texts) > limit
+
+    return embed
+
+
+def transformer(weights: Weights, pooling: str, max_tokens: int | None) -> Embed:
+    """A transformers encoder or decoder, pooled over the tokens of its last hidden layer.
+
+        mean:  sum_t m_t h_t / sum_t m_t        cls:  h_1        last:  h_T, T the last token with m_T = 1
+
+    Args:
+        weights: see ``locate``; BERT and Llama are tested.
+        pooling: "mean", "cls" or "last".
+        max_tokens: texts are cut there; None is the model's own limit, 2048 at most.
+
+    Returns:
+        Texts [B] -> (float32 [B, D], truncated [B]).
+    """
+    torch, library = _library("torch"), _library("transformers")
+    device = _device()
+    tokenizer = library.AutoTokenizer.from_pretrained(weights.folder, local_files_only=True)
+    if tokenizer.pad_token is None:  # Llama has none; masked positions never matter
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    # Right: a causal model then never sees padding, and position numbers start at the text.
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    model = library.AutoModel.from_pretrained(
+        weights.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
+    model = model.to(device).eval()
+    positions = getattr(model.config, "max_position_embeddings", None) or LIMIT
+    limit = _limit(max_tokens, min(tokenizer.model_max_length, positions, LIMIT))
+
+    def embed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        tokens = tokens.to(device)
+        if tokens["input_ids"].shape[1] == 0:  # nothing but empty texts and a tokenizer without a first token
+            return np.zeros((len(texts), model.config.hidden_size), np.float32), np.zeros(len(texts), bool)
+        with torch.inference_mode():
+            hidden = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+            pooled = pool(hidden, tokens["attention_mask"], pooling)
+        return pooled.cpu().numpy().astype(np.float32), _counts(tokenizer, texts) > limit
+
+    return embed
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Token vectors [B, T, D] and mask [B, T], padded on the right -> [B, D]; a text without tokens gives zeros."""
+    weight = mask[..., None].to(hidden.dtype)
+    count = weight.sum(1)
+    if pooling == "mean":
+        return (hidden * weight).sum(1) / count.clamp(min=1)
+    first_or_last = 0 * count[:, 0].long() if pooling == "cls" else (count[:, 0].long() - 1).clamp(min=0)
+    rows = hidden[range(len(hidden)), first_or_last]
+    return rows * (count > 0)
+
+
+def _counts(tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+    """Tokens of each text [B] before anything is cut."""
+    return np.array([len(row) for row in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]])
+
+
+def _limit(asked: int | None, own: int | None) -> int:
+    own = LIMIT if own is None else own
+    if asked is None:
+        return own
+    if not 1 <= asked <= own:
+        raise InputError(f"max_tokens is {asked}; this model takes 1 to {own}")
+    return asked
+
+
+def _device() -> str:
+    torch = _library("torch")
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash of the files that shape the numbers: another training run at the same path is another encoder."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(path for pattern in FILES for path in folder.rglob(pattern)):
+        digest.update(f"{file.relative_to(folder)}\0".encode())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _library(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"this encoder needs {name.split('.')[0]}: pip install 'jaxroute[encoders]', or use encoder='hashed'"
+        ) from error
