@@ -6,6 +6,7 @@ DATA    ?=
 SMOKE   ?=
 N       ?=
 OUT     ?= results
+OBP     ?= .venv-obp
 WORKERS ?= auto
 
 # Compiled programs are kept, whatever their size: the second run of anything starts at once.
@@ -18,7 +19,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example bench test doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example bench obp-check test doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -56,6 +57,16 @@ worked-example: setup  ## a router's value from a held-out log beside the truth 
 bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
 
+obp-check: $(OBP)/.ready  ## the estimators against the Open Bandit Pipeline, in an environment of its own
+	@$(OBP)/bin/python -m experiments.checks.obp_agreement
+
+# obp's own pins are years old and it needs none of them.
+$(OBP)/.ready: requirements.txt
+	@echo "creating $(OBP) (some minutes, once: obp imports PyTorch)"
+	@$(PYTHON) -m venv $(OBP)
+	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check pyieoe torch seaborn pyyaml tqdm scikit-learn pandas -e . && touch $@
+
 test: dev  ## the tests, under 8 minutes on 2 cores
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope
 
@@ -72,4 +83,4 @@ ci: lint doctest  ## what CI adds to `make test`: lint, doctests, the tests on a
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments (results stay)
-	rm -rf .venv .venv-newer .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newer .venv-obp .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

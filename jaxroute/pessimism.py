@@ -43,8 +43,8 @@ def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
         [K]; 0.5 for a model without feedback.
 
     Example:
-        >>> print(noise(*_example()).round(3))
-        [0.5   0.479]
+        >>> print(*(round(float(sigma), 3) for sigma in noise(*_example())))
+        0.5 0.479
     """
     quality = jnp.asarray(logs.quality)
     chosen = jax.nn.one_hot(logs.action, logs.available.shape[1], dtype=quality.dtype)
