@@ -60,12 +60,10 @@ bench: setup  ## time the main job and the vmapped sweep against loops and this 
 obp-check: $(OBP)/.ready  ## the estimators against the Open Bandit Pipeline, in an environment of its own
 	@$(OBP)/bin/python -m experiments.checks.obp_agreement
 
-# obp's own pins are years old and it needs none of them.
 $(OBP)/.ready: requirements.txt
-	@echo "creating $(OBP) (some minutes, once: obp imports PyTorch)"
+	@echo "creating $(OBP) (some minutes and 6 GB, once: obp imports PyTorch)"
 	@$(PYTHON) -m venv $(OBP)
-	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
-	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check pyieoe torch seaborn pyyaml tqdm scikit-learn pandas -e . && touch $@
+	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check obp==0.4.1 -e . && touch $@
 
 test: dev  ## the tests, under 8 minutes on 2 cores
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope

@@ -19,6 +19,7 @@ Saito, Aihara, Matsutani and Narita (https://arxiv.org/abs/2008.07146), 2021.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -27,12 +28,12 @@ import numpy as np
 
 from jaxroute import estimators, policies
 from jaxroute.data import logging, synthetic
-from jaxroute.types import Logs, Nuisances, Outcomes, Table
+from jaxroute.types import Estimate, Logs, Nuisances, Outcomes, Table
 
 TOLERANCE = 1e-9
 THRESHOLD, SHRINKAGE = 5.0, 20.0
 COST_WEIGHTS = (0.0, 50.0)  # per US dollar
-OURS = {
+OURS: dict[str, Callable[..., Estimate]] = {
     "dm": estimators.direct_method,
     "ipw": estimators.ipw,
     "snipw": estimators.snipw,
