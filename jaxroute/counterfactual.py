@@ -13,8 +13,9 @@ The weight never looks at the outcome, so all of them are linear in it, and the 
 made once, serve every cost weight:  u_k = a_k - cost_weight * c_k  exactly.
 
 Missing feedback (NaN) has no correction: quality NaN leaves the prediction of quality (0 for inverse
-propensity), cost NaN likewise leaves that of cost. Unavailable models are left as they come: masks act in
-losses, policies and metrics.
+propensity), cost NaN likewise leaves that of cost. With ``nuisances.response``, the probability of feedback,
+v of quality is divided by it: unbiased again where feedback is missing at random given prompt and model.
+Unavailable models are left as they come: masks act in losses, policies and metrics.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def inverse_propensity(logs: Logs, nuisances: Nuisances | None = None, *, clip: 
     Reference: Doubly Robust Policy Evaluation and Learning, by Dudík, Langford and Li,
     https://arxiv.org/abs/1103.4601 (2011).
     """
-    weight = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip)
+    weight = _weights(logs, nuisances, clip)
     nothing = jnp.zeros(logs.available.shape, jnp.asarray(logs.quality).dtype)
     return _correct(logs, Outcomes(nothing, nothing), weight)
 
@@ -138,8 +139,7 @@ def doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0) -> Ou
     Reference: Doubly Robust Policy Evaluation and Learning, by Dudík, Langford and Li,
     https://arxiv.org/abs/1103.4601 (2011).
     """
-    weight = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip)
-    return _correct(logs, nuisances.outcomes, weight)
+    return _correct(logs, nuisances.outcomes, _weights(logs, nuisances, clip))
 
 
 def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, threshold: Scalar) -> Outcomes:
@@ -167,7 +167,7 @@ def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0
     Reference: Optimal and Adaptive Off-policy Evaluation in Contextual Bandits, by Wang, Agarwal and
     Dudík, https://arxiv.org/abs/1612.01205 (2017).
     """
-    weight = switch(1 / jnp.maximum(propensity_of_action(logs, nuisances), clip), threshold)
+    weight = jax.tree.map(lambda v: switch(v, threshold), _weights(logs, nuisances, clip))
     return _correct(logs, nuisances.outcomes, weight)
 
 
@@ -196,7 +196,7 @@ def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 
     Reference: Doubly robust off-policy evaluation with shrinkage, by Su, Dimakopoulou, Krishnamurthy and
     Dudík, https://arxiv.org/abs/1907.09623 (2020).
     """
-    weight = shrink(1 / jnp.maximum(propensity_of_action(logs, nuisances), clip), shrinkage)
+    weight = jax.tree.map(lambda v: shrink(v, shrinkage), _weights(logs, nuisances, clip))
     return _correct(logs, nuisances.outcomes, weight)
 
 
@@ -255,17 +255,26 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None) -> Floa
     return propensity
 
 
-def _correct(logs: Logs, prediction: Outcomes, weight: Float[Array, " N"]) -> Outcomes:
+def _weights(logs: Logs, nuisances: Nuisances | None, clip: Scalar) -> Outcomes:
+    """Inverse probability [N] of having seen the chosen model's quality, and its cost."""
+    weight = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip)
+    response = None if nuisances is None else nuisances.response
+    return Outcomes(weight if response is None else weight / response, weight)
+
+
+def _correct(logs: Logs, prediction: Outcomes, weight: Outcomes) -> Outcomes:
     """prediction + weight * (observed - prediction) at the chosen model, where something was observed."""
 
-    def corrected(predicted: Float[Array, "N K"], observed: Float[Array, " N"]) -> Float[Array, "N K"]:
+    def corrected(predicted: Float[Array, "N K"], observed: Float[Array, " N"], weight: Array) -> Float[Array, "N K"]:
         predicted, observed = jnp.asarray(predicted), jnp.asarray(observed)[:, None]
         seen = chosen & ~jnp.isnan(observed)
         error = jnp.where(seen, observed - predicted, 0)
         return jnp.where(seen, predicted + weight[:, None] * error, predicted)
 
     chosen: Bool[Array, "N K"] = jax.nn.one_hot(logs.action, logs.available.shape[-1], dtype=bool)
-    return Outcomes(corrected(prediction.quality, logs.quality), corrected(prediction.cost, logs.cost))
+    return Outcomes(
+        corrected(prediction.quality, logs.quality, weight.quality), corrected(prediction.cost, logs.cost, weight.cost)
+    )
 
 
 def _check(logs: Logs, nuisances: Nuisances | None) -> None:

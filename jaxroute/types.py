@@ -64,11 +64,13 @@ class Nuisances(NamedTuple):
     """Estimated logging propensities and outcomes of every model on every row.
 
     Cross-fitted for the log's own rows, predicted for new ones. Rows of ``propensity`` need not sum to
-    one: the entry of the chosen model is the log's own propensity where that is known.
+    one: the entry of the chosen model is the log's own propensity where that is known. response: probability
+    that the row's answer got feedback (``nuisance.fit_response``); None: no correction for missing feedback.
     """
 
     propensity: Float[Array, "N K"]
     outcomes: Outcomes
+    response: Float[Array, " N"] | None = None
 
 
 class Examples(NamedTuple):

@@ -22,7 +22,9 @@ error is clustered: rows of one conversation or user count as one draw.
 Missing feedback (quality NaN): such rows are left out of the correction and, where there is no outcome
 model, of the mean; both become means over the rows with feedback. That is unbiased if feedback is missing
 completely at random; with a right outcome model it may also depend on the prompt and the chosen model,
-never on the quality itself. A NaN anywhere else gives NaN.
+never on the quality itself. With ``nuisances.response`` (probability of feedback h, `nuisance.fit_response`)
+w is divided by h too and every mean is over all rows: unbiased under feedback missing at random given
+prompt and model, if h is right or the outcome model is. A NaN anywhere else gives NaN.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ def rows(
         z_i = d_i + C + n_i/mean(n) (x_i - C),   C = sum n x / sum n
 
     with (n, x) = (o, w e) or, self-normalised, (o w, e); o = 1 with feedback. Without outcome model d = 0,
-    e = r, and rows without feedback are not counted.
+    e = r, and rows without feedback are not counted. With ``nuisances.response`` h: w = o target_a / (p_a h),
+    n = 1 where it was o, and every row counts.
 
     Args:
         logs: N rows; quality in [0, 1] or NaN, cost in the data's unit.
@@ -109,6 +112,10 @@ def rows(
         return jnp.take_along_axis(jnp.asarray(table), chosen, -1)[:, 0]
 
     propensity = jnp.maximum(propensity_of_action(logs, nuisances), clip)
+    response = None if nuisances is None else nuisances.response
+    if response is not None:
+        chex.assert_shape(response, (N,))
+        propensity = propensity * response
     importance = jnp.where(observed, at_action(target) / propensity, 0.0)
     weight = importance if transform is None else transform(importance)
 
@@ -120,8 +127,9 @@ def rows(
         error = error - (at_action(predicted.quality) - cost_weight * at_action(predicted.cost))
     error = jnp.where(observed, error, 0.0)
 
-    counted = jnp.ones_like(observed) if outcome_model else observed
-    normaliser = weight if self_normalised else observed.astype(error.dtype)
+    stands = observed if response is None else jnp.ones_like(observed)
+    counted = jnp.ones_like(observed) if outcome_model else stands
+    normaliser = weight if self_normalised else stands.astype(error.dtype)
     correction = safe_divide(jnp.sum(weight * error), jnp.sum(normaliser))
     deviation = weight * error - normaliser * correction
     scale = safe_divide(jnp.sum(counted.astype(error.dtype)), jnp.sum(normaliser))

@@ -4,12 +4,14 @@
 gives those of new prompts. Inside: learners that each offer candidates (`learners` lists those that run
 in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick or convex stack of candidates
 (`combine`), and propensities (`propensity`, `calibration`). ``diagnose`` (`diagnostics`, `logger`) says whether
-to trust them.
+to trust them; ``fit_response`` (`feedback`) weighs for feedback that comes for some answers only.
 """
 
 from jaxroute.nuisance.combine import mix as mix
 from jaxroute.nuisance.diagnostics import Diagnostics as Diagnostics
 from jaxroute.nuisance.diagnostics import diagnose as diagnose
+from jaxroute.nuisance.feedback import feedback_rate as feedback_rate
+from jaxroute.nuisance.feedback import fit_response as fit_response
 from jaxroute.nuisance.fitting import NuisanceModel as NuisanceModel
 from jaxroute.nuisance.fitting import OutcomeModel as OutcomeModel
 from jaxroute.nuisance.fitting import as_cells as as_cells

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import chex
 import numpy as np
 
+from jaxroute.nuisance.feedback import feedback_rate
 from jaxroute.nuisance.logger import LEAST, mass_test, propensity_source, share_test
 from jaxroute.types import InputError, Logs, Nuisances
 
@@ -173,7 +174,7 @@ def diagnose(
     found = Diagnostics(
         source=propensity_source(logs),
         rows=count,
-        feedback=per_model(lambda k, m: np.isfinite(quality[m]).mean(), chosen),
+        feedback=feedback_rate(logs),
         share=count / N,
         predicted_share=per_model(lambda k, m: fitted[m, k].mean(), available),
         mass=mass,
