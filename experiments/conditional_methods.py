@@ -95,7 +95,7 @@ def _greedy(arena: Arena, scores_at: Callable[[Array], Array]) -> Array:
 def tuned(
     arena: Arena, name: str, network: Network, starts: Starts, ends: Array, objective: Objective, *, full: bool
 ) -> Array:
-    """Train a network of every cost weight from its start, then decide by the members' mean scores."""
+    """Train a network of every cost weight, keep it on evidence against its start, decide by the members' mean."""
     problems = arena.problems
     points, count = _points(arena)
 
@@ -106,6 +106,11 @@ def tuned(
     validate = continuum(problems.validate_full if full else problems.validate, starts.validate)
     test = continuum(problems.test, starts.test)
     state = _train(arena, name, points, learn, validate, network, objective)
+    evidence = jnp.float32(arena.config.evidence)
+    kept = population.evaluate(
+        conditional.keep_on_evidence, points, state, validate, evidence, network=network, mesh=arena.mesh
+    )
+    state = state._replace(best_params=kept)
 
     def scores_at(weight: Array) -> Array:
         scores = population.evaluate(

@@ -42,6 +42,7 @@ class Config:
     learning_clip: float = 0.1  # propensity clip of the utilities that routers learn from
     intervals: int = 5  # of cost weights, for routers of every cost weight
     members: int = 1  # such routers averaged, equal but for their initialisation
+    evidence: float = 1.0  # standard errors by which such a router must beat what it started from
     dimensions: int = 128  # principal components that routers see
 
 
@@ -93,6 +94,8 @@ def check(config: Config, where: str) -> Config:
         refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
     if config.seeds < 1:
         refuse("seeds", "at least 1")
+    if not 0 <= config.evidence < math.inf:
+        refuse("evidence", "at least 0 and finite")
     for name in ("intervals", "members"):
         if getattr(config, name) < 1:
             refuse(name, "at least 1")

@@ -239,10 +239,10 @@ def scores_at(
         return map_blocks(row, (examples.features, examples.start), training.ROWS_PER_BLOCK)
 
 
-def continuum_value(
+def continuum_values(
     network: Network, params: Params, hyperparams: Hyperparams, examples: Continuum
-) -> Float[Array, ""]:
-    """Mean utility of the greedy policy under ``examples.outcomes``, over the intervals' ends and middles.
+) -> Float[Array, " N"]:
+    """Utility of the greedy policy under ``examples.outcomes``, mean over the intervals' ends and middles.
 
     Pools evidence over cost weights: a value at one of them is too noisy to choose between routers.
     """
@@ -251,9 +251,38 @@ def continuum_value(
 
     def at(weight: Array) -> Array:
         chosen = masked_argmax(scores_at(network, params, hyperparams, examples, weight), examples.available)
-        return jnp.mean(jnp.take_along_axis(utility(examples.outcomes, weight), chosen[:, None], axis=-1))
+        return jnp.take_along_axis(utility(examples.outcomes, weight), chosen[:, None], axis=-1)[:, 0]
 
-    return jnp.mean(jax.lax.map(at, weights))
+    return jnp.mean(jax.lax.map(at, weights), 0)
+
+
+def keep_on_evidence(
+    network: Network,
+    params: Params,
+    hyperparams: Hyperparams,
+    validation: Continuum,
+    errors: Float[Array, ""] | float = 1.0,
+) -> Params:
+    """Trained parameters if they beat the start they came from on validation, else the start's.
+
+        mean(v - v_start) > errors * standard error of that mean,   v_i the value of row i over all cost weights
+
+    The best of several chunks looks better on validation than it is; a good start (a plug-in, an interpolation)
+    deserves more than a lucky draw against it.
+
+    Args:
+        params: trained from ``network.init`` at the point's seed.
+        validation: N rows, outcomes doubly robust (from logs), so the difference is that of policy values.
+        errors: how many standard errors it takes, >= 0; traced.
+
+    Returns:
+        Parameters of the same structure.
+    """
+    start = network.init(training.init_key(hyperparams), validation.features.shape[-1])
+    value, value_of_start = (continuum_values(network, p, hyperparams, validation) for p in (params, start))
+    gain = value - value_of_start
+    kept = jnp.mean(gain) > errors * jnp.std(gain, ddof=1) / jnp.sqrt(gain.shape[0])
+    return jax.tree.map(lambda new, old: jnp.where(kept, new, old), params, start)
 
 
 def train_chunk(
@@ -270,7 +299,7 @@ def train_chunk(
     train, validation = data
 
     def consider(state: TrainState) -> TrainState:
-        return training.keep_best(state, continuum_value(network, state.params, hyperparams, validation))
+        return training.keep_best(state, jnp.mean(continuum_values(network, state.params, hyperparams, validation)))
 
     with jax.default_matmul_precision(spec.matmul_precision):
         state = jax.lax.cond(jnp.equal(first, 0), consider, lambda state: state, state)

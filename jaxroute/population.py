@@ -85,15 +85,15 @@ def choose(
 
 
 def evaluate(
-    function: Callable[..., Array],
+    function: Callable[..., Any],
     points: Hyperparams,
     state: TrainState,
     group: Any,
     *common: Any,
     network: Network,
     mesh: Mesh,
-) -> Float[Array, "S P ..."]:
-    """``function(network, params, hyperparams, group, *common)`` of every point's best parameters.
+) -> Any:
+    """``function(network, params, hyperparams, group, *common)`` of every point's best parameters, leaves [S, P, ...].
 
     Args:
         function: static; ``training.scores``, say, or ``conditional.scores_at``.
@@ -104,8 +104,8 @@ def evaluate(
 
 
 @cache
-def _evaluator(function: Callable[..., Array], network: Network, mesh: Mesh) -> Callable[..., Array]:
-    def one(point: tuple[Hyperparams, Params], group: Any, *common: Any) -> Array:
+def _evaluator(function: Callable[..., Any], network: Network, mesh: Mesh) -> Callable[..., Any]:
+    def one(point: tuple[Hyperparams, Params], group: Any, *common: Any) -> Any:
         hyperparams, params = point
         return function(network, params, hyperparams, group, *common)
 

@@ -41,8 +41,12 @@ def optimiser(hyperparams: Hyperparams, steps: int) -> optax.GradientTransformat
 
 def init(network: Network, hyperparams: Hyperparams, spec: Spec, num_features: int) -> TrainState:
     """State before the first step; parameters depend on the seed alone."""
-    key = jax.random.fold_in(jax.random.key(hyperparams.seed), INIT)
-    return start(network.init(key, num_features), optimiser(hyperparams, spec.steps))
+    return start(network.init(init_key(hyperparams), num_features), optimiser(hyperparams, spec.steps))
+
+
+def init_key(hyperparams: Hyperparams) -> Key:
+    """Key of a point's initial parameters: its seed's, whatever else the point is."""
+    return jax.random.fold_in(jax.random.key(hyperparams.seed), INIT)
 
 
 def start(params: Params, optimise: optax.GradientTransformation) -> TrainState:

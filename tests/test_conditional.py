@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute import conditional, counterfactual, losses, policies, population, sweep
+from jaxroute import conditional, counterfactual, losses, policies, population, sweep, training
 from jaxroute.types import Continuum, Hyperparams, Outcomes, Spec
 
 N, K, D = 96, 4, 5
@@ -135,6 +135,30 @@ def test_a_start_that_cannot_be_beaten_is_kept():
     state = train(network, examples(TRUE), objective=lambda z, u, where, h: jnp.mean(z, -1) + z[..., 0], steps=4)
     jax.tree.map(np.testing.assert_array_equal, state.best_params["params"]["scores"]["kernel"], np.zeros((8, K + 1)))
     assert np.abs(state.params["params"]["scores"]["kernel"]).max() > 0
+
+
+@pytest.mark.parametrize(("errors", "kept"), [(1.0, True), (1e6, False)])
+def test_trained_parameters_are_kept_on_evidence_only(tuned, errors, kept):
+    network, state = tuned
+    data = examples(PREDICTED)
+    got = conditional.keep_on_evidence(network, state.best_params, HYPERPARAMS, data, errors)
+    start = network.init(training.init_key(HYPERPARAMS), D)
+    jax.tree.map(np.testing.assert_array_equal, got, state.best_params if kept else start)
+    # The evidence: row by row, over the ends and middles of the intervals.
+    gains = []
+    for w in [0.0, 0.2, 0.7, 2.0, 0.1, 0.45, 1.35]:
+        u = np.asarray(counterfactual.utility(TRUE, w))
+        after, before = (
+            np.asarray(conditional.scores_at(network, p, HYPERPARAMS, data, jnp.float32(w))).argmax(-1)
+            for p in (state.best_params, start)
+        )
+        gains.append(u[np.arange(N), after] - u[np.arange(N), before])
+    gain = np.mean(gains, 0)
+    threshold = gain.mean() / (gain.std(ddof=1) / np.sqrt(N))
+    assert threshold > 1
+    for error, moved in ((0.99 * threshold, True), (1.01 * threshold, False)):
+        params = conditional.keep_on_evidence(network, state.best_params, HYPERPARAMS, data, error)
+        assert (np.abs(params["params"]["scores"]["kernel"]).max() > 0) == moved
 
 
 def test_interval_is_exact_at_its_ends_whatever_the_residual():

@@ -96,7 +96,13 @@ def test_members_are_different_routers_and_their_mean_decides(arena):
     np.testing.assert_array_equal(together.sum(-1), 1.0)
 
 
-@pytest.mark.parametrize("field", ["intervals", "members"])
-def test_none_of_them_is_refused(field):
-    with pytest.raises(InputError, match=f"{field}=0"):
-        settings.check(dataclasses.replace(CONFIG, **{field: 0}), "tiny.py")
+def test_a_router_without_the_evidence_is_its_start(arena):
+    asked = arena._replace(config=dataclasses.replace(CONFIG, evidence=1e6))
+    for router, start in (("rm_affine", "plug_in_stack"), ("rm_interval", "rm_interval_no_residual")):
+        np.testing.assert_array_equal(baselines.method(router)(asked), baselines.method(start)(arena))
+
+
+@pytest.mark.parametrize(("field", "value"), [("intervals", 0), ("members", 0), ("evidence", -1.0)])
+def test_settings_that_cannot_be_meant_are_refused(field, value):
+    with pytest.raises(InputError, match=f"{field}={value}"):
+        settings.check(dataclasses.replace(CONFIG, **{field: value}), "tiny.py")
