@@ -1,0 +1,83 @@
+"""RouteLLM: MMLU and GSM8K answered by two models, a strong and a weak one; right or wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxroute.data import answers
+from jaxroute.data.frames import need, read, refuse, text
+from jaxroute.types import InputError, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "hashed") -> Table:
+    """RouteLLM's responses of two models: right or wrong.
+
+    Args:
+        path: a .csv such as gsm8k_responses.csv, or a folder of them such as mmlu/responses.
+        cost: US dollars of a query, by model or the same for both: the files have none.
+        encoder: see ``encoders.encode``.
+
+    Returns:
+        Table; query_id is ``<file>.<row>``, task the file's name without ``_responses``.
+
+    Raises:
+        InputError: no file, other than two models, a cell that is neither True nor False; names file, column, row.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "gsm8k_responses.csv"
+        >>> _ = file.write_text("prompt,weak,strong,weak_response,strong_response\\n2+2?,False,True,5,4\\n")
+        >>> table = load(file, cost={"weak": 0.001, "strong": 0.01})
+        >>> table.task.tolist(), table.outcomes.quality.tolist()
+        (['gsm8k'], [[0.0, 1.0]])
+
+    Reference:
+        Ong et al., "RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665.
+    """
+    import pandas as pd
+
+    path = Path(path).expanduser()
+    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: no .csv file in this folder; check the path")
+    judged = []
+    for file in files:
+        frame = read(file, ("prompt",))
+        need(frame, str(file), ("prompt",))
+        models = [c for c in frame.columns if c != "prompt" and not str(c).endswith("_response") and "Unnamed" not in c]
+        if len(models) != 2:
+            raise InputError(f"{file}: {len(models)} model columns ({', '.join(models)}), expected two beside prompt")
+        prompt = text(frame, "prompt", str(file))
+        for model in models:
+            judged.append(
+                pd.DataFrame(
+                    {
+                        "query_id": [f"{file.stem}.{row}" for row in range(len(frame))],
+                        "prompt": prompt,
+                        "task": file.stem.removesuffix("_responses"),
+                        "model": model,
+                        "quality": _right(frame[model], f"{file}, column {model!r}"),
+                    }
+                )
+            )
+    long = pd.concat(judged, ignore_index=True)
+    priced = answers.priced(list(dict.fromkeys(long["model"])), cost, str(path))
+    return answers.from_answers(long.assign(cost=long["model"].map(priced)), str(path), encoder)
+
+
+def _right(values: pd.Series, where: str) -> np.ndarray:
+    """1 and 0 of True and False, 1 and 0, as read or as text; NaN where empty."""
+    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    right = values.astype(str).str.lower().map(known).to_numpy(float)
+    refuse(
+        np.isnan(right) & values.notna().to_numpy(),
+        lambda i: f"{where}, row {i}: {values.iloc[i]!r} is neither True nor False; correct it or leave it empty",
+    )
+    return right
