@@ -140,3 +140,23 @@ def test_policies_and_cost_weights_must_pair_up():
     logs, nuisances = make_log([0.25] * 4, rows=50)
     with pytest.raises(InputError, match="2 target policies for 3 cost weights"):
         estimators.evaluate(logs, np.stack([always(0, 50)] * 2), [0.0, 1.0, 2.0], nuisances)
+
+
+def test_hidden_confounder_beside_the_value():
+    logs, nuisances = make_log([0.5, 0.3, 0.197, 0.003])
+    targets = np.stack([always(2), always(3)])  # 0.5 against the log's mean of about 0.37
+    good, bad = estimators.evaluate(logs, targets, [0.0, 0.0], nuisances, strength=1.2)
+    assert good.bounds[0] < good.value < good.bounds[1]
+    assert 1.2 < good.tipping_point < 3
+    # At the tipping point the lower bound is the mean reward, by an independent call.
+    edge = estimators.bounds(
+        logs, targets[0], 0.0, nuisances, strength=good.tipping_point, clip=0.05, outcome_model=True
+    )
+    np.testing.assert_allclose(edge.lower, logs.quality.mean(), atol=1e-4)
+    assert bad.bounds is None
+    assert bad.tipping_point is None
+    plain = estimators.evaluate(logs, targets[0], 0.0, nuisances)[0]
+    assert plain.bounds is None
+    assert plain.value == good.value
+    with pytest.raises(InputError, match="strength is 0"):
+        estimators.evaluate(logs, targets[0], 0.0, nuisances, strength=0.0)

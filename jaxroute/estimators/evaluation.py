@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroute.estimators import sensitivity
 from jaxroute.estimators.support import support
 from jaxroute.estimators.values import _example as _example
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
@@ -27,6 +28,9 @@ class Evaluation:
     value: in quality units. interval: (low, high), None for an extrapolation. label: what the value is
     to be called: "extrapolation" is the outcome model's guess, without any evidence from the log.
     verdict, reasons: of ``support`` for this target. effective_sample_size: NaN for an extrapolation.
+    bounds: (low, high) under a hidden confounder of the strength asked for, without sampling noise.
+    tipping_point: the strength that undoes the comparison with the logging policy, inf if none up to 100
+    does. Both None where nothing was asked or the value is an extrapolation.
     """
 
     cost_weight: float
@@ -36,6 +40,8 @@ class Evaluation:
     verdict: str
     reasons: tuple[str, ...]
     effective_sample_size: float
+    bounds: tuple[float, float] | None = None
+    tipping_point: float | None = None
 
 
 def evaluate(
@@ -47,6 +53,7 @@ def evaluate(
     clip: float | None = None,
     level: float = 0.95,
     models: Sequence[str] | None = None,
+    strength: float | None = None,
 ) -> tuple[Evaluation, ...]:
     """Value of one or several target policies, with an interval only where the log supports one.
 
@@ -64,13 +71,15 @@ def evaluate(
         clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
         level: coverage aimed at, between 0 and 1.
         models: K names for the reasons; None: their positions.
+        strength: odds ratio of a hidden confounder, at least 1: bounds and tipping point beside the value
+            (``sensitivity``, doubly robust); None: neither.
 
     Returns:
         One Evaluation per cost weight.
 
     Raises:
         InputError: a propensity is NaN in the nuisances, L policies and another number of cost weights, a
-            level outside (0, 1).
+            level outside (0, 1), a strength below 1.
 
     Example:
         >>> from jaxroute.types import Outcomes
@@ -92,6 +101,7 @@ def evaluate(
     certain = bool((known >= 1 - 1e-6).all())
 
     found = []
+    bounds: tuple[float, float] | None
     interval: tuple[float, float] | None
     for i, weight in enumerate(weights):
         policy = policies if policies.ndim == 2 else policies[i]
@@ -100,13 +110,26 @@ def evaluate(
         if record["verdict"] == "refuse" or (certain and not own):
             guess = direct_method(logs, policy, float(weight), nuisances)
             value, label, effective = float(guess.value), EXTRAPOLATION, float("nan")
-            interval = None
+            interval, bounds, tipping = None, None, None
         else:
             robust = self_normalised_doubly_robust(logs, policy, float(weight), nuisances, clip=clip)
             value, error = float(robust.value), float(robust.standard_error)
             interval = (value - z * error, value + z * error)
             label = ESTIMATED if np.isnan(known).any() else EVIDENCE
             effective = float(robust.effective_sample_size)
+            bounds, tipping = None, None
+            if strength is not None:
+                low, high = sensitivity.bounds(
+                    logs, policy, float(weight), nuisances, strength=strength, clip=clip, outcome_model=True
+                )
+                bounds = float(low), float(high)
+                tipping = float(
+                    sensitivity.tipping_point(
+                        logs, policy, float(weight), nuisances, clip=clip, outcome_model=True
+                    ).strength
+                )
         verdict = "refuse" if label == EXTRAPOLATION else record["verdict"]
-        found.append(Evaluation(float(weight), value, interval, label, verdict, record["reasons"], effective))
+        found.append(
+            Evaluation(float(weight), value, interval, label, verdict, record["reasons"], effective, bounds, tipping)
+        )
     return tuple(found)

@@ -136,7 +136,8 @@ def bounds_interval(
         lower = quantile((1 - level) / 2) of the lower bounds, upper = quantile((1 + level) / 2) of the upper
 
     Each replicate draws groups (rows where there are none) with replacement and solves its own extremum,
-    normaliser included. The nuisances are held fixed. One sort serves all replicates.
+    normaliser included. The nuisances are held fixed. One sort serves all replicates;
+    one without any logged choice of the target is left out.
 
     Args:
         key: JAX random key.
