@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example bench bench-encoders obp-check test test-encoders doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check test test-encoders doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ baselines: experiment  ## every method on one table (CONFIG= DATA=): the main jo
 
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.worked_example $(ARGS)
+
+ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
+	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
