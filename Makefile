@@ -72,6 +72,9 @@ $(OBP)/.ready: requirements.txt
 bench-encoders: $(ENCODERS)/.ready  ## texts per second of every encoder whose weights are on this machine (SMOKE=1)
 	@$(ENCODERS)/bin/python -m experiments.bench.encoding $(if $(SMOKE),--smoke)
 
+data: setup  ## rebuild the tables that have a public origin into data/ (N=one of them)
+	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
+
 test: dev  ## the tests, under 8 minutes on 2 cores
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope
 

@@ -69,14 +69,24 @@ def load(
     return replace(table, features=read_features(Path(features), len(table)))
 
 
+def hub_files(split: str) -> tuple[str, ...]:
+    """Paths of a split's files in the hub's repository.
+
+    Example:
+        >>> hub_files("test")
+        ('data/test-00000-of-00001.parquet',)
+    """
+    count = SHARDS[split]
+    return tuple(f"data/{split}-{i:05}-of-{count:05}.parquet" for i in range(count))
+
+
 def _files(path: str | os.PathLike[str] | None, split: str) -> list[Path]:
     if path is not None and not Path(path).expanduser().is_dir():
         return [Path(path).expanduser()]
     if split not in SHARDS:
         raise InputError(f"SPROUT has no split {split!r}; use one of: {', '.join(SHARDS)}")
     if path is None:
-        count = SHARDS[split]
-        return [hub.download(REPO, f"data/{split}-{i:05}-of-{count:05}.parquet") for i in range(count)]
+        return [hub.download(REPO, file) for file in hub_files(split)]
     folder = Path(path).expanduser()
     found = sorted(folder.glob(f"{split}*.parquet")) or sorted((folder / "data").glob(f"{split}*.parquet"))
     if not found:
