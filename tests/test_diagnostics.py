@@ -1,12 +1,13 @@
 """Diagnostics of nuisances against scikit-learn, loops in NumPy, and loggers that are right or wrong on purpose."""
 
+import jax
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from jaxroute import nuisance
 from jaxroute.nuisance import logger
-from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes
 
 N, K = 3000, 3
 RNG = np.random.default_rng(0)
@@ -136,6 +137,24 @@ def test_miscalibrated_estimates_overlap_feedback_and_absent_models_are_reported
         assert line in text
     assert np.isnan([found.quality_log_loss[2], found.mass_z[2]]).all()
     np.testing.assert_allclose(found.feedback[0], np.isfinite(heard[apart == 0]).mean())
+
+
+def test_fitted_nuisances_of_an_unknown_logger():
+    """End to end, out of fold, in float32: near the truth's losses, calibrated, labelled as estimated."""
+    logs = jax.tree.map(lambda x: x.astype(np.float32) if x.dtype == float else x, LOGS)
+    logs = logs._replace(propensity=np.full(N, np.nan, np.float32))
+    spec = NuisanceSpec(outcome_models=("ridge",), folds=2, penalties=(10.0,), calibration="none")
+    fitted, _ = nuisance.fit(jax.random.key(0), logs, spec)
+    found, truth = nuisance.diagnose(logs, fitted), nuisance.diagnose(LOGS, NUISANCES)
+    assert found.source == "estimated"
+    assert len(found.warnings) == 1, found.warnings
+    np.testing.assert_allclose(found.propensity_log_loss, truth.propensity_log_loss, atol=0.05)
+    np.testing.assert_allclose(found.quality_brier, truth.quality_brier, atol=0.02)
+    assert (found.quality_error < 0.1).all()
+    assert (found.cost_error < 0.01).all()  # a model's cost is constant here
+
+    off = nuisance.diagnose(logs, fitted._replace(propensity=0.5 * fitted.propensity))
+    assert any("estimated propensities do not match" in line for line in off.warnings)
 
 
 def test_bad_input():

@@ -152,6 +152,7 @@ def diagnose(
 
     action, available = np.asarray(logs.action), np.asarray(logs.available, bool)
     fitted = np.clip(np.nan_to_num(np.asarray(nuisances.propensity, float)), 0, 1)
+    features = np.asarray(logs.features, float)
     quality, cost = np.asarray(logs.quality, float), np.asarray(logs.cost, float)
     chosen = action[:, None] == np.arange(K)
     at_chosen = fitted[np.arange(N), action]
@@ -183,7 +184,7 @@ def diagnose(
         propensity_log_loss=per_model(lambda k, m: -np.log(np.maximum(fitted[m, k], LEAST)).mean(), chosen),
         propensity_error=np.array([calibration_error(c) for c in p_curves]),
         auc=per_model(lambda k, m: _auc(fitted[m, k], chosen[m, k]), available),
-        separation=per_model(lambda k, m: _separation(np.asarray(logs.features, float)[m], chosen[m, k]), available),
+        separation=per_model(lambda k, m: _separation(features[m], chosen[m, k]), available),
         quality_log_loss=per_model(lambda k, m: _cross_entropy(predicted_quality[m, k], quality[m]), heard),
         quality_brier=per_model(lambda k, m: ((predicted_quality[m, k] - quality[m]) ** 2).mean(), heard),
         quality_error=np.array([calibration_error(c) for c in q_curves]),
@@ -237,9 +238,12 @@ def _warnings(of: Diagnostics, own: np.ndarray, names: list[str]) -> tuple[str, 
             lines.append(f"{name} was never chosen: its outcomes are extrapolated from other models")
             continue
         if of.source != "deterministic" and abs(of.mass_z[k]) > Z_ALARM:
+            kind, cure = ("", "is the logger miscalibrated?")
+            if of.source == "estimated":
+                kind, cure = ("estimated ", "try other propensity models or log propensities")
             lines.append(
-                f"{name}: propensities do not match its share of the log (mean of 1{{chosen}}/p is "
-                f"{of.mass[k]:.2f} where 1 is right, z = {of.mass_z[k]:+.1f}): is the logger miscalibrated?"
+                f"{name}: {kind}propensities do not match its share of the log (mean of 1{{chosen}}/p is "
+                f"{of.mass[k]:.2f} where 1 is right, z = {of.mass_z[k]:+.1f}): {cure}"
             )
         elif abs(of.share_z[k]) > Z_ALARM:
             lines.append(
