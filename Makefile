@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check test test-encoders doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check data test test-encoders doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
