@@ -1,6 +1,7 @@
 """The methods that are compared: one list, one line each, all on the same splits, logs and nuisances.
 
-A method maps an Arena to action probabilities on the test prompts, [S seeds, L cost weights, N, K].
+A method maps an Arena to action probabilities on the test prompts, [S seeds, L cost weights, N, K], at every
+weight of ``config.weights``: the grid that tables show, and weights between its points.
 A name that ends in ``_full`` is the full-feedback ceiling: the same learner shown every model's outcome.
 """
 
@@ -39,7 +40,7 @@ Method = Callable[[Arena], Array]
 
 
 def _weights(arena: Arena) -> Array:
-    return jnp.asarray(arena.config.cost_weights, jnp.float32)
+    return jnp.asarray(arena.config.weights, jnp.float32)
 
 
 def _decide(arena: Arena, outcomes: Outcomes) -> Array:
@@ -63,12 +64,12 @@ def _constant(arena: Arena, scores: Array) -> Array:
 def uniform(arena: Arena) -> Array:
     available = arena.problems.test.available
     share = available / jnp.sum(available, -1, keepdims=True)
-    return jnp.broadcast_to(share[:, None], (len(share), len(arena.config.cost_weights), *share.shape[1:]))
+    return jnp.broadcast_to(share[:, None], (len(share), len(arena.config.weights), *share.shape[1:]))
 
 
 def single(arena: Arena, model: str) -> Array:
     scores = jnp.zeros(len(arena.models)).at[arena.models.index(model)].set(1.0)
-    lead = (arena.config.seeds, len(arena.config.cost_weights), len(arena.models))
+    lead = (arena.config.seeds, len(arena.config.weights), len(arena.models))
     return _constant(arena, jnp.broadcast_to(scores, lead))
 
 
@@ -88,7 +89,7 @@ def best_single(arena: Arena, examples: str) -> Array:
 def cheapest(arena: Arena) -> Array:
     """The model with the lowest mean cost in the training log's doubly robust means."""
     cost = jnp.mean(arena.problems.learn.outcomes.cost, 1)
-    lead = (arena.config.seeds, len(arena.config.cost_weights), len(arena.models))
+    lead = (arena.config.seeds, len(arena.config.weights), len(arena.models))
     return _constant(arena, jnp.broadcast_to(-cost[:, None], lead))
 
 
@@ -110,7 +111,7 @@ def plug_in(arena: Arena, outcome_model: str) -> Array:
 
 
 def learned(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
-    """End-to-end: a router per cost weight and seed, all in one compiled, vmapped program."""
+    """End-to-end: a router per grid point and seed, one compiled, vmapped program; between, the nearest router."""
     config, problems = arena.config, arena.problems
     points = population.grouped_grid(
         config.seeds,
@@ -135,7 +136,9 @@ def learned(arena: Arena, name: str, objective: Objective, *, full: bool = False
     )
     test = problems.test
     chosen = population.choose(points, state, test.features, test.available, network=network, mesh=arena.mesh)
-    return jax.nn.one_hot(sweep.gather(chosen, count, axis=1), len(arena.models))
+    trained = sweep.gather(chosen, count, axis=1)
+    nearest = np.argmin(np.abs(np.subtract.outer(config.weights, config.cost_weights)), 1)
+    return jax.nn.one_hot(trained[:, nearest], len(arena.models))
 
 
 def classification(scores: Array, utility: Array, where: Array, _: Hyperparams) -> Array:

@@ -27,7 +27,7 @@ Ablation = Literal["no_residual", "probabilities", "nearest"]
 
 
 def weights_of(arena: Arena) -> Array:
-    return jnp.asarray(arena.config.cost_weights, jnp.float32)
+    return jnp.asarray(arena.config.weights, jnp.float32)
 
 
 def interval_ends(arena: Arena, *, full: bool) -> Array:

@@ -14,6 +14,9 @@ from experiments.baselines import Arena
 from jaxroute import metrics
 from jaxroute.types import Examples, Outcomes
 
+BETWEEN = {"regret", "conditional_regret"}
+"""Measured between the grid's cost weights too, as <metric>_between; figures show them, tables do not."""
+
 
 def _mean(rows: Array) -> tuple[Array, Array]:
     """Mean and its standard error over the last axis."""
@@ -54,7 +57,8 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
         log_size: training log rows. scale: cost units per normalised unit.
     """
     config, problems = arena.config, arena.problems
-    weights = jnp.asarray(config.cost_weights, jnp.float32)
+    weights = jnp.asarray(config.weights, jnp.float32)
+    grid = np.flatnonzero(np.isin(config.weights, config.cost_weights))
     rows: list[dict[str, object]] = []
 
     def add(seed: int, weight: float, metric: str, value: float, error: float = float("nan")) -> None:
@@ -63,7 +67,11 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
     for seed in range(config.seeds):
         test, expected = jax.tree.map(lambda x: x[seed], (problems.test, problems.expected))  # noqa: B023
         measured = jax.tree.map(np.asarray, _measure(probabilities[seed], test, expected, weights))
-        for level, weight in enumerate(config.cost_weights):
+        for level, weight in enumerate(config.weights):
+            if level not in grid:  # tables and whole-curve numbers stay on the grid
+                for metric in sorted(BETWEEN & measured.keys()):
+                    add(seed, weight, f"{metric}_between", *(float(part[level]) for part in measured[metric]))
+                continue
             for metric, (value, error) in measured.items():
                 if metric == "share":
                     for model, share in zip(arena.models, value[level], strict=True):
@@ -71,12 +79,12 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
                 else:
                     unit = scale if metric == "cost" else 1.0
                     add(seed, weight, metric, unit * float(value[level]), unit * float(error[level]))
-        for metric, value in _curve(arena, seed, probabilities[seed], test).items():
+        for metric, value in _curve(arena, seed, probabilities[seed][grid], test).items():
             add(seed, float("nan"), metric, value)
-        add(seed, float("nan"), "mean_utility", float(measured["utility"][0].mean()))
-        add(seed, float("nan"), "mean_regret", float(measured["regret"][0].mean()))
+        add(seed, float("nan"), "mean_utility", float(measured["utility"][0][grid].mean()))
+        add(seed, float("nan"), "mean_regret", float(measured["regret"][0][grid].mean()))
         if "conditional_regret" in measured:
-            add(seed, float("nan"), "mean_conditional_regret", float(measured["conditional_regret"][0].mean()))
+            add(seed, float("nan"), "mean_conditional_regret", float(measured["conditional_regret"][0][grid].mean()))
 
     hyperparameters = json.dumps({"hidden": config.training.hidden, "steps": config.training.steps})
     frame = pd.DataFrame(rows)

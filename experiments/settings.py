@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from jaxroute.types import InputError, NuisanceSpec, Spec
@@ -30,6 +31,7 @@ class Config:
     logger_strength: float = 2.0
     logger_floor: float = 0.1
     cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
+    between: tuple[float, ...] | None = None  # more weights that regret is measured at; None: the grid's midpoints
     cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
     methods: tuple[str, ...] = field(default=())  # () is every method of experiments/baselines.py
     nuisance: NuisanceSpec = NuisanceSpec()
@@ -44,6 +46,13 @@ class Config:
     members: int = 1  # such routers averaged, equal but for their initialisation
     evidence: float = 1.0  # standard errors by which such a router must beat what it started from
     dimensions: int = 128  # principal components that routers see
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Every cost weight that methods decide at: the grid and those between its points, ascending."""
+        grid = self.cost_weights
+        between = tuple((a + b) / 2 for a, b in pairwise(grid)) if self.between is None else self.between
+        return tuple(sorted({*grid, *between}))
 
 
 def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
@@ -86,6 +95,8 @@ def check(config: Config, where: str) -> Config:
         refuse("cost_weights", "needs at least one, each finite and at least 0")
     if list(weights) != sorted(set(weights)):
         refuse("cost_weights", "must ascend without repeats")
+    if any(not weights[0] <= w <= weights[-1] for w in config.between or ()):
+        refuse("between", f"each must lie inside the grid of cost weights, {weights[0]:g} to {weights[-1]:g}")
     if config.logger not in LOGGERS:
         refuse("logger", f"unknown logging policy; there are: {', '.join(LOGGERS)}")
     if len(config.fractions) != 3 or min(config.fractions) <= 0 or abs(sum(config.fractions) - 1) > 1e-9:

@@ -157,3 +157,21 @@ def test_a_table_with_bad_quality_is_refused_with_its_place(tmp_path, capsys):
     for part in ("outcomes.parquet", "quality", "row 7", "1.5"):
         assert part in line
     assert not (tmp_path / "out").exists()
+
+
+def test_regret_is_measured_between_grid_points_and_tables_stay_on_the_grid(finished):
+    _, folder = finished
+    results = pd.read_parquet(folder / "results.parquet")
+    assert TINY.weights == (0.0, 0.5, 1.0)
+    between = results[results["metric"] == "regret_between"]
+    assert set(between["cost_weight"]) == {0.5}
+    assert len(between) == len(TINY.methods) * TINY.seeds
+    np.testing.assert_allclose(between[between["method"] == "oracle"]["value"], 0.0, atol=1e-6)
+    for (_, _), rows in results.groupby(["method", "seed"]):
+        on_grid = rows[rows["metric"] == "regret"]["value"].mean()
+        np.testing.assert_allclose(rows[rows["metric"] == "mean_regret"]["value"], on_grid, atol=1e-6)
+    # regret of fixed decisions is convex in the cost weight less linear: random's is below the chord's end points
+    random = results[(results["method"] == "random") & results["metric"].isin(["regret", "regret_between"])]
+    for _, rows in random.groupby("seed"):
+        value = rows.set_index("cost_weight")["value"]
+        assert value[0.5] <= (value[0.0] + value[1.0]) / 2 + 1e-6

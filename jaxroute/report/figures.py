@@ -130,7 +130,9 @@ def draw_regret(
     results: pd.DataFrame, metric: str = "regret", *, cost_scale: float | None = None, unit: str = "USD"
 ) -> Drawing:
     """Mean regret against the cost weight, with the best fixed choices as the thing to beat."""
-    summary = summarise(results, metric).dropna(subset="cost_weight")
+    between = f"{metric}_between"  # measured between the grid's points: drawn here, left out of tables
+    measured = [metric, between] if between in set(results["metric"]) else [metric]
+    summary = pd.concat([summarise(results, m) for m in measured]).dropna(subset="cost_weight")
     summary[["mean", "low", "high"]] *= 100
     routers = _routers(results)
     looks: dict[str, dict[str, Any]] = {
