@@ -76,7 +76,7 @@ def evaluate(
 
 def run(config: settings.Config, method: str) -> tuple[pd.DataFrame, int]:
     """The table of one router, and the rows of the held-out log."""
-    config = dataclasses.replace(config, seeds=1, methods=(method, "best_single"))
+    config = dataclasses.replace(config, seeds=1, methods=(method, "best_single"), between=())
     table = problem.load_table(config)
     scale = config.cost_scale or units.cost_scale(table)[0]
     table = problem.normalise(table, scale)
