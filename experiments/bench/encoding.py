@@ -1,6 +1,6 @@
 """Texts per second of every encoder at hand, encoded anew and read back from the cache.
 
-    make bench-encoders       (about a minute on 2 cores; SMOKE=1 for seconds)
+    make bench-encoders       (minutes: MiniLM does a few texts a second on 2 cores; SMOKE=1 for seconds)
 
 Prints a table and writes results/bench/encoding.json. Measured are the hashed encoder and, where their weights
 are on this machine, the packaged MiniLM and the defaults of the other kinds; ``--encoder KIND:MODEL`` adds more
@@ -72,7 +72,7 @@ def measure(encoder: str, texts: list[str]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.encoding", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="few texts, seconds")
-    parser.add_argument("--texts", type=int, help="number of texts; default 2000, 20000 for the hashed encoder")
+    parser.add_argument("--texts", type=int, help="number of texts; default 500, 20000 for the hashed encoder")
     parser.add_argument("--encoder", action="append", default=[], help="one more encoder, KIND:MODEL; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     options = parser.parse_args(arguments)
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     missing: list[str] = []
     table = Table("encoder", "texts", "width", "cut", "texts/s", "texts/s cached", title="encoding")
     for encoder in [*at_hand(), *options.encoder]:
-        count = options.texts or (50 if options.smoke else 20_000 if encoder == "hashed" else 2000)
+        count = options.texts or (50 if options.smoke else 20_000 if encoder == "hashed" else 500)
         kind, _, model = encoder.partition(":")
         name = f"{kind}:{'/'.join(Path(model).parts[-2:])}" if model else kind
         try:
