@@ -91,3 +91,13 @@ def test_chosen_error_is_near_that_of_the_best_fixed_candidate():
         *fixed, slope, smallest = np.asarray(errors).mean(0)
         assert slope < 2 * min(fixed)
         assert smallest < fixed[0] / 3
+
+
+def test_an_undefined_candidate_is_never_preferred():
+    of = family([0.5, 0.52, 0.8], [0.2, 0.1, 0.05])
+    spoilt = of._replace(influence=of.influence.at[2].set(jnp.nan))
+    assert estimators.smallest_error(spoilt).position == 1
+    assert estimators.slope(spoilt).position == 1
+    undefined = estimators.slope(of._replace(influence=of.influence.at[0].set(jnp.nan)))
+    assert undefined.position == 0  # the least biased one is undefined, and so is the answer
+    assert np.isnan(undefined.estimate.value)

@@ -70,7 +70,8 @@ def slope(family: Rows, *, width: float = WIDTH) -> Selection:
     half = width * estimates.standard_error
     low = jax.lax.cummax(estimates.value - half)
     high = jax.lax.cummin(estimates.value + half)
-    return _pick(estimates, jnp.sum(jnp.cumprod((low <= high).astype(jnp.int32))) - 1)
+    meets = jnp.cumprod((low <= high).astype(jnp.int32))
+    return _pick(estimates, jnp.maximum(jnp.sum(meets) - 1, 0))
 
 
 def smallest_error(family: Rows) -> Selection:
@@ -103,7 +104,8 @@ def smallest_error(family: Rows) -> Selection:
     estimates = _estimates(family)
     distance = _estimates(family._replace(influence=family.influence - family.influence[:1]))
     bias = jnp.maximum(jnp.abs(distance.value) - distance.standard_error, 0.0)
-    return _pick(estimates, jnp.argmin(bias**2 + estimates.standard_error**2))
+    error = bias**2 + estimates.standard_error**2
+    return _pick(estimates, jnp.argmin(jnp.where(jnp.isnan(error), jnp.inf, error)))
 
 
 def _estimates(family: Rows) -> Estimate:
