@@ -58,3 +58,18 @@ def test_tokens_prices_and_names(tmp_path):
     file.write_text('{"q": ')
     with pytest.raises(InputError, match="damaged"):
         logs.load(file)
+
+
+@pytest.mark.parametrize("sets", [["a|b", None, "b|c"], [["a", "b"], None, ["b", "c"]]])
+def test_candidate_sets_and_duplicates(tmp_path, sets):
+    file = tmp_path / "log.parquet"
+    frame = GOOD.assign(available=sets, request_id=["1", "2", "3"])
+    frame.to_parquet(file)
+    log = logs.load(file)
+    assert log.models == ("a", "b", "c")
+    assert log.available.tolist() == [[True, True, False], [True] * 3, [False, True, True]]
+    frame.assign(model=["b", "a", "a"], request_id=["1", "2", "1"]).to_parquet(file)
+    with pytest.raises(InputError) as error:
+        logs.load(file)
+    assert "request_id occurs before: 1 row" in str(error.value)
+    assert "available lacks the chosen model: 1 row" in str(error.value)

@@ -1,7 +1,8 @@
 """People's logs: one row a request, answered by one model. Reading and checking.
 
 Columns: prompt, model, quality, cost (or input_tokens and output_tokens with a price table), and optionally
-propensity, timestamp, group. A log is a .parquet, .csv or .jsonl file, or a folder of them. Every problem is
+propensity, timestamp, group, request_id (unique), available (candidate set: a list, or names joined by "|";
+empty: every model). A log is a .parquet, .csv or .jsonl file, or a folder of them. Every problem is
 listed with file, row (counted from 0) and column before anything is returned.
 """
 
@@ -20,7 +21,7 @@ from jaxroute.types import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT = ("prompt", "model", "timestamp", "group")
+TEXT = ("prompt", "model", "timestamp", "group", "request_id", "available")
 EXAMPLES = 10
 
 
@@ -33,6 +34,7 @@ class LogTable(NamedTuple):
     quality: np.ndarray
     cost: np.ndarray
     propensity: np.ndarray
+    available: np.ndarray
     timestamp: np.ndarray | None
     group: np.ndarray | None
     counts: dict[str, int]
@@ -109,11 +111,19 @@ def load(
         problems["model is not in the price table"] = ("model", unknown)
         each = [model.map({m: p[i] for m, p in prices.items()}).to_numpy(float) for i in (0, 1)]
         cost = (values["input_tokens"] * each[0] + values["output_tokens"] * each[1]) / 1e6
+    if "request_id" in log:
+        again = log["request_id"].duplicated().to_numpy() & log["request_id"].notna().to_numpy()
+        problems["request_id occurs before"] = ("request_id", again)
+    given = log["available"] if "available" in log else pd.Series(None, index=log.index, dtype=object)
+    which, sets = pd.factorize(given.map(_names))
+    pairs, first = pd.factorize(pd.MultiIndex.from_arrays([which, model]))
+    lacks = np.array([len(sets[s]) > 0 and m not in sets[s] for s, m in first], bool)[pairs]
+    problems["available lacks the chosen model"] = ("available", lacks & ~empty["model"])
     bad = np.any([rows for _, rows in problems.values()], axis=0)
     if bad.any() and not drop_bad:
         raise InputError("\n".join(_lines(log, problems)))
     good = ~bad
-    models = tuple(sorted(set(model[good])))
+    models = tuple(sorted(set(model[good]).union(*(sets[s] for s in set(which[good])))))
     if len(models) < 2:
         raise InputError(f"{path}: good rows of {len(models)} model(s); a log needs two or more")
     counts = {kind: int(rows.sum()) for kind, (_, rows) in problems.items() if rows.any()}
@@ -122,6 +132,7 @@ def load(
         "dropped": int(bad.sum()),
         "missing quality": int(np.isnan(quality[good]).sum()),
     }
+    mask = np.array([[not s or m in s for m in models] for s in sets], bool)
     return LogTable(
         log["prompt"].to_numpy(object)[good],
         models,
@@ -129,6 +140,7 @@ def load(
         quality[good],
         cost[good],
         propensity[good],
+        mask[which[good]],
         log["timestamp"].to_numpy(object)[good] if "timestamp" in log else None,
         log["group"].to_numpy(object)[good] if "group" in log else None,
         counts,
@@ -144,6 +156,12 @@ def _read(file: Path, as_text: list[str]) -> pd.DataFrame:
         return pd.read_json(file, lines=True, dtype=False)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file}: damaged or truncated ({error}); write or copy it again") from error
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split("|") if name.strip())
+    return tuple(map(str, value)) if isinstance(value, (list, tuple, np.ndarray)) else ()
 
 
 def _lines(log: pd.DataFrame, problems: Mapping[str, tuple[str, np.ndarray]]) -> list[str]:
