@@ -3,7 +3,9 @@
     make worked-example DATA=<folder>            (SMOKE=1 for seconds; without DATA the synthetic problem)
 
 A team has two logs of the same biased logging policy. From the first a router is learned; from the second its
-value is estimated, with the nuisances cross-fitted on that second log alone. Here the logs were simulated from a
+value is estimated, with the nuisances cross-fitted on that second log alone; "hidden": its bounds if a hidden
+confounder moved the odds of any choice by that factor; "flips at": the factor at which "better (or worse) than the
+logging policy" no longer follows, sampling noise left out. Here the logs were simulated from a
 full table, so that the truth stands beside the estimate: the same router on the same prompts, every answer known.
 """
 
@@ -28,6 +30,7 @@ from jaxroute.data import logging, units
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 HELD_OUT_LOG, NUISANCE, BAND = range(100, 103)
+STRENGTH = 1.5  # of the hidden confounder that the bounds allow for: a factor on the odds of being chosen
 
 
 def evaluate(
@@ -55,7 +58,15 @@ def evaluate(
     difference = jax.vmap(estimators.difference)(of, other)
     true = jnp.stack([metrics.value(p, truth, w).mean() for p, w in zip(router, weights, strict=True)])
     single = jnp.stack([metrics.value(p, truth, w).mean() for p, w in zip(reference, weights, strict=True)])
-    verdict = [estimators.support(logs, p, nuisances, clip=clip).verdict for p in router]
+    evaluations = estimators.evaluate(logs, router, weights, nuisances, clip=clip)
+    bounds = [
+        estimators.bounds(logs, p, w, nuisances, strength=STRENGTH, clip=clip, outcome_model=True)
+        for p, w in zip(router, weights, strict=True)
+    ]
+    tips = [
+        estimators.tipping_point(logs, p, w, nuisances, clip=clip, outcome_model=True)
+        for p, w in zip(router, weights, strict=True)
+    ]
     columns = {
         "cost_weight": weights,
         "value": estimate.value,
@@ -69,7 +80,11 @@ def evaluate(
         "gain_high": difference.value + 1.96 * difference.standard_error,
         "gain_truth": true - single,
         "effective_sample_size": estimate.effective_sample_size,
-        "verdict": verdict,
+        "hidden_low": [b.lower for b in bounds],
+        "hidden_high": [b.upper for b in bounds],
+        "advantage": [tip.advantage for tip in tips],
+        "flips_at": [tip.strength for tip in tips],
+        "verdict": [e.verdict for e in evaluations],
     }
     return pd.DataFrame({name: np.asarray(column) for name, column in columns.items()})
 
@@ -100,7 +115,7 @@ def show(frame: pd.DataFrame, title: str) -> None:
     """Values in points, estimates beside the truth."""
     grid = Grid(title=title)
     heads = ("cost weight", "value [95%]", "all weights at once", "truth", "gain on best single [95%]", "truth")
-    for name in (*heads, "effective rows", "verdict"):
+    for name in (*heads, f"hidden x{STRENGTH:g}", "on the logger", "flips at", "effective rows", "verdict"):
         grid.add_column(name, justify="right")
     for number, verdict in zip(frame.drop(columns="verdict").to_dict("records"), frame["verdict"], strict=True):
         row = {str(name): float(value) for name, value in number.items()}
@@ -111,10 +126,13 @@ def show(frame: pd.DataFrame, title: str) -> None:
             f"{100 * row['truth']:.1f}",
             f"{100 * row['gain']:+.1f} [{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]",
             f"{100 * row['gain_truth']:+.1f}",
+            f"[{100 * row['hidden_low']:.1f}, {100 * row['hidden_high']:.1f}]",
+            f"{100 * row['advantage']:+.1f}",
+            f"{row['flips_at']:.2f}",
             f"{row['effective_sample_size']:.0f}",
             str(verdict),
         )
-    Console(width=150).print(grid)
+    Console(width=190).print(grid)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,8 @@ def test_the_smoke_run_writes_estimates_and_truth(tmp_path, capsys):
     assert (frame["band_low"] < frame["low"]).all()
     assert frame["truth"].between(0, 1).all()
     assert (frame["truth"].diff().dropna() < 0).all()  # a higher cost weight is worth less
+    assert (frame["hidden_low"] < frame["hidden_high"]).all()
+    assert (frame["flips_at"] >= 1).all()
     assert set(frame["verdict"]) <= {"ok", "caution", "refuse"}
     assert "valued from a held-out log" in capsys.readouterr().out
 
