@@ -49,7 +49,7 @@ def test_every_method_chooses_one_available_model(arena, decisions):
     available = np.asarray(arena.problems.test.available)
     for name, chosen in decisions.items():
         assert baselines.is_trained(name)
-        assert chosen.shape == (2, len(CONFIG.cost_weights), *available.shape[1:]), name
+        assert chosen.shape == (2, len(CONFIG.weights), *available.shape[1:]), name
         np.testing.assert_array_equal(chosen.sum(-1), 1.0, err_msg=name)
         assert not (chosen.astype(bool) & ~available[:, None]).any(), name
 
