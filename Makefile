@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check data test test-encoders doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check data test test-slow test-encoders doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -75,8 +75,11 @@ bench-encoders: $(ENCODERS)/.ready  ## texts per second of every encoder whose w
 data: setup  ## rebuild the tables that have a public origin into data/ (N=one of them)
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
 
-test: dev  ## the tests, under 8 minutes on 2 cores
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope
+test: dev  ## the tests but the slow ones, under 8 minutes on 2 cores
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope -m 'not slow'
+
+test-slow: dev  ## the slow tests (marked slow): kills, other processes, larger simulations
+	@$(RUN) -m pytest -n $(WORKERS) -m slow
 
 test-encoders: $(ENCODERS)/.ready  ## the tests of the encoders that need torch, in an environment of their own
 	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
@@ -96,7 +99,7 @@ lint: dev  ## ruff (lint and format) and mypy
 format: dev  ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-ci: lint doctest  ## what CI adds to `make test`: lint, doctests, the tests on a newer Python
+ci: lint doctest test-slow  ## what CI adds to `make test`: lint, doctests, slow tests, a newer Python
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments (results stay)
