@@ -144,17 +144,18 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(arguments, says, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_with_bad_quality_is_refused_with_its_place(tmp_path, capsys):
+@pytest.mark.parametrize("bad", [1.5, float("nan")])
+def test_a_table_with_bad_quality_is_refused_with_its_place(bad, tmp_path, capsys):
     import jax
 
     tables.save(synthetic.make(jax.random.key(3), num_prompts=60), tmp_path / "table")
     path = tmp_path / "table" / "outcomes.parquet"
     outcomes = pd.read_parquet(path)
-    outcomes.loc[7, "quality"] = 1.5
+    outcomes.loc[7, "quality"] = bad
     outcomes.to_parquet(path)
     assert run.main(["--data", str(tmp_path / "table"), "--smoke", "--out", str(tmp_path / "out")]) == 2
     line = capsys.readouterr().err
-    for part in ("outcomes.parquet", "quality", "row 7", "1.5"):
+    for part in ("outcomes.parquet", "quality", "row 7", "1.5" if bad == 1.5 else "NaN"):
         assert part in line
     assert not (tmp_path / "out").exists()
 

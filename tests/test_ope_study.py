@@ -18,6 +18,8 @@ DESIGNS = (
 )
 DRAWS = 200
 
+pytestmark = pytest.mark.slow  # simulations: seconds each
+
 
 @pytest.fixture(scope="module")
 def cells():

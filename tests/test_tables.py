@@ -110,12 +110,26 @@ def test_numbers_as_ids_and_booleans_as_quality(tmp_path, queries, outcomes):
     np.testing.assert_array_equal(table.outcomes.quality, [[1, 1], [0, 1], [0, np.nan]])
 
 
-def test_missing_quality_is_a_hole_in_both_columns(tmp_path, queries, outcomes):
-    outcomes.loc[1, "quality"] = np.nan
-    table = tables.load(_folder(tmp_path, queries, outcomes))
+@pytest.mark.parametrize("column", ["quality", "cost"])
+def test_an_empty_number_in_a_folder_is_refused_with_its_place(tmp_path, queries, outcomes, column):
+    outcomes.loc[1, column] = np.nan
+    with pytest.raises(InputError, match=rf"outcomes\.parquet, column '{column}', row 1 "):
+        tables.load(_folder(tmp_path, queries, outcomes))
+
+
+def test_missing_quality_in_a_wide_file_is_a_hole_in_both_columns(tmp_path, wide):
+    path = tmp_path / "wide.csv"
+    wide.loc[0, "large"] = np.nan
+    wide.to_csv(path, index=False)
+    table = tables.load(path)
     assert not table.available[0, 1]
     assert np.isnan(table.outcomes.quality[0, 1])
     assert np.isnan(table.outcomes.cost[0, 1])
+
+
+def test_published_long_tables_may_hold_answers_never_judged(queries, outcomes):
+    outcomes.loc[1, "quality"] = np.nan
+    assert not tables.from_long(queries, outcomes, holes=True).available[0, 1]
 
 
 def test_groups_of_any_kind_keep_their_partition(tmp_path, queries, outcomes):

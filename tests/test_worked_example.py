@@ -1,10 +1,12 @@
 """The worked example: estimates from a held-out log beside the truth of the table."""
 
 import pandas as pd
+import pytest
 
 from experiments import worked_example
 
 
+@pytest.mark.slow
 def test_the_smoke_run_writes_estimates_and_truth(tmp_path, capsys):
     assert worked_example.main(["--smoke", "--out", str(tmp_path)]) == 0
     frame = pd.read_parquet(tmp_path / "worked_example" / "values.parquet")

@@ -19,7 +19,7 @@ Costs = Mapping[str, float] | float
 def from_answers(answers: pd.DataFrame, source: str, encoder: str) -> Table:
     """Table of answers that carry their prompts: query_id, prompt, task, model, quality, cost."""
     query = answers.drop_duplicates("query_id")[["query_id", "prompt", "task"]].reset_index(drop=True)
-    return encoded(tables.from_long(query, answers, queries=source, outcomes=source), encoder)
+    return encoded(tables.from_long(query, answers, queries=source, outcomes=source, holes=True), encoder)
 
 
 def encoded(table: Table, encoder: str) -> Table:

@@ -90,6 +90,7 @@ def from_raw(frame: pd.DataFrame, *, source: str = "table") -> Table:
         answer[["query_id", "model", "quality", "cost"]],
         queries=source,
         outcomes=source,
+        holes=True,
     )
 
 

@@ -8,7 +8,8 @@ Two shapes are read:
     one file    .parquet or .csv, wide, the shape of RouterBench: sample_id, prompt, eval_name, optional
                 group, and for every model a column ``<model>`` (quality) and one ``<model>|total_cost``
 
-Missing is not zero: an answer that is absent, or whose quality is empty, is NaN and not available.
+Missing is not zero. In a folder an absent answer is an absent row, and an empty number is an error; a wide
+file cannot leave a row out, so an empty quality is a hole there. A hole is NaN and not available.
 Rows are counted from 0 in messages, as pandas does.
 """
 
@@ -173,6 +174,7 @@ def from_long(
     *,
     queries: str = "queries",
     outcomes: str = "outcomes",
+    holes: bool = False,
 ) -> Table:
     """Table without features (D = 0) from the two frames of the folder format; see ``load``.
 
@@ -181,6 +183,8 @@ def from_long(
         answer: columns query_id, model, quality, cost.
         quality_range: (low, high) of the qualities as written.
         queries, outcomes: what to call the two frames in messages.
+        holes: read an empty quality as an answer that was never judged (published tables have them);
+            otherwise it is refused, as an answer that does not exist should be left out.
 
     Returns:
         Table, checked.
@@ -220,7 +224,12 @@ def from_long(
     def column_of(name: str) -> np.ndarray:
         return numbers(answer[name], name, place)
 
-    quality, cost = _checked(column_of("quality"), column_of("cost"), quality_range, place)
+    written = column_of("quality")
+    refuse(
+        np.isnan(written) & (not holes),
+        lambda i: f"{place(i, 'quality')}: empty or NaN; give the quality, or drop the row of an answer never judged",
+    )
+    quality, cost = _checked(written, column_of("cost"), quality_range, place)
     expected = None
     if {"expected_quality", "expected_cost"} <= set(answer.columns):
         expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
