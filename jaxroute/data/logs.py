@@ -1,34 +1,44 @@
-"""People's logs: one row a request, answered by one model. Reading and checking.
+"""People's logs: one row a request, answered by one model. Reading, checking, splitting.
 
-Columns: prompt, model, quality, cost (or input_tokens and output_tokens with a price table), and optionally
-propensity, timestamp, group, request_id (unique), available (candidate set: a list, or names joined by "|";
-empty: every model). A log is a .parquet, .csv or .jsonl file, or a folder of them. Every problem is
-listed with file, row (counted from 0) and column before anything is returned.
+Fields: prompt and/or features (a list of numbers), model, quality, cost (or input_tokens and output_tokens with a
+price table), and optionally propensity, timestamp (seconds since 1970, or ISO 8601), group (conversation or user),
+request_id (unique), available (candidate set: a list, or names joined by "|"; empty: every model). Prompts may be
+chats (a list of messages); ``exports.text_of`` says what of them counts.
+
+A log is a file or a folder of files: .parquet, .csv, .jsonl, the last two also .gz. LiteLLM's and OpenTelemetry's
+own records are read as they are; see ``exports``. Every problem is listed with file, row (counted from 0) and
+column before anything is returned.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxroute.data.frames import need, read
-from jaxroute.types import InputError
+from jaxroute.data import cells, encoders, exports, records, splits
+from jaxroute.types import InputError, Logs
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TEXT = ("prompt", "model", "timestamp", "group", "request_id", "available")
 EXAMPLES = 10
+HINTS = {
+    "quality is outside": ", or give quality_range where it is on another scale",
+    "cost is empty,": ", or give a price table where tokens are counted",
+}
 
 
-class LogTable(NamedTuple):
-    """Checked log rows [N] on the host; quality and propensity are NaN where unknown."""
+@dataclass(frozen=True)
+class LogTable:
+    """Checked log rows [N] on the host, in the order of the files; NaN where a number is unknown.
 
-    prompt: np.ndarray
+    timestamp: seconds since 1970. group: a number each, rows without one stand alone. prompt, features, timestamp,
+    group and request_id are None where the log has no such column. counts: rows, rows without quality, problems by
+    kind, records that were no answered request. problems: the lines that say where, of the rows left out.
+    """
+
+    prompt: np.ndarray | None
     models: tuple[str, ...]
     action: np.ndarray
     quality: np.ndarray
@@ -38,137 +48,229 @@ class LogTable(NamedTuple):
     timestamp: np.ndarray | None
     group: np.ndarray | None
     counts: dict[str, int]
+    features: np.ndarray | None = None
+    request_id: np.ndarray | None = None
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def rows(self, index: np.ndarray) -> LogTable:
+        """The same log, restricted to (or reordered by) the rows in ``index``; counts stay those of the whole."""
+        arrays = {
+            name: value[index]
+            for name in ("prompt", "action", "quality", "cost", "propensity", "available", "timestamp", "group",
+                         "features", "request_id")
+            if (value := getattr(self, name)) is not None
+        }  # fmt: skip
+        return replace(self, **arrays)
 
 
 def load(
     path: str | os.PathLike[str],
     *,
     columns: Mapping[str, str] | None = None,
-    prices: Mapping[str, tuple[float, float]] | None = None,
+    prices: Mapping[str, Sequence[float]] | None = None,
+    quality_range: tuple[float, float] = (0.0, 1.0),
+    form: str = "auto",
     drop_bad: bool = False,
 ) -> LogTable:
     """Read and check a log.
 
+        quality = (quality as written - low) / (high - low)
         cost = (input_tokens * input price + output_tokens * output price) / 1e6, where prices are given
 
     Args:
         path: a file or a folder of files.
-        columns: {name used here: name in the file}.
-        prices: {model: (input, output)} per million tokens.
+        columns: {field: name in the file}; a name may be a path into nested values, ``metadata.feedback.score``.
+        prices: {model: (input, output, ...)} per million tokens, such as ``prices.load()``; costs are then computed.
+        quality_range: (low, high) of the qualities as written, (1, 5) for stars.
+        form: "plain", "litellm", "opentelemetry", or "auto": by the names in each file.
         drop_bad: drop bad rows and count them, instead of refusing the log.
 
     Returns:
         LogTable; models sorted by name. Rows without quality are kept and counted.
 
     Raises:
-        InputError: every kind of problem, at most ten examples each.
+        InputError: every kind of problem, at most ten examples each; or a file, column or setting that will not do.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+        >>> _ = file.write_text("prompt,model,quality,cost\\nhi,small,5,0.1\\nho,large,,0.2\\n")
+        >>> log = load(file, quality_range=(1, 5))
+        >>> log.models, log.quality.tolist(), log.counts["missing quality"]
+        (('large', 'small'), [1.0, nan], 1)
+    """
+    exports.check(form)
+    low, high = quality_range
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise InputError(f"quality_range is {quality_range}; give (low, high) with low < high")
+    mapping = dict(columns or {})
+    if unknown := [name for name in mapping if name not in cells.FIELDS]:
+        raise InputError(f"columns names {unknown[0]!r}, which is no field of a log; use: {', '.join(cells.FIELDS)}")
+    path = Path(path).expanduser()
+    files = records.files(path)
+    log = cells.gather(files, mapping, form, ("cost",) if prices is None else ("input_tokens", "output_tokens"))
+    if not len(log.row):
+        apart = "".join(f"; {count} {why}" for why, count in log.skipped.items())
+        raise InputError(f"{path}: no rows; at least one is needed{apart}")
+    problems = _problems(log, prices, quality_range)
+    bad = np.any(list(problems.values()), axis=0)
+    lines = tuple(_lines(log, problems, files))
+    if bad.any() and not drop_bad:
+        raise InputError("\n".join(lines))
+    return _table(log, problems, lines, ~bad, path, prices, quality_range)
+
+
+def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
+    """The record that estimators and learners take.
+
+    Args:
+        log: N rows.
+        encoder: of the prompts, where the log has no features; see ``encoders.encode``.
+
+    Returns:
+        Logs; rows without quality count for propensities, not for outcomes.
 
     Example:
         >>> import tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
         >>> _ = file.write_text("prompt,model,quality,cost\\nhi,small,1,0.1\\nho,large,,0.2\\n")
-        >>> log = load(file)
-        >>> log.models, log.action.tolist(), log.counts["missing quality"]
-        (('large', 'small'), [1, 0], 1)
+        >>> as_logs(load(file)).features.shape
+        (2, 256)
     """
-    import pandas as pd
-
-    path = Path(path).expanduser()
-    files = [path]
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix in (".parquet", ".csv", ".jsonl"))
-    if not files:
-        raise InputError(f"{path}: no .parquet, .csv or .jsonl file in it; check the path")
-    mapping = dict(columns or {})
-    amounts = ["cost"] if prices is None else ["input_tokens", "output_tokens"]
-    parts = []
-    for file in files:
-        frame = _read(file, [mapping.get(name, name) for name in TEXT])
-        need(frame, str(file), [mapping.get(name, name) for name in ("prompt", "model", "quality", *amounts)])
-        names = [n for n in (*TEXT, "quality", "propensity", *amounts) if mapping.get(n, n) in frame.columns]
-        part = frame[[mapping.get(n, n) for n in names]].set_axis(names, axis=1)
-        parts.append(part.assign(file=str(file), row=np.arange(len(part))))
-    log = pd.concat(parts, ignore_index=True)
-    problems: dict[str, tuple[str, np.ndarray]] = {}
-    empty = {name: log[name].isna().to_numpy() for name in ("prompt", "model")}
-    for name, bad in empty.items():
-        problems[f"{name} is empty"] = (name, bad)
-    values = {}
-    for name in ("quality", "propensity", *amounts):
-        given = log[name] if name in log else pd.Series(np.nan, index=log.index)
-        values[name] = pd.to_numeric(given, errors="coerce").to_numpy(float, na_value=np.nan)
-        problems[f"{name} is not a number"] = (name, np.isnan(values[name]) & given.notna().to_numpy())
-    quality, propensity = values["quality"], values["propensity"]
-    problems["quality is outside [0, 1]"] = ("quality", (quality < 0) | (quality > 1))
-    problems["propensity is outside (0, 1]"] = ("propensity", (propensity <= 0) | (propensity > 1))
-    for name in amounts:
-        problems[f"{name} is empty, infinite or negative"] = (name, ~(np.isfinite(values[name]) & (values[name] >= 0)))
-    model = log["model"].astype(str)
-    if prices is None:
-        cost = values["cost"]
-    else:
-        unknown = ~model.isin(list(prices)).to_numpy() & ~empty["model"]
-        problems["model is not in the price table"] = ("model", unknown)
-        each = [model.map({m: p[i] for m, p in prices.items()}).to_numpy(float) for i in (0, 1)]
-        cost = (values["input_tokens"] * each[0] + values["output_tokens"] * each[1]) / 1e6
-    if "request_id" in log:
-        again = log["request_id"].duplicated().to_numpy() & log["request_id"].notna().to_numpy()
-        problems["request_id occurs before"] = ("request_id", again)
-    given = log["available"] if "available" in log else pd.Series(None, index=log.index, dtype=object)
-    which, sets = pd.factorize(given.map(_names))
-    pairs, first = pd.factorize(pd.MultiIndex.from_arrays([which, model]))
-    lacks = np.array([len(sets[s]) > 0 and m not in sets[s] for s, m in first], bool)[pairs]
-    problems["available lacks the chosen model"] = ("available", lacks & ~empty["model"])
-    bad = np.any([rows for _, rows in problems.values()], axis=0)
-    if bad.any() and not drop_bad:
-        raise InputError("\n".join(_lines(log, problems)))
-    good = ~bad
-    models = tuple(sorted(set(model[good]).union(*(sets[s] for s in set(which[good])))))
-    if len(models) < 2:
-        raise InputError(f"{path}: good rows of {len(models)} model(s); a log needs two or more")
-    counts = {kind: int(rows.sum()) for kind, (_, rows) in problems.items() if rows.any()}
-    counts |= {
-        "rows": int(good.sum()),
-        "dropped": int(bad.sum()),
-        "missing quality": int(np.isnan(quality[good]).sum()),
-    }
-    mask = np.array([[not s or m in s for m in models] for s in sets], bool)
-    return LogTable(
-        log["prompt"].to_numpy(object)[good],
-        models,
-        pd.Categorical(model[good], categories=list(models)).codes.astype(np.int32),
-        quality[good],
-        cost[good],
-        propensity[good],
-        mask[which[good]],
-        log["timestamp"].to_numpy(object)[good] if "timestamp" in log else None,
-        log["group"].to_numpy(object)[good] if "group" in log else None,
-        counts,
-    )
+    features = log.features
+    if features is None:
+        assert log.prompt is not None  # a log has one of them
+        features = encoders.encode(log.prompt, encoder)
+    group = np.arange(len(log)) if log.group is None else log.group
+    return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
 
 
-def _read(file: Path, as_text: list[str]) -> pd.DataFrame:
-    import pandas as pd
+def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
+    """Train, validation and test rows of a log, at random: whole groups, near-duplicate prompts together.
 
-    if file.suffix != ".jsonl" or not file.exists():
-        return read(file, as_text)
-    try:
-        return pd.read_json(file, lines=True, dtype=False)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{file}: damaged or truncated ({error}); write or copy it again") from error
+    Args:
+        seed: same seed, same split.
+        log: N rows.
+        fractions: shares of the three parts.
+
+    Returns:
+        As ``splits.split``.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+        >>> rows = [f"{i} apples,m{i % 2},1,0.1,user{i // 2}" for i in range(40)]
+        >>> _ = file.write_text("prompt,model,quality,cost,group\\n" + "\\n".join(rows))
+        >>> log = load(file)
+        >>> train, _, test = split(0, log)
+        >>> set(log.group[train]) & set(log.group[test])
+        set()
+    """
+    return splits.split(seed, log, fractions)
 
 
-def _names(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(name.strip() for name in value.split("|") if name.strip())
-    return tuple(map(str, value)) if isinstance(value, (list, tuple, np.ndarray)) else ()
+def split_time(log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
+    """The earliest rows to train on, later ones to validate, the latest to test; see ``splits.split_time``.
+
+    Raises:
+        InputError: the log has no timestamps, or rows without one.
+    """
+    if log.timestamp is None or np.isnan(log.timestamp).any():
+        raise InputError("split_time: needs a timestamp in every row; map the column, or split at random")
+    return splits.split_time(log, log.timestamp, fractions)
 
 
-def _lines(log: pd.DataFrame, problems: Mapping[str, tuple[str, np.ndarray]]) -> list[str]:
+def _problems(
+    log: cells.Columns, prices: Mapping[str, Sequence[float]] | None, quality_range: tuple[float, float]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Bad rows [N] by what is wrong and the field that it is wrong in."""
+    low, high = quality_range
+    number = log.numbers
+    quality, propensity = number["quality"], number["propensity"]
+    found = {("cannot be read", ""): cells.marked(log.broken, len(log.row))}
+    found |= {(f"{field} is {what}", field): rows for (field, what), rows in log.odd.items()}
+    found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
+    found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
+    for name in ("cost",) if prices is None else ("input_tokens", "output_tokens"):
+        wrong = ~(np.isfinite(number[name]) & (number[name] >= 0)) & ~log.odd[name, "not a number"]
+        found[f"{name} is empty, infinite or negative", name] = wrong
+    if prices is not None:
+        priced = np.array([name in prices for name in log.models], bool)
+        found["model is not in the price table", "model"] = (log.model >= 0) & ~np.append(priced, True)[log.model]
+    if log.request_id is not None:
+        found["request_id occurs before", "request_id"] = cells.repeated(log.request_id)
+    # Each pair of candidate set and model once; model -1 is none.
+    pairs, place = np.unique(log.available * (len(log.models) + 1) + log.model + 1, return_inverse=True)
+    sets, models = np.divmod(pairs, len(log.models) + 1)
+    lacks = [
+        m > 0 and len(log.sets[s]) > 0 and log.models[m - 1] not in log.sets[s]
+        for s, m in zip(sets, models, strict=True)
+    ]
+    found["available lacks the chosen model", "available"] = np.array(lacks, bool)[place]
+    whole = ~found["cannot be read", ""]
+    return {kind: rows if kind[1] == "" else rows & whole for kind, rows in found.items()}
+
+
+def _lines(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray], files: Sequence[Path]) -> list[str]:
     lines = []
-    for kind, (column, bad) in problems.items():
+    for (kind, field), bad in problems.items():
         if bad.any():
-            lines.append(f"{kind}: {int(bad.sum())} row(s); correct them or drop bad rows")
-            for i in np.flatnonzero(bad)[:EXAMPLES]:
-                lines.append(f"  {log['file'].iloc[i]}, row {log['row'].iloc[i]}, column {column!r}")
+            more = next((hint for start, hint in HINTS.items() if kind.startswith(start)), "")
+            lines.append(f"{kind}: {int(bad.sum())} row(s); correct them or drop bad rows{more}")
+            for i in np.flatnonzero(bad)[:EXAMPLES].tolist():
+                where = f"  {files[log.file[i]]}, row {log.row[i]}"
+                if field:
+                    shown = log.shown(field, i)
+                    lines.append(f"{where}, column {log.names[log.file[i]].get(field, field)!r}{shown}")
+                else:
+                    lines.append(f"{where}: {log.broken[i]}")
     return lines
+
+
+def _table(
+    log: cells.Columns,
+    problems: Mapping[tuple[str, str], np.ndarray],
+    lines: tuple[str, ...],
+    good: np.ndarray,
+    path: Path,
+    prices: Mapping[str, Sequence[float]] | None,
+    quality_range: tuple[float, float],
+) -> LogTable:
+    used = {log.models[m] for m in set(log.model[good].tolist())}
+    used = used.union(*(log.sets[s] for s in set(log.available[good].tolist())))
+    models = tuple(sorted(used))
+    if len(models) < 2:
+        raise InputError("\n".join([f"{path}: good rows of {len(models)} model(s); a log needs two or more", *lines]))
+    low, high = quality_range
+    quality = (log.numbers["quality"][good] - low) / (high - low)
+    if prices is None:
+        cost = log.numbers["cost"][good]
+    else:
+        each = np.array([tuple(prices.get(name, (np.nan, np.nan)))[:2] for name in log.models], float)[log.model[good]]
+        cost = (log.numbers["input_tokens"][good] * each[:, 0] + log.numbers["output_tokens"][good] * each[:, 1]) / 1e6
+    counts = {kind: int(rows.sum()) for (kind, _), rows in problems.items() if rows.any()} | log.skipped
+    counts |= {"rows": int(good.sum()), "dropped": int((~good).sum()), "missing quality": int(np.isnan(quality).sum())}
+    place = {name: k for k, name in enumerate(models)}
+    mask = np.array([[not names or name in names for name in models] for names in map(set, log.sets)], bool)
+    prompt = None if log.prompt is None else log.prompt[good]
+    if prompt is not None:
+        prompt[prompt == None] = ""  # noqa: E711  (elementwise; only beside features)
+        counts["repeated prompts"] = len(prompt) - len(set(prompt.tolist()))
+    return LogTable(
+        prompt=prompt,
+        models=models,
+        action=np.array([place.get(name, -1) for name in log.models], np.int32)[log.model[good]],
+        quality=quality,
+        cost=cost,
+        propensity=log.numbers["propensity"][good],
+        available=mask[log.available[good]],
+        timestamp=None if log.timestamp is None else log.timestamp[good],
+        group=None if log.group is None else np.unique(log.group[good], return_inverse=True)[1],
+        counts=counts,
+        features=None if log.features is None else log.features[good],
+        request_id=None if log.request_id is None else log.request_id[good],
+        problems=lines,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,18 @@ from jaxroute.types import InputError, Table
 FRACTIONS = (0.6, 0.15, 0.25)
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Rows(Protocol):
+    """What is split: a Table, or a log. Rows without a group or a prompt stand alone in that respect."""
+
+    @property
+    def prompt(self) -> np.ndarray | None: ...
+
+    @property
+    def group(self) -> np.ndarray | None: ...
+
+    def __len__(self) -> int: ...
 
 
 class Leakage(NamedTuple):
@@ -36,7 +48,7 @@ class Leakage(NamedTuple):
     repeated_rows: int
 
 
-def split(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS) -> Parts:
+def split(seed: int, table: Rows, fractions: Sequence[float] = FRACTIONS) -> Parts:
     """Train, validation and test rows: whole groups, near-duplicates together.
 
     Tied rows are drawn in random order and cut at the fractions; a block that straddles a cut goes where
@@ -109,6 +121,53 @@ def split_tasks(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS)
     return rest[first], rest[second], test_rows
 
 
+def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = FRACTIONS) -> Parts:
+    """The earliest rows to train on, later ones to validate, the latest to test.
+
+    Cut at two moments, so that equal timestamps stay together. Rows whose group or normalised text comes again in
+    a later part are left out of the earlier one: no user in two parts, and the test part stays what the future is.
+
+    Args:
+        table: N rows.
+        timestamp: [N], of any unit; finite.
+        fractions: shares of the three parts before rows are left out, summing to 1.
+
+    Returns:
+        Three index arrays without common rows, each in the order of time.
+
+    Raises:
+        InputError: fractions are no shares, or a part has no rows.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=1000)
+        >>> train, validation, test = split_time(table, np.arange(1000) // 3, (0.5, 0.25, 0.25))
+        >>> int(train.max()) < int(validation.min()) <= int(validation.max()) < int(test.min())
+        True
+        >>> leakage(table, (train, validation, test)).leaked_groups
+        0
+    """
+    shares = _shares(fractions)
+    order = np.argsort(timestamp, kind="stable")
+    # Rounded: 0.5 + 0.25 must not end a bit past its row.
+    ends = np.ceil(np.round(np.cumsum(shares)[:2] * len(order), 6)).astype(int)
+    timestamp = np.asarray(timestamp, float)
+    part = (timestamp[:, None] >= np.append(timestamp[order], np.inf)[ends]).sum(1)
+    kept = np.ones(len(order), bool)
+    for label in _labels(table):
+        last = np.zeros(label.max() + 1, int)
+        np.maximum.at(last, label, part)
+        kept &= part == last[label]
+    parts = [order[(part == p)[order] & kept[order]] for p in range(3)]
+    if any(share > 0 and not len(rows) for share, rows in zip(shares, parts, strict=True)):
+        raise InputError(
+            f"split_time: {len(order)} rows leave parts of {', '.join(str(len(rows)) for rows in parts)}; users and "
+            "prompts that come again leave the earlier part, so use fewer groups' history, other fractions or split"
+        )
+    return parts[0], parts[1], parts[2]
+
+
 def near_duplicates(prompts: Sequence[str] | np.ndarray) -> int:
     """How many prompts repeat an earlier one, case, punctuation and white space apart.
 
@@ -125,7 +184,7 @@ def near_duplicates(prompts: Sequence[str] | np.ndarray) -> int:
     return len(prompts) - len({_fingerprint(str(prompt)) for prompt in prompts})
 
 
-def leakage(table: Table, parts: Sequence[np.ndarray]) -> Leakage:
+def leakage(table: Rows, parts: Sequence[np.ndarray]) -> Leakage:
     """Count what parts of a table share: near-duplicate prompts, groups, rows.
 
         leaked_prompts = sum_p #{rows of part p whose text is in parts 0 .. p-1},  likewise groups
@@ -154,16 +213,16 @@ def leakage(table: Table, parts: Sequence[np.ndarray]) -> Leakage:
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(table)):
         raise InputError(f"leakage: rows run from {rows.min()} to {rows.max()}, the table has 0 to {len(table) - 1}")
     number = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    text = np.array([_fingerprint(str(prompt)) for prompt in table.prompt[rows]], object)
+    text, group = (label[rows] for label in _labels(table))
     return Leakage(
-        len(rows) - len(set(text)),
+        len(rows) - len(np.unique(text)),
         _leaked(number, text),
-        _leaked(number, table.group[rows]),
+        _leaked(number, group),
         len(rows) - len(np.unique(rows)),
     )
 
 
-def tied(table: Table) -> np.ndarray:
+def tied(table: Rows) -> np.ndarray:
     """Block number [N] of every row: equal for rows that must stay together.
 
     Blocks are the connected components of rows, groups and normalised texts.
@@ -184,12 +243,21 @@ def tied(table: Table) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    group = np.unique(table.group, return_inverse=True)[1]
-    text = np.unique([_fingerprint(str(prompt)) for prompt in table.prompt], return_inverse=True)[1]
+    text, group = _labels(table)
     # One node a group and one a text; every row is an edge between its two.
     nodes = group.max() + text.max() + 2
     edges = coo_array((np.ones(len(table), np.int8), (group, group.max() + 1 + text)), (nodes, nodes))
     return connected_components(edges, directed=False)[1][group]
+
+
+def _labels(table: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [N] that are equal for equal texts, and for equal groups."""
+    alone = np.arange(len(table))
+    prompts = alone if table.prompt is None else table.prompt
+    known: dict[bytes | int, int] = {}
+    marks = (_fingerprint(str(prompt)) if prompt != "" else row for row, prompt in enumerate(prompts))
+    text = np.fromiter((known.setdefault(mark, len(known)) for mark in marks), np.int64, len(table))
+    return text, alone if table.group is None else np.unique(table.group, return_inverse=True)[1]
 
 
 def _leaked(part: np.ndarray, label: np.ndarray) -> int:

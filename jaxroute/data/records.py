@@ -1,0 +1,244 @@
+"""Rows of people's log files as they stand, a chunk at a time: Parquet, CSV, JSON lines (text also gzipped).
+
+Nothing is judged here but what cannot be read at all. A row that cannot be read (a line that is no JSON object, a
+line of too few cells) is named with its reason and the rest goes on; a file that cannot be read is an InputError.
+Rows count from 0, header apart; in JSON lines they are lines, empty ones included.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from jaxroute.types import InputError
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+JSON = (".json", ".json.gz")
+ROWS = 20_000
+
+Wanted = Callable[[Sequence[str]], Iterable[str]]
+"""All column names of a file -> those that are to be read."""
+
+
+class Chunk(NamedTuple):
+    """Some rows of a file: their numbers, their cells by column or as records, and the rows that cannot be read.
+
+    data: {column: cells, None where empty}, or one dictionary a row. names: every column or key there is.
+    """
+
+    row: list[int]
+    data: dict[str, list[Any]] | list[dict[str, Any]]
+    names: list[str]
+    broken: list[tuple[int, str]]
+
+
+def files(path: Path) -> list[Path]:
+    """The log files that a path means: itself, or all in the folder at any depth, in order of their names.
+
+    A folder's .json files count only where it has no others: gateways write one a request, and other programs
+    leave settings beside a log.
+
+    Raises:
+        InputError: nothing there, or a file of another kind.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    if not path.is_dir():
+        if not path.name.endswith(SUFFIXES + JSON):
+            raise InputError(
+                f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}"
+            )
+        return [path]
+    inside = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+    )
+    found = [f for f in inside if f.name.endswith(SUFFIXES)] or [f for f in inside if f.name.endswith(JSON)]
+    if not found:
+        raise InputError(f"{path}: no log file in it ({', '.join(SUFFIXES)}); check the path")
+    return found
+
+
+def read(path: Path, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
+    """The rows of a file, a chunk at a time.
+
+    Args:
+        path: one of ``files``.
+        wanted: picks the columns of a table; the keys of JSON records all come.
+
+    Returns:
+        Chunks of at most ``ROWS`` rows; the first one of a table has none, but its names.
+
+    Raises:
+        InputError: a file that is damaged, or a column that occurs twice.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "log.csv"
+        >>> _ = file.write_text("prompt,model\\nhi,small\\nho\\n")
+        >>> list(read(file))[1]
+        Chunk(row=[0], data={'prompt': ['hi'], 'model': ['small']}, names=['prompt', 'model'],
+              broken=[(1, '1 cell(s) under 2 columns')])
+    """
+    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
+
+    name = path.name.removesuffix(".gz")
+    reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
+    try:
+        yield from reader(path, wanted)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, csv.Error, ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: damaged or truncated ({reason}); write or copy it again") from error
+
+
+def column(chunk: Chunk, name: str) -> list[Any]:
+    """Cells of a column, or of a field within one: ``metadata.feedback.score`` where no column is called that.
+
+    Texts on the way are read as JSON, which is how tables hold nested values.
+
+    Example:
+        >>> cells = {"metadata": ['{"score": 1}', None]}
+        >>> column(Chunk([0, 1], cells, ["metadata"], []), "metadata.score")
+        [1, None]
+    """
+    if isinstance(chunk.data, list):
+        plain = name in chunk.names
+        return [record.get(name) if plain else at(record, name) for record in chunk.data]
+    if name in chunk.data:
+        return chunk.data[name]
+    outer = outermost(name, chunk.data)
+    return [at({outer: cell}, name) for cell in chunk.data[outer]] if outer else [None] * len(chunk.row)
+
+
+def at(record: dict[str, Any], name: str) -> Any:
+    """A record's field by name or by dotted path; None where there is none."""
+    if name in record:
+        return record[name]
+    outer = outermost(name, record)
+    inner = parsed(record[outer]) if outer else None
+    return at(inner, name[len(outer or "") + 1 :]) if isinstance(inner, dict) else None
+
+
+def outermost(name: str, names: Iterable[str]) -> str | None:
+    """The column that a dotted path starts in: the longest that there is."""
+    parts = name.split(".")
+    starts = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((start for start in starts if start in names), None)
+
+
+def parsed(value: Any) -> Any:
+    """A text that holds JSON (object or array), as what it says; anything else as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    with pq.ParquetFile(path) as file:
+        names = _once(file.schema_arrow.names, path)
+        picked = [name for name in wanted(names) if name in names]
+        yield Chunk([], {name: [] for name in picked}, names, [])
+        done = 0
+        for batch in file.iter_batches(ROWS, columns=picked):
+            cells = {}
+            for name in picked:
+                values = batch.column(batch.schema.get_field_index(name))
+                vectors = pa.types.is_list(values.type) and pa.types.is_floating(values.type.value_type)
+                cells[name] = list(values.to_numpy(zero_copy_only=False)) if vectors else values.to_pylist()
+            yield Chunk(list(range(done, done + len(batch))), cells, names, [])
+            done += len(batch)
+
+
+def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
+    with _opened(path) as binary, _any_length():
+        rows = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True)
+        names = _once(next(rows, []), path)
+        picked = [(name, names.index(name)) for name in wanted(names) if name in names]
+        number = enumerate(row for row in rows if row)
+        yield Chunk([], {name: [] for name, _ in picked}, names, [])
+        while some := list(islice(number, ROWS)):
+            whole = [(i, row) for i, row in some if len(row) == len(names)]
+            yield Chunk(
+                [i for i, _ in whole],
+                {name: [row[place] or None for _, row in whole] for name, place in picked},
+                names,
+                [(i, f"{len(row)} cell(s) under {len(names)} columns") for i, row in some if len(row) != len(names)],
+            )
+
+
+def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
+    with _opened(path) as lines:
+        number = enumerate(_items(lines) if path.name.endswith(JSON) else lines)
+        while some := list(islice(number, ROWS)):
+            row, data, broken, names = [], [], [], dict[str, Any]()
+            for i, item in some:
+                try:
+                    record = _record(item)
+                except (ValueError, RecursionError) as error:
+                    broken.append((i, f"not a JSON object ({str(error).splitlines()[0]})"))
+                    continue
+                if record is not None:
+                    row.append(i)
+                    data.append(record)
+                    names.update(record)
+            yield Chunk(row, data, list(names), broken)
+
+
+def _record(item: Any) -> dict[str, Any] | None:
+    """The object on a line, or an object already; None for an empty line."""
+    if isinstance(item, bytes):
+        text = item.decode("utf-8-sig").strip()
+        if not text:
+            return None
+        item = json.loads(text)
+    if not isinstance(item, dict):
+        raise ValueError(f"found {type(item).__name__}")
+    return item
+
+
+def _items(file: BinaryIO) -> list[Any]:
+    """What a .json file holds: the entries of its array, or its one object."""
+    try:
+        whole = json.loads(file.read().decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return whole if isinstance(whole, list) else [whole]
+
+
+def _once(names: Sequence[str], path: Path) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: column {name!r} occurs more than once; keep one")
+    return list(names)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+@contextmanager
+def _any_length() -> Iterator[None]:
+    """The csv module refuses cells of over 131,072 characters unless told otherwise; prompts may be longer."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

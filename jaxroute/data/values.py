@@ -1,0 +1,127 @@
+"""What one cell of a people's log says: a number, a moment, a name, a prompt, a candidate set, a vector.
+
+Exact content or ValueError (TypeError, OverflowError): nothing is guessed. An empty cell is missing, which is NaN,
+None or (). Text is read as the number it says, as CSV has no other way.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, time
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import exports, records
+
+TRUTH = {"true": 1.0, "false": 0.0}
+SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
+"""Timestamps below so much are in seconds, milliseconds, microseconds, nanoseconds: 1e11 s is the year 5138."""
+
+
+def number(value: Any) -> float:
+    """What a cell says as a number; NaN where it is empty.
+
+    Raises:
+        ValueError: it says none.
+
+    Example:
+        >>> number("0.5"), number(True), number(None)
+        (0.5, 1.0, nan)
+    """
+    if isinstance(value, float):
+        return value
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        value = value.strip().lower()
+        if "_" in value:
+            raise ValueError("digits with underscores")
+        return TRUTH[value] if value in TRUTH else float(value) if value else math.nan
+    if isinstance(value, Real | np.bool_) or type(value).__name__ == "Decimal":
+        return float(value)
+    raise ValueError(f"a {type(value).__name__}")
+
+
+def moment(value: Any) -> float:
+    """Seconds since 1970 of a time in ISO 8601 (UTC unless it says otherwise), a date, or a count since 1970.
+
+    Raises:
+        ValueError: it says none.
+
+    Example:
+        >>> moment("2025-01-01T00:00:00Z"), moment(1735689600000)
+        (1735689600.0, 1735689600.0)
+    """
+    if isinstance(value, str):
+        try:
+            value = number(value)
+        except ValueError:
+            value = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool):
+        raise ValueError("a truth value")
+    count = number(value)
+    if math.isinf(count):
+        raise ValueError("infinite")
+    return count * next((unit for limit, unit in SECONDS if abs(count) < limit), 1.0)
+
+
+def label(value: Any) -> str | None:
+    """A cell as a name: a text as it is, a number as it is written; None where it is empty.
+
+    Raises:
+        ValueError: anything else, or text that is not valid Unicode.
+    """
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()  # a lone surrogate, which JSON can hold, is no text that can be written or encoded
+        return value or None
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"a {type(value).__name__}")
+
+
+def prompt(value: Any) -> str | None:
+    """A prompt: text, or a chat."""
+    if isinstance(value, list | np.ndarray) and len(value):
+        value = exports.text_of(list(value))
+        if value is None:
+            raise ValueError("a list, but no chat with text")
+    if not isinstance(value, str | None):
+        raise ValueError(f"a {type(value).__name__}")
+    return label(value)
+
+
+def candidates(value: Any) -> tuple[str, ...]:
+    """Names of a candidate set; () where it is empty.
+
+    Example:
+        >>> candidates("small | large"), candidates('["small"]')
+        (('small', 'large'), ('small',))
+    """
+    value = records.parsed(value)
+    if isinstance(value, str):
+        value = [name for part in value.split("|") if (name := part.strip())]
+    found = tuple(value) if isinstance(value, list | tuple | np.ndarray) else () if value is None else None
+    if found is None or not all(isinstance(name, str) and name for name in found):
+        raise ValueError("not a list of names")
+    for name in found:
+        label(name)
+    return tuple(dict.fromkeys(found))
+
+
+def vector(value: Any) -> np.ndarray | None:
+    """float32 [D] of a list of finite numbers (or its JSON text); None for anything else."""
+    try:
+        with np.errstate(over="ignore"):
+            found = np.asarray(records.parsed(value), float).astype(np.float32)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if found.ndim == 1 and len(found) and np.isfinite(found).all() else None
