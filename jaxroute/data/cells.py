@@ -100,16 +100,19 @@ def gather(files: Sequence[Path], mapping: Mapping[str, str], form: str, amounts
                 for i, what, cell in bad:
                     odd.setdefault((field, what), []).append(done + i)
                     if len(odd[field, what]) <= SHOWN and cell is not None:
-                        raw[field, done + i] = _short(cell)
+                        raw[field, done + i] = values.short(cell)
             done += total
         names.append(called)
+    if not done:
+        apart = "".join(f"; {count} {why}" for why, count in skipped.items())
+        raise InputError(f"{', '.join(map(str, files[:3]))}: no rows; at least one is needed{apart}")
     if lost := [field for field in mapping if field not in present]:
         raise InputError(f"{files[0]}: no record has {mapping[lost[0]]!r}, which columns names as {lost[0]}")
     # Where no vector had come yet, its width was not known.
     kept["features"] = [
         p if p.shape[1] == width else np.full((len(p), width), np.nan, np.float32) for p in kept["features"]
     ]
-    whole = {field: np.concatenate(parts or [np.zeros(0, int)]) for field, parts in kept.items()}
+    whole = {field: np.concatenate(parts) for field, parts in kept.items()}
     unneeded = ("prompt", "empty") if "features" in present else ("features", UNFIT)
     odd.pop(unneeded, None)
     group = whole["group"]
@@ -270,20 +273,9 @@ def _convert(
 
 
 def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
-    found, bad = [], []
-    for i, cell in enumerate(cells):
-        try:
-            found.append(reader(cell))
-        except (ValueError, TypeError, OverflowError):
-            found.append(otherwise)
-            bad.append((i, what, cell))
-    return found, bad
+    found, odd = values.each(reader, cells, otherwise)
+    return found, [(i, what, cells[i]) for i in odd]
 
 
 def _width(cells: Sequence[Any]) -> int:
     return next((len(vector) for cell in cells if (vector := values.vector(cell)) is not None), 0)
-
-
-def _short(cell: Any) -> str:
-    text = repr(cell)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxroute.data import values
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -67,25 +68,30 @@ def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
 
 
 def text(frame: pd.DataFrame, column: str, source: str) -> np.ndarray:
-    """A column as strings [N], none missing."""
-    values = frame[column]
-    refuse(
-        values.isna().to_numpy(),
-        lambda i: f"{source}, column {column!r}, row {i}: empty; fill it or drop the row",
-    )
-    return values.astype(str).to_numpy(object)
+    """A column as strings [N], none missing; numbers as they are written."""
+    found, odd = values.each(values.label, frame[column].tolist(), None)
+    missing = np.array([value is None for value in found], bool)
+    missing[odd] = False
+    refuse(missing, lambda i: f"{source}, column {column!r}, row {i}: empty; fill it or drop the row")
+    if odd:
+        raise InputError(
+            f"{source}, column {column!r}, row {odd[0]}: {values.short(frame[column].iloc[odd[0]])} is not a text; "
+            "correct it or drop the row"
+        )
+    texts = np.empty(len(found), object)
+    texts[:] = found
+    return texts
 
 
-def numbers(values: pd.Series, name: str, place: Place) -> np.ndarray:
+def numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
     """A column as float64 [N], NaN where it is missing."""
-    import pandas as pd
-
-    result = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    refuse(
-        np.isnan(result) & values.notna().to_numpy(),
-        lambda i: f"{place(i, name)}: {values.iloc[i]!r} is not a number; correct it or drop the row",
-    )
-    return result
+    if column.dtype.kind in "fiub":
+        return column.to_numpy(dtype=float, na_value=np.nan)
+    found, odd = values.each(values.number, column.astype(object).where(column.notna(), None).tolist(), np.nan)
+    if odd:
+        shown = values.short(column.iloc[odd[0]])
+        raise InputError(f"{place(odd[0], name)}: {shown} is not a number; correct it or drop the row")
+    return np.array(found, float)
 
 
 def read_features(path: Path, rows: int) -> np.ndarray:
@@ -98,7 +104,7 @@ def read_features(path: Path, rows: int) -> np.ndarray:
     """
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy lets whatever its parser raises on a damaged header through
         raise InputError(f"{path}: not a readable .npy array ({_reason(error)}); write or copy it again") from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim != 2:
         raise InputError(f"{path}: not an array of numbers [rows, dimensions]; save one with numpy.save")

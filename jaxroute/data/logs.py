@@ -112,9 +112,6 @@ def load(
     path = Path(path).expanduser()
     files = records.files(path)
     log = cells.gather(files, mapping, form, ("cost",) if prices is None else ("input_tokens", "output_tokens"))
-    if not len(log.row):
-        apart = "".join(f"; {count} {why}" for why, count in log.skipped.items())
-        raise InputError(f"{path}: no rows; at least one is needed{apart}")
     problems = _problems(log, prices, quality_range)
     bad = np.any(list(problems.values()), axis=0)
     lines = tuple(_lines(log, problems, files))

@@ -7,6 +7,7 @@ None or (). Text is read as the number it says, as CSV has no other way.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from numbers import Real
 from typing import Any
@@ -81,7 +82,7 @@ def label(value: Any) -> str | None:
         if not value.isascii():
             value.encode()  # a lone surrogate, which JSON can hold, is no text that can be written or encoded
         return value or None
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, Real) and not isinstance(value, bool):
         return str(value)
@@ -125,3 +126,26 @@ def vector(value: Any) -> np.ndarray | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return found if found.ndim == 1 and len(found) and np.isfinite(found).all() else None
+
+
+def each(reader: Callable[[Any], Any], cells: Sequence[Any], otherwise: Any) -> tuple[list[Any], list[int]]:
+    """What every cell says, ``otherwise`` where it says nothing of the kind, and where that is.
+
+    Example:
+        >>> each(number, ["1", "one"], 0.0)
+        ([1.0, 0.0], [1])
+    """
+    found, odd = [], []
+    for i, cell in enumerate(cells):
+        try:
+            found.append(reader(cell))
+        except (ValueError, TypeError, OverflowError):
+            found.append(otherwise)
+            odd.append(i)
+    return found, odd
+
+
+def short(cell: Any) -> str:
+    """A cell for a message, 60 characters at most."""
+    text = repr(cell)
+    return text if len(text) <= 60 else text[:57] + "..."
