@@ -1,0 +1,136 @@
+"""Seconds and peak memory of reading and checking a log of a million requests, and the encoders' texts per second.
+
+    make bench-logs           (two minutes, 1 GB of disk for a moment; more with encoders that need torch)
+
+The log has every field and one bad cell in a thousand rows; it is written once as Parquet, CSV and JSON lines, and
+each is read by a fresh process on two cores, whose peak resident memory counts all it loaded, JAX included. Prints
+tables and writes results/bench/logs.json. The limits are a minute and 2 GB; the exit status is 1 beyond them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from experiments import storage
+from experiments.bench import encoding
+from jaxroute.data import logs
+
+KINDS = ("parquet", "csv", "jsonl")
+MODELS = tuple(f"model-{k}" for k in range(8))
+SECONDS, GIGABYTES = 60.0, 2.0
+
+
+def requests(count: int, seed: int = 0) -> pd.DataFrame:
+    """A log of ``count`` requests; every thousandth has a bad quality."""
+    rng = np.random.default_rng(seed)
+    texts = encoding.prompts(min(count, 5000), seed)
+    quality = np.where(rng.random(count) < 0.3, np.nan, rng.integers(0, 2, count).astype(float))
+    quality[999::1000] = 7.0
+    return pd.DataFrame(
+        {
+            "request_id": [f"req-{i:09d}" for i in range(count)],
+            "prompt": [f"{texts[i % len(texts)]} {i}" for i in range(count)],
+            "model": rng.choice(MODELS, count),
+            "quality": quality,
+            "cost": rng.lognormal(-6, 1, count),
+            "propensity": rng.uniform(0.05, 1, count),
+            "timestamp": [f"2025-01-{1 + i * 28 // count:02d}T{i % 24:02d}:00:00Z" for i in range(count)],
+            "group": [f"user-{user}" for user in rng.integers(0, 1 + count // 10, count)],
+            "available": "|".join(MODELS),
+        }
+    )
+
+
+def write(frame: pd.DataFrame, file: Path) -> None:
+    """The log as one file, of the kind that its name says."""
+    if file.suffix == ".parquet":
+        frame.to_parquet(file)
+    elif file.suffix == ".csv":
+        frame.to_csv(file, index=False)
+    else:
+        frame.to_json(file, orient="records", lines=True)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Load a log in this process: rows, seconds, and the process's peak resident memory."""
+    begun = time.perf_counter()
+    log = logs.load(file, drop_bad=True)
+    seconds = time.perf_counter() - begun
+    return {
+        "rows": log.counts["rows"],
+        "dropped": log.counts["dropped"],
+        "seconds": round(seconds, 2),
+        "gigabytes": round(peak() / 1e9, 2),
+        "file_gigabytes": round(file.stat().st_size / 1e9, 2),
+    }
+
+
+def peak() -> int:
+    """This process's peak resident memory in bytes.
+
+    Linux's own mark where there is one: ru_maxrss would also count what the parent held when it forked.
+    """
+    status = Path("/proc/self/status")
+    marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    return int(marks[0].split()[1]) * 1024 if marks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(file: Path) -> dict[str, Any]:
+    """The same in a fresh process on two cores."""
+    command = [sys.executable, "-m", "experiments.bench.logs", "--read", str(file)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write; the exit status is 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench.logs", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="few rows, seconds")
+    parser.add_argument("--rows", type=int, help="rows of the log; default 1,000,000")
+    parser.add_argument("--read", type=Path, help="only load this log here and print what it took")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    options = parser.parse_args(arguments)
+    if options.read:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+        print(json.dumps(read(options.read)))
+        return 0
+    count = options.rows or (2_000 if options.smoke else 1_000_000)
+    table = Table("log", "rows", "dropped", "seconds", "peak GB", "file GB", title="reading and checking a log")
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        frame = requests(count)
+        for kind in KINDS:
+            file = Path(folder) / f"log.{kind}"
+            write(frame, file)
+            measured[kind] = measure(file)
+            table.add_row(kind, *(str(value) for value in measured[kind].values()))
+            file.unlink()
+    Console().print(table)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "logs.json"
+    storage.write_text(file, json.dumps({**measured, "environment": storage.environment()}, indent=1))
+    print(f"written: {file}")
+    encoding.main(["--smoke"] * options.smoke + ["--out", str(options.out)])
+    slow = [kind for kind, took in measured.items() if took["seconds"] > SECONDS or took["gigabytes"] > GIGABYTES]
+    if slow:
+        print(f"over {SECONDS:g} seconds or {GIGABYTES:g} GB: {', '.join(slow)}")
+    return int(bool(slow))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
