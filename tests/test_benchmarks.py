@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import correctness, llmrouterbench, routellm
+from jaxroute.data import correctness, llmrouterbench, paretobandit, routellm, tables
 from jaxroute.types import InputError
 
 
@@ -208,3 +209,60 @@ def test_routellm(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.csv file"):
         routellm.load(tmp_path / "empty", cost=0.01)
+
+
+def test_routellms_costs_by_list_price(tmp_path):
+    names = ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview")
+    file = tmp_path / "gsm8k_responses.csv"
+    file.write_text(f"prompt,{','.join(names)},{names[0]}_response\n{'p' * 40},False,True,{'r' * 20}\n")
+    table = routellm.load(file)
+    np.testing.assert_allclose(table.outcomes.cost, [[(10 + 5) * 0.6e-6, (10 * 10 + 1 * 30) * 1e-6]])
+    file.write_text("prompt,a,b\np,False,True\n")
+    with pytest.raises(InputError, match="no price for model 'a'"):
+        routellm.load(file)
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the real tables are not on this machine")
+def test_estimated_costs_are_near_those_of_a_tokenizer(tmp_path):
+    """RouteLLM's MMLU as the origin has it, re-created from the real table, whose tokens were counted."""
+    real = tables.with_task(tables.load(SHARED / "routellm_mmlu_gsm8k"), "mmlu/")
+    real = real.rows(np.arange(0, len(real), 20))
+    names = {"mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral-8x7b-instruct-v0.1"}
+    frame = pd.DataFrame(real.outcomes.quality > 0, columns=[names.get(name, name) for name in real.models])
+    frame.assign(prompt=real.prompt).to_csv(tmp_path / "mmlu_all.csv", index=False)
+    table = routellm.load(tmp_path)
+    np.testing.assert_array_equal(table.outcomes.quality, real.outcomes.quality)
+    assert (table.prompt == real.prompt).all()
+    np.testing.assert_allclose(table.outcomes.cost.mean(0), real.outcomes.cost.mean(0), rtol=0.15)
+    assert np.corrcoef(table.outcomes.cost[:, 0], real.outcomes.cost[:, 0])[0, 1] > 0.95
+
+
+def test_paretobandit(tmp_path):
+    def line(prompt, **arms):
+        given = {model: dict(zip(("reward", "cost"), pair, strict=True)) for model, pair in arms.items()}
+        return json.dumps({"prompt": prompt, "source": "bbh/snarks", "arms": given})
+
+    (tmp_path / "val.jsonl").write_text("an earlier version")
+    (tmp_path / "val_k4.jsonl").write_text(line("p", a=(1.0, 0.1), b=(0.4, 0.2)))
+    file = tmp_path / "test_k4.jsonl"
+    file.write_text(line("q", b=(0.6, 0.3)) + "\n" + line("r", a=(0, 0)))
+    table = paretobandit.load(tmp_path)
+    assert table.query_id.tolist() == ["test_k4.0", "test_k4.1", "val_k4.0"]
+    assert table.models == ("b", "a")
+    assert set(table.task) == {"bbh/snarks"}
+    np.testing.assert_array_equal(table.outcomes.quality, [[0.6, np.nan], [np.nan, 0], [0.4, 1]])
+    np.testing.assert_array_equal(table.outcomes.cost, [[0.3, np.nan], [np.nan, 0], [0.2, 0.1]])
+    for content, message in (
+        ("", "no prompts in it"),
+        ('{"prompt": ', r"row 0: not a JSON object"),
+        ('{"prompt": "p", "source": "s"}', "row 0, field 'arms'"),
+        (line("p", a=(2.0, 1), b=(1, 1)), "outside"),
+        (line("p", a=([], 1), b=(1, 1)), "is not a number"),
+        (line(None, a=(1, 1), b=(1, 1)), "empty"),
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=message):
+            paretobandit.load(file)

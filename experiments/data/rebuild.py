@@ -2,27 +2,42 @@
 
     python -m experiments.data.rebuild [--out data] [--encoder hashed] [--only NAME ...]
 
-Each is downloaded, read, its features computed, and saved as the plain folder that DATA= takes, beside a file
-origin.json with the hub's address, the SHA-256 of every downloaded file, the encoder and the size. A folder whose
-origin.json still matches is left alone. A file whose checksum differs from one written down before is refused: the
-origin changed, and numbers measured on the old table do not carry over.
+Each is downloaded from the Hugging Face hub or GitHub, read, its features computed, and saved as the plain folder
+that DATA= takes, beside a file origin.json with the repository, the SHA-256 of every downloaded file, the encoder
+and the size. A folder whose origin.json still matches is left alone. A file whose checksum differs from one written
+down before is refused: the origin changed, and numbers measured on the old table do not carry over.
 """
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxroute.data import hub, routerbench, sprout, tables
+from jaxroute.data import hub, paretobandit, routellm, routerbench, sprout, tables
 from jaxroute.types import InputError, Table
+
+SUBJECTS = """
+abstract_algebra anatomy astronomy business_ethics clinical_knowledge college_biology college_chemistry
+college_computer_science college_mathematics college_medicine college_physics computer_security conceptual_physics
+econometrics electrical_engineering elementary_mathematics formal_logic global_facts high_school_biology
+high_school_chemistry high_school_computer_science high_school_european_history high_school_geography
+high_school_government_and_politics high_school_macroeconomics high_school_mathematics high_school_microeconomics
+high_school_physics high_school_psychology high_school_statistics high_school_us_history high_school_world_history
+human_aging human_sexuality international_law jurisprudence logical_fallacies machine_learning management marketing
+medical_genetics miscellaneous moral_disputes moral_scenarios nutrition philosophy prehistory
+professional_accounting professional_law professional_medicine professional_psychology public_relations
+security_studies sociology us_foreign_policy virology world_religions
+"""
 
 
 class Origin(NamedTuple):
-    """Where a table comes from: files of a hub data set, and how local copies of them become a table."""
+    """Where a table comes from: files of a repository, and how local copies of them become a table."""
 
+    host: str
     repo: str
     files: tuple[str, ...]
     load: Callable[[Sequence[Path], str], Table]
@@ -31,22 +46,56 @@ class Origin(NamedTuple):
 def _sprout(split: str) -> Origin:
     files = sprout.hub_files(split)
     return Origin(
-        sprout.REPO, files, lambda copies, encoder: sprout.load(copies[0].parent, split=split, encoder=encoder)
+        "hub", sprout.REPO, files, lambda copies, encoder: sprout.load(copies[0].parent, split=split, encoder=encoder)
     )
 
 
 def _routerbench(part: str) -> Origin:
     return Origin(
+        "hub",
         routerbench.REPO,
         (routerbench.FILES[part],),
         lambda copies, encoder: routerbench.load(copies[0], encoder=encoder),
     )
 
 
+def _folder(copies: Sequence[Path]) -> Path:
+    """The innermost folder that holds all the copies."""
+    return Path(os.path.commonpath([copy.parent for copy in copies]))
+
+
+ROUTERDC = Origin(
+    "github",
+    "shuhao02/RouterDC",
+    tuple(
+        f"datasets/routerbench_zs/{task}_{part}.csv"
+        for task in ("arc_challenge", "mbpp", "winograde")
+        for part in ("train", "test")
+    ),
+    lambda copies, encoder: routerbench.load(_folder(copies), encoder=encoder),
+)
+ROUTELLM = Origin(
+    "github",
+    "lm-sys/RouteLLM",
+    (
+        "routellm/evals/gsm8k/gsm8k_responses.csv",
+        *(f"routellm/evals/mmlu/responses/mmlu_{subject}.csv" for subject in SUBJECTS.split()),
+    ),
+    lambda copies, encoder: routellm.load(_folder(copies), encoder=encoder),
+)
+PARETOBANDIT = Origin(
+    "github",
+    "ParetoBandit/ParetoBandit",
+    tuple(f"data_collection/rewards/{part}_k4.jsonl" for part in ("val", "test")),
+    lambda copies, encoder: paretobandit.load(_folder(copies), encoder=encoder),
+)
 ORIGINS = {
     "routerbench_0shot": _routerbench("0shot"),
     "routerbench_5shot": _routerbench("5shot"),
     **{f"sprout_{split}": _sprout(split) for split in sprout.SHARDS},
+    "routerbench_5shot_subset": ROUTERDC,
+    "routellm_mmlu_gsm8k": ROUTELLM,
+    "paretobandit": PARETOBANDIT,
 }
 
 
@@ -54,11 +103,12 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
     """Build one table under ``out``; returns what was done, in words.
 
     Raises:
-        InputError: the hub cannot be reached, a download differs from the checksum of an earlier one, or the
+        InputError: the origin cannot be reached, a download differs from the checksum of an earlier one, or the
             folder holds something else.
     """
     origin, folder = ORIGINS[name], out / name
-    copies = [hub.download(origin.repo, file) for file in origin.files]
+    fetch = hub.download if origin.host == "hub" else hub.github
+    copies = [fetch(origin.repo, file) for file in origin.files]
     found = {file: hub.checksum(copy) for file, copy in zip(origin.files, copies, strict=True)}
     record = folder / "origin.json"
     if record.exists():
@@ -75,7 +125,8 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
         shutil.rmtree(folder)
     tables.save(table, folder)
     about = {
-        "hub": origin.repo,
+        "host": origin.host,
+        "repository": origin.repo,
         "sha256": found,
         "encoder": encoder,
         "prompts": len(table),

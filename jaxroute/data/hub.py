@@ -1,10 +1,14 @@
-"""Files of public data sets from the Hugging Face hub, and the folder in which prepared tables are kept."""
+"""Files of public data sets from the Hugging Face hub and GitHub, and the folder in which prepared tables are kept."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import shutil
 import tempfile
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +41,39 @@ def download(repo: str, file: str, revision: str = "main") -> Path:
             f"hub data set {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
             "connect, or fetch the file elsewhere and give its path"
         ) from error
+
+
+def github(repo: str, file: str, revision: str = "HEAD") -> Path:
+    """Local copy of one file of a GitHub repository; downloaded once, kept under ``cache_folder``.
+
+    Args:
+        repo: such as ``"lm-sys/RouteLLM"``.
+        file: its path in the repository.
+        revision: branch, tag or commit.
+
+    Returns:
+        Path of the copy, which ends in ``file``.
+
+    Raises:
+        InputError: GitHub cannot be reached or refuses, and no copy is kept.
+    """
+    kept = cache_folder() / "github" / repo / revision / file
+    if kept.exists():
+        return kept
+    address = f"https://raw.githubusercontent.com/{repo}/{revision}/{urllib.parse.quote(file)}"
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=kept.name, dir=kept.parent) as scratch:
+                with (Path(scratch) / "part").open("wb") as part:
+                    shutil.copyfileobj(answer, part)
+                os.replace(part.name, kept)
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(
+            f"GitHub repository {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
+            "connect, or fetch the file elsewhere and give its path"
+        ) from error
+    return kept
 
 
 def cache_folder() -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxroute.data import answers
+from jaxroute.data import answers, prices
 from jaxroute.data.frames import need, read, refuse, text
 from jaxroute.types import InputError, Table
 
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "hashed") -> Table:
+def load(path: str | os.PathLike[str], *, cost: answers.Costs | None = None, encoder: str = "hashed") -> Table:
     """RouteLLM's responses of two models: right or wrong.
 
+        cost = (len(prompt) * input price + len(response) * output price) / 4 / 1e6,  unless it is given
+
     Args:
-        path: a .csv such as gsm8k_responses.csv, or a folder of them such as mmlu/responses.
-        cost: US dollars of a query, by model or the same for both: the files have none.
+        path: a .csv such as gsm8k_responses.csv, or a folder of them at any depth, such as evals.
+        cost: US dollars of a query, by model or the same for both: the files have none. Default: the prices of
+            ``prices.load`` and four characters a token; one token where the response is not in the file (MMLU).
         encoder: see ``encoders.encode``.
 
     Returns:
@@ -44,7 +48,7 @@ def load(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "h
     import pandas as pd
 
     path = Path(path).expanduser()
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: no .csv file in this folder; check the path")
     judged = []
@@ -64,12 +68,33 @@ def load(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "h
                         "task": file.stem.removesuffix("_responses"),
                         "model": model,
                         "quality": _right(frame[model], f"{file}, column {model!r}"),
+                        "read": tokens(prompt),
+                        "written": tokens(frame.get(f"{model}_response", np.full(len(frame), ""))),
                     }
                 )
             )
     long = pd.concat(judged, ignore_index=True)
-    priced = answers.priced(list(dict.fromkeys(long["model"])), cost, str(path))
-    return answers.from_answers(long.assign(cost=long["model"].map(priced)), str(path), encoder)
+    models = list(dict.fromkeys(long["model"]))
+    dollars = np.zeros(len(long))
+    if cost is None:
+        listed = prices.load()
+        for model in models:
+            rows = np.flatnonzero(long["model"] == model)
+            counts = [long[name].to_numpy()[rows] for name in ("read", "written")]
+            dollars[rows] = prices.cost(model, counts[0], counts[1], listed, str(path))
+    else:
+        dollars[:] = long["model"].map(answers.priced(models, cost, str(path)))
+    return answers.from_answers(long.assign(cost=dollars), str(path), encoder)
+
+
+def tokens(texts: Iterable[object]) -> np.ndarray:
+    """Estimated tokens of texts, float64 [N]: a quarter of the characters, at least one.
+
+    Example:
+        >>> tokens(["What is 2 + 2?", ""])
+        array([3.5, 1. ])
+    """
+    return np.array([max(len(text) / 4, 1.0) if isinstance(text, str) else 1.0 for text in texts])
 
 
 def _right(values: pd.Series, where: str) -> np.ndarray:

@@ -10,6 +10,7 @@ Reference:
 
 from __future__ import annotations
 
+import ast
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 REPO = "withmartian/routerbench"
 FILES = {"0shot": "routerbench_0shot.pkl", "5shot": "routerbench_5shot.pkl", "raw": "routerbench_raw.pkl"}
 LONG = ("sample_id", "prompt", "eval_name", "model_name", "performance", "cost")
+AS_TEXT = (*tables.WIDE_TEXT, "model_name")
 NOT_READ = ("|model_response",)
 
 
@@ -38,13 +40,15 @@ def load(
     """RouterBench from the hub, or from a file in one of its shapes.
 
     Args:
-        path: a .pkl or .parquet or .csv file, wide or raw long. Default: the hub's file of ``part``.
+        path: a .pkl or .parquet or .csv file, wide or raw long, or a folder of such .csv files, whose rows are put
+            together. Default: the hub's file of ``part``.
         part: "0shot", "5shot" or "raw"; used only without a path.
         features: an .npy file [N, D]. Default: the prompts are encoded.
         encoder: see ``encoders.encode``.
 
     Returns:
         Table; query_id is sample_id, task is eval_name, quality as written (0 to 1), cost in US dollars a query.
+        Prompts that are lists of texts, which is how the benchmark writes them, are those texts.
 
     Raises:
         InputError: the hub cannot be reached, a pickle that asks for more than a data frame needs, or rows that
@@ -65,11 +69,33 @@ def load(
             raise InputError(f"RouterBench has no part {part!r}; use one of: {', '.join(FILES)}")
         path = hub.download(REPO, FILES[part])
     path = Path(path).expanduser()
-    frame = _kept(path) if path.suffix in (".pkl", ".pickle") else read(path, (*tables.WIDE_TEXT, "model_name"))
+    if path.is_dir():
+        frame = _folder(path)
+    else:
+        frame = _kept(path) if path.suffix in (".pkl", ".pickle") else read(path, AS_TEXT)
+    if "prompt" in frame.columns:
+        frame = frame.assign(prompt=frame["prompt"].map(unlisted))
     table = (from_raw if "model_name" in frame.columns else tables.from_wide)(frame, source=str(path))
     if features is None:
         return replace(table, features=encoders.encode(table.prompt, encoder))
     return replace(table, features=read_features(Path(features), len(table)))
+
+
+def unlisted(prompt: object) -> object:
+    """A prompt out of the list that it is written in, as Python prints lists; anything else as it is.
+
+    Example:
+        >>> unlisted("['What is 2 + 2?']"), unlisted("[1, 2] sorted?")
+        ('What is 2 + 2?', '[1, 2] sorted?')
+    """
+    if isinstance(prompt, str) and prompt[:2] in ("['", '["') and prompt[-2:] in ("']", '"]'):
+        try:
+            turns = ast.literal_eval(prompt)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return prompt
+        if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns):
+            return "\n".join(turns)
+    return prompt
 
 
 def from_raw(frame: pd.DataFrame, *, source: str = "table") -> Table:
@@ -92,6 +118,20 @@ def from_raw(frame: pd.DataFrame, *, source: str = "table") -> Table:
         outcomes=source,
         holes=True,
     )
+
+
+def _folder(path: Path) -> pd.DataFrame:
+    """The rows of all .csv files of a folder, which must have the same columns."""
+    import pandas as pd
+
+    frames = {file: read(file, AS_TEXT) for file in sorted(path.glob("*.csv"))}
+    if not frames:
+        raise InputError(f"{path}: no .csv file in this folder; check the path")
+    first, *others = frames
+    for file in others:
+        if set(frames[file].columns) != set(frames[first].columns):
+            raise InputError(f"{file}: other columns than {first}; put files of one shape in the folder")
+    return pd.concat(frames.values(), ignore_index=True)
 
 
 def _kept(path: Path) -> pd.DataFrame:
