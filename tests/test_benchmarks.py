@@ -156,6 +156,12 @@ def test_matrices(tmp_path, arrays):
         correctness.matrix(tmp_path / "m.csv")
 
 
+def test_a_matrix_of_thousands_of_models(tmp_path):
+    scores = np.random.default_rng(0).integers(0, 2, (5, 3000)).astype(float)
+    np.savez(tmp_path / "m.npz", models=[f"m{k}" for k in range(3000)], prompts=list("pqrst"), scores=scores)
+    np.testing.assert_array_equal(correctness.matrix(tmp_path / "m.npz", cost=1.0).outcomes.quality, scores)
+
+
 def test_matrices_that_do_not_fit(tmp_path, arrays):
     file = tmp_path / "m.npz"
     for changes, message in (

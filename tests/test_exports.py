@@ -186,7 +186,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["printed", "otlp", "columns"])
+@pytest.mark.parametrize("kind", ["printed", "otlp", "events", "columns"])
 def test_opentelemetry_spans(tmp_path, kind):
     found = [attributes(i) for i in range(4)]
     found += [OTHERS[0][0], *(attributes(9) | changes for changes, _ in OTHERS[1:])]
@@ -196,6 +196,9 @@ def test_opentelemetry_spans(tmp_path, kind):
     elif kind == "otlp":  # the collector's file exporter: a line a batch
         batches = [[otlp(one) for one in found[:3]], [otlp(one) for one in found[3:]]]
         file.write_text("\n".join(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": b}]}]}) for b in batches))
+    elif kind == "events":  # log records, as gen_ai.client.inference.operation.details are
+        logged = [otlp(one, timeUnixNano=otlp(one)["startTimeUnixNano"], startTimeUnixNano=None) for one in found]
+        file.write_text(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": logged}]}]}))
     else:
         file = tmp_path / "spans.parquet"
         pd.DataFrame(found).assign(start_time=pd.Timestamp("2025-01-01 12:00", tz="UTC")).to_parquet(file)

@@ -14,11 +14,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxroute.data import correctness, llmrouterbench, logs, prices, routellm, routerbench, tables
+from jaxroute.data import (
+    correctness,
+    feedback,
+    llmrouterbench,
+    logs,
+    paretobandit,
+    prices,
+    routellm,
+    routerbench,
+    sprout,
+    tables,
+)
 from jaxroute.types import InputError, Outcomes, Table
 
 CASES = int(os.environ.get("FUZZ_CASES", "800"))
@@ -57,7 +70,7 @@ def attempt(tally, load):
     return loaded
 
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
 unit = st.floats(0, 1, allow_subnormal=False)
 amount = st.floats(0, 1e300)
 junk = st.recursive(
@@ -76,7 +89,7 @@ def means(meaning, *cells):
 
 
 as_text = {  # text cells, as of a CSV file
-    "prompt": same(words) | means("[1]", "[1]") | means(MISSING, ""),
+    "prompt": same(words) | means("[1]", "[1]") | means(MISSING, "", " "),
     "model": same(st.sampled_from("abc")) | means(MISSING, ""),
     "quality": unit.map(lambda x: (repr(x), x)) | means(1.0, "1", "True", " 1.0 ") | means(MISSING, "", "nan")
     | means(BAD, "good", "1,5", "0x1", "1_0", "2", "-1", "inf", "[1]"),
@@ -296,11 +309,7 @@ def test_gateways_records_of_any_shape(place, tally, data, drop_bad):
         assert log.prompt[:2].tolist() == ["x", "x"]
 
 
-cell_text = (
-    same(words.filter(str.strip))
-    | means("7", 7)
-    | means(BAD, None, "", [1], {"a": 1}, float("nan"), b"x", True, "\ud800")
-)
+cell_text = same(words) | means("7", 7) | means(BAD, None, "", [1], {"a": 1}, float("nan"), b"x", True, "\ud800")
 cell_quality = (
     same(unit)
     | means(1.0, 1, True, "1")
@@ -448,7 +457,31 @@ def price_list(folder):
     return lambda: prices.load(folder / "p.csv")
 
 
-FILES = [a_folder, a_wide_file, a_matrix, a_long_csv, two_models, json_records, price_list]
+def ratings(folder):
+    (folder / "f.csv").write_text("request_id,quality\na,1\nb,\n")
+    return lambda: feedback.join(folder / "f.csv", np.array(["a", "b", None], object), np.array([0.5, 0.5, 0.5]))
+
+
+def rewards(folder):
+    arms = {"a": {"reward": 1, "cost": 0.1}, "b": {"reward": 0, "cost": 0.2}}
+    (folder / "v_k4.jsonl").write_text(json.dumps({"prompt": "2+2?", "source": "mbpp", "arms": arms}))
+    return lambda: paretobandit.load(folder)
+
+
+def structs(folder):
+    answer = [{"score": 1.0, "num_input_tokens": 1000, "num_output_tokens": 100}]
+    columns = {
+        "key": ["k"],
+        "dataset": ["math"],
+        "prompt": ["2+2?"],
+        "openai-gpt-4o": answer,
+        "openai-gpt-4o-mini": answer,
+    }
+    pq.write_table(pa.table(columns), folder / "test.parquet")
+    return lambda: sprout.load(folder / "test.parquet")
+
+
+FILES = [a_folder, a_wide_file, a_matrix, a_long_csv, two_models, json_records, price_list, ratings, rewards, structs]
 
 
 @fuzz

@@ -74,8 +74,8 @@ def test_every_problem_is_listed_or_dropped(tmp_path):
 
 
 ODD = {
-    "prompt": [None, "", 7, True, {"a": 1}, [1], [], "\ud800"],
-    "model": [None, "", ["a"], {"name": "a"}, False],
+    "prompt": [None, "", " \n", 7, True, {"a": 1}, [1], [], "\ud800"],
+    "model": [None, "", " ", ["a"], {"name": "a"}, False],
     "quality": ["good", [1], {"a": 1}, 1.5, -0.1, "1_0", float("inf")],
     "cost": [None, "", "free", [1.0], {}, -1, float("inf"), 10**400],
     "propensity": [0, 1.1, "x", [0.5]],
@@ -322,3 +322,33 @@ def test_as_logs(long):
     assert record.features.shape == (50, 256)
     np.testing.assert_array_equal(record.action, [("a", "b").index(m) for m in frame["model"][:50]])
     np.testing.assert_array_equal(record.group, some.group)
+
+
+def test_feedback_that_came_later(tmp_path):
+    log = tmp_path / "LOG.CSV"
+    log.write_text("request_id,prompt,model,cost\nx,p,a,1\ny,q,b,1\n,r,b,1\nz,s,a,1\n")
+    (tmp_path / "feedback").mkdir()
+    (tmp_path / "feedback" / "monday.csv").write_text("request_id,quality\nx,1\nother,5\ny,2\n")
+    (tmp_path / "feedback" / "tuesday.jsonl").write_text('{"request_id": "y", "quality": 4}\n')
+    with pytest.raises(InputError, match="column 'quality' is missing"):
+        logs.load(log)
+    table = logs.load(log, feedback=tmp_path / "feedback", quality_range=(1, 5))
+    np.testing.assert_array_equal(table.quality, [0, 0.75, np.nan, np.nan])
+    assert table.counts["feedback on no request of the log"] == 1
+    assert table.counts["missing quality"] == 2
+    with pytest.raises(
+        InputError, match=r"quality is outside \[0, 1\]: 1 row\(s\).*\n.*LOG.CSV, row 1, column 'quality': 4"
+    ):
+        logs.load(log, feedback=tmp_path / "feedback")
+    (tmp_path / "feedback" / "wednesday.jsonl").write_text('{"request_id": "y", "quality": []}\n{"quality": 1}\n{')
+    with pytest.raises(InputError) as error:
+        logs.load(log, feedback=tmp_path / "feedback")
+    assert [line.split(", ", 1)[1].split(":")[0] for line in str(error.value).splitlines()[1:]] == [
+        "row 2", "row 1, column 'request_id'", "row 0, column 'quality'"]  # fmt: skip
+    log.write_text("prompt,model,quality,cost\np,a,1,1\n")
+    with pytest.raises(InputError, match="which the log does not have"):
+        logs.load(log, feedback=tmp_path / "feedback")
+    (tmp_path / "feedback" / "wednesday.jsonl").write_text('{"id": "y", "quality": 1}')
+    log.write_text("prompt,model,quality,cost,request_id\np,a,1,1,x\n")
+    with pytest.raises(InputError, match=r"wednesday\.jsonl: column 'request_id' is missing"):
+        logs.load(log, feedback=tmp_path / "feedback")

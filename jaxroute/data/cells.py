@@ -61,14 +61,14 @@ class Columns(NamedTuple):
         return f": {self.models[self.model[i]]!r}" if field in ("model", "available") and self.model[i] >= 0 else ""
 
 
-def gather(files: Sequence[Path], mapping: Mapping[str, str], form: str, amounts: Sequence[str]) -> Columns:
+def gather(files: Sequence[Path], mapping: Mapping[str, str], form: str, needed: Sequence[str]) -> Columns:
     """Read all files; a row is a record, or a request within one.
 
     Args:
         files: see ``records.files``.
         mapping: {field: name in the files}.
         form: one of ``exports.FORMATS``, or "auto".
-        amounts: the fields that must say what an answer costs.
+        needed: the fields that a table must have, beside prompt or features.
 
     Raises:
         InputError: a file that cannot be read, or lacks a column that is needed.
@@ -84,7 +84,7 @@ def gather(files: Sequence[Path], mapping: Mapping[str, str], form: str, amounts
     present: set[str] = set()
     for number, file in enumerate(files):
         called: dict[str, str] = {}
-        for chunk in _fielded(file, mapping, form, amounts, skipped, called):
+        for chunk in _fielded(file, mapping, form, needed, skipped, called):
             total = len(chunk.row) + len(chunk.broken)
             broken |= {done + len(chunk.row) + i: why for i, (_, why) in enumerate(chunk.broken)}
             kept["file"].append(np.full(total, number, np.int32))
@@ -171,7 +171,7 @@ def _fielded(
     file: Path,
     mapping: Mapping[str, str],
     form: str,
-    amounts: Sequence[str],
+    needed: Sequence[str],
     skipped: Counter[str],
     called: dict[str, str],
 ) -> Iterator[records.Chunk]:
@@ -201,15 +201,15 @@ def _fielded(
         yield chunk._replace(data=found)
     called |= {field: mapping.get(field, field) for field in FIELDS}
     if known == "plain" and names:
-        _need(file, mapping, list(names), amounts)
+        _need(file, mapping, list(names), needed)
 
 
-def _need(file: Path, mapping: Mapping[str, str], names: Sequence[str], amounts: Sequence[str]) -> None:
+def _need(file: Path, mapping: Mapping[str, str], names: Sequence[str], needed: Sequence[str]) -> None:
     def there(field: str) -> bool:
         return records.outermost(mapping.get(field, field), names) is not None
 
     described = "features" if there("features") and "prompt" not in mapping else "prompt"
-    for field in (described, "model", "quality", *amounts, *mapping):
+    for field in (described, *needed, *mapping):
         if not there(field):
             more = "; with token counts, give a price table" if field == "cost" else ""
             raise InputError(

@@ -2,7 +2,7 @@
 
     LiteLLM         rows of its spend logs, or its standard logging payload: one record a request
     OpenTelemetry   spans with GenAI attributes: one span a record (as SDKs print them, or a table with a column an
-                    attribute), or OTLP JSON (resourceSpans), many spans a record
+                    attribute), or OTLP JSON (resourceSpans or resourceLogs), many a record
 
 Neither knows what an answer was worth, unless an evaluation was recorded with the span: map a field of the record
 to quality, as ``metadata.feedback``, or leave it missing.
@@ -48,8 +48,9 @@ OPENTELEMETRY = {
     "quality": ("gen_ai.evaluation.score.value",),
 }
 OPERATIONS = ("chat", "text_completion", "generate_content")
-START = ("startTimeUnixNano", "start_time", "timestamp")
-SPAN = (*START, "attributes", "events", "context", "status", "name", "spanId", "span_id", "resourceSpans")
+START = ("startTimeUnixNano", "start_time", "timeUnixNano", "timestamp")
+OTLP = (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords"))
+SPAN = (*START, "attributes", "events", "context", "status", "name", "spanId", "span_id", *(names[0] for names in OTLP))
 
 
 def format_of(names: Collection[str]) -> str:
@@ -62,7 +63,7 @@ def format_of(names: Collection[str]) -> str:
     if ("spend" in names or "response_cost" in names) and ("startTime" in names or "call_type" in names):
         return "litellm"
     spans = "attributes" in names and any(start in names for start in START)
-    if "resourceSpans" in names or spans or any(name.startswith("gen_ai.") for name in names):
+    if any(outer in names for outer, _, _ in OTLP) or spans or any(name.startswith("gen_ai.") for name in names):
         return "opentelemetry"
     return "plain"
 
@@ -96,9 +97,10 @@ def rows(record: dict[str, Any], form: str, columns: Mapping[str, str]) -> Itera
     """
     if form == "litellm":
         yield _litellm(record, columns)
-    elif "resourceSpans" in record:
-        for span in _spans(record["resourceSpans"]):
-            yield _span(span, columns)
+    elif batches := [names for names in OTLP if names[0] in record]:
+        for names in batches:
+            for span in _nested([record], names):
+                yield _span(span, columns)
     else:
         yield _span(record, columns)
 
@@ -211,12 +213,11 @@ def _typed(value: Any) -> Any:
     return _attributes(inner.get("values")) if kind == "kvlistValue" and isinstance(inner, dict) else inner
 
 
-def _spans(resources: Any) -> Iterator[dict[str, Any]]:
-    for resource in _list(resources):
-        for scope in _list(resource.get("scopeSpans") if isinstance(resource, dict) else None):
-            for span in _list(scope.get("spans") if isinstance(scope, dict) else None):
-                if isinstance(span, dict):
-                    yield span
+def _nested(inside: list[Any], names: Iterable[str]) -> list[dict[str, Any]]:
+    """The objects in lists in objects in lists, by the names of the lists."""
+    for name in names:
+        inside = [item for outer in inside if isinstance(outer, dict) for item in _list(outer.get(name))]
+    return [item for item in inside if isinstance(item, dict)]
 
 
 def _list(value: Any) -> list[Any]:

@@ -5,6 +5,7 @@ Rows are counted from 0 in messages, as pandas does. ``source`` is what a messag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,6 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
         InputError: no such file, another kind of file, or a damaged one.
     """
     import pandas as pd
-    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
@@ -51,17 +51,20 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
             return pd.read_parquet(path)
         # A prompt may well read "None" or "NA", an id "007": only an empty cell is missing.
         return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=[""])
-    except (OSError, ValueError, ArrowException) as error:
+    except (
+        Exception
+    ) as error:  # beside their own errors, pandas and Arrow let parsers' through, as KeyError of metadata
         raise InputError(f"{path}: damaged or truncated ({_reason(error)}); write or copy it again") from error
 
 
 def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
     """Raise InputError unless the frame has rows and all the columns, each once."""
+    count = Counter(frame.columns)
     for name in columns:
-        if name not in frame.columns:
+        if name not in count:
             has = ", ".join(map(str, frame.columns))
             raise InputError(f"{source}: column {name!r} is missing; add or rename it (there are: {has})")
-        if list(frame.columns).count(name) > 1:
+        if count[name] > 1:
             raise InputError(f"{source}: column {name!r} occurs more than once; keep one")
     if frame.empty:
         raise InputError(f"{source}: no rows; at least one is needed")

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxroute.data import cells, encoders, exports, records, splits
+from jaxroute.data.feedback import join
 from jaxroute.types import InputError, Logs
 
 EXAMPLES = 10
@@ -72,6 +73,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     prices: Mapping[str, Sequence[float]] | None = None,
     quality_range: tuple[float, float] = (0.0, 1.0),
+    feedback: str | os.PathLike[str] | None = None,
     form: str = "auto",
     drop_bad: bool = False,
 ) -> LogTable:
@@ -85,6 +87,7 @@ def load(
         columns: {field: name in the file}; a name may be a path into nested values, ``metadata.feedback.score``.
         prices: {model: (input, output, ...)} per million tokens, such as ``prices.load()``; costs are then computed.
         quality_range: (low, high) of the qualities as written, (1, 5) for stars.
+        feedback: a file or folder of request_id and quality, for qualities that came later; see ``feedback.join``.
         form: "plain", "litellm", "opentelemetry", or "auto": by the names in each file.
         drop_bad: drop bad rows and count them, instead of refusing the log.
 
@@ -111,7 +114,12 @@ def load(
         raise InputError(f"columns names {unknown[0]!r}, which is no field of a log; use: {', '.join(cells.FIELDS)}")
     path = Path(path).expanduser()
     files = records.files(path)
-    log = cells.gather(files, mapping, form, ("cost",) if prices is None else ("input_tokens", "output_tokens"))
+    needed = ["model", *(["quality"] if feedback is None else []), *_amounts(prices)]
+    log = cells.gather(files, mapping, form, needed)
+    if feedback is not None:
+        joined = join(feedback, log.request_id, log.numbers["quality"])
+        log = log._replace(numbers={**log.numbers, "quality": joined.quality})
+        log.skipped["feedback on no request of the log"] = joined.unknown
     problems = _problems(log, prices, quality_range)
     bad = np.any(list(problems.values()), axis=0)
     lines = tuple(_lines(log, problems, files))
@@ -191,7 +199,7 @@ def _problems(
     found |= {(f"{field} is {what}", field): rows for (field, what), rows in log.odd.items()}
     found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
     found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
-    for name in ("cost",) if prices is None else ("input_tokens", "output_tokens"):
+    for name in _amounts(prices):
         wrong = ~(np.isfinite(number[name]) & (number[name] >= 0)) & ~log.odd[name, "not a number"]
         found[f"{name} is empty, infinite or negative", name] = wrong
     if prices is not None:
@@ -209,6 +217,11 @@ def _problems(
     found["available lacks the chosen model", "available"] = np.array(lacks, bool)[place]
     whole = ~found["cannot be read", ""]
     return {kind: rows if kind[1] == "" else rows & whole for kind, rows in found.items()}
+
+
+def _amounts(prices: Mapping[str, Sequence[float]] | None) -> tuple[str, ...]:
+    """The fields that say what an answer costs."""
+    return ("cost",) if prices is None else ("input_tokens", "output_tokens")
 
 
 def _lines(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray], files: Sequence[Path]) -> list[str]:

@@ -12,7 +12,6 @@ import gzip
 import io
 import json
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -53,7 +52,7 @@ def files(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     if not path.is_dir():
-        if not path.name.endswith(SUFFIXES + JSON):
+        if not path.name.lower().endswith(SUFFIXES + JSON):
             raise InputError(
                 f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}"
             )
@@ -63,7 +62,8 @@ def files(path: Path) -> list[Path]:
         for file in path.rglob("*")
         if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
     )
-    found = [f for f in inside if f.name.endswith(SUFFIXES)] or [f for f in inside if f.name.endswith(JSON)]
+    found = [f for f in inside if f.name.lower().endswith(SUFFIXES)]
+    found = found or [f for f in inside if f.name.lower().endswith(JSON)]
     if not found:
         raise InputError(f"{path}: no log file in it ({', '.join(SUFFIXES)}); check the path")
     return found
@@ -90,15 +90,13 @@ def read(path: Path, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
         Chunk(row=[0], data={'prompt': ['hi'], 'model': ['small']}, names=['prompt', 'model'],
               broken=[(1, '1 cell(s) under 2 columns')])
     """
-    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
-
-    name = path.name.removesuffix(".gz")
+    name = path.name.lower().removesuffix(".gz")
     reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
     try:
         yield from reader(path, wanted)
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, csv.Error, ArrowException) as error:
+    except Exception as error:  # of files, gzip, zlib, csv, JSON, Arrow and, as KeyError, of unknown time zones
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: damaged or truncated ({reason}); write or copy it again") from error
 
@@ -186,7 +184,7 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with _opened(path) as lines:
-        number = enumerate(_items(lines) if path.name.endswith(JSON) else lines)
+        number = enumerate(_items(lines) if path.name.lower().endswith(JSON) else lines)
         while some := list(islice(number, ROWS)):
             row, data, broken, names = [], [], [], dict[str, Any]()
             for i, item in some:
@@ -231,7 +229,7 @@ def _once(names: Sequence[str], path: Path) -> list[str]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 @contextmanager

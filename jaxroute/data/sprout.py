@@ -99,7 +99,6 @@ def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
     import pandas as pd
     import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    from pyarrow.lib import ArrowException  # type: ignore[import-untyped]
 
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
@@ -113,15 +112,20 @@ def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
             raise InputError(f"{path}: column {missing[0]!r} is missing; there are: {', '.join(schema.names)}")
         columns = [*DESCRIBED, *(f"{name}.{part}" for name in models for part in ANSWER)]
         stored = pq.ParquetFile(path).read(columns=columns)
-    except (OSError, ArrowException) as error:
-        raise InputError(f"{path}: damaged or truncated ({str(error).splitlines()[0]}); copy it again") from error
+        described = {name: stored[name].to_pylist() for name in DESCRIBED}
+        answered = {name: [pc.struct_field(stored[name], part).to_pandas() for part in ANSWER] for name in models}
+    except InputError:
+        raise
+    except Exception as error:  # Arrow lets parsers' own errors through
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: damaged or truncated ({reason}); copy it again") from error
     if not models:
         raise InputError(f"{path}: no column is a struct with a field 'score', so no model was found")
 
     wide = {
-        "sample_id": [f"{path.stem}.{row}.{key}" for row, key in enumerate(stored["key"].to_pylist())],
-        "prompt": stored["prompt"].to_pylist(),
-        "eval_name": stored["dataset"].to_pylist(),
+        "sample_id": [f"{path.stem}.{row}.{key}" for row, key in enumerate(described["key"])],
+        "prompt": described["prompt"],
+        "eval_name": described["dataset"],
     }
     for name in models:
 
@@ -129,7 +133,7 @@ def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
             return f"{path}, column {name + '.' + part!r}, row {i}"
 
         score, read, written = (
-            numbers(pc.struct_field(stored[name], part).to_pandas(), part, place) for part in ANSWER
+            numbers(column, part, place) for part, column in zip(ANSWER, answered[name], strict=True)
         )
         wide[name] = score
         wide[name + tables.COST_SUFFIX] = prices.cost(name, read, written, priced, str(path))

@@ -73,7 +73,7 @@ def moment(value: Any) -> float:
 
 
 def label(value: Any) -> str | None:
-    """A cell as a name: a text as it is, a number as it is written; None where it is empty.
+    """A cell as a name: a text as it is, a number as it is written; None where it is empty or blank.
 
     Raises:
         ValueError: anything else, or text that is not valid Unicode.
@@ -81,7 +81,7 @@ def label(value: Any) -> str | None:
     if isinstance(value, str):
         if not value.isascii():
             value.encode()  # a lone surrogate, which JSON can hold, is no text that can be written or encoded
-        return value or None
+        return value if value.strip() else None
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, Real) and not isinstance(value, bool):
