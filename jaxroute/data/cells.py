@@ -278,4 +278,5 @@ def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: 
 
 
 def _width(cells: Sequence[Any]) -> int:
-    return next((len(vector) for cell in cells if (vector := values.vector(cell)) is not None), 0)
+    given = (values.vector(cell) for cell in cells if cell is not None)
+    return next((len(vector) for vector in given if vector is not None), 0)

@@ -227,8 +227,11 @@ def _list(value: Any) -> list[Any]:
 
 def _first(values: Mapping[str, Any], names: Iterable[str]) -> Any:
     """The first of several that is there and not empty."""
-    found = (values.get(name) for name in names)
-    return next((value for value in found if value is not None and not (isinstance(value, str) and not value)), None)
+    for name in names:
+        value = values.get(name)
+        if value is not None and not (isinstance(value, str) and not value):
+            return value
+    return None
 
 
 def check(form: str) -> None:

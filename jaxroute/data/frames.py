@@ -90,7 +90,8 @@ def numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
     """A column as float64 [N], NaN where it is missing."""
     if column.dtype.kind in "fiub":
         return column.to_numpy(dtype=float, na_value=np.nan)
-    found, odd = values.each(values.number, column.astype(object).where(column.notna(), None).tolist(), np.nan)
+    cells = [None if missing else cell for cell, missing in zip(column.tolist(), column.isna(), strict=True)]
+    found, odd = values.each(values.number, cells, np.nan)
     if odd:
         shown = values.short(column.iloc[odd[0]])
         raise InputError(f"{place(odd[0], name)}: {shown} is not a number; correct it or drop the row")
