@@ -51,7 +51,7 @@ class Columns(NamedTuple):
     skipped: dict[str, int]
 
     def shown(self, field: str, i: int) -> str:
-        """ ": " and the cell, shortened, for a message; nothing where it is empty or long."""
+        """What a bad cell holds, after a colon, for a message; nothing where it is empty or not worth showing."""
         if (field, i) in self.raw:
             return ": " + self.raw[field, i]
         if field in self.numbers and not np.isnan(self.numbers[field][i]):
