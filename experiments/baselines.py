@@ -173,6 +173,8 @@ METHODS: dict[str, Method] = {
     "conditional_oracle": conditional_oracle,
     **{f"plug_in_{m}": partial(plug_in, outcome_model=m) for m in OUTCOME_MODELS},
     **{f"plug_in_{m}_full": partial(plug_in, outcome_model=f"{m}_full") for m in OUTCOME_MODELS},
+    "recommended": partial(plug_in, outcome_model="recommended"),
+    "recommended_full": partial(plug_in, outcome_model="recommended_full"),
     **{n: partial(learned, name=n, objective=o) for n, o in OBJECTIVES.items()},
     **{f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()},
     **conditional_methods.methods(entropic_regret),

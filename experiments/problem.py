@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.settings import Config
-from jaxroute import counterfactual, nuisance, projection
+from jaxroute import counterfactual, nuisance, projection, recipe
 from jaxroute.data import logging, splits, synthetic, tables
 from jaxroute.types import Examples, InputError, Key, Logs, Outcomes, Policy, Table
 
@@ -134,6 +134,15 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         predicted[name] = nuisance.mix(part.weights, candidates)
         part = nuisance.reweigh(full_model, train.outcomes, available, spec)
         predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
+
+    def tempered(name: str, out_of_fold: Outcomes, level: jax.Array) -> Outcomes:
+        return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=recipe.SHARE)
+
+    full_levels = recipe.levels(
+        jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
+    )
+    predicted["recommended"] = tempered("stack", nuisances.outcomes, recipe.log_levels(train_log, nuisances))
+    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_levels)
 
     axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
 

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from jaxroute import report
+from jaxroute.report import summary
 from jaxroute.types import InputError
 
 MODELS = {  # name: (ability, cost in USD per prompt)
@@ -446,3 +447,19 @@ def test_no_jax_and_no_pyplot():
             if isinstance(node, ast.ImportFrom):
                 names.append(node.module or "")
             assert not any(re.match(r"jax(\.|$)|flax|optax|(.*\.)?pyplot", name) for name in names), source
+
+
+def test_the_recommended_recipe_is_compared_with_every_other_kind():
+    rows = [
+        {"method": m, "seed": s, "value": v + s / 100, "cost_weight": 0.5, "metric": "regret"}
+        for m, v in {"recommended": 0.10, "plug_in_ridge": 0.20, "best_single": 0.30, "rm_softmax": 0.15}.items()
+        for s in range(3)
+    ]
+    frame = pd.DataFrame(rows).reindex(columns=summary.COLUMNS, fill_value="")
+    found = summary.compare(frame).set_index(["router", "against"])["difference"]
+    assert found["recommended", "plug_in_ridge"] == pytest.approx(-0.1)
+    assert found["recommended", "best_single"] == pytest.approx(-0.2)
+    assert found["rm_softmax", "plug_in_ridge"] == pytest.approx(-0.05)
+    assert found["rm_softmax", "recommended"] == pytest.approx(0.05)
+    assert ("recommended", "recommended") not in found.index
+    assert "recommended recipe by 5.00 points" in summary.headline(frame)

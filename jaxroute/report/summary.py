@@ -34,6 +34,7 @@ COLUMNS = (
 
 CELL = ("dataset", "logger", "log_size", "split")
 TABLE_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+RECOMMENDED = "recommended"
 KINDS = ("learned", "plug-in", "no routing", "ceiling")
 LOWER_IS_BETTER = ("regret", "conditional_regret", "mean_regret", "cost", "rci", "qnc")
 
@@ -48,7 +49,7 @@ def kind(method: str) -> str:
         return "no routing"
     if method.endswith(("oracle", "_full")):
         return "ceiling"
-    return "plug-in" if method.startswith(("plug_in", "knn")) else "learned"
+    return "plug-in" if method.startswith(("plug_in", "knn", RECOMMENDED)) else "learned"
 
 
 def student_interval(values: ArrayLike) -> tuple[float, float, float]:
@@ -157,9 +158,10 @@ def ranked(summary: pd.DataFrame, metric: str) -> list[str]:
 
 
 def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> pd.DataFrame:
-    """Every learned router against the best plug-in and the best single model, paired by seed.
+    """Every learned router, and the recommended recipe, against the best plug-in and the best single model.
 
-    The best plug-in is picked by the very numbers it is compared on, which favours the plug-in.
+    Paired by seed. The best plug-in is the best but the recommended recipe, picked by the very numbers it is
+    compared on, which favours it; learned routers are compared with the recipe, too.
 
     Returns:
         One row per router and opponent: router, role, against, pairs, difference, low, high (router minus
@@ -169,8 +171,9 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
     grid = table_weights(results, metric) if grid is None else grid
     order = ranked(summarise(results, metric, grid=grid), metric)
     opponents = {
-        "best plug-in": next((m for m in order if kind(m) == "plug-in"), None),
+        "best plug-in": next((m for m in order if kind(m) == "plug-in" and m != RECOMMENDED), None),
         "best single model": "best_single" if "best_single" in order else None,
+        "recommended recipe": RECOMMENDED if RECOMMENDED in order else None,
     }
     records = []
     for role, against in opponents.items():
@@ -182,7 +185,7 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
             for low, high in zip(summary["difference_low"], summary["difference_high"], strict=True)
         ]
         summary = summary.assign(verdict=verdicts)
-        for router in (m for m in order if kind(m) == "learned"):
+        for router in (m for m in order if (kind(m) == "learned" or m == RECOMMENDED) and m != against):
             rows = summary[summary["method"] == router]
             whole, single = rows[rows["cost_weight"].isna()].iloc[0], rows.dropna(subset="cost_weight")
             record: dict[str, Any] = {"router": router, "role": role, "against": against}
@@ -213,13 +216,15 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
     rows = {row["role"]: row for _, row in table[table["router"] == best].iterrows()}
     for role in ("best plug-in", "best single model"):
         sentences.append(_sentence(role, rows.get(role), metric))
+    if "recommended recipe" in rows:
+        sentences.append(_sentence("recommended recipe", rows["recommended recipe"], metric))
     return " ".join(sentences)
 
 
 def _sentence(role: str, row: pd.Series | None, metric: str) -> str:
     if row is None:
         return f"No {role.removeprefix('best ')} was run to compare it with."
-    opponent = f"the {role}" + ("" if row["against"] == "best_single" else f" ({row['against']})")
+    opponent = f"the {role}" + ("" if row["against"] in ("best_single", RECOMMENDED) else f" ({row['against']})")
     sign = -100.0 if metric in LOWER_IS_BETTER else 100.0
     gain = sign * row["difference"]
     low, high = sorted((sign * row["low"], sign * row["high"]))
