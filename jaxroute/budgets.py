@@ -15,7 +15,7 @@ from statistics import NormalDist
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from jaxroute import policies
 from jaxroute.types import InputError, Outcomes
