@@ -1,0 +1,199 @@
+"""From a log to a router to keep: the recommended recipe, judged on the log, distilled into one network.
+
+Everything that is said about the router comes from the log alone: every row is decided by fits that never
+saw it and valued doubly robustly. A router whose gain on the best single model the log speaks against gives up
+its contrasts and becomes that model (its costs still vary with the prompt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxroute import budgets, counterfactual, distil, estimators, policies, recipe
+from jaxroute.data.units import cost_scale as break_even
+from jaxroute.router import Router
+from jaxroute.types import InputError, Key, Logs, NuisanceSpec, Outcomes
+
+GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+PIECES = 256
+ROWS_A_MODEL = 100
+
+
+def fit(
+    key: Key,
+    logs: Logs,
+    models: Sequence[str],
+    *,
+    encoder: str | None = None,
+    revision: str | None = None,
+    spec: NuisanceSpec = NuisanceSpec(),
+    cost_scale: float | None = None,
+    hidden: tuple[int, ...] = (256, 128),
+    steps: int = 3000,
+    clip: float | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Router:
+    """The recommended router of a log.
+
+    Args:
+        key: of everything random.
+        logs: N rows, costs in the data's own unit.
+        models: K names, in the order of ``logs.available``.
+        encoder, revision: what made the features, for texts at serving time; None: features are given.
+        spec: of the nuisances.
+        cost_scale: cost units per normalised unit; None: from the log's doubly robust means.
+        hidden, steps: of the distilled network.
+        clip: smaller propensities are raised to it in what is said about the router; None: min(0.05, 0.5 / K).
+        on_stage: called with what is about to be done, for progress.
+
+    Returns:
+        Router; ``summary`` says what the log holds, what the router is worth on it and what distilling cost.
+
+    Raises:
+        InputError: names and log do not match, or too few rows.
+
+    Example:
+        >>> from jaxroute.data import logging, synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)
+        >>> logs = logging.simulate(jax.random.key(1), table, logging.uniform())
+        >>> spec = NuisanceSpec(("mean",), folds=3)
+        >>> router = fit(jax.random.key(2), logs, table.models, spec=spec, hidden=(8,), steps=20)
+        >>> router.route(table.features, normalised_cost_weight=0.5).index.shape
+        (300,)
+    """
+    rows, num_models = logs.available.shape
+    if len(models) != num_models or len(set(models)) != num_models:
+        raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
+    if rows < 10 * spec.folds:
+        raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
+    logs = jax.tree.map(jnp.asarray, logs)
+    clip = min(0.05, 0.5 / num_models) if clip is None else clip
+    recipe_key, student_key, split_key = jax.random.split(key, 3)
+
+    on_stage("nuisances, cross-fitted")
+    nuisances, model = recipe.fit(recipe_key, logs, spec)
+    robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
+    scale, reason = break_even(robust, np.asarray(logs.available))
+    if cost_scale is not None:
+        scale, reason = cost_scale, "given"
+
+    on_stage("evidence from the log")
+    means = Outcomes(model.level, jnp.mean(robust.cost, 0))
+    kept = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
+    pooled = float(np.mean([row["gain"] for row in kept])), float(np.mean([row["gain_error"] for row in kept]))
+    if guarded := pooled[0] < -pooled[1]:
+        model = model._replace(share=jnp.float32(0.0))
+        kept = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
+
+    on_stage("distilling into one network")
+    teacher = recipe.predict(model, logs.features)
+    held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
+    used = np.setdiff1d(np.arange(rows), held)
+    student = distil.fit(
+        student_key,
+        logs.features[used],
+        jax.tree.map(lambda y: y[used], teacher),
+        cost_scale=scale,
+        hidden=hidden,
+        dimensions=spec.dimensions,
+        steps=steps,
+    )
+    loss = _distilling(student, hidden, logs.features[held], jax.tree.map(lambda y: y[held], teacher), scale)
+    pieces = budgets.curve(_tempered(nuisances.outcomes, model), robust, available=logs.available)
+    known = int(np.isfinite(np.asarray(logs.propensity)).sum())
+    summary: dict[str, Any] = {
+        "rows": rows,
+        "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
+        "rows_with_known_propensity": known,
+        "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
+        "cost_scale_from": reason,
+        "share_of_contrasts": float(model.share),
+        "guard": "best single model: the log speaks against the contrasts" if guarded else "not needed",
+        "by_cost_weight": kept,
+        "distilling": loss,
+    }
+    return Router(
+        tuple(models),
+        student,
+        hidden,
+        float(scale),
+        _thinned(pieces),
+        np.ones(num_models, bool),
+        encoder,
+        revision,
+        summary,
+    )
+
+
+def rows_needed(logs: Logs, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
+    """Answers with feedback that each model still needs before its level is worth routing on, [K].
+
+        max(0, per_model - rows with feedback of model k)
+
+    A hundred answers put the standard error of a model's mean quality at 0.05 or below (it is at most
+    0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
+    """
+    answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
+    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]), 0)
+
+
+def _tempered(outcomes: Outcomes, model: recipe.Recommended) -> Outcomes:
+    return recipe.temper(outcomes, model.level, model.centre, share=model.share)
+
+
+def _gains(
+    logs: Logs, nuisances: Any, predicted: Outcomes, means: Outcomes, scale: float, clip: float
+) -> list[dict[str, Any]]:
+    """Value, gain on best single and verdict at every weight of the grid; each row decided out of fold."""
+    found = []
+    for normalised in GRID:
+        weight = normalised / scale
+        policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)
+        spread = jnp.broadcast_to(counterfactual.utility(means, weight), policy.shape)
+        single = policies.greedy(spread, available=logs.available)
+        ours, theirs = (
+            estimators.rows(logs, p, weight, nuisances, clip=clip, self_normalised=True) for p in (policy, single)
+        )
+        gain = estimators.difference(ours, theirs)
+        judged = estimators.evaluate(logs, policy, weight, nuisances, clip=clip)[0]
+        found.append(
+            {
+                "normalised_cost_weight": normalised,
+                "cost_weight": weight,
+                "value": judged.value,
+                "interval": None if judged.interval is None else list(judged.interval),
+                "label": judged.label,
+                "verdict": judged.verdict,
+                "reasons": list(judged.reasons),
+                "best_single": int(jnp.argmax(counterfactual.utility(means, weight))),
+                "gain": float(gain.value),
+                "gain_error": float(gain.standard_error),
+            }
+        )
+    return found
+
+
+def _distilling(
+    student: distil.Student, hidden: tuple[int, ...], features: Array, teacher: Outcomes, scale: float
+) -> dict[str, float]:
+    """On prompts that distilling never saw: how often the student decides otherwise, and what that costs."""
+    predicted = distil.predict(student, features, hidden)
+    other, lost = [], []
+    for normalised in GRID:
+        theirs = counterfactual.utility(teacher, normalised / scale)
+        choice = jnp.argmax(counterfactual.utility(predicted, normalised / scale), 1)
+        other.append(float(jnp.mean(choice != jnp.argmax(theirs, 1))))
+        lost.append(float(jnp.mean(jnp.max(theirs, 1) - jnp.take_along_axis(theirs, choice[:, None], 1)[:, 0])))
+    return {"decides_otherwise": float(np.mean(other)), "predicted_utility_lost": float(np.mean(lost))}
+
+
+def _thinned(pieces: budgets.Curve) -> budgets.Curve:
+    """At most PIECES pieces: neighbouring ones differ by single rows of the log, which stay out of the artefact."""
+    index = np.unique(np.linspace(0, len(pieces.cost_weight) - 1, PIECES).astype(int))
+    return budgets.Curve(*(getattr(pieces, f)[index] for f in budgets.Curve.__dataclass_fields__))
