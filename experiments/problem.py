@@ -135,14 +135,16 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         part = nuisance.reweigh(full_model, train.outcomes, available, spec)
         predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
 
-    def tempered(name: str, out_of_fold: Outcomes, level: jax.Array) -> Outcomes:
-        return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=recipe.SHARE)
+    def tempered(name: str, out_of_fold: Outcomes, level: jax.Array, share: jax.Array | float) -> Outcomes:
+        return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=share)
 
+    levels = recipe.log_levels(train_log, nuisances)
+    share = recipe.choose_share(train_log, nuisances, levels)
     full_levels = recipe.levels(
         jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
     )
-    predicted["recommended"] = tempered("stack", nuisances.outcomes, recipe.log_levels(train_log, nuisances))
-    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_levels)
+    predicted["recommended"] = tempered("stack", nuisances.outcomes, levels, share)
+    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_levels, 1.0)
 
     axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
 

@@ -1,8 +1,7 @@
 """From a log to a router to keep: the recommended recipe, judged on the log, distilled into one network.
 
 Everything that is said about the router comes from the log alone: every row is decided by fits that never
-saw it and valued doubly robustly. A router whose gain on the best single model the log speaks against gives up
-its contrasts and becomes that model (its costs still vary with the prompt).
+saw it and valued doubly robustly.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from jaxroute.data.units import cost_scale as break_even
 from jaxroute.router import Router
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec, Outcomes
 
-GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 PIECES = 256
 ROWS_A_MODEL = 100
 
@@ -77,19 +75,16 @@ def fit(
     recipe_key, student_key, split_key = jax.random.split(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, model = recipe.fit(recipe_key, logs, spec)
+    nuisances, model = recipe.fit(recipe_key, logs, spec, share=recipe.SHARE)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
 
     on_stage("evidence from the log")
+    model = model._replace(share=recipe.choose_share(logs, nuisances, model.level, cost_scale=scale))
     means = Outcomes(model.level, jnp.mean(robust.cost, 0))
-    kept = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
-    pooled = float(np.mean([row["gain"] for row in kept])), float(np.mean([row["gain_error"] for row in kept]))
-    if guarded := pooled[0] < -pooled[1]:
-        model = model._replace(share=jnp.float32(0.0))
-        kept = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
+    gains = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
 
     on_stage("distilling into one network")
     teacher = recipe.predict(model, logs.features)
@@ -114,8 +109,7 @@ def fit(
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "share_of_contrasts": float(model.share),
-        "guard": "best single model: the log speaks against the contrasts" if guarded else "not needed",
-        "by_cost_weight": kept,
+        "by_cost_weight": gains,
         "distilling": loss,
     }
     return Router(
@@ -152,7 +146,7 @@ def _gains(
 ) -> list[dict[str, Any]]:
     """Value, gain on best single and verdict at every weight of the grid; each row decided out of fold."""
     found = []
-    for normalised in GRID:
+    for normalised in recipe.GRID:
         weight = normalised / scale
         policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)
         spread = jnp.broadcast_to(counterfactual.utility(means, weight), policy.shape)
@@ -185,7 +179,7 @@ def _distilling(
     """On prompts that distilling never saw: how often the student decides otherwise, and what that costs."""
     predicted = distil.predict(student, features, hidden)
     other, lost = [], []
-    for normalised in GRID:
+    for normalised in recipe.GRID:
         theirs = counterfactual.utility(teacher, normalised / scale)
         choice = jnp.argmax(counterfactual.utility(predicted, normalised / scale), 1)
         other.append(float(jnp.mean(choice != jnp.argmax(theirs, 1))))

@@ -6,23 +6,29 @@ r is the cross-fitted stack of outcome models, m_k the mean quality of model k o
 doubly robustly. A plug-in takes a maximum over K predictions, so it prefers what happens to be overestimated:
 the levels m_k take out what the outcome model gets wrong on average (a biased logger shows it each model
 where that model looked good), and ``share`` takes part of the prompt-to-prompt differences back, which are
-noisier than the squared error of a single prediction tells. share = 0 is the best single model, 1 the plug-in.
-Costs stay as predicted, so utilities remain affine in the cost weight.
+noisier than the squared error of a single prediction tells. share = 0 is the best single model, 1 the plug-in;
+a half unless the log clearly says otherwise. Costs stay as predicted: utilities remain affine in the cost weight.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import counterfactual, nuisance
+from jaxroute import counterfactual, estimators, nuisance, policies
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 CLIP = 0.1
 SHARE = 0.5
+OTHERS = (0.0, 0.25, 0.75, 1.0)
+EVIDENCE = 2.0
+"""Standard errors by which another share must beat SHARE on the log."""
+GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+"""Normalised cost weights that the evidence is pooled over."""
 
 
 class Recommended(NamedTuple):
@@ -35,7 +41,13 @@ class Recommended(NamedTuple):
 
 
 def fit(
-    key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, clip: float = CLIP, share: float = SHARE
+    key: Key,
+    logs: Logs,
+    spec: NuisanceSpec = NuisanceSpec(),
+    *,
+    cost_scale: float = 1.0,
+    clip: float = CLIP,
+    share: float | None = None,
 ) -> tuple[Nuisances, Recommended]:
     """The recipe from a log alone.
 
@@ -43,8 +55,9 @@ def fit(
         key: of the folds and the networks.
         logs: N rows.
         spec: learners and settings of the nuisances.
+        cost_scale: cost units per normalised unit; 1 for normalised costs.
         clip: smaller propensities are raised to it where levels are estimated.
-        share: of the predicted contrasts that is kept, 0 to 1.
+        share: of the predicted contrasts that is kept, 0 to 1; None: ``choose_share``.
 
     Returns:
         (cross-fitted nuisances of the log's rows, what ``predict`` needs).
@@ -63,7 +76,8 @@ def fit(
     """
     nuisances, model = nuisance.fit(key, logs, spec)
     level = log_levels(logs, nuisances, clip=clip)
-    return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), jnp.asarray(share))
+    chosen = choose_share(logs, nuisances, level, cost_scale=cost_scale) if share is None else jnp.float32(share)
+    return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), chosen)
 
 
 def predict(model: Recommended, features: Float[Array, "N D"]) -> Outcomes:
@@ -102,6 +116,57 @@ def temper(
     """
     level, centre = (jnp.asarray(x)[None, :] for x in (level, centre))
     return Outcomes(level + share * (predicted.quality - centre), predicted.cost)
+
+
+def choose_share(
+    logs: Logs, nuisances: Nuisances, level: Float[Array, " K"], *, cost_scale: Float[Array, ""] | float = 1.0
+) -> Float[Array, ""]:
+    """The share of contrasts: SHARE, unless the log is sure of another one.
+
+        argmax_s V(s)   over SHARE and the s with V(s) - V(SHARE) > EVIDENCE standard errors
+
+    V(s): self-normalised doubly robust value of the tempered plug-in, each row decided out of fold, mean over
+    the grid of cost weights; differences are paired. Evidence from one log is weak, so a default that was good on
+    other tables stays unless the difference is clear.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them. level: [K] of ``log_levels``.
+        cost_scale: cost units per normalised unit.
+
+    Returns:
+        Scalar, one of SHARE and OTHERS.
+    """
+    return _choose_share(jax.tree.map(jnp.asarray, logs), nuisances, level, jnp.asarray(cost_scale))
+
+
+@jax.jit
+def _choose_share(logs: Logs, nuisances: Nuisances, level: Array, cost_scale: Array) -> Array:
+    clip = min(0.05, 0.5 / logs.available.shape[1])
+    centre = jnp.mean(nuisances.outcomes.quality, 0)
+
+    def pooled(share: Array) -> estimators.Rows:
+        tempered = temper(nuisances.outcomes, level, centre, share=share)
+
+        def at(normalised: Array) -> estimators.Rows:
+            weight = normalised / cost_scale
+            policy = policies.greedy(counterfactual.utility(tempered, weight), available=logs.available)
+            return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
+
+        every = jax.lax.map(at, jnp.asarray(GRID))
+        one = jax.tree.map(lambda y: y[0], every)
+        return one._replace(influence=jnp.mean(every.influence, 0))
+
+    default = pooled(jnp.float32(SHARE))
+
+    def lead(share: Array) -> tuple[Array, Array]:
+        gain = estimators.difference(pooled(share), default)
+        return gain.value, gain.standard_error
+
+    others = jnp.asarray(OTHERS)
+    value, error = jax.lax.map(lead, others)
+    sure = jnp.where(value > EVIDENCE * error + 1e-5, value, 0.0)  # equal policies differ by rounding
+    best = jnp.argmax(sure)
+    return jnp.where(sure[best] > 0, others[best], SHARE)
 
 
 def levels(

@@ -107,3 +107,26 @@ def test_a_contrast_that_is_noise_costs_less():
 
     assert value(0.0) == pytest.approx(0.6)
     assert value(1.0) < value(0.5) - 0.005 < value(0.0)
+
+
+def _share(chance, predicted, rows=3000):
+    """The share chosen on a uniform log of two models of equal cost."""
+    rng = np.random.default_rng(0)
+    action = rng.integers(0, 2, rows)
+    quality = (rng.random(rows) < chance[np.arange(rows), action]).astype(np.float32)
+    half = jnp.full((rows, 2), 0.5)
+    logs = Logs(jnp.zeros((rows, 1)), action, quality, np.ones(rows, np.float32), half[:, 0], jnp.ones((rows, 2), bool))
+    nuisances = Nuisances(half, Outcomes(jnp.asarray(predicted, jnp.float32), jnp.ones((rows, 2))))
+    return float(recipe.choose_share(logs, nuisances, recipe.log_levels(logs, nuisances)))
+
+
+def test_the_share_is_all_where_contrasts_are_true_and_none_where_they_mislead():
+    rng = np.random.default_rng(1)
+    swing = np.where(rng.random(3000) < 0.5, 0.3, -0.3)
+    chance = np.stack([0.5 + swing, np.full(3000, 0.62)], 1)  # the first model is worth it on half of the prompts
+    assert _share(chance, 0.5 + 0.0 * chance) == recipe.SHARE  # nothing predicted, nothing to choose between
+    timid = np.stack([0.5 + 0.5 * swing, np.full(3000, 0.62)], 1)  # a half of it would not overcome the level
+    assert _share(chance, timid) in (0.75, 1.0)
+    level = np.stack([np.full(3000, 0.5), np.full(3000, 0.62)], 1)
+    wrong = np.stack([0.5 - swing, np.full(3000, 0.62)], 1)
+    assert _share(level + np.stack([swing, 0 * swing], 1), wrong) == 0.0

@@ -1,0 +1,37 @@
+"""The command line: ``jaxroute doctor | fit | evaluate | compare | route | demo-log``, one module a command.
+
+``app`` is the parser, ``main`` what ``python -m jaxroute`` and the console script call: bad input is one line on
+stderr and exit code 2, a log that cannot carry a router exit code 3.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from jaxroute.cli import demo, doctor, evaluate, fit, route
+from jaxroute.types import InputError
+
+app = typer.Typer(
+    help="Learn which language model should answer which prompt, from logs in which each prompt was answered by one.",
+    epilog="Start with: jaxroute doctor LOG. No log at hand: jaxroute demo-log log.jsonl",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("doctor")(doctor.doctor)
+app.command("fit")(fit.fit)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
+app.command("route")(route.route)
+app.command("demo-log")(demo.demo_log)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app(list(sys.argv[1:] if arguments is None else arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

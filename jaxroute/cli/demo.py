@@ -1,0 +1,52 @@
+"""``jaxroute demo-log``: a made-up log to try the other commands on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}
+MODELS = {"small": (0.35, 0.0002), "medium": (0.6, 0.001), "large": (0.85, 0.01)}
+EPSILON = 0.3
+
+
+def demo_log(
+    out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
+    rows: Annotated[int, typer.Option(help="Requests.")] = 3000,
+    seed: Annotated[int, typer.Option(help="The same seed, the same log.")] = 0,
+) -> None:
+    """Write a made-up request log: three models, five topics, propensities, some ratings missing.
+
+    Prompts on hard topics need the large model, easy ones do not; the logger mostly takes the medium one.
+
+    Example:
+
+      jaxroute demo-log log.jsonl && jaxroute doctor log.jsonl
+    """
+    rng = np.random.default_rng(seed)
+    names = list(MODELS)
+    part = out.with_name(out.name + ".part")
+    with part.open("w") as file:
+        for i in range(rows):
+            topic = str(rng.choice(list(TOPICS)))
+            propensity = np.full(len(names), EPSILON / len(names))
+            propensity[1] += 1 - EPSILON
+            k = int(rng.choice(len(names), p=propensity))
+            skill, price = MODELS[names[k]]
+            right = rng.random() < 1 / (1 + np.exp(-8 * (skill - TOPICS[topic] + 0.25)))
+            record = {
+                "prompt": f"A question about {topic}, number {rng.integers(1000)}: please answer in a few words.",
+                "model": names[k],
+                "quality": None if rng.random() < 0.1 else int(right),
+                "cost": round(price * float(rng.lognormal(0, 0.3)), 8),
+                "propensity": round(float(propensity[k]), 6),
+                "request_id": f"demo-{i}",
+            }
+            file.write(json.dumps(record) + "\n")
+    os.replace(part, out)
+    print(f"{rows} requests written to {out}")

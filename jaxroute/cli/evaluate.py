@@ -1,0 +1,175 @@
+"""``jaxroute evaluate ROUTER LOG`` and ``jaxroute compare A B LOG``: what a log that routers never saw says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+from jaxtyping import Array
+
+from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
+from jaxroute.cli import reading
+from jaxroute.data import tables
+from jaxroute.data.logs import LogTable
+from jaxroute.recipe import GRID
+from jaxroute.router import Router
+from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec
+
+RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
+SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
+Z = 1.959964
+
+
+def evaluate(
+    router: RouterPath,
+    log: Annotated[Path | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
+    table: Annotated[Path | None, typer.Option(help="A full table instead of a log: regret, too.")] = None,
+    column: reading.Column = None,
+    prices: reading.Prices = None,
+    quality_range: reading.QualityRange = "0,1",
+    feedback: reading.Feedback = None,
+    form: reading.Form = "auto",
+    drop_bad: reading.DropBad = False,
+    as_json: reading.Json = False,
+) -> None:
+    """Value of a router by cost weight, with intervals and verdicts, from a log it has not seen.
+
+    Examples:
+
+      jaxroute evaluate router later_requests.parquet
+
+      jaxroute evaluate router --table tables/routerbench
+    """
+    found = Router.load(router)
+    if (log is None) == (table is None):
+        raise InputError("give either a LOG or --table FOLDER")
+    if table is not None:
+        lines, header = _on_table(found, table), ["normalised", "value", "regret", "quality", "cost", "best single"]
+    else:
+        assert log is not None
+        rows = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+        lines = _on_log(found, rows)
+        header = ["normalised", "value", "95% interval", "gain on the logger", "gain on best single", "verdict"]
+    if as_json:
+        print(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1))
+    else:
+        reading.show(f"{router} on {log or table} (quality units; cost in the data's unit)", header, lines)
+
+
+def compare(
+    a: RouterPath,
+    b: RouterPath,
+    log: reading.LogPath,
+    column: reading.Column = None,
+    prices: reading.Prices = None,
+    quality_range: reading.QualityRange = "0,1",
+    feedback: reading.Feedback = None,
+    form: reading.Form = "auto",
+    drop_bad: reading.DropBad = False,
+    as_json: reading.Json = False,
+) -> None:
+    """Router A minus router B on a log that neither has seen: paired difference with its 95% interval.
+
+    Example:
+
+      jaxroute compare router_new router_old later_requests.parquet
+    """
+    first, second = Router.load(a), Router.load(b)
+    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    logs, nuisances = _prepare(first, table)
+    lines = []
+    for normalised in GRID:
+        weight = normalised / first.cost_scale  # one weight for both, in the data's own unit
+        ours, theirs = (_rows(logs, _policy(r, table, logs, weight), weight, nuisances) for r in (first, second))
+        gain = estimators.difference(ours, theirs)
+        half = Z * float(gain.standard_error)
+        verdict = "undecided" if abs(float(gain.value)) <= half else ("better" if gain.value > 0 else "worse")
+        lines.append([normalised, weight, float(gain.value), _interval(float(gain.value), half), verdict])
+    header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
+    if as_json:
+        print(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1))
+    else:
+        reading.show(f"{a} minus {b} on {log} (quality units)", header, lines)
+
+
+def _prepare(router: Router, table: LogTable) -> tuple[Logs, Nuisances]:
+    if unknown := [name for name in table.models if name not in router.models]:
+        raise InputError(f"the log has model {unknown[0]!r}; the router knows: {', '.join(router.models)}")
+    logs, _ = reading.as_logs(table, router.encoder or "hashed")
+    return logs, nuisance.fit(jax.random.key(0), logs, SPEC)[0]
+
+
+def _policy(router: Router, table: LogTable, logs: Logs, weight: float) -> Array:
+    """The router's choices among the log's models and candidate sets, [N, K]."""
+    prompts: Any = table.prompt if router.encoder is not None else np.asarray(logs.features)
+    scores = router.route(prompts, cost_weight=weight).scores
+    index = [router.models.index(name) for name in table.models]
+    return policies.greedy(jnp.asarray(scores[:, index]), available=jnp.asarray(logs.available))
+
+
+def _rows(logs: Logs, policy: Array, weight: float, nuisances: Nuisances) -> estimators.Rows:
+    clip = min(0.05, 0.5 / logs.available.shape[1])
+    return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
+
+
+def _on_log(router: Router, table: LogTable) -> list[list[Any]]:
+    logs, nuisances = _prepare(router, table)
+    level = recipe.log_levels(logs, nuisances)
+    cost = jnp.mean(counterfactual.doubly_robust(logs, nuisances, clip=recipe.CLIP).cost, 0)
+    logger = jnp.where(logs.available, nuisances.propensity, 0.0)
+    logger = logger / jnp.sum(logger, 1, keepdims=True)
+    lines = []
+    for normalised in GRID:
+        weight = normalised / router.cost_scale
+        policy = _policy(router, table, logs, weight)
+        single = policies.greedy(
+            jnp.broadcast_to(level - weight * cost, policy.shape), available=jnp.asarray(logs.available)
+        )
+        judged = estimators.evaluate(logs, policy, weight, nuisances, models=table.models)[0]
+        ours = _rows(logs, policy, weight, nuisances)
+        gains = [estimators.difference(ours, _rows(logs, other, weight, nuisances)) for other in (logger, single)]
+        interval = "none" if judged.interval is None else "[{:.3f}, {:.3f}]".format(*judged.interval)
+        shown = [f"{float(g.value):+.3f} ± {Z * float(g.standard_error):.3f}" for g in gains]
+        if judged.interval is None:
+            shown = ["extrapolation"] * 2
+        lines.append([normalised, judged.value, interval, *shown, judged.verdict])
+    return lines
+
+
+def _on_table(router: Router, path: Path) -> list[list[Any]]:
+    table = tables.load(path)
+    if unknown := [name for name in table.models if name not in router.models]:
+        raise InputError(f"{path}: model {unknown[0]!r}; the router knows: {', '.join(router.models)}")
+    prompts: Any = table.prompt if router.encoder is not None else table.features
+    index = [router.models.index(name) for name in table.models]
+    outcomes = jax.tree.map(jnp.asarray, table.outcomes)
+    available = jnp.asarray(table.available)
+    lines = []
+    for normalised in GRID:
+        weight = normalised / router.cost_scale
+        scores = jnp.asarray(router.route(prompts, cost_weight=weight).scores[:, index])
+        policy = policies.greedy(scores, available=available)
+        utility = np.where(table.available, table.outcomes.quality - weight * table.outcomes.cost, np.nan)
+        only = np.nanmean(utility, 0)
+        chosen = np.asarray(policy).argmax(1)
+        rows = np.arange(len(table))
+        lines.append(
+            [
+                normalised,
+                float(jnp.mean(metrics.value(policy, outcomes, weight))),
+                float(jnp.mean(metrics.regret(policy, outcomes, weight, available=available))),
+                float(table.outcomes.quality[rows, chosen].mean()),
+                float(table.outcomes.cost[rows, chosen].mean()),
+                f"{table.models[int(np.argmax(only))]} {only.max():.4f}",
+            ]
+        )
+    return lines
+
+
+def _interval(value: float, half: float) -> str:
+    return f"[{value - half:+.3f}, {value + half:+.3f}]"

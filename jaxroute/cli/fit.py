@@ -1,0 +1,82 @@
+"""``jaxroute fit LOG --out ROUTER``: the recommended recipe, from a log to a saved router."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from jaxroute import fitting
+from jaxroute.cli import reading
+from jaxroute.router import Router
+
+
+def fit(
+    log: reading.LogPath,
+    out: Annotated[Path, typer.Option(help="Where the router goes: a folder, replaced if it is a router.")],
+    column: reading.Column = None,
+    prices: reading.Prices = None,
+    quality_range: reading.QualityRange = "0,1",
+    feedback: reading.Feedback = None,
+    form: reading.Form = "auto",
+    drop_bad: reading.DropBad = False,
+    encoder: reading.Encoder = "hashed",
+    seed: Annotated[int, typer.Option(help="Of everything random: the same seed, the same router.")] = 0,
+) -> None:
+    """Fit the recommended router to a log and save it.
+
+    Everything it reports comes from the log alone, each row decided by fits that never saw it.
+
+    Examples:
+
+      jaxroute fit requests.parquet --out router
+
+      jaxroute fit spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5 --out router
+    """
+    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    logs, used = reading.as_logs(table, encoder)
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading", total=None)
+        router = fitting.fit(
+            jax.random.key(seed),
+            logs,
+            table.models,
+            encoder=used,
+            on_stage=lambda stage: progress.update(bar, description=stage),
+        )
+    router.save(out)
+    report(router)
+    print(f"saved: {out}\nnext: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl")
+
+
+def report(router: Router) -> None:
+    """What the log says about the router, as a table."""
+    summary: dict[str, Any] = router.summary
+    lines = []
+    for row in summary["by_cost_weight"]:
+        interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
+        gain = f"{row['gain']:+.3f} ± {1.96 * row['gain_error']:.3f}"
+        single = router.models[row["best_single"]]
+        lines.append(
+            [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
+        )
+    header = ["normalised", "cost weight", "value", "95% interval", "gain on best single", "best single", "verdict"]
+    reading.show("value on the log, out of fold (quality units)", header, lines)
+    loss = summary["distilling"]
+    print(
+        f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
+        f"{summary['rows_with_known_propensity']} with a known propensity; "
+        f"{100 * summary['share_of_contrasts']:.0f}% of the predicted contrasts kept"
+    )
+    print(
+        f"distilled into one network: {100 * loss['decides_otherwise']:.1f}% of held-out prompts decided otherwise, "
+        f"at a loss of {100 * loss['predicted_utility_lost']:.2f} points as the recipe sees it"
+    )
+    if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
+        print("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")

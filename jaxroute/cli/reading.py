@@ -1,0 +1,88 @@
+"""What every command that reads a log shares: its options, and the log itself with what it was read as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as Sheet
+
+from jaxroute.data import logs as people
+from jaxroute.data import prices as price_table
+from jaxroute.types import InputError, Logs
+
+LogPath = Annotated[Path, typer.Argument(help="Log: a .parquet, .csv or .jsonl file (also .gz), or a folder of them.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="FIELD=NAME where the log calls a field otherwise: quality=metadata.rating. Repeatable."
+    ),
+]
+Prices = Annotated[
+    str | None, typer.Option(help="Costs from token counts: a price table (CSV), or 'default' for the packaged one.")
+]
+QualityRange = Annotated[str, typer.Option(help="LOW,HIGH of the qualities as written: 1,5 for stars.")]
+Feedback = Annotated[
+    Path | None, typer.Option(help="File of request_id and quality, for ratings that came after the log.")
+]
+Form = Annotated[str, typer.Option(help="plain, litellm, opentelemetry, or auto: by the names in each file.")]
+DropBad = Annotated[bool, typer.Option("--drop-bad/--strict", help="Drop and count bad rows, or refuse the log.")]
+Encoder = Annotated[
+    str, typer.Option(help="Of the prompts, where the log has no features: hashed (offline), sentence:NAME, ...")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+
+
+def read(
+    path: Path,
+    column: list[str] | None,
+    prices: str | None,
+    quality_range: str,
+    feedback: Path | None,
+    form: str,
+    drop_bad: bool,
+) -> people.LogTable:
+    """The checked log, or an InputError that lists every problem."""
+    mapping = {}
+    for pair in column or []:
+        field, equals, name = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
+        mapping[field] = name
+    table: Any = None if prices is None else price_table.load(None if prices == "default" else prices)
+    try:
+        low, high = (float(part) for part in quality_range.split(","))
+    except ValueError:
+        raise InputError(f"--quality-range {quality_range!r}: write LOW,HIGH, as in 1,5") from None
+    return people.load(
+        path,
+        columns=mapping,
+        prices=table,
+        quality_range=(low, high),
+        feedback=feedback,
+        form=form,
+        drop_bad=drop_bad,
+    )
+
+
+def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
+    """The log as arrays, and the encoder that served it (None: it brought features)."""
+    return people.as_logs(log, encoder), None if log.features is not None else encoder
+
+
+def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
+    """A table on stdout: text left, numbers right."""
+    sheet = Sheet(title=title, title_justify="left")
+    for j, name in enumerate(header):
+        numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
+        sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for line in lines:
+        sheet.add_row(*(cell if isinstance(cell, str) else f"{cell:.4g}" for cell in line))
+    Console(width=None if Console().is_terminal else 120).print(sheet)
+
+
+def note(message: str) -> None:
+    """A line on stderr, so that stdout stays what was asked for."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)

@@ -1,0 +1,163 @@
+"""The command line on a small demo log: each command, its exit codes, and what bad input says."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from jaxroute import cli
+from jaxroute.data import tables
+from jaxroute.router import Router
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr)."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return exit_.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A demo log, one later log, and two routers fitted from the first."""
+    folder = tmp_path_factory.mktemp("cli")
+    for name, seed, rows in (("log.jsonl", 0, 1200), ("later.jsonl", 1, 800)):
+        with pytest.raises(SystemExit):
+            cli.main(["demo-log", str(folder / name), "--rows", str(rows), "--seed", str(seed)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["fit", str(folder / "log.jsonl"), "--out", str(folder / "router")])
+    assert not exit_.value.code
+    return folder
+
+
+def test_help_teaches(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for command in ("doctor", "fit", "evaluate", "compare", "route", "demo-log"):
+        assert command in out
+    code, out, _ = run(capsys, "doctor", "--help")
+    assert "jaxroute doctor requests.parquet" in out
+
+
+@pytest.mark.slow
+def test_doctor_says_what_is_there(capsys, folder):
+    code, out, _ = run(capsys, "doctor", folder / "log.jsonl", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["verdict"] in ("ok", "caution")
+    assert found["propensities"] == "known"
+    assert {m["model"] for m in found["models"]} == {"small", "medium", "large"}
+    assert sum(m["rows"] for m in found["models"]) == found["counts"]["rows"] == 1200
+    code, out, _ = run(capsys, "doctor", folder / "log.jsonl")
+    assert "verdict: " in out
+
+
+@pytest.mark.slow
+def test_doctor_refuses_a_deterministic_log_with_code_three(capsys, folder, tmp_path):
+    log = pd.read_json(folder / "log.jsonl", lines=True).assign(propensity=1.0)
+    log.to_parquet(tmp_path / "log.parquet")
+    code, out, _ = run(capsys, "doctor", tmp_path / "log.parquet")
+    assert code == 3
+    assert "verdict: refuse" in out
+    assert "random model" in out
+
+
+@pytest.mark.slow
+def test_fit_evaluate_compare(capsys, folder):
+    router = Router.load(folder / "router")
+    assert router.models == ("large", "medium", "small")
+    assert router.encoder == "hashed"
+    code, out, _ = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--json")
+    assert code == 0
+    lines = json.loads(out)
+    assert [line["normalised"] for line in lines] == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0]
+    assert all(0 < line["value"] < 1 for line in lines)
+    code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")
+    assert code == 0
+    assert all(line["difference"] == 0 and line["A is"] == "undecided" for line in json.loads(out))
+
+
+@pytest.mark.slow
+def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
+    log = pd.read_json(folder / "later.jsonl", lines=True).head(60)
+    queries = pd.DataFrame({"query_id": log.request_id, "prompt": log.prompt, "task": "demo"})
+    answers = [
+        {"query_id": q, "model": m, "quality": quality, "cost": cost}
+        for q in queries.query_id
+        for m, quality, cost in (("small", 0.4, 0.001), ("medium", 0.6, 0.002), ("large", 0.9, 0.01))
+    ]
+    (tmp_path / "table").mkdir()
+    queries.to_parquet(tmp_path / "table" / "queries.parquet")
+    pd.DataFrame(answers).to_parquet(tmp_path / "table" / "outcomes.parquet")
+    assert len(tables.load(tmp_path / "table")) == 60
+    code, out, _ = run(capsys, "evaluate", folder / "router", "--table", tmp_path / "table", "--json")
+    first = json.loads(out)[0]
+    assert code == 0
+    assert first["value"] + first["regret"] == pytest.approx(0.9, abs=1e-5)
+    assert first["best single"].startswith("large")
+
+
+@pytest.mark.slow
+def test_route_streams_a_model_a_line(capsys, folder, tmp_path, monkeypatch):
+    prompts = [{"prompt": f"A question about {t}, number 1: please answer."} for t in ("proofs", "smalltalk")] * 30
+    source = tmp_path / "prompts.jsonl"
+    source.write_text("".join(json.dumps(p) + "\n" for p in prompts))
+    command = ("route", folder / "router", "--normalised-cost-weight", "0.5", "--input")
+    code, out, _ = run(capsys, *command, source)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert len(lines) == 60
+    assert lines[0]["model"] == "large"
+    assert lines[1]["model"] != "large"
+    assert set(lines[0]["scores"]) == {"small", "medium", "large"}
+    assert "predicted quality" in lines[0]["reason"]
+    monkeypatch.setattr("jaxroute.cli.route.ROWS", 7)
+    pd.DataFrame(prompts).to_parquet(tmp_path / "prompts.parquet")
+    code, _, _ = run(capsys, *command, tmp_path / "prompts.parquet", "--out", tmp_path / "out.jsonl")
+    assert [json.loads(line)["model"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
+        line["model"] for line in lines
+    ]
+    code, out, _ = run(capsys, *command, source, "--without", "large")
+    assert "large" not in {json.loads(line)["model"] for line in out.splitlines()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"prompt": "a"}\n{"prompt": 3}\n', "row 1, column 'prompt'"),
+        ('{"prompt": "a"}\nnot json\n', "row 1: not JSON"),
+    ],
+)
+def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, content, says):
+    (tmp_path / "in.jsonl").write_text(content)
+    out = tmp_path / "out.jsonl"
+    code, _, err = run(
+        capsys, "route", folder / "router", "--cost-weight", "1", "--input", tmp_path / "in.jsonl", "--out", out
+    )
+    assert code == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["doctor", "no/such.jsonl"], "no/such.jsonl"),
+        (["fit", "no/such.jsonl", "--out", "x"], "no/such.jsonl"),
+        (["route", "no/router", "--cost-weight", "1"], "no router here"),
+        (["evaluate", "no/router"], "no router here"),
+        (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),
+        (["doctor", "x.jsonl", "--quality-range", "five"], "write LOW,HIGH"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_two(capsys, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list(tmp_path.iterdir())
