@@ -7,9 +7,11 @@ stderr and exit code 2, a log that cannot carry a router exit code 3.
 import sys
 from collections.abc import Sequence
 
+import jax
 import typer
 
 from jaxroute.cli import demo, doctor, evaluate, fit, route
+from jaxroute.data import hub
 from jaxroute.types import InputError
 
 app = typer.Typer(
@@ -29,7 +31,9 @@ app.command("demo-log")(demo.demo_log)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. Programs compile once a machine: the cache is on."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(hub.cache_folder() / "compiled"))
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
