@@ -4,6 +4,7 @@
 stderr and exit code 2, a log that cannot carry a router exit code 3.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ app.command("demo-log")(demo.demo_log)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. Programs compile once a machine: the cache is on."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(hub.cache_folder() / "compiled"))
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))

@@ -84,7 +84,7 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
 
 def _blocks(source: str) -> Iterator[tuple[int, list[Any]]]:
     """(number of the first row, rows) of at most ROWS rows."""
-    if source != "-" and not Path(source).is_file():
+    if source != "-" and (not Path(source).exists() or Path(source).is_dir()):
         raise InputError(f"{source}: no such file; check the path")
     if source.endswith(".parquet"):
         import pyarrow as pa  # type: ignore[import-untyped]
