@@ -1,49 +1,139 @@
 """Checkpoints of training states. The only file that imports orbax.
 
-    with checkpoint.open_folder(folder) as checkpoints:
-        restored = checkpoint.restore(checkpoints, template)       # (step, state) or None
-        checkpoint.save(checkpoints, step, state)
+    checkpoints = checkpoint.open_folder(folder)
+    restored = checkpoint.restore(checkpoints, template)       # (step, state) or None
+    checkpoint.save(checkpoints, step, state)                  # returns at once; written in the background
+    checkpoint.close(checkpoints)                              # waits for what is still being written
 
-A save is atomic: a killed run leaves the one before it. States come back onto the template's devices, so
-what eight devices wrote loads on one. Parameters are stored as arrays; nothing is ever unpickled.
+A save is atomic: a killed run leaves the one before it. Every checkpoint carries the digest of its own arrays,
+the package versions and the caller's words (a config), so that one which reads back differently is found out.
+States come back onto the template's devices, so what eight devices wrote loads on one. Parameters are stored as
+arrays; nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from orbax.checkpoint import v1 as ocp
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written; those before it are intact."""
 
 
 def open_folder(folder: Path | str, keep: int = 2) -> ocp.training.Checkpointer:
-    """Checkpoints of one run; the last ``keep`` are kept. Use as a context manager."""
+    """Checkpoints of one run; the last ``keep`` are kept, and the best if ``save`` is told their values."""
+    policies = ocp.training.preservation_policies
+    best = policies.BestN(get_metric_fn=_value, n=1, keep_checkpoints_without_metrics=False)
     return ocp.training.Checkpointer(
         Path(folder).resolve(),
-        preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
         cleanup_tmp_directories=True,
     )
 
 
-def save(checkpoints: ocp.training.Checkpointer, step: int, state: Any) -> None:
-    """Write ``state`` (a pytree of arrays) as the checkpoint of ``step``."""
-    checkpoints.save(step, state, overwrite=True)
-
-
-def restore(checkpoints: ocp.training.Checkpointer, template: Any) -> tuple[int, Any] | None:
-    """The newest checkpoint that can be read, as (step, state); None if there is none.
+def save(
+    checkpoints: ocp.training.Checkpointer,
+    step: int,
+    state: Any,
+    *,
+    value: float | None = None,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Begin to write ``state`` (a pytree of arrays) as the checkpoint of ``step``; waits for the save before it.
 
     Args:
-        template: a state of the same structure, shapes and shardings (a freshly initialised one).
+        value: validation value (higher is better) by which the best checkpoint is kept.
+        about: what to write beside the arrays, a config say; anything JSON can hold.
+
+    Raises:
+        SaveError: this save or the one before it failed (a full disk, say).
     """
-    abstract = jax.tree.map(ocp.arrays.to_shape_dtype_struct, template)
+    words = {"packages": {name: importlib.metadata.version(name) for name in PACKAGES}, **(about or {})}
+    # A copy: the caller may donate the state to its next chunk while this is being written.
+    state = jax.tree.map(jnp.copy, state)
+    seal = {"digest": digest(state, words), "about": words}
+    metrics = None if value is None else {"value": float(value)}
+    _said(
+        checkpoints,
+        lambda: checkpoints.save_async(step, state, overwrite=True, metrics=metrics, custom_metadata=seal),
+    )
+
+
+def close(checkpoints: ocp.training.Checkpointer) -> None:
+    """Wait until the last save is on disk. Raises SaveError if it could not be written."""
+    _said(checkpoints, checkpoints.close)
+
+
+def restore(checkpoints: ocp.training.Checkpointer, template: Any | Callable[[int], Any]) -> tuple[int, Any] | None:
+    """The newest checkpoint that reads back as it was written, as (step, state); None if there is none.
+
+    Args:
+        template: a state of the same structure, shapes and shardings (a freshly initialised one, or
+            ``jax.ShapeDtypeStruct`` leaves); or a function step -> such a template.
+    """
     for metadata in sorted(checkpoints.checkpoints, key=lambda m: m.step, reverse=True):
         try:
-            return metadata.step, checkpoints.load(metadata.step, abstract)
+            expected = template(metadata.step) if callable(template) else template
+            abstract = jax.tree.map(ocp.arrays.to_shape_dtype_struct, expected)
+            state = checkpoints.load(metadata.step, abstract)
+            seal = checkpoints.metadata(metadata.step).custom_metadata
+            if seal["digest"] != digest(state, seal["about"]):
+                raise ValueError("its arrays are not those that were written")
+            return metadata.step, state
         except Exception as error:  # a damaged checkpoint: say so, and take the one before it
             print(
                 f"checkpoint {metadata.step} in {checkpoints.directory} is damaged "
-                f"({type(error).__name__}); the one before it is used"
+                f"({type(error).__name__}: {_line(error)}); the one before it is used",
+                flush=True,
             )
     return None
+
+
+def about(checkpoints: ocp.training.Checkpointer, step: int) -> dict[str, Any]:
+    """What was written beside the arrays of ``step``: package versions and the caller's words."""
+    return checkpoints.metadata(step).custom_metadata["about"]
+
+
+def digest(state: Any, about: dict[str, Any]) -> str:
+    """SHA-256 of every leaf's path, type, shape and bytes and of ``about``, whatever the devices.
+
+    Arrays spread over several hosts cannot be read by one of them; only their names and shapes are covered then.
+    """
+    sha = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        sha.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        if leaf.is_fully_addressable:
+            sha.update(np.ascontiguousarray(leaf).data)
+    return sha.hexdigest()
+
+
+def _said(checkpoints: ocp.training.Checkpointer, act: Callable[[], Any]) -> None:
+    try:
+        act()
+    except Exception as error:
+        raise SaveError(
+            f"{checkpoints.directory}: a checkpoint could not be written ({_line(error)}); those before it are "
+            "intact: free space, then run the same command again"
+        ) from error
+
+
+def _value(metrics: dict[str, float]) -> float:
+    return metrics["value"]
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

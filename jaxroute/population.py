@@ -65,7 +65,7 @@ def train(
                 on_chunk(done + spec.chunk, state)
     finally:
         if checkpoints is not None:
-            checkpoints.close()
+            checkpoint.close(checkpoints)
     return state
 
 

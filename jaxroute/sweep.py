@@ -1,4 +1,4 @@
-"""A sweep: many points, one compiled program. grid, pad, place, over_points, gather.
+"""A sweep: many points, one compiled program. grid, draw, cross, pad, place, over_points, gather.
 
     points = sweep.grid(cost_weight=[0.0, 0.5, 1.0], seed=[0, 1])          # Hyperparams, leaves [M]
     mesh = sweep.mesh()
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxroute.types import Hyperparams
+from jaxroute.types import Hyperparams, InputError
 
 SWEEP = "sweep"
 
@@ -60,6 +60,73 @@ def grid(**axes: Sequence[float] | float) -> Hyperparams:
         default = Hyperparams._field_defaults[name]
         values = columns.get(name, (default,) * len(rows))
         return np.asarray(values, np.int32 if isinstance(default, int) else np.float32)
+
+    return Hyperparams(**{name: leaf(name) for name in Hyperparams._fields})  # type: ignore[arg-type]
+
+
+def draw(count: int, *, kind: str = "sobol", seed: int = 0, **ranges: tuple[float, float]) -> Hyperparams:
+    """Points drawn at random inside ranges of Hyperparams fields, where a grid would be too large.
+
+    Log-uniform between ends above zero, uniform where the low end is 0; ``width`` is rounded. Fields not named
+    keep their default.
+
+    Args:
+        count: M. A power of two keeps Sobol points balanced.
+        kind: "sobol" (scrambled, spread evenly in every projection) or "random" (independent).
+        seed: of the draw, not of the points.
+        **ranges: field name -> (low, high).
+
+    Returns:
+        Hyperparams whose every leaf is a NumPy array [M].
+
+    Raises:
+        InputError: an unknown kind, a name that is no field of Hyperparams, or ends that do not ascend from 0.
+
+    Example:
+        >>> points = draw(4, learning_rate=(1e-4, 1e-2), entropy=(0.0, 0.2))
+        >>> print(points.learning_rate.shape, (points.entropy < 0.1).sum())
+        (4,) 2
+
+    Reference: On the distribution of points in a cube and the approximate evaluation of integrals, by Sobol,
+    USSR Computational Mathematics and Mathematical Physics 7 (1967).
+    """
+    unknown = set(ranges) - set(Hyperparams._fields)
+    if unknown:
+        raise InputError(f"draw: not a hyperparameter: {sorted(unknown)}; fields are {Hyperparams._fields}")
+    for name, (low, high) in ranges.items():
+        if not 0 <= low <= high < np.inf:
+            raise InputError(f"draw: {name}={(low, high)}: needs 0 <= low <= high, both finite")
+    if kind == "sobol":
+        from scipy.stats import qmc
+
+        # A power of two is drawn, then cut: scipy warns of any other number.
+        unit = qmc.Sobol(max(len(ranges), 1), rng=np.random.default_rng(seed)).random_base2((count - 1).bit_length())
+    elif kind == "random":
+        unit = np.random.default_rng(seed).random((count, max(len(ranges), 1)))
+    else:
+        raise InputError(f'draw: unknown kind {kind!r}; there are "sobol" and "random"')
+    points = grid()
+    columns = {name: np.broadcast_to(getattr(points, name), count).copy() for name in Hyperparams._fields}
+    for (name, (low, high)), u in zip(ranges.items(), unit[:count].T, strict=False):
+        value = low * (high / low) ** u if low > 0 else high * u
+        kept = columns[name].dtype
+        columns[name] = np.rint(value).astype(kept) if kept == np.int32 else value.astype(kept)
+    return Hyperparams(**columns)
+
+
+def cross(points: Hyperparams, **axes: Sequence[float] | float) -> Hyperparams:
+    """Every point at every combination of the given fields' values; points vary fastest.
+
+    >>> print(cross(draw(2, learning_rate=(1e-3, 1e-3)), cost_weight=[0.0, 1.0], seed=[5, 6]).seed)
+    [5 5 6 6 5 5 6 6]
+    """
+    outer = grid(**axes)
+    inner_count, outer_count = len(points.seed), len(outer.seed)
+
+    def leaf(name: str) -> np.ndarray:
+        if name in axes:
+            return np.repeat(getattr(outer, name), inner_count)
+        return np.tile(getattr(points, name), outer_count)
 
     return Hyperparams(**{name: leaf(name) for name in Hyperparams._fields})  # type: ignore[arg-type]
 
@@ -106,6 +173,19 @@ def over_points(
 
     Returns:
         Compiled callable (points, *rest) -> results with the points' leading axes.
+
+    Example:
+        >>> def train_one(point, x, y):  # ridge regression by gradient descent
+        ...     def step(w, _):
+        ...         return w - point.learning_rate * (x.T @ (x @ w - y) + point.weight_decay * w), None
+        ...     return jax.lax.scan(step, jnp.zeros(2), None, length=200)[0]
+        >>> row = mesh()
+        >>> points, count = pad(grid(weight_decay=[0.0, 1.0, 3.0], learning_rate=0.3), row.size)
+        >>> run = over_points(train_one, row)
+        >>> print(gather(run(place(points, row), jnp.eye(2), jnp.array([1.0, 2.0])), count).round(3))
+        [[1.   2.  ]
+         [0.5  1.  ]
+         [0.25 0.5 ]]
     """
 
     def shared(points: Any, *common: Any) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxroute import sweep
-from jaxroute.types import Hyperparams
+from jaxroute.types import Hyperparams, InputError
 
 RNG = np.random.default_rng(0)
 DATA = jnp.asarray(RNG.normal(size=(50, 7)), jnp.float32)
@@ -95,3 +95,49 @@ def test_common_arguments_are_never_batched():
     points = jax.tree.map(lambda x: np.stack([x, x]), points_of(8))
     sweep.over_points(look, sweep.mesh(), grouped=True)(points, jnp.ones((2, 3)), jnp.ones(4))
     assert shapes == [((3,), (4,))]
+
+
+RANGES = {"learning_rate": (1e-4, 1e-2), "entropy": (0.0, 0.2), "width": (8, 64), "clip": (0.01, 0.3)}
+
+
+@pytest.mark.parametrize("kind", ["sobol", "random"])
+def test_a_draw_fills_its_ranges(kind):
+    points = sweep.draw(256, kind=kind, **RANGES)
+    for name, (low, high) in RANGES.items():
+        values = getattr(points, name)
+        assert values.min() >= low * (1 - 1e-6)
+        assert values.max() <= high * (1 + 1e-6)
+    # log-uniform: the median is the geometric mean; uniform: the middle
+    np.testing.assert_allclose(np.median(np.log10(points.learning_rate)), -3, atol=0.2)
+    np.testing.assert_allclose(np.median(points.entropy), 0.1, atol=0.02)
+    assert points.width.dtype == np.int32
+    assert (points.temperature == 1.0).all()
+    np.testing.assert_array_equal(points.clip, sweep.draw(256, kind=kind, **RANGES).clip)
+    assert (points.clip != sweep.draw(256, kind=kind, seed=1, **RANGES).clip).any()
+
+
+def test_a_sobol_draw_is_balanced_where_a_random_one_is_not():
+    def in_cells(kind):
+        points = sweep.draw(64, kind=kind, entropy=(0.0, 1.0), temperature=(0.0, 1.0))
+        return np.histogram2d(points.entropy, points.temperature, 8, [[0, 1], [0, 1]])[0]
+
+    np.testing.assert_array_equal(in_cells("sobol"), np.ones((8, 8)))  # a (0, 2)-net in base 2
+    assert in_cells("random").max() > 1
+
+
+def test_a_draw_refuses_what_cannot_be_meant():
+    for kind, ranges in (
+        ("sobol", {"entrpy": (0, 1)}),
+        ("sobol", {"entropy": (1, 0)}),
+        ("halton", {"entropy": (0, 1)}),
+    ):
+        with pytest.raises(InputError, match="draw"):
+            sweep.draw(4, kind=kind, **ranges)
+
+
+def test_cross_is_every_point_at_every_combination():
+    points = sweep.draw(3, learning_rate=(1e-3, 1e-2))
+    crossed = sweep.cross(points, cost_weight=[0.0, 1.0], seed=[0, 1])
+    np.testing.assert_array_equal(crossed.cost_weight, np.repeat(np.float32([0, 1]), 6))
+    np.testing.assert_array_equal(crossed.seed, np.tile(np.repeat([0, 1], 3), 2))
+    np.testing.assert_array_equal(crossed.learning_rate, np.tile(points.learning_rate, 4))

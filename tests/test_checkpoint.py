@@ -1,0 +1,152 @@
+"""Checkpoints: what is kept, what is written beside the arrays, and what happens when a file is hurt."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxroute import checkpoint, sweep
+from jaxroute.types import TrainState
+
+
+def state_of(step):
+    kernel = jnp.asarray(np.random.default_rng(step).normal(size=(8, 16)), jnp.float32)
+    params = {"params": {"kernel": kernel, "bias": jnp.arange(8.0)}}
+    return TrainState(params, {"mu": 2 * kernel}, jnp.full(8, step, jnp.int32), params, jnp.full(8, step / 10.0))
+
+
+def write(folder, steps, **settings):
+    checkpoints = checkpoint.open_folder(folder)
+    for step in steps:
+        checkpoint.save(checkpoints, step, state_of(step), **settings)
+    checkpoint.close(checkpoints)
+
+
+def read(folder, template=None):
+    checkpoints = checkpoint.open_folder(folder)
+    try:
+        return checkpoint.restore(checkpoints, state_of(0) if template is None else template)
+    finally:
+        checkpoint.close(checkpoints)
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints") / "run"
+    write(folder, (10, 20))
+    return folder
+
+
+def test_the_newest_comes_back(written):
+    step, state = read(written)
+    assert step == 20
+    assert_same_bits(state, state_of(20))
+
+
+def test_the_last_and_the_best_are_kept(tmp_path):
+    checkpoints = checkpoint.open_folder(tmp_path / "run")
+    for step, value in ((1, 0.2), (2, 0.9), (3, 0.1), (4, 0.3), (5, 0.4)):
+        checkpoint.save(checkpoints, step, state_of(step), value=value)
+    checkpoint.close(checkpoints)
+    assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [2, 4, 5]
+
+
+def test_versions_and_the_callers_words_are_inside(tmp_path):
+    write(tmp_path / "run", (1,), about={"config": {"seeds": 3}})
+    checkpoints = checkpoint.open_folder(tmp_path / "run")
+    words = checkpoint.about(checkpoints, 1)
+    checkpoint.close(checkpoints)
+    assert words["config"] == {"seeds": 3}
+    assert words["packages"]["jax"] == jax.__version__
+
+
+def files_of(folder):
+    return sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
+
+
+def test_a_flipped_byte_is_found_or_did_no_harm(written, tmp_path, capsys):
+    """In whichever file of the newest checkpoint: never a wrong state, and the one with the arrays is always caught."""
+    found = {}
+    for name in files_of(written / "20"):
+        folder = tmp_path / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(written, folder)
+        path = folder / "20" / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        path.write_bytes(bytes(data))
+        step, state = read(folder)
+        assert_same_bits(state, state_of(step))
+        found[path.stat().st_size] = step
+        assert ("checkpoint 20" in capsys.readouterr().out) == (step == 10)
+    assert found[max(found)] == 10  # the largest file holds the arrays
+
+
+def test_a_deleted_file_is_found_or_did_no_harm(written, tmp_path, capsys):
+    steps = []
+    for name in files_of(written / "20"):
+        folder = tmp_path / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(written, folder)
+        (folder / "20" / name).unlink()
+        step, state = read(folder)
+        assert_same_bits(state, state_of(step))
+        steps.append(step)
+    assert steps.count(10) >= 2
+    assert "the one before it is used" in capsys.readouterr().out
+
+
+def test_a_state_other_than_the_one_sealed_is_refused(written, tmp_path, monkeypatch, capsys):
+    """The digest itself: arrays that read back without any error, but not as they were written."""
+    honest = checkpoint.digest
+    monkeypatch.setattr(checkpoint, "digest", lambda s, a: honest(s._replace(step=s.step + 1), a))
+    assert read(written) is None
+    out = capsys.readouterr().out
+    assert "checkpoint 20" in out
+    assert "not those that were written" in out
+
+
+def test_half_written_is_as_if_it_were_not_there(written, tmp_path):
+    shutil.copytree(written, tmp_path / "run")
+    os.rename(tmp_path / "run" / "20", tmp_path / "run" / "20.orbax-checkpoint-tmp")
+    step, state = read(tmp_path / "run")
+    assert step == 10
+    assert_same_bits(state, state_of(10))
+
+
+def test_a_state_donated_after_save_is_written_as_it_was(tmp_path):
+    checkpoints = checkpoint.open_folder(tmp_path / "run")
+    state = jax.tree.map(jnp.copy, state_of(3))  # no buffer twice
+    checkpoint.save(checkpoints, 3, state)
+    jax.block_until_ready(jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)(state))
+    checkpoint.close(checkpoints)
+    assert_same_bits(read(tmp_path / "run")[1], state_of(3))
+
+
+def test_what_eight_devices_wrote_loads_on_one(tmp_path):
+    """A process with one device reads what this one, with eight, wrote spread over them."""
+    mesh = sweep.mesh()
+    assert mesh.size == 8
+    checkpoints = checkpoint.open_folder(tmp_path / "run")
+    checkpoint.save(checkpoints, 7, sweep.place(jnp.arange(16.0).reshape(8, 2), mesh))
+    checkpoint.close(checkpoints)
+    code = (
+        "import sys, jax, jax.numpy as jnp\n"
+        "from jaxroute import checkpoint\n"
+        "assert len(jax.devices()) == 1\n"
+        "opened = checkpoint.open_folder(sys.argv[1])\n"
+        "step, x = checkpoint.restore(opened, jnp.zeros((8, 2)))\n"
+        "checkpoint.close(opened)\n"
+        "assert step == 7 and (x == jnp.arange(16.0).reshape(8, 2)).all(), x\n"
+    )
+    clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True, env=clean)
