@@ -49,7 +49,7 @@ def train(
         TrainState with leaves [S, P, ...].
     """
     points = sweep.place(points, mesh, axis=1)
-    initialise, chunk = _trainers(network, objective, spec, mesh, train_chunk)
+    initialise, chunk = trainers(network, objective, spec, mesh, train_chunk)
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -113,8 +113,13 @@ def _evaluator(function: Callable[..., Any], network: Network, mesh: Mesh) -> Ca
 
 
 @cache
-def _trainers(
-    network: Network, objective: Objective, spec: Spec, mesh: Mesh, train_chunk: Callable[..., TrainState]
+def trainers(
+    network: Network,
+    objective: Objective,
+    spec: Spec,
+    mesh: Mesh,
+    train_chunk: Callable[..., TrainState],
+    block: int | None = None,
 ) -> tuple[Callable[..., TrainState], Callable[..., TrainState]]:
     """(initialise, one chunk): compiled once per static choice and shape, whatever the points."""
 
@@ -122,7 +127,7 @@ def _trainers(
         return training.init(network, point, spec, features.shape[-1])
 
     chunk = partial(train_chunk, network=network, objective=objective, spec=spec)
-    return sweep.over_points(initialise, mesh, grouped=True), sweep.over_points(chunk, mesh, grouped=True)
+    return tuple(sweep.over_points(f, mesh, grouped=True, block=block) for f in (initialise, chunk))  # type: ignore[return-value]
 
 
 @cache

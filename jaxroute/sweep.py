@@ -111,7 +111,7 @@ def draw(count: int, *, kind: str = "sobol", seed: int = 0, **ranges: tuple[floa
         value = low * (high / low) ** u if low > 0 else high * u
         kept = columns[name].dtype
         columns[name] = np.rint(value).astype(kept) if kept == np.int32 else value.astype(kept)
-    return Hyperparams(**columns)
+    return Hyperparams(**columns)  # type: ignore[arg-type]
 
 
 def cross(points: Hyperparams, **axes: Sequence[float] | float) -> Hyperparams:
@@ -121,7 +121,7 @@ def cross(points: Hyperparams, **axes: Sequence[float] | float) -> Hyperparams:
     [5 5 6 6 5 5 6 6]
     """
     outer = grid(**axes)
-    inner_count, outer_count = len(points.seed), len(outer.seed)
+    inner_count, outer_count = np.size(points.seed), np.size(outer.seed)
 
     def leaf(name: str) -> np.ndarray:
         if name in axes:

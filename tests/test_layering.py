@@ -11,8 +11,8 @@ LEVEL = {
     "losses": 1, "pessimism": 1, "policies": 1, "counterfactual": 1, "estimators": 1, "metrics": 1, "projection": 1,
     "budgets": 1, "distil": 3,
     "networks": 2,
-    "training": 3, "nuisance": 3, "conditional": 3,
-    "sweep": 4, "checkpoint": 4, "population": 4,
+    "training": 3, "nuisance": 3, "conditional": 3, "logged": 3,
+    "sweep": 4, "checkpoint": 4, "population": 4, "search": 4,
     "recipe": 5, "router": 5, "fitting": 5, "report": 5, "gateway": 5, "data": 5,
     "__main__": 6, "cli": 6, "__init__": 6,
 }  # fmt: skip
