@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment smoke baselines worked-example ope-study bench bench-encoders bench-logs obp-check data test test-slow test-encoders fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines worked-example ope-study bench bench-encoders bench-logs obp-check data test test-slow test-encoders fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ $(VENV)/.dev: $(VENV)/.users
 
 experiment: setup  ## the main job: logs -> nuisances -> routers -> measured policies (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.run $(ARGS)
+
+sweep: setup  ## thousands of routers in one program, resumable (CONFIG= DATA= SMOKE=1 PROFILE=1 TENSORBOARD=1)
+	@$(RUN) -m experiments.sweep --config $(if $(filter default,$(CONFIG)),sweep,$(CONFIG)) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(PROFILE),--profile) $(if $(TENSORBOARD),--tensorboard)
+
+torture: setup  ## kill the sweep N times at random moments; its tables must not change by one bit (N=20)
+	@$(RUN) -m experiments.checks.torture --kills $(or $(N),20)
 
 smoke: setup  ## the main job shrunk to seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke

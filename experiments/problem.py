@@ -12,7 +12,7 @@ import numpy as np
 from experiments.settings import Config
 from jaxroute import counterfactual, nuisance, projection, recipe
 from jaxroute.data import logging, splits, synthetic, tables
-from jaxroute.types import Examples, InputError, Key, Logs, Outcomes, Policy, Table
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
 
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     train_log, validation_log: what a team has. learn, validate: features and doubly robust outcomes
     from those logs. learn_full, validate_full: the same rows with the full table's outcomes, for the
     ceilings only. test: full table, for measuring only. stack: what routers that start from the outcome
-    model start from; stack_full: the same from the full table.
+    model start from; stack_full: the same from the full table. nuisances: of the training log's own rows.
     """
 
     train_log: Logs
@@ -49,6 +49,7 @@ class Problem(NamedTuple):
     effective_sample_size: jax.Array
     stack: Starts
     stack_full: Starts
+    nuisances: Nuisances
 
 
 def load_table(config: Config) -> Table:
@@ -166,6 +167,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
         Starts(nuisances.outcomes, held_out.outcomes, predicted["stack"]),
         Starts(cross_fitted, full_held_out, predicted["stack_full"]),
+        nuisances,
     )
 
 

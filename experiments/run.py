@@ -30,7 +30,7 @@ from rich.progress import (
 )
 
 from experiments import baselines, evaluate, problem, settings, storage
-from jaxroute import report, sweep
+from jaxroute import checkpoint, report, sweep
 from jaxroute.data import splits, units
 from jaxroute.types import InputError
 
@@ -52,7 +52,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
-    """Run every method of the config; returns the folder of results."""
+    """Run every method of the config; returns the folder of results.
+
+    Raises:
+        InputError: bad config or table, or another process at work in the folder.
+        checkpoint.SaveError: the disk is full; what was saved before stays.
+    """
+    with storage.only_run(storage.run_folder(out, config)):
+        return _run(config, out, fresh=fresh)
+
+
+def _run(config: settings.Config, out: Path, *, fresh: bool) -> Path:
     console = Console(stderr=True)
     table = problem.load_table(config)
     scale, reason = units.cost_scale(table)
@@ -137,9 +147,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh)
-    except InputError as error:
+    except (InputError, checkpoint.SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; finished methods and chunks are saved: the same command goes on from there", file=sys.stderr)
+        return 130
     return 0
 
 

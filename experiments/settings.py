@@ -16,6 +16,35 @@ LOGGERS = ("uniform", "cost_biased", "weak_router", "task_dependent", "determini
 
 
 @dataclass(frozen=True)
+class Axes:
+    """What `make sweep` searches, at every cost weight and seed of the config.
+
+    draw="grid": every field lists its values. draw="sobol" or "random": every field with two ends is drawn between
+    them (`sweep.draw`), ``count`` settings in all; a field with one value keeps it.
+    methods and hidden (depths, static) are looped over; all the rest is one compiled program.
+    """
+
+    draw: str = "sobol"
+    count: int = 16
+    learning_rate: tuple[float, ...] = (5e-4, 1e-2)
+    weight_decay: tuple[float, ...] = (0.1, 3.0)
+    temperature: tuple[float, ...] = (0.3, 3.0)
+    entropy: tuple[float, ...] = (0.0, 0.3)
+    clip: tuple[float, ...] = (0.02, 0.3)  # of propensities, in the utilities learned from
+    width: tuple[float, ...] = (16, 64)  # hidden units in use, of those allocated
+    methods: tuple[str, ...] = ("rm_softmax_entropic",)
+    hidden: tuple[tuple[int, ...], ...] = ((64, 64),)
+    rungs: tuple[int, ...] = ()  # steps after which the worse settings of each cost weight are dropped
+    keep: float = 0.5  # share that stays
+    block: int | None = 16  # points run at a time on each device
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, ...]]:
+        names = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
 class Config:
     """One experiment: data, logging policy, methods and settings. Everything that changes a number."""
 
@@ -46,6 +75,7 @@ class Config:
     members: int = 1  # such routers averaged, equal but for their initialisation
     evidence: float = 1.0  # standard errors by which such a router must beat what it started from
     dimensions: int = 128  # principal components that routers see
+    axes: Axes = Axes()  # of `make sweep` alone
 
     @property
     def weights(self) -> tuple[float, ...]:

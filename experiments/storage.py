@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ import pandas as pd
 
 from experiments.evaluate import dataset_name
 from experiments.settings import Config
+from jaxroute.types import InputError
 
 ROOT = Path(__file__).parent.parent
+LINE_AT_MOST = 65536  # bytes of one object in metrics.jsonl
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
 
 
@@ -34,6 +39,31 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
     temporary = path.with_name(path.name + ".part")
     frame.to_parquet(temporary, index=False)
     os.replace(temporary, path)
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; a second run on it is refused. The kernel lets go when the process ends,
+    however it ends, so no stale lock can be left behind.
+
+    Raises:
+        InputError: another process is at work in the folder.
+    """
+    path = folder.with_name(folder.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise InputError(
+                f"{folder}: process {holder} is at work here; wait for it, or give another --out"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def source_digest() -> str:
@@ -92,6 +122,11 @@ def cell(folder: Path, method: str) -> Path:
 
 
 def log_line(folder: Path, **fields: Any) -> None:
-    """Append one object to metrics.jsonl."""
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(fields) + "\n")
+    """Append one object to metrics.jsonl; half a line that a killed run left is cut off first."""
+    with (folder / "metrics.jsonl").open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LINE_AT_MOST))
+        tail = file.read()
+        if tail and not tail.endswith(b"\n"):
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+        file.write(json.dumps(fields).encode() + b"\n")
