@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute import cli
+from jaxroute import cli, export
 from jaxroute.data import tables
 from jaxroute.router import Router
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
 def test_help_teaches(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in ("doctor", "fit", "evaluate", "compare", "route", "demo-log"):
+    for command in ("doctor", "fit", "evaluate", "compare", "route", "export", "demo-log"):
         assert command in out
     code, out, _ = run(capsys, "doctor", "--help")
     assert "jaxroute doctor requests.parquet" in out
@@ -96,6 +97,17 @@ def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
     assert code == 0
     assert first["value"] + first["regret"] == pytest.approx(0.9, abs=1e-5)
     assert first["best single"].startswith("large")
+
+
+@pytest.mark.slow
+def test_export(capsys, folder, tmp_path):
+    code, _, _ = run(capsys, "export", folder / "router", "--out", tmp_path / "router.stablehlo")
+    assert code == 0
+    assert json.loads((tmp_path / "router.stablehlo.json").read_text())["models"] == ["large", "medium", "small"]
+    assert export.call((tmp_path / "router.stablehlo").read_bytes())(np.zeros((2, 256), np.float32), 1.0).shape == (
+        2,
+        3,
+    )
 
 
 @pytest.mark.slow

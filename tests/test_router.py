@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroute import budgets, counterfactual, fitting, metrics, policies, recipe
+from jaxroute import budgets, counterfactual, export, fitting, metrics, policies, recipe
 from jaxroute.data import encoders, logging, synthetic
 from jaxroute.router import Router
 from jaxroute.types import InputError, Logs, NuisanceSpec, Outcomes
@@ -228,3 +228,17 @@ def test_rows_needed(logs):
     needed = fitting.rows_needed(logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan)))
     counts = np.bincount(np.asarray(logs.action)[:50], minlength=5)
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
+
+
+def test_the_exported_program_decides_as_the_router_does(router, table):
+    less = router.without(router.models[0])
+    for of in (router, less):
+        program = export.call(export.stablehlo(of))
+        for rows in (1, 7, 300):
+            for weight in (0.0, 0.5 / router.cost_scale, 2.0 / router.cost_scale):
+                decision = of.route(table.features[:rows], cost_weight=weight)
+                scores = np.asarray(program(np.asarray(table.features[:rows], np.float32), np.float32(weight)))
+                np.testing.assert_array_equal(scores.argmax(1), decision.index)
+                np.testing.assert_allclose(scores, decision.scores, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="not an exported router"):
+        export.call(b"nonsense")

@@ -1,4 +1,4 @@
-"""The command line: ``jaxroute doctor | fit | evaluate | compare | route | demo-log``, one module a command.
+"""The command line: ``jaxroute doctor | fit | evaluate | compare | route | export | demo-log``, one module a command.
 
 ``app`` is the parser, ``main`` what ``python -m jaxroute`` and the console script call: bad input is one line on
 stderr and exit code 2, a log that cannot carry a router exit code 3.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import typer
 
-from jaxroute.cli import demo, doctor, evaluate, fit, route
+from jaxroute.cli import demo, doctor, evaluate, export, fit, route
 from jaxroute.data import hub
 from jaxroute.types import InputError
 
@@ -28,6 +28,7 @@ app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
 app.command("route")(route.route)
+app.command("export")(export.export)
 app.command("demo-log")(demo.demo_log)
 
 

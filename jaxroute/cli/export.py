@@ -1,0 +1,41 @@
+"""``jaxroute export ROUTER``: StableHLO for runtimes that have no jaxroute."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxroute import export as exporting
+from jaxroute.cli.evaluate import RouterPath
+from jaxroute.router import Router
+
+
+def export(
+    router: RouterPath,
+    out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it names the models.")],
+) -> None:
+    """Write a router's scores as one StableHLO program: (features [N, D], cost weight) -> scores [N, K].
+
+    Example:
+
+      jaxroute export router --out router.stablehlo
+    """
+    loaded = Router.load(router)
+    content = exporting.stablehlo(loaded)
+    meta = {
+        "models": list(loaded.models),
+        "encoder": loaded.encoder,
+        "revision": loaded.revision,
+        "num_features": int(loaded.student.axes.mean.shape[0]),
+        "cost_scale": loaded.cost_scale,
+        "platforms": list(exporting.PLATFORMS),
+    }
+    for path, data in ((out.with_name(out.name + ".json"), json.dumps(meta, indent=1).encode()), (out, content)):
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        os.replace(part, path)
+    print(f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json")
