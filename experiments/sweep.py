@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import shutil
 import sys
 import time
@@ -262,6 +263,7 @@ def _checkpoints(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs tracebacks of what SaveError says in one line
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh, profile=options.profile, tensorboard=options.tensorboard)

@@ -1,0 +1,169 @@
+"""`make sweep` as people run it: killed, interrupted, starved of disk, started twice."""
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import settings, storage, watching
+from experiments import sweep as command
+from experiments.checks import torture
+from jaxroute.types import InputError
+
+
+@pytest.fixture(scope="module")
+def config_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "torture.py"
+    path.write_text(torture.CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config_path, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = subprocess.run(torture.command(config_path, out), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, out
+
+
+def axes_of(config_path, **changes):
+    config = settings.load(str(config_path))
+    return dataclasses.replace(config, axes=dataclasses.replace(config.axes, **changes))
+
+
+def test_points_are_settings_at_every_cost_weight_and_seed(config_path):
+    config = dataclasses.replace(axes_of(config_path), seeds=2)
+    points = command.settings_of(config)
+    assert np.shape(points.seed) == (2, 2 * 4)
+    np.testing.assert_array_equal(points.seed, np.repeat([[0], [1]], 8, axis=1))
+    np.testing.assert_array_equal(points.cost_weight[0], np.repeat(np.float32([0, 1]), 4))
+    np.testing.assert_array_equal(points.clip[0, :4], points.clip[1, 4:])  # the same settings everywhere
+    grid = {"draw": "grid", "learning_rate": (1e-3, 1e-2), "clip": (0.1,)}
+    points = command.settings_of(axes_of(config_path, **grid))
+    assert np.shape(points.seed) == (1, 2 * 2**5)
+    with pytest.raises(InputError, match="clip"):
+        command.settings_of(axes_of(config_path, clip=(0.1, 0.2, 0.3)))
+
+
+def test_an_unknown_method_is_refused(config_path, tmp_path):
+    with pytest.raises(InputError, match="rm_sfotmax"):
+        command.run(axes_of(config_path, methods=("rm_sfotmax",)), tmp_path)
+
+
+def test_two_runs_on_one_folder(tmp_path):
+    """The second says so; a holder that was killed holds nothing."""
+    code = (
+        "import sys, time; from pathlib import Path; from experiments import storage\n"
+        "with storage.only_run(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match=f"process {process.pid} is at work"), storage.only_run(tmp_path / "run"):
+        pass
+    process.kill()
+    process.communicate()
+    with storage.only_run(tmp_path / "run"):
+        pass
+
+
+def test_half_a_line_of_metrics_is_cut_off(tmp_path):
+    storage.log_line(tmp_path, step=1, best=0.5)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "be')
+    storage.log_line(tmp_path, step=2, best=0.6)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1, "best": 0.5}, {"step": 2, "best": 0.6}]
+
+
+def test_tensorboard_gets_what_the_metrics_get(tmp_path):
+    pytest.importorskip("tensorboardX")
+    with watching.writer(tmp_path, tensorboard=True) as write:
+        write(3, event="chunk", best=0.25)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 3, "event": "chunk", "best": 0.25}
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    assert b"chunk/best" in path.read_bytes()
+
+
+def test_progress_says_time_left_and_best(capsys, monkeypatch):
+    clock = iter([0.0, 30.0, 32.0, 60.0])
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: next(clock))
+    show = watching.progress(100)
+    show("routers", 50, 0.5)
+    show("routers", 10, 0.6)  # too soon
+    show("routers", 40, 0.7)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "routers: 50/100 steps, 30 s, 30 s left, best value 0.5000",
+        "routers: 100/100 steps, 60 s, 0 s left, best value 0.7000",
+    ]
+
+
+@pytest.mark.slow
+def test_the_table_and_the_record(undisturbed):
+    text, out = undisturbed
+    results = torture.table(out)
+    dropped = results[results["metric"] == "dropped_at"]["value"].value_counts().to_dict()
+    assert dropped == {50.0: 4, 100.0: 2, -1.0: 2}
+    assert "4 routers dropped after step 50" in text
+    best = command.best_settings(results)
+    assert list(best["cost_weight"]) == [0.0, 1.0]
+    survivors = results[(results["split"] == "test") & (results["metric"] == "regret")]
+    assert len(survivors) == 2
+    assert (survivors["value"] >= 0).all()
+    (path,) = out.glob("*/*/metrics.jsonl")
+    chunks = [json.loads(line) for line in path.read_text().splitlines() if '"chunk"' in line]
+    assert [c["step"] for c in chunks] == list(range(5, 151, 5))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_table_is_the_same(tmp_path):
+    counts = torture.torture(3, tmp_path, say=False)
+    assert counts["kills"] == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
+    words = torture.command(config_path, tmp_path)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    while not any(tmp_path.glob("*/*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, text
+    assert "the same command goes on from there" in text
+    assert "Traceback" not in text
+    done = subprocess.run(torture.command(config_path, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
+    steps = [json.loads(x)["step"] for x in next(tmp_path.glob("*/*/metrics.jsonl")).read_text().splitlines()]
+    assert steps == [*range(5, 151, 5), 150]  # no chunk was trained twice
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbed, tmp_path):
+    """A limit on file size stands for the full disk: no file may outgrow it."""
+
+    def limited(size):
+        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    done = subprocess.run(
+        torture.command(config_path, tmp_path),
+        capture_output=True, text=True, preexec_fn=limited(16_000), env=environment,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr
+    assert "free space, then run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(torture.command(config_path, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
