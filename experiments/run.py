@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import (
@@ -32,7 +33,7 @@ from rich.progress import (
 from experiments import baselines, evaluate, problem, settings, storage
 from jaxroute import checkpoint, report, sweep
 from jaxroute.data import splits, units
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Table
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
 
@@ -58,23 +59,24 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
         InputError: bad config or table, or another process at work in the folder.
         checkpoint.SaveError: the disk is full; what was saved before stays.
     """
-    with storage.only_run(storage.run_folder(out, config)):
-        return _run(config, out, fresh=fresh)
-
-
-def _run(config: settings.Config, out: Path, *, fresh: bool) -> Path:
-    console = Console(stderr=True)
     table = problem.load_table(config)
     scale, reason = units.cost_scale(table)
     scale = config.cost_scale or scale
     table = problem.normalise(table, scale)
-    rows = problem.split_rows(config, table)
-    shared = splits.leakage(table, rows[0][:3])
-
+    rows = problem.split_rows(config, table)  # bad input has stopped us by now, before anything is written
     folder = storage.run_folder(out, config)
-    if fresh:
-        shutil.rmtree(folder)
-        folder = storage.run_folder(out, config)
+    with storage.only_run(folder):
+        if fresh:
+            shutil.rmtree(folder)
+            storage.run_folder(out, config)
+        return _run(config, table, rows, folder, scale, reason if config.cost_scale is None else "fixed in the config")
+
+
+def _run(
+    config: settings.Config, table: Table, rows: list[list[np.ndarray]], folder: Path, scale: float, reason: str
+) -> Path:
+    console = Console(stderr=True)
+    shared = splits.leakage(table, rows[0][:3])
     started = time.perf_counter()
     columns = (
         TextColumn("{task.description}"),
@@ -125,7 +127,7 @@ def _run(config: settings.Config, out: Path, *, fresh: bool) -> Path:
             f"Near-duplicate prompts in the first seed's splits: {shared.near_duplicates}, kept on one side; "
             f"test or validation rows that repeat another part: {shared.leaked_prompts} by text, "
             f"{shared.leaked_groups} by group.",
-            f"Cost scale: {reason if config.cost_scale is None else 'fixed in the config'}.",
+            f"Cost scale: {reason}.",
             f"{int((~table.available).sum())} of {table.available.size} answers are missing (masked, never 0).",
         ],
         "timing": {"seconds": round(seconds, 1), "methods finished by an earlier run": len(names) - len(todo)},

@@ -73,7 +73,7 @@ def run(
     """Run the sweep of ``config.axes``; returns the folder of results.
 
     Raises:
-        InputError: an unknown method, bad axes, or another process at work in the folder.
+        InputError: an unknown method, bad axes or table, or another process at work in the folder.
         checkpoint.SaveError: the disk is full; what was saved before stays.
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
@@ -82,15 +82,15 @@ def run(
     if unknown:
         raise InputError(f"axes: methods: {unknown[0]!r} is not one of {', '.join(baselines.OBJECTIVES)} (or _full)")
     points = settings_of(config)
+    table = problem.load_table(config)
+    scale = config.cost_scale or units.cost_scale(table)[0]
+    table = problem.normalise(table, scale)
+    rows = problem.split_rows(config, table)  # bad input has stopped us by now, before anything is written
     folder = storage.run_folder(out, config)
     with storage.only_run(folder), watching.interruptible() as stop_if_asked:
         if fresh:
             shutil.rmtree(folder)
             folder = storage.run_folder(out, config)
-        table = problem.load_table(config)
-        scale = config.cost_scale or units.cost_scale(table)[0]
-        table = problem.normalise(table, scale)
-        rows = problem.split_rows(config, table)
         problems = problem.stack([problem.build(config, table, rows[s], s) for s in range(config.seeds)])
         cells = [(method, hidden) for method in axes.methods for hidden in axes.hidden]
         todo = [cell for cell in cells if not _file(folder, *cell).exists()]

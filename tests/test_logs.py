@@ -129,7 +129,7 @@ def test_rows_that_cannot_be_read(tmp_path):
         ("log.csv", b"prompt,model\n\xff,a\n"),
         ("log.csv", b'prompt,model,quality,cost\n"open,a,1,1\n'),
         ("log.csv", b"prompt,model,quality,cost,cost\np,a,1,1,1\n"),
-        ("log.csv.gz", gzip.compress(b"prompt,model\n" * 99)[:-9]),
+        ("log.csv.gz", gzip.compress(b"prompt,model\n" * 99, mtime=0)[:-9]),
         ("log.jsonl.gz", b"not gzipped"),
         ("log.json", b'[{"prompt": '),
         ("log.json", b"[" * 100_000),
