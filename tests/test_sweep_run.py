@@ -58,6 +58,13 @@ def test_an_unknown_method_is_refused(config_path, tmp_path):
         command.run(axes_of(config_path, methods=("rm_sfotmax",)), tmp_path)
 
 
+def test_a_missing_table_is_refused_and_nothing_is_written(config_path, tmp_path):
+    config = dataclasses.replace(axes_of(config_path), data="no/such/folder")
+    with pytest.raises(InputError, match="no/such/folder"):
+        command.run(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_runs_on_one_folder(tmp_path):
     """The second says so; a holder that was killed holds nothing."""
     code = (
