@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.settings import Config
-from jaxroute import counterfactual, nuisance, projection, recipe
-from jaxroute.data import logging, splits, synthetic, tables
+from jaxroute import counterfactual, levels, nuisance, projection, recipe
+from jaxroute.data import encoders, logging, splits, synthetic, tables
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
@@ -31,10 +31,11 @@ class Starts(NamedTuple):
 class Problem(NamedTuple):
     """One seed. Costs are normalised; ``predicted`` holds test-set outcomes of each outcome model.
 
-    train_log, validation_log: what a team has. learn, validate: features and doubly robust outcomes
-    from those logs. learn_full, validate_full: the same rows with the full table's outcomes, for the
-    ceilings only. test: full table, for measuring only. stack: what routers that start from the outcome
-    model start from; stack_full: the same from the full table. nuisances: of the training log's own rows.
+    train_log, validation_log: what a team has. learn, validate: features and doubly robust outcomes from those
+    logs; after the log's rows of ``learn``, the shadow's with what every model answered. learn_full,
+    validate_full: the same rows with the full table's outcomes, for the ceilings only. test: full table, for
+    measuring only. stack: what routers that start from the outcome model start from; stack_full: the same from
+    the full table. nuisances: of the training log's own rows.
     """
 
     train_log: Logs
@@ -55,9 +56,35 @@ class Problem(NamedTuple):
 def load_table(config: Config) -> Table:
     """The full-feedback table, or the part of it that the config names."""
     if config.data == "synthetic":
-        return synthetic.make(jax.random.key(0), num_prompts=config.num_prompts)
+        return altered(config, synthetic.make(jax.random.key(0), num_prompts=config.num_prompts))
     table = tables.load(config.data)
-    return tables.with_task(table, config.tasks) if config.tasks else table
+    if config.tasks:
+        table = tables.with_task(table, config.tasks)
+    if config.encoder:
+        table = dataclasses.replace(table, features=encoders.encode(table.prompt.tolist(), config.encoder))
+    return altered(config, table)
+
+
+def altered(config: Config, table: Table) -> Table:
+    """The table as the config wants it beyond its rows: fewer models, or answers that belong to other prompts."""
+    if config.num_models is not None and config.num_models < len(table.models):
+        order = np.argsort(np.nanmean(np.where(table.available, table.outcomes.cost, np.nan), 0))
+        kept = np.sort(order[np.linspace(0, len(order) - 1, config.num_models).round().astype(int)])
+        outcomes, expected = (
+            None if y is None else Outcomes(y.quality[:, kept], y.cost[:, kept])
+            for y in (table.outcomes, table.expected)
+        )
+        names = tuple(table.models[k] for k in kept)
+        assert outcomes is not None
+        table = dataclasses.replace(
+            table, models=names, outcomes=outcomes, available=table.available[:, kept], expected=expected
+        )
+    if config.shuffled:
+        answers = table.rows(np.random.default_rng(0).permutation(len(table)))
+        table = dataclasses.replace(
+            table, outcomes=answers.outcomes, available=answers.available, expected=answers.expected
+        )
+    return table
 
 
 def normalise(table: Table, scale: float) -> Table:
@@ -90,12 +117,13 @@ def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
     earlier = int(config.logger_fraction * len(table))
     per_seed = []
     for seed in range(config.seeds):
-        train, validation, test = splits.split(seed, table, config.fractions)
+        cut = splits.split if config.split == "random" else splits.split_tasks
+        train, validation, test = cut(seed, table, config.fractions)
         # The weak router's own training rows are set aside: their outcomes would shape their propensities.
         per_seed.append((train[earlier:], validation, test, train[:earlier]))
     sizes = [min(len(parts[i]) for parts in per_seed) for i in range(4)]
     if config.log_size is not None:
-        sizes[0] = min(sizes[0], config.log_size)
+        sizes[0] = min(sizes[0], config.log_size + config.shadow)
     if min(sizes[:3]) < 2 * config.nuisance.folds:
         raise InputError(
             f"{config.data}: {len(table)} prompts give splits of {sizes[:3]} rows; too few for "
@@ -110,28 +138,39 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     keys = [jax.random.fold_in(root, purpose) for purpose in range(6)]
     train, validation, test, earlier = (table.rows(part) for part in rows)
     policy = logging_policy(config, keys[LOGGER], earlier)
-    train_log = logging.simulate(keys[TRAIN_LOG], train, policy)
+    log_rows = len(train) - config.shadow
+    train_log = logging.simulate(keys[TRAIN_LOG], train.rows(np.arange(log_rows)), policy)
     validation_log = logging.simulate(keys[VALIDATION_LOG], validation, policy)
 
     # Nuisances from the training log alone; the validation log is new to them.
-    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, config.nuisance)
+    features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))
+    shadow = None
+    if config.shadow:
+        answered = jax.tree.map(lambda y: jnp.asarray(y[log_rows:]), train.outcomes)
+        shadow = Examples(features[log_rows:], answered, available[log_rows:])
+    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, config.nuisance, shadow=shadow)
     held_out = nuisance.predict_logs(model, validation_log)
     evaluation_clip = min(0.05, 0.5 / len(table.models))
     learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
+    if shadow is not None:
+        learn = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), learn, shadow.outcomes)
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
-    features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))
     cross_fitted, full_model = nuisance.fit_outcomes(
         keys[FULL], features, train.outcomes, available, config.nuisance, group=group
     )
 
     predicted = {}
+    outcomes, seen = nuisance.as_cells(train_log)
+    if shadow is not None:
+        outcomes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outcomes, shadow.outcomes)
+        seen = jnp.concatenate([seen, shadow.available])
     candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
     candidates_full = nuisance.predict_candidates(full_model, jnp.asarray(test.features))
     for name in (*config.nuisance.outcome_models, "stack"):
         spec = config.nuisance
         if name != "stack":
             spec = dataclasses.replace(spec, outcome_models=(name,), combine="select")
-        part = nuisance.reweigh(model.outcomes, *nuisance.as_cells(train_log), spec)
+        part = nuisance.reweigh(model.outcomes, outcomes, seen, spec)
         predicted[name] = nuisance.mix(part.weights, candidates)
         part = nuisance.reweigh(full_model, train.outcomes, available, spec)
         predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
@@ -139,13 +178,13 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     def tempered(name: str, out_of_fold: Outcomes, level: jax.Array, share: jax.Array | float) -> Outcomes:
         return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=share)
 
-    levels = recipe.log_levels(train_log, nuisances)
-    share = recipe.choose_share(train_log, nuisances, levels)
-    full_levels = recipe.levels(
+    level = recipe.log_levels(train_log, nuisances, model, shadow)
+    share = recipe.choose_share(train_log, nuisances, level)
+    full_level = levels.means(
         jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
     )
-    predicted["recommended"] = tempered("stack", nuisances.outcomes, levels, share)
-    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_levels, 1.0)
+    predicted["recommended"] = tempered("stack", nuisances.outcomes, level, share)
+    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_level, 1.0)
 
     axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
 
@@ -165,7 +204,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
-        Starts(nuisances.outcomes, held_out.outcomes, predicted["stack"]),
+        Starts(nuisance.out_of_fold(model.outcomes), held_out.outcomes, predicted["stack"]),
         Starts(cross_fitted, full_held_out, predicted["stack_full"]),
         nuisances,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from jaxroute.data.encoders import ENCODERS
 from jaxroute.types import InputError, NuisanceSpec, Spec
 
 NORMALISED_GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -52,9 +53,14 @@ class Config:
     data: str = "synthetic"  # or the folder (or file) of a full-feedback table
     num_prompts: int = 6000  # synthetic only
     tasks: str = ""  # keep only tasks that start with this
+    num_models: int | None = None  # keep so many models, evenly spaced by mean cost
+    encoder: str = ""  # of the prompts; "": the table's own features
+    shuffled: bool = False  # control: every answer belongs to another prompt, so no prompt tells anything
+    split: str = "random"  # or "tasks": no task of the test part occurs in the others
     seeds: int = 5
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)  # train, validation, test
     log_size: int | None = None  # at most this many training log rows
+    shadow: int = 0  # training prompts beside the log that every model answered
     logger: str = "weak_router"
     logger_fraction: float = 0.1  # part of the table set aside (from train) for the weak router to be fitted on
     logger_strength: float = 2.0
@@ -135,6 +141,14 @@ def check(config: Config, where: str) -> Config:
         refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
     if config.seeds < 1:
         refuse("seeds", "at least 1")
+    if config.split not in ("random", "tasks"):
+        refuse("split", "'random' or 'tasks'")
+    if config.encoder and config.encoder not in ENCODERS:
+        refuse("encoder", f"unknown encoder; there are: {', '.join(ENCODERS)}")
+    if config.num_models is not None and config.num_models < 2:
+        refuse("num_models", "at least 2")
+    if config.shadow < 0 or (config.shadow and config.log_size is None):
+        refuse("shadow", "at least 0, and with a log_size: the shadow's prompts are those after the log's")
     if not 0 <= config.evidence < math.inf:
         refuse("evidence", "at least 0 and finite")
     for name in ("intervals", "members"):

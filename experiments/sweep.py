@@ -81,6 +81,8 @@ def run(
     unknown = [name for name in axes.methods if name.removesuffix("_full") not in baselines.OBJECTIVES]
     if unknown:
         raise InputError(f"axes: methods: {unknown[0]!r} is not one of {', '.join(baselines.OBJECTIVES)} (or _full)")
+    if config.shadow:
+        raise InputError(f"shadow={config.shadow}: a sweep learns from the log alone; use `make experiment`")
     points = settings_of(config)
     table = problem.load_table(config)
     scale = config.cost_scale or units.cost_scale(table)[0]

@@ -1,11 +1,11 @@
-"""The recommended recipe: the stacked plug-in with debiased model levels and shrunken contrasts.
+"""The recommended recipe: the stacked plug-in with the log's best guess of model levels and shrunken contrasts.
 
     quality_k(x) = m_k + share (r_k(x) - mean r_k)
 
-r is the cross-fitted stack of outcome models, m_k the mean quality of model k on the log's prompts, estimated
-doubly robustly. A plug-in takes a maximum over K predictions, so it prefers what happens to be overestimated:
-the levels m_k take out what the outcome model gets wrong on average (a biased logger shows it each model
-where that model looked good), and ``share`` takes part of the prompt-to-prompt differences back, which are
+r is the cross-fitted stack of outcome models, m_k the mean quality of model k on the log's prompts (`levels`).
+A plug-in takes a maximum over K predictions, so it prefers what happens to be overestimated: the levels m_k take
+out what the outcome model gets wrong on average (a biased logger shows it each model where that model looked
+good, and rare models hardly at all), and ``share`` takes part of the prompt-to-prompt differences back, which are
 noisier than the squared error of a single prediction tells. share = 0 is the best single model, 1 the plug-in;
 a half unless the log clearly says otherwise. Costs stay as predicted: utilities remain affine in the cost weight.
 """
@@ -16,13 +16,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, estimators, nuisance, policies
-from jaxroute.numerics import safe_divide
-from jaxroute.types import Key, Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute import counterfactual, estimators, levels, nuisance, policies
+from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
-CLIP = 0.1
 SHARE = 0.5
 OTHERS = (0.0, 0.25, 0.75, 1.0)
 EVIDENCE = 2.0
@@ -45,18 +43,19 @@ def fit(
     logs: Logs,
     spec: NuisanceSpec = NuisanceSpec(),
     *,
+    shadow: Examples | None = None,
     cost_scale: float = 1.0,
-    clip: float = CLIP,
     share: float | None = None,
 ) -> tuple[Nuisances, Recommended]:
-    """The recipe from a log alone.
+    """The recipe from a log, and from a shadow sample beside it where there is one.
 
     Args:
         key: of the folds and the networks.
         logs: N rows.
         spec: learners and settings of the nuisances.
+        shadow: S other prompts that every available model answered: rows of the outcome models like the log's,
+            and a second, paired sample of the levels.
         cost_scale: cost units per normalised unit; 1 for normalised costs.
-        clip: smaller propensities are raised to it where levels are estimated.
         share: of the predicted contrasts that is kept, 0 to 1; None: ``choose_share``.
 
     Returns:
@@ -74,10 +73,34 @@ def fit(
         >>> predict(model, table.features).quality.shape
         (300, 10)
     """
-    nuisances, model = nuisance.fit(key, logs, spec)
-    level = log_levels(logs, nuisances, clip=clip)
+    nuisances, model = nuisance.fit(key, logs, spec, shadow=shadow)
+    level = log_levels(logs, nuisances, model, shadow)
     chosen = choose_share(logs, nuisances, level, cost_scale=cost_scale) if share is None else jnp.float32(share)
     return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), chosen)
+
+
+def log_levels(
+    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, shadow: Examples | None = None
+) -> Float[Array, " K"]:
+    """What the recipe takes for the models' mean quality, [K].
+
+        m = (posterior of `levels.fit` + mean r) / 2;   with a shadow sample, the posterior alone
+
+    From a log alone the posterior leans on what its Gaussian prior makes of a rare model, the mean prediction on
+    what the outcome model makes of it; each goes wrong where the other does not.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them.
+        model: their fit, which keeps the cross-fitted predictions of the shadow's rows.
+        shadow: S prompts that every available model answered.
+
+    Returns:
+        [K] quality units.
+    """
+    if shadow is None:
+        return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
+    rest = jax.tree.map(lambda y: y[len(logs.action) :], nuisance.out_of_fold(model.outcomes))
+    return levels.fit(logs, nuisances, shadow, rest).mean
 
 
 def predict(model: Recommended, features: Float[Array, "N D"]) -> Outcomes:
@@ -130,7 +153,7 @@ def choose_share(
     other tables stays unless the difference is clear.
 
     Args:
-        logs: N rows. nuisances: cross-fitted for them. level: [K] of ``log_levels``.
+        logs: N rows. nuisances: cross-fitted for them. level: [K] of ``levels.fit``.
         cost_scale: cost units per normalised unit.
 
     Returns:
@@ -167,59 +190,3 @@ def _choose_share(logs: Logs, nuisances: Nuisances, level: Array, cost_scale: Ar
     sure = jnp.where(value > EVIDENCE * error + 1e-5, value, 0.0)  # equal policies differ by rounding
     best = jnp.argmax(sure)
     return jnp.where(sure[best] > 0, others[best], SHARE)
-
-
-def levels(
-    quality: Float[Array, "N K"],
-    observed: Bool[Array, "N K"],
-    weight: Float[Array, "N K"],
-    predicted: Float[Array, "N K"],
-) -> Float[Array, " K"]:
-    """Mean quality of every model over the rows, self-normalised doubly robust.
-
-        m_k = mean_i r_ik + sum_i o_ik w_ik (q_ik - r_ik) / sum_i o_ik w_ik
-
-    Args:
-        quality: [N, K], anything where not observed.
-        observed: [N, K]; one model a row for a log, all of them for a full table.
-        weight: [N, K] one over the probability of being observed, anything where not observed.
-        predicted: [N, K], cross-fitted for these rows.
-
-    Returns:
-        [K]; the mean prediction for a model without an observed answer.
-
-    Example:
-        >>> seen = jnp.array([[True, False], [True, True]])
-        >>> half, one = jnp.full((2, 2), 0.5), jnp.ones((2, 2))
-        >>> print(levels(jnp.array([[1.0, jnp.nan], [0.5, 0.0]]), seen, one, half))
-        [0.75 0.  ]
-
-    Reference:
-        Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning, by Thomas and Brunskill
-        (https://arxiv.org/abs/1604.00923), 2016 (weighted doubly robust, horizon one, one model a policy).
-    """
-    weight = jnp.where(observed, weight, 0.0)
-    error = jnp.where(observed, quality - predicted, 0.0)
-    return jnp.mean(predicted, 0) + safe_divide(jnp.sum(weight * error, 0), jnp.sum(weight, 0), 0.0)
-
-
-def log_levels(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Float[Array, " K"]:
-    """``levels`` of a log: w = 1 / (max(p, clip) h), h the response propensity where there is one.
-
-    Args:
-        logs: N rows; those without feedback are left out of the correction.
-        nuisances: cross-fitted for these rows.
-        clip: smaller propensities are raised to it.
-
-    Returns:
-        [K] in quality units.
-
-    Raises:
-        InputError: a propensity is NaN.
-    """
-    outcomes, chosen = nuisance.as_cells(logs)
-    weight = 1 / jnp.maximum(counterfactual.propensity_of_action(logs, nuisances), clip)
-    if nuisances.response is not None:
-        weight = weight / nuisances.response
-    seen = chosen & ~jnp.isnan(outcomes.quality)
-    return levels(outcomes.quality, seen, jnp.broadcast_to(weight[:, None], seen.shape), nuisances.outcomes.quality)

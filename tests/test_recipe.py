@@ -1,4 +1,4 @@
-"""The recommended recipe: levels against NumPy and in simulation, its two ends, gradients, better choices."""
+"""The recommended recipe: its two ends, gradients, the share of contrasts, a shadow sample."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute import nuisance, policies, recipe
+from jaxroute import levels, nuisance, policies, recipe
 from jaxroute.data import logging, synthetic
-from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
 
@@ -18,61 +18,6 @@ def problem():
     table = synthetic.make(jax.random.key(0), num_prompts=900, num_models=5)
     logs = logging.simulate(jax.random.key(1), table, logging.cost_biased(strength=0.5, floor=0.2))
     return table, logs, *recipe.fit(jax.random.key(2), logs, SPEC)
-
-
-def _cells(seed, rows=40, models=3):
-    rng = np.random.default_rng(seed)
-    quality, predicted = rng.random((2, rows, models))
-    observed = rng.random((rows, models)) < 0.4
-    observed[:, 2] = False  # a model that the log never tried
-    return np.where(observed, quality, np.nan), observed, 1 / rng.uniform(0.1, 1, (rows, models)), predicted
-
-
-def test_levels_match_a_loop():
-    quality, observed, weight, predicted = _cells(0)
-    found = recipe.levels(*(jnp.asarray(x) for x in (quality, observed, weight, predicted)))
-    for k in range(3):
-        level = predicted[:, k].mean()
-        seen = np.flatnonzero(observed[:, k])
-        if len(seen):
-            error = [quality[i, k] - predicted[i, k] for i in seen]
-            level += np.average(error, weights=weight[seen, k])
-        np.testing.assert_allclose(found[k], level, rtol=1e-5)
-
-
-def test_levels_of_a_log_honour_clip_and_response(problem):
-    _, logs, nuisances, _ = problem
-    logs = logs._replace(quality=jnp.asarray(logs.quality).at[::7].set(jnp.nan))
-    response = jnp.linspace(0.5, 1.0, len(logs.action))
-    found = recipe.log_levels(logs, nuisances._replace(response=response), clip=0.15)
-    action, quality, propensity = (np.asarray(x) for x in (logs.action, logs.quality, logs.propensity))
-    predicted = np.asarray(nuisances.outcomes.quality)
-    for k in range(5):
-        seen = (action == k) & ~np.isnan(quality)
-        weight = 1 / np.maximum(propensity[seen], 0.15) / np.asarray(response)[seen]
-        level = predicted[:, k].mean() + np.average(quality[seen] - predicted[seen, k], weights=weight)
-        np.testing.assert_allclose(found[k], level, rtol=1e-5)
-
-
-def test_levels_are_right_on_average_with_a_wrong_outcome_model():
-    """400 logs of a logger that shows each model where it is good; the outcome model is a constant."""
-    rng = np.random.default_rng(3)
-    chance = rng.random((2000, 2))
-    propensity = 0.1 + 0.8 * (chance == chance.max(1, keepdims=True))
-    truth = chance.mean(0)
-    draws, naive = [], []
-    levels = jax.jit(recipe.log_levels)
-    half = jnp.full((2000, 2), 0.5)
-    for _ in range(400):
-        action = (rng.random(2000) < propensity[:, 1]).astype(np.int32)
-        quality = (rng.random(2000) < chance[np.arange(2000), action]).astype(np.float32)
-        chosen = propensity[np.arange(2000), action].astype(np.float32)
-        logs = Logs(jnp.zeros((2000, 1)), action, quality, quality, chosen, jnp.ones((2000, 2), bool))
-        draws.append(levels(logs, Nuisances(jnp.asarray(propensity, jnp.float32), Outcomes(half, half))))
-        naive.append([quality[action == k].mean() for k in range(2)])
-    error = np.mean(draws, 0) - truth
-    assert (np.abs(error) < 4 * np.std(draws, 0) / 20 + 1e-3).all()
-    assert (np.mean(naive, 0) - truth > 0.05).all()  # what the logger's own shares would have said
 
 
 def test_the_two_ends_are_best_single_and_plug_in(problem):
@@ -117,7 +62,7 @@ def _share(chance, predicted, rows=3000):
     half = jnp.full((rows, 2), 0.5)
     logs = Logs(jnp.zeros((rows, 1)), action, quality, np.ones(rows, np.float32), half[:, 0], jnp.ones((rows, 2), bool))
     nuisances = Nuisances(half, Outcomes(jnp.asarray(predicted, jnp.float32), jnp.ones((rows, 2))))
-    return float(recipe.choose_share(logs, nuisances, recipe.log_levels(logs, nuisances)))
+    return float(recipe.choose_share(logs, nuisances, levels.fit(logs, nuisances).mean))
 
 
 def test_the_share_is_all_where_contrasts_are_true_and_none_where_they_mislead():
@@ -130,3 +75,24 @@ def test_the_share_is_all_where_contrasts_are_true_and_none_where_they_mislead()
     level = np.stack([np.full(3000, 0.5), np.full(3000, 0.62)], 1)
     wrong = np.stack([0.5 - swing, np.full(3000, 0.62)], 1)
     assert _share(level + np.stack([swing, 0 * swing], 1), wrong) == 0.0
+
+
+def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
+    _, logs, _, without = problem
+    shadow_table = synthetic.make(jax.random.key(7), num_prompts=200, num_models=5)
+    outcomes = jax.tree.map(jnp.asarray, shadow_table.outcomes)
+    shadow = Examples(jnp.asarray(shadow_table.features), outcomes, jnp.asarray(shadow_table.available))
+    nuisances, model = recipe.fit(jax.random.key(2), logs, SPEC, shadow=shadow)
+    assert nuisances.outcomes.quality.shape == (900, 5)
+    every = nuisance.out_of_fold(model.nuisances.outcomes)
+    assert every.quality.shape == (1100, 5)
+    expected = levels.fit(logs, nuisances, shadow, jax.tree.map(lambda y: y[900:], every))
+    np.testing.assert_allclose(model.level, expected.mean, rtol=1e-6)
+    assert (jnp.abs(model.level - without.level) > 1e-3).any()
+    assert (expected.deviation < levels.fit(logs, nuisances).deviation).all()
+
+
+def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem):
+    _, logs, nuisances, model = problem
+    half = (np.asarray(levels.fit(logs, nuisances).mean) + np.asarray(nuisances.outcomes.quality).mean(0)) / 2
+    np.testing.assert_allclose(model.level, half, rtol=1e-5)

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from jaxtyping import Array
 
-from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
+from jaxroute import counterfactual, estimators, levels, metrics, nuisance, policies
 from jaxroute.cli import reading
 from jaxroute.data import tables
 from jaxroute.data.logs import LogTable
@@ -119,8 +119,8 @@ def _rows(logs: Logs, policy: Array, weight: float, nuisances: Nuisances) -> est
 
 def _on_log(router: Router, table: LogTable) -> list[list[Any]]:
     logs, nuisances = _prepare(router, table)
-    level = recipe.log_levels(logs, nuisances)
-    cost = jnp.mean(counterfactual.doubly_robust(logs, nuisances, clip=recipe.CLIP).cost, 0)
+    level = levels.fit(logs, nuisances).mean
+    cost = jnp.mean(counterfactual.doubly_robust(logs, nuisances, clip=levels.CLIP).cost, 0)
     logger = jnp.where(logs.available, nuisances.propensity, 0.0)
     logger = logger / jnp.sum(logger, 1, keepdims=True)
     lines = []

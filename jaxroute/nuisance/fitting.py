@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names
-from jaxroute.types import Key, Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PROPENSITY_LEARNERS = ("logistic", "mlp", *HOST_LEARNERS)
 
@@ -134,7 +134,9 @@ def _predict_candidates(folds: crossfit.OutcomeFold, features: Array, spec: Nuis
     return crossfit.over_folds(partial(crossfit.predict_outcomes, spec=spec), folds, features)
 
 
-def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuisances, NuisanceModel]:
+def fit(
+    key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, shadow: Examples | None = None
+) -> tuple[Nuisances, NuisanceModel]:
     """Cross-fitted nuisances of a log.
 
     Row i's outcomes and propensities come from fits that never saw row i (nor its group). The entry of
@@ -143,9 +145,12 @@ def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuis
     Args:
         key: JAX key. logs: N rows; quality NaN rows count for propensities only.
         spec: learners and settings.
+        shadow: S more prompts that every available model answered. To the outcome models they are rows with
+            more than one cell seen; propensities are of the log alone.
 
     Returns:
-        (Nuisances [N, K] for the log's rows, NuisanceModel for `predict`).
+        (Nuisances [N, K] for the log's rows, NuisanceModel for `predict`); `out_of_fold` of the model's
+        outcomes has the shadow's rows too, after the log's.
 
     Raises:
         ValueError: an unknown learner, or fewer rows than twice the folds.
@@ -161,7 +166,12 @@ def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuis
         raise ValueError(f"{num_rows} log rows are too few for {spec.folds} folds: log more, or lower folds")
     outcome_key, propensity_key = jax.random.split(key)
     logs = jax.tree.map(jnp.asarray, logs)
-    outcomes, model = fit_outcomes(outcome_key, logs.features, *as_cells(logs), spec, group=logs.group)
+    cells = Examples(logs.features, *as_cells(logs))
+    if shadow is not None:
+        cells = jax.tree.map(lambda a, b: jnp.concatenate([a, jnp.asarray(b, a.dtype)]), cells, shadow)
+    grouped = _with_shadow(logs.group, num_rows, len(cells.available))
+    outcomes, model = fit_outcomes(outcome_key, *cells, spec, group=grouped)
+    outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
 
     fold_key, fit_key = jax.random.split(propensity_key)
     group = None if logs.group is None else np.asarray(logs.group)
@@ -177,6 +187,13 @@ def fit(key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec()) -> tuple[Nuis
     fitted = calibration.apply(calibrated, logits[best], logs.available)
     whole = NuisanceModel(model, folds, on_host, best, calibrated)
     return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
+
+
+def _with_shadow(group: Array | None, log_rows: int, rows: int) -> Array | None:
+    """Groups of the log's rows, and one of its own for every shadow prompt."""
+    if group is None or rows == log_rows:
+        return group
+    return jnp.concatenate([group, jnp.max(group) + 1 + jnp.arange(rows - log_rows)])
 
 
 def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:

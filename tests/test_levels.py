@@ -1,0 +1,169 @@
+"""Levels: means against NumPy and in simulation, the posterior against NumPy, what share and price teach, a shadow."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxroute import levels, nuisance
+from jaxroute.data import logging, synthetic
+from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
+
+
+@pytest.fixture(scope="module")
+def problem():
+    table = synthetic.make(jax.random.key(0), num_prompts=900, num_models=5)
+    logs = logging.simulate(jax.random.key(1), table, logging.cost_biased(strength=0.5, floor=0.2))
+    return logs, nuisance.fit(jax.random.key(2), logs, NuisanceSpec(("mean", "ridge"), folds=3, penalties=(300.0,)))[0]
+
+
+def _cells(seed, rows=40, models=3):
+    rng = np.random.default_rng(seed)
+    quality, predicted = rng.random((2, rows, models))
+    observed = rng.random((rows, models)) < 0.4
+    observed[:, 2] = False  # a model that the log never tried
+    return np.where(observed, quality, np.nan), observed, 1 / rng.uniform(0.1, 1, (rows, models)), predicted
+
+
+def test_levels_match_a_loop():
+    quality, observed, weight, predicted = _cells(0)
+    found = levels.means(*(jnp.asarray(x) for x in (quality, observed, weight, predicted)))
+    for k in range(3):
+        level = predicted[:, k].mean()
+        seen = np.flatnonzero(observed[:, k])
+        if len(seen):
+            error = [quality[i, k] - predicted[i, k] for i in seen]
+            level += np.average(error, weights=weight[seen, k])
+        np.testing.assert_allclose(found[k], level, rtol=1e-5)
+
+
+def test_levels_of_a_log_honour_clip_and_response(problem):
+    logs, nuisances = problem
+    logs = logs._replace(quality=jnp.asarray(logs.quality).at[::7].set(jnp.nan))
+    response = jnp.linspace(0.5, 1.0, len(logs.action))
+    found = levels.of_log(logs, nuisances._replace(response=response), clip=0.15).mean
+    action, quality, propensity = (np.asarray(x) for x in (logs.action, logs.quality, logs.propensity))
+    predicted = np.asarray(nuisances.outcomes.quality)
+    for k in range(5):
+        seen = (action == k) & ~np.isnan(quality)
+        weight = 1 / np.maximum(propensity[seen], 0.15) / np.asarray(response)[seen]
+        level = predicted[:, k].mean() + np.average(quality[seen] - predicted[seen, k], weights=weight)
+        np.testing.assert_allclose(found[k], level, rtol=1e-5)
+
+
+def test_levels_are_right_on_average_with_a_wrong_outcome_model():
+    """400 logs of a logger that shows each model where it is good; the outcome model is a constant."""
+    rng = np.random.default_rng(3)
+    chance = rng.random((2000, 2))
+    propensity = 0.1 + 0.8 * (chance == chance.max(1, keepdims=True))
+    truth = chance.mean(0)
+    draws, naive = [], []
+    means = jax.jit(lambda *a: levels.of_log(*a).mean)
+    half = jnp.full((2000, 2), 0.5)
+    for _ in range(400):
+        action = (rng.random(2000) < propensity[:, 1]).astype(np.int32)
+        quality = (rng.random(2000) < chance[np.arange(2000), action]).astype(np.float32)
+        chosen = propensity[np.arange(2000), action].astype(np.float32)
+        logs = Logs(jnp.zeros((2000, 1)), action, quality, quality, chosen, jnp.ones((2000, 2), bool))
+        draws.append(means(logs, Nuisances(jnp.asarray(propensity, jnp.float32), Outcomes(half, half))))
+        naive.append([quality[action == k].mean() for k in range(2)])
+    error = np.mean(draws, 0) - truth
+    assert (np.abs(error) < 4 * np.std(draws, 0) / 20 + 1e-3).all()
+    assert (np.mean(naive, 0) - truth > 0.05).all()  # what the logger's own shares would have said
+
+
+def test_variances_of_a_log(problem):
+    logs, nuisances = problem
+    sample = levels.of_log(logs, nuisances)
+    action, quality, predicted = (np.asarray(x) for x in (logs.action, logs.quality, nuisances.outcomes.quality))
+    rows = np.arange(len(action))
+    pooled = np.mean((quality - predicted[rows, action]) ** 2)
+    weight = 1 / np.maximum(np.asarray(nuisances.propensity)[rows, action], levels.CLIP)
+    expected = [pooled * np.sum(w**2) / np.sum(w) ** 2 for w in (weight[action == k] for k in range(5))]
+    np.testing.assert_allclose(np.diag(sample.covariance), expected, rtol=1e-4)
+    assert np.count_nonzero(sample.covariance) == 5
+    never = logs._replace(action=jnp.where(jnp.asarray(logs.action) == 4, 0, logs.action))
+    assert levels.of_log(never, nuisances).covariance[4, 4] == levels.VAGUE**2
+
+
+def test_posterior_matches_numpy():
+    """Two samples, two columns: the joint Gaussian written out, tau and s by a loop over the grid."""
+    rng = np.random.default_rng(0)
+    about, means = rng.standard_normal((6, 2)), rng.uniform(0.3, 0.7, (2, 6))
+    half = 0.02 * rng.standard_normal((6, 9))
+    noise = [np.diag(rng.uniform(1e-4, 1e-2, 6)), half @ half.T / 9 + 1e-4 * np.eye(6)]
+    best = -np.inf
+    for tau in levels.SPREADS:
+        for s in levels.SLOPES:
+            prior = tau**2 * np.eye(6) + s**2 * about @ about.T + np.ones((6, 6))
+            total = np.block([[prior + noise[0], prior], [prior, prior + noise[1]]])
+            y = means.ravel() - 0.5
+            likelihood = -0.5 * y @ np.linalg.solve(total, y) - 0.5 * np.linalg.slogdet(total)[1]
+            if likelihood > best:
+                best = likelihood
+                gain = np.hstack([prior, prior]) @ np.linalg.inv(total)
+                mean = 0.5 + gain @ y
+                variance = np.diag(prior - gain @ np.vstack([prior, prior]))
+    single = [(jnp.asarray(m, jnp.float32), jnp.asarray(v, jnp.float32)) for m, v in zip(means, noise, strict=True)]
+    samples = [levels.Sample(*pair) for pair in single]
+    found = levels.posterior(samples, jnp.asarray(about, jnp.float32))
+    np.testing.assert_allclose(found.mean, mean, atol=2e-3)
+    np.testing.assert_allclose(found.deviation, np.sqrt(variance), atol=2e-3)
+
+
+def _error(seed, slope_of_share, repeats=200):
+    """RMS error of raw and posterior levels of 12 models whose share of the log tells ``slope`` about their level."""
+    rng = np.random.default_rng(seed)
+    count = np.geomspace(4, 600, 12)
+    about = levels.columns(jnp.asarray(count), jnp.ones(12))
+    raw, shrunk = [], []
+    for _ in range(repeats):
+        truth = 0.5 + slope_of_share * np.asarray(about[:, 0]) + 0.03 * rng.standard_normal(12)
+        variance = 0.2 / count
+        seen = truth + np.sqrt(variance) * rng.standard_normal(12)
+        sample = levels.Sample(jnp.asarray(seen, jnp.float32), jnp.diag(jnp.asarray(variance, jnp.float32)))
+        raw.append(np.mean((seen - truth) ** 2))
+        shrunk.append(np.mean((np.asarray(levels.posterior([sample], about).mean) - truth) ** 2))
+    return np.sqrt([np.mean(raw), np.mean(shrunk)])
+
+
+def test_the_log_itself_teaches_what_a_share_means():
+    for slope in (0.1, -0.1, 0.0):  # a good logger, a thrifty one, one that knows nothing
+        raw, shrunk = _error(1, slope)
+        assert shrunk < 0.6 * raw
+
+
+def test_posterior_intervals_cover():
+    """Truth drawn from the prior: 95% intervals cover 95% less what choosing tau and s costs."""
+    rng = np.random.default_rng(2)
+    about = levels.columns(jnp.asarray(np.geomspace(4, 600, 12)), jnp.ones(12))
+    inside = []
+    for _ in range(200):
+        truth = 0.5 + 0.1 * rng.standard_normal() * np.asarray(about[:, 0]) + 0.07 * rng.standard_normal(12)
+        variance = 0.2 / np.geomspace(4, 600, 12)
+        seen = truth + np.sqrt(variance) * rng.standard_normal(12)
+        sample = levels.Sample(jnp.asarray(seen, jnp.float32), jnp.diag(jnp.asarray(variance, jnp.float32)))
+        found = levels.posterior([sample], about)
+        inside.append(np.abs(np.asarray(found.mean) - truth) < 1.96 * np.asarray(found.deviation))
+    assert 0.85 < np.mean(inside) < 0.98
+
+
+def test_a_shadow_sample_is_paired():
+    """100 prompts that all models answered: contrasts are known far better than their levels' errors tell."""
+    rng = np.random.default_rng(0)
+    truth = np.array([0.5, 0.55, 0.6])
+    raw, with_shadow = [], []
+    for _ in range(50):
+        difficulty = 0.3 * rng.standard_normal((100, 1))
+        quality = jnp.asarray(truth + difficulty + 0.05 * rng.standard_normal((100, 3)), jnp.float32)
+        predicted = Outcomes(jnp.full((100, 3), 0.5), jnp.ones((100, 3)))
+        shadow = Examples(jnp.zeros((100, 1)), Outcomes(quality, quality), jnp.ones((100, 3), bool))
+        paired = levels.of_shadow(shadow, predicted, jnp.full(3, 0.5))
+        np.testing.assert_allclose(paired.mean, quality.mean(0), rtol=1e-5)
+        alone = levels.Sample(
+            jnp.asarray(truth + 0.05 * rng.standard_normal(3), jnp.float32), jnp.diag(jnp.full(3, 0.0025))
+        )
+        for found, samples in ((raw, [alone]), (with_shadow, [alone, paired])):
+            mean = np.asarray(levels.posterior(samples, jnp.zeros((3, 0))).mean)
+            found.append(mean - mean.mean() - (truth - truth.mean()))
+    assert np.std(with_shadow) < 0.7 * np.std(raw)
