@@ -23,6 +23,7 @@ from experiments.settings import Config
 from jaxroute.types import InputError
 
 ROOT = Path(__file__).parent.parent
+SHOWS = ("jaxroute/report/", "jaxroute/cli/", "experiments/bench/", "experiments/checks/", "experiments/study")
 LINE_AT_MOST = 65536  # bytes of one object in metrics.jsonl
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
 
@@ -67,11 +68,12 @@ def only_run(folder: Path) -> Iterator[None]:
 
 
 def source_digest() -> str:
-    """Digest of the code that produces numbers: changed code never meets old cells."""
+    """Digest of the code that produces numbers: changed code never meets old cells. What only shows them may change."""
     digest = hashlib.sha256()
     for folder in ("jaxroute", "experiments"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
+            if not path.relative_to(ROOT).as_posix().startswith(SHOWS):
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -103,12 +105,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run_folder(out: Path, config: Config) -> Path:
+def run_folder(out: Path, config: Config, *, create: bool = True) -> Path:
     """results/<experiment>/<dataset>-<digest>: one folder for one config, table, code and library set."""
     versions = [importlib.metadata.version(name) for name in PACKAGES]
     parts = [repr(config), data_digest(config.data), source_digest(), *versions, jax.default_backend()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
     folder = out / config.name / f"{dataset_name(config.data, config.tasks).replace(':', '-')}-{digest}"
+    if not create:
+        return folder
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))

@@ -1,0 +1,185 @@
+"""What the study runs: one factor at a time around a centre, on every table. A cell is a config with a name.
+
+The centre: a weak router of strength 2 wrote the log, 2,000 rows (or all there are), MiniLM features, 10 seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.settings import Config
+from jaxroute.types import NuisanceSpec, Spec
+
+ROWS = 2000
+SHADOW = 250
+
+
+class Table(NamedTuple):
+    """A table of the study: its name there, its folder's name, the tasks taken, prompts and models about."""
+
+    name: str
+    folder: str
+    tasks: str
+    prompts: int
+    models: int
+
+
+TABLES = (
+    Table("synthetic", "synthetic", "", 6000, 10),
+    Table("routerbench", "routerbench_5shot_subset", "", 3164, 11),
+    Table("bbh", "open_llm_lb_v2_carrot", "bbh", 5761, 18),
+    Table("mmlu-pro", "open_llm_lb_v2_carrot", "mmlu_pro", 12032, 18),
+    Table("routellm", "routellm_mmlu_gsm8k", "", 15361, 2),
+    Table("paretobandit", "paretobandit", "", 3609, 4),
+)
+
+
+class Cell(NamedTuple):
+    """One cell: a table, the factor that is moved, where to, and the config that says so."""
+
+    table: str
+    factor: str
+    level: str
+    config: Config
+
+
+PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", "mlp", "stack"))
+PLAIN = ("random", "best_single", *PLUG_INS, "recommended")
+LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine")
+CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
+CENTRE = (*PLAIN, *LEARNED, "rm_interval", *CEILINGS, "rm_softmax_full", "rm_classification_full", "rm_affine_full")
+USUAL = (*PLAIN, *LEARNED, *CEILINGS)
+QUICK = (*PLAIN, *CEILINGS)
+ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
+
+
+def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
+    """All cells, the most telling first: the centre, then factor by factor over all tables.
+
+    Args:
+        data: folder that holds the tables' folders; the synthetic problem needs none.
+        smoke: seconds instead of hours: two cells of the synthetic problem.
+        full: the whole factorial of logger, log size and encoder instead of one factor at a time.
+    """
+    if smoke:
+        small = dataclasses.replace(centre(TABLES[0], data, smoke=True), methods=(*PLAIN[:-2], "recommended"))
+        return [
+            Cell("synthetic", "centre", "", small),
+            Cell("synthetic", "logger", "uniform", dataclasses.replace(small, logger="uniform")),
+        ]
+    found = [Cell(table.name, "centre", "", centre(table, data)) for table in TABLES]
+    for factor, level, methods, changes in _factorial() if full else _factors():
+        for table in TABLES:
+            if _applies(table, factor, level):
+                config = dataclasses.replace(centre(table, data), methods=methods, **changes)
+                found.append(Cell(table.name, factor, level, config))
+    return found
+
+
+def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
+    """The centre's config for one table."""
+    config = Config(
+        name="study",
+        data="synthetic" if table.folder == "synthetic" else str(data / table.folder),
+        tasks=table.tasks,
+        seeds=10,
+        log_size=ROWS,
+        methods=CENTRE,
+    )
+    if not smoke:
+        return config
+    return dataclasses.replace(
+        config,
+        name="study-smoke",
+        num_prompts=800,
+        seeds=2,
+        log_size=300,
+        cost_weights=(0.0, 0.5, 2.0),
+        nuisance=NuisanceSpec(("ridge", "knn"), folds=3, penalties=(300.0,), neighbours=(20,)),
+        training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
+    )
+
+
+Change = tuple[str, str, tuple[str, ...], dict[str, Any]]
+
+
+def _factors() -> Iterator[Change]:
+    """(factor, level, methods, changes of the config), one factor at a time."""
+    yield "logger", "weak router 6", USUAL, {"logger_strength": 6.0}
+    yield "logger", "uniform", USUAL, {"logger": "uniform"}
+    yield "logger", "cost-biased 2", USUAL, {"logger": "cost_biased"}
+    yield "logger", "task-dependent 2", USUAL, {"logger": "task_dependent"}
+    yield "log size", "500", USUAL, {"log_size": 500}
+    yield "control", "shuffled answers", USUAL, {"shuffled": True}
+    yield "shadow", str(SHADOW), QUICK, {"shadow": SHADOW}
+    yield "encoder", "hashed", USUAL, {"encoder": "hashed"}
+    yield "log size", "1000", QUICK, {"log_size": 1000}
+    yield "log size", "5000", QUICK, {"log_size": 5000}
+    yield "split", "tasks held out", QUICK, {"split": "tasks"}
+    yield "outcome model", "means only", ("best_single", *LEARNED[:3], "recommended"), {"nuisance": ONE_MODEL}
+    linear = ("plug_in_stack", "recommended", *LEARNED[:3])
+    yield "capacity", "linear", linear, {"training": Spec(hidden=())}
+    yield "capacity", "8 units", linear, {"training": Spec(hidden=(8,))}
+    for count in (2, 4, 8):
+        yield "models", str(count), QUICK, {"num_models": count}
+    for clip in (0.02, 0.3):
+        yield "clip", str(clip), ("plug_in_stack", *LEARNED[:3], "recommended"), {"learning_clip": clip}
+    estimated = NuisanceSpec(propensity="estimated")
+    yield "propensity", "estimated", ("plug_in_stack", *LEARNED[:3], "recommended"), {"nuisance": estimated}
+    for size in (50, 100, 500):
+        yield "shadow", str(size), QUICK, {"shadow": size}
+    yield "log size", "10000", QUICK, {"log_size": 10000}
+
+
+def _factorial() -> Iterator[Change]:
+    """Logger x log size x encoder, less the centre."""
+    loggers: dict[str, dict[str, Any]] = {
+        "weak router 2": {},
+        "weak router 6": {"logger_strength": 6.0},
+        "uniform": {"logger": "uniform"},
+        "cost-biased 2": {"logger": "cost_biased"},
+        "task-dependent 2": {"logger": "task_dependent"},
+    }
+    for encoder in ("", "hashed"):
+        for size in (500, 1000, 2000, 5000, 10000):
+            for name, logger in loggers.items():
+                if (encoder, size, name) != ("", ROWS, "weak router 2"):
+                    level = f"{name}, {size} rows, {encoder or 'minilm'}"
+                    yield "factorial", level, USUAL, {**logger, "log_size": size, "encoder": encoder}
+
+
+def _applies(table: Table, factor: str, level: str) -> bool:
+    """Whether the cell differs from others of this table: rows enough, prompts with a text, several tasks."""
+    logged = int(0.5 * table.prompts)  # 60% train, 10% set aside for the weak router
+    if factor == "log size":
+        return int(level) < logged
+    if factor == "shadow":
+        return ROWS + int(level) < logged or table.prompts > 3000
+    if factor == "models":
+        return int(level) < table.models
+    if factor == "encoder":
+        return table.name != "synthetic"
+    if factor == "split":
+        return table.name != "paretobandit"
+    if factor == "factorial":
+        return int(level.split(", ")[1].split()[0]) < logged and not (table.name == "synthetic" and "hashed" in level)
+    return True
+
+
+def describe(cell: Cell) -> str:
+    """JSON of the factor, its level and the settings that make it: the results' ``hyperparameters``."""
+    config = cell.config
+    return json.dumps(
+        {
+            "factor": cell.factor,
+            "level": cell.level,
+            "logger_strength": config.logger_strength,
+            "shadow": config.shadow,
+            "encoder": config.encoder or "the table's",
+            "hidden": config.training.hidden,
+        }
+    )
