@@ -54,6 +54,7 @@ CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
 CENTRE = (*PLAIN, *LEARNED, "rm_interval", *CEILINGS, "rm_softmax_full", "rm_classification_full", "rm_affine_full")
 USUAL = (*PLAIN, *LEARNED, *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
+SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
 
 
@@ -66,7 +67,7 @@ def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
         full: the whole factorial of logger, log size and encoder instead of one factor at a time.
     """
     if smoke:
-        small = dataclasses.replace(centre(TABLES[0], data, smoke=True), methods=(*PLAIN[:-2], "recommended"))
+        small = dataclasses.replace(centre(TABLES[0], data, smoke=True), methods=SMOKE)
         return [
             Cell("synthetic", "centre", "", small),
             Cell("synthetic", "logger", "uniform", dataclasses.replace(small, logger="uniform")),

@@ -1,0 +1,154 @@
+"""The study's figures: one panel per table, levels of a factor from left to right, a line per method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxroute.report import Drawing
+from jaxroute.report.canvas import COLOURS, INK, MARKERS, MUTED, STYLE
+from jaxroute.report.summary import student_interval
+
+TABLES = ("synthetic", "routerbench", "bbh", "mmlu-pro", "routellm", "paretobandit")
+LOOKS = {
+    "recommended": (COLOURS[1], MARKERS[1], "-"),
+    "plug_in_stack": (COLOURS[0], MARKERS[0], "-"),
+    "best_single": (MUTED, MARKERS[6], "--"),
+    "rm_softmax": (COLOURS[2], MARKERS[2], "-"),
+    "rm_softmax_entropic": (COLOURS[3], MARKERS[3], "-"),
+    "rm_classification": (COLOURS[4], MARKERS[4], "-"),
+    "rm_affine": (COLOURS[5], MARKERS[5], "-"),
+    "plug_in_stack_full": (INK, ".", ":"),
+}
+NAMES = {"plug_in_stack_full": "plug_in_stack, full feedback"}
+QUESTIONS = (
+    ("log size", "2000", "rows of the log", "Regret falls with the size of the log"),
+    ("logger", "weak router 2", "logging policy", "Who wrote the log decides what can be learnt from it"),
+    ("shadow", "0", "prompts that every model answered", "What a small shadow sample adds to 2,000 rows"),
+    ("models", "all", "models in the pool", "Regret against the number of models"),
+    ("capacity", "128 x 128", "hidden layers of the router", "Small routers: learning the decision or the outcomes"),
+    ("outcome model", "stack", "outcome model behind the doubly robust utilities", "A useless outcome model"),
+    ("encoder", "MiniLM", "encoder of the prompts", "Another encoder"),
+    ("split", "random", "split", "Tasks that training never saw"),
+    ("clip", "0.1", "propensity clip of the utilities learnt from", "Clipping"),
+    ("propensity", "known", "propensities", "Estimated propensities"),
+)
+"""(factor, what the centre is called there, axis label, title)."""
+
+
+def draw(rows: pd.DataFrame) -> list[Drawing]:
+    """Every figure that the finished cells allow; ``rows`` from ``study_report.labelled``."""
+    found = [_along(rows, *question) for question in QUESTIONS if (rows["factor"] == question[0]).any()]
+    if (rows["factor"] == "centre").any():
+        found.append(_weights(rows))
+    return found
+
+
+def _panels(tables: list[str]) -> tuple[Figure, list[Axes]]:
+    height = 3.1 * -(-len(tables) // 2) + 0.9
+    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(-(-len(tables) // 2), min(2, len(tables)), squeeze=False).ravel()
+    for axes in grid[len(tables) :]:
+        axes.set_visible(False)
+    for axes, table in zip(grid, tables, strict=False):
+        axes.set_axisbelow(True)
+        axes.set_title(table)
+    return figure, list(grid[: len(tables)])
+
+
+def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -> Drawing:
+    """Mean regret against the levels of one factor; the centre is one of them."""
+    mean = rows[(rows["metric"] == "mean_regret") & rows["factor"].isin(["centre", factor])]
+    mean = mean.assign(level=np.where(mean["factor"] == "centre", here, mean["level"]))
+    tables = [t for t in TABLES if (mean[mean["dataset"] == t]["factor"] == factor).any()]
+    with mpl.rc_context(STYLE):
+        figure, grid = _panels(tables)
+        for axes, table in zip(grid, tables, strict=True):
+            part = mean[mean["dataset"] == table]
+            levels = _ordered(part["level"].unique().tolist())
+            moved = set(part[part["factor"] == factor]["method"])
+            for place, (method, (colour, marker, dash)) in enumerate(LOOKS.items()):
+                line = part[part["method"] == method]
+                if method not in moved or line["level"].nunique() < 2:
+                    continue
+                at = [student_interval(line[line["level"] == level]["value"].to_numpy()) for level in levels]
+                centre, low, high = np.array(at).T
+                x = np.arange(len(levels)) + 0.05 * (place - 3)
+                axes.errorbar(
+                    x,
+                    centre,
+                    [centre - low, high - centre],
+                    color=colour,
+                    marker=marker,
+                    ls=dash,
+                    ms=5,
+                    lw=1.5,
+                    elinewidth=0.8,
+                    label=NAMES.get(method, method),
+                )
+            axes.set_xticks(range(len(levels)), [level.replace(" ", "\n", 1) for level in levels], fontsize=9)
+        _finish(figure, grid, label, title)
+    values = mean[mean["method"] == "recommended"].groupby(["dataset", "level"])["value"].mean().reset_index()
+    alt = f"{title}. Mean regret of recommended in points: " + ", ".join(
+        f"{row.dataset} {row.level} {row.value:.1f}" for row in values.itertuples()
+    )
+    caption = "Mean regret over six cost weights, points; lower is better. Bars: 95% Student-t over seeds."
+    return Drawing(f"study-{factor.replace(' ', '-')}", title, caption, alt, figure)
+
+
+def _weights(rows: pd.DataFrame) -> Drawing:
+    """The centre along the cost weight, on and between the training grid, less the stacked plug-in."""
+    title = "Across cost weights, on and between the training grid"
+    part = rows[(rows["factor"] == "centre") & rows["metric"].isin(["regret", "regret_between"])]
+    tables = [t for t in TABLES if t in set(part["dataset"])]
+    with mpl.rc_context(STYLE):
+        figure, grid = _panels(tables)
+        for axes, table in zip(grid, tables, strict=True):
+            wide = part[part["dataset"] == table].pivot_table(
+                index=["cost_weight", "seed"], columns="method", values="value"
+            )
+            axes.axhline(0, color=COLOURS[0], lw=1.2)
+            for method, (colour, marker, dash) in {**LOOKS, "rm_interval": (COLOURS[6], MARKERS[5], "-")}.items():
+                if method not in wide or method == "plug_in_stack":
+                    continue
+                gap = (wide[method] - wide["plug_in_stack"]).groupby(level="cost_weight").mean()
+                axes.plot(
+                    np.sqrt(gap.index),
+                    gap,
+                    color=colour,
+                    marker=marker,
+                    ls=dash,
+                    ms=4,
+                    lw=1.5,
+                    label=NAMES.get(method, method),
+                )
+            ticks = [0, 0.1, 0.25, 0.5, 1, 2]
+            axes.set_xticks(np.sqrt(ticks), [f"{w:g}" for w in ticks], fontsize=9)
+        _finish(figure, grid, "cost weight (normalised, square-root scale)", title, "regret less plug_in_stack's")
+    caption = "Regret minus that of plug_in_stack at the same cost weight, points; below 0 is better. Means over seeds."
+    return Drawing("study-cost-weights", title, caption, f"{title}, one panel per table", figure)
+
+
+def _finish(figure: Figure, grid: list[Axes], label: str, title: str, y: str = "mean regret (points)") -> None:
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    for axes in grid[-2:]:
+        axes.set_xlabel(label, fontsize=11)
+    figure.supylabel(y, fontsize=11)
+    seen: dict[str, Any] = {}
+    for axes in grid:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            seen.setdefault(name, handle)
+    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=3, handlelength=2.6, fontsize=10)
+
+
+def _ordered(levels: list[str]) -> list[str]:
+    """Numbers ascending, then words in their order of appearance."""
+    numbers = sorted((x for x in levels if x.replace(".", "").isdigit()), key=float)
+    return numbers + [x for x in levels if x not in numbers]
