@@ -61,8 +61,8 @@ baselines: experiment  ## every method on one table (CONFIG= DATA=): the main jo
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.worked_example $(ARGS)
 
-study: setup  ## the study, resumable: every factor on every table, about 3 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS=)
-	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS))
+study: setup  ## the study, resumable: every factor on every table, about 3 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
+	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) --jobs $(or $(JOBS),2)
 
 ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
 	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

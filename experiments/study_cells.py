@@ -52,7 +52,7 @@ PLAIN = ("random", "best_single", *PLUG_INS, "recommended")
 LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine")
 CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
 CENTRE = (*PLAIN, *LEARNED, "rm_interval", *CEILINGS, "rm_softmax_full", "rm_classification_full", "rm_affine_full")
-USUAL = (*PLAIN, *LEARNED, *CEILINGS)
+USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
@@ -113,18 +113,17 @@ def _factors() -> Iterator[Change]:
     yield "logger", "weak router 6", USUAL, {"logger_strength": 6.0}
     yield "logger", "uniform", USUAL, {"logger": "uniform"}
     yield "logger", "cost-biased 2", USUAL, {"logger": "cost_biased"}
-    yield "logger", "task-dependent 2", USUAL, {"logger": "task_dependent"}
-    yield "log size", "500", USUAL, {"log_size": 500}
-    yield "control", "shuffled answers", USUAL, {"shuffled": True}
     yield "shadow", str(SHADOW), QUICK, {"shadow": SHADOW}
-    yield "encoder", "hashed", USUAL, {"encoder": "hashed"}
-    yield "log size", "1000", QUICK, {"log_size": 1000}
-    yield "log size", "5000", QUICK, {"log_size": 5000}
-    yield "split", "tasks held out", QUICK, {"split": "tasks"}
-    yield "outcome model", "means only", ("best_single", *LEARNED[:3], "recommended"), {"nuisance": ONE_MODEL}
+    yield "log size", "500", USUAL, {"log_size": 500}
+    yield "logger", "task-dependent 2", USUAL, {"logger": "task_dependent"}
+    yield "control", "shuffled answers", USUAL, {"shuffled": True}
     linear = ("plug_in_stack", "recommended", *LEARNED[:3])
     yield "capacity", "linear", linear, {"training": Spec(hidden=())}
-    yield "capacity", "8 units", linear, {"training": Spec(hidden=(8,))}
+    yield "encoder", "hashed", QUICK, {"encoder": "hashed"}
+    yield "log size", "5000", QUICK, {"log_size": 5000}
+    yield "outcome model", "means only", ("best_single", *LEARNED[:3], "recommended"), {"nuisance": ONE_MODEL}
+    yield "split", "tasks held out", QUICK, {"split": "tasks"}
+    yield "log size", "1000", QUICK, {"log_size": 1000}
     for count in (2, 4, 8):
         yield "models", str(count), QUICK, {"num_models": count}
     for clip in (0.02, 0.3):
@@ -133,6 +132,7 @@ def _factors() -> Iterator[Change]:
     yield "propensity", "estimated", ("plug_in_stack", *LEARNED[:3], "recommended"), {"nuisance": estimated}
     for size in (50, 100, 500):
         yield "shadow", str(size), QUICK, {"shadow": size}
+    yield "capacity", "8 units", linear, {"training": Spec(hidden=(8,))}
     yield "log size", "10000", QUICK, {"log_size": 10000}
 
 
