@@ -56,7 +56,8 @@ torture: setup  ## kill the sweep N times at random moments; its tables must not
 smoke: setup  ## the main job shrunk to seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke
 
-baselines: experiment  ## every method on one table (CONFIG= DATA=): the main job's table
+baselines: setup  ## every baseline and router, each with full feedback too (DATA=<folder> SMOKE=1)
+	@$(RUN) -m experiments.run --config baselines --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.worked_example $(ARGS)

@@ -18,11 +18,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from experiments import conditional_methods
+from experiments import conditional_methods, rivals
+from experiments.objectives import OBJECTIVES, entropic_regret, softmax_regret
 from experiments.problem import Problem
 from experiments.settings import Config
-from jaxroute import counterfactual, losses, networks, policies, population, sweep
-from jaxroute.types import Examples, Hyperparams, Objective, Outcomes
+from jaxroute import counterfactual, networks, policies, population, sweep, training
+from jaxroute.types import Examples, Logs, Nuisances, Objective, Outcomes
 
 
 class Arena(NamedTuple):
@@ -86,11 +87,11 @@ def best_single(arena: Arena, examples: str) -> Array:
     return _constant(arena, scores)
 
 
-def cheapest(arena: Arena) -> Array:
-    """The model with the lowest mean cost in the training log's doubly robust means."""
+def by_cost(arena: Arena, sign: float) -> Array:
+    """The model with the lowest (sign -1) or highest (+1) mean cost in the training log's doubly robust means."""
     cost = jnp.mean(arena.problems.learn.outcomes.cost, 1)
     lead = (arena.config.seeds, len(arena.config.weights), len(arena.models))
-    return _constant(arena, jnp.broadcast_to(-cost[:, None], lead))
+    return _constant(arena, jnp.broadcast_to(sign * cost[:, None], lead))
 
 
 def oracle(arena: Arena) -> Array:
@@ -110,22 +111,54 @@ def plug_in(arena: Arena, outcome_model: str) -> Array:
     return _decide(arena, arena.problems.predicted[outcome_model])
 
 
-def learned(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
-    """End-to-end: a router per grid point and seed, one compiled, vmapped program; between, the nearest router."""
+def log_outcomes(arena: Arena, estimator: str) -> Examples:
+    """The training rows with counterfactual outcomes of another estimator; a shadow's rows stay as answered.
+
+    Switching at SWITCH and shrinking with SHRINKAGE are fixed here; clip is the config's learning_clip.
+    """
+    problems, clip = arena.problems, arena.config.learning_clip
+    estimates: dict[str, Callable[[Logs, Nuisances], Outcomes]] = {
+        "dm": counterfactual.direct,
+        "ipw": partial(counterfactual.inverse_propensity, clip=clip),
+        "switch": partial(counterfactual.switch_doubly_robust, clip=clip, threshold=SWITCH),
+        "dros": partial(counterfactual.shrinkage_doubly_robust, clip=clip, shrinkage=SHRINKAGE),
+    }
+    of_log = jax.vmap(estimates[estimator])(problems.train_log, problems.nuisances)
+    rows = problems.train_log.action.shape[1]
+    outcomes = jax.tree.map(lambda new, old: jnp.concatenate([new, old[:, rows:]], 1), of_log, problems.learn.outcomes)
+    return problems.learn._replace(outcomes=outcomes)
+
+
+def learned(
+    arena: Arena,
+    name: str,
+    objective: Objective,
+    *,
+    full: bool = False,
+    estimator: str = "dr",
+    members: int | None = None,
+) -> Array:
+    """End-to-end: a router per grid point and seed, one compiled, vmapped program; between, the nearest router.
+
+    ``members`` routers that differ in their initialisation decide by the mean of their probabilities.
+    """
     config, problems = arena.config, arena.problems
+    members = config.members if members is None else members
     points = population.grouped_grid(
         config.seeds,
-        cost_weight=config.cost_weights,
+        cost_weight=config.cost_weights * members,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         temperature=config.temperature,
         entropy=config.entropy,
     )
-    points, count = sweep.pad(points, arena.mesh.size, axis=1)
+    seed = np.arange(config.seeds)[:, None] + config.seeds * np.repeat(np.arange(members), len(config.cost_weights))
+    points, count = sweep.pad(points._replace(seed=jnp.asarray(seed, jnp.int32)), arena.mesh.size, axis=1)
     network = networks.router(len(arena.models), config.training.hidden)
+    log = problems.learn if estimator == "dr" else log_outcomes(arena, estimator)
     state = population.train(
         points,
-        problems.learn_full if full else problems.learn,
+        problems.learn_full if full else log,
         problems.validate_full if full else problems.validate,
         network=network,
         objective=objective,
@@ -135,38 +168,38 @@ def learned(arena: Arena, name: str, objective: Objective, *, full: bool = False
         on_chunk=lambda steps, _: arena.on_chunk(steps),
     )
     test = problems.test
-    chosen = population.choose(points, state, test.features, test.available, network=network, mesh=arena.mesh)
-    trained = sweep.gather(chosen, count, axis=1)
     nearest = np.argmin(np.abs(np.subtract.outer(config.weights, config.cost_weights)), 1)
-    return jax.nn.one_hot(trained[:, nearest], len(arena.models))
+    if members == 1:
+        chosen = population.choose(points, state, test.features, test.available, network=network, mesh=arena.mesh)
+        return jax.nn.one_hot(sweep.gather(chosen, count, axis=1)[:, nearest], len(arena.models))
+    scores = population.evaluate(training.scores, points, state, test.features, network=network, mesh=arena.mesh)
+    scores = scores[:, :count].reshape(len(scores), members, -1, *scores.shape[2:])
+    available = jnp.broadcast_to(test.available[:, None], (len(scores), *scores.shape[2:]))
+    mean = policies.ensemble(jnp.moveaxis(scores, 1, 0), temperature=config.temperature, available=available[None])
+    return policies.greedy(mean, available=available)[:, nearest]
 
 
-def classification(scores: Array, utility: Array, where: Array, _: Hyperparams) -> Array:
-    """RM-Classification: cross entropy with the (noisy) best model as the label."""
-    return losses.regret_cross_entropy(scores, utility, where=where)
+def ensemble(arena: Arena, name: str, objective: Objective) -> Array:
+    """MEMBERS routers of every seed and cost weight, averaged."""
+    return learned(arena, name, objective, members=MEMBERS)
 
 
-def softmax_regret(scores: Array, utility: Array, where: Array, h: Hyperparams) -> Array:
-    """RM-Softmax: regret of the softmax policy."""
-    return losses.softmax_regret(scores, utility, temperature=h.temperature, where=where)
+def other_utilities(arena: Arena, name: str, estimator: str) -> Array:
+    """RM-Softmax on utilities of another estimator; with "ipw" it is inverse-propensity policy learning."""
+    return learned(arena, name, softmax_regret, estimator=estimator)
 
 
-def entropic_regret(scores: Array, utility: Array, where: Array, h: Hyperparams) -> Array:
-    """RM-Softmax with an entropy bonus, which removes the plateaus."""
-    return losses.softmax_regret(scores, utility, temperature=h.temperature, entropy=h.entropy, where=where)
+SWITCH, SHRINKAGE = 5.0, 10.0
 
-
-OBJECTIVES: dict[str, Objective] = {
-    "rm_classification": classification,
-    "rm_softmax": softmax_regret,
-    "rm_softmax_entropic": entropic_regret,
-}
-
-OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "mlp", "stack")
+OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "mlp", "trees", "stack")
+ESTIMATORS = ("dm", "ipw", "switch", "dros")
+MEMBERS = 5
+CARROT = {"knn": "knn", "linear": "ridge"}
 
 METHODS: dict[str, Method] = {
     "random": uniform,
-    "cheapest": cheapest,
+    "cheapest": partial(by_cost, sign=-1.0),
+    "dearest": partial(by_cost, sign=1.0),
     "best_single": partial(best_single, examples="learn"),
     "best_single_full": partial(best_single, examples="learn_full"),
     "oracle": oracle,
@@ -177,8 +210,25 @@ METHODS: dict[str, Method] = {
     "recommended_full": partial(plug_in, outcome_model="recommended_full"),
     **{n: partial(learned, name=n, objective=o) for n, o in OBJECTIVES.items()},
     **{f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()},
+    **{f"{n}_ensemble": partial(ensemble, name=f"{n}_ensemble", objective=o) for n, o in OBJECTIVES.items()},
+    **{f"rm_softmax_{e}": partial(other_utilities, name=f"rm_softmax_{e}", estimator=e) for e in ESTIMATORS},
+    "knn_guarded": rivals.guarded_neighbours,
+    "knn_guarded_full": partial(rivals.guarded_neighbours, full=True),
+    **{f"carrot_{name}": partial(rivals.carrot, outcome_model=model) for name, model in CARROT.items()},
+    "low_rank": rivals.low_rank,
+    "low_rank_full": partial(rivals.low_rank, full=True),
     **conditional_methods.methods(entropic_regret),
 }
+
+
+MAIN = (
+    *("random", "cheapest", "best_single", "best_single_full", "oracle", "conditional_oracle"),
+    *(f"plug_in_{m}{end}" for end in ("", "_full") for m in OUTCOME_MODELS),
+    *("recommended", "recommended_full"),
+    *(f"rm_{name}{end}" for end in ("", "_full") for name in ("classification", "softmax", "softmax_entropic")),
+    *conditional_methods.methods(entropic_regret),
+)
+"""What `make experiment` compares; `make baselines` compares all."""
 
 
 def method(name: str) -> Method:
@@ -189,18 +239,21 @@ def method(name: str) -> Method:
 
 
 def names_for(arena: Arena) -> list[str]:
-    """The config's methods, or all that apply to this table."""
-    if arena.config.methods:
-        return list(arena.config.methods)
+    """The config's methods; none named: those of the main job, "*": every one; of both, what applies to this table."""
+    named = arena.config.methods
+    if named and "*" not in named:
+        return list(named)
     singles = [f"single:{model}" for model in arena.models]
-    absent = {f"plug_in_{m}{end}" for m in OUTCOME_MODELS for end in ("", "_full") if m not in arena.problems.predicted}
+    models = [m for m in OUTCOME_MODELS if m not in arena.problems.predicted]
+    absent = {f"plug_in_{m}{end}" for m in models for end in ("", "_full")}
+    absent |= {f"carrot_{name}" for name, model in CARROT.items() if model in models}
     if arena.problems.expected is None:
         absent.add("conditional_oracle")
-    return singles + [name for name in METHODS if name not in absent]
+    return singles + [name for name in (METHODS if named else MAIN) if name not in absent]
 
 
 def is_trained(name: str) -> bool:
-    return name.removesuffix("_full") in OBJECTIVES or name in conditional_methods.NAMES
+    return name.startswith(("rm_", "dr_"))
 
 
 def choices(probabilities: Array) -> np.ndarray:

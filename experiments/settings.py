@@ -68,7 +68,7 @@ class Config:
     cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
     between: tuple[float, ...] | None = None  # more weights that regret is measured at; None: the grid's midpoints
     cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
-    methods: tuple[str, ...] = field(default=())  # () is every method of experiments/baselines.py
+    methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/baselines.py; ("*",): all
     nuisance: NuisanceSpec = NuisanceSpec()
     training: Spec = Spec()
     # Settled on another draw of the synthetic problem (key 1); see experiments/README.md on what was looked at.
@@ -123,7 +123,7 @@ def check(config: Config, where: str) -> Config:
     def refuse(name: str, why: str) -> None:
         raise InputError(f"{where}: {name}={getattr(config, name)!r}: {why}")
 
-    unknown = [m for m in config.methods if m not in METHODS and not m.startswith("single:")]
+    unknown = [m for m in config.methods if m not in (*METHODS, "*") and not m.startswith("single:")]
     if unknown:
         refuse("methods", f"unknown method {unknown[0]!r}; there are: {', '.join(METHODS)}")
     weights = config.cost_weights

@@ -25,7 +25,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import baselines, evaluate, problem, settings, storage, watching
+from experiments import evaluate, problem, settings, storage, watching
+from experiments.objectives import OBJECTIVES
 from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep
 from jaxroute.data import units
 from jaxroute.types import Examples, Hyperparams, InputError
@@ -78,9 +79,9 @@ def run(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     axes = config.axes
-    unknown = [name for name in axes.methods if name.removesuffix("_full") not in baselines.OBJECTIVES]
+    unknown = [name for name in axes.methods if name.removesuffix("_full") not in OBJECTIVES]
     if unknown:
-        raise InputError(f"axes: methods: {unknown[0]!r} is not one of {', '.join(baselines.OBJECTIVES)} (or _full)")
+        raise InputError(f"axes: methods: {unknown[0]!r} is not one of {', '.join(OBJECTIVES)} (or _full)")
     if config.shadow:
         raise InputError(f"shadow={config.shadow}: a sweep learns from the log alone; use `make experiment`")
     points = settings_of(config)
@@ -150,7 +151,7 @@ def _cell(
         problems.learn_full if full else learn,
         problems.validate_full if full else problems.validate,
         network=network,
-        objective=baselines.OBJECTIVES[method.removesuffix("_full")],
+        objective=OBJECTIVES[method.removesuffix("_full")],
         spec=spec,
         mesh=mesh,
         rungs=axes.rungs,

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from experiments import baselines, settings, storage
+from experiments import objectives, settings, storage
 from experiments.bench import machine
 from jaxroute import networks, population, sweep, training
 from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
@@ -53,7 +53,7 @@ def compare(config: settings.Config, repeats: int) -> dict[str, Any]:
     models, features = 10, 32
     learn, validate = workload(config, models, features)
     network = networks.router(models, spec.hidden)
-    objective = baselines.softmax_regret
+    objective = objectives.softmax_regret
     mesh = sweep.mesh(jax.devices()[:1])
     points = population.grouped_grid(config.seeds, cost_weight=config.cost_weights)
     chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)

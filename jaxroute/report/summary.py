@@ -45,11 +45,11 @@ def kind(method: str) -> str:
     >>> [kind(m) for m in ("single:a_full", "plug_in_ridge", "rm_softmax", "rm_softmax_full", "conditional_oracle")]
     ['no routing', 'plug-in', 'learned', 'ceiling', 'ceiling']
     """
-    if method in ("random", "best_single", "cheapest") or method.startswith("single:"):
+    if method in ("random", "best_single", "cheapest", "dearest") or method.startswith("single:"):
         return "no routing"
     if method.endswith(("oracle", "_full")):
         return "ceiling"
-    return "plug-in" if method.startswith(("plug_in", "knn", RECOMMENDED)) else "learned"
+    return "plug-in" if method.startswith(("plug_in", "knn", "carrot", "low_rank", RECOMMENDED)) else "learned"
 
 
 def student_interval(values: ArrayLike) -> tuple[float, float, float]:

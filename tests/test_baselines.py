@@ -1,0 +1,177 @@
+"""Baselines: each on a toy problem whose answer is known, each on a table with holes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import baselines, problem, rivals, settings
+from jaxroute import counterfactual, sweep
+from jaxroute.types import NuisanceSpec, Outcomes, Spec, Table
+
+CONFIG = settings.Config(
+    name="toy",
+    seeds=2,
+    cost_weights=(0.0, 1.0),
+    between=(),
+    logger="uniform",
+    nuisance=NuisanceSpec(("ridge", "knn"), folds=2, penalties=(10.0,), neighbours=(20,)),
+    training=Spec(hidden=(), batch_size=128, steps=150, chunk=50, dropout=0.0),
+    learning_rate=0.05,
+    weight_decay=0.01,
+)
+UNTRAINED = ("cheapest", "dearest", "knn_guarded", "knn_guarded_full", "carrot_knn", "low_rank", "low_rank_full")
+LOG_ONLY = tuple(f"rm_softmax_{name}" for name in baselines.ESTIMATORS)
+TRAINED = ("rm_classification_gap", "rm_classification_soft", "dr_weighted_classification", "rm_softmax_ensemble")
+
+
+def toy(rows=1200, holes=False):
+    """Three models: the first is right on one half of the prompts, the second on the other, the third dear and weak.
+
+    Cost is 0.1, 0.1 and 1. The best policy asks the right one of the first two: value 0.9 at cost weight 0.
+    """
+    rng = np.random.default_rng(0)
+    side = rng.random(rows) < 0.5
+    features = rng.standard_normal((rows, 6)).astype(np.float32)
+    features[:, 0] = np.where(side, 2.0, -2.0)
+    chance = np.stack([np.where(side, 0.9, 0.2), np.where(side, 0.2, 0.9), np.full(rows, 0.3)], 1)
+    quality = (rng.random((rows, 3)) < chance).astype(np.float32)
+    cost = np.broadcast_to(np.float32([0.1, 0.1, 1.0]), quality.shape).copy()
+    available = np.ones(quality.shape, bool)
+    if holes:
+        available[np.arange(rows) % 4 == 0, 0] = False
+        quality, cost = (np.where(available, y, np.nan) for y in (quality, cost))
+    names = np.arange(rows).astype(str)
+    return Table(
+        names, names, np.full(rows, "t"), np.arange(rows), features, ("a", "b", "c"), Outcomes(quality, cost), available
+    )
+
+
+def arena_of(table, config=CONFIG):
+    rows = problem.split_rows(config, table)
+    problems = problem.stack([problem.build(config, table, rows[seed], seed) for seed in range(config.seeds)])
+    return baselines.Arena(config, problems, table.models, sweep.mesh(jax.devices()[:1]), None, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def arena():
+    return arena_of(toy())
+
+
+@pytest.fixture(scope="module")
+def with_holes():
+    return arena_of(toy(600, holes=True))
+
+
+def value(arena, probabilities):
+    test = arena.problems.test
+    utility = jnp.stack([counterfactual.utility(test.outcomes, w) for w in arena.config.weights], 1)
+    utility = jnp.where(test.available[:, None], utility, 0.0)
+    return np.asarray(jnp.mean(jnp.sum(probabilities * utility, -1), (0, 2)))
+
+
+def test_the_toy_has_a_best_policy_worth_finding(arena):
+    best = value(arena, baselines.method("best_single")(arena))
+    right = value(arena, baselines.method("plug_in_ridge")(arena))
+    assert (best < 0.65).all()
+    assert right[0] > 0.85
+
+
+@pytest.mark.parametrize("name", [n for n in (*UNTRAINED, *LOG_ONLY, *TRAINED) if n not in ("cheapest", "dearest")])
+def test_a_baseline_finds_the_right_model_on_each_side(arena, name):
+    found = baselines.method(name)(arena)
+    assert found.shape == (2, 2, *arena.problems.test.available.shape[1:])
+    np.testing.assert_allclose(found.sum(-1), 1.0)
+    assert value(arena, found)[0] > (0.8 if name != "rm_softmax_ipw" else 0.75)
+
+
+def test_cheapest_and_dearest(arena):
+    for name, models in (("cheapest", (0, 1)), ("dearest", (2,))):
+        chosen = np.unique(np.argmax(baselines.method(name)(arena), -1))
+        assert set(chosen) <= set(models)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*UNTRAINED, *LOG_ONLY, *TRAINED])
+def test_a_missing_model_is_never_chosen(with_holes, name):
+    found = np.asarray(baselines.method(name)(with_holes))
+    missing = ~np.asarray(with_holes.problems.test.available)
+    assert missing.any()
+    assert (found[np.broadcast_to(missing[:, None], found.shape)] == 0).all()
+    np.testing.assert_allclose(found.sum(-1), 1.0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_every_method_of_the_list_on_a_table_with_holes(with_holes):
+    spec = dataclasses.replace(CONFIG.training, steps=20, chunk=10)
+    arena = with_holes._replace(config=dataclasses.replace(CONFIG, methods=("*",), training=spec))
+    names = baselines.names_for(arena)
+    assert set(UNTRAINED) | set(LOG_ONLY) | set(TRAINED) <= set(names)
+    missing = ~np.asarray(arena.problems.test.available)
+    for name in names:
+        found = np.asarray(baselines.method(name)(arena))
+        assert found.shape == (2, 2, *missing.shape[1:]), name
+        assert (found[np.broadcast_to(missing[:, None], found.shape)] == 0).all(), name
+
+
+def test_the_guard_holds_where_prompts_tell_nothing():
+    """Answers that do not depend on the prompt: unguarded neighbours wander, guarded ones stay with the best."""
+    table = toy()
+    rng = np.random.default_rng(1)
+    quality = (rng.random((1200, 3)) < np.array([0.6, 0.5, 0.4])).astype(np.float32)
+    arena = arena_of(dataclasses.replace(table, outcomes=Outcomes(quality, table.outcomes.cost)))
+    guarded, plain = (baselines.method(n)(arena)[:, 0] for n in ("knn_guarded", "plug_in_knn"))
+    stayed = [float(jnp.mean(x[..., 0])) for x in (guarded, plain)]
+    assert stayed[0] > 0.85
+    assert stayed[0] >= stayed[1]
+
+
+def test_guarded_bound_matches_a_loop():
+    rng = np.random.default_rng(0)
+    known, features = rng.standard_normal((40, 3)), rng.standard_normal((5, 3))
+    gains = rng.standard_normal((40, 3)) + np.array([0.0, 0.2, 0.4])
+    gains -= gains[:, :1]
+    found = rivals._guarded(*(jnp.asarray(x, jnp.float32) for x in (known, gains)), jnp.int32(0),
+                            jnp.asarray(features, jnp.float32), jnp.ones((5, 3), bool), 10)  # fmt: skip
+    for i, x in enumerate(features):
+        near = gains[np.argsort(((known - x) ** 2).sum(1))[:10]]
+        bound = near.mean(0) - rivals.GUARD * near.std(0, ddof=1) / np.sqrt(10)
+        bound[0] = 0.0
+        assert int(jnp.argmax(found[i])) == int(np.argmax(bound))
+
+
+def test_carrots_convention_changes_no_decision(arena):
+    for ours, theirs in (("plug_in_ridge", "carrot_linear"), ("plug_in_knn", "carrot_knn")):
+        np.testing.assert_array_equal(baselines.method(ours)(arena), baselines.method(theirs)(arena))
+
+
+def test_low_rank_reads_only_what_was_answered(arena):
+    outcomes, seen = rivals.answered(arena, full=False)
+    assert (np.asarray(seen).sum(-1) == 1).all()
+    np.testing.assert_array_equal(np.argmax(seen, -1), arena.problems.train_log.action)
+    chosen = np.take_along_axis(
+        np.asarray(outcomes.quality), np.asarray(arena.problems.train_log.action)[..., None], -1
+    )
+    np.testing.assert_array_equal(chosen[..., 0], arena.problems.train_log.quality)
+    assert np.isnan(np.asarray(outcomes.quality)[~np.asarray(seen)]).all()
+
+
+def test_utilities_of_other_estimators_match_the_library(arena):
+    for name, expected in (
+        ("dm", counterfactual.direct),
+        ("ipw", lambda log, nu: counterfactual.inverse_propensity(log, nu, clip=CONFIG.learning_clip)),
+    ):
+        found = baselines.log_outcomes(arena, name)
+        log, nuisances = (
+            jax.tree.map(lambda x: x[1], part) for part in (arena.problems.train_log, arena.problems.nuisances)
+        )
+        np.testing.assert_allclose(found.outcomes.quality[1], expected(log, nuisances).quality, rtol=1e-5)
+
+
+def test_an_ensemble_of_one_is_the_router(arena):
+    objective = baselines.OBJECTIVES["rm_softmax"]
+    one = baselines.learned(arena, "rm_softmax", objective)
+    np.testing.assert_array_equal(one, baselines.learned(arena, "rm_softmax", objective, members=1))
+    assert value(arena, baselines.method("rm_softmax_ensemble")(arena))[0] >= value(arena, one)[0] - 0.02
