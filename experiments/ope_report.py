@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments import storage
+from jaxroute import estimators
 
-Z = 1.96
+MC = 1.96  # Monte Carlo errors are of many draws
 SHOWN = ("ipw", "snipw", "dr", "sndr")  # drawn; all are in the tables
 
 
@@ -40,12 +41,13 @@ def tidy(
     for cell in cells:
         value, error = np.asarray(cell.got.value, float), np.asarray(cell.got.standard_error, float)
         miss = value - cell.truth
-        covered = np.abs(miss) <= Z * error
+        half = estimators.half_width(cell.got.effective_sample_size) * error
+        covered = np.abs(miss) <= half
         per_draw = {
             "bias": miss,
             "squared_error": miss**2,
             "coverage": covered.astype(float),
-            "width": 2 * Z * error,
+            "width": 2 * half,
         }
         rank = np.argsort(np.argsort(value, -1), -1) - (len(cell.truth) - 1) / 2
         true_rank = np.argsort(np.argsort(cell.truth)) - (len(cell.truth) - 1) / 2
@@ -121,7 +123,7 @@ def promise(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "lowest": 100 * low["value"],
-            "-+": 100 * Z * low["standard_error"],
+            "-+": 100 * MC * low["standard_error"],
             "policy": low["method"],
             "highest": 100 * grouped.max(),
         }
@@ -157,7 +159,7 @@ def figures(frame: pd.DataFrame, estimators: Sequence[str]) -> dict[str, Any]:
         shown = [e for e in SHOWN if e in estimators] if name == "coverage" else list(estimators)
         for i, estimator in enumerate(shown):
             part = table.xs(estimator, level="estimator").loc[designs]
-            bars = Z * part["its Monte Carlo error"] if name == "coverage" else None
+            bars = MC * part["its Monte Carlo error"] if name == "coverage" else None
             offset = height + 0.6 * ((len(shown) - 1) / 2 - i) / len(shown)
             axis.errorbar(part[column], offset, xerr=bars, fmt="osD^v<>P"[i], markersize=4, label=estimator)
         if name == "coverage":

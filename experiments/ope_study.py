@@ -5,7 +5,7 @@
 A design fixes who logged (how much overlap), which nuisances are right, and how many rows there are. Each of its
 draws takes prompts from a population, lets the logging policy answer them, and estimates the values of eight
 policies; the truth is the population's own. All draws of a design are one compiled program. Every interval is
-value -+ 1.96 errors. Writes results/ope_study/: tidy Parquet, tables, figures.
+`estimators.interval`. Writes results/ope_study/: tidy Parquet, tables, figures.
 """
 
 from __future__ import annotations

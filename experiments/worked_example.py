@@ -67,17 +67,20 @@ def evaluate(
         estimators.tipping_point(logs, p, w, nuisances, clip=clip, outcome_model=True)
         for p, w in zip(router, weights, strict=True)
     ]
+    half, gain_half = (
+        estimators.half_width(x.effective_sample_size) * np.asarray(x.standard_error) for x in (estimate, difference)
+    )
     columns = {
         "cost_weight": weights,
         "value": estimate.value,
-        "low": estimate.value - 1.96 * estimate.standard_error,
-        "high": estimate.value + 1.96 * estimate.standard_error,
+        "low": estimate.value - half,
+        "high": estimate.value + half,
         "band_low": band.low,
         "band_high": band.high,
         "truth": true,
         "gain": difference.value,
-        "gain_low": difference.value - 1.96 * difference.standard_error,
-        "gain_high": difference.value + 1.96 * difference.standard_error,
+        "gain_low": difference.value - gain_half,
+        "gain_high": difference.value + gain_half,
         "gain_truth": true - single,
         "effective_sample_size": estimate.effective_sample_size,
         "hidden_low": [b.lower for b in bounds],

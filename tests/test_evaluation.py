@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxroute import estimators
 from jaxroute.estimators import verdict
@@ -121,7 +122,8 @@ def test_interval_where_the_log_supports_one_and_only_there():
     good, bad = estimators.evaluate(logs, targets, [0.0, 1.0], nuisances)
     of = estimators.self_normalised_doubly_robust(logs, jnp.asarray(targets[0]), 0.0, nuisances, clip=0.05)
     np.testing.assert_allclose(good.value, of.value, rtol=1e-6)
-    half = 1.959964 * float(of.standard_error)
+    size = float(of.effective_sample_size)
+    half = stats.t.ppf(0.975, size - 1) * np.sqrt(size / (size - 1)) * float(of.standard_error)
     np.testing.assert_allclose(good.interval, [of.value - half, of.value + half], rtol=1e-5)
     assert good.interval[0] < 0.4 < good.interval[1]
     assert (good.verdict, good.label) == ("ok", "self-normalised doubly robust")
@@ -160,3 +162,17 @@ def test_hidden_confounder_beside_the_value():
     assert plain.value == good.value
     with pytest.raises(InputError, match="strength is 0"):
         estimators.evaluate(logs, targets[0], 0.0, nuisances, strength=0.0)
+
+
+def test_half_width_is_student_t_with_a_small_sample_factor():
+    """Against simulation, too: means of m normal rows, their population standard deviation as the error."""
+    np.testing.assert_allclose(estimators.half_width(np.nan), stats.norm.ppf(0.975))
+    np.testing.assert_allclose(estimators.half_width(1e9, 0.9), stats.norm.ppf(0.95), rtol=1e-6)
+    assert estimators.half_width(1.0) == estimators.half_width(2.0)  # never fewer than two rows
+    rng = np.random.default_rng(0)
+    for m in (5, 30):
+        draws = rng.standard_normal((20_000, m))
+        error = draws.std(1) / np.sqrt(m)  # as an influence estimate of m rows has it, without Bessel's correction
+        covered = np.abs(draws.mean(1)) <= estimators.half_width(m) * error
+        assert abs(covered.mean() - 0.95) < 0.006
+        assert (np.abs(draws.mean(1)) <= 1.96 * error).mean() < 0.94

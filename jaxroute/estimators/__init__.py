@@ -1,6 +1,7 @@
 """Off-policy value of a target policy, and whether the log can support it.
 
-values      the estimators, all built on the same influence rows
+influence   a log as influence rows, their estimate and its interval
+values      the estimators, all built on them
 selection   the clip, threshold or shrinkage chosen by the log
 comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: its numbers
@@ -15,6 +16,11 @@ from jaxroute.estimators.comparison import difference as difference
 from jaxroute.estimators.comparison import simultaneous as simultaneous
 from jaxroute.estimators.evaluation import Evaluation as Evaluation
 from jaxroute.estimators.evaluation import evaluate as evaluate
+from jaxroute.estimators.influence import Rows as Rows
+from jaxroute.estimators.influence import estimate as estimate
+from jaxroute.estimators.influence import half_width as half_width
+from jaxroute.estimators.influence import interval as interval
+from jaxroute.estimators.influence import rows as rows
 from jaxroute.estimators.selection import Selection as Selection
 from jaxroute.estimators.selection import slope as slope
 from jaxroute.estimators.selection import smallest_error as smallest_error
@@ -25,12 +31,9 @@ from jaxroute.estimators.sensitivity import bounds_interval as bounds_interval
 from jaxroute.estimators.sensitivity import tipping_point as tipping_point
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import support as support
-from jaxroute.estimators.values import Rows as Rows
 from jaxroute.estimators.values import direct_method as direct_method
 from jaxroute.estimators.values import doubly_robust as doubly_robust
-from jaxroute.estimators.values import estimate as estimate
 from jaxroute.estimators.values import ipw as ipw
-from jaxroute.estimators.values import rows as rows
 from jaxroute.estimators.values import self_normalised_doubly_robust as self_normalised_doubly_robust
 from jaxroute.estimators.values import shrinkage_doubly_robust as shrinkage_doubly_robust
 from jaxroute.estimators.values import snipw as snipw

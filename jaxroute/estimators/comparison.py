@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators.values import Rows, estimate
+from jaxroute.estimators.influence import Rows, estimate
 from jaxroute.metrics import Interval, bootstrap_interval
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Key, Logs, Nuisances
@@ -41,8 +41,8 @@ def difference(a: Rows, b: Rows) -> Estimate:
         Estimate of scalars; the effective sample size is the smaller of the two.
 
     Example:
-        >>> from jaxroute.estimators.values import _example, rows
-        >>> logs, target = _example()
+        >>> from jaxroute.estimators.influence import example, rows
+        >>> logs, target = example()
         >>> a, b = (rows(logs, t, 0.5, outcome_model=False) for t in (target, 1 - target))
         >>> print(difference(a, b).value)
         0.375
@@ -141,8 +141,8 @@ def bootstrap(
         InputError: a propensity is NaN.
 
     Example:
-        >>> from jaxroute.estimators.values import _example, snipw
-        >>> interval = bootstrap(jax.random.key(0), snipw, *_example(), 0.5, resamples=50)
+        >>> from jaxroute.estimators.values import example, snipw
+        >>> interval = bootstrap(jax.random.key(0), snipw, *example(), 0.5, resamples=50)
         >>> print(interval.estimate)
         0.625
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroute.estimators import sensitivity
+from jaxroute.estimators.influence import example as example
+from jaxroute.estimators.influence import interval as confidence
 from jaxroute.estimators.support import support
-from jaxroute.estimators.values import _example as _example
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
 from jaxroute.types import InputError, Logs, Nuisances
 
@@ -57,7 +57,7 @@ def evaluate(
 ) -> tuple[Evaluation, ...]:
     """Value of one or several target policies, with an interval only where the log supports one.
 
-        ok, caution    self-normalised doubly robust, value -+ z standard errors
+        ok, caution    self-normalised doubly robust, with its `influence.interval`
         refuse         direct method, labelled "extrapolation", no interval
 
     A deterministic log (every known propensity is 1) never saw what another policy would do: any target
@@ -84,7 +84,7 @@ def evaluate(
     Example:
         >>> from jaxroute.types import Outcomes
         >>> half = jnp.full((4, 2), 0.5)
-        >>> found = evaluate(*_example(), 0.5, Nuisances(half, Outcomes(half, half)))
+        >>> found = evaluate(*example(), 0.5, Nuisances(half, Outcomes(half, half)))
         >>> print(found[0].value, found[0].label, found[0].interval)  # four rows support nothing
         0.25 extrapolation None
     """
@@ -96,7 +96,6 @@ def evaluate(
         raise InputError(f"{len(policies)} target policies for {len(weights)} cost weights: give one for each")
     report = support(logs, policies, nuisances, clip=clip, models=models)
     clip = report.numbers["clip"]
-    z = NormalDist().inv_cdf((1 + level) / 2)
     known = np.asarray(logs.propensity)
     certain = bool((known >= 1 - 1e-6).all())
 
@@ -113,8 +112,8 @@ def evaluate(
             interval, bounds, tipping = None, None, None
         else:
             robust = self_normalised_doubly_robust(logs, policy, float(weight), nuisances, clip=clip)
-            value, error = float(robust.value), float(robust.standard_error)
-            interval = (value - z * error, value + z * error)
+            value = float(robust.value)
+            interval = confidence(robust, level)
             label = ESTIMATED if np.isnan(known).any() else EVIDENCE
             effective = float(robust.effective_sample_size)
             bounds, tipping = None, None

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from jaxroute.estimators.values import Rows, estimate
+from jaxroute.estimators.influence import Rows, estimate
 from jaxroute.types import Estimate
 
 CLIPS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)

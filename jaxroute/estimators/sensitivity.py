@@ -29,8 +29,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import metrics
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators.values import _example as _example
-from jaxroute.estimators.values import _outcomes
+from jaxroute.estimators.influence import example as example
+from jaxroute.estimators.influence import outcomes_of
 from jaxroute.numerics import masked_sum, safe_divide
 from jaxroute.types import InputError, Key, Logs, Nuisances
 
@@ -108,7 +108,7 @@ def bounds(
         ValueError: an outcome model is asked for without nuisances.
 
     Example:
-        >>> print(*bounds(*_example(), cost_weight=0.5, strength=3.0))
+        >>> print(*bounds(*example(), cost_weight=0.5, strength=3.0))
         0.5625 0.6875
 
     Reference: see the module.
@@ -152,7 +152,7 @@ def bounds_interval(
         InputError: a strength below 1 or NaN, a propensity NaN (outside jit), a level outside (0, 1).
 
     Example:
-        >>> wide = bounds_interval(jax.random.key(0), *_example(), cost_weight=0.5, strength=3.0)
+        >>> wide = bounds_interval(jax.random.key(0), *example(), cost_weight=0.5, strength=3.0)
         >>> print(bool(wide.lower < 0.5625), bool(wide.upper > 0.6875))
         True True
 
@@ -201,7 +201,7 @@ def tipping_point(
         InputError: ``largest`` is below 1 or NaN, a propensity NaN (outside jit).
 
     Example:
-        >>> point = tipping_point(*_example(), cost_weight=0.5)
+        >>> point = tipping_point(*example(), cost_weight=0.5)
         >>> print(*point)  # the target's worst logged row beats the mean of the log: no strength undoes that
         0.1875 inf
 
@@ -227,7 +227,7 @@ def _sort(
     reward = logs.quality - cost_weight * logs.cost
     error, direct, counted = reward, jnp.zeros_like(reward), observed
     if outcome_model:
-        outcomes = _outcomes(nuisances)
+        outcomes = outcomes_of(nuisances)
         direct, counted = metrics.value(target, outcomes, cost_weight), jnp.ones_like(observed)
         predicted = jnp.asarray(outcomes.quality) - cost_weight * jnp.asarray(outcomes.cost)
         error = reward - jnp.take_along_axis(predicted, chosen, 1)[:, 0]

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators import verdict
-from jaxroute.estimators.values import rows
+from jaxroute.estimators.influence import rows
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL
 from jaxroute.types import Logs, Nuisances
 
@@ -75,8 +75,8 @@ def support(
         InputError: a propensity is NaN.
 
     Example:
-        >>> from jaxroute.estimators.values import _example
-        >>> report = support(*_example(), models=["small", "large"])
+        >>> from jaxroute.estimators.influence import example
+        >>> report = support(*example(), models=["small", "large"])
         >>> print(report.verdict, report.numbers["effective_sample_size"])
         refuse 2.0
     """

@@ -1,0 +1,229 @@
+"""A log turned into one influence value per row: their mean is an estimate, their spread its standard error.
+
+With
+
+    r = quality - cost_weight * cost          reward of the row
+    w = target_a / max(propensity_a, clip)    importance weight of the chosen model a
+    d = sum_k target_k r^_k                   value of the target under the outcome model
+    e = r - r^_a                              the outcome model's error
+
+every estimator of `values` is one choice of (d, w, e) and of the normaliser. The outcome model counts as fixed
+in every standard error (it is cross-fitted). The normaliser's noise is in it (delta method). The difference of
+two policies' rows gives the paired difference, rows over a grid of cost weights (vmap) give simultaneous
+intervals. With ``logs.group`` the error is clustered: rows of one conversation or user count as one draw.
+
+Missing feedback (quality NaN): such rows are left out of the correction and, where there is no outcome
+model, of the mean; both become means over the rows with feedback. That is unbiased if feedback is missing
+completely at random; with a right outcome model it may also depend on the prompt and the chosen model,
+never on the quality itself. With ``nuisances.response`` (probability of feedback h, `nuisance.fit_response`)
+w is divided by h too and every mean is over all rows: unbiased under feedback missing at random given
+prompt and model, if h is right or the outcome model is. A NaN anywhere else gives NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from scipy.special import stdtrit
+
+from jaxroute import metrics
+from jaxroute.counterfactual import propensity_of_action
+from jaxroute.numerics import masked_sum, safe_divide
+from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
+
+Scalar = Float[Array, ""] | float
+Weights = Float[Array, " N"]
+
+
+class Rows(NamedTuple):
+    """One estimate, row by row.
+
+    influence: its mean over the counted rows is the value. counted: rows that take part. weight: the
+    importance weight w, as it is before any cap, switch or shrinkage; 0 without feedback, NaN where no
+    weights are used. group: label of the independent unit, None: each row is one.
+    """
+
+    influence: Float[Array, " N"]
+    counted: Bool[Array, " N"]
+    weight: Weights
+    group: Int[Array, " N"] | None = None
+
+
+def rows(
+    logs: Logs,
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    nuisances: Nuisances | None = None,
+    *,
+    clip: Scalar = 0.0,
+    transform: Callable[[Weights], Weights] | None = None,
+    outcome_model: bool = True,
+    self_normalised: bool = False,
+) -> Rows:
+    """Influence value of every row, for any of the weighted estimators.
+
+        z_i = d_i + C + n_i/mean(n) (x_i - C),   C = sum n x / sum n
+
+    with (n, x) = (o, w e) or, self-normalised, (o w, e); o = 1 with feedback. Without outcome model d = 0,
+    e = r, and rows without feedback are not counted. With ``nuisances.response`` h: w = o target_a / (p_a h),
+    n = 1 where it was o, and every row counts.
+
+    Args:
+        logs: N rows; quality in [0, 1] or NaN, cost in the data's unit.
+        target: [N, K] the policy to value; used as given, never re-normalised.
+        cost_weight: quality per unit of cost.
+        nuisances: cross-fitted for these rows; None (without outcome model only): ``logs.propensity``.
+        clip: smaller propensities are raised to it.
+        transform: what is done to the weights: a cap, a switch, a shrinkage.
+        outcome_model: use the nuisances' outcomes.
+        self_normalised: divide by the sum of the weights instead of the number of rows.
+
+    Returns:
+        Rows of [N]; ``estimate`` turns them into a value with its error.
+
+    Raises:
+        ValueError: an outcome model is asked for without nuisances.
+        InputError: a propensity is NaN (outside jit; inside, the result is NaN).
+
+    Example:
+        >>> logs, target = example()
+        >>> a = rows(logs, target, 0.5, outcome_model=False)
+        >>> b = rows(logs, 1 - target, 0.5, outcome_model=False)
+        >>> print(estimate(a._replace(influence=a.influence - b.influence)).value)  # paired difference
+        0.375
+    """
+    N, K = logs.available.shape
+    chex.assert_shape(target, (N, K))
+    observed = ~jnp.isnan(logs.quality)
+    chosen = jnp.asarray(logs.action)[:, None]
+
+    def at_action(table: Float[Array, "N K"]) -> Float[Array, " N"]:
+        return jnp.take_along_axis(jnp.asarray(table), chosen, -1)[:, 0]
+
+    propensity = jnp.maximum(propensity_of_action(logs, nuisances), clip)
+    response = None if nuisances is None else nuisances.response
+    if response is not None:
+        chex.assert_shape(response, (N,))
+        propensity = propensity * response
+    importance = jnp.where(observed, at_action(target) / propensity, 0.0)
+    weight = importance if transform is None else transform(importance)
+
+    error = logs.quality - cost_weight * logs.cost
+    direct = jnp.zeros_like(error)
+    if outcome_model:
+        predicted = outcomes_of(nuisances)
+        direct = metrics.value(target, predicted, cost_weight)
+        error = error - (at_action(predicted.quality) - cost_weight * at_action(predicted.cost))
+    error = jnp.where(observed, error, 0.0)
+
+    stands = observed if response is None else jnp.ones_like(observed)
+    counted = jnp.ones_like(observed) if outcome_model else stands
+    normaliser = weight if self_normalised else stands.astype(error.dtype)
+    correction = safe_divide(jnp.sum(weight * error), jnp.sum(normaliser))
+    deviation = weight * error - normaliser * correction
+    scale = safe_divide(jnp.sum(counted.astype(error.dtype)), jnp.sum(normaliser))
+    return Rows(direct + correction + scale * deviation, counted, importance, logs.group)
+
+
+def estimate(of: Rows) -> Estimate:
+    """Value, standard error and effective sample size of influence rows.
+
+        value = mean z
+        standard_error^2 = G/(G-1) sum_g (sum_{i in g} (z_i - value))^2 / N^2
+        effective_sample_size = (sum w)^2 / sum w^2
+
+    over the N counted rows in G groups; each row its own group gives the usual variance / N, with N-1.
+
+    Args:
+        of: influence rows, their weights and groups.
+
+    Returns:
+        Estimate of scalars. The error is NaN with one row or group; the effective sample size is 0 if the
+        target never picks a logged model, and NaN where no weights are used.
+
+    Example:
+        >>> z = jnp.array([1.0, 3.0])
+        >>> print(*estimate(Rows(z, jnp.array([True, True]), jnp.array([1.0, 1.0]))))
+        2.0 1.0 2.0
+    """
+    count = jnp.sum(of.counted.astype(of.influence.dtype))
+    value = safe_divide(masked_sum(of.influence, of.counted), count)
+    deviation = jnp.where(of.counted, of.influence - value, 0.0)
+    groups = count
+    if of.group is not None:
+        N = deviation.shape[0]
+        label = jnp.unique(of.group, return_inverse=True, size=N)[1].reshape(N)
+        deviation = jax.ops.segment_sum(deviation, label, N)
+        filled = jax.ops.segment_max(of.counted.astype(jnp.int32), label, N) > 0
+        groups = jnp.sum(filled.astype(deviation.dtype))
+    variance = safe_divide(jnp.sum(deviation**2) * groups, (groups - 1) * count**2)
+    effective = safe_divide(jnp.sum(of.weight) ** 2, jnp.sum(of.weight**2), 0.0)
+    return Estimate(value, jnp.sqrt(variance), effective)
+
+
+def interval(of: Estimate, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of one estimate, host side.
+
+        value -+ half_width(level) * standard_error
+
+    Args:
+        of: an Estimate of scalars. level: coverage aimed at, between 0 and 1.
+
+    Returns:
+        (low, high).
+
+    Example:
+        >>> low, high = interval(Estimate(jnp.float32(0.5), jnp.float32(0.1), jnp.float32(11.0)))
+        >>> print(round(low, 3), round(high, 3))
+        0.266 0.734
+    """
+    half = float(half_width(of.effective_sample_size, level)) * float(of.standard_error)
+    return float(of.value) - half, float(of.value) + half
+
+
+def half_width(effective_sample_size: Array | np.ndarray | float, level: float = 0.95) -> np.ndarray:
+    """Half of a confidence interval's width, in standard errors.
+
+        t_{m - 1} sqrt(m / (m - 1)),   m = effective sample size, at least 2
+
+    A correction rests on m rows' worth of weights, so its error is known from m rows, not from N: Student's t, and
+    the small-sample factor of a variance. Without weights (m NaN) the normal's quantile.
+
+    Args:
+        effective_sample_size: of one or many estimates. level: coverage aimed at.
+
+    Returns:
+        The multiple, shaped as the sizes.
+
+    Example:
+        >>> print(half_width(np.array([10.0, 100.0, np.nan])).round(3))
+        [2.385 1.994 1.96 ]
+    """
+    size = np.maximum(np.asarray(effective_sample_size, float), 2.0)
+    degrees = np.where(np.isnan(size), np.inf, size - 1)
+    return stdtrit(degrees, (1 + level) / 2) * np.sqrt(1 + 1 / degrees)
+
+
+def outcomes_of(nuisances: Nuisances | None) -> Outcomes:
+    if nuisances is None:
+        raise ValueError("this estimator needs nuisances (an outcome model): see nuisance.fit")
+    return nuisances.outcomes
+
+
+def example() -> tuple[Logs, Float[Array, "N K"]]:
+    """Four prompts logged at a coin's toss between two models; the target always takes the first."""
+    logs = Logs(
+        features=jnp.zeros((4, 1)),
+        action=jnp.array([0, 0, 1, 1]),
+        quality=jnp.array([1.0, 0.75, 0.25, 0.5]),
+        cost=jnp.array([0.5, 0.5, 0.25, 0.25]),
+        propensity=jnp.full(4, 0.5),
+        available=jnp.ones((4, 2), bool),
+    )
+    return logs, jax.nn.one_hot(jnp.zeros(4, int), 2)
