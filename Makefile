@@ -2,6 +2,7 @@
 PYTHON  ?= python3
 VENV    ?= .venv
 ENCODERS ?= .venv-encoders
+GATEWAY ?= .venv-gateway
 CONFIG  ?= default
 DATA    ?=
 SMOKE   ?=
@@ -20,7 +21,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines worked-example study ope-study bench bench-encoders bench-logs obp-check data test test-slow test-encoders fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines worked-example study ope-study bench bench-encoders bench-logs obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -97,6 +98,14 @@ test-slow: dev  ## the slow tests (marked slow): kills, other processes, larger 
 test-encoders: $(ENCODERS)/.ready  ## the tests of the encoders that need torch, in an environment of their own
 	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
 
+test-gateway: $(GATEWAY)/.ready  ## the tests against LiteLLM's real Router and proxy, in an environment of their own
+	@$(GATEWAY)/bin/python -m pytest tests/test_gateway*.py -rs
+
+$(GATEWAY)/.ready: requirements.txt pyproject.toml
+	@test -x $(GATEWAY)/bin/python || $(MAKE) --no-print-directory VENV=$(GATEWAY) $(GATEWAY)/bin/python
+	@echo "installing jaxroute and LiteLLM into $(GATEWAY) (some minutes, once)"
+	@$(GATEWAY)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[gateway-dev]' && touch $@
+
 # Apart from $(VENV): torch is large (pip's own choice of wheel brings CUDA along on Linux).
 $(ENCODERS)/.ready: requirements.txt pyproject.toml
 	@test -x $(ENCODERS)/bin/python || $(MAKE) --no-print-directory VENV=$(ENCODERS) $(ENCODERS)/bin/python
@@ -107,7 +116,7 @@ fuzz: dev  ## generated logs and tables, most of them broken: load exactly or fa
 	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py -s
 
 doctest: dev  ## the examples in docstrings and README
-	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md'
+	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py
 
 lint: dev  ## ruff (lint and format) and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
@@ -119,4 +128,4 @@ ci: lint doctest test-slow  ## what CI adds to `make test`: lint, doctests, slow
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments (results stay)
-	rm -rf .venv .venv-newer .venv-obp $(ENCODERS) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newer .venv-obp $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

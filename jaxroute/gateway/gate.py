@@ -1,0 +1,215 @@
+"""Which model answers this request: the router's choice, explored around, with the exact propensity.
+
+    p_k = (1 - epsilon) 1{k = router's choice} + epsilon / |candidates|
+
+The floor epsilon / |candidates| is what makes tomorrow's log an experiment: without it nothing can be learnt about
+the models that the router leaves out. Whatever goes wrong in here, a request is answered: a router that cannot be
+loaded, or that fails on a prompt, leaves its place to the configured default, and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxroute import budgets
+from jaxroute.router import Router
+from jaxroute.types import InputError
+
+LOG = logging.getLogger("jaxroute.gateway")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a gateway's ``models.yaml`` says.
+
+    With a router exactly one of cost_weight, normalised_cost_weight, budget and quality_target, as `Router.route` has
+    them. models: the gateway's names that may answer. default: answers when the router cannot. router: folder of
+    `Router.save`; None: no router yet, the default with exploration, which is how a first log is made. alias: the
+    model name by which clients ask for routing. epsilon: share of requests spread evenly over the candidates.
+    log: JSONL file to append to, None: no log. log_prompts: False keeps features instead of texts. seed: of the
+    exploration, None: new at every start.
+    """
+
+    models: tuple[str, ...]
+    default: str
+    router: str | None = None
+    alias: str = "auto"
+    epsilon: float = 0.05
+    cost_weight: float | None = None
+    normalised_cost_weight: float | None = None
+    budget: float | None = None
+    quality_target: float | None = None
+    log: str | None = None
+    log_prompts: bool = True
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision. propensity: of ``model`` among ``candidates``. by: "router", "exploration", "default" or "only".
+
+    features: [D] of the prompt, None where they were not computed.
+    """
+
+    model: str
+    propensity: float
+    candidates: tuple[str, ...]
+    by: str
+    features: np.ndarray | None = None
+
+
+class Gate:
+    """Settings, a router, and a stream of random numbers; safe to call from several threads.
+
+    Example:
+        >>> gate = Gate(Settings(("small", "large"), default="small", epsilon=0.2, seed=0))
+        >>> choice = gate.choose("What is 2 + 2?")
+        >>> choice.model, choice.propensity, choice.by
+        ('small', 0.9, 'default')
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the router; one that cannot be loaded leaves the default in its place (`problem` says why)."""
+        self.settings = _checked(settings)
+        self.router: Router | None = None
+        self.problem: str | None = None
+        self._random = np.random.default_rng(settings.seed)
+        self._lock = threading.Lock()
+        if settings.router is None:
+            return
+        try:
+            self.router = _fitting(Router.load(settings.router), settings)
+        except InputError as error:
+            self.problem = str(error)
+            LOG.error("no router, %s answers: %s", settings.default, error)
+
+    def choose(self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None) -> Choice:
+        """The model of one request.
+
+        Args:
+            prompt: text, or features [D]; None (no text in the request): the default decides.
+            candidates: models that may answer, a part of the settings' (others are ignored); None: all of them.
+
+        Returns:
+            Choice.
+
+        Raises:
+            InputError: none of the candidates is one of the settings' models.
+        """
+        known = self.settings.models
+        allowed = known if candidates is None else tuple(m for m in known if m in set(candidates))
+        if not allowed:
+            raise InputError(f"none of the candidates {list(candidates or ())} is one of {', '.join(known)}")
+        if len(allowed) == 1:
+            return Choice(allowed[0], 1.0, allowed, "only", self._features(prompt))
+        mass, features, by = self._greedy(prompt, allowed)
+        chances = (1 - self.settings.epsilon) * mass + self.settings.epsilon / len(allowed)
+        with self._lock:
+            index = int(self._random.choice(len(allowed), p=chances / chances.sum()))
+        if mass[index] == 0:
+            by = "exploration"
+        return Choice(allowed[index], float(chances[index]), allowed, by, features)
+
+    def _greedy(self, prompt: str | np.ndarray | None, allowed: tuple[str, ...]) -> tuple[np.ndarray, Any, str]:
+        """Probabilities before exploration, [len(allowed)], and who they are from."""
+        default = self.settings.default if self.settings.default in allowed else allowed[0]
+        fallback = np.array([float(m == default) for m in allowed])
+        if self.router is None or prompt is None:
+            return fallback, self._features(prompt), "default"
+        try:
+            features = self._features(prompt)
+            assert features is not None
+            quality, cost = (y[0] for y in self.router.predict(features[None]))
+            index = [self.router.models.index(m) for m in allowed]
+            quality = np.where(self.router.available, quality, -np.inf)
+            mass = np.zeros(len(allowed))
+            for weight, share in weights(self.router, self.settings):
+                mass[int(np.argmax((quality - weight * cost)[index]))] += share
+            return mass, features, "router"
+        except Exception:
+            LOG.exception("the router failed on a prompt; %s answers", default)
+            return fallback, None, "default"
+
+    def _features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
+        if self.router is None or prompt is None or isinstance(prompt, np.ndarray):
+            return None if prompt is None or isinstance(prompt, str) else np.asarray(prompt, np.float32)
+        return np.asarray(self.router._features([prompt])[0])
+
+
+def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
+    """(cost weight, share of requests) that the settings mean for this router: one, or a budget's mixture of two.
+
+    Raises:
+        InputError: a budget or quality out of reach.
+    """
+    if settings.cost_weight is not None:
+        return [(settings.cost_weight, 1.0)]
+    if settings.normalised_cost_weight is not None:
+        return [(settings.normalised_cost_weight / router.cost_scale, 1.0)]
+    if settings.budget is not None:
+        mixed = budgets.mixture(router.curve, settings.budget)
+        return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
+    assert settings.quality_target is not None
+    return [(budgets.for_quality(router.curve, settings.quality_target).cost_weight, 1.0)]
+
+
+def _checked(settings: Settings) -> Settings:
+    models = tuple(settings.models)
+    if not models or len(set(models)) != len(models):
+        raise InputError(f"models: {list(models)}: at least one, each once")
+    if settings.default not in models:
+        raise InputError(f"default: {settings.default!r} is not one of {', '.join(models)}")
+    if settings.alias in models:
+        raise InputError(f"alias: {settings.alias!r} is the name of a model")
+    if not 0 <= settings.epsilon <= 1:
+        raise InputError(f"epsilon: {settings.epsilon}: a share of requests, 0 to 1")
+    ways = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+    given = [way for way in ways if getattr(settings, way) is not None]
+    if settings.router is not None and len(given) != 1:
+        raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+    return dataclasses.replace(settings, models=models)
+
+
+def _fitting(router: Router, settings: Settings) -> Router:
+    unknown = [m for m in settings.models if m not in router.models]
+    if unknown:
+        raise InputError(f"{settings.router}: knows no model {unknown[0]!r}; it knows: {', '.join(router.models)}")
+    weights(router, settings)
+    router.predict(np.zeros((1, router.student.axes.mean.shape[0]), np.float32))  # compile before the first request
+    return router
+
+
+def load_settings(path: str | os.PathLike[str]) -> Settings:
+    """Settings from a YAML file; relative paths in it are meant from its folder.
+
+    Raises:
+        InputError: no such file, no YAML, an unknown or a missing key, a value that cannot be meant.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        said = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(said, dict):
+        raise InputError(f"{path}: give keys and values, such as `default: small`")
+    names = {f.name for f in dataclasses.fields(Settings)}
+    if unknown := [key for key in said if key not in names]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; there are: {', '.join(sorted(names))}")
+    for key in ("router", "log"):
+        if said.get(key):
+            said[key] = str(path.parent / said[key])
+    try:
+        return _checked(Settings(**{**said, "models": tuple(said.get("models") or ())}))
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,202 @@
+"""LiteLLM's two ways in: a routing strategy for `litellm.Router`, a handler for its proxy.
+
+    router = litellm.Router(model_list=...)
+    install(router, Gate(load_settings("models.yaml")))     # requests for "auto" are routed, answers are logged
+
+    # callbacks.py, beside the proxy's config.yaml:  litellm_settings: {callbacks: callbacks.handler}
+    handler = Handler.from_file("models.yaml")
+
+A decision travels in the request's metadata; the row is written when the answer is there. An answer from another
+model than the chosen one (LiteLLM fell back) is logged as that model's, without a propensity. Requests for other
+model names are left alone and not logged.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.types.router import CustomRoutingStrategyBase
+
+from jaxroute.data.exports import text_of
+from jaxroute.gateway.gate import LOG, Choice, Gate, load_settings
+from jaxroute.gateway.writing import LogWriter
+from jaxroute.types import InputError
+
+KEY = "jaxroute"
+
+
+class Strategy(CustomRoutingStrategyBase):
+    """Chooses a model group for requests to the gate's alias; LiteLLM then picks a deployment of it as always.
+
+    A retry of the same request chooses among the models that have not failed it yet.
+    """
+
+    def __init__(self, router: Any, gate: Gate) -> None:
+        self.gate = gate
+        self.pick, self.pick_async = router.get_available_deployment, router.async_get_available_deployment
+
+    async def async_get_available_deployment(
+        self,
+        model: str,
+        messages: Any = None,
+        input: Any = None,
+        specific_deployment: bool | None = False,
+        request_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = {} if request_kwargs is None else request_kwargs
+        model = self._model(model, messages, kwargs)
+        return await self.pick_async(
+            model=model,
+            messages=messages,
+            input=input,
+            specific_deployment=specific_deployment,
+            request_kwargs=kwargs,
+        )
+
+    def get_available_deployment(
+        self,
+        model: str,
+        messages: Any = None,
+        input: Any = None,
+        specific_deployment: bool | None = False,
+        request_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = {} if request_kwargs is None else request_kwargs
+        model = self._model(model, messages, kwargs)
+        return self.pick(
+            model=model,
+            messages=messages,
+            input=input,
+            specific_deployment=specific_deployment,
+            request_kwargs=kwargs,
+        )
+
+    def _model(self, model: str, messages: Any, kwargs: dict[str, Any]) -> str:
+        if model != self.gate.settings.alias:
+            return model
+        metadata = kwargs.setdefault("metadata", {})
+        tried = metadata.get(KEY, {}).get("tried", [])
+        left = [m for m in self.gate.settings.models if m not in tried]
+        choice = self.gate.choose(text_of(messages), left or None)
+        metadata[KEY] = _note(choice, [*tried, choice.model])
+        return choice.model
+
+
+class Handler(CustomLogger):
+    """Routes before the proxy's call, and logs every routed request that was answered, whoever routed it."""
+
+    def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
+        super().__init__()
+        self.gate = gate
+        log = gate.settings.log
+        self.writer = writer if writer is not None or log is None else LogWriter(log)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Handler:
+        """From a ``models.yaml``.
+
+        Raises:
+            InputError: the file says what cannot be meant.
+        """
+        return cls(Gate(load_settings(path)))
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> Any:
+        """The proxy asks before a call: the alias is replaced by the chosen model."""
+        if data.get("model") == self.gate.settings.alias:
+            choice = self.gate.choose(text_of(data.get("messages") or data.get("input")))
+            data["model"] = choice.model
+            data.setdefault("metadata", {})[KEY] = _note(choice, [choice.model])
+        return data
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._log(kwargs, response_obj, start_time, end_time)
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._log(kwargs, response_obj, start_time, end_time)
+
+    def _log(self, kwargs: dict[str, Any], response: Any, start: Any, end: Any) -> None:
+        """One answered request; a log that cannot be written never costs an answer."""
+        metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
+        note = metadata.get(KEY)
+        if self.writer is None or note is None:
+            return
+        try:
+            self.writer.write(**row(kwargs, response, start, end, metadata, note, texts=self.gate.settings.log_prompts))
+        except (OSError, ValueError, TypeError):
+            LOG.exception("a row of the log is lost")
+
+
+def row(
+    kwargs: dict[str, Any],
+    response: Any,
+    start: Any,
+    end: Any,
+    metadata: dict[str, Any],
+    note: dict[str, Any],
+    *,
+    texts: bool,
+) -> dict[str, Any]:
+    """The row of one answer: nothing of the request is in it but what is named here, so no key can be."""
+    answered = metadata.get("deployment_model_name") or metadata.get("model_group") or note["model"]
+    usage = getattr(response, "usage", None)
+    body = {"prompt": text_of(kwargs.get("messages") or kwargs.get("input"))} if texts else {}
+    if not texts:
+        body = {"features": note["features"]}
+    return {
+        "request_id": getattr(response, "id", None) or kwargs.get("litellm_call_id"),
+        **body,
+        "model": answered,
+        "quality": None,
+        "cost": kwargs.get("response_cost"),
+        "input_tokens": getattr(usage, "prompt_tokens", None),
+        "output_tokens": getattr(usage, "completion_tokens", None),
+        "propensity": note["propensity"] if answered == note["model"] else None,
+        "available": note["candidates"],
+        "timestamp": start.timestamp(),
+        "latency": (end - start).total_seconds(),
+        "group": metadata.get("user_api_key_user_id") or kwargs.get("user"),
+        "by": note["by"],
+    }
+
+
+def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler:
+    """Route a `litellm.Router`'s requests for the gate's alias, and log their answers.
+
+    Args:
+        router: its model_list must hold every model of the settings, under the same names, and the alias (with any
+            deployment: LiteLLM retries only names that it knows).
+        gate: settings and router.
+        writer: of the log; None: the settings' own.
+
+    Returns:
+        The handler, registered with LiteLLM.
+
+    Raises:
+        InputError: a model of the settings, or the alias, is not in the router's list.
+    """
+    import litellm
+
+    names = set(router.get_model_names())
+    missing = [m for m in (*gate.settings.models, gate.settings.alias) if m not in names]
+    if missing:
+        raise InputError(f"models: {missing[0]!r} is not in the gateway's model_list ({', '.join(sorted(names))})")
+    router.set_custom_routing_strategy(Strategy(router, gate))
+    handler = Handler(gate, writer)
+    litellm.callbacks.append(handler)
+    return handler
+
+
+def _note(choice: Choice, tried: list[str]) -> dict[str, Any]:
+    """What of a decision travels with the request: plain JSON."""
+    return {
+        "model": choice.model,
+        "propensity": choice.propensity,
+        "candidates": list(choice.candidates),
+        "by": choice.by,
+        "features": None if choice.features is None else [round(float(x), 6) for x in choice.features],
+        "tried": tried,
+    }

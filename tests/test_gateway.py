@@ -1,0 +1,206 @@
+"""The gateway's parts that need no gateway: the gate's propensities, its fallbacks, the log's lines."""
+
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from jaxroute import fitting
+from jaxroute.data import logging as simulated
+from jaxroute.data import logs, synthetic
+from jaxroute.gateway import Gate, LogWriter, Settings, gate, load_settings, read_tail
+from jaxroute.types import InputError, NuisanceSpec
+
+SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(300.0,))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A router of four models on disk, its test features, and where it is."""
+    table = synthetic.make(jax.random.key(0), num_prompts=400, num_models=4)
+    log = simulated.simulate(jax.random.key(1), table, simulated.uniform())
+    router = fitting.fit(jax.random.key(2), log, table.models, spec=SPEC, hidden=(8,), steps=50)
+    path = tmp_path_factory.mktemp("gateway") / "router"
+    router.save(path)
+    return router, np.asarray(table.features, np.float32), path
+
+
+def gate_of(kept, **changes):
+    router, _, path = kept
+    given = {"router": str(path), "normalised_cost_weight": 0.5, "epsilon": 0.2, "seed": 0} | changes
+    return Gate(Settings(router.models, router.models[1], **given))
+
+
+@pytest.mark.parametrize("way", [{"normalised_cost_weight": 0.5}, {"budget": None}])
+def test_choices_occur_as_often_as_their_propensities_say(kept, way):
+    router, features, _ = kept
+    if "budget" in way:
+        way = {"budget": float(np.mean(router.curve.cost)), "normalised_cost_weight": None}
+    g = gate_of(kept, **way)
+    said: dict[str, set[float]] = {}
+    count = dict.fromkeys(router.models, 0)
+    draws = 4000
+    for _ in range(draws):
+        choice = g.choose(features[3])
+        said.setdefault(choice.model, set()).add(round(choice.propensity, 9))
+        count[choice.model] += 1
+    assert all(len(p) == 1 for p in said.values())
+    chances = {m: next(iter(p)) for m, p in said.items()}
+    assert sum(chances.values()) == pytest.approx(1.0)
+    assert min(chances.values()) >= 0.2 / 4 - 1e-9
+    for model, p in chances.items():
+        assert abs(count[model] / draws - p) < 4 * np.sqrt(p * (1 - p) / draws)
+
+
+def test_without_exploration_the_gate_is_the_router(kept):
+    router, features, _ = kept
+    g = gate_of(kept, epsilon=0.0)
+    chosen = [g.choose(x) for x in features[:50]]
+    assert [c.model for c in chosen] == router.route(features[:50], normalised_cost_weight=0.5).models
+    assert {(c.propensity, c.by) for c in chosen} == {(1.0, "router")}
+
+
+def test_candidates_and_removed_models(kept):
+    router, features, _ = kept
+    g = gate_of(kept)
+    two = router.models[2:]
+    for x in features[:30]:
+        choice = g.choose(x, [*two, "somebody-else"])
+        assert choice.candidates == two
+        assert choice.propensity in (pytest.approx(0.9), pytest.approx(0.1))
+    assert g.choose(features[0], [router.models[0]]).by == "only"
+    with pytest.raises(InputError, match="none of the candidates"):
+        g.choose(features[0], ["somebody-else"])
+    favourite = gate_of(kept, epsilon=0.0).choose(features[0]).model
+    without = gate_of(kept, epsilon=0.0)
+    without.router = router.without(favourite)
+    assert without.choose(features[0]).model != favourite
+
+
+def test_a_router_that_cannot_be_loaded_leaves_the_default_and_says_so(kept, tmp_path, caplog):
+    router, features, _ = kept
+    with caplog.at_level(logging.ERROR, "jaxroute.gateway"):
+        g = gate_of(kept, router=str(tmp_path / "nowhere"))
+    assert "no router here" in g.problem
+    assert router.models[1] in caplog.text
+    counts = [g.choose(features[0]) for _ in range(200)]
+    assert {c.by for c in counts} == {"default", "exploration"}
+    assert all(c.propensity == pytest.approx(0.85) for c in counts if c.model == router.models[1])
+
+
+def test_a_router_that_fails_on_a_prompt_leaves_the_default(kept, caplog):
+    g = gate_of(kept, epsilon=0.0)
+    for bad in (np.array([np.nan, 1.0], np.float32), "a text, but the router takes features", None):
+        choice = g.choose(bad)
+        assert (choice.model, choice.by) == (g.settings.default, "default")
+    assert "failed on a prompt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"default": "x"}, "default"),
+        ({"models": ()}, "models"),
+        ({"alias": "a"}, "alias"),
+        ({"epsilon": 1.5}, "epsilon"),
+        ({"router": "r"}, "exactly one of"),
+        ({"router": "r", "budget": 1.0, "cost_weight": 1.0}, "exactly one of"),
+    ],
+)
+def test_settings_that_cannot_be_meant(changes, says):
+    with pytest.raises(InputError, match=says):
+        Gate(Settings(**({"models": ("a", "b"), "default": "a"} | changes)))
+
+
+def test_settings_from_a_file(tmp_path):
+    file = tmp_path / "models.yaml"
+    file.write_text("models: [a, b]\ndefault: a\nrouter: kept\ncost_weight: 20\nlog: logs/log.jsonl\n")
+    settings = load_settings(file)
+    assert (settings.router, settings.log) == (str(tmp_path / "kept"), str(tmp_path / "logs" / "log.jsonl"))
+    wrong = (("modles: [a]", "modles"), ("- a", "keys and values"), ("a: [", "models.yaml"), ("models: [a]", "default"))
+    for text, says in wrong:
+        file.write_text(text)
+        with pytest.raises(InputError, match=says):
+            load_settings(file)
+
+
+def test_many_threads_write_whole_lines_that_fit_reads(tmp_path):
+    file = tmp_path / "logs" / "log.jsonl"
+    writer = LogWriter(file)
+
+    def write(thread):
+        for i in range(100):
+            writer.write(
+                request_id=f"{thread}-{i}", prompt="é" * 3000, model="ab"[i % 2], quality=None, cost=0.1,
+                propensity=0.5, available=["a", "b"], timestamp=1.0 + i,
+            )  # fmt: skip
+
+    threads = [threading.Thread(target=write, args=(t,)) for t in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    log = logs.load(file)
+    assert len(log) == 800
+    assert len(set(log.request_id)) == 800
+    assert log.counts["missing quality"] == 800
+
+
+def test_half_a_line_of_a_killed_process_costs_that_row_alone(tmp_path):
+    file = tmp_path / "log.jsonl"
+    LogWriter(file).write(prompt="p", model="a", quality=1.0, cost=0.1)
+    with file.open("ab") as f:
+        f.write(b'{"prompt": "q", "mod')
+    LogWriter(file).write(prompt="r", model="b", quality=0.0, cost=0.1)
+    assert len(file.read_bytes().splitlines()) == 3
+    with pytest.raises(InputError, match="row 1"):
+        logs.load(file)
+    assert len(logs.load(file, drop_bad=True)) == 2
+
+
+def test_a_full_disk_takes_no_half_row(tmp_path):
+    """In a process of its own, whose files may grow to 1,000 bytes."""
+    file = tmp_path / "log.jsonl"
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from jaxroute.gateway.writing import LogWriter\n"
+        "writer, lost = LogWriter(sys.argv[1]), 0\n"
+        "for i in range(20):\n"
+        "    try:\n        writer.write(prompt='x' * 70, model='a')\n"
+        "    except OSError:\n        lost += 1\n"
+        "print(lost)\n"
+    )
+    assert resource.RLIMIT_FSIZE is not None
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert 0 < len(rows) < 20
+    assert int(done.stdout) == 20 - len(rows)
+
+
+def test_numbers_that_are_not_finite_are_null_and_arrays_lists(tmp_path):
+    writer = LogWriter(tmp_path / "log.jsonl", sync=True)
+    writer.write(cost=float("nan"), features=np.float32([0.5, np.inf]), count=np.int64(3), nested={"x": (1.0, None)})
+    assert read_tail(tmp_path / "log.jsonl") == [
+        {"cost": None, "features": [0.5, None], "count": 3, "nested": {"x": [1.0, None]}}
+    ]
+    writer.close()
+
+
+def test_weights_mean_what_route_means(kept):
+    router, _, _ = kept
+    settings = Settings(router.models, router.models[0], cost_weight=3.0)
+    assert gate.weights(router, settings) == [(3.0, 1.0)]
+    target = float(np.mean(router.curve.quality))
+    found = gate.weights(router, Settings(router.models, router.models[0], quality_target=target))
+    decided = router.route(np.zeros((1, router.student.axes.mean.shape[0]), np.float32), quality_target=target)
+    assert found == [(float(decided.cost_weight[0]), 1.0)]

@@ -1,0 +1,305 @@
+"""LiteLLM's real Router and its real proxy on loopback, before an upstream of our own that also fails and stalls.
+
+Run by `make test-gateway`; skipped where LiteLLM is not installed.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no call to the internet for prices
+litellm = pytest.importorskip("litellm")
+
+from jaxroute import estimators, fitting, nuisance, policies  # noqa: E402
+from jaxroute.data import encoders  # noqa: E402
+from jaxroute.data import logs as log_files  # noqa: E402
+from jaxroute.gateway import Gate, LogWriter, Settings  # noqa: E402
+from jaxroute.gateway.hooks import install  # noqa: E402
+from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
+KEY = "sk-a-secret-that-must-not-be-logged"
+MASTER = "sk-0f3c5a2e7b9d4c1a8e6f"
+MODELS = ("small", "large")
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server: model "fails" answers 500, "stalls" never does, others say their name."""
+
+    def do_POST(self):
+        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        model = said["model"]
+        if model in self.server.failing:
+            self.send_error(500, "out of order")
+            return
+        if model in self.server.stalling:
+            time.sleep(8)
+        self.server.asked.append((model, self.headers["Authorization"]))
+        answer = {
+            "id": f"chatcmpl-{len(self.server.asked)}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": model,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": model}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        }
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def upstream():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    server.failing, server.stalling, server.asked = set(), set(), []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def deployments(server, models=MODELS):
+    return [
+        {
+            "model_name": name,
+            "litellm_params": {
+                "model": f"openai/{name}",
+                "api_base": f"http://127.0.0.1:{server.server_port}/v1",
+                "api_key": KEY,
+                "timeout": 3,
+                "input_cost_per_token": 1e-6 if name == "small" else 1e-5,
+                "output_cost_per_token": 2e-6 if name == "small" else 2e-5,
+            },
+        }
+        for name in models
+    ]
+
+
+LOOP = asyncio.new_event_loop()  # LiteLLM's logging worker belongs to the first loop that it meets
+
+
+@pytest.fixture
+def gateway(upstream, tmp_path):
+    """A litellm.Router with a gate; gives (ask, log rows, server). Everything registered is taken away again."""
+
+    def make(**settings):
+        given = {"models": MODELS, "default": "small", "epsilon": 0.5, "seed": 0, "log": str(tmp_path / "log.jsonl")}
+        litellm.logging_callback_manager._reset_all_callbacks()  # it keeps one handler of a class
+        gate = Gate(Settings(**(given | settings)))
+        listed = [*deployments(upstream), alias(upstream)]
+        router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
+        handler = install(router, gate)
+
+        async def ask_all(prompts, model="auto", **more):
+            async def one(text):
+                message = [{"role": "user", "content": text}]
+                return await router.acompletion(model=model, messages=message, **more)
+
+            return await asyncio.gather(*(one(text) for text in prompts), return_exceptions=True)
+
+        async def then_wait(prompts, **more):
+            answers = await ask_all(prompts, **more)
+            await asyncio.sleep(1.0)  # LiteLLM logs in the background
+            return answers
+
+        return gate, lambda prompts, **more: LOOP.run_until_complete(then_wait(prompts, **more)), handler
+
+    yield make
+    litellm.logging_callback_manager._reset_all_callbacks()
+
+
+def rows_of(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_requests_are_routed_explored_and_logged_as_fit_reads_them(gateway, upstream, tmp_path):
+    _, ask, _ = gateway()
+    answers = ask([f"question {i}" for i in range(60)])
+    assert all(a.choices[0].message.content in MODELS for a in answers)
+    log = log_files.load(tmp_path / "log.jsonl")
+    assert len(log) == 60
+    assert log.models == ("large", "small")
+    assert set(np.round(log.propensity, 6)) == {0.25, 0.75}
+    small = log.action == log.models.index("small")
+    np.testing.assert_allclose(log.propensity, np.where(small, 0.75, 0.25))
+    assert 0.5 < small.mean() < 0.95
+    np.testing.assert_allclose(log.cost[small], 7e-6 + 3 * 2e-6)
+    assert log.available.all()
+    assert {prompt.split()[0] for prompt in log.prompt} == {"question"}
+
+
+def test_other_model_names_are_left_alone(gateway, tmp_path):
+    _, ask, _ = gateway()
+    answers = ask(["hello"] * 3, model="large")
+    assert {a.choices[0].message.content for a in answers} == {"large"}
+    assert rows_of(tmp_path / "log.jsonl") == []
+
+
+@pytest.mark.parametrize("trouble", ["failing", "stalling"])
+def test_a_model_in_trouble_costs_no_request_and_no_row(gateway, upstream, tmp_path, trouble):
+    getattr(upstream, trouble).add("large")
+    _, ask, _ = gateway()
+    answers = ask([f"question {i}" for i in range(20)])
+    assert {a.choices[0].message.content for a in answers} == {"small"}
+    rows = rows_of(tmp_path / "log.jsonl")
+    assert len(rows) == 20
+    assert {r["model"] for r in rows} == {"small"}
+    again = [r for r in rows if r["available"] == ["small"]]  # the second try had one candidate left
+    assert {r["propensity"] for r in again} == {1.0}
+    assert 1 <= len(again) < 20
+
+
+def test_no_key_is_logged_and_no_prompt_when_told_not_to(gateway, upstream, tmp_path):
+    _, ask, _ = gateway(log_prompts=False)
+    ask(["a prompt that nobody may read"] * 4, user="somebody")
+    assert upstream.asked[0][1] == f"Bearer {KEY}"
+    text = (tmp_path / "log.jsonl").read_text()
+    assert text.count("\n") == 4
+    assert KEY not in text
+    assert "nobody may read" not in text
+    assert {r["group"] for r in rows_of(tmp_path / "log.jsonl")} == {"somebody"}
+
+
+def test_a_broken_router_falls_back_to_the_default_and_says_so(gateway, tmp_path, caplog):
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "router.json").write_text("{")
+    gate, ask, _ = gateway(router=str(tmp_path / "router"), cost_weight=1.0, epsilon=0.0)
+    assert "damaged" in gate.problem
+    assert "damaged" in caplog.text
+    assert {a.choices[0].message.content for a in ask(["x"] * 5)} == {"small"}
+
+
+def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog):
+    _, ask, handler = gateway()
+    handler.writer.close()
+    answers = ask(["x"] * 3)
+    assert all(a.choices[0].message.content in MODELS for a in answers)
+    assert "a row of the log is lost" in caplog.text
+
+
+def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):
+    router = litellm.Router(model_list=deployments(upstream, ("small",)))
+    with pytest.raises(InputError, match="'large' is not in the gateway's model_list"):
+        install(router, Gate(Settings(MODELS, "small")))
+
+
+def test_the_loop_closes(gateway, upstream, tmp_path):
+    """Explore -> log -> feedback -> fit -> a better router, by the truth and by its own log."""
+    kinds = ("add these numbers", "write a long proof")
+    prompts = [f"{kinds[i % 2]} {i}" for i in range(400)]
+
+    def good(prompt, model):  # small is right on sums, and wrong on proofs
+        return float(model == "large" or prompt.startswith("add"))
+
+    _, ask, _ = gateway(epsilon=1.0)
+    ask(prompts)
+    first = rows_of(tmp_path / "log.jsonl")
+    assert len(first) == 400
+    writer = LogWriter(tmp_path / "feedback.jsonl")
+    for row in first:
+        writer.write(request_id=row["request_id"], quality=good(row["prompt"], row["model"]))
+    table = log_files.load(tmp_path / "log.jsonl", feedback=tmp_path / "feedback.jsonl")
+    features = np.asarray(encoders.encode(table.prompt.tolist(), "hashed"), np.float32)
+    logs = Logs(features, table.action, table.quality, table.cost, table.propensity, table.available)
+    spec = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0, 100.0))
+    router = fitting.fit(jax.random.key(0), logs, table.models, encoder="hashed", spec=spec, hidden=(32,), steps=400)
+    router.save(tmp_path / "router")
+
+    second = tmp_path / "second.jsonl"
+    gate, ask, _ = gateway(router=str(tmp_path / "router"), normalised_cost_weight=0.3, epsilon=0.1, log=str(second))
+    assert gate.problem is None
+    fresh = [f"{kinds[i % 2]} {i}" for i in range(1000, 1200)]
+    ask(fresh)
+    rows = rows_of(second)
+    assert len(rows) == 200
+
+    def utility(row):
+        return good(row["prompt"], row["model"]) - 0.3 / router.cost_scale * row["cost"]
+
+    assert np.mean([utility(r) for r in rows]) > np.mean([utility(r) for r in first]) + 0.05
+    target = policies.greedy(jax.numpy.asarray(router.route(features, normalised_cost_weight=0.3).scores))
+    nuisances, _ = nuisance.fit(jax.random.key(1), logs, spec)
+    estimate = estimators.self_normalised_doubly_robust(logs, target, 0.3 / router.cost_scale, nuisances)
+    assert float(estimate.value) > np.mean([utility(r) for r in first])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_the_real_proxy(upstream, tmp_path):
+    """config.yaml and models.yaml as in docs/gateway.md; requests over HTTP; a killed proxy leaves whole lines."""
+    example = Path(__file__).parent.parent / "examples" / "gateway"
+    (tmp_path / "callbacks.py").write_text((example / "callbacks.py").read_text())
+    (tmp_path / "models.yaml").write_text(
+        "models: [small, large]\ndefault: small\nepsilon: 0.5\nseed: 1\nlog: log.jsonl\n"
+    )
+    listed = json.dumps(deployments(upstream))
+    (tmp_path / "config.yaml").write_text(
+        json.dumps(
+            {
+                "model_list": [*json.loads(listed), alias(upstream)],
+                "litellm_settings": {"callbacks": ["callbacks.handler"]},
+            }
+        )
+    )
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "litellm"), "--config", "config.yaml", "--port", str(port)]
+    env = {**os.environ, "LITELLM_MASTER_KEY": MASTER}
+    with (tmp_path / "proxy.log").open("w") as out:
+        proxy = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=out, stderr=out)
+    try:
+        answers = []
+        deadline = time.time() + 120
+        while len(answers) < 20:
+            try:
+                answers.append(post(port, f"question {len(answers)}"))
+            except OSError:
+                assert proxy.poll() is None, (tmp_path / "proxy.log").read_text()[-3000:]
+                assert time.time() < deadline, (tmp_path / "proxy.log").read_text()[-3000:]
+                time.sleep(0.5)
+        assert set(answers) == set(MODELS)
+        time.sleep(2)
+    finally:
+        proxy.kill()
+        proxy.wait()
+    log = log_files.load(tmp_path / "log.jsonl")
+    assert len(log) == 20
+    assert set(np.round(log.propensity, 6)) <= {0.25, 0.75}
+    assert KEY not in (tmp_path / "log.jsonl").read_text()
+
+
+def alias(server):
+    """The proxy lists the alias, too, so that clients may ask for it; its deployment is the default's."""
+    return {**deployments(server, ("small",))[0], "model_name": "auto"}
+
+
+def post(port, text):
+    body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        body,
+        {"Content-Type": "application/json", "Authorization": f"Bearer {MASTER}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["choices"][0]["message"]["content"]
