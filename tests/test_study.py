@@ -90,6 +90,7 @@ def test_pooled_gap_and_control():
     np.testing.assert_allclose(line["high"], stats.t.interval(0.95, SEEDS - 1, gap.mean(), stats.sem(gap))[1])
     closed = study_report.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
+    assert study_report.share_closed(study_report.gap_closed(rows), "centre", "")[1] == 2
     null = study_report.control(rows).set_index(["dataset", "method"])
     # made up: the recipe beats best_single_full by two points on the first table, is level with it on the second
     assert null.loc[("bbh", "recommended"), "high"] < -1 < null.loc[("routellm", "recommended"), "low"]
