@@ -21,7 +21,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines worked-example study ope-study bench bench-encoders bench-logs obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines worked-example study ope-study bench bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench-encoders: $(ENCODERS)/.ready  ## texts per second of every encoder whose w
 
 bench-logs: setup  ## a million log rows: seconds and peak memory by format, and texts encoded per second (SMOKE=1)
 	@$(RUN) -m experiments.bench.logs $(if $(SMOKE),--smoke)
+
+bench-serving: setup  ## time of a decision: one prompt, a million, the gateway's gate, peers (SMOKE=1)
+	@$(RUN) -m experiments.bench.serving $(if $(SMOKE),--smoke)
 
 data: setup  ## rebuild the tables that have a public origin into data/ (N=one of them)
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))

@@ -219,7 +219,7 @@ def verdict(rows: pd.DataFrame) -> str:
             share, tables = share_closed(closed, factor, level)
             if tables:
                 lines += [
-                    f"{what}, over {tables} real tables: {share:.0%} of the gap between the stacked plug-in from the log "
+                    f"{what}, over {tables} real tables: {share:.0%} of the gap between the log's stacked plug-in "
                     "and the same learner with full feedback."
                 ]
         lines += [markdown(closed.round(2))]
