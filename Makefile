@@ -21,7 +21,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines worked-example study ope-study bench bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study ope-study bench bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ smoke: setup  ## the main job shrunk to seconds
 
 baselines: setup  ## every baseline and router, each with full feedback too (DATA=<folder> SMOKE=1)
 	@$(RUN) -m experiments.run --config baselines --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+stand-in: setup  ## the published stand-in for RM-*: raw dollar weights as a feature (DATA=<folder> SMOKE=1)
+	@$(RUN) -m experiments.run --config stand_in --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.worked_example $(ARGS)

@@ -35,6 +35,7 @@ class Arena(NamedTuple):
     mesh: Mesh
     checkpoints: Path | None
     on_chunk: Callable[[int], None]
+    cost_scale: float = 1.0  # cost units of the data per normalised unit
 
 
 Method = Callable[[Arena], Array]
@@ -218,6 +219,7 @@ METHODS: dict[str, Method] = {
     "low_rank": rivals.low_rank,
     "low_rank_full": partial(rivals.low_rank, full=True),
     **conditional_methods.methods(entropic_regret),
+    "published_stand_in": rivals.published_stand_in,
 }
 
 
@@ -246,6 +248,7 @@ def names_for(arena: Arena) -> list[str]:
     singles = [f"single:{model}" for model in arena.models]
     models = [m for m in OUTCOME_MODELS if m not in arena.problems.predicted]
     absent = {f"plug_in_{m}{end}" for m in models for end in ("", "_full")}
+    absent.add("published_stand_in")  # by name alone: it trains on every prompt thirty times
     absent |= {f"carrot_{name}" for name, model in CARROT.items() if model in models}
     if arena.problems.expected is None:
         absent.add("conditional_oracle")
@@ -253,7 +256,7 @@ def names_for(arena: Arena) -> list[str]:
 
 
 def is_trained(name: str) -> bool:
-    return name.startswith(("rm_", "dr_"))
+    return name.startswith(("rm_", "dr_", "published"))
 
 
 def choices(probabilities: Array) -> np.ndarray:

@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import counterfactual, nuisance, policies
+from experiments.objectives import softmax_regret
+from jaxroute import counterfactual, networks, nuisance, policies, population, sweep
 from jaxroute.numerics import map_blocks, safe_divide
 from jaxroute.types import Examples, Key, Outcomes
 
@@ -180,3 +181,59 @@ def fit_factors(
         return optax.apply_updates(factors, change), memory
 
     return jax.lax.fori_loop(0, STEPS, step, (start, optimise.init(start)))[0]
+
+
+RAW_WEIGHTS = np.linspace(0.0, 1000.0, 30)
+"""Quality per US dollar, as they stand."""
+
+
+def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
+    """What is published in place of RM-*: full feedback, and the raw cost weight as one more feature.
+
+    Every prompt is copied once per weight of RAW_WEIGHTS, the weight (0 to 1000) stands beside features of unit
+    variance, and one network is trained on the regret of all copies. It shows what conditioning on a raw dollar
+    weight does; it is no reproduction of anybody's numbers.
+    """
+    problems, config = arena.problems, arena.config
+
+    def copied(part: Examples) -> Examples:
+        seeds, rows = part.available.shape[:2]
+        raw = jnp.asarray(RAW_WEIGHTS, jnp.float32)
+
+        def spread(x: Array) -> Array:
+            return jnp.broadcast_to(x[:, None], (seeds, len(raw), *x.shape[1:])).reshape(seeds, -1, x.shape[-1])
+
+        weight = jnp.broadcast_to(raw[None, :, None, None], (seeds, len(raw), rows, 1)).reshape(seeds, -1, 1)
+        cost = spread(part.outcomes.cost) * arena.cost_scale
+        utility = spread(part.outcomes.quality) - weight * cost
+        features = jnp.concatenate([spread(part.features), weight], -1)
+        return Examples(features, Outcomes(utility, jnp.zeros_like(utility)), spread(part.available))
+
+    points = population.grouped_grid(
+        config.seeds,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        temperature=config.temperature,
+    )
+    points, _ = sweep.pad(points, arena.mesh.size, axis=1)
+    network = networks.router(len(arena.models), config.training.hidden)
+    state = population.train(
+        points,
+        copied(problems.learn_full),
+        copied(problems.validate_full),
+        network=network,
+        objective=softmax_regret,
+        spec=config.training,
+        mesh=arena.mesh,
+        folder=None if arena.checkpoints is None else arena.checkpoints / name,
+        on_chunk=lambda steps, _: arena.on_chunk(steps),
+    )
+    test = problems.test
+
+    def at(weight: float) -> Array:
+        raw = jnp.full((*test.features.shape[:2], 1), weight / arena.cost_scale, jnp.float32)
+        asked = jnp.concatenate([test.features, raw], -1)
+        chosen = population.choose(points, state, asked, test.available, network=network, mesh=arena.mesh)
+        return jax.nn.one_hot(chosen[:, 0], len(arena.models))
+
+    return jnp.stack([at(weight) for weight in config.weights], 1)

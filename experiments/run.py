@@ -96,7 +96,8 @@ def _run(
         log_size = stacked.train_log.action.shape[1]
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
-        arena = baselines.Arena(config, stacked, table.models, sweep.mesh(), folder / "checkpoints", lambda _: None)
+        checkpoints = folder / "checkpoints"
+        arena = baselines.Arena(config, stacked, table.models, sweep.mesh(), checkpoints, lambda _: None, scale)
         names = baselines.names_for(arena)
         todo = [name for name in names if not storage.cell(folder, name).exists()]
         trained = sum(baselines.is_trained(name) for name in todo)

@@ -175,3 +175,14 @@ def test_an_ensemble_of_one_is_the_router(arena):
     one = baselines.learned(arena, "rm_softmax", objective)
     np.testing.assert_array_equal(one, baselines.learned(arena, "rm_softmax", objective, members=1))
     assert value(arena, baselines.method("rm_softmax_ensemble")(arena))[0] >= value(arena, one)[0] - 0.02
+
+
+def test_the_stand_in_sees_the_raw_weight(arena):
+    """Trained on every prompt at thirty dollar weights; at those between which nothing changes it decides alike."""
+    found = baselines.method("published_stand_in")(arena._replace(cost_scale=1e-3))
+    assert found.shape == (2, 2, *arena.problems.test.available.shape[1:])
+    np.testing.assert_allclose(found.sum(-1), 1.0)
+    assert value(arena, found)[0] > 0.6
+    assert "published_stand_in" not in baselines.names_for(
+        arena._replace(config=dataclasses.replace(CONFIG, methods=("*",)))
+    )
