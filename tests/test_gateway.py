@@ -204,3 +204,14 @@ def test_weights_mean_what_route_means(kept):
     found = gate.weights(router, Settings(router.models, router.models[0], quality_target=target))
     decided = router.route(np.zeros((1, router.student.axes.mean.shape[0]), np.float32), quality_target=target)
     assert found == [(float(decided.cost_weight[0]), 1.0)]
+
+
+def test_a_model_removed_from_the_router_is_not_explored(kept, tmp_path):
+    router, features, _ = kept
+    removed, *left = router.models
+    router.without(removed).save(tmp_path / "router")
+    g = gate_of(kept, router=str(tmp_path / "router"), epsilon=1.0)
+    choices = [g.choose(features[0]) for _ in range(200)]
+    assert {c.model for c in choices} == set(left)
+    assert all(c.propensity == pytest.approx(1 / len(left)) for c in choices)
+    assert g.choose(features[0], [removed]).model == removed

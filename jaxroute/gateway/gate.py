@@ -109,6 +109,9 @@ class Gate:
         allowed = known if candidates is None else tuple(m for m in known if m in set(candidates))
         if not allowed:
             raise InputError(f"none of the candidates {list(candidates or ())} is one of {', '.join(known)}")
+        if self.router is not None:  # models removed from the router are not explored, unless no other may answer
+            left = {m for m, kept in zip(self.router.models, self.router.available, strict=True) if kept}
+            allowed = tuple(m for m in allowed if m in left) or allowed
         if len(allowed) == 1:
             return Choice(allowed[0], 1.0, allowed, "only", self._features(prompt))
         mass, features, by = self._greedy(prompt, allowed)
