@@ -12,6 +12,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 HERE = Path(__file__).parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_one_file():
+    """Compiled programs are let go after each file: kept, they grow to 7 GB in a worker."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def golden() -> dict[str, list[dict]]:
     """Reference cases by family; inputs and expected values in float64 (tests/golden.json)."""
