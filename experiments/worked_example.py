@@ -67,6 +67,8 @@ def evaluate(
         estimators.tipping_point(logs, p, w, nuisances, clip=clip, outcome_model=True)
         for p, w in zip(router, weights, strict=True)
     ]
+    small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
+    band_half = small * np.asarray(band.high - band.low) / 2  # the band's multiple is a normal's, too
     half, gain_half = (
         estimators.half_width(x.effective_sample_size) * np.asarray(x.standard_error) for x in (estimate, difference)
     )
@@ -75,8 +77,8 @@ def evaluate(
         "value": estimate.value,
         "low": estimate.value - half,
         "high": estimate.value + half,
-        "band_low": band.low,
-        "band_high": band.high,
+        "band_low": estimate.value - band_half,
+        "band_high": estimate.value + band_half,
         "truth": true,
         "gain": difference.value,
         "gain_low": difference.value - gain_half,

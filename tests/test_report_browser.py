@@ -1,0 +1,85 @@
+"""report.html in a real browser: headless Chromium, wide and as narrow as a phone; skipped where there is none."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from test_study import made_up
+
+from experiments import study_report
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
+PROBE = """
+<script>
+const errors = [];
+window.addEventListener("error", e => errors.push(String(e.message)));
+window.addEventListener("load", () => {
+  const table = document.querySelector("table.sortable");
+  const column = [...table.querySelectorAll("th")].findIndex(h => h.textContent.startsWith("mean"));
+  const read = () => [...table.tBodies[0].rows].map(r => Number(r.cells[column].dataset.value));
+  const button = table.querySelectorAll("th")[column].querySelector("button");
+  button.click(); const up = read();
+  button.click(); const down = read();
+  const clipped = [...document.querySelectorAll("p, h1, h2, h3, dd, dt, figcaption, summary, li")].filter(
+    e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 40));
+  parent.postMessage({
+    errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
+    images: [...document.images].map(i => [i.naturalWidth > 0, i.alt]),
+    colours: [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color],
+  }, "*");
+});
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    study_report.write(folder, made_up(), [])
+    html = (folder / "report.html").read_text()
+    assert "</head>" in html
+    (folder / "probed.html").write_text(html.replace("</head>", f"{PROBE}</head>"))
+    return folder
+
+
+def look(folder, width, *, dark=False):
+    """What the page says about itself in a frame of ``width`` pixels."""
+    listen = 'addEventListener("message", e => {document.getElementById("said").textContent = JSON.stringify(e.data)})'
+    frame = f'<iframe src="probed.html" style="width:{width}px;height:2000px;border:0"></iframe>'
+    (folder / "frame.html").write_text(f'{frame}<pre id="said"></pre><script>{listen}</script>')
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    done = subprocess.run([*command, f"file://{folder}/frame.html"], capture_output=True, text=True, timeout=120)
+    said = re.search(r'<pre id="said">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert said, done.stderr[-2000:]
+    return json.loads(said[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, width):
+    said = look(page, width)
+    assert said["errors"] == []
+    assert said["width"] == width
+    assert said["page"] <= width
+    assert said["clipped"] == []
+    assert len(said["images"]) == 2
+    assert all(drawn and alt for drawn, alt in said["images"])
+    assert len(said["up"]) == 5
+    assert said["up"] == sorted(said["up"])
+    assert said["down"] == sorted(said["down"], reverse=True)
+    assert said["up"] != said["down"]
+
+
+def test_dark_and_light(page):
+    light, dark = (look(page, 800, dark=d)["colours"] for d in (False, True))
+
+    def brightness(colour):
+        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+    assert brightness(light[0]) > brightness(light[1])
+    assert brightness(dark[0]) < brightness(dark[1])
