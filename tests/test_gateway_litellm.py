@@ -84,7 +84,7 @@ def deployments(server, models=MODELS):
                 "model": f"openai/{name}",
                 "api_base": f"http://127.0.0.1:{server.server_port}/v1",
                 "api_key": KEY,
-                "timeout": 3,
+                "timeout": 6,
                 "input_cost_per_token": 1e-6 if name == "small" else 1e-5,
                 "output_cost_per_token": 2e-6 if name == "small" else 2e-5,
             },
