@@ -6,7 +6,7 @@ y are doubly robust means with their sampling variances, Z two columns about the
 each, and what it costs. A model with few rows, or with heavy weights, is then judged by where its share of the
 log and its price put it among the others: who was chosen rarely by a good logger is probably worse, by a thrifty
 one dearer and perhaps better; the slopes and both variances are learnt from the log itself (empirical Bayes).
-Most of what a router loses to full feedback on a small log, it loses here (see experiments/README.md).
+A plug-in takes a maximum over the models, so it pays most for the levels that are most in doubt.
 """
 
 from __future__ import annotations

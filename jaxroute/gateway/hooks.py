@@ -45,15 +45,7 @@ class Strategy(CustomRoutingStrategyBase):
         specific_deployment: bool | None = False,
         request_kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = {} if request_kwargs is None else request_kwargs
-        model = self._model(model, messages, kwargs)
-        return await self.pick_async(
-            model=model,
-            messages=messages,
-            input=input,
-            specific_deployment=specific_deployment,
-            request_kwargs=kwargs,
-        )
+        return await self.pick_async(**self._asked(model, messages, input, specific_deployment, request_kwargs))
 
     def get_available_deployment(
         self,
@@ -63,15 +55,25 @@ class Strategy(CustomRoutingStrategyBase):
         specific_deployment: bool | None = False,
         request_kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        return self.pick(**self._asked(model, messages, input, specific_deployment, request_kwargs))
+
+    def _asked(
+        self,
+        model: str,
+        messages: Any,
+        input: Any,
+        specific_deployment: bool | None,
+        request_kwargs: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """What LiteLLM's own choice of a deployment is asked with: the alias replaced, the decision in the metadata."""
         kwargs = {} if request_kwargs is None else request_kwargs
-        model = self._model(model, messages, kwargs)
-        return self.pick(
-            model=model,
-            messages=messages,
-            input=input,
-            specific_deployment=specific_deployment,
-            request_kwargs=kwargs,
-        )
+        return {
+            "model": self._model(model, messages, kwargs),
+            "messages": messages,
+            "input": input,
+            "specific_deployment": specific_deployment,
+            "request_kwargs": kwargs,
+        }
 
     def _model(self, model: str, messages: Any, kwargs: dict[str, Any]) -> str:
         if model != self.gate.settings.alias:
