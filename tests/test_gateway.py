@@ -112,6 +112,7 @@ def test_a_router_that_fails_on_a_prompt_leaves_the_default(kept, caplog):
         ({"epsilon": 1.5}, "epsilon"),
         ({"router": "r"}, "exactly one of"),
         ({"router": "r", "budget": 1.0, "cost_weight": 1.0}, "exactly one of"),
+        ({"log": "log.jsonl", "log_prompts": False}, "log_prompts: false keeps a router's features"),
     ],
 )
 def test_settings_that_cannot_be_meant(changes, says):
@@ -119,12 +120,28 @@ def test_settings_that_cannot_be_meant(changes, says):
         Gate(Settings(**({"models": ("a", "b"), "default": "a"} | changes)))
 
 
+def test_prompts_need_not_be_logged_where_features_are_or_nothing_is(kept, tmp_path):
+    _, features, _ = kept
+    assert Gate(Settings(("a", "b"), "a", log_prompts=False)).settings.log is None
+    g = gate_of(kept, log=str(tmp_path / "log.jsonl"), log_prompts=False)
+    np.testing.assert_array_equal(g.choose(features[0]).features, features[0])
+
+
 def test_settings_from_a_file(tmp_path):
     file = tmp_path / "models.yaml"
     file.write_text("models: [a, b]\ndefault: a\nrouter: kept\ncost_weight: 20\nlog: logs/log.jsonl\n")
     settings = load_settings(file)
     assert (settings.router, settings.log) == (str(tmp_path / "kept"), str(tmp_path / "logs" / "log.jsonl"))
-    wrong = (("modles: [a]", "modles"), ("- a", "keys and values"), ("a: [", "models.yaml"), ("models: [a]", "default"))
+    wrong = (
+        ("modles: [a]", "modles"),
+        ("- a", "keys and values"),
+        ("a: [", "models.yaml"),
+        ("models: [a]", "default"),
+        (
+            "models: [a]\ndefault: a\nlog: l.jsonl\nlog_prompts: false",
+            "models.yaml: log_prompts: .* no router is named",
+        ),
+    )
     for text, says in wrong:
         file.write_text(text)
         with pytest.raises(InputError, match=says):

@@ -4,6 +4,8 @@ Run by `make test-gateway`; skipped where LiteLLM is not installed.
 """
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import socket
@@ -11,13 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import yaml
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no call to the internet for prices
 litellm = pytest.importorskip("litellm")
@@ -26,7 +31,7 @@ from jaxroute import estimators, fitting, nuisance, policies  # noqa: E402
 from jaxroute.data import encoders  # noqa: E402
 from jaxroute.data import logs as log_files  # noqa: E402
 from jaxroute.gateway import Gate, LogWriter, Settings  # noqa: E402
-from jaxroute.gateway.hooks import install  # noqa: E402
+from jaxroute.gateway.hooks import Handler, install  # noqa: E402
 from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
@@ -76,7 +81,7 @@ def upstream():
     server.server_close()
 
 
-def deployments(server, models=MODELS):
+def deployments(server, models=MODELS, timeout=6):
     return [
         {
             "model_name": name,
@@ -84,13 +89,44 @@ def deployments(server, models=MODELS):
                 "model": f"openai/{name}",
                 "api_base": f"http://127.0.0.1:{server.server_port}/v1",
                 "api_key": KEY,
-                "timeout": 6,
+                "timeout": timeout,
                 "input_cost_per_token": 1e-6 if name == "small" else 1e-5,
                 "output_cost_per_token": 2e-6 if name == "small" else 2e-5,
             },
         }
         for name in models
     ]
+
+
+KINDS = ("add these numbers", "write a long proof")
+SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0, 100.0))
+
+
+def questions(start, stop):
+    return [f"{KINDS[i % 2]} {i}" for i in range(start, stop)]
+
+
+def good(prompt, model):
+    """Small is right on sums, and wrong on proofs."""
+    return float(model == "large" or prompt.startswith("add"))
+
+
+def fitted(log, models):
+    return fitting.fit(jax.random.key(0), log, models, encoder="hashed", spec=SPEC, hidden=(16,), steps=150)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Folder of a router of texts, which sends sums to small and proofs to large."""
+    prompts = questions(0, 400)
+    action = np.random.default_rng(0).integers(2, size=len(prompts))
+    quality = np.array([good(text, MODELS[k]) for text, k in zip(prompts, action, strict=True)])
+    features = np.asarray(encoders.encode(prompts, "hashed"), np.float32)
+    cost = np.where(action == 0, 13e-6, 130e-6)
+    log = Logs(features, action, quality, cost, np.full(len(prompts), 0.5), np.ones((len(prompts), 2), bool))
+    folder = tmp_path_factory.mktemp("kept") / "router"
+    fitted(log, MODELS).save(folder)
+    return folder
 
 
 LOOP = asyncio.new_event_loop()  # LiteLLM's logging worker belongs to the first loop that it meets
@@ -167,8 +203,8 @@ def test_a_model_in_trouble_costs_no_request_and_no_row(gateway, upstream, tmp_p
     assert 1 <= len(again) < 20
 
 
-def test_no_key_is_logged_and_no_prompt_when_told_not_to(gateway, upstream, tmp_path):
-    _, ask, _ = gateway(log_prompts=False)
+def test_no_key_is_logged_and_no_prompt_when_told_not_to(gateway, upstream, tmp_path, kept):
+    gate, ask, _ = gateway(log_prompts=False, router=str(kept), normalised_cost_weight=0.3)
     ask(["a prompt that nobody may read"] * 4, user="somebody")
     assert upstream.asked[0][1] == f"Bearer {KEY}"
     text = (tmp_path / "log.jsonl").read_text()
@@ -176,6 +212,8 @@ def test_no_key_is_logged_and_no_prompt_when_told_not_to(gateway, upstream, tmp_
     assert KEY not in text
     assert "nobody may read" not in text
     assert {r["group"] for r in rows_of(tmp_path / "log.jsonl")} == {"somebody"}
+    expected = encoders.encode(["a prompt that nobody may read"], gate.router.encoder)[0]
+    np.testing.assert_allclose(log_files.load(tmp_path / "log.jsonl").features, [expected] * 4, atol=1e-6)
 
 
 def test_a_broken_router_falls_back_to_the_default_and_says_so(gateway, tmp_path, caplog):
@@ -203,12 +241,7 @@ def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):
 
 def test_the_loop_closes(gateway, upstream, tmp_path):
     """Explore -> log -> feedback -> fit -> a better router, by the truth and by its own log."""
-    kinds = ("add these numbers", "write a long proof")
-    prompts = [f"{kinds[i % 2]} {i}" for i in range(400)]
-
-    def good(prompt, model):  # small is right on sums, and wrong on proofs
-        return float(model == "large" or prompt.startswith("add"))
-
+    prompts = questions(0, 400)
     _, ask, _ = gateway(epsilon=1.0)
     ask(prompts)
     first = rows_of(tmp_path / "log.jsonl")
@@ -219,15 +252,13 @@ def test_the_loop_closes(gateway, upstream, tmp_path):
     table = log_files.load(tmp_path / "log.jsonl", feedback=tmp_path / "feedback.jsonl")
     features = np.asarray(encoders.encode(table.prompt.tolist(), "hashed"), np.float32)
     logs = Logs(features, table.action, table.quality, table.cost, table.propensity, table.available)
-    spec = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0, 100.0))
-    router = fitting.fit(jax.random.key(0), logs, table.models, encoder="hashed", spec=spec, hidden=(32,), steps=400)
+    router = fitted(logs, table.models)
     router.save(tmp_path / "router")
 
     second = tmp_path / "second.jsonl"
     gate, ask, _ = gateway(router=str(tmp_path / "router"), normalised_cost_weight=0.3, epsilon=0.1, log=str(second))
     assert gate.problem is None
-    fresh = [f"{kinds[i % 2]} {i}" for i in range(1000, 1200)]
-    ask(fresh)
+    ask(questions(1000, 1200))
     rows = rows_of(second)
     assert len(rows) == 200
 
@@ -236,7 +267,7 @@ def test_the_loop_closes(gateway, upstream, tmp_path):
 
     assert np.mean([utility(r) for r in rows]) > np.mean([utility(r) for r in first]) + 0.05
     target = policies.greedy(jax.numpy.asarray(router.route(features, normalised_cost_weight=0.3).scores))
-    nuisances, _ = nuisance.fit(jax.random.key(1), logs, spec)
+    nuisances, _ = nuisance.fit(jax.random.key(1), logs, SPEC)
     estimate = estimators.self_normalised_doubly_robust(logs, target, 0.3 / router.cost_scale, nuisances)
     assert float(estimate.value) > np.mean([utility(r) for r in first])
 
@@ -247,46 +278,137 @@ def free_port():
         return s.getsockname()[1]
 
 
-def test_the_real_proxy(upstream, tmp_path):
-    """config.yaml and models.yaml as in docs/gateway.md; requests over HTTP; a killed proxy leaves whole lines."""
+@contextlib.contextmanager
+def proxy(upstream, folder, settings):
+    """A proxy set up as examples/gateway is; gives a function that asks it over HTTP, and its process."""
     example = Path(__file__).parent.parent / "examples" / "gateway"
-    (tmp_path / "callbacks.py").write_text((example / "callbacks.py").read_text())
-    (tmp_path / "models.yaml").write_text(
-        "models: [small, large]\ndefault: small\nepsilon: 0.5\nseed: 1\nlog: log.jsonl\n"
-    )
-    listed = json.dumps(deployments(upstream))
-    (tmp_path / "config.yaml").write_text(
-        json.dumps(
-            {
-                "model_list": [*json.loads(listed), alias(upstream)],
-                "litellm_settings": {"callbacks": ["callbacks.handler"]},
-            }
-        )
-    )
+    (folder / "callbacks.py").write_text((example / "callbacks.py").read_text())
+    (folder / "models.yaml").write_text("models: [small, large]\ndefault: small\nlog: log.jsonl\n" + settings)
+    config = {
+        "model_list": [*deployments(upstream, timeout=2.5), alias(upstream)],
+        "litellm_settings": {"callbacks": ["callbacks.handler"]},
+        "router_settings": yaml.safe_load((example / "config.yaml").read_text())["router_settings"],
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
     port = free_port()
     command = [str(Path(sys.executable).parent / "litellm"), "--config", "config.yaml", "--port", str(port)]
     env = {**os.environ, "LITELLM_MASTER_KEY": MASTER}
-    with (tmp_path / "proxy.log").open("w") as out:
-        proxy = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=out, stderr=out)
+    with (folder / "proxy.log").open("w") as out:
+        running = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
     try:
-        answers = []
         deadline = time.time() + 120
-        while len(answers) < 20:
-            try:
-                answers.append(post(port, f"question {len(answers)}"))
-            except OSError:
-                assert proxy.poll() is None, (tmp_path / "proxy.log").read_text()[-3000:]
-                assert time.time() < deadline, (tmp_path / "proxy.log").read_text()[-3000:]
-                time.sleep(0.5)
-        assert set(answers) == set(MODELS)
-        time.sleep(2)
+        while not is_up(port):
+            assert running.poll() is None, (folder / "proxy.log").read_text()[-3000:]
+            assert time.time() < deadline, (folder / "proxy.log").read_text()[-3000:]
+            time.sleep(0.25)
+        yield lambda texts: at_once(port, texts), running
     finally:
-        proxy.kill()
-        proxy.wait()
-    log = log_files.load(tmp_path / "log.jsonl")
-    assert len(log) == 20
-    assert set(np.round(log.propensity, 6)) <= {0.25, 0.75}
-    assert KEY not in (tmp_path / "log.jsonl").read_text()
+        running.kill()
+        running.wait()
+
+
+def is_up(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/readiness", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def at_once(port, texts):
+    """What each text was answered with: a model's name, or the error's number; 0 where the connection broke."""
+
+    def one(text):
+        try:
+            return post(port, text)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (OSError, http.client.HTTPException):
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(one, texts))
+
+
+def wait_for_rows(file, count):
+    """LiteLLM logs in the background."""
+    deadline = time.time() + 10
+    while time.time() < deadline and file.read_text().count("\n") < count:
+        time.sleep(0.1)
+    return rows_of(file)
+
+
+def test_the_real_proxy_routes_through_failures_and_stalls_and_logs_no_text(upstream, tmp_path, kept):
+    """With a router and `log_prompts: false`; killed with requests under way, it leaves whole lines."""
+    file = tmp_path / "log.jsonl"
+    settings = f"router: {kept}\nnormalised_cost_weight: 0.3\nepsilon: 0.2\nseed: 1\nlog_prompts: false\n"
+    with proxy(upstream, tmp_path, settings) as (ask, running):
+        texts = questions(0, 20)
+        answers = ask(texts)
+        assert set(answers) == set(MODELS)
+        assert np.mean([good(t, a) for t, a in zip(texts, answers, strict=True)]) > 0.7  # the router is at work
+        upstream.failing.add("large")
+        assert ask(questions(20, 40)) == ["small"] * 20
+        upstream.failing.clear()
+        upstream.stalling.add("large")
+        assert ask(questions(40, 48)) == ["small"] * 8
+        upstream.stalling.clear()
+        upstream.failing.update(MODELS)
+        refused = ask(questions(48, 52))
+        assert all(isinstance(code, int) and code >= 400 for code in refused)
+        upstream.failing.clear()
+        assert set(ask(questions(52, 60))) <= set(MODELS)
+        whole = wait_for_rows(file, 56)
+        threading.Timer(0.3, running.kill).start()
+        late = ask(questions(60, 260))
+    assert len(whole) == 56  # each that was answered, and none that was not
+    assert 0 in late  # it was killed while it worked
+    assert file.read_bytes().endswith(b"\n")
+    log = log_files.load(file)
+    assert 56 <= len(log) <= 56 + len(late)
+    assert len(set(log.request_id)) == len(log)
+    assert log.available.all()
+    np.testing.assert_allclose(log.propensity[~np.isnan(log.propensity)] % 0.8, 0.1)
+    fallen = [row for row in whole if row["propensity"] is None]  # large was chosen, small answered
+    assert fallen
+    assert {row["model"] for row in fallen} == {"small"}
+    assert log.features.shape[1] == len(encoders.encode(["x"], "hashed")[0])
+    written = file.read_text()
+    for secret in (KEY, MASTER, *KINDS):
+        assert secret not in written
+    assert not [line for line in (tmp_path / "proxy.log").read_text().splitlines() if KEY in line or MASTER in line]
+
+
+def test_the_real_proxy_without_its_router_falls_back_and_says_so(upstream, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "router.json").write_text("{")
+    file = tmp_path / "log.jsonl"
+    settings = "router: broken\ncost_weight: 20\nepsilon: 0.5\nseed: 1\n"
+    with proxy(upstream, tmp_path, settings) as (ask, _):
+        answers = ask(questions(0, 20))
+        upstream.failing.add("large")
+        assert ask(questions(20, 30)) == ["small"] * 10
+        rows = wait_for_rows(file, 30)
+    said = (tmp_path / "proxy.log").read_text()
+    assert "no router, small answers: " in said
+    assert "damaged" in said
+    assert sorted(row["prompt"] for row in rows) == sorted(questions(0, 30))
+    assert {row["by"] for row in rows} == {"default", "exploration"}
+    log = log_files.load(file)
+    first = dict(zip(questions(0, 20), answers, strict=True))
+    for prompt, k, p in zip(log.prompt, log.action, log.propensity, strict=True):
+        if prompt in first:
+            assert log.models[k] == first[prompt]
+            assert p == pytest.approx({"small": 0.75, "large": 0.25}[first[prompt]])
+    assert KEY not in file.read_text()
+
+
+def test_the_handler_refuses_a_log_of_neither_texts_nor_features(tmp_path):
+    file = tmp_path / "models.yaml"
+    file.write_text("models: [small, large]\ndefault: small\nlog: log.jsonl\nlog_prompts: false\n")
+    with pytest.raises(InputError, match="no router is named"):
+        Handler.from_file(file)
+    assert not (tmp_path / "log.jsonl").exists()
 
 
 def alias(server):

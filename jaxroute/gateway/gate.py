@@ -35,8 +35,8 @@ class Settings:
     them. models: the gateway's names that may answer. default: answers when the router cannot. router: folder of
     `Router.save`; None: no router yet, the default with exploration, which is how a first log is made. alias: the
     model name by which clients ask for routing. epsilon: share of requests spread evenly over the candidates.
-    log: JSONL file to append to, None: no log. log_prompts: False keeps features instead of texts. seed: of the
-    exploration, None: new at every start.
+    log: JSONL file to append to, None: no log. log_prompts: False keeps the router's features instead of texts, so it
+    needs a router. seed: of the exploration, None: new at every start.
     """
 
     models: tuple[str, ...]
@@ -179,6 +179,11 @@ def _checked(settings: Settings) -> Settings:
     given = [way for way in ways if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
         raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+    if settings.router is None and settings.log is not None and not settings.log_prompts:
+        raise InputError(
+            "log_prompts: false keeps a router's features instead of texts, and no router is named, so the log would "
+            "hold neither; name a router, or set log_prompts: true until there is one"
+        )
     return dataclasses.replace(settings, models=models)
 
 
