@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,42 @@ def test_llmrouterbench_second_answer_is_refused(tmp_path):
     _result(tmp_path, "aime", "small", [_record(1, 1.0, 0.02), _record(1, 1.0, 0.02)])
     with pytest.raises(InputError, match=r"second answer of model 'small' to query 'aime/test/1'"):
         llmrouterbench.load(tmp_path)
+
+
+def test_llmrouterbench_reads_the_archive_as_it_is(tmp_path):
+    folder = tmp_path / "bench-release"
+    for date, score in (("20250101_000000", 0.0), ("20250301_000000", 1.0)):
+        _result(folder, "aime", "small", [_record(1, score, 0.0), _record(2, 0.0, 0.0)], date=date)
+    _result(folder, "aime", "large", [_record(1, 1.0, 0.02), _record(2, 1.0, 0.03)])
+    file = tmp_path / "bench-release.tar.gz"
+    for names in (sorted(folder.rglob("*.json")), sorted(folder.rglob("*.json"), reverse=True)):
+        with tarfile.open(file, "w:gz") as archive:
+            for name in names:
+                archive.add(name, name.relative_to(tmp_path))
+            archive.add(names[0], "bench-release/aime/test/small/._aime-test-small-20250901_000000.json")
+        packed, unpacked = llmrouterbench.load(file), llmrouterbench.load(folder)
+        for table in (packed, unpacked):
+            assert table.models == ("large", "small")
+            np.testing.assert_array_equal(table.outcomes.quality, [[1, 1], [1, 0]])
+        np.testing.assert_array_equal(packed.outcomes.cost, unpacked.outcomes.cost)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench-release", "bench-release.tar.gz"]
+    whole = file.read_bytes()
+    for broken in (whole[:-40], b"", b"no archive"):
+        file.write_bytes(broken)
+        with pytest.raises(InputError, match=r"bench-release\.tar\.gz: damaged or truncated"):
+            llmrouterbench.load(file)
+
+
+def test_llmrouterbench_without_the_models_that_nobody_billed(tmp_path):
+    _result(tmp_path, "aime", "large", [_record(1, 1.0, 0.02), _record(2, 1.0, 0.0)])
+    _result(tmp_path, "aime", "other", [_record(1, 1.0, 0.01), _record(2, None, None)])
+    _result(tmp_path, "aime", "own", [_record(1, 1.0, 0.0), _record(2, 1.0, 0.0)])
+    assert llmrouterbench.load(tmp_path).models == ("large", "other", "own")
+    assert llmrouterbench.load(tmp_path, billed_only=True).models == ("large", "other")
+    for model in ("large", "other"):
+        _result(tmp_path, "aime", model, [_record(1, 1.0, 0.0)])
+    with pytest.raises(InputError, match="no model in it was billed"):
+        llmrouterbench.load(tmp_path, billed_only=True)
 
 
 EMBEDLLM = """prompt_id,model_id,model_name,category,label,prompt

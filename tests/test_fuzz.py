@@ -9,6 +9,9 @@ import csv
 import gzip
 import json
 import os
+import pickle
+import tarfile
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -23,19 +26,21 @@ from hypothesis import strategies as st
 from jaxroute.data import (
     correctness,
     feedback,
+    leaderboard,
     llmrouterbench,
     logs,
     paretobandit,
     prices,
     routellm,
     routerbench,
+    routereval,
     sprout,
     tables,
 )
 from jaxroute.types import InputError, Outcomes, Table
 
 CASES = int(os.environ.get("FUZZ_CASES", "800"))
-PROPERTIES = 8  # the last one has 20 cases only
+PROPERTIES = 10  # the last one has 20 cases only
 MISSING, BAD = "missing", "bad"
 HERE = Path(__file__).parent
 
@@ -481,7 +486,27 @@ def structs(folder):
     return lambda: sprout.load(folder / "test.parquet")
 
 
+def an_archive(folder):
+    json_records(folder)
+    with tarfile.open(folder / "bench.tar.gz", "w:gz") as archive:
+        for file in sorted(folder.glob("*.json")):
+            archive.add(file, f"bench/{file.name}")
+            file.unlink()
+    return lambda: llmrouterbench.load(folder / "bench.tar.gz")
+
+
+POOL = {"model": ["a", "b"], "data": {f"{split}_score": np.eye(2) for split in routereval.SPLITS}}
+ARC = {"hard": {10: {"strong_to_weak": POOL}}, "prompt": {f"{s}_prompt": ["p", "q"] for s in routereval.SPLITS}}
+
+
+def a_zip(folder):
+    with zipfile.ZipFile(folder / "router_dataset.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("router_dataset/arc_router_dataset.pkl", pickle.dumps(ARC))
+    return lambda: routereval.load(folder / "router_dataset.zip", "arc")
+
+
 FILES = [a_folder, a_wide_file, a_matrix, a_long_csv, two_models, json_records, price_list, ratings, rewards, structs]
+FILES += [an_archive, a_zip]
 
 
 @fuzz
@@ -509,6 +534,31 @@ def test_pickles_cut_short(place, tally, share, which):
         assert len(list(place.rglob("*.parquet"))) == kept
     else:
         assert table.prompt.tolist() == ["What is 2 + 2?", "None", "Write a poem about a ríver."]
+
+
+@fuzz
+@given(data=st.data(), new=junk)
+def test_pools_of_any_shape(place, tally, data, new):
+    file = place / "arc_router_dataset.pkl"
+    file.write_bytes(pickle.dumps(replaced(ARC, data.draw(st.sampled_from(spots(ARC))), new)))
+    table = attempt(tally, lambda: routereval.load(file, "arc"))
+    if table is not None:
+        whole(table)
+
+
+@fuzz
+@given(data=st.data(), new=junk)
+def test_scenarios_of_any_shape(place, tally, data, new):
+    name = "leaderboard_mmlu_pro"
+    models = ["open-llm-leaderboard/google__gemma-2-9b-it-details", "open-llm-leaderboard/google__gemma-2b-it-details"]
+    files = [{name: {"Qs": ["p", "q"]}}, {name: {"correctness": np.eye(2), "models": models}}]
+    which = data.draw(st.integers(0, 1))
+    files[which] = replaced(files[which], data.draw(st.sampled_from([(), *spots(files[which])])), new)
+    (place / "data_QA.json").write_text(json.dumps(files[0]))
+    (place / "new_leaderboard_processed_20241205.pickle").write_bytes(pickle.dumps(files[1]))
+    table = attempt(tally, lambda: leaderboard.load(place, parts=["mmlu_pro"]))
+    if table is not None:
+        whole(table)
 
 
 @fuzz

@@ -5,7 +5,9 @@
 Each is downloaded from the Hugging Face hub or GitHub, read, its features computed, and saved as the plain folder
 that DATA= takes, beside a file origin.json with the repository, the SHA-256 of every downloaded file, the encoder
 and the size. A folder whose origin.json still matches is left alone. A file whose checksum differs from one written
-down before is refused: the origin changed, and numbers measured on the old table do not carry over.
+down before is refused: the origin changed, and numbers measured on the old table do not carry over. Where a checksum is
+known from elsewhere (``Origin.known``) the first download is compared, too; else it is what later ones are compared
+with, and the line that is printed says which it was.
 """
 
 import argparse
@@ -13,11 +15,23 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxroute.data import hub, paretobandit, routellm, routerbench, sprout, tables
+from jaxroute.data import (
+    correctness,
+    hub,
+    leaderboard,
+    llmrouterbench,
+    paretobandit,
+    routellm,
+    routerbench,
+    routereval,
+    sprout,
+    tables,
+)
 from jaxroute.types import InputError, Table
 
 SUBJECTS = """
@@ -35,12 +49,19 @@ security_studies sociology us_foreign_policy virology world_religions
 
 
 class Origin(NamedTuple):
-    """Where a table comes from: files of a repository, and how local copies of them become a table."""
+    """Where a table comes from: files of a repository, and how local copies of them become a table.
+
+    revision: of the repository, "": the newest. known: SHA-256 by file, from elsewhere. note: what a reader of the
+    table must know.
+    """
 
     host: str
     repo: str
     files: tuple[str, ...]
     load: Callable[[Sequence[Path], str], Table]
+    revision: str = ""
+    known: Mapping[str, str] = MappingProxyType({})
+    note: str = ""
 
 
 def _sprout(split: str) -> Origin:
@@ -56,6 +77,29 @@ def _routerbench(part: str) -> Origin:
         routerbench.REPO,
         (routerbench.FILES[part],),
         lambda copies, encoder: routerbench.load(copies[0], encoder=encoder),
+    )
+
+
+FREE = "the data have no prices: cost is 0, and a router on this table is about quality alone"
+
+
+def _embedllm(split: str) -> Origin:
+    return Origin(
+        "hub",
+        correctness.EMBEDLLM,
+        (f"{split}.csv",),
+        lambda copies, encoder: correctness.embedllm(copies[0], cost=0.0, encoder=encoder),
+        note=FREE,
+    )
+
+
+def _routereval(evaluation: str) -> Origin:
+    return Origin(
+        "hub",
+        routereval.REPO,
+        (routereval.ARCHIVE,),
+        lambda copies, encoder: routereval.load(copies[0], evaluation, encoder=encoder),
+        note=f"pool {'/'.join(map(str, routereval.POOL))}; {FREE}",
     )
 
 
@@ -89,6 +133,23 @@ PARETOBANDIT = Origin(
     tuple(f"data_collection/rewards/{part}_k4.jsonl" for part in ("val", "test")),
     lambda copies, encoder: paretobandit.load(_folder(copies), encoder=encoder),
 )
+OPEN_LLM = Origin(
+    "github",
+    leaderboard.REPO,
+    (leaderboard.QUESTIONS, leaderboard.JUDGED),
+    lambda copies, encoder: leaderboard.load(_folder(copies), encoder=encoder),
+    note="rows in the order of the files; those of the table that docs/data-cards.md measures were re-aligned",
+)
+LLMROUTERBENCH = Origin(
+    "hub",
+    llmrouterbench.REPO,
+    (llmrouterbench.ARCHIVE,),
+    lambda copies, encoder: llmrouterbench.load(copies[0], billed_only=True, encoder=encoder),
+    llmrouterbench.REVISION,
+    # As two public projects wrote down of the hub's metadata.
+    {llmrouterbench.ARCHIVE: "b79f8cde1a6f029c2efa663a3a3b6f7748defb22341fe59f328cebef6648c8f1"},
+    note="models that were never billed are left out",
+)
 ORIGINS = {
     "routerbench_0shot": _routerbench("0shot"),
     "routerbench_5shot": _routerbench("5shot"),
@@ -96,6 +157,10 @@ ORIGINS = {
     "routerbench_5shot_subset": ROUTERDC,
     "routellm_mmlu_gsm8k": ROUTELLM,
     "paretobandit": PARETOBANDIT,
+    "open_llm_lb_v2_carrot": OPEN_LLM,
+    "llmrouterbench": LLMROUTERBENCH,
+    **{f"embedllm_{split}": _embedllm(split) for split in ("train", "val", "test")},
+    **{f"routereval_{name}": _routereval(name) for name in routereval.EVALUATIONS},
 }
 
 
@@ -103,13 +168,20 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
     """Build one table under ``out``; returns what was done, in words.
 
     Raises:
-        InputError: the origin cannot be reached, a download differs from the checksum of an earlier one, or the
-            folder holds something else.
+        InputError: the origin cannot be reached, a download differs from the known checksum or from that of an
+            earlier one, or the folder holds something else.
     """
     origin, folder = ORIGINS[name], out / name
     fetch = hub.download if origin.host == "hub" else hub.github
-    copies = [fetch(origin.repo, file) for file in origin.files]
+    pinned = {"revision": origin.revision} if origin.revision else {}
+    copies = [fetch(origin.repo, file, **pinned) for file in origin.files]
     found = {file: hub.checksum(copy) for file, copy in zip(origin.files, copies, strict=True)}
+    for file, known in origin.known.items():
+        if found[file] != known:
+            raise InputError(
+                f"{origin.repo}, file {file}: its SHA-256 is {found[file]}, expected {known}; "
+                f"remove {copies[origin.files.index(file)]} and download it again"
+            )
     record = folder / "origin.json"
     if record.exists():
         before = json.loads(record.read_text())
@@ -121,19 +193,28 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
         if before["encoder"] == encoder:
             return f"{folder}: up to date"
     table = origin.load(copies, encoder)
-    if record.exists():
+    first = not record.exists()
+    if not first:
         shutil.rmtree(folder)
     tables.save(table, folder)
     about = {
         "host": origin.host,
         "repository": origin.repo,
+        "revision": origin.revision or "newest",
         "sha256": found,
+        "sha256_known_beforehand": sorted(origin.known),
         "encoder": encoder,
         "prompts": len(table),
         "models": list(table.models),
+        "note": origin.note,
     }
     record.write_text(json.dumps(about, indent=1) + "\n")
-    return f"{folder}: {len(table)} prompts x {len(table.models)} models, features {table.features.shape[1]} wide"
+    if origin.known.keys() >= found.keys():
+        checked = "checksums as known beforehand"
+    else:
+        checked = "checksums seen for the first time, kept in origin.json" if first else "checksums as the last time"
+    size = f"{len(table)} prompts x {len(table.models)} models, features {table.features.shape[1]} wide"
+    return "; ".join([f"{folder}: {size}", checked, *([origin.note] if origin.note else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,6 +18,8 @@ from jaxroute.types import InputError, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+EMBEDLLM = "RZ412/EmbedLLM"  # on the Hugging Face hub: train.csv, val.csv, test.csv
+
 
 def embedllm(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "hashed") -> Table:
     """EmbedLLM's long table of correctness.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -81,6 +81,36 @@ def _empty(subtype: Any, shape: Any, code: Any) -> np.ndarray:
     return np.empty(0, np.int8)
 
 
+def contents(file: BinaryIO, source: str) -> Any:
+    """What a pickle holds, if that is made of strings, numbers, lists, dictionaries, arrays and data frames.
+
+    Args:
+        file: open for reading.
+        source: what to call it in messages.
+
+    Returns:
+        The thing, as written; nothing of its shape is checked.
+
+    Raises:
+        InputError: a truncated pickle, or one that names anything else (the message has the name).
+
+    Example:
+        >>> import io, pickle
+        >>> contents(io.BytesIO(pickle.dumps({"models": ["a"], "right": np.eye(1)})), "matrix.pkl")
+        {'models': ['a'], 'right': array([[1.]])}
+    """
+    try:
+        return _Unpickler(file).load()
+    except RefusedError as error:
+        raise InputError(
+            f"{source}: refused, as the pickle asks for {error}, which strings, numbers, arrays and data frames do not "
+            "need; convert the file where you trust it"
+        ) from error
+    except Exception as error:  # a crafted pickle can make any constructor raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{source}: not a readable pickle ({reason}); write or copy it again") from error
+
+
 def read(path: Path) -> pd.DataFrame:
     """The data frame of strings and numbers in a pickle file.
 
@@ -107,17 +137,8 @@ def read(path: Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    try:
-        with path.open("rb") as file:
-            found = _Unpickler(file).load()
-    except RefusedError as error:
-        raise InputError(
-            f"{path}: refused, as the pickle asks for {error}, which a data frame of strings and numbers does not "
-            "need; convert the file to Parquet where you trust it"
-        ) from error
-    except Exception as error:  # a crafted pickle can make any constructor raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable pickle ({reason}); write or copy it again") from error
+    with path.open("rb") as file:
+        found = contents(file, str(path))
     if type(found) is not pd.DataFrame:
         raise InputError(f"{path}: holds a {type(found).__name__}, not a data frame; write it with DataFrame.to_pickle")
     try:
