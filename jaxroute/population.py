@@ -14,11 +14,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute import checkpoint, sweep, training
-from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, Params, Spec, TrainState
+from jaxroute import checkpoint, rows, sweep, training
+from jaxroute.types import Continuum, Examples, Hyperparams, InputError, Network, Objective, Params, Spec, TrainState
 
 
 def train(
@@ -37,19 +37,25 @@ def train(
     """Train every point; keep each point's best parameters by validation value.
 
     Args:
-        points: leaves [S, P]; P must be a multiple of the mesh's size (see ``sweep.pad``).
+        points: leaves [S, P]; P must be a multiple of the devices along "sweep" (see ``sweep.pad``).
         learn, validate: examples with a leading seed axis [S]; outcomes in the units of points.cost_weight.
         network, objective, spec: static; one compile for any values of the points.
         mesh: see ``sweep.mesh``.
-        train_chunk: what a chunk does; ``conditional.train_chunk`` for routers of every cost weight.
+        train_chunk: what a chunk does; ``conditional.train_chunk`` for routers of every cost weight,
+            ``rows.train_chunk`` where the mesh splits the rows of ``learn`` over "data".
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
         on_chunk: called with (steps done, state) after every chunk.
 
     Returns:
         TrainState with leaves [S, P, ...].
+
+    Raises:
+        InputError: a mesh with the axis "data" and another ``train_chunk``, which would not average over it.
     """
     points = sweep.place(points, mesh, axis=1)
     initialise, chunk = trainers(network, objective, spec, mesh, train_chunk)
+    if sweep.DATA in mesh.axis_names:
+        learn = rows.place(learn, mesh)
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -126,8 +132,18 @@ def trainers(
     def initialise(point: Hyperparams, features: Array) -> TrainState:
         return training.init(network, point, spec, features.shape[-1])
 
+    by_rows = sweep.DATA in mesh.axis_names
+    if by_rows != (train_chunk is rows.train_chunk):
+        raise InputError(
+            'rows.train_chunk and a mesh with the axis "data" go together; one was given without the other'
+        )
+    whole = PartitionSpec()
+    learn = rows.split() if by_rows else whole
     chunk = partial(train_chunk, network=network, objective=objective, spec=spec)
-    return tuple(sweep.over_points(f, mesh, grouped=True, block=block) for f in (initialise, chunk))  # type: ignore[return-value]
+    return (
+        sweep.over_points(initialise, mesh, grouped=True, block=block, rest_specs=(learn,)),
+        sweep.over_points(chunk, mesh, grouped=True, block=block, rest_specs=((learn, whole), whole)),
+    )
 
 
 @cache

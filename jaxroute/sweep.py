@@ -7,7 +7,8 @@
     run = sweep.over_points(train_one, mesh)                               # train_one(point, data)
     results = sweep.gather(run(points, data), count)
 
-Points go over the mesh axis "sweep" without any collective; data that all points share are replicated.
+Points go over the mesh axis "sweep" without any collective; data that all points share are replicated, or their
+rows split over a second axis "data" (`rows`). On several hosts the same lines run on each.
 """
 
 from __future__ import annotations
@@ -23,13 +24,25 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxroute.types import Hyperparams, InputError
 
-SWEEP = "sweep"
+SWEEP, DATA = "sweep", "data"
 
 
-def mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """All devices (or those given) in one row, axis "sweep"."""
+def mesh(devices: Sequence[Any] | None = None, *, data: int | None = None) -> Mesh:
+    """All devices of all hosts (or those given), axis "sweep"; with ``data``, that many along a second axis "data".
+
+    Raises:
+        InputError: ``data`` does not divide the number of devices.
+
+    Example:
+        >>> print(mesh(data=1).axis_names)
+        ('sweep', 'data')
+    """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (SWEEP,), axis_types=(AxisType.Auto,), devices=devices)
+    if data is None:
+        return jax.make_mesh((len(devices),), (SWEEP,), axis_types=(AxisType.Auto,), devices=devices)
+    if data < 1 or len(devices) % data:
+        raise InputError(f"mesh: data={data} does not divide {len(devices)} devices")
+    return jax.make_mesh((len(devices) // data, data), (SWEEP, DATA), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def grid(**axes: Sequence[float] | float) -> Hyperparams:
@@ -155,7 +168,12 @@ def place(points: Any, mesh: Mesh, axis: int = 0) -> Any:
 
 
 def over_points(
-    function: Callable[..., Any], mesh: Mesh, *, grouped: bool = False, block: int | None = None
+    function: Callable[..., Any],
+    mesh: Mesh,
+    *,
+    grouped: bool = False,
+    block: int | None = None,
+    rest_specs: Sequence[Any] | None = None,
 ) -> Callable[..., Any]:
     """``function`` for one point -> one jit-compiled program for all points, split over the mesh.
 
@@ -170,6 +188,8 @@ def over_points(
             of its size (see ``pad``).
         block: run this many points at a time on each device (memory), and the same kernels whatever the
             number of devices: results are then bit-equal on 1 and on 8.
+        rest_specs: where each further argument lies (PartitionSpec, or a tree prefix of them); every device
+            has all of it by default. ``function`` then averages over the axis "data" itself (see `rows`).
 
     Returns:
         Compiled callable (points, *rest) -> results with the points' leading axes.
@@ -200,16 +220,20 @@ def over_points(
 
     def run(points: Any, *rest: Any) -> Any:
         body = by_group if grouped else shared
-        specs = (split, *(PartitionSpec() for _ in rest))
+        specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs))
         return jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(points, *rest)
 
     return jax.jit(run)
 
 
 def gather(results: Any, count: int, axis: int = 0) -> Any:
-    """Results on the host as NumPy arrays, padding cut off."""
+    """Results on every host as NumPy arrays, padding cut off."""
 
     def fetch(x: Any) -> np.ndarray:
+        if isinstance(x, jax.Array) and not x.is_fully_addressable:
+            from jax.experimental import multihost_utils
+
+            x = multihost_utils.process_allgather(x, tiled=True)
         return np.take(np.asarray(x), np.arange(count), axis=axis)
 
     return jax.tree.map(fetch, results)
