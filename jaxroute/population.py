@@ -50,12 +50,12 @@ def train(
         TrainState with leaves [S, P, ...].
 
     Raises:
-        InputError: a mesh with the axis "data" and another ``train_chunk``, which would not average over it.
+        InputError: a mesh with the axis "data" and another ``train_chunk``, which would not average over it; rows
+            or batch that do not divide by the devices along it.
     """
     points = sweep.place(points, mesh, axis=1)
     initialise, chunk = trainers(network, objective, spec, mesh, train_chunk)
-    if sweep.DATA in mesh.axis_names:
-        learn = rows.place(learn, mesh)
+    learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -134,9 +134,7 @@ def trainers(
 
     by_rows = sweep.DATA in mesh.axis_names
     if by_rows != (train_chunk is rows.train_chunk):
-        raise InputError(
-            'rows.train_chunk and a mesh with the axis "data" go together; one was given without the other'
-        )
+        raise InputError('rows.train_chunk and a mesh with the axis "data" go together: one came without the other')
     whole = PartitionSpec()
     learn = rows.split() if by_rows else whole
     chunk = partial(train_chunk, network=network, objective=objective, spec=spec)

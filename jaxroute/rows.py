@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jaxroute import sweep, training
@@ -23,28 +23,48 @@ from jaxroute.types import Examples, Hyperparams, InputError, Key, Network, Obje
 
 
 def place(learn: Any, mesh: Mesh, axis: int = 1) -> Any:
-    """Put the log on the mesh, its rows (``axis`` of every leaf) split over "data".
+    """Put the log on the mesh, its rows split over "data"; whole on every device of a mesh without that axis.
+
+    Args:
+        learn: examples; every leaf has its N rows along ``axis``.
+        mesh: see ``sweep.mesh``.
+
+    Returns:
+        The same tree as JAX arrays; each device of "data" holds N / d consecutive rows.
 
     Raises:
         InputError: rows that do not divide by the devices along "data"; cut the log first.
+
+    Example:
+        >>> import numpy as np
+        >>> print(place(np.ones((2, 6, 3)), sweep.mesh(data=1)).sharding.spec == split())
+        True
     """
+    if sweep.DATA not in mesh.axis_names:
+        return sweep.put(learn, mesh)
     count, devices = jax.tree.leaves(learn)[0].shape[axis], mesh.shape[sweep.DATA]
     if count % devices:
         raise InputError(f"{count} rows over {devices} devices: drop the last {count % devices}, or use fewer devices")
-    return jax.device_put(learn, NamedSharding(mesh, split(axis)))
+    return sweep.put(learn, mesh, split(axis))
 
 
 def split(axis: int = 1) -> PartitionSpec:
     """Where rows are: ``axis`` over "data".
 
-    >>> print(split())
-    PartitionSpec(None, 'data')
+    >>> split() == PartitionSpec(None, "data")
+    True
     """
     return PartitionSpec(*(None,) * axis, sweep.DATA)
 
 
 def averaged(optimise: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same optimiser, given the mean of all devices' gradients; its state is the same on each."""
+    """The same optimiser, given the mean of all devices' gradients.
+
+        g = (g_1 + ... + g_d) / d
+
+    With equally many rows on each device that is the gradient of the mean over all of them. The optimiser's state
+    is then the same on every device. Runs where the axis "data" is bound.
+    """
 
     def update(gradient: Any, state: Any, params: Any = None) -> Any:
         return optimise.update(jax.lax.pmean(gradient, sweep.DATA), state, params)
@@ -65,6 +85,14 @@ def train_chunk(
 
     Runs where the axis "data" is bound: under ``shard_map`` on a mesh that has it, or under
     ``jax.vmap(..., axis_name="data")``, which emulates the devices on one.
+
+    Args:
+        point: hyperparameters and state of the sweep point, the same on the d devices of "data".
+        data: (this device's N / d training rows, all validation rows).
+        first: number of the chunk's first step, not batched.
+
+    Returns:
+        The state after the chunk, the same on the d devices.
 
     Raises:
         InputError: a batch that does not divide by the devices.

@@ -22,7 +22,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
-from jaxroute import checkpoint, population, sweep, training
+from jaxroute import checkpoint, population, rows, sweep, training
 from jaxroute.types import Hyperparams, InputError, Network, Objective, Spec, TrainState
 
 
@@ -100,7 +100,8 @@ def train(
     if (weights != weights[0]).any():
         raise InputError("cost_weight differs between seeds: a setting is compared over all seeds at one cost weight")
     group = weights[0]
-    multiple = mesh.size * (block or 1)
+    multiple = mesh.shape[sweep.SWEEP] * (block or 1)
+    learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
     initialise, chunk = population.trainers(network, objective, spec, mesh, train_chunk, block)
 
     def chosen(tree: Any, positions: Any) -> Any:

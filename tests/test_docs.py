@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,47 @@ def test_from_your_logs_to_a_router_in_five_minutes(tmp_path):
     assert "router_new minus router" in again
 
 
+@pytest.mark.slow
+def test_the_program_for_many_devices_on_one_host_and_on_two(tmp_path):
+    """Two hosts: two processes that Slurm would have started so, one of them on each node."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many-devices.md").read_text(), re.S)
+    (tmp_path / "train.py").write_text(code)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}
+    values = {}
+    for hosts in (1, 2):
+        running = []
+        for host in range(hosts):
+            env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": str(4 // hosts)}
+            if hosts > 1:
+                env |= {**slurm, "SLURM_PROCID": str(host), "JAX_COORDINATOR_PORT": str(port)}
+            command = [sys.executable, "train.py", *(["--hosts"] if hosts > 1 else [])]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            running.append(subprocess.Popen(command, cwd=tmp_path, env=env, **pipes))
+        try:
+            said = [process.communicate(timeout=180) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        assert all(process.returncode == 0 for process in running), said
+        values[hosts], *others = (re.sub(r"\[Gloo\].*\n", "", out) for out, _ in said)
+        assert not any(others)
+    assert "{'sweep': 2, 'data': 2}" in values[1]
+    assert values[1].count(".") == 9
+    assert values[1] == values[2]
+
+
 @pytest.mark.parametrize(
-    "page", ["README.md", "experiments/README.md", "docs/five-minutes.md", "docs/when-not-to-use.md"]
+    "page",
+    [
+        "README.md",
+        "experiments/README.md",
+        "docs/five-minutes.md",
+        "docs/when-not-to-use.md",
+        "docs/many-devices.md",
+    ],
 )
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text()

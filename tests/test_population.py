@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, networks, population, sweep
+from jaxroute import counterfactual, networks, population, sweep, training
 from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
@@ -82,6 +82,25 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsy
     assert seen == [18, 24]
     assert "18" in capsys.readouterr().out
     assert_same_bits(train()[2], resumed)
+
+
+def test_training_on_one_device_and_on_eight():
+    """The same bits at equal block; without one, another kernel may run: close."""
+    points = population.grouped_grid(S, cost_weight=WEIGHTS, learning_rate=(0.01, 0.02))
+
+    def trained(devices, block):
+        mesh = sweep.mesh(jax.devices()[:devices])
+        initialise, chunk = population.trainers(NETWORK, regret, SPEC, mesh, training.train_chunk, block)
+        placed = sweep.place(points, mesh, axis=1)
+        state = initialise(placed, FEATURES)
+        for first in range(0, SPEC.steps, SPEC.chunk):
+            state = chunk((placed, state), (EXAMPLES, EXAMPLES), jnp.int32(first))
+        return jax.tree.map(np.asarray, state)
+
+    alone = trained(1, block=1)
+    assert_same_bits(trained(8, block=1), alone)
+    close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, trained(8, block=None), alone)
 
 
 def test_one_compile_serves_every_grid():

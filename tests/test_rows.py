@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxroute import networks, population, rows, sweep, training
+from jaxroute import networks, population, rows, search, sweep, training
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
@@ -50,7 +50,7 @@ def test_minibatches_and_dropout_are_those_of_devices_emulated_on_one():
     spec, data = spec_of(), 4
     together = train(spec, sweep.mesh(data=data), rows.train_chunk)
     points, examples = jax.tree.map(lambda x: x[0], (POINTS, EXAMPLES))  # the first seed
-    state = jax.vmap(lambda point: training.init(NETWORK, point, spec, D))(points)
+    state = jax.jit(jax.vmap(lambda point: training.init(NETWORK, point, spec, D)))(points)
 
     def chunk(point, learn, validate, first):
         def part(mine):
@@ -73,6 +73,13 @@ def test_the_gradient_is_the_mean_over_devices():
         lambda g: taught.update(g, taught.init(g))[0], mesh=mesh, in_specs=rows.split(0), out_specs=rows.split(0)
     )
     np.testing.assert_array_equal(run(gradient), np.full(8, -3.5))
+
+
+def test_a_search_takes_the_mesh_too():
+    spec, mesh = spec_of(), sweep.mesh(data=4)
+    settings = {"network": NETWORK, "objective": regret, "spec": spec, "mesh": mesh, "train_chunk": rows.train_chunk}
+    found = search.train(POINTS, EXAMPLES, EXAMPLES, **settings)
+    assert_close(found.state, train(spec, mesh, rows.train_chunk))
 
 
 def test_rows_are_split_and_only_the_data_axis_communicates():
