@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jaxroute import cli, export
-from jaxroute.data import tables
+from jaxroute.data import encoders, tables
 from jaxroute.router import Router
 
 
@@ -77,6 +77,47 @@ def test_fit_evaluate_compare(capsys, folder):
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")
     assert code == 0
     assert all(line["difference"] == 0 and line["A is"] == "undecided" for line in json.loads(out))
+
+
+@pytest.mark.slow
+def test_a_log_of_features_alone_makes_the_same_router_of_texts(capsys, folder, tmp_path):
+    """As a gateway writes it that may not log prompts."""
+    for name in ("log", "later"):
+        log = pd.read_json(folder / f"{name}.jsonl", lines=True)
+        features = encoders.encode(log.prompt.tolist(), "hashed").tolist()
+        log.drop(columns="prompt").assign(features=features).to_json(
+            tmp_path / f"{name}.jsonl", orient="records", lines=True, double_precision=15
+        )
+    fit = ("fit", tmp_path / "log.jsonl", "--out", tmp_path / "router", "--features-by", "hashed")
+    code, _, err = run(capsys, *fit)
+    assert code == 0, err
+    texts, same = Router.load(folder / "router"), Router.load(tmp_path / "router")
+    assert same.encoder == "hashed"
+    prompts = [f"A question about {t}, number {i}: please answer." for t in ("proofs", "smalltalk") for i in range(20)]
+    expected, found = (router.route(prompts, normalised_cost_weight=0.5) for router in (texts, same))
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    values = [
+        json.loads(run(capsys, "evaluate", router, log, "--json")[1])[0]["value"]
+        for router, log in (
+            (folder / "router", folder / "later.jsonl"),
+            (tmp_path / "router", tmp_path / "later.jsonl"),
+        )
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_features_by_another_encoder_are_refused(capsys, tmp_path):
+    rows = [{"model": "ab"[i % 2], "quality": 1.0, "cost": 0.1, "features": [0.1, 0.2, 0.3]} for i in range(4)]
+    file = tmp_path / "log.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = run(capsys, "fit", file, "--out", tmp_path / "router", "--features-by", "hashed")
+    assert code == 2
+    assert "makes 256 features a prompt, the log has 3" in err
+    file.write_text("".join(json.dumps({**row, "prompt": "p"}).replace("features", "other") + "\n" for row in rows))
+    code, _, err = run(capsys, "fit", file, "--out", tmp_path / "router", "--features-by", "hashed")
+    assert code == 2
+    assert "the log has no features" in err
+    assert not (tmp_path / "router").exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Run by `make test-gateway`; skipped where LiteLLM is not installed.
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -32,6 +33,7 @@ from jaxroute.data import encoders  # noqa: E402
 from jaxroute.data import logs as log_files  # noqa: E402
 from jaxroute.gateway import Gate, LogWriter, Settings  # noqa: E402
 from jaxroute.gateway.hooks import Handler, install  # noqa: E402
+from jaxroute.router import Router  # noqa: E402
 from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
@@ -118,7 +120,7 @@ def fitted(log, models):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """Folder of a router of texts, which sends sums to small and proofs to large."""
-    prompts = questions(0, 400)
+    prompts = questions(0, 300)
     action = np.random.default_rng(0).integers(2, size=len(prompts))
     quality = np.array([good(text, MODELS[k]) for text, k in zip(prompts, action, strict=True)])
     features = np.asarray(encoders.encode(prompts, "hashed"), np.float32)
@@ -136,11 +138,11 @@ LOOP = asyncio.new_event_loop()  # LiteLLM's logging worker belongs to the first
 def gateway(upstream, tmp_path):
     """A litellm.Router with a gate; gives (ask, log rows, server). Everything registered is taken away again."""
 
-    def make(**settings):
+    def make(*, timeout=6, **settings):
         given = {"models": MODELS, "default": "small", "epsilon": 0.5, "seed": 0, "log": str(tmp_path / "log.jsonl")}
         litellm.logging_callback_manager._reset_all_callbacks()  # it keeps one handler of a class
         gate = Gate(Settings(**(given | settings)))
-        listed = [*deployments(upstream), alias(upstream)]
+        listed = [*deployments(upstream, timeout=timeout), alias(upstream)]
         router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
         handler = install(router, gate)
 
@@ -192,7 +194,7 @@ def test_other_model_names_are_left_alone(gateway, tmp_path):
 @pytest.mark.parametrize("trouble", ["failing", "stalling"])
 def test_a_model_in_trouble_costs_no_request_and_no_row(gateway, upstream, tmp_path, trouble):
     getattr(upstream, trouble).add("large")
-    _, ask, _ = gateway()
+    _, ask, _ = gateway(timeout=3)
     answers = ask([f"question {i}" for i in range(20)])
     assert {a.choices[0].message.content for a in answers} == {"small"}
     rows = rows_of(tmp_path / "log.jsonl")
@@ -225,6 +227,13 @@ def test_a_broken_router_falls_back_to_the_default_and_says_so(gateway, tmp_path
     assert {a.choices[0].message.content for a in ask(["x"] * 5)} == {"small"}
 
 
+def test_a_router_of_features_is_said_to_be_of_no_use_here(gateway, tmp_path, kept, caplog):
+    dataclasses.replace(Router.load(kept), encoder=None).save(tmp_path / "router")
+    _, ask, _ = gateway(router=str(tmp_path / "router"), cost_weight=1.0, epsilon=0.0)
+    assert "the router takes features, and requests are texts: small answers" in caplog.text
+    assert {a.choices[0].message.content for a in ask(questions(0, 4))} == {"small"}
+
+
 def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog):
     _, ask, handler = gateway()
     handler.writer.close()
@@ -241,11 +250,11 @@ def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):
 
 def test_the_loop_closes(gateway, upstream, tmp_path):
     """Explore -> log -> feedback -> fit -> a better router, by the truth and by its own log."""
-    prompts = questions(0, 400)
+    prompts = questions(0, 300)
     _, ask, _ = gateway(epsilon=1.0)
     ask(prompts)
     first = rows_of(tmp_path / "log.jsonl")
-    assert len(first) == 400
+    assert len(first) == 300
     writer = LogWriter(tmp_path / "feedback.jsonl")
     for row in first:
         writer.write(request_id=row["request_id"], quality=good(row["prompt"], row["model"]))
@@ -258,9 +267,9 @@ def test_the_loop_closes(gateway, upstream, tmp_path):
     second = tmp_path / "second.jsonl"
     gate, ask, _ = gateway(router=str(tmp_path / "router"), normalised_cost_weight=0.3, epsilon=0.1, log=str(second))
     assert gate.problem is None
-    ask(questions(1000, 1200))
+    ask(questions(1000, 1120))
     rows = rows_of(second)
-    assert len(rows) == 200
+    assert len(rows) == 120
 
     def utility(row):
         return good(row["prompt"], row["model"]) - 0.3 / router.cost_scale * row["cost"]

@@ -106,7 +106,8 @@ def _prepare(router: Router, table: LogTable) -> tuple[Logs, Nuisances]:
 
 def _policy(router: Router, table: LogTable, logs: Logs, weight: float) -> Array:
     """The router's choices among the log's models and candidate sets, [N, K]."""
-    prompts: Any = table.prompt if router.encoder is not None else np.asarray(logs.features)
+    given = router.encoder is None or table.features is not None
+    prompts: Any = np.asarray(logs.features) if given else table.prompt
     scores = router.route(prompts, cost_weight=weight).scores
     index = [router.models.index(name) for name in table.models]
     return policies.greedy(jnp.asarray(scores[:, index]), available=jnp.asarray(logs.available))

@@ -25,6 +25,12 @@ def fit(
     form: reading.Form = "auto",
     drop_bad: reading.DropBad = False,
     encoder: reading.Encoder = "hashed",
+    features_by: Annotated[
+        str | None,
+        typer.Option(
+            help="The encoder that made the log's features: with it the router takes texts, without it features."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random: the same seed, the same router.")] = 0,
 ) -> None:
     """Fit the recommended router to a log and save it.
@@ -39,6 +45,7 @@ def fit(
     """
     table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
     logs, used = reading.as_logs(table, encoder)
+    used = used if features_by is None else reading.made_by(features_by, table)
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Sheet
 
+from jaxroute.data import encoders
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
 from jaxroute.types import InputError, Logs
@@ -70,6 +71,18 @@ def read(
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     """The log as arrays, and the encoder that served it (None: it brought features)."""
     return people.as_logs(log, encoder), None if log.features is not None else encoder
+
+
+def made_by(encoder: str, log: people.LogTable) -> str:
+    """The encoder that is said to have made a log's features; refused where it makes others."""
+    if log.features is None:
+        raise InputError("--features-by: the log has no features; --encoder makes them of its prompts")
+    width = encoders.encode(["a text"], encoder).shape[1]
+    if width != log.features.shape[1]:
+        raise InputError(
+            f"--features-by {encoder}: makes {width} features a prompt, the log has {log.features.shape[1]}"
+        )
+    return encoder
 
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:

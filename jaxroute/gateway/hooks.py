@@ -92,6 +92,11 @@ class Handler(CustomLogger):
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
         super().__init__()
         self.gate = gate
+        if gate.router is not None and gate.router.encoder is None:
+            LOG.error(
+                "the router takes features, and requests are texts: %s answers; fit it with --features-by",
+                gate.settings.default,
+            )
         log = gate.settings.log
         self.writer = writer if writer is not None or log is None else LogWriter(log)
 
