@@ -22,7 +22,7 @@ from experiments import conditional_methods, rivals
 from experiments.objectives import OBJECTIVES, entropic_regret, softmax_regret
 from experiments.problem import Problem
 from experiments.settings import Config
-from jaxroute import counterfactual, networks, policies, population, sweep, training
+from jaxroute import counterfactual, networks, pessimism, policies, population, sweep, training
 from jaxroute.types import Examples, Logs, Nuisances, Objective, Outcomes
 
 
@@ -115,14 +115,22 @@ def plug_in(arena: Arena, outcome_model: str) -> Array:
 def log_outcomes(arena: Arena, estimator: str) -> Examples:
     """The training rows with counterfactual outcomes of another estimator; a shadow's rows stay as answered.
 
-    Switching at SWITCH and shrinking with SHRINKAGE are fixed here; clip is the config's learning_clip.
+    Switching at SWITCH, shrinking with SHRINKAGE and PESSIMISM standard errors below the doubly robust outcomes are
+    fixed here; clip is the config's learning_clip.
     """
     problems, clip = arena.problems, arena.config.learning_clip
+
+    def lower_bounds(logs: Logs, nuisances: Nuisances) -> Outcomes:
+        error = pessimism.standard_error(nuisances.propensity, pessimism.noise(logs, nuisances), rows=EVIDENCE_ROWS)
+        robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
+        return pessimism.pessimistic(robust, error, strength=PESSIMISM)
+
     estimates: dict[str, Callable[[Logs, Nuisances], Outcomes]] = {
         "dm": counterfactual.direct,
         "ipw": partial(counterfactual.inverse_propensity, clip=clip),
         "switch": partial(counterfactual.switch_doubly_robust, clip=clip, threshold=SWITCH),
         "dros": partial(counterfactual.shrinkage_doubly_robust, clip=clip, shrinkage=SHRINKAGE),
+        "pessimistic": lower_bounds,
     }
     of_log = jax.vmap(estimates[estimator])(problems.train_log, problems.nuisances)
     rows = problems.train_log.action.shape[1]
@@ -186,14 +194,15 @@ def ensemble(arena: Arena, name: str, objective: Objective) -> Array:
 
 
 def other_utilities(arena: Arena, name: str, estimator: str) -> Array:
-    """RM-Softmax on utilities of another estimator; with "ipw" it is inverse-propensity policy learning."""
+    """RM-Softmax on other utilities: "ipw" is inverse-propensity policy learning, "pessimistic" lower bounds."""
     return learned(arena, name, softmax_regret, estimator=estimator)
 
 
 SWITCH, SHRINKAGE = 5.0, 10.0
+PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows that one prediction rests on
 
 OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "mlp", "trees", "stack")
-ESTIMATORS = ("dm", "ipw", "switch", "dros")
+ESTIMATORS = ("dm", "ipw", "switch", "dros", "pessimistic")
 MEMBERS = 5
 CARROT = {"knn": "knn", "linear": "ridge"}
 

@@ -30,9 +30,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments import baselines, evaluate, problem, settings, storage
+from experiments import baselines, evaluate, held_out, problem, settings, storage
 from jaxroute import checkpoint, report, sweep
 from jaxroute.data import splits, units
+from jaxroute.evidence import Evidence
 from jaxroute.types import InputError, Table
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
@@ -52,8 +53,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
+def run(config: settings.Config, out: Path, *, fresh: bool = False, held_out_log: bool = True) -> Path:
     """Run every method of the config; returns the folder of results.
+
+    Args:
+        fresh: forget what an earlier run left.
+        held_out_log: also value one router from a log of the test prompts alone, beside the truth.
 
     Raises:
         InputError: bad config or table, or another process at work in the folder.
@@ -69,11 +74,18 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False) -> Path:
         if fresh:
             shutil.rmtree(folder)
             storage.run_folder(out, config)
-        return _run(config, table, rows, folder, scale, reason if config.cost_scale is None else "fixed in the config")
+        reason = reason if config.cost_scale is None else "fixed in the config"
+        return _run(config, table, rows, folder, scale, reason, held_out_log)
 
 
 def _run(
-    config: settings.Config, table: Table, rows: list[list[np.ndarray]], folder: Path, scale: float, reason: str
+    config: settings.Config,
+    table: Table,
+    rows: list[list[np.ndarray]],
+    folder: Path,
+    scale: float,
+    reason: str,
+    held_out_log: bool,
 ) -> Path:
     console = Console(stderr=True)
     shared = splits.leakage(table, rows[0][:3])
@@ -112,6 +124,8 @@ def _run(
             storage.log_line(folder, event="method", name=name, seconds=round(time.perf_counter() - begun, 3))
             shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # what methods share
+        progress.update(bar, description="a held-out log")
+        found = _valued(arena, table, rows[0], names) if held_out_log else None
 
     results = pd.concat([pd.read_parquet(storage.cell(folder, name)) for name in names], ignore_index=True)
     seconds = time.perf_counter() - started
@@ -137,12 +151,27 @@ def _run(
     }
     report.write_results(folder, results)
     drawings = report.draw_figures(results, meta)
+    if found is not None:
+        drawings += report.draw_evidence(found, cost_scale=scale)
     report.write_figures(folder, drawings)
-    report.write_html(folder, results, meta, drawings)
+    report.write_html(folder, results, meta, drawings, evidence=found)
     report.print_tables(results)
     print(f"\n{seconds:.0f} s; {len(names) - len(todo)} of {len(names)} methods were finished before")
     print(f"report: {folder / 'report.html'}")
     return folder
+
+
+def _valued(arena: baselines.Arena, table: Table, rows: list[np.ndarray], names: list[str]) -> Evidence | None:
+    """The recommended router, or the first that needs no training, on a log of seed 0's test prompts."""
+    routers = [name for name in ("recommended", *names) if name in names and report.kind(name) == "plug-in"]
+    if not routers:
+        return None
+    config = arena.config
+    first = arena._replace(
+        config=dataclasses.replace(config, seeds=1, between=()), problems=jax.tree.map(lambda x: x[:1], arena.problems)
+    )
+    router, single = (baselines.method(name)(first)[0] for name in (routers[0], "best_single"))
+    return held_out.value(config, table, rows, router, {"best_single": single}, routers[0])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -88,7 +88,7 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
             begun = time.perf_counter()
             try:
                 with redirect_stdout(io.StringIO()):
-                    path = run.run(cell.config, out) / "results.parquet"
+                    path = run.run(cell.config, out, held_out_log=False) / "results.parquet"
             except InputError as error:
                 missing.append((cell, str(error)))
                 print(f"{name}: {error}", flush=True)

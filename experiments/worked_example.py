@@ -16,86 +16,19 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pandas as pd
-from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table as Grid
 
-from experiments import baselines, problem, settings
-from jaxroute import estimators, metrics, nuisance, sweep
-from jaxroute.data import logging, units
-from jaxroute.types import InputError, Logs, Nuisances, Outcomes
-
-HELD_OUT_LOG, NUISANCE, BAND = range(100, 103)
-STRENGTH = 1.5  # of the hidden confounder that the bounds allow for: a factor on the odds of being chosen
+from experiments import baselines, held_out, problem, settings
+from jaxroute import sweep
+from jaxroute.data import units
+from jaxroute.evidence import Evidence
+from jaxroute.types import InputError
 
 
-def evaluate(
-    key: Array, logs: Logs, nuisances: Nuisances, router: Array, reference: Array, truth: Outcomes, weights: Array
-) -> pd.DataFrame:
-    """One row per cost weight: estimates from the log for router and difference, truth from the table.
-
-    Args:
-        logs, nuisances: the held-out log of N rows.
-        router, reference: [L, N, K] policies on its prompts.
-        truth: [N, K] the full table. weights: [L].
-    """
-    clip = min(0.05, 0.5 / logs.available.shape[1])
-
-    @jax.jit
-    def rows(target: Array) -> estimators.Rows:
-        def at(policy: Array, weight: Array) -> estimators.Rows:
-            return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
-
-        return jax.vmap(at)(target, weights)
-
-    of, other = rows(router), rows(reference)
-    band = estimators.simultaneous(key, of)
-    estimate = jax.vmap(estimators.estimate)(of)
-    difference = jax.vmap(estimators.difference)(of, other)
-    true = jnp.stack([metrics.value(p, truth, w).mean() for p, w in zip(router, weights, strict=True)])
-    single = jnp.stack([metrics.value(p, truth, w).mean() for p, w in zip(reference, weights, strict=True)])
-    evaluations = estimators.evaluate(logs, router, weights, nuisances, clip=clip)
-    bounds = [
-        estimators.bounds(logs, p, w, nuisances, strength=STRENGTH, clip=clip, outcome_model=True)
-        for p, w in zip(router, weights, strict=True)
-    ]
-    tips = [
-        estimators.tipping_point(logs, p, w, nuisances, clip=clip, outcome_model=True)
-        for p, w in zip(router, weights, strict=True)
-    ]
-    small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
-    band_half = small * np.asarray(band.high - band.low) / 2  # the band's multiple is a normal's, too
-    half, gain_half = (
-        estimators.half_width(x.effective_sample_size) * np.asarray(x.standard_error) for x in (estimate, difference)
-    )
-    columns = {
-        "cost_weight": weights,
-        "value": estimate.value,
-        "low": estimate.value - half,
-        "high": estimate.value + half,
-        "band_low": estimate.value - band_half,
-        "band_high": estimate.value + band_half,
-        "truth": true,
-        "gain": difference.value,
-        "gain_low": difference.value - gain_half,
-        "gain_high": difference.value + gain_half,
-        "gain_truth": true - single,
-        "effective_sample_size": estimate.effective_sample_size,
-        "hidden_low": [b.lower for b in bounds],
-        "hidden_high": [b.upper for b in bounds],
-        "advantage": [tip.advantage for tip in tips],
-        "flips_at": [tip.strength for tip in tips],
-        "verdict": [e.verdict for e in evaluations],
-    }
-    return pd.DataFrame({name: np.asarray(column) for name, column in columns.items()})
-
-
-def run(config: settings.Config, method: str) -> tuple[pd.DataFrame, int]:
-    """The table of one router, and the rows of the held-out log."""
+def run(config: settings.Config, method: str) -> Evidence:
+    """What a held-out log says of one router, and the truth."""
     config = dataclasses.replace(config, seeds=1, methods=(method, "best_single"), between=())
     table = problem.load_table(config)
     scale = config.cost_scale or units.cost_scale(table)[0]
@@ -104,38 +37,37 @@ def run(config: settings.Config, method: str) -> tuple[pd.DataFrame, int]:
     one = problem.build(config, table, rows, seed=0)
     arena = baselines.Arena(config, problem.stack([one]), table.models, sweep.mesh(), None, lambda _: None)
     router, reference = (baselines.method(name)(arena)[0] for name in (method, "best_single"))
-
-    root = jax.random.key(0)
-    test, earlier = table.rows(rows[2]), table.rows(rows[3])
-    policy = problem.logging_policy(config, jax.random.fold_in(root, problem.LOGGER), earlier)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.fold_in(root, HELD_OUT_LOG), test, policy))
-    nuisances, _ = nuisance.fit(jax.random.fold_in(root, NUISANCE), logs, config.nuisance)
-    weights = jnp.asarray(config.cost_weights, jnp.float32)
-    truth = Outcomes(*(jnp.asarray(y) for y in test.outcomes))
-    frame = evaluate(jax.random.fold_in(root, BAND), logs, nuisances, router, reference, truth, weights)
-    return frame, len(test)
+    return held_out.value(config, table, rows, router, {"best_single": reference}, method)
 
 
-def show(frame: pd.DataFrame, title: str) -> None:
+def show(found: Evidence) -> None:
     """Values in points, estimates beside the truth."""
-    grid = Grid(title=title)
+    grid = Grid(title=f"{found.router} valued from a held-out log of {found.rows} rows, in points")
     heads = ("cost weight", "value [95%]", "all weights at once", "truth", "gain on best single [95%]", "truth")
-    for name in (*heads, f"hidden x{STRENGTH:g}", "on the logger", "flips at", "effective rows", "verdict"):
+    for name in (*heads, f"hidden x{found.strength:g}", "on the logger", "flips at", "effective rows", "verdict"):
         grid.add_column(name, justify="right")
-    for number, verdict in zip(frame.drop(columns="verdict").to_dict("records"), frame["verdict"], strict=True):
-        row = {str(name): float(value) for name, value in number.items()}
+    values = found.values.set_index("cost_weight", drop=False)
+    gains = found.gains[found.gains["against"] == "best_single"].set_index("cost_weight")
+    for weight in values.index:
+        row, gain = values.loc[weight], 100 * gains.loc[weight].drop("against")
+        points = 100 * row.drop(["label", "verdict", "reasons"]).astype(float)
+        supported = row["verdict"] != "refuse"
+
+        def between(of: pd.Series, low: str, high: str, form: str = ".1f", supported: bool = supported) -> str:
+            return f"[{of[low]:{form}}, {of[high]:{form}}]" if supported else "none"
+
         grid.add_row(
-            f"{row['cost_weight']:g}",
-            f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]",
-            f"[{100 * row['band_low']:.1f}, {100 * row['band_high']:.1f}]",
-            f"{100 * row['truth']:.1f}",
-            f"{100 * row['gain']:+.1f} [{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]",
-            f"{100 * row['gain_truth']:+.1f}",
-            f"[{100 * row['hidden_low']:.1f}, {100 * row['hidden_high']:.1f}]",
-            f"{100 * row['advantage']:+.1f}",
-            f"{row['flips_at']:.2f}",
-            f"{row['effective_sample_size']:.0f}",
-            str(verdict),
+            f"{weight:g}",
+            f"{points['value']:.1f} {between(points, 'low', 'high')}",
+            between(points, "band_low", "band_high"),
+            f"{points['truth']:.1f}",
+            f"{gain['gain']:+.1f} {between(gain, 'low', 'high', '+.1f')}",
+            f"{gain['truth']:+.1f}",
+            between(points, "hidden_low", "hidden_high"),
+            f"{points['advantage']:+.1f}" if supported else "none",
+            f"{row['flips_at']:.2f}" if supported else "none",
+            f"{row['effective_sample_size']:.0f}" if supported else "none",
+            str(row["verdict"]),
         )
     Console(width=190).print(grid)
 
@@ -151,14 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         settings.check(dataclasses.replace(config, methods=(options.method,)), "--method")
-        frame, rows = run(config, options.method)
+        found = run(config, options.method)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    show(frame, f"{options.method} valued from a held-out log of {rows} rows, in points")
+    show(found)
     folder = options.out / "worked_example"
     folder.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(folder / "values.parquet", index=False)
+    found.values.to_parquet(folder / "values.parquet", index=False)
+    found.gains.to_parquet(folder / "gains.parquet", index=False)
     return 0
 
 

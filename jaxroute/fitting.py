@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxroute import budgets, counterfactual, distil, estimators, policies, recipe
+from jaxroute import budgets, counterfactual, distil, evidence, policies, recipe
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.router import Router
-from jaxroute.types import InputError, Key, Logs, NuisanceSpec, Outcomes
+from jaxroute.types import InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PIECES = 256
 ROWS_A_MODEL = 100
@@ -36,6 +36,7 @@ def fit(
     steps: int = 3000,
     clip: float | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
+    on_evidence: Callable[[evidence.Evidence], None] = lambda _: None,
 ) -> Router:
     """The recommended router of a log.
 
@@ -49,6 +50,7 @@ def fit(
         hidden, steps: of the distilled network.
         clip: smaller propensities are raised to it in what is said about the router; None: min(0.05, 0.5 / K).
         on_stage: called with what is about to be done, for progress.
+        on_evidence: called once with all that the log says of the router; ``summary`` keeps the essence.
 
     Returns:
         Router; ``summary`` says what the log holds, what the router is worth on it and what distilling cost.
@@ -73,6 +75,7 @@ def fit(
     logs = jax.tree.map(jnp.asarray, logs)
     clip = min(0.05, 0.5 / num_models) if clip is None else clip
     recipe_key, student_key, split_key = jax.random.split(key, 3)
+    band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
     nuisances, model = recipe.fit(recipe_key, logs, spec, share=recipe.SHARE)
@@ -84,7 +87,10 @@ def fit(
     on_stage("evidence from the log")
     model = model._replace(share=recipe.choose_share(logs, nuisances, model.level, cost_scale=scale))
     means = Outcomes(model.level, jnp.mean(robust.cost, 0))
-    gains = _gains(logs, nuisances, _tempered(nuisances.outcomes, model), means, scale, clip)
+    weights = [normalised / scale for normalised in recipe.GRID]
+    tempered = _tempered(nuisances.outcomes, model)
+    found = _evidence(band_key, logs, nuisances, tempered, means, weights, clip)
+    on_evidence(found._replace(models=tuple(models)))
 
     on_stage("distilling into one network")
     teacher = recipe.predict(model, logs.features)
@@ -100,7 +106,7 @@ def fit(
         steps=steps,
     )
     loss = _distilling(student, hidden, logs.features[held], jax.tree.map(lambda y: y[held], teacher), scale)
-    pieces = budgets.curve(_tempered(nuisances.outcomes, model), robust, available=logs.available)
+    pieces = budgets.curve(tempered, robust, available=logs.available)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
         "rows": rows,
@@ -109,7 +115,7 @@ def fit(
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "share_of_contrasts": float(model.share),
-        "by_cost_weight": gains,
+        "by_cost_weight": _by_cost_weight(found, means, scale),
         "distilling": loss,
     }
     return Router(
@@ -141,36 +147,45 @@ def _tempered(outcomes: Outcomes, model: recipe.Recommended) -> Outcomes:
     return recipe.temper(outcomes, model.level, model.centre, share=model.share)
 
 
-def _gains(
-    logs: Logs, nuisances: Any, predicted: Outcomes, means: Outcomes, scale: float, clip: float
-) -> list[dict[str, Any]]:
-    """Value, gain on best single and verdict at every weight of the grid; each row decided out of fold."""
-    found = []
-    for normalised in recipe.GRID:
-        weight = normalised / scale
-        policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)
-        spread = jnp.broadcast_to(counterfactual.utility(means, weight), policy.shape)
-        single = policies.greedy(spread, available=logs.available)
-        ours, theirs = (
-            estimators.rows(logs, p, weight, nuisances, clip=clip, self_normalised=True) for p in (policy, single)
+def _evidence(
+    key: Key, logs: Logs, nuisances: Nuisances, predicted: Outcomes, means: Outcomes, weights: list[float], clip: float
+) -> evidence.Evidence:
+    """Against best single and the logging policy at every cost weight; each row decided out of fold."""
+    available = logs.available
+    ours, single = (
+        jnp.stack(
+            [
+                policies.greedy(jnp.broadcast_to(counterfactual.utility(y, w), available.shape), available=available)
+                for w in weights
+            ]
         )
-        gain = estimators.difference(ours, theirs)
-        judged = estimators.evaluate(logs, policy, weight, nuisances, clip=clip)[0]
-        found.append(
+        for y in (predicted, means)
+    )
+    against = {"logging policy": evidence.logging_policy(logs, nuisances, len(weights)), "best single": single}
+    return evidence.gather(key, logs, nuisances, ours, weights, against=against, name="recommended", clip=clip)
+
+
+def _by_cost_weight(found: evidence.Evidence, means: Outcomes, scale: float) -> list[dict[str, Any]]:
+    """What the artefact keeps of the evidence."""
+    gains = found.gains[found.gains["against"] == "best single"]
+    records = []
+    for row, gain in zip(found.values.to_dict("records"), gains.to_dict("records"), strict=True):
+        weight, interval = row["cost_weight"], [row["low"], row["high"]]
+        records.append(
             {
-                "normalised_cost_weight": normalised,
+                "normalised_cost_weight": round(weight * scale, 6),
                 "cost_weight": weight,
-                "value": judged.value,
-                "interval": None if judged.interval is None else list(judged.interval),
-                "label": judged.label,
-                "verdict": judged.verdict,
-                "reasons": list(judged.reasons),
+                "value": row["value"],
+                "interval": None if np.isnan(row["low"]) else interval,
+                "label": row["label"],
+                "verdict": row["verdict"],
+                "reasons": row["reasons"],
                 "best_single": int(jnp.argmax(counterfactual.utility(means, weight))),
-                "gain": float(gain.value),
-                "gain_error": float(gain.standard_error),
+                "gain": gain["gain"],
+                "gain_interval": None if np.isnan(gain["low"]) else [gain["low"], gain["high"]],
             }
         )
-    return found
+    return records
 
 
 def _distilling(

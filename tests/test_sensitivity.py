@@ -44,6 +44,7 @@ def corners(logs, target, nuisances, strength, outcome_model):
         direct = (np.asarray(target, np.float64) * predicted).sum(1).mean()
     seen = ~np.isnan(error)
     t, odds = np.asarray(target)[n, a][seen], 1 / np.asarray(logs.propensity, np.float64)[seen] - 1
+    t = t if nuisances.response is None else t / np.asarray(nuisances.response)[seen]
     error = error[seen]
     values = []
     for up in itertools.product([False, True], repeat=len(error)):
@@ -52,10 +53,13 @@ def corners(logs, target, nuisances, strength, outcome_model):
     return direct + min(values), direct + max(values)
 
 
+@pytest.mark.parametrize("response", [False, True])
 @pytest.mark.parametrize("outcome_model", [False, True])
 @pytest.mark.parametrize("strength", [1.0, 1.5, 4.0])
-def test_threshold_rule_is_the_extremum_over_all_corners(strength, outcome_model):
+def test_threshold_rule_is_the_extremum_over_all_corners(strength, outcome_model, response):
     logs, target, nuisances = random_log(int(strength * 2), 11)
+    if response:
+        nuisances = nuisances._replace(response=jnp.linspace(0.2, 0.9, 11))
     found = sensitivity.bounds(logs, target, COST_WEIGHT, nuisances, strength=strength, outcome_model=outcome_model)
     np.testing.assert_allclose(found, corners(logs, target, nuisances, strength, outcome_model), atol=2e-6)
 
@@ -68,6 +72,21 @@ def test_strength_one_is_the_self_normalised_estimate():
     sndr = estimators.self_normalised_doubly_robust(logs, target, COST_WEIGHT, nuisances, clip=0.1).value
     np.testing.assert_allclose(plain, [snipw, snipw], atol=1e-6)
     np.testing.assert_allclose(robust, [sndr, sndr], atol=1e-6)
+
+
+def test_selective_feedback_is_weighed_for_as_the_estimator_does():
+    logs, target, nuisances = random_log(5, 200)
+    silent = np.random.default_rng(0).random(200) < 0.4
+    logs = logs._replace(quality=jnp.where(silent, jnp.nan, logs.quality))
+    nuisances = nuisances._replace(response=jnp.linspace(0.3, 0.9, 200))
+    robust = sensitivity.bounds(logs, target, COST_WEIGHT, nuisances, strength=1.0, clip=0.1, outcome_model=True)
+    sndr = estimators.self_normalised_doubly_robust(logs, target, COST_WEIGHT, nuisances, clip=0.1).value
+    np.testing.assert_allclose(robust, [sndr, sndr], atol=1e-6)
+    reward = np.asarray(logs.quality - COST_WEIGHT * logs.cost, np.float64)
+    heard = ~np.isnan(reward)
+    logged = np.average(reward[heard], weights=1 / np.asarray(nuisances.response, np.float64)[heard])
+    point = sensitivity.tipping_point(logs, target, COST_WEIGHT, nuisances, clip=0.1, outcome_model=True)
+    np.testing.assert_allclose(point.advantage, sndr - logged, atol=1e-6)
 
 
 def test_bounds_widen_with_the_strength_and_stay_within_the_rewards():

@@ -12,17 +12,17 @@ import numpy as np
 import typer
 from jaxtyping import Array
 
-from jaxroute import counterfactual, estimators, levels, metrics, nuisance, policies
+from jaxroute import counterfactual, estimators, evidence, levels, metrics, nuisance, policies
 from jaxroute.cli import reading
 from jaxroute.data import tables
 from jaxroute.data.logs import LogTable
+from jaxroute.evidence import Evidence
 from jaxroute.recipe import GRID
 from jaxroute.router import Router
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
 SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
-Z = 1.959964
 
 
 def evaluate(
@@ -35,26 +35,37 @@ def evaluate(
     feedback: reading.Feedback = None,
     form: reading.Form = "auto",
     drop_bad: reading.DropBad = False,
+    page: Annotated[Path | None, typer.Option("--report", help="Folder for report.html: the log's evidence.")] = None,
     as_json: reading.Json = False,
 ) -> None:
     """Value of a router by cost weight, with intervals and verdicts, from a log it has not seen.
 
+    "flips at": how strongly a hidden confounder would have to move the odds of the logged choices before "better (or
+    worse) than the logging policy" no longer follows; 1.1 is little, 3 is much.
+
     Examples:
 
-      jaxroute evaluate router later_requests.parquet
+      jaxroute evaluate router later_requests.parquet --report page
 
       jaxroute evaluate router --table tables/routerbench
     """
     found = Router.load(router)
     if (log is None) == (table is None):
         raise InputError("give either a LOG or --table FOLDER")
+    if page is not None and log is None:
+        raise InputError("--report shows a log's evidence: give a LOG")
     if table is not None:
         lines, header = _on_table(found, table), ["normalised", "value", "regret", "quality", "cost", "best single"]
     else:
         assert log is not None
         rows = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
-        lines = _on_log(found, rows)
-        header = ["normalised", "value", "95% interval", "gain on the logger", "gain on best single", "verdict"]
+        judged = reading.normalised(_from_log(found, Path(router).name, rows), found.cost_scale)
+        lines = _lines(judged)
+        header = ["normalised", "value", "95% interval", "gain on the logger", "gain on best single"]
+        header += ["flips at", "verdict"]
+        if page is not None:
+            path = reading.write_page(page, judged, found.cost_scale, f"{router} on {log}")
+            reading.note(f"report: {path}")
     if as_json:
         print(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1))
     else:
@@ -87,7 +98,7 @@ def compare(
         weight = normalised / first.cost_scale  # one weight for both, in the data's own unit
         ours, theirs = (_rows(logs, _policy(r, table, logs, weight), weight, nuisances) for r in (first, second))
         gain = estimators.difference(ours, theirs)
-        half = Z * float(gain.standard_error)
+        half = float(estimators.half_width(gain.effective_sample_size)) * float(gain.standard_error)
         verdict = "undecided" if abs(float(gain.value)) <= half else ("better" if gain.value > 0 else "worse")
         lines.append([normalised, weight, float(gain.value), _interval(float(gain.value), half), verdict])
     header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
@@ -118,27 +129,35 @@ def _rows(logs: Logs, policy: Array, weight: float, nuisances: Nuisances) -> est
     return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
 
 
-def _on_log(router: Router, table: LogTable) -> list[list[Any]]:
+def _from_log(router: Router, name: str, table: LogTable) -> Evidence:
+    """Evidence at the grid's normalised cost weights, costs in the router's units."""
     logs, nuisances = _prepare(router, table)
     level = levels.fit(logs, nuisances).mean
     cost = jnp.mean(counterfactual.doubly_robust(logs, nuisances, clip=levels.CLIP).cost, 0)
-    logger = jnp.where(logs.available, nuisances.propensity, 0.0)
-    logger = logger / jnp.sum(logger, 1, keepdims=True)
+    weights = [normalised / router.cost_scale for normalised in GRID]
+    available = jnp.asarray(logs.available)
+    policy = jnp.stack([_policy(router, table, logs, w) for w in weights])
+    singles = [jnp.broadcast_to(level - w * cost, available.shape) for w in weights]
+    against = {
+        "logging policy": evidence.logging_policy(logs, nuisances, len(weights)),
+        "best single": jnp.stack([policies.greedy(single, available=available) for single in singles]),
+    }
+    key = jax.random.key(0)
+    return evidence.gather(key, logs, nuisances, policy, weights, against=against, models=table.models, name=name)
+
+
+def _lines(found: Evidence) -> list[list[Any]]:
     lines = []
-    for normalised in GRID:
-        weight = normalised / router.cost_scale
-        policy = _policy(router, table, logs, weight)
-        single = policies.greedy(
-            jnp.broadcast_to(level - weight * cost, policy.shape), available=jnp.asarray(logs.available)
-        )
-        judged = estimators.evaluate(logs, policy, weight, nuisances, models=table.models)[0]
-        ours = _rows(logs, policy, weight, nuisances)
-        gains = [estimators.difference(ours, _rows(logs, other, weight, nuisances)) for other in (logger, single)]
-        interval = "none" if judged.interval is None else "[{:.3f}, {:.3f}]".format(*judged.interval)
-        shown = [f"{float(g.value):+.3f} ± {Z * float(g.standard_error):.3f}" for g in gains]
-        if judged.interval is None:
-            shown = ["extrapolation"] * 2
-        lines.append([normalised, judged.value, interval, *shown, judged.verdict])
+    for row in found.values.to_dict("records"):
+        shown = []
+        for opponent in ("logging policy", "best single"):
+            at = (found.gains["cost_weight"] == row["cost_weight"]) & (found.gains["against"] == opponent)
+            gain = found.gains[at].iloc[0]
+            none = np.isnan(gain["low"])
+            shown.append("extrapolation" if none else f"{gain['gain']:+.3f} ± {gain['high'] - gain['gain']:.3f}")
+        interval = "none" if np.isnan(row["low"]) else f"[{row['low']:.3f}, {row['high']:.3f}]"
+        flips = "-" if np.isnan(row["flips_at"]) else f"{row['flips_at']:.2f}"
+        lines.append([row["cost_weight"], row["value"], interval, *shown, flips, row["verdict"]])
     return lines
 
 

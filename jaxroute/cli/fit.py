@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jaxroute import fitting
 from jaxroute.cli import reading
+from jaxroute.evidence import Evidence
 from jaxroute.router import Router
 
 
@@ -47,6 +48,7 @@ def fit(
     logs, used = reading.as_logs(table, encoder)
     used = used if features_by is None else reading.made_by(features_by, table)
     console = Console(stderr=True)
+    gathered: list[Evidence] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading", total=None)
@@ -56,10 +58,14 @@ def fit(
             table.models,
             encoder=used,
             on_stage=lambda stage: progress.update(bar, description=stage),
+            on_evidence=gathered.append,
         )
     router.save(out)
+    page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
     report(router)
-    print(f"saved: {out}\nnext: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl")
+    print(
+        f"saved: {out}\nreport: {page}\nnext: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl"
+    )
 
 
 def report(router: Router) -> None:
@@ -68,7 +74,8 @@ def report(router: Router) -> None:
     lines = []
     for row in summary["by_cost_weight"]:
         interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
-        gain = f"{row['gain']:+.3f} ± {1.96 * row['gain_error']:.3f}"
+        half = row["gain_interval"]
+        gain = f"{row['gain']:+.3f}" + (" (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}")
         single = router.models[row["best_single"]]
         lines.append(
             [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]

@@ -12,6 +12,7 @@ from rich.table import Table as Sheet
 from jaxroute.data import encoders
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
+from jaxroute.evidence import Evidence
 from jaxroute.types import InputError, Logs
 
 LogPath = Annotated[Path, typer.Argument(help="Log: a .parquet, .csv or .jsonl file (also .gz), or a folder of them.")]
@@ -94,6 +95,21 @@ def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
     for line in lines:
         sheet.add_row(*(cell if isinstance(cell, str) else f"{cell:.4g}" for cell in line))
     Console(width=None if Console().is_terminal else 120).print(sheet)
+
+
+def normalised(found: Evidence, scale: float) -> Evidence:
+    """The same with normalised cost weights, as pages and tables show them."""
+    values, gains = (frame.assign(cost_weight=(frame["cost_weight"] * scale).round(6)) for frame in found[4:6])
+    return found._replace(values=values, gains=gains)
+
+
+def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> Path:
+    """report.html with what the log says; returns its path."""
+    from jaxroute import report
+
+    drawings = report.draw_evidence(found, cost_scale=cost_scale, unit="unit of cost")
+    meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": "unit of cost"}
+    return report.write_html(folder, None, meta, drawings, evidence=found)
 
 
 def note(message: str) -> None:

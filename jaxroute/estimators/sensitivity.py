@@ -9,6 +9,9 @@ so that the importance weight of a row is only known to lie between two numbers,
 
     target (1 + (1/p - 1) / strength) <= w <= target (1 + (1/p - 1) strength)
 
+With ``nuisances.response``, the probability of feedback h, both are divided by h, and the log's own value is the
+mean weighted by 1 / h: who gives feedback counts as known, the confounder is in the choice of the model alone.
+
 A strength of 1 is no hidden confounder. A propensity of 1 leaves no room for one: the model says nothing
 about deterministic logs (see ``estimators.support``).
 
@@ -31,7 +34,7 @@ from jaxroute import metrics
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import outcomes_of
-from jaxroute.numerics import masked_sum, safe_divide
+from jaxroute.numerics import safe_divide
 from jaxroute.types import InputError, Key, Logs, Nuisances
 
 Scalar = Float[Array, ""] | float
@@ -69,7 +72,7 @@ class _Sorted(NamedTuple):
     direct: Float[Array, " N"]
     counted: Bool[Array, " N"]
     reward: Float[Array, " N"]
-    observed: Bool[Array, " N"]
+    heard: Float[Array, " N"]  # 1 / h with feedback, 0 without
 
 
 def bounds(
@@ -94,7 +97,7 @@ def bounds(
         logs: N rows; those without feedback are left out of the weighted mean.
         target: [N, K] the policy to value, stochastic or greedy.
         cost_weight: quality per unit of cost.
-        nuisances: where given, their propensities; else ``logs.propensity``.
+        nuisances: where given, their propensities and response; else ``logs.propensity``.
         strength: odds ratio of the hidden confounder, at least 1; traced.
         clip: smaller propensities are raised to it.
         outcome_model: bound the error of the nuisances' outcomes instead of the reward (doubly robust).
@@ -232,10 +235,15 @@ def _sort(
         predicted = jnp.asarray(outcomes.quality) - cost_weight * jnp.asarray(outcomes.cost)
         error = reward - jnp.take_along_axis(predicted, chosen, 1)[:, 0]
     error = jnp.where(observed, error, 0.0)
-    picked = jnp.where(observed, jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0], 0.0)
+    heard = observed.astype(error.dtype)
+    if nuisances is not None and nuisances.response is not None:
+        chex.assert_shape(nuisances.response, observed.shape)
+        heard = heard / nuisances.response
+        counted = jnp.ones_like(observed)
+    picked = heard * jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0]
     odds = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip) - 1
     order = jnp.argsort(error)
-    return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, observed)
+    return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, heard)
 
 
 @jax.jit
@@ -279,7 +287,7 @@ def _resampled(keys: Key, table: _Sorted, strength: Scalar, label: Int[Array, " 
 @jax.jit
 def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
     once = jnp.ones_like(table.error)
-    logged = safe_divide(masked_sum(table.reward, table.observed), jnp.sum(table.observed.astype(once.dtype)))
+    logged = safe_divide(jnp.sum(jnp.where(table.heard > 0, table.heard * table.reward, 0.0)), jnp.sum(table.heard))
     advantage = _bounds(table, 1.0, once).lower - logged
 
     def holds(strength: Scalar) -> Bool[Array, ""]:

@@ -3,8 +3,8 @@
 ``fit(key, logs, spec)`` returns nuisances for the log's own rows and a model; ``predict(model, features)``
 gives those of new prompts. Inside: learners that each offer candidates (`learners` lists those that run
 in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick or convex stack of candidates
-(`combine`), and propensities (`propensity`, `calibration`). ``diagnose`` (`diagnostics`, `logger`) says whether
-to trust them; ``fit_response`` (`feedback`) weighs for feedback that comes for some answers only.
+(`combine`), and propensities (`propensity`, `calibration`). ``diagnose`` (`diagnostics`, `curves`, `logger`) says
+whether to trust them; ``fit_response`` (`feedback`) weighs for feedback that comes for some answers only.
 """
 
 from jaxroute.nuisance.combine import mix as mix

@@ -13,25 +13,17 @@ from typing import NamedTuple
 import chex
 import numpy as np
 
+from jaxroute.nuisance.curves import BINS, Curve, calibration_curve, calibration_error
 from jaxroute.nuisance.feedback import feedback_rate
 from jaxroute.nuisance.logger import LEAST, mass_test, propensity_source, share_test
 from jaxroute.types import InputError, Logs, Nuisances
 
-BINS = 10
 Z_ALARM = 4.0
 """Standard errors from which a propensity is called wrong: 1 false alarm in 16,000 looks."""
 CALIBRATION_ALARM = 0.05
 """Expected calibration error of the propensities that earns a warning, once it is more than noise."""
 SEPARATED = 0.95
 """AUC from which the prompts of one model hardly overlap with the others'."""
-
-
-class Curve(NamedTuple):
-    """Binned calibration: where predictions fall and what was seen there. NaN in an empty bin."""
-
-    predicted: np.ndarray  # [BINS] mean prediction
-    observed: np.ndarray  # [BINS] mean outcome
-    rows: np.ndarray  # [BINS]
 
 
 class Diagnostics(NamedTuple):
@@ -45,7 +37,7 @@ class Diagnostics(NamedTuple):
     propensity_error: expected calibration error of one against the rest. auc: how well the propensity tells
     its rows from the others. separation: largest standardised mean difference of a feature. quality_log_loss,
     quality_brier: of the predicted quality. quality_error: calibration error. cost_error: sum |c - c^| / sum
-    c. curves: Curve per model. warnings: plain lines, worst kind first.
+    c. curves: curves.Curve per model. warnings: plain lines, worst kind first.
     """
 
     source: str
@@ -67,43 +59,6 @@ class Diagnostics(NamedTuple):
     propensity_curves: tuple[Curve, ...]
     quality_curves: tuple[Curve, ...]
     warnings: tuple[str, ...]
-
-
-def calibration_curve(predicted: np.ndarray, observed: np.ndarray, bins: int = BINS) -> Curve:
-    """Mean prediction and mean outcome in bins of equal width on [0, 1].
-
-    Args:
-        predicted: [n] in [0, 1]. observed: [n] in [0, 1].
-        bins: number of bins.
-
-    Returns:
-        Curve of [bins].
-
-    Example:
-        >>> print(calibration_curve(np.array([0.1, 0.3, 0.9]), np.array([0.0, 1.0, 1.0]), 2).observed)
-        [0.5 1. ]
-
-    Reference: On Calibration of Modern Neural Networks, by Guo, Pleiss, Sun and Weinberger,
-    https://arxiv.org/abs/1706.04599 (2017).
-    """
-    place = np.clip((np.asarray(predicted, float) * bins).astype(int), 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        sums = (np.bincount(place, weights=np.asarray(y, float), minlength=bins) for y in (predicted, observed))
-        means = [s / np.where(count, count, np.nan) for s in sums]
-    return Curve(means[0], means[1], count)
-
-
-def calibration_error(curve: Curve) -> float:
-    """Expected calibration error: sum_b rows_b / n |observed_b - predicted_b|; NaN without a row.
-
-    >>> print(calibration_error(Curve(np.array([0.25, 0.75]), np.array([0.5, 0.75]), np.array([2, 2]))))
-    0.125
-    """
-    total = curve.rows.sum()
-    if not total:
-        return float("nan")
-    return float(np.nansum(curve.rows * np.abs(curve.observed - curve.predicted)) / total)
 
 
 def diagnose(

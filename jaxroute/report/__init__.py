@@ -5,9 +5,11 @@ method, cost weight, seed and metric), calls no JAX and knows nothing of how the
 
     results.parquet -> summarise, compare, headline -> print_tables, markdown_table
                     -> draw_figures -> write_figures, write_html
+    Evidence (``jaxroute.evidence``: one router on one log) -> draw_evidence -> write_figures, write_html
 """
 
 from jaxroute.report.artefacts import write_figures, write_html, write_results
+from jaxroute.report.evidence import draw_evidence
 from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
 from jaxroute.report.summary import (
     COLUMNS,
@@ -28,6 +30,7 @@ __all__ = [
     "Drawing",
     "cells",
     "compare",
+    "draw_evidence",
     "draw_figures",
     "draw_quality_cost",
     "draw_regret",

@@ -19,9 +19,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from jaxroute.evidence import Evidence
 from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
+from jaxroute.report.evidence import evidence_tables, reasons
 from jaxroute.report.figures import Drawing
 from jaxroute.report.summary import (
+    COLUMNS,
     KINDS,
     cells,
     check_columns,
@@ -69,40 +72,69 @@ def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
 
 
 def write_html(
-    folder: str | Path, results: pd.DataFrame, meta: Mapping[str, Any], figures: Iterable[Drawing] = ()
+    folder: str | Path,
+    results: pd.DataFrame | None,
+    meta: Mapping[str, Any],
+    figures: Iterable[Drawing] = (),
+    *,
+    evidence: Evidence | None = None,
 ) -> Path:
     """Write one self-contained report.html: headline, tables, figures, assumptions, configuration.
 
     Args:
         folder: created if need be.
-        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``.
+        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``. None: no full table
+            was at hand, the page holds the evidence alone.
         meta: what was run, every key optional: title, dataset, num_prompts, models (names), seeds, timing, config,
             environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
             notes (sentences to print beside the assumptions).
-        figures: from ``draw_figures``; inlined as SVG.
+        figures: from ``draw_figures`` and ``draw_evidence``; inlined as SVG.
+        evidence: what a log alone says of one router: a section of its own.
 
     Returns:
         The path of report.html.
     """
     unit, scale = meta.get("cost_unit", "USD"), meta.get("cost_scale")
-    sections = [_section(label, rows, unit, scale) for label, rows in cells(results)]
-    shown = sorted({w for section in sections for w in section["weights"]})
+    sections = [] if results is None else [_section(label, rows, unit, scale) for label, rows in cells(results)]
+    shown = {w for section in sections for w in section["weights"]}
+    if evidence is not None:
+        shown |= set(evidence.values["cost_weight"])
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
     html = page.from_string(source).render(
-        title=meta.get("title") or meta.get("dataset") or ", ".join(map(str, results["dataset"].unique())),
+        title=_title(results, meta),
         facts=_facts(results, meta),
         sections=sections,
-        units=_units_table(shown, scale, unit),
+        evidence=None if evidence is None else _evidence(evidence),
+        units=_units_table(sorted(shown), scale, unit),
         unit=unit,
         figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
         notes=list(meta.get("notes", ())),
-        metrics=set(results["metric"]),
+        metrics=set() if results is None else set(results["metric"]),
         config=json.dumps(meta.get("config", {}), indent=2, default=str),
         environment=_pairs(meta.get("environment", {})),
         timing=_pairs(meta.get("timing", {})),
     )
     return _write(Path(folder) / "report.html", html.encode())
+
+
+def _title(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> str:
+    named = meta.get("title") or meta.get("dataset")
+    return str(named or ("a log" if results is None else ", ".join(map(str, results["dataset"].unique()))))
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    verdicts = evidence.values["verdict"].tolist()
+    said = ", ".join(f"{v} at {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
+    return {
+        "router": evidence.router,
+        "rows": f"{evidence.rows:,}",
+        "source": evidence.diagnostics.source,
+        "verdict": f"{said} of {len(verdicts)} cost weights",
+        "tables": evidence_tables(evidence),
+        "reasons": reasons(evidence),
+        "truth": "truth" in evidence.values,
+    }
 
 
 def _section(label: str, rows: pd.DataFrame, unit: str, scale: float | None) -> dict[str, Any]:
@@ -177,14 +209,17 @@ def _units_table(weights: list[float], scale: float | None, unit: str) -> list[t
     return [(f"{w:g}", f"{w / scale:.3g}", price) for w, price in zip(weights, worth, strict=True)]
 
 
-def _facts(results: pd.DataFrame, meta: Mapping[str, Any]) -> list[tuple[str, str]]:
-    models, seeds = meta.get("models"), meta.get("seeds", sorted(results["seed"].unique()))
+def _facts(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if results is None:
+        results = pd.DataFrame(columns=COLUMNS)
+    models, seeds = meta.get("models"), meta.get("seeds", sorted(results["seed"].unique()) or None)
     facts = [("dataset", meta.get("dataset")), ("prompts", meta.get("num_prompts"))]
     facts.append(("models", None if models is None else f"{len(models)}: {', '.join(map(str, models))}"))
     for column in ("logger", "log_size", "split"):
         values = ", ".join(map(str, results[column].dropna().unique()))
         facts.append((column.replace("_", " "), values or None))
-    facts.append(("seeds", seeds if np.isscalar(seeds) else f"{len(seeds)}: {', '.join(map(str, seeds))}"))
+    if seeds is not None:
+        facts.append(("seeds", seeds if np.isscalar(seeds) else f"{len(seeds)}: {', '.join(map(str, seeds))}"))
     return [(name, _text(value)) for name, value in facts if value is not None]
 
 

@@ -1,0 +1,194 @@
+"""What a log that a router was not fitted on says of it: value, gains, hidden confounders, calibration. Host side.
+
+Everything that a report shows beside one another, gathered once: off-policy values with intervals and verdicts at
+every cost weight, paired gains on the policies that it has to beat, the range that a hidden confounder would leave,
+and whether the nuisances behind it all can be trusted. Where a full table is known, the truth stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from jaxroute import estimators, metrics, nuisance
+from jaxroute.estimators import sensitivity
+from jaxroute.nuisance.diagnostics import Diagnostics
+from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
+
+STRENGTH = 1.5
+"""Of the hidden confounder that bounds allow for: a factor on the odds of being chosen."""
+
+
+class Evidence(NamedTuple):
+    """One router on one log.
+
+    values: a row per cost weight: cost_weight, value, low, high (95% interval; NaN for an extrapolation), band_low,
+    band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder
+    of ``strength``), advantage (over the logging policy), flips_at (strength that undoes it), label, verdict, reasons,
+    and truth where a full table is known. gains: a row per cost weight and opponent: cost_weight, against, gain, low,
+    high, and truth. diagnostics: of the log's nuisances. In quality units.
+    """
+
+    router: str
+    models: tuple[str, ...]
+    rows: int
+    strength: float
+    values: pd.DataFrame
+    gains: pd.DataFrame
+    diagnostics: Diagnostics
+
+
+def gather(
+    key: Key,
+    logs: Logs,
+    nuisances: Nuisances,
+    router: Float[Array, "L N K"],
+    cost_weights: Sequence[float] | Float[Array, " L"],
+    *,
+    against: Mapping[str, Float[Array, "L N K"]] | None = None,
+    truth: Outcomes | None = None,
+    models: Sequence[str] | None = None,
+    name: str = "router",
+    strength: float = STRENGTH,
+    clip: float | None = None,
+) -> Evidence:
+    """Everything a log of N rows says of a router at L cost weights.
+
+    Values are self-normalised doubly robust (``estimators.evaluate``), gains paired on the same rows
+    (``estimators.difference``); where the log does not support a value it is the direct method's, without interval,
+    and so are the gains.
+
+    Args:
+        key: of the bands' simulation.
+        logs: rows that the router was not fitted on, or that it decides out of fold.
+        nuisances: cross-fitted for these rows.
+        router: the policy at every cost weight.
+        cost_weights: [L] quality per unit of the logs' cost.
+        against: opponents by name, each a policy at every cost weight.
+        truth: [N, K] every model's outcomes, where known.
+        models: K names. name: of the router. strength: odds ratio of the hidden confounder.
+        clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+
+    Returns:
+        Evidence.
+
+    Raises:
+        InputError: not one policy per cost weight.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> logs, target = example()
+        >>> half = jnp.full((4, 2), 0.5)
+        >>> found = gather(jax.random.key(0), logs, Nuisances(half, Outcomes(half, half)), target[None], [0.5])
+        >>> print(found.values["value"].round(3).tolist(), found.values["verdict"].tolist())
+        [0.625] ['refuse']
+    """
+    weights = jnp.asarray(cost_weights, jnp.float32)
+    for other, policy in {name: router, **(against or {})}.items():
+        if policy.shape != (len(weights), *logs.available.shape):
+            raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} cost weights of the log")
+    clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
+    judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
+    supported = np.array([e.interval is not None for e in judged])
+    of = _rows(logs, router, weights, nuisances, clip)
+    estimate = jax.vmap(estimators.estimate)(of)
+    half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
+    band = estimators.simultaneous(key, of)
+    # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
+    small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
+    band_half = small * np.asarray(band.high - band.low) / 2
+    value = np.array([e.value for e in judged])
+    hidden = _hidden(logs, router, weights, nuisances, clip, strength)
+    columns = {
+        "cost_weight": np.asarray(weights, float),
+        "value": value,
+        "low": np.where(supported, value - half, np.nan),
+        "high": np.where(supported, value + half, np.nan),
+        "band_low": np.where(supported, value - band_half, np.nan),
+        "band_high": np.where(supported, value + band_half, np.nan),
+        "effective_sample_size": [e.effective_sample_size for e in judged],
+        **{name: np.where(supported, column, np.nan) for name, column in hidden.items()},
+        "label": [e.label for e in judged],
+        "verdict": [e.verdict for e in judged],
+        "reasons": [list(e.reasons) for e in judged],
+    }
+    values = pd.DataFrame(columns)
+    if truth is not None:
+        values["truth"] = _true(router, truth, weights)
+    gains = [
+        _gain(logs, nuisances, of, router, policy, weights, clip, supported, truth).assign(against=opponent)
+        for opponent, policy in (against or {}).items()
+    ]
+    names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
+    return Evidence(
+        name,
+        names,
+        len(logs.action),
+        strength,
+        values,
+        pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(),
+        nuisance.diagnose(logs, nuisances, models=names),
+    )
+
+
+def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:
+    """The policy that wrote the log, as the nuisances have it, once for each of L cost weights."""
+    own = jnp.where(logs.available, nuisances.propensity, 0.0)
+    own = own / jnp.sum(own, 1, keepdims=True)
+    return jnp.broadcast_to(own, (levels, *own.shape))
+
+
+def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip: float) -> estimators.Rows:
+    def at(policy: Array, weight: Array) -> estimators.Rows:
+        return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
+
+    return jax.vmap(at)(target, weights)
+
+
+def _hidden(
+    logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip: float, strength: float
+) -> dict[str, np.ndarray]:
+    columns: dict[str, list[float]] = {name: [] for name in ("hidden_low", "hidden_high", "advantage", "flips_at")}
+    for policy, weight in zip(target, weights, strict=True):
+        bounds = sensitivity.bounds(logs, policy, weight, nuisances, strength=strength, clip=clip, outcome_model=True)
+        tip = sensitivity.tipping_point(logs, policy, weight, nuisances, clip=clip, outcome_model=True)
+        for column, number in zip(columns.values(), (*bounds, *tip), strict=True):
+            column.append(float(number))
+    return {name: np.array(column) for name, column in columns.items()}
+
+
+def _true(policy: Array, truth: Outcomes, weights: Array) -> np.ndarray:
+    return np.array([float(metrics.value(p, truth, w).mean()) for p, w in zip(policy, weights, strict=True)])
+
+
+def _gain(
+    logs: Logs,
+    nuisances: Nuisances,
+    of: estimators.Rows,
+    router: Array,
+    other: Array,
+    weights: Array,
+    clip: float,
+    supported: np.ndarray,
+    truth: Outcomes | None,
+) -> pd.DataFrame:
+    paired = jax.vmap(estimators.difference)(of, _rows(logs, other, weights, nuisances, clip))
+    half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
+    guess = np.array(
+        [
+            float(jnp.mean(metrics.value(a - b, nuisances.outcomes, w)))
+            for a, b, w in zip(router, other, weights, strict=True)
+        ]
+    )
+    gain = np.where(supported, np.asarray(paired.value), guess)
+    frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
+    frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
+    if truth is not None:
+        frame["truth"] = _true(router, truth, weights) - _true(other, truth, weights)
+    return frame
