@@ -156,6 +156,7 @@ def _run(
     report.write_figures(folder, drawings)
     report.write_html(folder, results, meta, drawings, evidence=found)
     report.print_tables(results)
+    report.print_scorecard(results)
     print(f"\n{seconds:.0f} s; {len(names) - len(todo)} of {len(names)} methods were finished before")
     print(f"report: {folder / 'report.html'}")
     return folder

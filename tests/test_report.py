@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import io
 import re
 from html import escape
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from jaxroute import report
@@ -463,3 +465,29 @@ def test_the_recommended_recipe_is_compared_with_every_other_kind():
     assert found["rm_softmax", "recommended"] == pytest.approx(0.05)
     assert ("recommended", "recommended") not in found.index
     assert "recommended recipe by 5.00 points" in summary.headline(frame)
+
+
+def test_the_scorecard_holds_every_number_a_routing_paper_reports(results):
+    header, lines, note = report.scorecard(results)
+    by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    mine = results[(results["method"] == "rm_softmax") & (results["metric"] == "regret")]
+    grid = report.table_weights(results, "regret")
+    mine = mine[mine["cost_weight"].round(6).isin([round(w, 6) for w in grid])]
+    mean = 100 * mine.groupby("seed")["value"].mean().mean()
+    assert float(by_name["rm_softmax"]["mean regret"].split("±")[0]) == pytest.approx(mean, abs=0.006)
+    opponents = [title for title in header if title.startswith("to ")]
+    assert len(opponents) == 2
+    assert by_name["best_single"]["to best_single"] == "-"
+    assert "[" in by_name["rm_softmax"]["to best_single"]
+    assert "%" in by_name["rm_softmax"][header[-1]]
+    markdown = report.scorecard_markdown(results)
+    assert markdown.count("\n|") >= len(lines)
+    assert note in markdown
+
+
+def test_the_scorecard_prints_curve_metrics_and_collapse(results):
+    with Console(width=110, record=True, file=io.StringIO()) as console:
+        report.print_scorecard(results, console=console)
+    text = console.export_text()
+    assert "rm_softmax" in text
+    assert "nAUC" in text or "RCI" in text

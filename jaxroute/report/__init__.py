@@ -11,6 +11,7 @@ method, cost weight, seed and metric), calls no JAX and knows nothing of how the
 from jaxroute.report.artefacts import write_figures, write_html, write_results
 from jaxroute.report.evidence import draw_evidence
 from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
+from jaxroute.report.scorecard import print_scorecard, scorecard, scorecard_markdown
 from jaxroute.report.summary import (
     COLUMNS,
     TABLE_WEIGHTS,
@@ -38,7 +39,10 @@ __all__ = [
     "headline",
     "kind",
     "markdown_table",
+    "print_scorecard",
     "print_tables",
+    "scorecard",
+    "scorecard_markdown",
     "student_interval",
     "summarise",
     "table_weights",

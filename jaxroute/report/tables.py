@@ -134,23 +134,23 @@ def markdown_table(
         members = [(method, row) for method, row in table.lines if kind(method) == group]
         if members:
             lines.append([f"**{title}**", *[""] * len(table.header)])
-            lines += [[_markdown(method), *(cell.text for cell in row)] for method, row in members]
+            lines += [[markdown_name(method), *(cell.text for cell in row)] for method, row in members]
     name = metric.replace("_", " ")
-    parts = [_markdown_rows([f"{name} at cost weight", *table.header], lines), table.note]
+    parts = [markdown_rows([f"{name} at cost weight", *table.header], lines), table.note]
     differences = list(comparison_lines(results, metric, grid=grid))
     if differences:
-        lines = [[*map(_markdown, line[:2]), *line[2:]] for line in differences]
-        parts += [headline(results, metric, grid=grid), _markdown_rows(COMPARISON_HEADER, lines)]
+        lines = [[*map(markdown_name, line[:2]), *line[2:]] for line in differences]
+        parts += [headline(results, metric, grid=grid), markdown_rows(COMPARISON_HEADER, lines)]
         parts += [COMPARISON_NOTE]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     numeric = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, numeric, *lines])
 
 
-def _markdown(name: str) -> str:
+def markdown_name(name: str) -> str:
     # Inside a code span nothing but the bar and the backtick means anything to Markdown tables.
     return f"`{name.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 

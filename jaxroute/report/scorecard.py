@@ -1,0 +1,123 @@
+"""One line a method with everything a routing paper reports: regret, paired gains, curve metrics, collapse, shares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxroute.report.summary import RECOMMENDED, kind, ranked, summarise, table_weights
+from jaxroute.report.tables import CONSOLE_WIDTH, GROUP_TITLES, interval_cell, markdown_name, markdown_rows
+
+CURVE = ("nauc", "qnc", "peak")
+MOST_USED = 2
+NOTE = (
+    "mean regret, its seed-paired differences to the best plug-in and to best_single (method minus opponent, 95% "
+    "Student-t over seeds, not corrected for their number) and peak in points; nAUC: area under the quality-cost "
+    "curve, 1 at best; QNC: cost at which the best single model's quality is reached, over that model's cost, a dash "
+    "where a seed never reaches it; RCI: percent of prompts sent to a worse model, or to the priciest although "
+    "another is as good, at each cost weight; most used: the models that get most prompts at the smallest and the "
+    "largest cost weight."
+)
+
+
+def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> tuple[list[str], list[list[str]], str]:
+    """(header, lines, note) of one cell's results, methods by kind and best first.
+
+    Args:
+        results: frame in the schema of COLUMNS with regret, rci, share:<model> and the whole-curve metrics.
+        grid: cost weights; None: those that tables show.
+
+    Raises:
+        InputError: no rows of regret.
+    """
+    grid = table_weights(results, "regret") if grid is None else grid
+    order = ranked(summarise(results, "regret", grid=grid), "regret")
+    plug_in = next((m for m in order if kind(m) == "plug-in" and m != RECOMMENDED), None)
+    opponents = [m for m in (plug_in, "best_single") if m in order]
+    metrics = set(results["metric"])
+    means = _whole(summarise(results, "regret", grid=grid))
+    regret = {m: summarise(results, "regret", against=m, grid=grid) for m in opponents}
+    curve = {m: _whole(summarise(results, m)) for m in CURVE if m in metrics}
+    collapse = summarise(results, "rci") if "rci" in metrics else None
+    shares = _shares(results)
+    ends = (grid[0], grid[-1]) if len(shares) else ()
+    header = ["method", "mean regret", *(f"to {m}" for m in opponents), *(_title(m) for m in curve)]
+    header += [f"RCI {w:g}" for w in grid] if collapse is not None else []
+    header += [f"most used at {w:g}" for w in ends]
+    lines = []
+    for method in order:
+        line = [method, interval_cell(means.get(method), "regret").text]
+        line += ["-" if m == method else _difference(_whole(regret[m]).get(method)) for m in opponents]
+        line += [interval_cell(curve[m].get(method), m).text for m in curve]
+        if collapse is not None:
+            mine = collapse[collapse["method"] == method].set_index("cost_weight")["mean"]
+            line += [f"{100 * mine.get(w, np.nan):.0f}" for w in grid]
+        line += [_most_used(shares, method, w) for w in ends]
+        lines.append(line)
+    return header, lines, f"{NOTE} {summarise(results, 'regret')['seeds'].max()} seeds."
+
+
+def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> str:
+    """The scorecard for README files."""
+    header, lines, note = scorecard(results, grid=grid)
+    body: list[Sequence[str]] = []
+    for group, title in GROUP_TITLES.items():
+        members = [line for line in lines if kind(line[0]) == group]
+        if members:
+            body.append([f"**{title}**", *[""] * (len(header) - 1)])
+            body += [[markdown_name(line[0]), *line[1:]] for line in members]
+    return f"{markdown_rows(header, body)}\n\n{note}\n"
+
+
+def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) -> None:
+    """Print what fits in a line and is not in the other tables: curve metrics and RCI, means over seeds."""
+    if console is None:
+        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH, highlight=False)
+    header, lines, note = scorecard(results)
+    kept = [
+        i for i, title in enumerate(header) if title == "method" or title.startswith(("nAUC", "QNC", "peak", "RCI"))
+    ]
+    if len(kept) == 1:
+        return
+    body = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for i in kept:
+        body.add_column(header[i], justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+    for line in lines:
+        body.add_row(*(Text(line[i].split("±")[0]) for i in kept))
+    console.print(body)
+    console.print(Text(note, style="dim"))
+
+
+def _title(metric: str) -> str:
+    return {"nauc": "nAUC", "qnc": "QNC"}.get(metric, metric)
+
+
+def _whole(summary: pd.DataFrame) -> dict[str, pd.Series]:
+    return {row["method"]: row for _, row in summary[summary["cost_weight"].isna()].iterrows()}
+
+
+def _difference(row: pd.Series | None) -> str:
+    if row is None or np.isnan(row["difference"]):
+        return "-"
+    text = f"{100 * row['difference']:+.2f}"
+    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+    return text if np.isnan(low) else f"{text} [{low:+.2f}, {high:+.2f}]"
+
+
+def _shares(results: pd.DataFrame) -> pd.DataFrame:
+    rows = results[results["metric"].str.startswith("share:")]
+    rows = rows.assign(model=rows["metric"].str.removeprefix("share:"), cost_weight=rows["cost_weight"].round(6))
+    return rows.groupby(["method", "cost_weight", "model"])["value"].mean().rename("share").reset_index()
+
+
+def _most_used(shares: pd.DataFrame, method: str, weight: float) -> str:
+    mine = shares[(shares["method"] == method) & np.isclose(shares["cost_weight"], weight)]
+    top = mine.nlargest(MOST_USED, "share")
+    return ", ".join(f"{m} {100 * s:.0f}%" for m, s in zip(top["model"], top["share"], strict=True) if s >= 0.005)
