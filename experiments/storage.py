@@ -78,12 +78,16 @@ def source_digest() -> str:
 
 
 def data_digest(data: str) -> str:
-    """Digest of the table's files (names, sizes, times), so that a changed table starts a new run."""
+    """Digest of the table's files, names and bytes: a changed table starts a new run, a copied one goes on."""
     if data == "synthetic":
         return data
     path = Path(data)
-    files = sorted(path.glob("*")) if path.is_dir() else [path]
-    return "|".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
+    files = sorted(f for f in path.glob("*") if f.is_file()) if path.is_dir() else [path]
+    parts = []
+    for file in files:
+        with file.open("rb") as content:
+            parts.append(f"{file.name}:{hashlib.file_digest(content, 'sha256').hexdigest()}")
+    return "|".join(parts)
 
 
 def environment() -> dict[str, Any]:

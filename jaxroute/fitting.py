@@ -17,7 +17,7 @@ from jaxtyping import Array
 from jaxroute import budgets, counterfactual, distil, evidence, policies, recipe
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.router import Router
-from jaxroute.types import InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PIECES = 256
 ROWS_A_MODEL = 100
@@ -28,6 +28,7 @@ def fit(
     logs: Logs,
     models: Sequence[str],
     *,
+    shadow: Examples | None = None,
     encoder: str | None = None,
     revision: str | None = None,
     spec: NuisanceSpec = NuisanceSpec(),
@@ -44,6 +45,7 @@ def fit(
         key: of everything random.
         logs: N rows, costs in the data's own unit.
         models: K names, in the order of ``logs.available``.
+        shadow: prompts that every available model answered, beside the log; outcomes in the log's units.
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
         cost_scale: cost units per normalised unit; None: from the log's doubly robust means.
@@ -72,13 +74,18 @@ def fit(
         raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
     if rows < 10 * spec.folds:
         raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
-    logs = jax.tree.map(jnp.asarray, logs)
+    logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
+    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
+        raise InputError(
+            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
+            "encode both alike"
+        )
     clip = min(0.05, 0.5 / num_models) if clip is None else clip
     recipe_key, student_key, split_key = jax.random.split(key, 3)
     band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, model = recipe.fit(recipe_key, logs, spec, share=recipe.SHARE)
+    nuisances, model = recipe.fit(recipe_key, logs, spec, shadow=shadow, share=recipe.SHARE)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
@@ -93,12 +100,13 @@ def fit(
     on_evidence(found._replace(models=tuple(models)))
 
     on_stage("distilling into one network")
-    teacher = recipe.predict(model, logs.features)
+    prompts = logs.features if shadow is None else jnp.concatenate([logs.features, jnp.asarray(shadow.features)])
+    teacher = recipe.predict(model, prompts)
     held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
-    used = np.setdiff1d(np.arange(rows), held)
+    used = np.setdiff1d(np.arange(len(prompts)), held)
     student = distil.fit(
         student_key,
-        logs.features[used],
+        prompts[used],
         jax.tree.map(lambda y: y[used], teacher),
         cost_scale=scale,
         hidden=hidden,
@@ -112,6 +120,7 @@ def fit(
         "rows": rows,
         "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
         "rows_with_known_propensity": known,
+        "shadow_prompts": 0 if shadow is None else len(shadow.features),
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "share_of_contrasts": float(model.share),

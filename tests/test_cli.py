@@ -74,6 +74,12 @@ def test_fit_evaluate_compare(capsys, folder):
     lines = json.loads(out)
     assert [line["normalised"] for line in lines] == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0]
     assert all(0 < line["value"] < 1 for line in lines)
+    assert {"flips at", "gain on the logger", "verdict"} <= lines[0].keys()
+    page = folder / "page"
+    code, _, err = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--report", page)
+    assert code == 0
+    assert str(page / "report.html") in err.replace("\n", "")
+    assert "From a log alone: router" in (page / "report.html").read_text()
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")
     assert code == 0
     assert all(line["difference"] == 0 and line["A is"] == "undecided" for line in json.loads(out))
@@ -120,8 +126,8 @@ def test_features_by_another_encoder_are_refused(capsys, tmp_path):
     assert not (tmp_path / "router").exists()
 
 
-@pytest.mark.slow
-def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
+def answered_by_all(folder, path):
+    """60 prompts of the later log as a full table in which the large model is best."""
     log = pd.read_json(folder / "later.jsonl", lines=True).head(60)
     queries = pd.DataFrame({"query_id": log.request_id, "prompt": log.prompt, "task": "demo"})
     answers = [
@@ -129,9 +135,31 @@ def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
         for q in queries.query_id
         for m, quality, cost in (("small", 0.4, 0.001), ("medium", 0.6, 0.002), ("large", 0.9, 0.01))
     ]
-    (tmp_path / "table").mkdir()
-    queries.to_parquet(tmp_path / "table" / "queries.parquet")
-    pd.DataFrame(answers).to_parquet(tmp_path / "table" / "outcomes.parquet")
+    path.mkdir()
+    queries.to_parquet(path / "queries.parquet")
+    pd.DataFrame(answers).to_parquet(path / "outcomes.parquet")
+    return path
+
+
+@pytest.mark.slow
+def test_fit_takes_a_shadow_sample(capsys, folder, tmp_path):
+    shadow = answered_by_all(folder, tmp_path / "shadow")
+    code, out, _ = run(capsys, "fit", folder / "log.jsonl", "--shadow", shadow, "--out", tmp_path / "router")
+    assert code == 0
+    assert "60 shadow prompts" in out
+    assert Router.load(tmp_path / "router").summary["shadow_prompts"] == 60
+    assert "<figure" in (tmp_path / "router" / "report.html").read_text()
+    answers = pd.read_parquet(shadow / "outcomes.parquet")
+    answers[answers["model"] != "small"].to_parquet(shadow / "outcomes.parquet")
+    code, _, err = run(capsys, "fit", folder / "log.jsonl", "--shadow", shadow, "--out", tmp_path / "other")
+    assert code == 2
+    assert "only one of them has 'small'" in err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
+    answered_by_all(folder, tmp_path / "table")
     assert len(tables.load(tmp_path / "table")) == 60
     code, out, _ = run(capsys, "evaluate", folder / "router", "--table", tmp_path / "table", "--json")
     first = json.loads(out)[0]

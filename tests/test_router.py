@@ -12,7 +12,7 @@ import pytest
 from jaxroute import budgets, counterfactual, export, fitting, metrics, policies, recipe
 from jaxroute.data import encoders, logging, synthetic
 from jaxroute.router import Router
-from jaxroute.types import InputError, Logs, NuisanceSpec, Outcomes
+from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
 
@@ -214,6 +214,27 @@ def test_the_value_in_the_summary_is_near_the_truth(router, table):
         policy = policies.greedy(router.route(test.features, cost_weight=row["cost_weight"]).scores)
         truth = float(metrics.value(policy, Outcomes(*map(np.asarray, test.expected)), row["cost_weight"]).mean())
         assert abs(row["value"] - truth) < 0.12  # some 200 effective rows
+
+
+def test_a_shadow_sample_helps_where_the_log_is_small(table):
+    """100 rows of a log that mostly tried the cheap model, with and without 300 prompts answered by all."""
+    policy = logging.cost_biased(3.0, 0.1)
+    logs = logging.simulate(jax.random.key(5), table.rows(np.arange(100)), policy)
+    part = table.rows(np.arange(300, 600))
+    shadow = Examples(part.features, part.outcomes, part.available)
+    test = table.rows(np.arange(1000, 1500))
+    errors = []
+    for sample in (None, shadow):
+        router = fitting.fit(jax.random.key(0), logs, table.models, shadow=sample, spec=SPEC, hidden=(16,), steps=200)
+        assert router.summary["shadow_prompts"] == (0 if sample is None else 300)
+        predicted = router.route(test.features, cost_weight=0.0).scores  # quality alone
+        errors.append(np.abs(predicted.mean(0) - test.expected.quality.mean(0)).mean())
+    assert errors[1] < 0.05
+    assert errors[1] < 0.7 * errors[0]
+    with pytest.raises(InputError, match="encode both alike"):
+        fitting.fit(
+            jax.random.key(0), logs, table.models, shadow=shadow._replace(features=part.features[:, :3]), spec=SPEC
+        )
 
 
 def test_names_and_rows_are_checked(logs, table):

@@ -17,6 +17,7 @@ from jaxroute.data.logs import LogTable
 from jaxroute.types import Logs, NuisanceSpec
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
+SHADOW = 250
 
 
 def doctor(
@@ -127,6 +128,12 @@ def _advice(source: str, reasons: Any, models: list[dict[str, Any]], verdict: st
         for m in models
         if m["rows_needed"]
     ]
+    rare = [m for m in models if m["rows_needed"]]
+    if rare:
+        lines.append(
+            f"Instead of logging more: have {SHADOW} prompts answered by every model ({SHADOW * len(models)} answers) "
+            "and give them to jaxroute fit --shadow: they say of rare models what the log cannot."
+        )
     if verdict != "refuse":
         usable = [m["model"] for m in models if m["verdict"] != "refuse"]
         lines.append(f"Can be learnt: routing among {', '.join(usable)}. Next: jaxroute fit LOG --out ROUTER")

@@ -32,6 +32,7 @@ def fit(
             help="The encoder that made the log's features: with it the router takes texts, without it features."
         ),
     ] = None,
+    shadow: reading.Shadow = None,
     seed: Annotated[int, typer.Option(help="Of everything random: the same seed, the same router.")] = 0,
 ) -> None:
     """Fit the recommended router to a log and save it.
@@ -43,10 +44,13 @@ def fit(
       jaxroute fit requests.parquet --out router
 
       jaxroute fit spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5 --out router
+
+      jaxroute fit requests.parquet --shadow answered_by_all/ --out router
     """
     table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
     logs, used = reading.as_logs(table, encoder)
     used = used if features_by is None else reading.made_by(features_by, table)
+    answered = reading.as_shadow(shadow, table, used)
     console = Console(stderr=True)
     gathered: list[Evidence] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -56,6 +60,7 @@ def fit(
             jax.random.key(seed),
             logs,
             table.models,
+            shadow=answered,
             encoder=used,
             on_stage=lambda stage: progress.update(bar, description=stage),
             on_evidence=gathered.append,
@@ -86,6 +91,7 @@ def report(router: Router) -> None:
     print(
         f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
         f"{summary['rows_with_known_propensity']} with a known propensity; "
+        f"{summary['shadow_prompts']} shadow prompts; "
         f"{100 * summary['share_of_contrasts']:.0f}% of the predicted contrasts kept"
     )
     print(

@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table as Sheet
 
-from jaxroute.data import encoders
+from jaxroute.data import encoders, tables
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
 from jaxroute.evidence import Evidence
-from jaxroute.types import InputError, Logs
+from jaxroute.types import Examples, InputError, Logs, Outcomes
 
 LogPath = Annotated[Path, typer.Argument(help="Log: a .parquet, .csv or .jsonl file (also .gz), or a folder of them.")]
 Column = Annotated[
@@ -33,6 +33,10 @@ Form = Annotated[str, typer.Option(help="plain, litellm, opentelemetry, or auto:
 DropBad = Annotated[bool, typer.Option("--drop-bad/--strict", help="Drop and count bad rows, or refuse the log.")]
 Encoder = Annotated[
     str, typer.Option(help="Of the prompts, where the log has no features: hashed (offline), sentence:NAME, ...")
+]
+Shadow = Annotated[
+    Path | None,
+    typer.Option(help="Full table of prompts that every model answered, beside the log: see README, Data."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 
@@ -84,6 +88,20 @@ def made_by(encoder: str, log: people.LogTable) -> str:
             f"--features-by {encoder}: makes {width} features a prompt, the log has {log.features.shape[1]}"
         )
     return encoder
+
+
+def as_shadow(path: Path | None, log: people.LogTable, encoder: str | None) -> Examples | None:
+    """Prompts that every model answered, models in the log's order, features made as the log's are."""
+    if path is None:
+        return None
+    table = tables.load(path)
+    if set(table.models) != set(log.models):
+        odd = sorted(set(table.models) ^ set(log.models))[0]
+        raise InputError(f"{path}: shadow and log must hold the same models; only one of them has {odd!r}")
+    order = [table.models.index(name) for name in log.models]
+    features = table.features if encoder is None else encoders.encode(table.prompt.tolist(), encoder)
+    outcomes = Outcomes(table.outcomes.quality[:, order], table.outcomes.cost[:, order])
+    return Examples(features, outcomes, table.available[:, order])  # type: ignore[arg-type]
 
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
