@@ -37,7 +37,7 @@ class Axes:
     hidden: tuple[tuple[int, ...], ...] = ((64, 64),)
     rungs: tuple[int, ...] = ()  # steps after which the worse settings of each cost weight are dropped
     keep: float = 0.5  # share that stays
-    block: int | None = 16  # points run at a time on each device
+    block: int | None = 16  # points run at a time on each device; None: as many as fit into its memory
 
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from experiments import evaluate, problem, settings, storage, watching
 from experiments.objectives import OBJECTIVES
-from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep
+from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep, training
 from jaxroute.data import units
 from jaxroute.types import Examples, Hyperparams, InputError
 
@@ -157,7 +157,7 @@ def _cell(
         rungs=axes.rungs,
         keep=axes.keep,
         block=axes.block,
-        **({} if full else {"train_chunk": logged.train_chunk}),
+        train_chunk=training.train_chunk if full else logged.train_chunk,
         folder=_checkpoints(folder, method, hidden),
         about={"config": json.loads(json.dumps(dataclasses.asdict(config)))},
         on_chunk=on_chunk,

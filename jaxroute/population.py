@@ -14,10 +14,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute import checkpoint, rows, sweep, training
+from jaxroute import checkpoint, memory, rows, sweep, training
 from jaxroute.types import Continuum, Examples, Hyperparams, InputError, Network, Objective, Params, Spec, TrainState
 
 
@@ -44,7 +45,7 @@ def train(
         train_chunk: what a chunk does; ``conditional.train_chunk`` for routers of every cost weight,
             ``rows.train_chunk`` where the mesh splits the rows of ``learn`` over "data".
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
-        on_chunk: called with (steps done, state) after every chunk.
+        on_chunk: called with (steps done, state) after every chunk; the state is gone after the next one.
 
     Returns:
         TrainState with leaves [S, P, ...].
@@ -54,8 +55,9 @@ def train(
             or batch that do not divide by the devices along it.
     """
     points = sweep.place(points, mesh, axis=1)
-    initialise, chunk = trainers(network, objective, spec, mesh, train_chunk)
     learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
+    static: Any = {"network": network, "objective": objective, "spec": spec, "mesh": mesh, "train_chunk": train_chunk}
+    initialise, chunk = trainers(**static, block=plan(points, learn, validate, **static))
     state = initialise(points, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
@@ -64,7 +66,7 @@ def train(
         if restored is not None:
             first, state = restored
         for done in range(first, spec.steps, spec.chunk):
-            state = chunk((points, state), (learn, validate), jnp.int32(done))
+            state = chunk(points, state, (learn, validate), jnp.int32(done))
             if checkpoints is not None:
                 checkpoint.save(checkpoints, done + spec.chunk, state)
             if on_chunk is not None:
@@ -84,10 +86,11 @@ def choose(
     network: Network,
     mesh: Mesh,
 ) -> Int[Array, "S P N"]:
-    """Models chosen by every point's best parameters, in blocks of prompts."""
-
-    decide = _decider(network, mesh)
-    return decide((sweep.place(points, mesh, axis=1), state), (features, available))
+    """Models chosen by every point's best parameters, in blocks of prompts, and of points where memory is short."""
+    arguments = (sweep.place((points, state), mesh, axis=1), sweep.put((features, available), mesh))
+    count = np.shape(points.seed)[1] // mesh.shape[sweep.SWEEP]
+    block = memory.plan(partial(_decider, network, mesh), count, arguments, mesh=mesh, resident=arguments)
+    return _decider(network, mesh, block)(*arguments)
 
 
 def evaluate(
@@ -140,17 +143,64 @@ def trainers(
     chunk = partial(train_chunk, network=network, objective=objective, spec=spec)
     return (
         sweep.over_points(initialise, mesh, grouped=True, block=block, rest_specs=(learn,)),
-        sweep.over_points(chunk, mesh, grouped=True, block=block, rest_specs=((learn, whole), whole)),
+        sweep.over_points(chunk, mesh, grouped=True, block=block, rest_specs=((learn, whole), whole), carry=True),
     )
 
 
+def plan(
+    points: Hyperparams,
+    learn: Any,
+    validate: Any,
+    *,
+    network: Network,
+    objective: Objective,
+    spec: Spec,
+    mesh: Mesh,
+    train_chunk: Callable[..., TrainState] = training.train_chunk,
+    block: int | None = None,
+    budget: int | None = None,
+) -> int | None:
+    """How many points each device should train at a time (`memory.plan`); None: all of them at once.
+
+    Args:
+        points, learn, validate: as placed for `train`, on the mesh.
+        block: ask whether this many fit, instead of for the most that fit.
+        budget: bytes a device may use; None: most of what is free now.
+
+    Raises:
+        InputError: not even one at a time fits, or not as many as ``block``.
+    """
+
+    def program(block: int | None) -> Any:
+        return trainers(network, objective, spec, mesh, train_chunk, block)[1]
+
+    initialise, _ = trainers(network, objective, spec, mesh, train_chunk, block)
+    split = NamedSharding(mesh, PartitionSpec(None, sweep.SWEEP))
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
+        jax.eval_shape(initialise, points, learn.features),
+    )
+    arguments = (points, state, (learn, validate), jnp.int32(0))
+    count = np.shape(points.seed)[1] // mesh.shape[sweep.SWEEP]
+    resident = (points, learn, validate)
+    budget = int(memory.SHARE * memory.free(mesh)) if budget is None else budget
+    if block is not None and memory.needed(program(block).lower(*arguments).compile(), resident) <= budget:
+        return block
+    found = memory.plan(program, count, arguments, mesh=mesh, resident=resident, budget=budget)
+    if block is not None:
+        raise InputError(
+            f"block={block} does not fit into the memory that is free; {found or count} points at a time do"
+        )
+    return found
+
+
 @cache
-def _decider(network: Network, mesh: Mesh) -> Callable[..., Array]:
+def _decider(network: Network, mesh: Mesh, block: int | None) -> Callable[..., Array]:
     def decide(point: tuple[Hyperparams, TrainState], data: tuple[Array, Array]) -> Array:
         hyperparams, trained = point
         return training.choose(network, trained.best_params, *data, hyperparams.width)
 
-    return sweep.over_points(decide, mesh, grouped=True)
+    return sweep.over_points(decide, mesh, grouped=True, block=block)
 
 
 def grouped_grid(seeds: int, **axes: Sequence[float] | float) -> Hyperparams:

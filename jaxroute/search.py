@@ -69,6 +69,7 @@ def train(
     rungs: Sequence[int] = (),
     keep: float = 0.5,
     block: int | None = None,
+    budget: int | None = None,
     train_chunk: Callable[..., TrainState] = training.train_chunk,
     folder: Path | None = None,
     about: dict[str, Any] | None = None,
@@ -82,13 +83,15 @@ def train(
         rungs: steps after which points are dropped, multiples of ``spec.chunk`` and ascending.
         keep: share of a cost weight's points that stays, at each rung.
         block: points run at a time on each device. With it, survivors get the same bits as without any rung
-            (the same kernels run whatever the number of points); without it they are close.
+            (the same kernels run whatever the number of points); without it they are close, and as many run at
+            a time as fit (`memory`). A search that goes on keeps the block that it was begun with.
+        budget: bytes a device may use; None: most of what is free.
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
         about: what to write into each checkpoint, a config say.
         on_chunk: called with (steps done, positions alive, values [S, P]) after every chunk.
 
     Raises:
-        InputError: rungs that are not chunk ends, or a share outside (0, 1].
+        InputError: rungs that are not chunk ends, a share outside (0, 1], or points that do not fit into memory.
         checkpoint.SaveError: a checkpoint could not be written.
     """
     if list(rungs) != sorted(set(rungs)) or any(r % spec.chunk or not 0 < r < spec.steps for r in rungs):
@@ -102,7 +105,7 @@ def train(
     group = weights[0]
     multiple = mesh.shape[sweep.SWEEP] * (block or 1)
     learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
-    initialise, chunk = population.trainers(network, objective, spec, mesh, train_chunk, block)
+    static: Any = {"network": network, "objective": objective, "spec": spec, "mesh": mesh, "train_chunk": train_chunk}
 
     def chosen(tree: Any, positions: Any) -> Any:
         """Columns of the tree, padded to what the devices take and put on them."""
@@ -118,7 +121,7 @@ def train(
             return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
 
         return {
-            "state": jax.tree.map(lambda x: of(x.dtype, seeds, left, *x.shape[2:]), begun),
+            "state": jax.tree.map(lambda x: of(x.dtype, seeds, left, *x.shape[2:]), shapes),
             "alive": of(jnp.int32, left),
             "dropped_at": of(jnp.int32, count),
             "value": of(jnp.float32, seeds, count),
@@ -127,7 +130,7 @@ def train(
     alive, dropped_at = np.arange(count), np.full(count, -1, np.int32)
     value = np.full((seeds, count), -np.inf, np.float32)
     active = chosen(points, alive)
-    state = begun = initialise(active, learn.features)
+    shapes = jax.eval_shape(population.trainers(**static, block=block)[0], active, learn.features)
     first = 0
     checkpoints = None if folder is None else checkpoint.open_folder(folder)
     try:
@@ -136,8 +139,14 @@ def train(
             first, held = restored
             alive, dropped_at, value = (np.array(held[name]) for name in ("alive", "dropped_at", "value"))
             active, state = chosen(points, alive), chosen(held["state"], np.arange(len(alive)))
+            planned = checkpoint.about(checkpoints, first).get("block") if block is None else block
+        else:
+            planned = population.plan(active, learn, validate, **static, block=block, budget=budget)
+        initialise, chunk = population.trainers(**static, block=planned)
+        if restored is None:
+            state = initialise(active, learn.features)
         for start in range(first, spec.steps, spec.chunk):
-            state = chunk((active, state), (learn, validate), jnp.int32(start))
+            state = chunk(active, state, (learn, validate), jnp.int32(start))
             done = start + spec.chunk
             value[:, alive] = np.asarray(state.best_value)[:, : len(alive)]
             if done in rungs:
@@ -150,7 +159,7 @@ def train(
                 whole_state = jax.tree.map(lambda x: x[:, : len(alive)], state)  # noqa: B023
                 held = {"state": whole_state, **jax.tree.map(jnp.array, arrays)}
                 worth = float(np.mean([value[:, alive[group[alive] == g]].mean(0).max() for g in np.unique(group)]))
-                checkpoint.save(checkpoints, done, held, value=worth, about=about)
+                checkpoint.save(checkpoints, done, held, value=worth, about={**(about or {}), "block": planned})
             if on_chunk is not None:
                 on_chunk(done, alive, value)
     finally:

@@ -191,6 +191,7 @@ def over_points(
     grouped: bool = False,
     block: int | None = None,
     rest_specs: Sequence[Any] | None = None,
+    carry: bool = False,
 ) -> Callable[..., Any]:
     """``function`` for one point -> one jit-compiled program for all points, split over the mesh.
 
@@ -207,6 +208,9 @@ def over_points(
             number of devices: results are then bit-equal on 1 and on 8 (shown on CPU).
         rest_specs: where each further argument lies (PartitionSpec, or a tree prefix of them); every device
             has all of it by default. ``function`` then averages over the axis "data" itself (see `rows`).
+        carry: ``function((point, state), *rest) -> state`` moves a state on. The callable is then
+            (points, states, *rest) -> states, and the memory of the states given is used for those returned
+            (donated): the ones given are gone after the call.
 
     Returns:
         Compiled callable (points, *rest) -> results with the points' leading axes.
@@ -240,7 +244,11 @@ def over_points(
         specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs))
         return jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(points, *rest)
 
-    return jax.jit(run, compiler_options=_same_rewrites(mesh) if block else None)
+    options = _same_rewrites(mesh) if block else None
+    if carry:
+        moved = lambda points, states, *rest: run((points, states), *rest)  # noqa: E731
+        return jax.jit(moved, donate_argnums=1, compiler_options=options)
+    return jax.jit(run, compiler_options=options)
 
 
 def _same_rewrites(mesh: Mesh) -> dict[str, str] | None:

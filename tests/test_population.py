@@ -94,7 +94,7 @@ def test_training_on_one_device_and_on_eight():
         placed = sweep.place(points, mesh, axis=1)
         state = initialise(placed, FEATURES)
         for first in range(0, SPEC.steps, SPEC.chunk):
-            state = chunk((placed, state), (EXAMPLES, EXAMPLES), jnp.int32(first))
+            state = chunk(placed, state, (EXAMPLES, EXAMPLES), jnp.int32(first))
         return jax.tree.map(np.asarray, state)
 
     alone = trained(1, block=1)

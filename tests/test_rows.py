@@ -91,7 +91,7 @@ def test_rows_are_split_and_only_the_data_axis_communicates():
         points = sweep.place(sweep.pad(POINTS, spread.shape[sweep.SWEEP], axis=1)[0], spread, axis=1)
         initialise, run = population.trainers(NETWORK, regret, spec_of(), spread, chunk)
         state = initialise(points, EXAMPLES.features)
-        texts.append(run.lower((points, state), (EXAMPLES, EXAMPLES), jnp.int32(0)).compile().as_text())
+        texts.append(run.lower(points, state, (EXAMPLES, EXAMPLES), jnp.int32(0)).compile().as_text())
     assert "all-reduce" in texts[0]
     assert "all-gather" not in texts[0]
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
