@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = (50, 100, 200, 400)
 GUARD = 1.64  # standard errors by which neighbours must favour another model: 95% one-sided
-RANK, STEPS, RATE, DECAY = 16, 600, 1e-2, 1e-3  # of the low-rank router
+RANK, STEPS, RATE = 16, 600, 1e-2  # of the low-rank router
+DECAYS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # shrinkage a step, picked on validation
 
 
 def guarded_neighbours(arena: Arena, *, full: bool = False) -> Array:
@@ -115,26 +116,33 @@ class Factors(NamedTuple):
 def low_rank(arena: Arena, *, full: bool = False) -> Array:
     """Matrix factorisation: quality_k(x) = sigmoid(<P x, v_k> + b_k), cost the model's mean; then choose.
 
-    Fitted to the observed answers by cross entropy (graded answers are shares), full batch, weight decay on P
-    and v. With two models this is RouteLLM's factorised win probability, with many EmbedLLM's; a log observes one
-    cell a row, so most of what they learn from is missing here, which is the point of the comparison.
+    Fitted to the observed answers by cross entropy (graded answers are shares), full batch, weight decay on P and v:
+    of DECAYS the one with the lowest cross entropy on the validation log. With two models this is RouteLLM's
+    factorised win probability, with many EmbedLLM's; a log observes one cell a row, so most of what they learn from
+    is missing here, which is the point of the comparison.
 
     Reference: RouteLLM, https://arxiv.org/abs/2406.18665 (2024); EmbedLLM, https://arxiv.org/abs/2410.02223 (2024).
     """
     problems = arena.problems
     features = problems.learn.features
     cells, seen = answered(arena, full=full)
+    held, held_seen = jax.vmap(nuisance.as_cells)(problems.validation_log)
+    if full:
+        held, held_seen = problems.validate_full.outcomes, problems.validate_full.available
+    validate = (problems.validate.features, held.quality, held_seen & jnp.isfinite(held.quality))
     keys = jax.vmap(jax.random.key)(jnp.arange(arena.config.seeds))
 
-    def one_seed(parts: tuple[Key, Array, Outcomes, Array, Examples]) -> Outcomes:
-        key, features, outcomes, seen, test = parts
+    def one_seed(parts: tuple[Key, Array, Outcomes, Array, tuple[Array, Array, Array], Examples]) -> Outcomes:
+        key, features, outcomes, seen, validate, test = parts
         quality, cost = (jnp.where(seen, y, 0.0) for y in outcomes)
-        factors = fit_factors(key, features, quality, seen)
+        every = jax.lax.map(partial(fit_factors, key, features, quality, seen), jnp.asarray(DECAYS))
+        best = jnp.argmin(jax.lax.map(lambda factors: cross_entropy(factors, *validate), every))
+        factors = jax.tree.map(lambda y: y[best], every)
         level = safe_divide(jnp.sum(cost, 0), jnp.sum(seen, 0), 0.0)
         chance = jax.nn.sigmoid(logits(factors, test.features))
         return Outcomes(chance, jnp.broadcast_to(level, chance.shape))
 
-    predicted = jax.lax.map(one_seed, (keys, features, cells, seen, problems.test))
+    predicted = jax.lax.map(one_seed, (keys, features, cells, seen, validate, problems.test))
 
     def at(weight: Array) -> Array:
         return policies.greedy(counterfactual.utility(predicted, weight), available=problems.test.available)
@@ -158,10 +166,25 @@ def logits(factors: Factors, features: Float[Array, "N D"]) -> Float[Array, "N K
     return features @ factors.prompts @ factors.models + factors.offset[None]
 
 
+def cross_entropy(
+    factors: Factors, features: Float[Array, "N D"], quality: Float[Array, "N K"], seen: Bool[Array, "N K"]
+) -> Float[Array, ""]:
+    """Mean over the seen cells."""
+    entropy = optax.sigmoid_binary_cross_entropy(logits(factors, features), jnp.where(seen, quality, 0.0))
+    return jnp.sum(jnp.where(seen, entropy, 0.0)) / jnp.sum(seen)
+
+
 def fit_factors(
-    key: Key, features: Float[Array, "N D"], quality: Float[Array, "N K"], seen: Bool[Array, "N K"]
+    key: Key,
+    features: Float[Array, "N D"],
+    quality: Float[Array, "N K"],
+    seen: Bool[Array, "N K"],
+    decay: Float[Array, ""] | float,
 ) -> Factors:
-    """Full-batch AdamW on the cross entropy of the seen cells, STEPS steps from small random factors."""
+    """Full-batch AdamW on the cross entropy of the seen cells, STEPS steps from small random factors.
+
+    The factors shrink by ``decay`` a step (at the full rate), the offsets do not.
+    """
     first, second = jax.random.split(key)
     dims, models = features.shape[1], quality.shape[1]
     start = Factors(
@@ -169,15 +192,13 @@ def fit_factors(
         0.1 * jax.random.normal(second, (RANK, models)),
         jnp.zeros(models),
     )
-    optimise = optax.adamw(optax.cosine_decay_schedule(RATE, STEPS), weight_decay=DECAY / RATE)
-
-    def loss(factors: Factors) -> Array:
-        entropy = optax.sigmoid_binary_cross_entropy(logits(factors, features), quality)
-        return jnp.sum(jnp.where(seen, entropy, 0.0)) / jnp.sum(seen)
+    shrunk = Factors(True, True, False)  # type: ignore[arg-type]  # a mask: which of them shrink
+    optimise = optax.adamw(optax.cosine_decay_schedule(RATE, STEPS), weight_decay=decay / RATE, mask=shrunk)
 
     def step(_: int, state: tuple[Factors, optax.OptState]) -> tuple[Factors, optax.OptState]:
         factors, memory = state
-        change, memory = optimise.update(jax.grad(loss)(factors), memory, factors)
+        gradient = jax.grad(cross_entropy)(factors, features, quality, seen)
+        change, memory = optimise.update(gradient, memory, factors)
         return optax.apply_updates(factors, change), memory
 
     return jax.lax.fori_loop(0, STEPS, step, (start, optimise.init(start)))[0]

@@ -16,6 +16,7 @@ from jaxroute.types import NuisanceSpec, Spec
 
 ROWS = 2000
 SHADOW = 250
+SPENT = 100
 
 
 class Table(NamedTuple):
@@ -78,7 +79,18 @@ def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
             if _applies(table, factor, level):
                 config = dataclasses.replace(centre(table, data), methods=methods, **changes)
                 found.append(Cell(table.name, factor, level, config))
+    if not full:
+        found += list(_equal_spend(data))
     return found
+
+
+def _equal_spend(data: Path) -> Iterator[Cell]:
+    """Log rows for the answers of a shadow of SPENT prompts: what the same money buys otherwise."""
+    for table in TABLES:
+        rows = ROWS + SPENT * table.models
+        if rows <= _logged(table):
+            config = dataclasses.replace(centre(table, data), methods=QUICK, log_size=rows)
+            yield Cell(table.name, "equal spend", f"shadow {SPENT} as log rows", config)
 
 
 def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
@@ -155,7 +167,7 @@ def _factorial() -> Iterator[Change]:
 
 def _applies(table: Table, factor: str, level: str) -> bool:
     """Whether the cell differs from others of this table: rows enough, prompts with a text, several tasks."""
-    logged = int(0.5 * table.prompts)  # 60% train, 10% set aside for the weak router
+    logged = _logged(table)
     if factor == "log size":
         return int(level) < logged
     if factor == "shadow":
@@ -169,6 +181,11 @@ def _applies(table: Table, factor: str, level: str) -> bool:
     if factor == "factorial":
         return int(level.split(", ")[1].split()[0]) < logged and not (table.name == "synthetic" and "hashed" in level)
     return True
+
+
+def _logged(table: Table) -> int:
+    """Log rows at most: 60% train, 10% set aside for the weak router."""
+    return int(0.5 * table.prompts)
 
 
 def describe(cell: Cell) -> str:

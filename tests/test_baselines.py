@@ -158,6 +158,21 @@ def test_low_rank_reads_only_what_was_answered(arena):
     assert np.isnan(np.asarray(outcomes.quality)[~np.asarray(seen)]).all()
 
 
+def test_low_rank_finds_factors_and_falls_back_to_levels():
+    """Two groups of prompts, two models that each know one: factors find it; strong decay leaves the means."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(400, 5)).astype(np.float32)
+    quality = np.stack([features[:, 0] > 0, features[:, 0] < 0.5], 1).astype(np.float32)
+    seen = np.eye(2, dtype=bool)[rng.integers(2, size=400)]
+    free, tied = (rivals.fit_factors(jax.random.key(0), features, quality, seen, decay) for decay in (1e-3, 0.3))
+    chosen = np.asarray(rivals.logits(free, features)).argmax(1)
+    clear = np.abs(features[:, 0] - 0.25) > 0.5
+    assert (chosen == (features[:, 0] < 0.25))[clear].mean() > 0.95
+    levels = np.asarray(jax.nn.sigmoid(rivals.logits(tied, features)))
+    means = (quality * seen).sum(0) / seen.sum(0)
+    np.testing.assert_allclose(levels, np.broadcast_to(means, levels.shape), atol=0.04)
+
+
 def test_utilities_of_other_estimators_match_the_library(arena):
     for name, expected in (
         ("dm", counterfactual.direct),
