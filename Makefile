@@ -21,7 +21,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study ope-study bench bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection ope-study bench bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ worked-example: setup  ## a router's value from a held-out log beside the truth 
 
 study: setup  ## the study, resumable: every factor on every table, about 3 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
 	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) --jobs $(or $(JOBS),2)
+
+selection: setup  ## how often a log picks the truly better of two routers (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.selection --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
 	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

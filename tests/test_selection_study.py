@@ -1,0 +1,37 @@
+"""The selection study: pairs from real fits, and its summary against a count by hand."""
+
+import numpy as np
+import pandas as pd
+
+from experiments import selection
+
+
+def test_the_summary_counts_what_was_picked_right():
+    found = pd.DataFrame(
+        {
+            "dataset": ["x"] * 4 + ["y"],
+            "difference": [0.1, -0.2, 0.3, 0.0, 0.2],
+            "standard_error": [0.2, 0.15, 0.1, 0.1, 0.05],
+            "truth": [0.05, 0.02, 0.01, 0.5, -0.04],
+        }
+    )
+    table = selection.summary(found).set_index("dataset")
+    assert table.loc["x", "pairs"] == 3  # a difference of exactly 0 picks nothing
+    np.testing.assert_allclose(table.loc["x", "pairs: right"], 200 / 3)
+    assert table.loc["x", "z > 1"] == 2
+    assert table.loc["x", "z > 1: right"] == 50
+    assert table.loc["x", "z > 2: right"] == 100
+    np.testing.assert_allclose(table.loc["x", "lost"], 2 / 3)
+    assert table.loc["all", "pairs"] == 4
+    np.testing.assert_allclose(table.loc["all", "lost"], 1.5)
+
+
+def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
+    assert selection.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "selection" / "pairs.parquet")
+    routers = set(found["a"]) | set(found["b"])
+    assert routers == {"plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended"}
+    assert len(found) == 2 * 6
+    assert found[["difference", "truth"]].abs().max(axis=None) < 1
+    assert (found["standard_error"] >= 0).all()
+    assert "| synthetic" in capsys.readouterr().out
