@@ -76,8 +76,8 @@ selection: setup  ## how often a log picks the truly better of two routers (DATA
 ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
 	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
-bench: setup  ## time the main job and the vmapped sweep against loops and this machine's peak (SMOKE=1)
-	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke)
+bench: setup  ## the sweep engine against loops, PyTorch and this machine's peak, M = 1 to 1024 (SMOKE=1 MAIN=1)
+	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke) $(if $(MAIN),--main-job)
 
 bench-scale: setup  ## rows that stay on disk: rows/s against in memory, seconds by rows, memory (ROWS=1e7 SMOKE=1)
 	@$(RUN) -m experiments.bench.scale $(if $(ROWS),--rows $(ROWS)) $(if $(SMOKE),--smoke)

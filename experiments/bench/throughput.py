@@ -1,118 +1,268 @@
-"""How fast the main job and its vmapped sweep are, against loops and against this machine's peak.
+"""How fast the sweep engine is, against loops, PyTorch and this machine's own peak.
 
-    make bench            (about 5 minutes on 2 cores; SMOKE=1 for seconds)
+    make bench            (under 6 minutes on 2 cores; SMOKE=1 for seconds; MAIN=1 times `make experiment`, too)
 
-Prints a table and writes results/bench/throughput.json. Everything is measured in this one run: the
-matrix-product peak, the grid of routers as one program, the same work as a Python loop over one compiled
-function, the same with one compile per cost weight, and `make experiment` with an empty and a full
-compile cache.
+One fixed workload: 20,000 prompts x 384 features, MLP [512, 256], 11 models, batch 2048, Adam. M routers in one
+program for M = 1 to 1024, against (a) a Python loop over one compiled function, (b) one compile per cost weight,
+(c) a plain PyTorch loop (extra "bench"). Peak product and bandwidth are measured in the same run. Prints a table and
+writes results/bench/throughput.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import objectives, settings, storage
-from experiments.bench import machine
-from jaxroute import networks, population, sweep, training
-from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
+from experiments import objectives, storage
+from experiments.bench import machine, pytorch
+from jaxroute import memory, networks, population, sweep, training
+from jaxroute.types import Examples, Hyperparams, InputError, Outcomes, Spec, TrainState
+
+EPOCHS = 10  # of a whole training, where one-off costs are spread over it
+Report = dict[str, Any]
 
 
-def workload(config: settings.Config, models: int, features: int) -> tuple[Examples, Examples]:
-    """Random examples of the shapes that the config's main job trains on, [S, N, ...]."""
+@dataclass(frozen=True)
+class Workload:
+    """Sizes of what is trained. seconds: aim of each timed call, where one step does not take longer."""
 
-    def examples(key: jax.Array, rows: int) -> Examples:
-        x, quality, cost = (
-            jax.random.normal(k, (config.seeds, rows, width))
-            for k, width in zip(jax.random.split(key, 3), (features, models, models), strict=True)
+    rows: int = 20_000
+    features: int = 384
+    hidden: tuple[int, ...] = (512, 256)
+    models: int = 11
+    batch: int = 2048
+    points: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
+    block: int = 16
+    seconds: float = 2.0
+    peak_size: int = 2048
+
+    @property
+    def programs(self) -> list[tuple[int, int | None]]:
+        """(M, block); the largest M in blocks alone, where all at once would take minutes to say the same."""
+        whole = [(count, None) for count in self.points if count < 1024]
+        return sorted(
+            [*whole, *((count, self.block) for count in self.points if count > self.block)], key=lambda p: p[0]
         )
-        outcomes = Outcomes(jax.nn.sigmoid(quality), jnp.exp(cost))
-        return Examples(x, outcomes, jnp.ones(outcomes.cost.shape, bool))
 
-    train, validation, _ = (int(share * config.num_prompts) for share in config.fractions)
-    return examples(jax.random.key(0), train), examples(jax.random.key(1), validation)
+    @property
+    def widths(self) -> list[int]:
+        return [self.features, *self.hidden, self.models]
+
+    @property
+    def epoch(self) -> int:
+        return self.rows // self.batch
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(hidden=self.hidden, batch_size=self.batch, steps=EPOCHS * self.epoch, chunk=1, dropout=0.0)
 
 
-def compare(config: settings.Config, repeats: int) -> dict[str, Any]:
-    """Router-epochs per second of one chunk of training, three ways."""
-    spec: Spec = config.training
-    models, features = 10, 32
-    learn, validate = workload(config, models, features)
-    network = networks.router(models, spec.hidden)
-    objective = objectives.softmax_regret
-    mesh = sweep.mesh(jax.devices()[:1])
-    points = population.grouped_grid(config.seeds, cost_weight=config.cost_weights)
-    chunk = partial(training.train_chunk, network=network, objective=objective, spec=spec)
+SMOKE = Workload(640, 16, (32, 16), 4, 64, points=(1, 4, 8), block=4, seconds=0.01, peak_size=128)
 
-    together = sweep.over_points(chunk, mesh, grouped=True)
-    states = jax.vmap(jax.vmap(lambda p: training.init(network, p, spec, features)))(points)
+
+def data(work: Workload) -> Examples:
+    """Random examples of one seed, [1, N, ...]."""
+    features, quality, cost = (
+        jax.random.uniform(key, (1, work.rows, width))
+        for key, width in zip(
+            jax.random.split(jax.random.key(0), 3), (work.features, work.models, work.models), strict=True
+        )
+    )
+    return Examples(features - 0.5, Outcomes(quality, cost), jnp.ones(cost.shape, bool))
+
+
+def trainer(work: Workload, steps: int) -> Callable[..., TrainState]:
+    """``steps`` steps of one router: what the engine repeats, without validation."""
+    network, spec = networks.router(work.models, work.hidden), work.spec
+
+    def train(point: tuple[Hyperparams, TrainState], examples: Examples, first: Any) -> TrainState:
+        hyperparams, state = point
+        loss = training.router_loss(network, objectives.softmax_regret, spec, hyperparams, examples)
+        optimise = training.optimiser(hyperparams, spec.steps)
+        with jax.default_matmul_precision(spec.matmul_precision):
+            return training.run_steps(
+                state, first, loss, optimise, num_rows=work.rows, batch_size=work.batch, steps=steps
+            )
+
+    return train
+
+
+class Engine:
+    """``count`` routers in one program, compiled: ``seconds(repeats)`` of a call of ``steps`` steps.
+
+    block: routers at a time; None: as many as fit into memory.
+    """
+
+    def __init__(self, work: Workload, count: int, steps: int, block: int | None = None) -> None:
+        mesh = sweep.mesh(jax.devices()[:1])
+        points = population.grouped_grid(1, cost_weight=np.linspace(0, 2, count).tolist())
+        self.points, self.examples = sweep.place(points, mesh, axis=1), sweep.put(data(work), mesh)
+        network = networks.router(work.models, work.hidden)
+        init = sweep.over_points(lambda p: training.init(network, p, work.spec, work.features), mesh)
+
+        def states() -> TrainState:
+            flat = sweep.place(jax.tree.map(lambda x: x[0], points), mesh)
+            return jax.tree.map(lambda x: x[None], init(flat))
+
+        @cache
+        def program(block: int | None) -> Any:
+            return sweep.over_points(trainer(work, steps), mesh, grouped=True, carry=True, block=block)
+
+        shapes = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.points.seed.sharding),
+            jax.eval_shape(states),
+        )
+        arguments = (self.points, shapes, self.examples, jnp.int32(0))
+
+        def compiled(block: int | None) -> Any:
+            lowered = program(block).lower(*arguments)
+            begun = time.perf_counter()
+            done = lowered.compile()
+            self.compile_seconds = time.perf_counter() - begun
+            return done
+
+        self.compiled = compiled(block)
+        resident = (self.points, self.examples)
+        if block is None:  # the plan asks for the program just compiled, first
+            block = memory.plan(program, count, arguments, mesh=mesh, resident=resident)
+            self.compiled = self.compiled if block is None else compiled(block)
+        elif memory.needed(self.compiled, resident) > memory.SHARE * memory.free(mesh):
+            raise InputError(f"{memory.needed(self.compiled, resident) / 1e9:.1f} GB do not fit into what is free")
+        self.block = block or count
+        self.bytes_per_point = memory.needed(self.compiled, resident) // count
+        self.state = states()
+
+    def seconds(self, repeats: int) -> float:
+        return machine.seconds(self.call, repeats)
+
+    def call(self) -> Any:
+        self.state = self.compiled(self.points, self.state, self.examples, jnp.int32(0))
+        return self.state
+
+
+def scaling(work: Workload, peak: float, bandwidth: float) -> list[Report]:
+    """A row for every M, all at once (or as many as fit), and one in blocks of ``work.block``: kinder to caches."""
+    flops, moved = machine.network_flops(work.batch, work.widths), machine.network_bytes(work.batch, work.widths)
+    rows: list[Report] = []
+    for count, block in work.programs:
+        likely = flops * count / (0.5e9 * peak)
+        steps = max(1, min(2 * work.epoch, int(work.seconds / likely)))
+        try:
+            engine = Engine(work, count, steps, block)
+            taken = engine.seconds(3 if likely * steps < 2 * work.seconds else 1) / (count * steps)  # a router-step
+        except InputError as error:
+            rows.append({"routers": count, "said": str(error)})
+            continue
+        rows.append(
+            {
+                "routers": count,
+                "at a time": engine.block,
+                "steps timed": steps,
+                "MB a router": round(engine.bytes_per_point / 1e6, 1),
+                "router-epochs/s": round(1 / (taken * work.epoch), 3),
+                "GFLOP/s": round(flops / taken / 1e9, 2),
+                "share of peak": round(flops / taken / 1e9 / peak, 3),
+                "share of bandwidth": round(moved / taken / 1e9 / bandwidth, 3),
+                "compile s": round(engine.compile_seconds, 2),
+            }
+        )
+        del engine
+    return rows
+
+
+def compile_times(work: Workload, count: int) -> Report:
+    """Seconds to compile with an empty persistent cache, then to find it there, by a process that knows nothing."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    def compiling() -> float:
+        jax.clear_caches()
+        compilation_cache.reset_cache()
+        return Engine(work, count, 1).compile_seconds
+
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {name: getattr(jax.config, name) for name in _CACHE}
+        try:
+            for name, value in zip(_CACHE, (True, folder, 0.0, -1), strict=True):
+                jax.config.update(name, value)
+            return {"routers": count, "cold": round(compiling(), 2), "persistent cache": round(compiling(), 2)}
+        finally:
+            for name, value in kept.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+
+
+_CACHE = (
+    "jax_enable_compilation_cache",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
+
+def rivals(work: Workload, routers: int = 16) -> Report:
+    """Router-epochs per second of the three loops."""
+    single = jax.jit(trainer(work, work.epoch))
+    network = networks.router(work.models, work.hidden)
+    examples = jax.tree.map(lambda x: jax.device_put(x[0]), data(work))
+    points = [Hyperparams(cost_weight=jnp.float32(weight)) for weight in np.linspace(0, 2, routers)]
+    states = [training.init(network, point, work.spec, work.features) for point in points]
     begun = time.perf_counter()
-    compiled = jax.jit(together).lower((points, states), (learn, validate), jnp.int32(0)).compile()
-    compile_seconds = time.perf_counter() - begun
-    vmapped = machine.seconds(lambda: compiled((points, states), (learn, validate), jnp.int32(0)), repeats)
-
-    def pick(tree: Any, *index: int) -> Any:
-        return jax.tree.map(lambda x: x[index], tree)
-
-    every = [(s, p) for s in range(config.seeds) for p in range(len(config.cost_weights))]
-    inputs = [((pick(points, *i), pick(states, *i)), pick((learn, validate), i[0])) for i in every]
-    single = jax.jit(chunk)
-    loop = machine.seconds(lambda: [single(point, data, jnp.int32(0)) for point, data in inputs], repeats)
-
-    def recompiled() -> Any:
-        """What a cost weight baked into the program costs: one compile each, seeds sharing it."""
-        done = []
-        for p, weight in enumerate(config.cost_weights):
-
-            def baked(point: Any, data: Any, first: Any, weight: float = weight) -> Any:
-                fixed: Hyperparams = point[0]._replace(cost_weight=weight)
-                return chunk((fixed, point[1]), data, first)
-
-            program = jax.jit(baked)
-            done += [program(*inputs[s * len(config.cost_weights) + p], jnp.int32(0)) for s in range(config.seeds)]
-        return done
-
+    jax.block_until_ready(single((points[0], states[0]), examples, jnp.int32(0)))
+    first = time.perf_counter() - begun
     begun = time.perf_counter()
-    jax.block_until_ready(recompiled())
-    once_per_weight = time.perf_counter() - begun
+    for point, state in zip(points, states, strict=True):
+        jax.block_until_ready(single((point, state), examples, jnp.int32(0)))
+    epoch = (time.perf_counter() - begun) / routers
 
-    rows = learn.features.shape[1]
-    epochs = len(every) * spec.chunk * spec.batch_size / rows
-    steps = len(every) * spec.chunk
-    flops = steps * machine.network_flops(spec.batch_size, [features, *spec.hidden, models])
-    peak = machine.matmul_peak()
-    return {
-        "points": len(every),
-        "rows": rows,
-        "features": features,
-        "hidden": spec.hidden,
-        "batch": spec.batch_size,
-        "matmul_peak_gflops": round(peak, 1),
-        "compile_seconds": round(compile_seconds, 2),
-        "router_epochs_per_second": {
-            "one vmapped program": round(epochs / vmapped, 1),
-            "loop over one compiled function": round(epochs / loop, 1),
-            "one compile per cost weight (compiles included)": round(epochs / once_per_weight, 1),
+    def baked(weight: float) -> float:
+        """Seconds that a cost weight written into the program costs: tracing and compiling anew."""
+
+        def train(state: TrainState, examples: Examples, first: Any) -> TrainState:
+            return trainer(work, work.epoch)((points[0]._replace(cost_weight=weight), state), examples, first)
+
+        begun = time.perf_counter()
+        jax.jit(train).lower(states[0], examples, jnp.int32(0)).compile()
+        return time.perf_counter() - begun
+
+    anew = float(np.mean([baked(weight) for weight in (0.25, 0.5)]))
+    found: Report = {
+        "loop over one compiled function": {
+            "router-epochs/s": round(1 / epoch, 3),
+            "routers timed": routers,
+            "first call s": round(first, 2),
         },
-        "vmapped_over_loop": round(loop / vmapped, 2),
-        "vmapped_over_recompiling": round(once_per_weight / vmapped, 1),
-        "vmapped_gflops": round(flops / vmapped / 1e9, 1),
-        "share_of_peak": round(flops / vmapped / 1e9 / peak, 3),
+        f"one compile per cost weight, {EPOCHS} epochs each": {
+            "router-epochs/s": round(EPOCHS / (anew + EPOCHS * epoch), 3),
+            "compile s": round(anew, 2),
+        },
     }
+    if importlib.util.find_spec("torch") is None:
+        found["PyTorch loop"] = "not measured: torch is not installed (pip install -e '.[bench]')"
+    else:
+        rng = np.random.default_rng(0)
+        taken = []
+        for point, state in zip(points[:4], states[:4], strict=True):
+            batches = rng.permutation(work.rows)[: work.epoch * work.batch].reshape(work.epoch, work.batch)
+            taken.append(pytorch.train(state.params, examples, point, work.spec, batches)[1])
+        found["PyTorch loop"] = {"router-epochs/s": round(1 / float(np.median(taken)), 3), "routers timed": len(taken)}
+    return found
 
 
 def main_job(smoke: bool) -> dict[str, float]:
@@ -136,31 +286,64 @@ def main_job(smoke: bool) -> dict[str, float]:
     return times
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.throughput", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="tiny shapes, seconds")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
-    options = parser.parse_args()
-    config = settings.load("default", smoke=options.smoke)
-    # Compile times are part of what is compared here; `main_job` brings a cache of its own.
-    jax.config.update("jax_enable_compilation_cache", False)
-    measured = compare(config, repeats=2 if options.smoke else 5)
-    measured["main_job_seconds"] = main_job(options.smoke)
-    measured["environment"] = storage.environment()
+def measure(work: Workload) -> Report:
+    """Everything but the main job."""
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times are part of what is compared
+    peak, bandwidth = machine.matmul_peak(work.peak_size, work.spec.matmul_precision), machine.bandwidth()
+    found: Report = {
+        "workload": {"rows": work.rows, "features": work.features, "hidden": work.hidden, "models": work.models,
+                     "batch": work.batch, "epoch_steps": work.epoch, "precision": work.spec.matmul_precision},
+        "matmul peak GFLOP/s": round(peak, 1),
+        "memory bandwidth GB/s": round(bandwidth, 1),
+        "one program": scaling(work, peak, bandwidth),
+        "rivals": rivals(work),
+        "compile s": compile_times(work, 16),
+    }  # fmt: skip
+    fastest = max(row.get("router-epochs/s", 0.0) for row in found["one program"])
+    found["fastest program over"] = {
+        name: round(fastest / each["router-epochs/s"], 2)
+        for name, each in found["rivals"].items()
+        if isinstance(each, dict)
+    }
+    found["environment"] = storage.environment()
+    return found
 
-    table = Table(title="throughput", show_header=False)
-    for name, value in measured.items():
-        if isinstance(value, dict) and name != "environment":
-            for part, number in value.items():
-                table.add_row(f"{name}: {part}", str(number))
-        elif name != "environment":
-            table.add_row(name, str(value))
-    table.add_row("device", measured["environment"]["device"] + f", {measured['environment']['cores']} cores")
-    Console().print(table)
+
+def show(found: Report) -> None:
+    """The same on the console."""
+    columns = [name for name in max(found["one program"], key=len) if name != "said"]
+    table = Table(title=f"one program; peak {found['matmul peak GFLOP/s']} GFLOP/s, "
+                  f"memory {found['memory bandwidth GB/s']} GB/s, {found['environment']['device']}")  # fmt: skip
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in found["one program"]:
+        table.add_row(*(str(row.get(column, "-")) for column in columns))
+    Console(width=140).print(table)
+    for row in found["one program"]:
+        if "said" in row:
+            print(f"{row['routers']} routers: {row['said']}")
+    for name, each in found["rivals"].items():
+        print(f"{name}: " + (each if isinstance(each, str) else ", ".join(f"{k} {v}" for k, v in each.items())))
+    for name in ("fastest program over", "compile s"):
+        print(f"{name}: " + ", ".join(f"{k}: {v}" for k, v in found[name].items()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench.throughput", description=__doc__.split("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="tiny shapes, seconds")
+    parser.add_argument("--main-job", action="store_true", help="time `make experiment` with and without a cache, too")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    options = parser.parse_args(arguments)
+    found = measure(SMOKE if options.smoke else Workload())
+    show(found)
+    if options.main_job:
+        found["main job s"] = main_job(options.smoke)
+        print(f"make experiment: {found['main job s']}")
     options.out.mkdir(parents=True, exist_ok=True)
-    storage.write_text(options.out / "throughput.json", json.dumps(measured, indent=1))
+    storage.write_text(options.out / "throughput.json", json.dumps(found, indent=1))
     print(f"written: {options.out / 'throughput.json'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
