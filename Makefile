@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection ope-study bench bench-scale bench-encoders bench-logs bench-serving obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench: setup  ## the sweep engine against loops, PyTorch and this machine's peak
 
 bench-scale: setup  ## rows that stay on disk: rows/s against in memory, seconds by rows, memory (ROWS=1e7 SMOKE=1)
 	@$(RUN) -m experiments.bench.scale $(if $(ROWS),--rows $(ROWS)) $(if $(SMOKE),--smoke)
+
+bench-weights: setup  ## seconds to routers for 30 cost weights at equal held-out value: one against 30 (SMOKE=1)
+	@$(RUN) -m experiments.bench.cost_weights $(if $(SMOKE),--smoke)
 
 obp-check: $(OBP)/.ready  ## the estimators against the Open Bandit Pipeline, in an environment of its own
 	@$(OBP)/bin/python -m experiments.checks.obp_agreement
