@@ -99,8 +99,8 @@ bench-encoders: $(ENCODERS)/.ready  ## texts per second of every encoder whose w
 bench-logs: setup  ## a million log rows: seconds and peak memory by format, and texts encoded per second (SMOKE=1)
 	@$(RUN) -m experiments.bench.logs $(if $(SMOKE),--smoke)
 
-bench-serving: setup  ## time of a decision: one prompt, a million, the gateway's gate, peers (SMOKE=1)
-	@$(RUN) -m experiments.bench.serving $(if $(SMOKE),--smoke)
+bench-serving: setup  ## time of a decision: one prompt, a million, peers, LiteLLM's requests if installed (SMOKE=1)
+	@$(if $(wildcard $(GATEWAY)/.ready),$(GATEWAY)/bin/python,$(RUN)) -m experiments.bench.serving $(if $(SMOKE),--smoke)
 
 data: setup  ## rebuild the tables that have a public origin into data/ (N=one of them)
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
@@ -115,7 +115,7 @@ test-encoders: $(ENCODERS)/.ready  ## the tests of the encoders that need torch,
 	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
 
 test-gateway: $(GATEWAY)/.ready  ## the tests against LiteLLM's real Router and proxy, in an environment of their own
-	@$(GATEWAY)/bin/python -m pytest tests/test_gateway*.py -rs
+	@$(GATEWAY)/bin/python -m pytest tests/test_gateway*.py tests/test_bench_serving.py -rs
 
 $(GATEWAY)/.ready: requirements.txt pyproject.toml
 	@test -x $(GATEWAY)/bin/python || $(MAKE) --no-print-directory VENV=$(GATEWAY) $(GATEWAY)/bin/python

@@ -37,4 +37,6 @@ def test_bench_measures_and_says_where_memory_passes_the_limit(tmp_path, monkeyp
     assert (first["rows"], second["rows"]) == (4000, 8000)
     assert (first["visits"], second["visits"]) == (4, 7)
     assert min(first["rows_per_second"], first["rows_per_second_in_memory"], second["rows_per_second"]) > 100
+    for way in ("", "_in_memory"):
+        assert 0.01 < first[f"processor_seconds_a_million{way}"] * first[f"rows_per_second{way}"] / 1e6 < 64  # cores
     assert "over 0 GB: 4,000 rows, 8,000 rows" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The serving bench measures what it names and leaves a file."""
 
+import importlib.util
 import json
 import time
 
@@ -15,13 +16,40 @@ def test_timed_sees_the_median_and_the_tail():
     assert tail >= 15_000
 
 
+def test_each_is_the_second_call_by_the_prompt():
+    waits = iter([0.2, 0.01])
+    nanoseconds, tail = serving.each(lambda: time.sleep(next(waits)), 100)
+    assert 1e5 <= nanoseconds < 1e6
+    assert tail is None
+
+
 @pytest.mark.slow
-def test_everything_is_measured(tmp_path, capsys):
+def test_everything_is_measured(tmp_path, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "litellm" else find(name, *more)
+    )
     assert serving.main(["--smoke", "--out", str(tmp_path)]) == 0
     measured = json.loads((tmp_path / "serving.json").read_text())
     times = {what: value for what, value in measured.items() if isinstance(value, list)}
-    assert len(times) == 6
+    assert sum("20,000 prompts at once" in what for what in times) == 3
+    assert sum("1,000 prompts at once" in what for what in times) == 1  # kNN: as many as the log has rows
+    assert sum("32 cost weights" in what for what in times) == 2
+    assert len(times) == 9
     for median, tail in times.values():
         assert median > 0
         assert tail is None or tail >= median
-    assert "gateway's gate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "gateway's gate" in said
+    assert said.count("not measured: what LiteLLM's requests pay") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
+def test_requests_of_litellm_are_measured():
+    litellm = pytest.importorskip("litellm")
+    times = serving.gateway(rows=200, calls=20)
+    assert len(times) == 5
+    assert all(median > 0 for median, _ in times.values())
+    assert times["of that, encoding the text"][0] < times["LiteLLM's pre-call hook, one text"][0]
+    assert litellm.callbacks == []

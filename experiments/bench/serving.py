@@ -1,16 +1,21 @@
-"""How long a decision takes: one prompt, a million, every cost weight at once; and the gateway's gate.
+"""How long a decision takes: one prompt, a million, every cost weight at once; what a gateway's request pays for it.
 
-    make bench-serving        (about a minute; SMOKE=1 for seconds)
+    make bench-serving        (two minutes; SMOKE=1 for seconds)
 
 A router of 11 models over 384 features, distilled to an MLP [256, 128], asked on features (encoding a text comes on
 top: `make bench-encoders`). Beside it what peers serve with: scikit-learn's MLP of the same size, and kNN over the
-log, both predicting quality of all models. Prints a table and writes results/bench/serving.json.
+log, both predicting quality of all models. With LiteLLM installed (`make test-gateway` makes such an environment, and
+`make bench-serving` then takes it), its pre-call hook and its Router are asked on texts, with a router of hashed
+features behind and answers mocked. Prints a table and writes results/bench/serving.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import importlib.util
 import json
+import os
 import sys
 import tempfile
 import time
@@ -25,24 +30,38 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments import storage
+from experiments.bench import encoding
 from jaxroute import fitting
+from jaxroute.data import encoders
 from jaxroute.gateway import Gate, Settings
 from jaxroute.router import Router
 from jaxroute.types import Logs, NuisanceSpec
 
 Times = tuple[float, float | None]
 MODELS, FEATURES, LOG_ROWS, GRID = 11, 384, 20_000, 32
+AT_ONCE = 65_536  # prompts that a peer predicts at once: more would need its activations of a million in memory
+NAMES = tuple(f"model-{k}" for k in range(MODELS))
 
 
-def log_of(rows: int, seed: int = 0) -> Logs:
-    """A uniform log of made-up prompts: what is served does not depend on what was learnt."""
-    rng = np.random.default_rng(seed)
-    features = rng.standard_normal((rows, FEATURES)).astype(np.float32)
+def prompts_of(rows: int, seed: int) -> np.ndarray:
+    """Made-up features [rows, FEATURES]."""
+    return np.random.default_rng(seed).standard_normal((rows, FEATURES), np.float32)
+
+
+def log_of(features: np.ndarray) -> Logs:
+    """A uniform log of made-up answers: what is served does not depend on what was learnt."""
+    rng, rows = np.random.default_rng(0), len(features)
     action = rng.integers(0, MODELS, rows)
     quality = (rng.random(rows) < 0.5 + 0.3 * np.tanh(features[:, 0])).astype(np.float32)
     cost = rng.lognormal(-6, 1, rows).astype(np.float32)
     uniform, every = np.full(rows, 1 / MODELS, np.float32), np.ones((rows, MODELS), bool)
     return Logs(*(jnp.asarray(x) for x in (features, action, quality, cost, uniform, every)))
+
+
+def fitted(log: Logs, encoder: str | None = None) -> Router:
+    """A router as people serve it, hardly trained: its size is what takes the time."""
+    spec = NuisanceSpec(("mean",), folds=3)
+    return fitting.fit(jax.random.key(0), log, NAMES, encoder=encoder, spec=spec, hidden=(256, 128), steps=50)
 
 
 def timed(call: Callable[[], object], times: int) -> Times:
@@ -56,6 +75,14 @@ def timed(call: Callable[[], object], times: int) -> Times:
     return float(np.median(took)), float(np.quantile(took, 0.99))
 
 
+def each(call: Callable[[], object], prompts: int) -> Times:
+    """Nanoseconds for each of ``prompts`` prompts of one call, after a warm one."""
+    call()
+    begun = time.perf_counter()
+    call()
+    return 1e9 * (time.perf_counter() - begun) / prompts, None
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.serving", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="few prompts, seconds")
@@ -63,17 +90,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rows, many, calls = (1000, 20_000, 50) if options.smoke else (LOG_ROWS, 1_000_000, 2000)
 
-    log = log_of(rows)
-    names = tuple(f"model-{k}" for k in range(MODELS))
-    spec = NuisanceSpec(("mean",), folds=3)
-    router = fitting.fit(jax.random.key(0), log, names, spec=spec, hidden=(256, 128), steps=50)
-    measured = _ours(router, log, names, many, calls) | _peers(log, calls)
+    log, prompts = log_of(prompts_of(rows, 0)), prompts_of(many, 1)
+    measured = ours(fitted(log), prompts, calls) | peers(log, prompts, calls)
+    hook = importlib.util.find_spec("litellm") is not None
+    if hook:
+        measured |= gateway(min(rows, 2000), calls // 5)
     table = Grid(title="time of a decision, microseconds unless said")
     for column in ("what", "median", "99%"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for what, (median, tail) in measured.items():
         table.add_row(what, f"{median:,.0f}", "-" if tail is None else f"{tail:,.0f}")
     Console().print(table)
+    if not hook:
+        print("not measured: what LiteLLM's requests pay (it is not installed here; `make test-gateway` installs it)")
     options.out.mkdir(parents=True, exist_ok=True)
     record = {**measured, "rows": rows, "many": many, "environment": storage.environment()}
     storage.write_text(options.out / "serving.json", json.dumps(record, indent=1))
@@ -81,35 +110,33 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _ours(router: Router, log: Logs, names: tuple[str, ...], many: int, calls: int) -> dict[str, Times]:
-    one = np.asarray(log.features[:1])
-    prompts = np.random.default_rng(1).standard_normal((many, FEATURES), dtype=np.float32)
+def ours(router: Router, prompts: np.ndarray, calls: int) -> dict[str, Times]:
+    """One prompt, all prompts, and both at every cost weight of a grid; and the gateway's gate."""
+    one, many = prompts[:1], len(prompts)
     weights = np.geomspace(0.1, 1000, GRID)
 
-    def every_weight() -> np.ndarray:
-        quality, cost = router.predict(one)
-        return np.argmax(quality[None] - weights[:, None, None] * cost[None], -1)
-
-    def batch() -> object:
-        return router.route(prompts, cost_weight=20.0).index
+    def every_weight(some: np.ndarray) -> list[np.ndarray]:
+        quality, cost = router.predict(some)
+        return [np.argmax(quality - weight * cost, -1) for weight in weights]
 
     with tempfile.TemporaryDirectory() as folder:
         router.save(Path(folder) / "router")
-        gate = Gate(Settings(names, names[0], str(Path(folder) / "router"), cost_weight=20.0, seed=0))
-    batch()
-    begun = time.perf_counter()
-    batch()
-    seconds = time.perf_counter() - begun
+        gate = Gate(Settings(NAMES, NAMES[0], str(Path(folder) / "router"), cost_weight=20.0, seed=0))
+    at_once = f"{many:,} prompts at once, per prompt, nanoseconds"
     return {
         "one prompt": timed(lambda: router.route(one, cost_weight=20.0), calls),
-        f"one prompt, {GRID} cost weights": timed(every_weight, calls),
+        f"one prompt, {GRID} cost weights": timed(lambda: every_weight(one), calls),
         "one prompt through the gateway's gate": timed(lambda: gate.choose(one[0]), calls),
-        f"{many:,} prompts at once, per prompt, nanoseconds": (1e9 * seconds / many, None),
+        at_once: each(lambda: router.route(prompts, cost_weight=20.0).index, many),
+        f"{GRID} cost weights, {at_once}": each(lambda: every_weight(prompts), many),
     }
 
 
-def _peers(log: Logs, calls: int) -> dict[str, Times]:
-    """scikit-learn's predict for one prompt: an MLP, and kNN over the log, of the quality of every model."""
+def peers(log: Logs, prompts: np.ndarray, calls: int) -> dict[str, Times]:
+    """scikit-learn's predict of the quality of every model: an MLP, and kNN over the log.
+
+    kNN is asked about as many prompts as the log has rows: what a prompt takes does not depend on their number.
+    """
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.neural_network import MLPRegressor
 
@@ -122,10 +149,71 @@ def _peers(log: Logs, calls: int) -> dict[str, Times]:
         warnings.simplefilter("ignore")  # one pass is not convergence, and need not be
         mlp.fit(features, targets)
     neighbours.fit(features, targets)
-    one = features[:1]
+    one, some = prompts[:1], prompts[: len(features)]
+
+    def in_blocks(predict: Callable[[np.ndarray], np.ndarray], asked: np.ndarray) -> list[np.ndarray]:
+        return [predict(asked[start : start + AT_ONCE]) for start in range(0, len(asked), AT_ONCE)]
+
+    def at_once(asked: np.ndarray) -> str:
+        return f"{len(asked):,} prompts at once, per prompt, nanoseconds"
+
     return {
         "scikit-learn MLP, one prompt": timed(lambda: mlp.predict(one), calls),
+        f"scikit-learn MLP, {at_once(prompts)}": each(lambda: in_blocks(mlp.predict, prompts), len(prompts)),
         "scikit-learn kNN over the log, one prompt": timed(lambda: neighbours.predict(one), calls // 4),
+        f"scikit-learn kNN over the log, {at_once(some)}": each(lambda: in_blocks(neighbours.predict, some), len(some)),
+    }
+
+
+def gateway(rows: int, calls: int) -> dict[str, Times]:
+    """LiteLLM's real pre-call hook, and its real Router with and without us; every request is a text of its own.
+
+    Answers are mocked, so what is left of a request is LiteLLM's own work; ours is to encode, decide and log.
+    """
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no call to the internet for prices
+    import litellm
+
+    from jaxroute.gateway.hooks import Handler, install
+
+    litellm.suppress_debug_info = True  # it would print of every made-up model that it has no price
+    texts = encoding.prompts(rows + 4 * (calls + 1))
+    asked = iter(texts[rows:])
+    loop = asyncio.new_event_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        known = np.asarray(encoders.encode(texts[:rows], "hashed", cache=False), np.float32)
+        fitted(log_of(known), "hashed").save(Path(folder) / "router")
+        log = str(Path(folder) / "log.jsonl")
+        gate = Gate(Settings(NAMES, NAMES[0], str(Path(folder) / "router"), cost_weight=20.0, log=log, seed=0))
+        hook = Handler(gate).async_pre_call_hook
+
+        def before() -> object:
+            return loop.run_until_complete(hook(None, None, {"model": "auto", "messages": message()}, "completion"))
+
+        def message() -> list[dict[str, str]]:
+            return [{"role": "user", "content": next(asked)}]
+
+        def request(model: str) -> object:
+            return loop.run_until_complete(router.acompletion(model=model, messages=message()))
+
+        mocked = {"api_key": "none", "mock_response": "yes", "input_cost_per_token": 1e-6}
+        listed = [{"model_name": n, "litellm_params": {"model": f"openai/{n}", **mocked}} for n in (*NAMES, "auto")]
+        router = litellm.Router(model_list=listed)
+        try:
+            plain = timed(lambda: request(NAMES[0]), calls)
+            install(router, gate)
+            routed = timed(lambda: request("auto"), calls)
+            hooked = timed(before, calls)
+            encoded = timed(lambda: encoders.encode([next(asked)], "hashed"), calls)
+            loop.run_until_complete(asyncio.sleep(1.0))  # LiteLLM logs in the background
+        finally:
+            litellm.logging_callback_manager._reset_all_callbacks()
+            loop.close()
+    return {
+        "LiteLLM's pre-call hook, one text": hooked,
+        "of that, encoding the text": encoded,
+        "LiteLLM's Router, mocked answer, model named": plain,
+        "LiteLLM's Router, mocked answer, routed and logged": routed,
+        "LiteLLM's Router, added by us": (routed[0] - plain[0], None),
     }
 
 
