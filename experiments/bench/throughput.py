@@ -115,11 +115,9 @@ class Engine:
         points = population.grouped_grid(1, cost_weight=np.linspace(0, 2, count).tolist())
         self.points, self.examples = sweep.place(points, mesh, axis=1), sweep.put(data(work), mesh)
         network = networks.router(work.models, work.hidden)
-        init = sweep.over_points(lambda p: training.init(network, p, work.spec, work.features), mesh)
-
-        def states() -> TrainState:
-            flat = sweep.place(jax.tree.map(lambda x: x[0], points), mesh)
-            return jax.tree.map(lambda x: x[None], init(flat))
+        init = sweep.over_points(
+            lambda point, features: training.init(network, point, work.spec, features.shape[-1]), mesh, grouped=True
+        )
 
         @cache
         def program(block: int | None) -> Any:
@@ -127,7 +125,7 @@ class Engine:
 
         shapes = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.points.seed.sharding),
-            jax.eval_shape(states),
+            jax.eval_shape(init, self.points, self.examples.features),
         )
         arguments = (self.points, shapes, self.examples, jnp.int32(0))
 
@@ -147,7 +145,7 @@ class Engine:
             raise InputError(f"{memory.needed(self.compiled, resident) / 1e9:.1f} GB do not fit into what is free")
         self.block = block or count
         self.bytes_per_point = memory.needed(self.compiled, resident) // count
-        self.state = states()
+        self.state = init(self.points, self.examples.features)
 
     def seconds(self, repeats: int) -> float:
         return machine.seconds(self.call, repeats)
