@@ -1,5 +1,7 @@
 """The offline encoder: a fixed function of each text alone."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,19 @@ def test_empty_texts_and_no_texts():
 def test_bad_input_is_refused(texts, encoder, message):
     with pytest.raises(InputError, match=message):
         encoders.encode(texts, encoder)
+
+
+def test_a_bar_is_for_terminals_and_others_get_no_line(capsys, monkeypatch):
+    """A gateway encodes a text per request: an empty line each would fill its log."""
+    encoders.encode(TEXTS[:2])
+    assert capsys.readouterr() == ("", "")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    encoders.encode(TEXTS[:2])
+    assert "encoding" in terminal.getvalue()
+    encoders.encode(TEXTS[:2], progress=False)
+    assert terminal.getvalue().count("encoding") < 10

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -155,6 +155,14 @@ def encode_counted(
     return Encoded(features, np.array([known[key].truncated for key in keys]), len(new))
 
 
+def _shown(starts: Iterable[int]) -> Iterable[int]:
+    """The same with a bar. Only for terminals: in rich 13 even a bar switched off prints an empty line."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(starts, "encoding", console=Console(stderr=True), transient=True)
+
+
 def _encode_new(
     chosen: _Encoder,
     new: dict[bytes, str],
@@ -164,9 +172,6 @@ def _encode_new(
     progress: bool,
 ) -> None:
     """Encode the new texts into ``known`` and into the folder."""
-    from rich.console import Console
-    from rich.progress import track
-
     if not new:
         return
     embed = chosen.load()
@@ -174,12 +179,10 @@ def _encode_new(
     # Like lengths together waste little padding; longest first, so that memory runs out at once or never.
     order = sorted(new, key=lambda key: len(new[key]), reverse=True)
     starts = range(0, len(order), batch_size)
-    console = Console(stderr=True)
-    shown = progress and console.is_terminal
     unsaved: dict[bytes, shards.Row] = {}
     saved = time.monotonic()
     try:
-        for start in track(starts, "encoding", console=console, transient=True, disable=not shown):
+        for start in _shown(starts) if progress and sys.stderr.isatty() else starts:
             batch = order[start : start + batch_size]
             features, truncated = embed([new[key] for key in batch])
             width = width or features.shape[1]
