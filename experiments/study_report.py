@@ -137,6 +137,26 @@ def control(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["dataset", "method", "difference", "low", "high", "p"])
 
 
+def equal_spend(rows: pd.DataFrame) -> pd.DataFrame:
+    """What a shadow's answers buy against as many more log rows, per table: mean regrets and the paired difference.
+
+    gain: regret with more log rows minus regret with the shadow, for the recipe; above 0 the shadow is worth more.
+    """
+    mean = rows[(rows["metric"] == "mean_regret") & (rows["method"] == RECOMMENDED)]
+    mean = mean.set_index(["dataset", "seed"])
+    found = []
+    for dataset in mean.loc[mean["factor"] == "equal spend"].index.unique("dataset"):
+        mine = mean.loc[dataset]
+        level = mine.loc[mine["factor"] == "equal spend", "level"].iloc[0]
+        size = level.removeprefix("shadow ").split()[0]
+        parts = [("centre", ""), ("shadow", size), ("equal spend", level)]
+        alone, shadow, more = (mine.loc[(mine["factor"] == f) & (mine["level"] == x), "value"] for f, x in parts)
+        if len(shadow):
+            gain = student_interval((more - shadow).dropna().to_numpy())
+            found.append((dataset, size, alone.mean(), shadow.mean(), more.mean(), *gain))
+    return pd.DataFrame(found, columns=["dataset", "shadow", "log", "log + shadow", "more log", "gain", "low", "high"])
+
+
 def centre_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean regret at the centre, methods against tables, as text with 95% intervals over seeds."""
     mean = rows[(rows["metric"] == "mean_regret") & (rows["factor"] == "centre")]
@@ -223,6 +243,15 @@ def verdict(rows: pd.DataFrame) -> str:
                     "and the same learner with full feedback."
                 ]
         lines += [markdown(closed.round(2))]
+    spent = equal_spend(rows)
+    if len(spent):
+        lines += [
+            "## The same spend: a shadow sample, or more logging",
+            "Mean regret of the recipe in points: with the centre's log, with it and a shadow of so many prompts, "
+            "and with as many more log rows as the shadow has answers. gain: of the shadow over the rows, 95% interval "
+            "over seeds. Only tables with rows enough.",
+            markdown(spent.round(2)),
+        ]
     if len(null):
         beat = null[(null["difference"] < 0) & (holm(null["p"].to_numpy()) < 0.05)]
         lines += [

@@ -50,6 +50,19 @@ def test_every_cell_is_a_config_that_can_be_run():
         assert all(c.config.seeds == 10 for c in cells)
 
 
+def test_equal_spend_pairs_the_shadow_with_as_many_log_rows():
+    rows = study_report.labelled(made_up())
+    centre, moved = (rows[rows["factor"] == factor] for factor in ("centre", "log size"))
+    shadow = moved.assign(factor="shadow", level="100", value=moved["value"] - 2.0)
+    more = moved.assign(factor="equal spend", level="shadow 100 as log rows", value=moved["value"] - 0.5)
+    found = study_report.equal_spend(pd.concat([centre, shadow, more])).set_index("dataset")
+    assert list(found.index) == ["bbh", "routellm"]
+    np.testing.assert_allclose(found["gain"], 1.5)
+    np.testing.assert_allclose(found[["low", "high"]], 1.5)
+    assert (found["shadow"] == "100").all()
+    assert study_report.equal_spend(rows).empty
+
+
 def test_differences_match_scipy():
     rows = study_report.labelled(made_up())
     found = study_report.differences(rows).set_index(["dataset", "factor", "level", "method"])
