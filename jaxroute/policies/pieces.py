@@ -1,17 +1,17 @@
-"""From scores to decisions: action probabilities, and the exact answer for every cost weight at once.
+"""The exact answer for every cost weight at once.
 
 For one prompt the utilities quality_k - cost_weight * cost_k are K lines in the cost weight. Their upper
 envelope is convex and piecewise linear, so the best model is piecewise constant with at most K - 1
 breakpoints, and from piece to piece its cost falls, its quality with it. ``breakpoints`` finds them in exact
 arithmetic for one prompt, ``envelope`` in floating point for a whole batch inside jit.
 
-Unavailable models get probability 0 and are no line, whatever stands in their entries.
+Unavailable models are no line, whatever stands in their entries.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax
@@ -19,11 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.numerics import masked_argmax, masked_max, masked_softmax, masked_sum, safe_divide
+from jaxroute.numerics import masked_argmax, masked_max
+from jaxroute.policies.deciding import Available, Scalar, at_the_door
 from jaxroute.types import InputError, Outcomes
-
-Scalar = Float[Array, ""] | float
-Available = Bool[Array, "*batch K"] | None
 
 
 class Envelope(NamedTuple):
@@ -35,119 +33,6 @@ class Envelope(NamedTuple):
 
     breakpoints: Float[Array, "*batch K-1"]
     models: Int[Array, "*batch K"]
-
-
-def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> Float[Array, "*batch K"]:
-    """All mass on the best available score, the lowest index on ties.
-
-        pi_k = 1{k = argmax_j z_j}
-
-    Args:
-        scores: [..., K].
-        available: [..., K], True where a model can be chosen.
-
-    Returns:
-        Probabilities [..., K]; all 0 in a row without an available model.
-
-    Example:
-        >>> print(greedy(jnp.array([1.0, 3.0, 3.0])))
-        [0. 1. 0.]
-    """
-    scores, available = _at_the_door(scores, available)
-    best = jax.nn.one_hot(masked_argmax(scores, available), scores.shape[-1], dtype=bool)
-    return (best & available).astype(scores.dtype)
-
-
-def softmax(
-    scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
-) -> Float[Array, "*batch K"]:
-    """Mass that grows with the score.
-
-        pi_k = exp(z_k / temperature) / sum_j exp(z_j / temperature)
-
-    Args:
-        scores: [..., K].
-        temperature: > 0, in units of the scores; small is greedy, large is uniform; traced.
-        available: [..., K], True where a model can be chosen.
-
-    Returns:
-        Probabilities [..., K]; all 0 in a row without an available model.
-
-    Example:
-        >>> print(softmax(jnp.array([0.0, 0.0, 5.0]), available=jnp.array([True, True, False])))
-        [0.5 0.5 0. ]
-    """
-    scores, available = _at_the_door(scores, available)
-    return masked_softmax(scores / temperature, available)
-
-
-def epsilon_greedy(
-    scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
-) -> Float[Array, "*batch K"]:
-    """Greedy, but a share ``epsilon`` of the mass is spread evenly, so that every model keeps being tried.
-
-        pi_k = (1 - epsilon) 1{k = argmax_j z_j} + epsilon / (number available)
-
-    Args:
-        scores: [..., K].
-        epsilon: share of mass in [0, 1]; traced. No propensity is below epsilon / K.
-        available: [..., K], True where a model can be chosen.
-
-    Returns:
-        Probabilities [..., K]; all 0 in a row without an available model.
-
-    Example:
-        >>> print(epsilon_greedy(jnp.array([1.0, 3.0]), epsilon=0.5))
-        [0.25 0.75]
-    """
-    scores, available = _at_the_door(scores, available)
-    choosable = available.astype(scores.dtype)
-    uniform = safe_divide(choosable, masked_sum(choosable)[..., None], default=0.0)
-    return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
-
-
-def ensemble(
-    scores: Float[Array, "S *batch K"],
-    *,
-    average: Literal["scores", "probabilities"] = "probabilities",
-    temperature: Scalar = 1.0,
-    available: Available = None,
-) -> Float[Array, "*batch K"]:
-    """One router from S seeds of it: the mean of their scores or of their softmax probabilities.
-
-        mean_s z_sk    or    mean_s softmax(z_s / temperature)_k
-
-    Probabilities forget each seed's scale and shift, so no seed outvotes the others; scores keep a scale that
-    the seeds share (entropic ones do), which interpolation between cost weights needs.
-
-    Args:
-        scores: [S, ..., K], one slice a seed.
-        average: what is averaged. Static.
-        temperature: of the softmax, > 0, in units of the scores; traced.
-        available: [..., K], True where a model can be chosen.
-
-    Returns:
-        [..., K], to be passed on as scores: its argmax is the ensemble's choice.
-
-    Raises:
-        ValueError: unknown ``average``.
-
-    Example:
-        >>> scores = jnp.array([[0.0, 3.0], [1.0, 0.0], [1.0, 0.0]])
-        >>> print(greedy(ensemble(scores, average="scores")), greedy(ensemble(scores, temperature=0.01)))
-        [0. 1.] [1. 0.]
-
-    Reference: Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, by Lakshminarayanan,
-    Pritzel and Blundell, https://arxiv.org/abs/1612.01474 (2017).
-    """
-    scores = jnp.asarray(scores)
-    if average == "scores":
-        return jnp.mean(scores, 0)
-    if average != "probabilities":
-        raise ValueError(f"average must be 'scores' or 'probabilities', not {average!r}")
-    if available is not None:
-        available = jnp.broadcast_to(available, scores.shape)
-    return jnp.mean(softmax(scores, temperature=temperature, available=available), 0)
 
 
 def breakpoints(
@@ -278,8 +163,8 @@ def envelope(
         >>> print(select(pieces, 1.0))
         0
     """
-    quality, available = _at_the_door(quality, available)
-    cost, _ = _at_the_door(cost, available)
+    quality, available = at_the_door(quality, available)
+    cost, _ = at_the_door(cost, available)
 
     def cheapest(tied: Bool[Array, "*batch K"]) -> Int[Array, "*batch"]:
         return masked_argmax(-cost, tied)
@@ -321,15 +206,6 @@ def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> In
     cost_weight = jnp.broadcast_to(jnp.asarray(cost_weight), rows)[..., None]
     piece = jnp.sum(pieces.breakpoints <= cost_weight, -1)
     return jnp.take_along_axis(pieces.models, piece[..., None], axis=-1)[..., 0]
-
-
-def _at_the_door(x: Array, available: Available) -> tuple[Array, Array]:
-    """Static shape checks, and zeros for what masked entries hold: a NaN there times 0 would stay a NaN."""
-    x = jnp.asarray(x)
-    if available is None:
-        return x, jnp.ones(x.shape, bool)
-    chex.assert_equal_shape([x, available])
-    return jnp.where(available, x, 0), jnp.asarray(available)
 
 
 def _entry(x: Float[Array, "*batch K"], index: Int[Array, "*batch"]) -> Float[Array, "*batch 1"]:

@@ -1,0 +1,140 @@
+"""From scores to decisions: action probabilities.
+
+Unavailable models get probability 0, whatever stands in their entries.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import chex
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxroute.numerics import masked_argmax, masked_softmax, masked_sum, safe_divide
+
+Scalar = Float[Array, ""] | float
+Available = Bool[Array, "*batch K"] | None
+
+
+def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> Float[Array, "*batch K"]:
+    """All mass on the best available score, the lowest index on ties.
+
+        pi_k = 1{k = argmax_j z_j}
+
+    Args:
+        scores: [..., K].
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(greedy(jnp.array([1.0, 3.0, 3.0])))
+        [0. 1. 0.]
+    """
+    scores, available = at_the_door(scores, available)
+    best = jax.nn.one_hot(masked_argmax(scores, available), scores.shape[-1], dtype=bool)
+    return (best & available).astype(scores.dtype)
+
+
+def softmax(
+    scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
+) -> Float[Array, "*batch K"]:
+    """Mass that grows with the score.
+
+        pi_k = exp(z_k / temperature) / sum_j exp(z_j / temperature)
+
+    Args:
+        scores: [..., K].
+        temperature: > 0, in units of the scores; small is greedy, large is uniform; traced.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(softmax(jnp.array([0.0, 0.0, 5.0]), available=jnp.array([True, True, False])))
+        [0.5 0.5 0. ]
+    """
+    scores, available = at_the_door(scores, available)
+    return masked_softmax(scores / temperature, available)
+
+
+def epsilon_greedy(
+    scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
+) -> Float[Array, "*batch K"]:
+    """Greedy, but a share ``epsilon`` of the mass is spread evenly, so that every model keeps being tried.
+
+        pi_k = (1 - epsilon) 1{k = argmax_j z_j} + epsilon / (number available)
+
+    Args:
+        scores: [..., K].
+        epsilon: share of mass in [0, 1]; traced. No propensity is below epsilon / K.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        Probabilities [..., K]; all 0 in a row without an available model.
+
+    Example:
+        >>> print(epsilon_greedy(jnp.array([1.0, 3.0]), epsilon=0.5))
+        [0.25 0.75]
+    """
+    scores, available = at_the_door(scores, available)
+    choosable = available.astype(scores.dtype)
+    uniform = safe_divide(choosable, masked_sum(choosable)[..., None], default=0.0)
+    return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
+
+
+def ensemble(
+    scores: Float[Array, "S *batch K"],
+    *,
+    average: Literal["scores", "probabilities"] = "probabilities",
+    temperature: Scalar = 1.0,
+    available: Available = None,
+) -> Float[Array, "*batch K"]:
+    """One router from S seeds of it: the mean of their scores or of their softmax probabilities.
+
+        mean_s z_sk    or    mean_s softmax(z_s / temperature)_k
+
+    Probabilities forget each seed's scale and shift, so no seed outvotes the others; scores keep a scale that
+    the seeds share (entropic ones do), which interpolation between cost weights needs.
+
+    Args:
+        scores: [S, ..., K], one slice a seed.
+        average: what is averaged. Static.
+        temperature: of the softmax, > 0, in units of the scores; traced.
+        available: [..., K], True where a model can be chosen.
+
+    Returns:
+        [..., K], to be passed on as scores: its argmax is the ensemble's choice.
+
+    Raises:
+        ValueError: unknown ``average``.
+
+    Example:
+        >>> scores = jnp.array([[0.0, 3.0], [1.0, 0.0], [1.0, 0.0]])
+        >>> print(greedy(ensemble(scores, average="scores")), greedy(ensemble(scores, temperature=0.01)))
+        [0. 1.] [1. 0.]
+
+    Reference: Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, by Lakshminarayanan,
+    Pritzel and Blundell, https://arxiv.org/abs/1612.01474 (2017).
+    """
+    scores = jnp.asarray(scores)
+    if average == "scores":
+        return jnp.mean(scores, 0)
+    if average != "probabilities":
+        raise ValueError(f"average must be 'scores' or 'probabilities', not {average!r}")
+    if available is not None:
+        available = jnp.broadcast_to(available, scores.shape)
+    return jnp.mean(softmax(scores, temperature=temperature, available=available), 0)
+
+
+def at_the_door(x: Array, available: Available) -> tuple[Array, Array]:
+    """Static shape checks, and zeros for what masked entries hold: a NaN there times 0 would stay a NaN."""
+    x = jnp.asarray(x)
+    if available is None:
+        return x, jnp.ones(x.shape, bool)
+    chex.assert_equal_shape([x, available])
+    return jnp.where(available, x, 0), jnp.asarray(available)
