@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "jaxroute"
 LEVEL = {
     "types": 0, "numerics": 0,
     "losses": 1, "pessimism": 1, "policies": 1, "counterfactual": 1, "estimators": 1, "metrics": 1, "projection": 1,
-    "budgets": 1, "distil": 3,
+    "budgets": 1, "interpolation": 1, "distil": 3,
     "networks": 2,
     "training": 3, "nuisance": 3, "conditional": 3, "logged": 3,
     "sweep": 4, "rows": 4, "memory": 4, "checkpoint": 4, "population": 4, "search": 4,

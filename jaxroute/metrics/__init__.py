@@ -2,13 +2,12 @@
 
 values      value, regret, mean points, shares, collapse, and other papers' cost weights
 curves      areas and read-outs of cost-quality curves
+two_models  read-outs of a router between a weak and a strong model
 intervals   bootstrap and paired intervals
 """
 
 from jaxroute.metrics.curves import aiq as aiq
 from jaxroute.metrics.curves import aiq_range as aiq_range
-from jaxroute.metrics.curves import apgr as apgr
-from jaxroute.metrics.curves import cpt as cpt
 from jaxroute.metrics.curves import hull as hull
 from jaxroute.metrics.curves import nauc as nauc
 from jaxroute.metrics.curves import nauc_between as nauc_between
@@ -17,6 +16,8 @@ from jaxroute.metrics.curves import quality_neutral_cost as quality_neutral_cost
 from jaxroute.metrics.intervals import Interval as Interval
 from jaxroute.metrics.intervals import bootstrap_interval as bootstrap_interval
 from jaxroute.metrics.intervals import paired_interval as paired_interval
+from jaxroute.metrics.two_models import apgr as apgr
+from jaxroute.metrics.two_models import cpt as cpt
 from jaxroute.metrics.values import from_carrot as from_carrot
 from jaxroute.metrics.values import from_routerbench as from_routerbench
 from jaxroute.metrics.values import quality_cost_points as quality_cost_points

@@ -6,8 +6,6 @@ point makes a metric NaN: a missing outcome must not quietly drop a point.
 
 from __future__ import annotations
 
-from functools import partial
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -24,7 +22,7 @@ ROUNDING = 8
 another order, and must not miss a bound or a reference that it equals."""
 
 
-def _loud(points: Float[Array, "L 2"], result: Array) -> Array:
+def loud(points: Float[Array, "L 2"], result: Array) -> Array:
     return jnp.where(jnp.any(jnp.isnan(points)), jnp.nan, result)
 
 
@@ -59,7 +57,7 @@ def hull(points: Float[Array, "L 2"], costs: Float[Array, " C"]) -> Float[Array,
         best = jnp.max(jnp.where(reached[None, :], quality[:, None], chord), -1)
         return masked_max(best, reached)
 
-    return _loud(points, jax.vmap(at)(costs))
+    return loud(points, jax.vmap(at)(costs))
 
 
 def _hull_area(points: Float[Array, "L 2"], low: Array, high: Array) -> Array:
@@ -204,7 +202,7 @@ def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> F
     x = jnp.concatenate([lower[None], jnp.clip(cost, lower, upper), upper[None]])
     y = jnp.concatenate([first[None], height, last[None]])
     mean = safe_divide(jnp.trapezoid(y, x), upper - lower)
-    return _loud(points, jnp.where(upper == lower, last, mean))
+    return loud(points, jnp.where(upper == lower, last, mean))
 
 
 def peak_quality(points: Float[Array, "L 2"]) -> Float[Array, ""]:
@@ -241,99 +239,12 @@ def quality_neutral_cost(
     curve = np.asarray(points)
     if np.isnan(curve).any():
         return float("nan")
-    reached = curve[_reaches(curve[:, 1], reference_quality)]
+    reached = curve[reaches(curve[:, 1], reference_quality)]
     if not len(reached):
         return None
     return float(reached[:, 0].min()) / float(reference_cost) if reference_cost else float("inf")
 
 
-@partial(jax.jit, static_argnames="anchored")
-def apgr(points: Float[Array, "L 2"], weak: Number, strong: Number, *, anchored: bool = False) -> Float[Array, ""]:
-    """Average performance gap recovered by a router between two models (RouteLLM).
-
-        APGR = (area under quality over share - weak * width) / ((strong - weak) * width)
-
-    Points come from ``quality_cost_points`` with costs 0 (weak) and 1 (strong): the mean cost is then the
-    share of strong calls.
-
-    Args:
-        points: [L, 2] (share of strong calls in [0, 1], mean quality).
-        weak: mean quality of the weak model alone.
-        strong: mean quality of the strong model alone.
-        anchored: add the ends (0, weak) and (1, strong) first. Without them the width is the points' own
-            range of shares, as RouteLLM codes it, and routers with other ranges do not compare.
-
-    Returns:
-        Recovered share, 0 for a random and 1 for a perfect-at-once router on average; NaN if the width is
-        0 or both models are equally good.
-
-    Example:
-        >>> points = jnp.array([[0.0, 0.5], [0.5, 1.0], [1.0, 1.0]])
-        >>> print(apgr(points, 0.5, 1.0))
-        0.75
-
-    Reference:
-        RouteLLM: Learning to Route LLMs with Preference Data, by Ong et al.
-        (https://arxiv.org/abs/2406.18665), 2024.
-    """
-    chex.assert_shape(points, (None, 2))
-    if anchored:
-        ends = jnp.array([[0.0, weak], [1.0, strong]], points.dtype)
-        points = jnp.concatenate([ends, points])
-    order = jnp.lexsort((points[:, 1], points[:, 0]))
-    share, quality = points[order, 0], points[order, 1]
-    width = share[-1] - share[0]
-    recovered = jnp.trapezoid(quality, share) - weak * width
-    return _loud(points, safe_divide(recovered, (strong - weak) * width))
-
-
-def cpt(
-    points: Float[Array, "L 2"], weak: Number, strong: Number, fraction: float, *, anchored: bool = False
-) -> float | None:
-    """CPT(p): first share of strong calls that recovers a fraction of the gap (RouteLLM). Host side.
-
-    The first crossing of weak + fraction (strong - weak), linear between neighbours: the curve need not
-    be monotone.
-
-    Args:
-        points: [L, 2] (share of strong calls in [0, 1], mean quality).
-        weak: mean quality of the weak model alone.
-        strong: mean quality of the strong model alone.
-        fraction: of the gap, in [0, 1].
-        anchored: add the ends (0, weak) and (1, strong) first.
-
-    Returns:
-        Share of strong calls; that of the first point if it is there already; None if the curve never
-        gets there or strong <= weak; NaN if a point is NaN.
-
-    Example:
-        >>> print(cpt(jnp.array([[0.0, 0.5], [1.0, 1.0]]), 0.5, 1.0, 0.5))
-        0.5
-
-    Reference:
-        RouteLLM: Learning to Route LLMs with Preference Data, by Ong et al.
-        (https://arxiv.org/abs/2406.18665), 2024.
-    """
-    curve = np.asarray(points)
-    weak, strong = float(weak), float(strong)
-    if np.isnan(curve).any():
-        return float("nan")
-    if strong <= weak:
-        return None
-    if anchored:
-        curve = np.concatenate([np.array([[0.0, weak], [1.0, strong]], curve.dtype), curve])
-    share, quality = curve[np.lexsort((curve[:, 1], curve[:, 0]))].T
-    goal = weak + fraction * (strong - weak)
-    reached = _reaches(quality, goal)
-    if not reached.any():
-        return None
-    right = int(np.argmax(reached))
-    if right == 0:
-        return float(share[0])
-    x, y = share[right - 1 : right + 1].astype(float), quality[right - 1 : right + 1].astype(float)
-    return float(np.interp(goal, y, x))
-
-
-def _reaches(quality: np.ndarray, reference: Number) -> np.ndarray:
+def reaches(quality: np.ndarray, reference: Number) -> np.ndarray:
     goal = float(reference)
     return quality.astype(np.float64) >= goal - ROUNDING * np.finfo(quality.dtype).eps * abs(goal)
