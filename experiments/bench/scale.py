@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         "peak RssAnon GB",
         "writing s",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", min_width=10 if column == "rows" else None)
     measured = []
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
