@@ -246,10 +246,11 @@ def verdict(rows: pd.DataFrame) -> str:
     spent = equal_spend(rows)
     if len(spent):
         lines += [
-            "## The same spend: a shadow sample, or more logging",
+            "## A shadow sample, or as many answers more in the log",
             "Mean regret of the recipe in points: with the centre's log, with it and a shadow of so many prompts, "
-            "and with as many more log rows as the shadow has answers. gain: of the shadow over the rows, 95% interval "
-            "over seeds. Only tables with rows enough.",
+            "and with as many more log rows as the shadow has answers (answers, not dollars: the shadow's are spread "
+            "evenly over the models). gain: of the shadow over the rows, 95% interval over seeds. Only tables with rows "
+            "enough.",
             markdown(spent.round(2)),
         ]
     if len(null):
