@@ -249,8 +249,8 @@ def verdict(rows: pd.DataFrame) -> str:
             "## A shadow sample, or as many answers more in the log",
             "Mean regret of the recipe in points: with the centre's log, with it and a shadow of so many prompts, "
             "and with as many more log rows as the shadow has answers (answers, not dollars: the shadow's are spread "
-            "evenly over the models). gain: of the shadow over the rows, 95% interval over seeds. Only tables with rows "
-            "enough.",
+            "evenly over the models). gain: of the shadow over the rows, 95% interval over seeds. Only tables with "
+            "enough rows.",
             markdown(spent.round(2)),
         ]
     if len(null):
