@@ -15,8 +15,8 @@ WEIGHTS = (0.0, 0.5)
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3)
 
 
-@pytest.fixture(scope="module")
-def case():
+def a_case():
+    """(logs, nuisances, router, one single model, truth, model names)."""
     table = synthetic.make(jax.random.key(0), num_prompts=800, num_models=4)
     logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(1), table, logging.uniform()))
     nuisances, _ = nuisance.fit(jax.random.key(2), logs, SPEC)
@@ -26,12 +26,20 @@ def case():
     return logs, nuisances, router, single, truth, table.models
 
 
-@pytest.fixture(scope="module")
-def found(case):
-    logs, nuisances, router, single, truth, models = case
+def valued(logs, nuisances, router, single, truth, models):
     against = {"one": single, "logger": evidence.logging_policy(logs, nuisances, 2)}
     key = jax.random.key(3)
     return evidence.gather(key, logs, nuisances, router, WEIGHTS, against=against, truth=truth, models=models)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return a_case()
+
+
+@pytest.fixture(scope="module")
+def found(case):
+    return valued(*case)
 
 
 def test_values_and_gains_are_those_of_the_estimators(case, found):

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 
 import pytest
+from test_evidence import a_case, valued
 from test_study import made_up
 
 from experiments import study_report
+from jaxroute import report
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -20,7 +22,7 @@ const errors = [];
 window.addEventListener("error", e => errors.push(String(e.message)));
 window.addEventListener("load", () => {
   const table = document.querySelector("table.sortable");
-  const column = [...table.querySelectorAll("th")].findIndex(h => h.textContent.startsWith("mean"));
+  const column = [...table.querySelectorAll("th")].findIndex(h => /^(mean|value)/.test(h.textContent));
   const read = () => [...table.tBodies[0].rows].map(r => Number(r.cells[column].dataset.value));
   const button = table.querySelectorAll("th")[column].querySelector("button");
   button.click(); const up = read();
@@ -37,14 +39,25 @@ window.addEventListener("load", () => {
 """
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
+def of_study(folder):
     study_report.write(folder, made_up(), [])
+
+
+def of_log(folder):
+    found = valued(*a_case())
+    report.write_html(folder, None, {"title": "a log"}, report.draw_evidence(found), evidence=found)
+
+
+@pytest.fixture(scope="module", params=[(of_study, 5), (of_log, 2)], ids=["study", "log"])
+def page(request, tmp_path_factory):
+    """(folder with the page, lines of its first table)."""
+    write, lines = request.param
+    folder = tmp_path_factory.mktemp("report")
+    write(folder)
     html = (folder / "report.html").read_text()
     assert "</head>" in html
     (folder / "probed.html").write_text(html.replace("</head>", f"{PROBE}</head>"))
-    return folder
+    return folder, lines
 
 
 def look(folder, width, *, dark=False):
@@ -62,21 +75,22 @@ def look(folder, width, *, dark=False):
 
 @pytest.mark.parametrize("width", [1100, 390])
 def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, width):
-    said = look(page, width)
+    folder, lines = page
+    said = look(folder, width)
     assert said["errors"] == []
     assert said["width"] == width
     assert said["page"] <= width
     assert said["clipped"] == []
     assert len(said["images"]) == 2
     assert all(drawn and alt for drawn, alt in said["images"])
-    assert len(said["up"]) == 5
+    assert len(said["up"]) == lines
     assert said["up"] == sorted(said["up"])
     assert said["down"] == sorted(said["down"], reverse=True)
     assert said["up"] != said["down"]
 
 
 def test_dark_and_light(page):
-    light, dark = (look(page, 800, dark=d)["colours"] for d in (False, True))
+    light, dark = (look(page[0], 800, dark=d)["colours"] for d in (False, True))
 
     def brightness(colour):
         return sum(map(int, re.findall(r"\d+", colour)[:3]))
