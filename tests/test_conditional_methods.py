@@ -86,6 +86,7 @@ def test_interval_ends_span_the_cost_weights_of_every_seed(arena):
     assert (ends[0] != ends[1]).any()
 
 
+@pytest.mark.slow
 def test_members_are_different_routers_and_their_mean_decides(arena):
     config = dataclasses.replace(CONFIG, members=3, cost_weights=(0.3,))
     points, count = conditional_methods._points(arena._replace(config=config), jnp.zeros((2, 4)))

@@ -85,6 +85,7 @@ def test_files_that_do_not_fit_are_named(folder):
         ondisk.open_rows(folder)
 
 
+@pytest.mark.slow
 def test_outcomes_made_in_blocks_are_those_made_at_once():
     rows = 200
     features = jnp.asarray(RNG.normal(size=(rows, D)), jnp.float32)

@@ -84,6 +84,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsy
     assert_same_bits(train()[2], resumed)
 
 
+@pytest.mark.slow
 def test_training_on_one_device_and_on_eight():
     """The same bits at equal block; without one, another kernel may run: close."""
     points = population.grouped_grid(S, cost_weight=WEIGHTS, learning_rate=(0.01, 0.02))
@@ -116,6 +117,7 @@ def test_one_compile_serves_every_grid():
     assert len(compiles) > 0
 
 
+@pytest.mark.slow
 def test_points_do_not_depend_on_the_rest_of_the_grid():
     _, _, four = train(devices=1)
     alone = population.grouped_grid(S, cost_weight=(WEIGHTS[2],), learning_rate=0.02)

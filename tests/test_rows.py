@@ -46,6 +46,7 @@ def test_full_batches_train_as_on_one_device():
         assert_close(train(spec, sweep.mesh(data=data), rows.train_chunk), alone)
 
 
+@pytest.mark.slow
 def test_minibatches_and_dropout_are_those_of_devices_emulated_on_one():
     spec, data = spec_of(), 4
     together = train(spec, sweep.mesh(data=data), rows.train_chunk)

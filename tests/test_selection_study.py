@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from experiments import selection
 
@@ -26,6 +27,7 @@ def test_the_summary_counts_what_was_picked_right():
     np.testing.assert_allclose(table.loc["all", "lost"], 1.5)
 
 
+@pytest.mark.slow
 def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
     assert selection.main(["--smoke", "--out", str(tmp_path)]) == 0
     found = pd.read_parquet(tmp_path / "selection" / "pairs.parquet")

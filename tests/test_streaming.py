@@ -63,6 +63,7 @@ def test_one_block_of_all_rows_trains_as_in_memory_to_the_same_bits(learn):
     assert_same_bits(state, in_memory())
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_visit_are_those_of_its_rows_in_memory(learn):
     """Two blocks, no dropout: the second visit goes on from the first with the other half of the rows."""
     static = settings(dropout=0.0, devices=1)
@@ -101,6 +102,7 @@ def test_every_row_is_visited_equally_often(num_rows):
     assert not first & second  # blocks are dealt anew in each epoch
 
 
+@pytest.mark.slow
 def test_a_value_near_that_in_memory(learn):
     memory = in_memory(steps=240)
     stream = streaming.train(POINTS, learn, VALIDATE, **settings(steps=240), block=64, run=8)
@@ -111,6 +113,7 @@ def test_a_value_near_that_in_memory(learn):
     np.testing.assert_allclose(stream.best_value, memory.best_value, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bits(learn, tmp_path):
     way = {**settings(), "block": 96, "run": 8}
     undisturbed = streaming.train(POINTS, learn, VALIDATE, **way)
@@ -131,6 +134,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(learn, tmp_path):
         streaming.train(POINTS, learn, VALIDATE, **way | {"block": 48}, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_rows_of_a_block_are_split_over_devices(learn):
     way = settings(dropout=0.0, batch_size=96, steps=8)
     alone = streaming.train(POINTS, learn, VALIDATE, **way, block=96, run=8)
