@@ -77,9 +77,9 @@ def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path, monkeypatc
 
     monkeypatch.setitem(baselines.METHODS, "rm_softmax_full", die)
     with pytest.raises(KeyboardInterrupt):
-        run.run(TINY, tmp_path)
+        run.run(TINY, tmp_path, held_out_log=False)
     monkeypatch.undo()
-    resumed = run.run(TINY, tmp_path)
+    resumed = run.run(TINY, tmp_path, held_out_log=False)
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder / "results.parquet"), pd.read_parquet(resumed / "results.parquet")
     )
@@ -102,7 +102,7 @@ def test_a_real_folder_with_holes_runs(tmp_path):
     table = dataclasses.replace(table, outcomes=outcomes, available=~holes, expected=None)
     tables.save(table, tmp_path / "table")
     config = dataclasses.replace(TINY, data=str(tmp_path / "table"), name="holes")
-    results = pd.read_parquet(run.run(config, tmp_path / "out") / "results.parquet")
+    results = pd.read_parquet(run.run(config, tmp_path / "out", held_out_log=False) / "results.parquet")
     regret = results[results["metric"] == "regret"]["value"]
     assert np.isfinite(regret).all()
     assert (regret > -1e-6).all()
