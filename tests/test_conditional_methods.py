@@ -45,6 +45,7 @@ def decisions(arena):
     return {name: np.asarray(baselines.method(name)(arena)) for name in conditional_methods.NAMES}
 
 
+@pytest.mark.slow
 def test_every_method_chooses_one_available_model(arena, decisions):
     available = np.asarray(arena.problems.test.available)
     for name, chosen in decisions.items():
@@ -54,6 +55,7 @@ def test_every_method_chooses_one_available_model(arena, decisions):
         assert not (chosen.astype(bool) & ~available[:, None]).any(), name
 
 
+@pytest.mark.slow
 def test_interval_and_its_ablations_are_the_end_routers_at_the_ends(decisions):
     """0 and the largest cost weight are ends of every seed: no residual, no interpolation there."""
     for end in (0, -1):
@@ -72,6 +74,7 @@ def test_an_affine_router_that_does_not_move_is_the_plug_in(arena, end):
     )
 
 
+@pytest.mark.slow
 def test_affine_chooses_cheaper_predictions_as_the_cost_weight_grows(arena, decisions):
     cost = np.asarray(arena.problems.stack.test.cost)[:, None]
     chosen = (decisions["rm_affine"] * cost).sum(-1)

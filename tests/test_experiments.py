@@ -92,6 +92,7 @@ def test_another_config_is_another_folder(finished, tmp_path):
     assert storage.run_folder(tmp_path, TINY) != storage.run_folder(tmp_path, other)
 
 
+@pytest.mark.slow
 def test_a_real_folder_with_holes_runs(tmp_path):
     import jax
 

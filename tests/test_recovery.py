@@ -89,6 +89,7 @@ def test_full_feedback_recovers_the_best_policy(problem):
     assert (regret < 0.15 * best_single(problem)).all()
 
 
+@pytest.mark.slow
 def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
     """One noisy answer a prompt, doubly robust utilities: well under best single on every weight."""
     train, validation, _, scale, _ = problem

@@ -216,6 +216,7 @@ def test_the_value_in_the_summary_is_near_the_truth(router, table):
         assert abs(row["value"] - truth) < 0.12  # some 200 effective rows
 
 
+@pytest.mark.slow
 def test_a_shadow_sample_helps_where_the_log_is_small(table):
     """100 rows of a log that mostly tried the cheap model, with and without 300 prompts answered by all."""
     policy = logging.cost_biased(3.0, 0.1)

@@ -39,6 +39,7 @@ def assert_close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=1e-5, atol=1e-6), a, b)
 
 
+@pytest.mark.slow
 def test_full_batches_train_as_on_one_device():
     spec = spec_of(batch_size=N, dropout=0.0)
     alone = train(spec, sweep.mesh(jax.devices()[:1]), training.train_chunk)
