@@ -87,7 +87,7 @@ def gather(
         >>> half = jnp.full((4, 2), 0.5)
         >>> found = gather(jax.random.key(0), logs, Nuisances(half, Outcomes(half, half)), target[None], [0.5])
         >>> print(found.values["value"].round(3).tolist(), found.values["verdict"].tolist())
-        [0.625] ['refuse']
+        [0.25] ['refuse']
     """
     weights = jnp.asarray(cost_weights, jnp.float32)
     for other, policy in {name: router, **(against or {})}.items():
