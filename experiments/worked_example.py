@@ -53,8 +53,8 @@ def show(found: Evidence) -> None:
         points = 100 * row.drop(["label", "verdict", "reasons"]).astype(float)
         supported = row["verdict"] != "refuse"
 
-        def between(of: pd.Series, low: str, high: str, form: str = ".1f", supported: bool = supported) -> str:
-            return f"[{of[low]:{form}}, {of[high]:{form}}]" if supported else "none"
+        def between(of: pd.Series, low: str, high: str, form: str = ".1f") -> str:
+            return "none" if pd.isna(of[low]) else f"[{of[low]:{form}}, {of[high]:{form}}]"
 
         grid.add_row(
             f"{weight:g}",

@@ -62,7 +62,7 @@ def gather(
 
     Values are self-normalised doubly robust (``estimators.evaluate``), gains paired on the same rows
     (``estimators.difference``); where the log does not support a value it is the direct method's, without interval,
-    and so are the gains.
+    and so is a gain where it does not support one of the two.
 
     Args:
         key: of the bands' simulation.
@@ -120,9 +120,9 @@ def gather(
     }
     values = pd.DataFrame(columns)
     if truth is not None:
-        values["truth"] = _true(router, truth, weights)
-    gains = [
-        _gain(logs, nuisances, of, router, policy, weights, clip, supported, truth).assign(against=opponent)
+        values["truth"] = _mean_value(router, truth, weights)
+    paired = [
+        gains(logs, nuisances, router, policy, weights, truth=truth, clip=clip).assign(against=opponent)
         for opponent, policy in (against or {}).items()
     ]
     names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
@@ -132,9 +132,49 @@ def gather(
         len(logs.action),
         strength,
         values,
-        pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(),
+        pd.concat(paired, ignore_index=True) if paired else pd.DataFrame(),
         nuisance.diagnose(logs, nuisances, models=names),
     )
+
+
+def gains(
+    logs: Logs,
+    nuisances: Nuisances,
+    router: Float[Array, "L N K"],
+    other: Float[Array, "L N K"],
+    cost_weights: Sequence[float] | Float[Array, " L"],
+    *,
+    truth: Outcomes | None = None,
+    clip: float | None = None,
+) -> pd.DataFrame:
+    """Value of one router minus another's on the same rows, paired; an interval only where the log supports both.
+
+    Args:
+        router, other: the policies at every cost weight. truth, clip: as in ``gather``.
+
+    Returns:
+        A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused, the
+        gain is then the outcome model's guess), and truth where known.
+    """
+    weights = jnp.asarray(cost_weights, jnp.float32)
+    clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
+    policies = (router, other)
+    supported = np.all(
+        [
+            [e.interval is not None for e in estimators.evaluate(logs, p, weights, nuisances, clip=clip)]
+            for p in policies
+        ],
+        axis=0,
+    )
+    paired = jax.vmap(estimators.difference)(*(_rows(logs, p, weights, nuisances, clip) for p in policies))
+    half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
+    guess = _mean_value(router, nuisances.outcomes, weights) - _mean_value(other, nuisances.outcomes, weights)
+    gain = np.where(supported, np.asarray(paired.value), guess)
+    frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
+    frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
+    if truth is not None:
+        frame["truth"] = _mean_value(router, truth, weights) - _mean_value(other, truth, weights)
+    return frame
 
 
 def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:
@@ -163,32 +203,5 @@ def _hidden(
     return {name: np.array(column) for name, column in columns.items()}
 
 
-def _true(policy: Array, truth: Outcomes, weights: Array) -> np.ndarray:
-    return np.array([float(metrics.value(p, truth, w).mean()) for p, w in zip(policy, weights, strict=True)])
-
-
-def _gain(
-    logs: Logs,
-    nuisances: Nuisances,
-    of: estimators.Rows,
-    router: Array,
-    other: Array,
-    weights: Array,
-    clip: float,
-    supported: np.ndarray,
-    truth: Outcomes | None,
-) -> pd.DataFrame:
-    paired = jax.vmap(estimators.difference)(of, _rows(logs, other, weights, nuisances, clip))
-    half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
-    guess = np.array(
-        [
-            float(jnp.mean(metrics.value(a - b, nuisances.outcomes, w)))
-            for a, b, w in zip(router, other, weights, strict=True)
-        ]
-    )
-    gain = np.where(supported, np.asarray(paired.value), guess)
-    frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
-    frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
-    if truth is not None:
-        frame["truth"] = _true(router, truth, weights) - _true(other, truth, weights)
-    return frame
+def _mean_value(policy: Array, outcomes: Outcomes, weights: Array) -> np.ndarray:
+    return np.array([float(metrics.value(p, outcomes, w).mean()) for p, w in zip(policy, weights, strict=True)])

@@ -82,7 +82,15 @@ def test_fit_evaluate_compare(capsys, folder):
     assert "From a log alone: router" in (page / "report.html").read_text()
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")
     assert code == 0
-    assert all(line["difference"] == 0 and line["A is"] == "undecided" for line in json.loads(out))
+    lines = json.loads(out)
+    assert all(line["difference"] == 0 and line["A is"] in ("undecided", "not supported") for line in lines)
+    certain = folder / "certain.jsonl"
+    pd.read_json(folder / "later.jsonl", lines=True).assign(propensity=1.0).to_json(
+        certain, orient="records", lines=True
+    )
+    code, out, _ = run(capsys, "compare", folder / "router", folder / "router", certain, "--json")
+    assert code == 0
+    assert {line["95% interval"] for line in json.loads(out)} == {"extrapolation"}
 
 
 @pytest.mark.slow

@@ -80,6 +80,23 @@ def test_an_unsupported_router_gets_a_guess_and_no_interval(case):
     np.testing.assert_allclose(found.gains["gain"].iloc[0], guess, atol=1e-5)
 
 
+def test_a_gain_on_an_unsupported_opponent_has_no_interval(case):
+    """Nobody ever asked model 2: the router is supported, a comparison with model 2 is a guess."""
+    logs, nuisances, *_ = case
+    kept = np.flatnonzero(np.asarray(logs.action) != 2)
+    some = jax.tree.map(lambda x: x[kept], logs)._replace(propensity=jnp.full(len(kept), 1 / 3))
+    known = jax.tree.map(lambda x: x[kept], nuisances)
+    known = known._replace(propensity=jnp.broadcast_to(jnp.array([1.0, 1.0, 0.0, 1.0]) / 3, (len(kept), 4)))
+    asked, never, other = (jnp.broadcast_to(jax.nn.one_hot(k, 4), (2, len(kept), 4)) for k in (1, 2, 3))
+    found = evidence.gather(jax.random.key(3), some, known, asked, WEIGHTS, against={"never": never, "other": other})
+    assert found.values["low"].notna().all()
+    by_name = found.gains.set_index("against")
+    assert by_name.loc["never", ["low", "high"]].isna().all(axis=None)
+    assert by_name.loc["other", ["low", "high"]].notna().all(axis=None)
+    guess = np.asarray(known.outcomes.quality)[:, 1].mean() - np.asarray(known.outcomes.quality)[:, 2].mean()
+    np.testing.assert_allclose(by_name.loc["never", "gain"].iloc[0], guess, atol=1e-5)
+
+
 def test_policies_of_another_shape_are_refused(case):
     logs, nuisances, router, *_ = case
     with pytest.raises(InputError, match="router: a policy of shape"):

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from jaxtyping import Array
 
-from jaxroute import counterfactual, estimators, evidence, levels, metrics, nuisance, policies
+from jaxroute import counterfactual, evidence, levels, metrics, nuisance, policies
 from jaxroute.cli import reading
 from jaxroute.data import tables
 from jaxroute.data.logs import LogTable
@@ -86,6 +86,8 @@ def compare(
 ) -> None:
     """Router A minus router B on a log that neither has seen: paired difference with its 95% interval.
 
+    Where the log supports one of them too little, the outcome model's guess is shown, as an extrapolation.
+
     Example:
 
       jaxroute compare router_new router_old later_requests.parquet
@@ -93,14 +95,16 @@ def compare(
     first, second = Router.load(a), Router.load(b)
     table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
     logs, nuisances = _prepare(first, table)
+    weights = [normalised / first.cost_scale for normalised in GRID]  # for both, in the data's own unit
+    ours, theirs = (jnp.stack([_policy(r, table, logs, w) for w in weights]) for r in (first, second))
     lines = []
-    for normalised in GRID:
-        weight = normalised / first.cost_scale  # one weight for both, in the data's own unit
-        ours, theirs = (_rows(logs, _policy(r, table, logs, weight), weight, nuisances) for r in (first, second))
-        gain = estimators.difference(ours, theirs)
-        half = float(estimators.half_width(gain.effective_sample_size)) * float(gain.standard_error)
-        verdict = "undecided" if abs(float(gain.value)) <= half else ("better" if gain.value > 0 else "worse")
-        lines.append([normalised, weight, float(gain.value), _interval(float(gain.value), half), verdict])
+    for normalised, row in zip(
+        GRID, evidence.gains(logs, nuisances, ours, theirs, weights).to_dict("records"), strict=True
+    ):
+        low, high = row["low"], row["high"]
+        verdict = "not supported" if np.isnan(low) else "better" if low > 0 else "worse" if high < 0 else "undecided"
+        interval = "extrapolation" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+        lines.append([normalised, row["cost_weight"], row["gain"], interval, verdict])
     header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
     if as_json:
         print(json.dumps([dict(zip(header, line, strict=True)) for line in lines], indent=1))
@@ -122,11 +126,6 @@ def _policy(router: Router, table: LogTable, logs: Logs, weight: float) -> Array
     scores = router.route(prompts, cost_weight=weight).scores
     index = [router.models.index(name) for name in table.models]
     return policies.greedy(jnp.asarray(scores[:, index]), available=jnp.asarray(logs.available))
-
-
-def _rows(logs: Logs, policy: Array, weight: float, nuisances: Nuisances) -> estimators.Rows:
-    clip = min(0.05, 0.5 / logs.available.shape[1])
-    return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
 
 
 def _from_log(router: Router, name: str, table: LogTable) -> Evidence:
@@ -189,7 +188,3 @@ def _on_table(router: Router, path: Path) -> list[list[Any]]:
             ]
         )
     return lines
-
-
-def _interval(value: float, half: float) -> str:
-    return f"[{value - half:+.3f}, {value + half:+.3f}]"
