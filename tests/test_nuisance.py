@@ -129,6 +129,17 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
         np.testing.assert_allclose(together.quality[0][~keep], np.clip(alone, 0, 1), atol=2e-4)
 
 
+def test_reweighing_to_one_learner_is_fitting_it_alone():
+    """Named out of alphabetical order: the candidate axis is by name, whatever order the spec has."""
+    together = dataclasses.replace(SPEC, outcome_models=("ridge", "mean", "knn"), neighbours=(20,))
+    fitted = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(X), FULL, SEEN, together)[1]
+    for name in together.outcome_models:
+        alone = dataclasses.replace(together, outcome_models=(name,))
+        want, _ = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(X), FULL, SEEN, alone)
+        got = nuisance.out_of_fold(nuisance.reweigh(fitted, FULL, SEEN, alone))
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), got, want)
+
+
 def test_predicted_costs_keep_each_models_level_and_unit():
     heavy = FULL._replace(cost=FULL.cost * jnp.exp(1.2 * RNG.normal(size=(N, K)).astype(np.float32)))
     _, model = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(X), heavy, SEEN, SPEC)

@@ -81,10 +81,11 @@ HOST_LEARNERS = ("trees", "xgboost")  # libraries that run outside JAX: nuisance
 
 
 def candidate_names(spec: NuisanceSpec) -> list[str]:
-    """The learner behind every candidate, compiled ones first, in the order of the candidate axis."""
+    """The learner behind every candidate, in the order of the candidate axis: compiled ones first, by name."""
     unknown = [m for m in spec.outcome_models if m not in (*LEARNERS, *HOST_LEARNERS)]
     if unknown or not spec.outcome_models:
         known = ", ".join((*LEARNERS, *HOST_LEARNERS))
         raise ValueError(f"unknown outcome models {unknown or '()'}: choose from {known}")
-    names = [name for name in spec.outcome_models if name in LEARNERS for _ in range(LEARNERS[name].candidates(spec))]
-    return names + [name for name in spec.outcome_models if name in HOST_LEARNERS]
+    wanted = sorted(set(spec.outcome_models))
+    names = [name for name in wanted if name in LEARNERS for _ in range(LEARNERS[name].candidates(spec))]
+    return names + [name for name in wanted if name in HOST_LEARNERS]
