@@ -180,6 +180,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
 
     level = recipe.log_levels(train_log, nuisances, model, shadow)
     share = recipe.choose_share(train_log, nuisances, level)
+    if shadow is not None:
+        share = recipe.recalibrate(share, *recipe.shadow_slope(shadow, model))
     full_level = levels.means(
         jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
     )

@@ -92,7 +92,10 @@ def fit(
         scale, reason = cost_scale, "given"
 
     on_stage("evidence from the log")
-    model = model._replace(share=recipe.choose_share(logs, nuisances, model.level, cost_scale=scale))
+    share = recipe.choose_share(logs, nuisances, model.level, cost_scale=scale)
+    if shadow is not None:
+        share = recipe.recalibrate(share, *recipe.shadow_slope(shadow, model.nuisances))
+    model = model._replace(share=share)
     means = Outcomes(model.level, jnp.mean(robust.cost, 0))
     weights = [normalised / scale for normalised in recipe.GRID]
     tempered = _tempered(nuisances.outcomes, model)

@@ -111,26 +111,31 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
 
 
 def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"]) -> Sample:
-    """Means from prompts that every model answered: their errors are paired, and the covariance says so.
+    """Means from prompts that several models answered: their errors are paired, and the covariance says so.
 
-        m = centre + mean_s (q_s - r_s),   covariance = cov_s(q_s - r_s) / S
+        m_k = centre_k + mean_{s in S_k} e_sk,   e = q - r
+        covariance_kl = sum_{s in S_k and S_l} (e_sk - mean e_k) (e_sl - mean e_l) / (|S_k| |S_l|)
 
     Half of every covariance between models is taken: S prompts do not determine K (K - 1) / 2 of them.
 
     Args:
-        shadow: S prompts; a cell that is not available counts as predicted.
+        shadow: S prompts; S_k are those where model k is available. Which models a prompt was given to may depend
+            on the log, never on the answers.
         predicted: [S, K], cross-fitted.
         centre: [K] mean prediction on the prompts that the levels are the means of.
 
     Returns:
-        Sample.
+        Sample; ``centre`` with variance VAGUE^2 for a model that was not asked.
     """
     seen = shadow.available & jnp.isfinite(shadow.outcomes.quality)
+    count = jnp.sum(seen, 0)
     error = jnp.where(seen, shadow.outcomes.quality - predicted.quality, 0.0)
-    covariance = jnp.cov(error.T, ddof=0) + 1e-4 * jnp.eye(error.shape[1])
-    shrunk = 0.5 * covariance + 0.5 * jnp.diag(jnp.diag(covariance))
-    count = jnp.maximum(jnp.sum(seen, 0), 1)
-    return Sample(centre + jnp.sum(error, 0) / count, shrunk / jnp.sqrt(count[:, None] * count[None]))
+    mean = safe_divide(jnp.sum(error, 0), count, 0.0)
+    centred = jnp.where(seen, error - mean[None], 0.0)
+    pairs = jnp.maximum(count[:, None] * count[None], 1)
+    shrunk = 0.5 * centred.T @ centred / pairs
+    diagonal = 2 * jnp.diag(shrunk) + safe_divide(jnp.full(count.shape, 1e-4), count, VAGUE**2)
+    return Sample(centre + mean, jnp.fill_diagonal(shrunk, diagonal, inplace=False))
 
 
 def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array, "K 2"]:

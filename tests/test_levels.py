@@ -167,3 +167,20 @@ def test_a_shadow_sample_is_paired():
             mean = np.asarray(levels.posterior(samples, jnp.zeros((3, 0))).mean)
             found.append(mean - mean.mean() - (truth - truth.mean()))
     assert np.std(with_shadow) < 0.7 * np.std(raw)
+
+
+def test_a_shadow_with_holes_matches_a_loop():
+    """Six prompts, three models, one asked for four of them, one never."""
+    rng = np.random.default_rng(5)
+    quality, predicted = rng.random((2, 6, 3)).astype(np.float32)
+    asked = np.array([[True, i < 4, False] for i in range(6)])
+    shadow = Examples(jnp.zeros((6, 1)), Outcomes(jnp.where(asked, quality, jnp.nan), jnp.asarray(quality)), asked)
+    found = levels.of_shadow(shadow, Outcomes(jnp.asarray(predicted), jnp.asarray(predicted)), jnp.full(3, 0.5))
+    error = quality - predicted
+    first, second = error[:, 0], error[:4, 1]
+    np.testing.assert_allclose(found.mean, [0.5 + first.mean(), 0.5 + second.mean(), 0.5], rtol=1e-5)
+    both = np.sum((first[:4] - first.mean()) * (second - second.mean())) / (6 * 4)
+    diagonal = [first.var() / 6 + 1e-4 / 6, second.var() / 4 + 1e-4 / 4, levels.VAGUE**2]
+    expected = np.diag(diagonal)
+    expected[0, 1] = expected[1, 0] = both / 2
+    np.testing.assert_allclose(found.covariance, expected, rtol=1e-4)
