@@ -79,10 +79,10 @@ def fit(
     """
     nuisances, model = nuisance.fit(key, logs, spec, shadow=shadow)
     level = log_levels(logs, nuisances, model, shadow)
-    if share is None:
-        share = choose_share(logs, nuisances, level, cost_scale=cost_scale)
-        share = share if shadow is None else recalibrate(share, *shadow_slope(shadow, model))
-    return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), jnp.float32(share))
+    chosen = choose_share(logs, nuisances, level, cost_scale=cost_scale) if share is None else jnp.float32(share)
+    if share is None and shadow is not None:
+        chosen = recalibrate(chosen, *shadow_slope(shadow, model))
+    return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), chosen)
 
 
 def log_levels(
