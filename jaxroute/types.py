@@ -175,12 +175,12 @@ class Spec:
 class NuisanceSpec:
     """The static side of fitting nuisances: learners, folds and settings. A change means a new compile.
 
-    outcome_models: any of "mean", "ridge", "hierarchical", "knn", "mlp", and on the host "trees" (scikit-learn)
-    or "xgboost" (if installed). propensity_models: any of "logistic", "mlp", "trees", "xgboost". Every learner
-    offers candidates (penalties, numbers of neighbours, training lengths); out-of-fold loss picks one
-    (combine="select") or weights them on the simplex (combine="stack"). Propensities are picked by
-    out-of-fold log loss and calibrated ("temperature", "isotonic" or "none"); propensity="estimated"
-    ignores the log's own.
+    outcome_models: any of "mean", "ridge", "hierarchical", "knn", "gp" (a Gaussian process over prompts and models),
+    "mlp", and on the host "trees" (scikit-learn) or "xgboost" (if installed). propensity_models: any of "logistic",
+    "mlp", "trees", "xgboost". Every learner offers candidates (penalties, numbers of neighbours, length scales,
+    training lengths); out-of-fold loss picks one (combine="select") or weights them on the simplex
+    (combine="stack"). Propensities are picked by out-of-fold log loss and calibrated ("temperature", "isotonic" or
+    "none"); propensity="estimated" ignores the log's own.
     """
 
     outcome_models: tuple[str, ...] = ("mean", "ridge", "hierarchical", "knn", "mlp")
@@ -200,6 +200,13 @@ class NuisanceSpec:
         (1000.0, 10000.0),
     )
     neighbours: tuple[int, ...] = (20, 50, 100, 200, 400)
+    # (length in median distances, shared variance, a model's own) of the Gaussian process, variances in noise's
+    processes: tuple[tuple[float, float, float], ...] = (
+        (0.35, 1.0, 0.3),
+        (0.5, 0.3, 0.1),
+        (1.0, 0.3, 0.3),
+        (1.5, 1.0, 1.0),
+    )
     hidden: tuple[int, ...] = (128, 128)
     epochs: int = 16
     snapshots: int = 4

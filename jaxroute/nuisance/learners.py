@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroute.nuisance import knn, mlp, ridge
+from jaxroute.nuisance import gp, knn, mlp, ridge
 from jaxroute.nuisance.targets import Levels
 from jaxroute.projection import Projection
 from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
@@ -62,6 +62,15 @@ def _predict_knn(rows: Params, x: Array, level: Levels, axes: Projection, spec: 
     return knn.predict(rows, x * axes.deviation, level, spec.neighbours)
 
 
+def _fit_gp(t: Training, spec: NuisanceSpec) -> Params:
+    x = t.features * t.projection.deviation[None]
+    return gp.fit(t.key, x, t.targets, t.weight, t.level, spec.processes)
+
+
+def _predict_gp(process: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
+    return gp.predict(process, x * axes.deviation, level)
+
+
 def _fit_mlp(t: Training, spec: NuisanceSpec) -> Params:
     return mlp.fit(t.key, t.features, t.targets, t.weight, t.level, spec)
 
@@ -75,6 +84,7 @@ LEARNERS: dict[str, Learner] = {
     "ridge": Learner(_fit_ridge, _predict_linear, lambda spec: len(spec.penalties)),
     "hierarchical": Learner(_fit_hierarchical, _predict_linear, lambda spec: len(spec.pooled_penalties)),
     "knn": Learner(_fit_knn, _predict_knn, lambda spec: len(spec.neighbours), keeps_level=True),
+    "gp": Learner(_fit_gp, _predict_gp, lambda spec: len(spec.processes)),
     "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots),
 }
 HOST_LEARNERS = ("trees", "xgboost")  # libraries that run outside JAX: nuisance.trees
