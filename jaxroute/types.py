@@ -160,7 +160,8 @@ class Spec:
 
     hidden: widths of the hidden layers; () is a linear router. steps: optimiser steps in all.
     chunk: steps per compiled call, which is also the checkpoint and validation interval.
-    matmul_precision: JAX's name for the precision of the training products.
+    matmul_precision: of the training products, JAX's name: "float32", or "tensorfloat32" or "bfloat16", which an
+        accelerator computes faster (a CPU does not). Validation and decisions are always at full precision.
     """
 
     hidden: tuple[int, ...] = (128, 128)
@@ -168,7 +169,7 @@ class Spec:
     steps: int = 300
     chunk: int = 50
     dropout: float = 0.2
-    matmul_precision: str = "default"
+    matmul_precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,21 @@ def test_training_on_one_device_and_on_eight():
     assert_same_bits(trained(8, block=1), alone)
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
     jax.tree.map(close, trained(8, block=None), alone)
+
+
+def test_the_points_of_a_seed_share_rows_and_the_first_product():
+    """Rows are gathered once a seed, and the first layer of all its points is one product, forward and backward."""
+    points = population.grouped_grid(S, cost_weight=WEIGHTS)
+    initialise, chunk = population.trainers(NETWORK, regret, SPEC, sweep.mesh(jax.devices()[:1]), training.train_chunk)
+    state = jax.eval_shape(initialise, points, FEATURES)
+    text = chunk.lower(points, state, (EXAMPLES, EXAMPLES), jnp.int32(0)).as_text()
+    P, B, H = len(WEIGHTS), SPEC.batch_size, SPEC.hidden[0]
+    products = re.findall(r"stablehlo.dot_general .*: \((tensor<\S+>), (tensor<\S+>)\) -> (tensor<\S+>)", text)
+    shapes = {tuple(re.sub(r"tensor<|xf32>", "", x) for x in product) for product in products}
+    assert (f"{S}x{B}x{D}", f"{S}x{P}x{D}x{H}", f"{S}x{B}x{P}x{H}") in shapes  # forward: features have no axis of points
+    assert (f"{S}x{P}x{B}x{H}", f"{S}x{B}x{D}", f"{S}x{P}x{H}x{D}") in shapes  # backward
+    assert not any(f"{S}x{P}x{B}x{D}" in product for product in shapes)
+    assert f"tensor<{S}x{P}x{B}x{D}x" not in text  # nor anywhere else a copy of the rows for each point
 
 
 def test_one_compile_serves_every_grid():
