@@ -179,9 +179,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=share)
 
     level = recipe.log_levels(train_log, nuisances, model, shadow)
-    share = recipe.choose_share(train_log, nuisances, level)
-    if shadow is not None:
-        share = recipe.recalibrate(share, *recipe.shadow_slope(shadow, model))
+    share = recipe.choose_share(train_log, model, shadow)
     full_level = levels.means(
         jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
     )

@@ -56,7 +56,7 @@ def routers(key: Array, logs: Logs, features: Array, spec: NuisanceSpec) -> tupl
         part = nuisance.reweigh(model.outcomes, cells, seen, alone)
         found[f"plug_in_{name}"] = Views(nuisance.out_of_fold(part), nuisance.mix(part.weights, candidates))
     level = recipe.log_levels(logs, nuisances, model)
-    share = recipe.choose_share(logs, nuisances, level)
+    share = recipe.choose_share(logs, model)
     centre = jnp.mean(nuisances.outcomes.quality, 0)
     tempered = (recipe.temper(y, level, centre, share=share) for y in found["plug_in_stack"])
     return nuisances, found | {"recommended": Views(*tempered)}

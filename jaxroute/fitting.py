@@ -85,17 +85,13 @@ def fit(
     band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, model = recipe.fit(recipe_key, logs, spec, shadow=shadow, share=recipe.SHARE)
+    nuisances, model = recipe.fit(recipe_key, logs, spec, shadow=shadow)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
 
     on_stage("evidence from the log")
-    share = recipe.choose_share(logs, nuisances, model.level, cost_scale=scale)
-    if shadow is not None:
-        share = recipe.recalibrate(share, *recipe.shadow_slope(shadow, model.nuisances))
-    model = model._replace(share=share)
     means = Outcomes(model.level, jnp.mean(robust.cost, 0))
     weights = [normalised / scale for normalised in recipe.GRID]
     tempered = _tempered(nuisances.outcomes, model)

@@ -115,7 +115,11 @@ def test_the_points_of_a_seed_share_rows_and_the_first_product():
     P, B, H = len(WEIGHTS), SPEC.batch_size, SPEC.hidden[0]
     products = re.findall(r"stablehlo.dot_general .*: \((tensor<\S+>), (tensor<\S+>)\) -> (tensor<\S+>)", text)
     shapes = {tuple(re.sub(r"tensor<|xf32>", "", x) for x in product) for product in products}
-    assert (f"{S}x{B}x{D}", f"{S}x{P}x{D}x{H}", f"{S}x{B}x{P}x{H}") in shapes  # forward: features have no axis of points
+    assert (
+        f"{S}x{B}x{D}",
+        f"{S}x{P}x{D}x{H}",
+        f"{S}x{B}x{P}x{H}",
+    ) in shapes  # forward: features have no axis of points
     assert (f"{S}x{P}x{B}x{H}", f"{S}x{B}x{D}", f"{S}x{P}x{H}x{D}") in shapes  # backward
     assert not any(f"{S}x{P}x{B}x{D}" in product for product in shapes)
     assert f"tensor<{S}x{P}x{B}x{D}x" not in text  # nor anywhere else a copy of the rows for each point

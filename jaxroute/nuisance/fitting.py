@@ -25,6 +25,7 @@ class OutcomeModel(NamedTuple):
     host: dict[str, list[host.HostFold]]
     weights: Outcomes  # [C] for quality, [C] for cost
     out_of_fold: Outcomes  # candidates [C, N, K] on the fitting rows
+    fold: Int[Array, " N"]  # of the fitting rows
     spec: NuisanceSpec
 
 
@@ -78,7 +79,9 @@ def fit_outcomes(
     if more is not None:
         candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
     every = jax.tree.map(lambda c: jnp.full(c.shape[0], 1.0 / c.shape[0]), candidates)
-    model = reweigh(OutcomeModel(folds, on_host, every, candidates, spec), outcomes, observed, wanted)
+    model = reweigh(
+        OutcomeModel(folds, on_host, every, candidates, jnp.asarray(fold), spec), outcomes, observed, wanted
+    )
     return combine.mix(model.weights, candidates), model
 
 
