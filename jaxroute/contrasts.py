@@ -128,14 +128,14 @@ def share(*slopes: Slope) -> Float[Array, ""]:
         >>> print(*(round(float(share(Slope(jnp.float32(1.0), jnp.float32(e)))), 2) for e in (1e-3, 0.25, jnp.inf)))
         1.0 0.75 0.5
     """
-    weights = [1 / DOUBT**2, *(1 / jnp.square(slope.error) for slope in slopes)]
-    seen = sum(
-        (w * jnp.where(w > 0, s.value, 0.0) for w, s in zip(weights[1:], slopes, strict=True)), weights[0] * SHARE
-    )
-    return jnp.clip(seen / sum(weights), 0.0, 1.0)
+    total, precision = jnp.float32(SHARE / DOUBT**2), jnp.float32(1 / DOUBT**2)
+    for slope in slopes:
+        known = 1 / jnp.square(slope.error)
+        total, precision = total + known * slope.value, precision + known
+    return jnp.clip(total / precision, 0.0, 1.0)
 
 
-def _means(y: Float[Array, "N *rest"], member: Float[Array, "N G"]) -> Float[Array, "G *rest"]:
-    """Mean of every group's rows, 0 for a group without any."""
+def _means(y: Array, member: Float[Array, "N G"]) -> Array:
+    """Mean of every group's rows of y, [N] or [N, K]; 0 for a group without any."""
     count = jnp.maximum(jnp.sum(member, 0), 1.0)
     return (member.T @ y) / (count if y.ndim == 1 else count[:, None])

@@ -33,6 +33,7 @@ from jaxroute import metrics, sweep
 from jaxroute.data import units
 from jaxroute.types import InputError
 
+ASKED = "jax_default_matmul_precision"
 MANTISSA = {"tensorfloat32": 10, "bfloat16": 7}
 METHODS = ("rm_softmax", "rm_softmax_entropic", "rm_classification")
 
@@ -73,7 +74,7 @@ def emulated() -> contextlib.AbstractContextManager[None]:
 
 
 def _obey(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-    layer, bits = context.module, MANTISSA.get(str(jax.config.jax_default_matmul_precision))
+    layer, bits = context.module, MANTISSA.get(str(getattr(jax.config, ASKED)))
     if bits is None or not isinstance(layer, nn.Dense) or not layer.has_variable("params", "kernel"):
         return call(*args, **kwargs)
     (x,), weights = args, layer.variables["params"]
