@@ -32,6 +32,7 @@ def fit(
     encoder: str | None = None,
     revision: str | None = None,
     spec: NuisanceSpec = NuisanceSpec(),
+    members: int = 1,
     cost_scale: float | None = None,
     hidden: tuple[int, ...] = (256, 128),
     steps: int = 3000,
@@ -48,6 +49,7 @@ def fit(
         shadow: prompts that every available model answered, beside the log; outcomes in the log's units.
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
+        members: recipes with folds and networks of their own, whose predictions are averaged before distilling.
         cost_scale: cost units per normalised unit; None: from the log's doubly robust means.
         hidden, steps: of the distilled network.
         clip: smaller propensities are raised to it in what is said about the router; None: min(0.05, 0.5 / K).
@@ -72,6 +74,8 @@ def fit(
     rows, num_models = logs.available.shape
     if len(models) != num_models or len(set(models)) != num_models:
         raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
+    if members < 1:
+        raise InputError(f"members={members}: a router is made of one recipe or more")
     if rows < 10 * spec.folds:
         raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
     logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
@@ -85,22 +89,21 @@ def fit(
     band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, model = recipe.fit(recipe_key, logs, spec, shadow=shadow)
+    nuisances, tempered, fitted = recipe.fit_ensemble(recipe_key, logs, spec, members=members, shadow=shadow)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
 
     on_stage("evidence from the log")
-    means = Outcomes(model.level, jnp.mean(robust.cost, 0))
+    means = Outcomes(jnp.mean(jnp.stack([m.level for m in fitted]), 0), jnp.mean(robust.cost, 0))
     weights = [normalised / scale for normalised in recipe.GRID]
-    tempered = _tempered(nuisances.outcomes, model)
     found = _evidence(band_key, logs, nuisances, tempered, means, weights, clip)
     on_evidence(found._replace(models=tuple(models)))
 
     on_stage("distilling into one network")
     prompts = logs.features if shadow is None else jnp.concatenate([logs.features, jnp.asarray(shadow.features)])
-    teacher = recipe.predict(model, prompts)
+    teacher = recipe.predict_ensemble(fitted, prompts)
     held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
     used = np.setdiff1d(np.arange(len(prompts)), held)
     student = distil.fit(
@@ -122,7 +125,8 @@ def fit(
         "shadow_prompts": 0 if shadow is None else len(shadow.features),
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
-        "share_of_contrasts": float(model.share),
+        "members": members,
+        "share_of_contrasts": float(np.mean([m.share for m in fitted])),
         "by_cost_weight": _by_cost_weight(found, means, scale),
         "distilling": loss,
     }
@@ -149,10 +153,6 @@ def rows_needed(logs: Logs, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
     """
     answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
     return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]), 0)
-
-
-def _tempered(outcomes: Outcomes, model: recipe.Recommended) -> Outcomes:
-    return recipe.temper(outcomes, model.level, model.centre, share=model.share)
 
 
 def _evidence(

@@ -12,7 +12,8 @@ remain affine in the cost weight.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,45 @@ def fit(
     level = log_levels(logs, nuisances, model, shadow)
     chosen = choose_share(logs, model, shadow) if share is None else jnp.float32(share)
     return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), chosen)
+
+
+class Ensemble(NamedTuple):
+    """Members that differ in their folds and networks, and what they say together of the log's own rows.
+
+    nuisances: means of cross-fitted ones, so cross-fitted themselves. tempered: [N, K] decided on, out of fold.
+    """
+
+    nuisances: Nuisances
+    tempered: Outcomes
+    members: tuple[Recommended, ...]
+
+
+def fit_ensemble(
+    key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, members: int = 1, shadow: Examples | None = None
+) -> Ensemble:
+    """Several recipes of one log, averaged: what depends on the draw of folds and initial weights averages out.
+
+    Args:
+        key: the first member's; the others' are folded in.
+        members: at least 1, which is ``fit``. logs, spec, shadow: see ``fit``.
+
+    Reference:
+        Double/debiased machine learning for treatment and structural parameters, by Chernozhukov et al.
+        (https://arxiv.org/abs/1608.00060), 2018: several sample splits, section 3.4.
+    """
+    keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
+    fits = [fit(k, logs, spec, shadow=shadow) for k in keys]
+    tempered = (temper(n.outcomes, m.level, m.centre, share=m.share) for n, m in fits)
+    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits))
+
+
+def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D"]) -> Outcomes:
+    """Mean of the members' ``predict``, [N, K]."""
+    return _mean(*(predict(member, features) for member in members))
+
+
+def _mean(*trees: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *trees)
 
 
 def log_levels(

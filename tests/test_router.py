@@ -217,6 +217,16 @@ def test_the_value_in_the_summary_is_near_the_truth(router, table):
 
 
 @pytest.mark.slow
+def test_a_router_of_two_recipes(router, logs, table):
+    two = fitting.fit(jax.random.key(2), logs, table.models, spec=SPEC, members=2, hidden=(32,), steps=300)
+    assert (router.summary["members"], two.summary["members"]) == (1, 2)
+    gap = [r["interval"][1] - r["interval"][0] for r in two.summary["by_cost_weight"]]
+    assert all(0 < g < 0.3 for g in gap)
+    before, after = (r.route(table.features, cost_weight=0.0).scores for r in (router, two))
+    assert 1e-3 < np.abs(before - after).max() < 0.3
+
+
+@pytest.mark.slow
 def test_a_shadow_sample_helps_where_the_log_is_small(table):
     """100 rows of a log that mostly tried the cheap model, with and without 300 prompts answered by all."""
     policy = logging.cost_biased(3.0, 0.1)
@@ -241,6 +251,8 @@ def test_a_shadow_sample_helps_where_the_log_is_small(table):
 def test_names_and_rows_are_checked(logs, table):
     with pytest.raises(InputError, match="4 model names"):
         fitting.fit(jax.random.key(0), logs, table.models[:4], spec=SPEC)
+    with pytest.raises(InputError, match="members=0"):
+        fitting.fit(jax.random.key(0), logs, table.models, spec=SPEC, members=0)
     few = jax.tree.map(lambda y: y[:20], logs)
     with pytest.raises(InputError, match="20 log rows are too few"):
         fitting.fit(jax.random.key(0), few, table.models, spec=SPEC)
