@@ -194,12 +194,20 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
     return Level(mean[best], deviation[best])
 
 
-def fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, predicted: Outcomes | None = None) -> Level:
+def fit(
+    logs: Logs,
+    nuisances: Nuisances,
+    shadow: Examples | None = None,
+    predicted: Outcomes | None = None,
+    *,
+    clip: float = CLIP,
+) -> Level:
     """Levels of all models from a log, and from a shadow sample where there is one.
 
     Args:
         logs: N rows. nuisances: cross-fitted for them.
         shadow: S prompts that every model answered. predicted: [S, K], cross-fitted for them.
+        clip: of the log's propensities, see ``of_log``.
 
     Returns:
         Level, of the log's prompts.
@@ -215,7 +223,7 @@ def fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, predic
         (4,)
     """
     centre = jax.tree.map(lambda y: jnp.mean(y, 0), nuisances.outcomes)
-    samples = [of_log(logs, nuisances)]
+    samples = [of_log(logs, nuisances, clip=clip)]
     if shadow is not None:
         assert predicted is not None
         samples.append(of_shadow(shadow, predicted, centre.quality))

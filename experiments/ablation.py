@@ -1,0 +1,163 @@
+"""What each part of the recommended recipe contributes: the same fits with one part taken out or exchanged.
+
+    make ablation DATA=<folder of tables>        SMOKE=1 for seconds
+
+The study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log are fitted once;
+every line below decides from them, so differences are those of the part alone. Regret to the realised oracle in points,
+mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Writes
+results/ablation/regret.parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+from jaxtyping import Array, Float
+from rich.progress import track
+
+from experiments import problem, storage, study_cells
+from experiments.settings import Config
+from experiments.study_report import markdown
+from jaxroute import contrasts, counterfactual, levels, metrics, nuisance, policies, recipe
+from jaxroute.data import logging, units
+from jaxroute.report.summary import student_interval
+from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
+
+AS_IS = "the recipe"
+
+
+def variants(
+    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, features: Array, spec: NuisanceSpec
+) -> Iterator[tuple[str, Outcomes]]:
+    """(what is changed, predictions [M, K] to decide on) for every variant.
+
+    Args:
+        logs: N rows. nuisances, model: fitted on them with ``spec``. features: of M prompts.
+    """
+    cells, seen = nuisance.as_cells(logs)
+    candidates = nuisance.predict_candidates(model.outcomes, features)
+
+    def weighed(outcomes: nuisance.OutcomeModel) -> tuple[Nuisances, nuisance.NuisanceModel, Outcomes]:
+        fitted = nuisances._replace(outcomes=nuisance.out_of_fold(outcomes))
+        return fitted, model._replace(outcomes=outcomes), nuisance.mix(outcomes.weights, candidates)
+
+    def recipe_on(outcomes: nuisance.OutcomeModel) -> Outcomes:
+        fitted, whole, new = weighed(outcomes)
+        level, share = recipe.log_levels(logs, fitted, whole), recipe.choose_share(logs, whole)
+        return recipe.temper(new, level, jnp.mean(fitted.outcomes.quality, 0), share=share)
+
+    yield AS_IS, recipe_on(model.outcomes)
+    _, _, stack = weighed(model.outcomes)
+    yield "neither levels nor share: the stacked plug-in", stack
+
+    level, centre = recipe.log_levels(logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
+    share = recipe.choose_share(logs, model)
+    for name, kept in (("none: best single by levels", 0.0), ("a half", contrasts.SHARE), ("all", 1.0)):
+        yield f"share of contrasts: {name}", recipe.temper(stack, level, centre, share=kept)
+    for name, other in _levels(logs, nuisances, centre):
+        yield f"levels: {name}", recipe.temper(stack, other, centre, share=share)
+
+    reweigh = partial(nuisance.reweigh, model.outcomes, cells, seen)
+    for left_out in spec.outcome_models:
+        fewer = tuple(m for m in spec.outcome_models if m != left_out)
+        if fewer:
+            yield f"stack without {left_out}", recipe_on(reweigh(dataclasses.replace(spec, outcome_models=fewer)))
+    yield "the best candidate, no stack", recipe_on(reweigh(dataclasses.replace(spec, combine="select")))
+    equal = jax.tree.map(lambda w: jnp.full_like(w, 1 / len(w)), model.outcomes.weights)
+    yield "equal stack weights", recipe_on(model.outcomes._replace(weights=equal))
+
+
+def _levels(logs: Logs, nuisances: Nuisances, centre: Array) -> Iterator[tuple[str, Float[Array, " K"]]]:
+    """Other ways to say how good each model is on average."""
+    yield "the outcome model's means", centre
+    yield "doubly robust means", levels.of_log(logs, nuisances).mean
+    nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
+    yield "inverse-propensity means", levels.of_log(logs, nothing).mean
+    yield "doubly robust, shrunk (no average with the outcome model)", levels.fit(logs, nuisances).mean
+    for clip in (0.02, 0.3):
+        yield f"propensities clipped at {clip:g}", (levels.fit(logs, nuisances, clip=clip).mean + centre) / 2
+
+
+def regret(test: Table, predicted: Outcomes, weights: Array) -> float:
+    """Mean regret in points over prompts and cost weights, to the realised oracle."""
+    available, outcomes = jnp.asarray(test.available), jax.tree.map(jnp.asarray, test.outcomes)
+
+    def at(weight: Array) -> Array:
+        policy = policies.greedy(counterfactual.utility(predicted, weight), available=available)
+        return jnp.mean(metrics.regret(policy, outcomes, weight, available=available))
+
+    return 100 * float(jnp.mean(jax.lax.map(at, weights)))
+
+
+def measure(config: Config, name: str) -> pd.DataFrame:
+    """A row per seed and variant."""
+    table = problem.load_table(config)
+    table = problem.normalise(table, units.cost_scale(table)[0])
+    weights, found = jnp.asarray(config.cost_weights, jnp.float32), []
+    for seed, (train, _, held, earlier) in enumerate(problem.split_rows(config, table)):
+        keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
+        policy = problem.logging_policy(config, keys[problem.LOGGER], table.rows(earlier))
+        logs = logging.simulate(keys[problem.TRAIN_LOG], table.rows(train), policy)
+        logs, test = jax.tree.map(jnp.asarray, logs), table.rows(held)
+        fitted = nuisance.fit(keys[problem.NUISANCE], logs, config.nuisance)
+        for variant, predicted in variants(logs, *fitted, jnp.asarray(test.features), config.nuisance):
+            found.append(
+                {"dataset": name, "seed": seed, "variant": variant, "regret": regret(test, predicted, weights)}
+            )
+    return pd.DataFrame(found)
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Variants against tables: regret less the recipe's, mean and half a 95% Student-t interval over seeds."""
+    wide = found.pivot(index=["dataset", "seed"], columns="variant", values="regret")
+    gap = wide.sub(wide[AS_IS], axis=0)
+    lines = []
+    for variant in found["variant"].unique():
+        line: dict[str, object] = {"variant": variant}
+        for dataset in found["dataset"].unique():
+            mean, low, _ = student_interval(gap.loc[dataset, variant].to_numpy())
+            ours = wide.loc[dataset, AS_IS].mean()
+            line[dataset] = f"{ours:.2f}" if variant == AS_IS else f"{mean:+.2f} ± {mean - low:.2f}"
+        means = gap[variant].groupby(level="dataset").mean()
+        line["mean"] = (
+            f"{wide[AS_IS].groupby(level='dataset').mean().mean():.2f}" if variant == AS_IS else f"{means.mean():+.2f}"
+        )
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.ablation", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--smoke", action="store_true", help="one small synthetic log, seconds")
+    options = parser.parse_args(arguments)
+    frames = []
+    try:
+        wanted = study_cells.TABLES[:1] if options.smoke else study_cells.TABLES
+        for table in track(wanted, description="tables", disable=not sys.stderr.isatty()):
+            if table.folder != "synthetic" and not (options.data / table.folder).exists():
+                print(f"{table.name}: no table at {options.data / table.folder}", file=sys.stderr)
+                continue
+            frames.append(measure(study_cells.centre(table, options.data, smoke=options.smoke), table.name))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    found = pd.concat(frames, ignore_index=True)
+    folder = options.out / "ablation"
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write_frame(folder / "regret.parquet", found)
+    print(markdown(summary(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
