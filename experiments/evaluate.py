@@ -81,6 +81,7 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
                     add(seed, weight, metric, unit * float(value[level]), unit * float(error[level]))
         for metric, value in _curve(arena, seed, probabilities[seed][grid], test).items():
             add(seed, float("nan"), metric, value)
+        add(seed, float("nan"), "effective_sample_size", float(problems.effective_sample_size[seed]))
         add(seed, float("nan"), "mean_utility", float(measured["utility"][0][grid].mean()))
         add(seed, float("nan"), "mean_regret", float(measured["regret"][0][grid].mean()))
         if "conditional_regret" in measured:

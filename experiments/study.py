@@ -26,7 +26,7 @@ from experiments.study_cells import Cell
 from jaxroute import checkpoint
 from jaxroute.types import InputError
 
-KEPT = ("regret", "regret_between", "mean_regret")
+KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
 
 
 class Progress(NamedTuple):

@@ -42,11 +42,16 @@ QUESTIONS = (
 """(factor, what the centre is called there, axis label, title)."""
 
 
+OVERLAP = "effective_sample_size"
+
+
 def draw(rows: pd.DataFrame) -> list[Drawing]:
     """Every figure that the finished cells allow; ``rows`` from ``study_report.labelled``."""
     found = [_along(rows, *question) for question in QUESTIONS if (rows["factor"] == question[0]).any()]
     if (rows["factor"] == "centre").any():
         found.append(_weights(rows))
+    if (rows["metric"] == OVERLAP).any() and (rows["factor"] == "logger").any():
+        found.append(_overlap(rows))
     return found
 
 
@@ -101,6 +106,29 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
     )
     caption = "Mean regret over six cost weights, points; lower is better. Bars: 95% Student-t over seeds."
     return Drawing(f"study-{factor.replace(' ', '-')}", title, caption, alt, figure)
+
+
+def _overlap(rows: pd.DataFrame) -> Drawing:
+    """Regret of every logging policy against how many rows of a uniform log its log is worth, a point per logger."""
+    title = "The less a log overlaps with other policies, the more regret"
+    here = rows[rows["factor"].isin(["centre", "logger"])]
+    worth = here[here["metric"] == OVERLAP].groupby(["dataset", "level"])["value"].mean()
+    mean = here[here["metric"] == "mean_regret"]
+    tables = [t for t in TABLES if t in set(worth.index.get_level_values("dataset"))]
+    with mpl.rc_context(STYLE):
+        figure, grid = _panels(tables)
+        for axes, table in zip(grid, tables, strict=True):
+            part = mean[(mean["dataset"] == table) & mean["level"].isin(worth[table].index)]
+            for method, (colour, marker, dash) in LOOKS.items():
+                line = part[part["method"] == method].groupby("level")["value"]
+                if line.ngroups < 2:
+                    continue
+                at = pd.DataFrame({"x": worth[table], "y": line.mean()}).dropna().sort_values("x")
+                axes.plot(at["x"], at["y"], color=colour, marker=marker, ls=dash, ms=5, label=NAMES.get(method, method))
+            axes.set_xscale("log")
+        _finish(figure, grid, "effective sample size of a uniform policy (rows, log scale)", title)
+    caption = "Mean regret over six cost weights against (sum w)^2 / sum w^2, w = 1 / propensity; means over seeds."
+    return Drawing("study-overlap", title, caption, f"{title}; one panel per table", figure)
 
 
 def _weights(rows: pd.DataFrame) -> Drawing:

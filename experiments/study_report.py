@@ -25,7 +25,7 @@ def labelled(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(
         factor=results["hyperparameters"].map(lambda t: about[t]["factor"]),
         level=results["hyperparameters"].map(lambda t: about[t]["level"]),
-        value=100.0 * results["value"].astype(float),
+        value=results["value"].astype(float) * np.where(results["metric"] == study_figures.OVERLAP, 1.0, 100.0),
     )
 
 

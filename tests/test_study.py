@@ -119,6 +119,20 @@ def test_report_and_figures(tmp_path):
     assert "bbh 500" in drawn[0].alt
 
 
+def test_overlap_is_drawn_in_rows_of_a_uniform_log():
+    results = made_up()
+    logger = results[results["hyperparameters"].str.contains("centre")]
+    about = json.dumps({"factor": "logger", "level": "uniform"})
+    results = pd.concat([results, logger.assign(hyperparameters=about)])
+    worth = results[results["metric"] == "mean_regret"].assign(metric=study_figures.OVERLAP)
+    worth["value"] = np.where(worth["hyperparameters"] == about, 2000.0, 300.0)
+    drawn = study_figures.draw(study_report.labelled(pd.concat([results, worth])))
+    (figure,) = [d.figure for d in drawn if d.name == "study-overlap"]
+    line = {line.get_label(): line for line in figure.axes[0].get_lines()}["recommended"]
+    np.testing.assert_array_equal(line.get_xdata(), [300, 2000])
+    assert 20 < np.mean(line.get_ydata()) < 40
+
+
 def test_missing_tables_are_listed_and_nothing_is_run(tmp_path, capsys):
     cells = [c for c in study_cells.cells(tmp_path) if c.table == "bbh"]
     done = study.work(cells, tmp_path)
@@ -136,6 +150,9 @@ def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
     results = pd.read_parquet(tmp_path / "study.parquet")
     assert list(results.columns) == list(report.COLUMNS)
     assert set(results["logger"]) == {"weak_router", "uniform"}
+    assert (
+        results.loc[(results["logger"] == "uniform") & (results["metric"] == study_figures.OVERLAP), "value"] == 300
+    ).all()
 
     def never(*_, **__):
         raise AssertionError("a finished cell was run again")
