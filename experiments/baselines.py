@@ -201,7 +201,7 @@ def other_utilities(arena: Arena, name: str, estimator: str) -> Array:
 SWITCH, SHRINKAGE = 5.0, 10.0
 PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows that one prediction rests on
 
-OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "mlp", "trees", "stack")
+OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack")
 ESTIMATORS = ("dm", "ipw", "switch", "dros", "pessimistic")
 MEMBERS = 5
 CARROT = {"knn": "knn", "linear": "ridge"}

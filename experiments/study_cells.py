@@ -57,6 +57,9 @@ USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
+DEFAULT = NuisanceSpec().outcome_models
+WITH_GP = NuisanceSpec(outcome_models=(*DEFAULT, "gp"))
+WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "gp", "trees"))
 
 
 def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
@@ -146,6 +149,8 @@ def _factors() -> Iterator[Change]:
         yield "shadow", str(size), QUICK, {"shadow": size}
     yield "capacity", "8 units", linear, {"training": Spec(hidden=(8,))}
     yield "log size", "10000", QUICK, {"log_size": 10000}
+    yield "outcome model", "with gp", (*QUICK, "plug_in_gp"), {"nuisance": WITH_GP}
+    yield "outcome model", "with gp and trees", (*QUICK, "plug_in_gp", "plug_in_trees"), {"nuisance": WITH_TREES}
 
 
 def _factorial() -> Iterator[Change]:

@@ -31,7 +31,7 @@ def _projected(folds: Any, fold: int, features: np.ndarray) -> np.ndarray:
 def _restored(fitted: HostFold, level: targets.Levels, x: np.ndarray) -> Outcomes:
     num_models = len(level.cost)
     raw = Outcomes(*(jnp.asarray(trees.predict_outcome(b, x, num_models)) for b in fitted[:2]))
-    return targets.restore(raw, level, jnp.asarray(fitted.correction))
+    return targets.restore(raw, level, jnp.asarray(fitted.correction)[None])
 
 
 def fit_outcomes(
