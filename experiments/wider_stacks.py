@@ -90,8 +90,8 @@ def measure(config: Config, table: Table, seed: int) -> pd.DataFrame:
         centre = jnp.mean(of_log.quality, 0)
         tempered = recipe.temper(predicted, level, centre, share=recipe.choose_share(logs, fitted))
         known = np.asarray(seen) & np.isfinite(np.asarray(cells.quality))
-        found = (error(of_log, cells, known), error(predicted, test.outcomes, test.available))
-        found = (*found, regret(predicted), regret(tempered))
+        errors = error(of_log, cells, known), error(predicted, test.outcomes, test.available)
+        found = (*errors, regret(predicted), regret(tempered))
         records.append({"arm": name, "seed": seed, **dict(zip(MEASURES, found, strict=True))})
     return pd.DataFrame(records)
 
