@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection ablation wider-stacks ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation wider-stacks ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench-precision: setup  ## what TF32 and bfloat16 training products do to regret
 
 wider-stacks: setup  ## a Gaussian process and boosted trees in the stack, against the default (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.wider_stacks --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+shadow: setup  ## a shadow sample by size and rule, or more log rows for the same dollars (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.shadow --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
 	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

@@ -1,0 +1,111 @@
+"""The shadow experiment: rules draw with the probabilities they state, weighted levels are unbiased, pairs by seed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import shadow, shadow_rules
+from jaxroute import recipe
+from jaxroute.types import Examples, Outcomes
+
+
+def test_inclusion_is_proportional_and_capped():
+    found = shadow_rules.inclusion(np.array([1.0, 1.0, 2.0, 20.0]), 3)
+    np.testing.assert_allclose(found, [0.5, 0.5, 1.0, 1.0])
+    np.testing.assert_allclose(shadow_rules.inclusion(np.arange(1.0, 11), 4).sum(), 4)
+
+
+def test_prompts_are_drawn_with_the_stated_probabilities_and_apart():
+    rng = np.random.default_rng(0)
+    place = np.linspace(0, 1, 10)[:, None]
+    probability = shadow_rules.inclusion(np.array([1, 1, 1, 1, 1, 1, 1, 1, 4, 8.0]), 4)
+    drawn = np.zeros((3000, 10))
+    for repeat in drawn:
+        repeat[shadow_rules.draw_spread(rng, probability, place)] = 1
+    assert (drawn.sum(1) == 4).all()
+    error = np.sqrt(probability * (1 - probability) / 3000)
+    assert (np.abs(drawn.mean(0) - probability) <= 4 * error + 1e-9).all()
+    together = np.mean(drawn[:, :7] * drawn[:, 1:8])
+    apart = np.mean(drawn[:, :4] * drawn[:, 4:8])
+    assert together < 0.5 * apart
+
+
+def test_levels_of_unevenly_drawn_prompts_are_unbiased_when_weighted():
+    """Prompts on which the outcome model is wrong are drawn thrice as often."""
+    rng = np.random.default_rng(1)
+    hard = np.arange(90) % 3 == 0
+    error = np.where(hard, 0.3, -0.1)[:, None] * np.array([1.0, -0.5])
+    probability = shadow_rules.inclusion(np.where(hard, 3.0, 1.0), 24)
+    predicted = np.full((90, 2), 0.5)
+    weighted, plain, errors = [], [], []
+    for _ in range(225):
+        i = shadow_rules.draw_spread(rng, probability, rng.random((90, 1)))
+        answers = Outcomes(predicted[i] + error[i], predicted[i])
+        sample = Examples(np.zeros((24, 1)), answers, np.ones((24, 2), bool))
+        found = shadow_rules.weighted(sample, Outcomes(predicted[i], predicted[i]), np.zeros(2), probability[i])
+        weighted.append(found.mean)
+        errors.append(np.sqrt(np.diag(found.covariance)))
+        plain.append(error[i].mean(0))
+    truth, spread = error.mean(0), np.std(weighted, 0)
+    assert (np.abs(np.mean(weighted, 0) - truth) < 4 * spread / 15 + 0.005).all()  # ratios: bias of order 1 / S
+    assert (np.abs(np.mean(plain, 0) - truth) > 0.02).all()
+    assert (np.mean(errors, 0) < 1.6 * spread).all()
+    assert (np.mean(errors, 0) > 0.9 * spread).all()
+
+
+def test_doubt_is_the_expected_gain_of_knowing():
+    rng = np.random.default_rng(2)
+    quality, cost, deviation = rng.random((3, 5, 3))
+    available = np.ones((5, 3), bool)
+    available[0, 2] = False
+    found = shadow_rules.doubt(quality, cost, 0.3 * deviation, available)
+    noise = rng.standard_normal((3, 200_000))
+    for i in range(5):
+        worth = []
+        for weight in recipe.GRID:
+            utility = np.where(available[i], quality[i] - weight * cost[i], -np.inf)
+            best = utility.argmax()
+            gains = [
+                np.maximum(
+                    utility[k] - utility[best] + 0.3 * (deviation[i, k] * noise[k] - deviation[i, best] * noise[best]),
+                    0,
+                )
+                for k in range(3)
+                if k != best and available[i, k]
+            ]
+            worth.append(max(g.mean() for g in gains))
+        np.testing.assert_allclose(found[i], np.mean(worth), rtol=0.03, atol=2e-4)
+
+
+def test_the_summary_pairs_by_seed():
+    rows = []
+    for way, regrets in (("log", [3.0, 4.0]), ("random 40", [2.0, 3.5]), ("spread 40", [2.5, 3.0])):
+        for seed, regret in enumerate(regrets):
+            bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
+            rows.append(
+                {"dataset": "x", "seed": seed, "way": way, "recipe": regret, "stack": 5.0, "share": 0.5} | bought
+            )
+    table = shadow.summary(pd.DataFrame(rows)).set_index("way")
+    assert table.loc["log", "less log"] == table.loc["random 40", "less random"] == "-"
+    assert table.loc["random 40", "less log"].startswith("-0.75 [")
+    assert table.loc["spread 40", "less random"].startswith("+0.00 [")
+
+
+@pytest.mark.slow
+def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
+    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
+    path = tmp_path / "shadow-smoke" / "records.jsonl"
+    lines = path.read_text().splitlines()
+    first = [json.loads(line) for line in lines]
+    assert {r["way"] for r in first} == set(shadow.SMOKE)
+    assert len(first) == 2 * len(shadow.SMOKE)
+    for r in first:
+        if r["way"].startswith("contenders"):
+            assert r["models"] <= 10
+            assert r["answers"] == r["models"] * r["prompts"]
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert [json.loads(line) for line in path.read_text().splitlines()] == first
+    assert "| synthetic | random 40 |" in capsys.readouterr().out
