@@ -28,7 +28,7 @@ from rich.progress import track
 from experiments import problem, shadow_rules, study_cells
 from experiments.settings import Config
 from experiments.study_report import markdown
-from jaxroute import counterfactual, metrics, nuisance, policies, recipe, shadowing
+from jaxroute import contrasts, counterfactual, metrics, nuisance, policies, recipe, shadowing
 from jaxroute.data import logging, splits, units
 from jaxroute.report.summary import student_interval
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes, Table
@@ -78,7 +78,7 @@ def buy(of: Setting, way: str, log: Fit) -> tuple[Examples, np.ndarray]:
     features = jnp.asarray(of.pool.features)
     if rule == CONTENDERS:
         level, centre = recipe.log_levels(of.logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
-        fitted = recipe.Recommended(model, level, centre, recipe.choose_share(of.logs, model))
+        fitted = recipe.Recommended(model, level, centre, jnp.float32(contrasts.SHARE))
         asked = shadowing.contenders(shadowing.chances(jax.random.key(of.seed), of.logs, nuisances, fitted))
         cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
         count = _steps(int(size) * cost.sum() / cost[asked].sum())

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import counterfactual, levels, recipe
+from jaxroute import counterfactual, levels, pessimism, recipe
 from jaxroute.numerics import masked_argmax
 from jaxroute.types import Key, Logs, Nuisances
 
@@ -85,3 +85,26 @@ def contenders(chance: Float[Array, " K"] | np.ndarray, keep: float = KEEP) -> B
     asked = np.zeros(len(chance), bool)
     asked[order[(before < keep - 1e-9) | (np.arange(len(chance)) < 2)]] = True
     return asked
+
+
+def errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
+    """Standard errors of the models' levels if every model answered so many more prompts, [K].
+
+    The posterior's deviation (`levels`) with a sample of variance sigma_k^2 / prompts beside the log's, sigma_k the
+    noise of quality about the outcome model (`pessimism.noise`). Answers to one prompt are taken as independent,
+    which the log cannot tell: differences between models will be known better than this says.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone.
+
+    Returns:
+        [K] quality units.
+    """
+    now = levels.fit(logs, nuisances)
+    if prompts == 0:
+        return now.deviation
+    variance = pessimism.noise(logs, nuisances) ** 2 / prompts
+    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
+    about = levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0))
+    imagined = levels.Sample(now.mean, jnp.diag(variance))
+    return levels.posterior([levels.of_log(logs, nuisances), imagined], about).deviation

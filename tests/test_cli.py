@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 def test_help_teaches(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in ("doctor", "fit", "evaluate", "compare", "route", "export", "demo-log"):
+    for command in ("doctor", "fit", "shadow", "evaluate", "compare", "route", "export", "demo-log"):
         assert command in out
     code, out, _ = run(capsys, "doctor", "--help")
     assert "jaxroute doctor requests.parquet" in out
@@ -166,6 +166,33 @@ def test_fit_takes_a_shadow_sample(capsys, folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_shadow_prices_a_sample_and_draws_its_prompts(capsys, folder, tmp_path):
+    pool, chosen = tmp_path / "pool.jsonl", tmp_path / "chosen.jsonl"
+    pool.write_text("".join(json.dumps({"prompt": f"further prompt {i}"}) + "\n" for i in range(200)))
+    command = ("shadow", folder / "log.jsonl", "--count", "60", "--pool", pool, "--out", chosen)
+    code, out, _ = run(capsys, *command, "--json")
+    assert code == 0
+    found = json.loads(out)
+    models = {m["model"]: m for m in found["models"]}
+    assert models["large"]["cost_of_an_answer"] > 5 * models["medium"]["cost_of_an_answer"]
+    assert all(m["error_then"] < m["error_now"] for m in found["models"])
+    size = next(s for s in found["sizes"] if s["prompts"] == 60)
+    assert size["answers"] == 180
+    assert size["price"] == pytest.approx(sum(m["price"] for m in found["models"]))
+    assert size["log_rows"] == round(size["price"] / found["price_of_a_row"])
+    first = chosen.read_text().splitlines()
+    assert len(set(first)) == 60
+    assert set(first) <= set(pool.read_text().splitlines())
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert chosen.read_text().splitlines() == first
+    assert "60 prompts of" in out
+    code, _, err = run(capsys, *command[:3], "300", *command[4:])
+    assert code == 2
+    assert "200 prompts are fewer than --count 300" in err
+
+
+@pytest.mark.slow
 def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
     answered_by_all(folder, tmp_path / "table")
     assert len(tables.load(tmp_path / "table")) == 60
@@ -238,6 +265,8 @@ def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, co
         (["fit", "no/such.jsonl", "--out", "x"], "no/such.jsonl"),
         (["route", "no/router", "--cost-weight", "1"], "no router here"),
         (["evaluate", "no/router"], "no router here"),
+        (["shadow", "x.jsonl", "--pool", "y.jsonl"], "go together"),
+        (["shadow", "x.jsonl", "--pool", "y.jsonl", "--out", "z.jsonl"], "y.jsonl"),
         (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),
         (["doctor", "x.jsonl", "--quality-range", "five"], "write LOW,HIGH"),
     ],

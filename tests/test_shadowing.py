@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroute import levels, recipe, shadowing
+from jaxroute import levels, pessimism, recipe, shadowing
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 DRAWS, SCALE = 20, 2.0
@@ -71,3 +71,15 @@ def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
         assert abs(mine.mean() - truth[k]) < 4 * mine.std() / np.sqrt(len(mine))
         assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.VAGUE**2)
         assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
+
+
+def test_errors_fall_from_the_logs_to_the_samples():
+    logs, nuisances, _ = _log()
+    logs = jax.tree.map(jnp.asarray, logs)
+    now = shadowing.errors(logs, nuisances, 0)
+    np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
+    some, many = (shadowing.errors(logs, nuisances, prompts) for prompts in (50, 10_000))
+    assert (some < now).all()
+    noise = np.asarray(pessimism.noise(logs, nuisances))
+    assert (some < noise / np.sqrt(50)).all()  # the log knows something, too
+    np.testing.assert_allclose(many, noise / 100, rtol=0.15)  # the prior's part: levels of these models are close

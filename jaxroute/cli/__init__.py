@@ -1,4 +1,4 @@
-"""The command line: ``jaxroute doctor | fit | evaluate | compare | route | export | demo-log``, one module a command.
+"""The command line: ``jaxroute doctor | fit | shadow | evaluate | compare | route | export | demo-log``.
 
 ``app`` is the parser, ``main`` what ``python -m jaxroute`` and the console script call: bad input is one line on
 stderr and exit code 2, a log that cannot carry a router exit code 3.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import typer
 
-from jaxroute.cli import demo, doctor, evaluate, export, fit, route
+from jaxroute.cli import demo, doctor, evaluate, export, fit, route, shadow
 from jaxroute.data import hub
 from jaxroute.types import InputError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("fit")(fit.fit)
+app.command("shadow")(shadow.shadow)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
 app.command("route")(route.route)

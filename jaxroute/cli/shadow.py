@@ -1,0 +1,135 @@
+"""``jaxroute shadow LOG``: prompts that every model answers beside a log: their price, what they tell, and which."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+
+from jaxroute import nuisance, shadowing
+from jaxroute.cli import reading
+from jaxroute.cli.doctor import QUICK
+from jaxroute.types import InputError, Logs
+
+SIZES = (50, 100, 250, 500)
+
+
+def shadow(
+    log: reading.LogPath,
+    count: Annotated[int, typer.Option(help="Prompts to have answered by every model.", min=1)] = 250,
+    pool: Annotated[
+        Path | None, typer.Option(help="JSONL file of further prompts, none of the log's: some are drawn at random.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSONL file for the lines of the pool that were drawn.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same prompts.")] = 0,
+    column: reading.Column = None,
+    prices: reading.Prices = None,
+    quality_range: reading.QualityRange = "0,1",
+    feedback: reading.Feedback = None,
+    form: reading.Form = "auto",
+    drop_bad: reading.DropBad = False,
+    encoder: reading.Encoder = "hashed",
+    as_json: reading.Json = False,
+) -> None:
+    """Plan a shadow sample: prompts that every model answers beside the log, for jaxroute fit --shadow.
+
+    Says what each model's level (its mean quality) is known to now and would be then, what the answers cost by
+    what the log's cost, and how many more log rows the same money buys. Prompts are drawn at random: rules that
+    prefer doubtful or far-off prompts did no better (experiments/README.md).
+
+    Examples:
+
+      jaxroute shadow requests.parquet --count 100
+
+      jaxroute shadow requests.parquet --count 250 --pool prompts.jsonl --out to_answer.jsonl
+    """
+    if (pool is None) != (out is None):
+        raise InputError("--pool and --out go together: prompts are drawn from the one and written to the other")
+    lines = [] if pool is None else draw(pool, count, seed)
+    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    logs, _ = reading.as_logs(table, encoder)
+    found = {"log": str(log)} | plan(logs, table.models, count)
+    if out is not None:
+        part = out.with_name(out.name + ".part")
+        part.write_text("".join(lines))
+        os.replace(part, out)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    _print(found)
+    if out is not None:
+        print(f"{count} prompts of {pool} written to {out}")
+
+
+def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
+    """What a shadow sample of ``count`` prompts costs and tells, as plain numbers.
+
+    Args:
+        logs: the checked log as arrays. models: K names.
+
+    Returns:
+        models (a record each), sizes (a record each), price_of_a_row.
+    """
+    logs = jax.tree.map(jnp.asarray, logs)
+    nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
+    cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
+    row = float(jnp.mean(logs.cost))
+    sizes = sorted({0, *SIZES, count})
+    errors = {size: np.asarray(shadowing.errors(logs, nuisances, size)) for size in sizes}
+    rows = np.bincount(np.asarray(logs.action), minlength=len(models))
+    return {
+        "models": [
+            {
+                "model": name,
+                "rows": int(rows[k]),
+                "error_now": float(errors[0][k]),
+                "error_then": float(errors[count][k]),
+                "cost_of_an_answer": float(cost[k]),
+                "price": count * float(cost[k]),
+            }
+            for k, name in enumerate(models)
+        ],
+        "sizes": [
+            {
+                "prompts": size,
+                "answers": size * len(models),
+                "price": size * float(cost.sum()),
+                "log_rows": round(size * float(cost.sum()) / row) if row else None,
+                "largest_error": float(errors[size].max()),
+                "median_error": float(np.median(errors[size])),
+            }
+            for size in sizes
+        ],
+        "count": count,
+        "price_of_a_row": row,
+    }
+
+
+def draw(pool: Path, count: int, seed: int) -> list[str]:
+    """``count`` lines of a JSONL file at random, in the file's order."""
+    try:
+        with pool.open(encoding="utf-8") as file:
+            lines = [line.rstrip("\n") + "\n" for line in file if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{pool}: cannot be read as JSONL ({error})") from None
+    if len(lines) < count:
+        raise InputError(f"{pool}: {len(lines)} prompts are fewer than --count {count}")
+    return [lines[i] for i in sorted(np.random.default_rng(seed).choice(len(lines), count, replace=False))]
+
+
+def _print(found: dict[str, Any]) -> None:
+    count = found["count"]
+    header = ["model", "rows", "error now", f"with {count} prompts", "cost of an answer", f"price of {count}"]
+    keys = ["model", "rows", "error_now", "error_then", "cost_of_an_answer", "price"]
+    reading.show("models: standard error of mean quality", header, [[m[key] for key in keys] for m in found["models"]])
+    header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
+    keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]
+    reading.show("sizes", header, [[size[key] for key in keys] for size in found["sizes"]])
+    print("prices in the log's unit of cost; errors as a sample of answers as noisy as the log's would leave them")
