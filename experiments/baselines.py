@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from experiments import conditional_methods, rivals
-from experiments.objectives import OBJECTIVES, entropic_regret, softmax_regret
+from experiments.objectives import OBJECTIVES, entropic_regret, softmax_regret, squared_error
 from experiments.problem import Problem
 from experiments.settings import Config
 from jaxroute import counterfactual, networks, pessimism, policies, population, sweep, training
@@ -222,6 +222,11 @@ METHODS: dict[str, Method] = {
     **{f"{n}_full": partial(learned, name=f"{n}_full", objective=o, full=True) for n, o in OBJECTIVES.items()},
     **{f"{n}_ensemble": partial(ensemble, name=f"{n}_ensemble", objective=o) for n, o in OBJECTIVES.items()},
     **{f"rm_softmax_{e}": partial(other_utilities, name=f"rm_softmax_{e}", estimator=e) for e in ESTIMATORS},
+    "rm_softmax_entropic_dm": partial(
+        learned, name="rm_softmax_entropic_dm", objective=entropic_regret, estimator="dm"
+    ),
+    "plug_in_student": partial(learned, name="plug_in_student", objective=squared_error, estimator="dm"),
+    "plug_in_student_dr": partial(learned, name="plug_in_student_dr", objective=squared_error),
     "knn_guarded": rivals.guarded_neighbours,
     "knn_guarded_full": partial(rivals.guarded_neighbours, full=True),
     **{f"carrot_{name}": partial(rivals.carrot, outcome_model=model) for name, model in CARROT.items()},
@@ -265,7 +270,7 @@ def names_for(arena: Arena) -> list[str]:
 
 
 def is_trained(name: str) -> bool:
-    return name.startswith(("rm_", "dr_", "published"))
+    return name.startswith(("rm_", "dr_", "plug_in_student", "published"))
 
 
 def choices(probabilities: Array) -> np.ndarray:

@@ -41,6 +41,11 @@ def cost_sensitive(scores: Array, utility: Array, where: Array, _: Hyperparams) 
     return losses.cost_sensitive_hinge(scores, utility, where=where)
 
 
+def squared_error(scores: Array, utility: Array, where: Array, _: Hyperparams) -> Array:
+    """Predict, then select: squared error of the scores as predictions of the utilities."""
+    return losses.squared_utility_error(scores, utility, where=where)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "rm_classification": classification,
     "rm_classification_gap": gap_weighted,

@@ -52,7 +52,18 @@ PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", 
 PLAIN = ("random", "best_single", *PLUG_INS, "recommended")
 LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine")
 CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
-CENTRE = (*PLAIN, *LEARNED, "rm_interval", *CEILINGS, "rm_softmax_full", "rm_classification_full", "rm_affine_full")
+SMALL = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
+"""The same small network taught to predict utilities, or to decide, by the same outcomes."""
+CENTRE = (
+    *PLAIN,
+    *LEARNED,
+    *SMALL,
+    "rm_interval",
+    *CEILINGS,
+    "rm_softmax_full",
+    "rm_classification_full",
+    "rm_affine_full",
+)
 USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
@@ -132,8 +143,8 @@ def _factors() -> Iterator[Change]:
     yield "log size", "500", USUAL, {"log_size": 500}
     yield "logger", "task-dependent 2", USUAL, {"logger": "task_dependent"}
     yield "control", "shuffled answers", USUAL, {"shuffled": True}
-    linear = ("plug_in_stack", "recommended", *LEARNED[:3])
-    yield "capacity", "linear", linear, {"training": Spec(hidden=())}
+    small = ("plug_in_stack", "recommended", *SMALL, *LEARNED[:3])
+    yield "capacity", "linear", small, {"training": Spec(hidden=())}
     yield "encoder", "hashed", QUICK, {"encoder": "hashed"}
     yield "log size", "5000", QUICK, {"log_size": 5000}
     yield "outcome model", "means only", ("best_single", *LEARNED[:3], "recommended"), {"nuisance": ONE_MODEL}
@@ -147,7 +158,7 @@ def _factors() -> Iterator[Change]:
     yield "propensity", "estimated", ("plug_in_stack", *LEARNED[:3], "recommended"), {"nuisance": estimated}
     for size in (50, 100, 500):
         yield "shadow", str(size), QUICK, {"shadow": size}
-    yield "capacity", "8 units", linear, {"training": Spec(hidden=(8,))}
+    yield "capacity", "8 units", small, {"training": Spec(hidden=(8,))}
     yield "log size", "10000", QUICK, {"log_size": 10000}
     yield "outcome model", "with gp", (*QUICK, "plug_in_gp"), {"nuisance": WITH_GP}
     yield "outcome model", "with gp and trees", (*QUICK, "plug_in_gp", "plug_in_trees"), {"nuisance": WITH_TREES}

@@ -24,6 +24,7 @@ LOOKS = {
     "rm_softmax_entropic": (COLOURS[3], MARKERS[3], "-"),
     "rm_classification": (COLOURS[4], MARKERS[4], "-"),
     "rm_affine": (COLOURS[5], MARKERS[5], "-"),
+    "plug_in_student": (COLOURS[6], "*", "-"),
     "plug_in_stack_full": (INK, ".", ":"),
 }
 NAMES = {"plug_in_stack_full": "plug_in_stack, full feedback"}

@@ -24,7 +24,14 @@ CONFIG = settings.Config(
 )
 UNTRAINED = ("cheapest", "dearest", "knn_guarded", "knn_guarded_full", "carrot_knn", "low_rank", "low_rank_full")
 LOG_ONLY = tuple(f"rm_softmax_{name}" for name in baselines.ESTIMATORS)
-TRAINED = ("rm_classification_gap", "rm_classification_soft", "dr_weighted_classification", "rm_softmax_ensemble")
+TAUGHT = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
+TRAINED = (
+    *TAUGHT,
+    "rm_classification_gap",
+    "rm_classification_soft",
+    "dr_weighted_classification",
+    "rm_softmax_ensemble",
+)
 
 
 def toy(rows=1200, holes=False):
