@@ -3,8 +3,8 @@
     make shadow DATA=<folder of tables>        SMOKE=1 for seconds
 
 The study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool without answers.
-From it a rule draws prompts for every model, or draws at random for the models in contention only
-(`jaxroute.shadowing`), as many as the same dollars pay; beside it stand as many more log rows as those dollars buy.
+From it a rule draws prompts for every model, or draws at random for the models in contention only, as many as the
+same dollars pay (`experiments.shadow_rules`); beside it stand as many more log rows as those dollars buy.
 Regret to the realised oracle in points, mean over the cost weights, paired by seed. Writes
 results/shadow/records.jsonl, a line per fit: what is there is not computed again.
 """
@@ -28,7 +28,7 @@ from rich.progress import track
 from experiments import problem, shadow_rules, study_cells
 from experiments.settings import Config
 from experiments.study_report import markdown
-from jaxroute import contrasts, counterfactual, metrics, nuisance, policies, recipe, shadowing
+from jaxroute import counterfactual, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, splits, units
 from jaxroute.report.summary import student_interval
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes, Table
@@ -77,9 +77,8 @@ def buy(of: Setting, way: str, log: Fit) -> tuple[Examples, np.ndarray]:
     rng, asked = np.random.default_rng(1000 + of.seed), np.ones(of.pool.available.shape[1], bool)
     features = jnp.asarray(of.pool.features)
     if rule == CONTENDERS:
-        level, centre = recipe.log_levels(of.logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
-        fitted = recipe.Recommended(model, level, centre, jnp.float32(contrasts.SHARE))
-        asked = shadowing.contenders(shadowing.chances(jax.random.key(of.seed), of.logs, nuisances, fitted))
+        level = recipe.log_levels(of.logs, nuisances, model)
+        asked = shadow_rules.contenders(shadow_rules.chances(jax.random.key(of.seed), of.logs, nuisances, level))
         cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
         count = _steps(int(size) * cost.sum() / cost[asked].sum())
         drawn = np.sort(rng.permutation(len(of.pool))[:count])

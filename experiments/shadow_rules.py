@@ -1,21 +1,27 @@
-"""Rules that draw prompts for a shadow sample with known probabilities, and the levels that weigh by their inverse.
+"""Rules for a shadow sample: prompts drawn with known probabilities, levels that weigh by their inverse, whom to ask.
 
 Compared in `experiments.shadow`; drawing at random did as well as any, so the library has none of these.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm
 
-from jaxroute import contrasts, levels, nuisance, pessimism, projection, recipe
-from jaxroute.types import Examples, Logs, Nuisances, Outcomes
+from jaxroute import contrasts, counterfactual, levels, nuisance, pessimism, projection, recipe
+from jaxroute.numerics import masked_argmax
+from jaxroute.types import Examples, Key, Logs, Nuisances, Outcomes
 
 DIMENSIONS = 32
 EXPERIENCE = 100.0
 """Log rows that one prediction is taken to rest on."""
+KEEP = 0.95
+"""Chance of being best that the models in contention have together."""
+DRAWS = 100
 
 
 def inclusion(size: np.ndarray, count: int) -> np.ndarray:
@@ -154,3 +160,46 @@ def weighted_levels(
     samples = [levels.of_log(logs, nuisances), weighted(shadow, rest, np.asarray(centre.quality), probability)]
     count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
     return levels.posterior(samples, levels.columns(count, centre.cost)).mean
+
+
+def chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, *, draws: int = DRAWS) -> jax.Array:
+    """How often each model would be chosen if the levels were a draw from what the log leaves possible, [K].
+
+        P(k = argmax_j m_j + SHARE (r_j(x) - mean r_j) - w c_j(x)),   m ~ N(level, deviation^2)
+
+    over the log's prompts, the cost weights and the draws. Costs are normalised.
+
+    Args:
+        key: of the draws. logs, nuisances: the log, fitted. level: [K] of ``recipe.log_levels``.
+
+    Reference:
+        On the Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
+    """
+    return _chances(key, jax.tree.map(jnp.asarray, logs), nuisances, level, draws)
+
+
+@partial(jax.jit, static_argnames="draws")
+def _chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, draws: int) -> jax.Array:
+    deviation, centre = levels.fit(logs, nuisances).deviation, jnp.mean(nuisances.outcomes.quality, 0)
+
+    def choices(noise: jax.Array) -> jax.Array:
+        seen = recipe.temper(nuisances.outcomes, level + deviation * noise, centre, share=contrasts.SHARE)
+
+        def at(weight: jax.Array) -> jax.Array:
+            chosen = masked_argmax(counterfactual.utility(seen, weight), logs.available)
+            return jnp.mean(jax.nn.one_hot(chosen, len(level)), 0)
+
+        return jnp.mean(jax.lax.map(at, jnp.asarray(recipe.GRID)), 0)
+
+    return jnp.mean(jax.lax.map(choices, jax.random.normal(key, (draws, len(level)))), 0)
+
+
+def contenders(chance: np.ndarray | jax.Array, keep: float = KEEP) -> np.ndarray:
+    """The fewest models [K] whose chances sum to ``keep``, never less than two. They are picked by the log, before any
+    answer: means over the shadow stay unbiased."""
+    chance = np.asarray(chance, float)
+    order = np.argsort(-chance, kind="stable")
+    before = np.cumsum(chance[order]) - chance[order]
+    asked = np.zeros(len(chance), bool)
+    asked[order[(before < keep - 1e-9) | (np.arange(len(chance)) < 2)]] = True
+    return asked

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import counterfactual
+from jaxroute import counterfactual, pessimism
 from jaxroute.nuisance import as_cells
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
@@ -229,3 +229,26 @@ def fit(
         samples.append(of_shadow(shadow, predicted, centre.quality))
     count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
     return posterior(samples, columns(count, centre.cost))
+
+
+def foreseen(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
+    """Standard errors of the models' levels if every model answered so many more prompts, [K].
+
+    The posterior's deviation with a sample of variance sigma_k^2 / prompts beside the log's, sigma_k the
+    noise of quality about the outcome model (`pessimism.noise`). Answers to one prompt are taken as independent,
+    which the log cannot tell: differences between models will be known better than this says.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone.
+
+    Returns:
+        [K] quality units.
+    """
+    now = fit(logs, nuisances)
+    if prompts == 0:
+        return now.deviation
+    variance = pessimism.noise(logs, nuisances) ** 2 / prompts
+    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
+    about = columns(count, jnp.mean(nuisances.outcomes.cost, 0))
+    imagined = Sample(now.mean, jnp.diag(variance))
+    return posterior([of_log(logs, nuisances), imagined], about).deviation

@@ -14,7 +14,7 @@ LEVEL = {
     "training": 3, "nuisance": 3, "conditional": 3, "logged": 3,
     "sweep": 4, "rows": 4, "memory": 4, "checkpoint": 4, "population": 4, "search": 4,
     "levels": 4, "contrasts": 4, "evidence": 4, "ondisk": 4, "streaming": 4,
-    "recipe": 5, "shadowing": 5, "router": 5, "fitting": 5, "export": 5, "report": 5, "gateway": 5, "data": 5,
+    "recipe": 5, "router": 5, "fitting": 5, "export": 5, "report": 5, "gateway": 5, "data": 5,
     "__main__": 6, "cli": 6, "__init__": 6,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import levels, nuisance
+from jaxroute import levels, nuisance, pessimism
 from jaxroute.data import logging, synthetic
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
@@ -184,3 +184,27 @@ def test_a_shadow_with_holes_matches_a_loop():
     expected = np.diag(diagonal)
     expected[0, 1] = expected[1, 0] = both / 2
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-4)
+
+
+def _small_log(rows=30, models=4):
+    rng = np.random.default_rng(0)
+    quality, cost = rng.random((2, rows, models)).astype(np.float32)
+    action = rng.integers(0, models, rows)
+    available = np.ones((rows, models), bool)
+    available[0, (action[0] + 1) % models] = False
+    seen = rng.random(rows) < quality[np.arange(rows), action]
+    quarter = jnp.full((rows, models), 1 / models)
+    logs = Logs(jnp.zeros((rows, 1)), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
+    nuisances = Nuisances(quarter, Outcomes(jnp.asarray(quality), jnp.asarray(cost)))
+    return jax.tree.map(jnp.asarray, logs), nuisances
+
+
+def test_errors_fall_from_the_logs_to_the_samples():
+    logs, nuisances = _small_log()
+    now = levels.foreseen(logs, nuisances, 0)
+    np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
+    some, many = (levels.foreseen(logs, nuisances, prompts) for prompts in (50, 10_000))
+    assert (some < now).all()
+    noise = np.asarray(pessimism.noise(logs, nuisances))
+    assert (some < noise / np.sqrt(50)).all()  # the log knows something, too
+    np.testing.assert_allclose(many, noise / 100, rtol=0.15)  # the prior's part: levels of these models are close

@@ -2,13 +2,15 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments import shadow, shadow_rules
-from jaxroute import recipe
-from jaxroute.types import Examples, Outcomes
+from jaxroute import levels, recipe
+from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 
 def test_inclusion_is_proportional_and_capped():
@@ -77,6 +79,68 @@ def test_doubt_is_the_expected_gain_of_knowing():
             ]
             worth.append(max(g.mean() for g in gains))
         np.testing.assert_allclose(found[i], np.mean(worth), rtol=0.03, atol=2e-4)
+
+
+def _log(rows=30, models=4):
+    rng = np.random.default_rng(0)
+    quality, cost = rng.random((2, rows, models)).astype(np.float32)
+    action = rng.integers(0, models, rows)
+    available = np.ones((rows, models), bool)
+    available[0, (action[0] + 1) % models] = False
+    seen = rng.random(rows) < quality[np.arange(rows), action]
+    quarter = jnp.full((rows, models), 1 / models)
+    logs = Logs(jnp.zeros((rows, 1)), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
+    nuisances = Nuisances(quarter, Outcomes(jnp.asarray(quality), jnp.asarray(cost)))
+    return jax.tree.map(jnp.asarray, logs), nuisances
+
+
+def test_chances_match_a_loop():
+    logs, nuisances = _log()
+    key, level = jax.random.key(3), np.array([0.5, 0.45, 0.4, 0.1], np.float32)
+    found = shadow_rules.chances(key, logs, nuisances, jnp.asarray(level), draws=20)
+    deviation = np.asarray(levels.fit(jax.tree.map(jnp.asarray, logs), nuisances).deviation)
+    quality, cost = (np.asarray(y) for y in nuisances.outcomes)
+    centre, available = quality.mean(0), np.asarray(logs.available)
+    count = np.zeros(4)
+    for noise in np.asarray(jax.random.normal(key, (20, 4))):
+        for weight in recipe.GRID:
+            for i in range(30):
+                utility = [
+                    level[k] + deviation[k] * noise[k] + 0.5 * (quality[i, k] - centre[k]) - weight * cost[i, k]
+                    if available[i, k]
+                    else -np.inf
+                    for k in range(4)
+                ]
+                count[np.argmax(utility)] += 1
+    np.testing.assert_allclose(found, count / count.sum(), atol=2e-3)
+
+
+def test_the_fewest_models_that_hold_the_chance():
+    chance = np.array([0.3, 0.05, 0.25, 0.4])
+    for keep, expected in ((0.5, [0, 3]), (0.65, [0, 3]), (0.7, [0, 3]), (0.71, [0, 2, 3]), (0.96, [0, 1, 2, 3])):
+        assert np.flatnonzero(shadow_rules.contenders(chance, keep)).tolist() == expected, keep
+    assert shadow_rules.contenders(np.array([0.0, 1.0, 0.0])).sum() == 2  # a contrast needs two
+
+
+def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
+    """600 noisy logs each pick two of four models; the shadow's answers are new, so their means are right."""
+    rng = np.random.default_rng(1)
+    truth, predicted = np.array([0.5, 0.52, 0.48, 0.55]), np.array([0.6, 0.4, 0.5, 0.5])
+    seen = truth + 0.05 * rng.standard_normal((600, 4))
+    asked = jnp.asarray(np.argsort(np.argsort(-seen)) < 2)
+    answers = jnp.asarray(rng.random((600, 40, 4)) < truth, jnp.float32)
+    flat = jnp.broadcast_to(jnp.asarray(predicted, jnp.float32), (40, 4))
+
+    def one(answers, asked):
+        shadow = Examples(jnp.zeros((40, 1)), Outcomes(answers, answers), jnp.broadcast_to(asked, (40, 4)))
+        return levels.of_shadow(shadow, Outcomes(flat, flat), flat[0])
+
+    samples = jax.vmap(one)(answers, asked)
+    for k in range(4):
+        mine = np.asarray(samples.mean)[np.asarray(asked)[:, k], k]
+        assert abs(mine.mean() - truth[k]) < 4 * mine.std() / np.sqrt(len(mine))
+        assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.VAGUE**2)
+        assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
 
 
 def test_the_summary_pairs_by_seed():

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import nuisance, shadowing
+from jaxroute import levels, nuisance
 from jaxroute.cli import reading
 from jaxroute.cli.doctor import QUICK
 from jaxroute.types import InputError, Logs
@@ -82,7 +82,7 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
     cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
     row = float(jnp.mean(logs.cost))
     sizes = sorted({0, *SIZES, count})
-    errors = {size: np.asarray(shadowing.errors(logs, nuisances, size)) for size in sizes}
+    errors = {size: np.asarray(levels.foreseen(logs, nuisances, size)) for size in sizes}
     rows = np.bincount(np.asarray(logs.action), minlength=len(models))
     return {
         "models": [
