@@ -19,7 +19,7 @@ from jaxroute.nuisance.targets import HUBER_DELTA, Levels
 from jaxroute.types import Key, Outcomes
 
 ROWS = 3000
-CENTRES = 1024
+CENTRES = 512
 JITTER = 1e-3
 TOLERANCE, ITERATIONS = 1e-2, 100
 HUBER_ITERATIONS = 2
