@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pandas as pd
 
 from experiments import run, storage, study_cells, study_report
@@ -93,6 +94,7 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
                 missing.append((cell, str(error)))
                 print(f"{name}: {error}", flush=True)
                 continue
+            jax.clear_caches()  # every program maps memory; after some forty cells the system refuses more
             took.append(time.perf_counter() - begun)
             left = sum(took) / len(took) * (len(cells) - number)
             print(f"{name}: {took[-1]:.0f} s; at most {left / 60:.0f} min left", flush=True)
