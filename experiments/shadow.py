@@ -39,6 +39,7 @@ CONTENDERS, ROWS = "contenders", "log rows"
 WAYS = ("log", "random 100", "random 250", "spread 100", "doubt 100", f"{CONTENDERS} 100", f"{ROWS} 100")
 """What is bought. The number: prompts answered by all models; the last two spend the dollars of those otherwise."""
 SMOKE = ("log", "random 40", "spread 40", "doubt 40", f"{CONTENDERS} 40", f"{ROWS} 10")
+JUDGED = ("recipe", "log's share", "stack")
 STEP = 25
 """Prompts and log rows come in multiples of it, so that few programs are compiled."""
 
@@ -137,13 +138,16 @@ def records(
     for of in logs:
         log = None
         for way in ways:
-            if (of.seed, way) in done:
+            if (of.seed, way) in done or (way.startswith(CONTENDERS) and len(table.models) == 2):
                 continue
             shadow, probability, more = None, None, 0
             here = of
             if way.startswith(ROWS):
                 more = _steps(int(way.split()[-1]) * of_all / a_row)
-                here = setting(config, table, of.seed, size + more, 0)
+                try:
+                    here = setting(config, table, of.seed, size + more, 0)
+                except InputError:  # the table has not as many prompts
+                    continue
             elif way != "log":
                 log = log or nuisance.fit(of.key, of.logs, config.nuisance)
                 shadow, probability = buy(of, way, log)
@@ -166,24 +170,30 @@ def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per table and way: what was bought, mean regrets, and the recipe less itself with the log alone and with as
-    many prompts at random: 95% intervals over seeds."""
+    """Per table, and over all tables that have the way: what was bought, mean regrets, and the recipe less itself with
+    the log alone and with as many prompts at random, 95% intervals over seeds."""
     lines = []
-    for (dataset, way), mine in found.groupby(["dataset", "way"], sort=False):
-        size = str(way).split()[-1]
-        line: dict[str, Any] = {"dataset": dataset, "way": way, "seeds": len(mine)}
-        line |= {c: mine[c].mean() for c in ("prompts", "models", "answers", "dollars", "recipe", "stack", "share")}
-        there = found[found["dataset"] == dataset].set_index(["way", "seed"])["recipe"]
-        for against in ("log", f"random {size}"):
-            head = "less log" if against == "log" else "less random"
-            if against in there.index and against != way:
-                gap = (mine.set_index("seed")["recipe"] - there[against]).dropna().to_numpy()
-                low, high = student_interval(gap)[1:] if len(gap) > 1 else (np.nan, np.nan)
-                line[head] = f"{gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
-            else:
-                line[head] = "-"
-        lines.append(line)
+    for dataset in [*found["dataset"].unique(), "all"]:
+        mine = found if dataset == "all" else found[found["dataset"] == dataset]
+        wide = mine.pivot(index=["dataset", "seed"], columns="way", values="recipe")
+        for way, rows in mine.groupby("way", sort=False):
+            line: dict[str, Any] = {"dataset": dataset, "way": way, "seeds": rows["seed"].nunique()}
+            for column in ("prompts", "models", "answers", "dollars", "recipe", "log's share", "stack"):
+                line[column] = f"{rows[column].mean():.{2 if column in JUDGED else 0}f}" if dataset != "all" else "-"
+            size = str(way).split()[-1]
+            for head, other in (("less log", "log"), ("less random", f"random {size}")):
+                line[head] = _gap(wide, str(way), other)
+            lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
+    """Mean and 95% interval of the difference, a value a seed: the mean over the tables that have both."""
+    if other not in wide or other == way:
+        return "-"
+    gap = (wide[way] - wide[other]).dropna().groupby("seed").mean().to_numpy()
+    low, high = student_interval(gap)[1:] if len(gap) > 1 else (np.nan, np.nan)
+    return f"{gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]" if len(gap) else "-"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(markdown(summary(pd.DataFrame(found)).round(2)))
+    print(markdown(summary(pd.DataFrame(found))))
     return 0
 
 

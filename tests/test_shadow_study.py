@@ -143,18 +143,23 @@ def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
         assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
 
 
-def test_the_summary_pairs_by_seed():
+def test_the_summary_pairs_by_table_and_seed():
+    bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
+    judged = {"log's share": 5.0, "stack": 5.0, "share": 0.5}
     rows = []
-    for way, regrets in (("log", [3.0, 4.0]), ("random 40", [2.0, 3.5]), ("spread 40", [2.5, 3.0])):
-        for seed, regret in enumerate(regrets):
-            bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
-            rows.append(
-                {"dataset": "x", "seed": seed, "way": way, "recipe": regret, "stack": 5.0, "share": 0.5} | bought
-            )
-    table = shadow.summary(pd.DataFrame(rows)).set_index("way")
-    assert table.loc["log", "less log"] == table.loc["random 40", "less random"] == "-"
-    assert table.loc["random 40", "less log"].startswith("-0.75 [")
-    assert table.loc["spread 40", "less random"].startswith("+0.00 [")
+    for dataset, of in (("x", ([3.0, 4.0], [2.0, 3.5], [2.5, 3.0])), ("y", ([1.0, 1.0], [1.0, 2.0], [0.0, 0.0]))):
+        for way, regrets in zip(("log", "random 40", "spread 40"), of, strict=True):
+            rows += [
+                {"dataset": dataset, "seed": seed, "way": way, "recipe": regret} | bought | judged
+                for seed, regret in enumerate(regrets)
+            ]
+    table = shadow.summary(pd.DataFrame(rows)).set_index(["dataset", "way"])
+    assert table.loc[("x", "log"), "less log"] == table.loc[("x", "random 40"), "less random"] == "-"
+    assert table.loc[("x", "random 40"), "recipe"] == "2.75"
+    assert table.loc[("x", "random 40"), "less log"].startswith("-0.75 [")
+    assert table.loc[("x", "spread 40"), "less random"].startswith("+0.00 [")
+    half = 12.706 * np.std([-0.25, -1.25], ddof=1) / np.sqrt(2)  # seed 0: (0.5 - 1) / 2, seed 1: (-0.5 - 2) / 2
+    assert table.loc[("all", "spread 40"), "less random"] == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
 @pytest.mark.slow

@@ -132,7 +132,8 @@ def _advice(source: str, reasons: Any, models: list[dict[str, Any]], verdict: st
     if rare:
         lines.append(
             f"Instead of logging more: have {SHADOW} prompts answered by every model ({SHADOW * len(models)} answers) "
-            "and give them to jaxroute fit --shadow: they say of rare models what the log cannot."
+            "and give them to jaxroute fit --shadow: they say of rare models what the log cannot. "
+            "Their price: jaxroute shadow LOG."
         )
     if verdict != "refuse":
         usable = [m["model"] for m in models if m["verdict"] != "refuse"]
