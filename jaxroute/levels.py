@@ -243,6 +243,12 @@ def foreseen(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K
 
     Returns:
         [K] quality units.
+
+    Example:
+        >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
+        >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
+        >>> print(*(foreseen(logs, Nuisances(half, Outcomes(half, half)), n).round(2)[0] for n in (0, 100, 1000)))
+        0.08 0.03 0.01
     """
     now = fit(logs, nuisances)
     if prompts == 0:
