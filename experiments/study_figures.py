@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from jaxroute.report import Drawing
 from jaxroute.report.canvas import COLOURS, INK, MARKERS, MUTED, STYLE
@@ -43,6 +44,7 @@ QUESTIONS = (
 """(factor, what the centre is called there, axis label, title)."""
 
 
+WIDTHS = ("linear", "8 units", "128 x 128")
 OVERLAP = "effective_sample_size"
 
 
@@ -111,7 +113,7 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
 
 def _overlap(rows: pd.DataFrame) -> Drawing:
     """Regret of every logging policy against how many rows of a uniform log its log is worth, a point per logger."""
-    title = "The less a log overlaps with other policies, the more regret"
+    title = "Regret against overlap: how many rows of a uniform log a log is worth"
     here = rows[rows["factor"].isin(["centre", "logger"])]
     worth = here[here["metric"] == OVERLAP].groupby(["dataset", "level"])["value"].mean()
     mean = here[here["metric"] == "mean_regret"]
@@ -127,7 +129,10 @@ def _overlap(rows: pd.DataFrame) -> Drawing:
                 at = pd.DataFrame({"x": worth[table], "y": line.mean()}).dropna().sort_values("x")
                 axes.plot(at["x"], at["y"], color=colour, marker=marker, ls=dash, ms=5, label=NAMES.get(method, method))
             axes.set_xscale("log")
-        _finish(figure, grid, "effective sample size of a uniform policy (rows, log scale)", title)
+            ends = sorted({round(float(x)) for x in worth[table]})[:: max(1, worth[table].nunique() - 1)]
+            axes.set_xticks(ends, [f"{x:,}" for x in ends])
+            axes.xaxis.set_minor_locator(NullLocator())
+        _finish(figure, grid, "effective sample size, rows (log scale)", title)
     caption = "Mean regret over six cost weights against (sum w)^2 / sum w^2, w = 1 / propensity; means over seeds."
     return Drawing("study-overlap", title, caption, f"{title}; one panel per table", figure)
 
@@ -178,6 +183,8 @@ def _finish(figure: Figure, grid: list[Axes], label: str, title: str, y: str = "
 
 
 def _ordered(levels: list[str]) -> list[str]:
-    """Numbers ascending, then words in their order of appearance."""
+    """Numbers ascending, then words in their order of appearance; widths from the smallest on."""
+    if set(WIDTHS) & set(levels):
+        return sorted(levels, key=WIDTHS.index)
     numbers = sorted((x for x in levels if x.replace(".", "").isdigit()), key=float)
     return numbers + [x for x in levels if x not in numbers]
