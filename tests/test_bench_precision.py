@@ -60,5 +60,4 @@ def test_smoke(tmp_path, capsys):
     assert len(rows) == 3 * len(precision.METHODS)
     for method in precision.METHODS:
         assert rows[method, "float32"]["difference"] == rows[method, "float32"]["decided otherwise, %"] == 0
-        changed = [rows[method, p]["decided otherwise, %"] for p in precision.MANTISSA]
-        assert max(changed) > 0 or max(abs(rows[method, p]["difference"]) for p in precision.MANTISSA) > 0
+    assert 0 < max(row["decided otherwise, %"] for row in found["rows"]) < 2
