@@ -160,7 +160,7 @@ def support(
 
     need = np.array(
         [
-            [verdict.rows_needed(*of) for of in zip(feedback, e, m, strict=True)]
+            [verdict.rows_needed(*map(float, of)) for of in zip(feedback, e, m, strict=True)]
             for e, m in zip(effective_of_model, mass, strict=True)
         ]
     )
