@@ -30,9 +30,15 @@ def weights_of(arena: Arena) -> Array:
     return jnp.asarray(arena.config.weights, jnp.float32)
 
 
+def stack_of(arena: Arena, *, full: bool) -> Starts:
+    stack = arena.problems.stack_full if full else arena.problems.stack
+    assert stack is not None, "fitted where a method named _full is asked for"
+    return stack
+
+
 def interval_ends(arena: Arena, *, full: bool) -> Array:
     """[S, J] from 0 to the largest cost weight measured."""
-    config, stack = arena.config, arena.problems.stack_full if full else arena.problems.stack
+    config, stack = arena.config, stack_of(arena, full=full)
     available = np.asarray(arena.problems.learn.available)
     high = max(float(weights_of(arena)[-1]), 1e-3)
     ends = []
@@ -172,7 +178,7 @@ def interpolated(arena: Arena, kind: Ablation, objective: Objective) -> Array:
 
 def affine(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
     """Affine head that starts as the stack's plug-in and is tuned over the range of cost weights."""
-    stack = arena.problems.stack_full if full else arena.problems.stack
+    stack = stack_of(arena, full=full)
     network = conditional.affine(len(arena.models), arena.config.training.hidden)
     return tuned(arena, name, network, stack, interval_ends(arena, full=full), objective, full=full)
 

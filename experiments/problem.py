@@ -12,7 +12,7 @@ import numpy as np
 from experiments.settings import Config
 from jaxroute import counterfactual, levels, nuisance, projection, recipe
 from jaxroute.data import encoders, logging, splits, synthetic, tables
-from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
 
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
     logs; after the log's rows of ``learn``, the shadow's with what every model answered. learn_full,
     validate_full: the same rows with the full table's outcomes, for the ceilings only. test: full table, for
     measuring only. stack: what routers that start from the outcome model start from; stack_full: the same from
-    the full table. nuisances: of the training log's own rows.
+    the full table, where a method is named that needs it. nuisances: of the training log's own rows.
     """
 
     train_log: Logs
@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     predicted: dict[str, Outcomes]
     effective_sample_size: jax.Array
     stack: Starts
-    stack_full: Starts
+    stack_full: Starts | None
     nuisances: Nuisances
 
 
@@ -132,6 +132,32 @@ def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
     return [[part[:size] for part, size in zip(parts, sizes, strict=True)] for parts in per_seed]
 
 
+def needs_full(config: Config) -> bool:
+    """Whether an outcome model of full feedback is wanted: by a method so named, or because all methods are."""
+    return not config.methods or any(name.endswith("_full") or name == "*" for name in config.methods)
+
+
+def fitted_learners(config: Config, feedback: str = "") -> NuisanceSpec:
+    """The nuisances' learners, and the rivals whose plug-ins (feedback "_full": whose ceilings) are asked for."""
+    every = not config.methods or "*" in config.methods
+    wanted = [m for m in config.rivals if every or f"plug_in_{m}{feedback}" in config.methods]
+    return dataclasses.replace(config.nuisance, outcome_models=(*config.nuisance.outcome_models, *wanted))
+
+
+def plug_ins(
+    config: Config, model: nuisance.OutcomeModel, outcomes: Outcomes, seen: jax.Array, features: jax.Array
+) -> dict[str, Outcomes]:
+    """What every learner that was fitted predicts by itself, and "stack": what those of the nuisances do together."""
+    candidates = nuisance.predict_candidates(model, features)
+    alone = {
+        name: dataclasses.replace(config.nuisance, outcome_models=(name,), combine="select")
+        for name in model.spec.outcome_models
+    }
+    specs = {**alone, "stack": config.nuisance}
+    parts = {name: nuisance.reweigh(model, outcomes, seen, spec) for name, spec in specs.items()}
+    return {name: nuisance.mix(part.weights, candidates) for name, part in parts.items()}
+
+
 def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Problem:
     """One seed's problem from a table with normalised costs."""
     root = jax.random.key(seed)
@@ -144,54 +170,56 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
 
     # Nuisances from the training log alone; the validation log is new to them.
     features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))
+    outcomes, seen = nuisance.as_cells(train_log)
     shadow = None
     if config.shadow:
         answered = jax.tree.map(lambda y: jnp.asarray(y[log_rows:]), train.outcomes)
         shadow = Examples(features[log_rows:], answered, available[log_rows:])
-    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, config.nuisance, shadow=shadow)
+        outcomes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outcomes, shadow.outcomes)
+        seen = jnp.concatenate([seen, shadow.available])
+    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, fitted_learners(config), shadow=shadow)
+    every, model = (
+        model.outcomes,
+        model._replace(outcomes=nuisance.reweigh(model.outcomes, outcomes, seen, config.nuisance)),
+    )
+    of_log = nuisance.out_of_fold(model.outcomes)
+    nuisances = nuisances._replace(outcomes=jax.tree.map(lambda y: y[:log_rows], of_log))
     held_out = nuisance.predict_logs(model, validation_log)
     evaluation_clip = min(0.05, 0.5 / len(table.models))
     learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
     if shadow is not None:
         learn = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), learn, shadow.outcomes)
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
-    cross_fitted, full_model = nuisance.fit_outcomes(
-        keys[FULL], features, train.outcomes, available, config.nuisance, group=group
-    )
 
-    predicted = {}
-    outcomes, seen = nuisance.as_cells(train_log)
-    if shadow is not None:
-        outcomes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outcomes, shadow.outcomes)
-        seen = jnp.concatenate([seen, shadow.available])
-    candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
-    candidates_full = nuisance.predict_candidates(full_model, jnp.asarray(test.features))
-    for name in (*config.nuisance.outcome_models, "stack"):
-        spec = config.nuisance
-        if name != "stack":
-            spec = dataclasses.replace(spec, outcome_models=(name,), combine="select")
-        part = nuisance.reweigh(model.outcomes, outcomes, seen, spec)
-        predicted[name] = nuisance.mix(part.weights, candidates)
-        part = nuisance.reweigh(full_model, train.outcomes, available, spec)
-        predicted[f"{name}_full"] = nuisance.mix(part.weights, candidates_full)
-
-    def tempered(name: str, out_of_fold: Outcomes, level: jax.Array, share: jax.Array | float) -> Outcomes:
-        return recipe.temper(predicted[name], level, jnp.mean(out_of_fold.quality, 0), share=share)
-
+    test_features = jnp.asarray(test.features)
+    predicted = plug_ins(config, every, outcomes, seen, test_features)
     level = recipe.log_levels(train_log, nuisances, model, shadow)
     share = recipe.choose_share(train_log, model, shadow)
-    full_level = levels.means(
-        jnp.asarray(train.outcomes.quality, jnp.float32), available, jnp.ones(available.shape), cross_fitted.quality
+    predicted["recommended"] = recipe.temper(
+        predicted["stack"], level, jnp.mean(nuisances.outcomes.quality, 0), share=share
     )
-    predicted["recommended"] = tempered("stack", nuisances.outcomes, level, share)
-    predicted["recommended_full"] = tempered("stack_full", cross_fitted, full_level, 1.0)
+    stack_full = None
+    if needs_full(config):
+        spec = fitted_learners(config, "_full")
+        _, every = nuisance.fit_outcomes(keys[FULL], features, train.outcomes, available, spec, group=group)
+        full = nuisance.reweigh(every, train.outcomes, available, config.nuisance)
+        cross_fitted = nuisance.out_of_fold(full)
+        of_full = plug_ins(config, every, train.outcomes, available, test_features)
+        quality = jnp.asarray(train.outcomes.quality, jnp.float32)
+        level = levels.means(quality, available, jnp.ones(available.shape), cross_fitted.quality)
+        of_full["recommended"] = recipe.temper(of_full["stack"], level, jnp.mean(cross_fitted.quality, 0), share=1.0)
+        predicted |= {f"{name}_full": outcomes for name, outcomes in of_full.items()}
+        stack_full = Starts(
+            cross_fitted,
+            nuisance.predict_outcomes(full, jnp.asarray(validation.features)),
+            of_full["stack"],
+        )
 
     axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
 
     def examples(part: Table, outcomes: Outcomes) -> Examples:
         return Examples(projection.project(axes, jnp.asarray(part.features)), outcomes, jnp.asarray(part.available))
 
-    full_held_out = nuisance.predict_outcomes(full_model, jnp.asarray(validation.features))
     weight = 1.0 / train_log.propensity
     return Problem(
         train_log,
@@ -204,8 +232,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
-        Starts(nuisance.out_of_fold(model.outcomes), held_out.outcomes, predicted["stack"]),
-        Starts(cross_fitted, full_held_out, predicted["stack_full"]),
+        Starts(of_log, held_out.outcomes, predicted["stack"]),
+        stack_full,
         nuisances,
     )
 

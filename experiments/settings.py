@@ -70,6 +70,7 @@ class Config:
     cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
     methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/baselines.py; ("*",): all
     nuisance: NuisanceSpec = NuisanceSpec()
+    rivals: tuple[str, ...] = ()  # outcome models fitted beside the nuisances', for their own plug-ins alone
     training: Spec = Spec()
     # Settled on another draw of the synthetic problem (key 1); see experiments/README.md on what was looked at.
     learning_rate: float = 2e-3

@@ -99,7 +99,7 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
             left = sum(took) / len(took) * (len(cells) - number)
             print(f"{name}: {took[-1]:.0f} s; at most {left / 60:.0f} min left", flush=True)
         frames.append(read(cell, path))
-    results = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    results = study_cells.lent(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
     return Progress(results, missing, time.perf_counter() - started)
 
 

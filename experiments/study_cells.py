@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from experiments.settings import Config
 from jaxroute.types import NuisanceSpec, Spec
 
@@ -48,7 +50,7 @@ class Cell(NamedTuple):
     config: Config
 
 
-PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", "mlp", "stack"))
+PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", "gp", "mlp", "stack"))
 PLAIN = ("random", "best_single", *PLUG_INS, "recommended")
 LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine")
 CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
@@ -66,11 +68,15 @@ CENTRE = (
 )
 USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
+LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
+"""Without ceilings: full feedback does not depend on who wrote the log, so the centre's are `lent`."""
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
+RIVALS = ("ridge", "knn")
 DEFAULT = NuisanceSpec().outcome_models
-WITH_GP = NuisanceSpec(outcome_models=(*DEFAULT, "gp"))
-WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "gp", "trees"))
+FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
+"""The stack before the Gaussian process."""
+WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "trees"))
 
 
 def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
@@ -116,6 +122,7 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
         seeds=10,
         log_size=ROWS,
         methods=CENTRE,
+        rivals=RIVALS,
     )
     if not smoke:
         return config
@@ -126,6 +133,7 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
         seeds=2,
         log_size=300,
         cost_weights=(0.0, 0.5, 2.0),
+        rivals=(),
         nuisance=NuisanceSpec(("ridge", "knn"), folds=3, penalties=(300.0,), neighbours=(20,)),
         training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
     )
@@ -136,12 +144,12 @@ Change = tuple[str, str, tuple[str, ...], dict[str, Any]]
 
 def _factors() -> Iterator[Change]:
     """(factor, level, methods, changes of the config), one factor at a time."""
-    yield "logger", "weak router 6", USUAL, {"logger_strength": 6.0}
-    yield "logger", "uniform", USUAL, {"logger": "uniform"}
-    yield "logger", "cost-biased 2", USUAL, {"logger": "cost_biased"}
+    yield "logger", "weak router 6", LOGGED, {"logger_strength": 6.0}
+    yield "logger", "uniform", LOGGED, {"logger": "uniform"}
+    yield "logger", "cost-biased 2", LOGGED, {"logger": "cost_biased"}
     yield "shadow", str(SHADOW), QUICK, {"shadow": SHADOW}
     yield "log size", "500", USUAL, {"log_size": 500}
-    yield "logger", "task-dependent 2", USUAL, {"logger": "task_dependent"}
+    yield "logger", "task-dependent 2", LOGGED, {"logger": "task_dependent"}
     yield "control", "shuffled answers", USUAL, {"shuffled": True}
     small = ("plug_in_stack", "recommended", *SMALL, *LEARNED[:3])
     yield "capacity", "linear", small, {"training": Spec(hidden=())}
@@ -160,8 +168,8 @@ def _factors() -> Iterator[Change]:
         yield "shadow", str(size), QUICK, {"shadow": size}
     yield "capacity", "8 units", small, {"training": Spec(hidden=(8,))}
     yield "log size", "10000", QUICK, {"log_size": 10000}
-    yield "outcome model", "with gp", (*QUICK, "plug_in_gp"), {"nuisance": WITH_GP}
-    yield "outcome model", "with gp and trees", (*QUICK, "plug_in_gp", "plug_in_trees"), {"nuisance": WITH_TREES}
+    yield "outcome model", "without gp", tuple(m for m in PLAIN if m != "plug_in_gp"), {"nuisance": FORMER}
+    yield "outcome model", "with trees", (*PLAIN, "plug_in_trees"), {"nuisance": WITH_TREES}
 
 
 def _factorial() -> Iterator[Change]:
@@ -202,6 +210,21 @@ def _applies(table: Table, factor: str, level: str) -> bool:
 def _logged(table: Table) -> int:
     """Log rows at most: 60% train, 10% set aside for the weak router."""
     return int(0.5 * table.prompts)
+
+
+def lent(results: pd.DataFrame) -> pd.DataFrame:
+    """The results with the centre's ceilings in the cells where only the logging policy differs.
+
+    The same prompts, answered by every model: the fits would be the same to the last bit.
+    """
+    about = {text: json.loads(text) for text in results["hyperparameters"].unique()}
+    factor = results["hyperparameters"].map(lambda text: about[text]["factor"])
+    ceilings = results[(factor == "centre") & results["method"].isin(CEILINGS)]
+    found = [results]
+    for (dataset, text), cell in results[factor == "logger"].groupby(["dataset", "hyperparameters"], sort=False):
+        new = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["method"].isin(cell["method"].unique())]
+        found.append(new.assign(hyperparameters=str(text)))
+    return pd.concat(found, ignore_index=True)
 
 
 def describe(cell: Cell) -> str:

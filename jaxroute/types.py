@@ -184,7 +184,7 @@ class NuisanceSpec:
     "none"); propensity="estimated" ignores the log's own.
     """
 
-    outcome_models: tuple[str, ...] = ("mean", "ridge", "hierarchical", "knn", "mlp")
+    outcome_models: tuple[str, ...] = ("mean", "hierarchical", "gp", "mlp")
     propensity_models: tuple[str, ...] = ("logistic",)
     combine: str = "stack"
     calibration: str = "temperature"
@@ -202,12 +202,7 @@ class NuisanceSpec:
     )
     neighbours: tuple[int, ...] = (20, 50, 100, 200, 400)
     # (length in median distances, shared variance, a model's own) of the Gaussian process, variances in noise's
-    processes: tuple[tuple[float, float, float], ...] = (
-        (0.35, 1.0, 0.3),
-        (0.5, 0.3, 0.1),
-        (1.0, 0.3, 0.3),
-        (1.5, 1.0, 1.0),
-    )
+    processes: tuple[tuple[float, float, float], ...] = ((0.35, 1.0, 0.3), (1.5, 1.0, 1.0))
     hidden: tuple[int, ...] = (128, 128)
     epochs: int = 16
     snapshots: int = 4

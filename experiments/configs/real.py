@@ -20,6 +20,6 @@ def get_config(smoke: bool = False) -> Config:
         name="real",
         seeds=10,
         log_size=5000,
-        nuisance=NuisanceSpec(),
+        nuisance=NuisanceSpec(("mean", "ridge", "hierarchical", "knn", "mlp")),
         training=Spec(),
     )

@@ -75,11 +75,12 @@ def fit_outcomes(
     """
     names = sorted(set(spec.outcome_models) & set(LEARNERS))
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+    own = rows_of_folds(fold, spec.folds)
     fold = jnp.asarray(fold)
     shared = jax.block_until_ready(_prepare(features, outcomes, observed, fold, spec))
     params, corrections, predicted = {}, [], []
     for name in names:
-        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, name, spec)
+        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, own, name, spec)
         params[name], correction, candidates = jax.block_until_ready(fitted)
         corrections.append(correction)
         predicted.append(candidates)
@@ -114,6 +115,7 @@ def _fit_learner(
     outcomes: Outcomes,
     observed: Array,
     fold: Array,
+    own: Array,
     name: str,
     spec: NuisanceSpec,
 ) -> tuple[Params, Float[Array, "F C K"], Outcomes]:
@@ -132,7 +134,7 @@ def _fit_learner(
         return fitted._replace(correction=targets.cost_correction(in_sample, weight))
 
     fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), *shared, _keep(fold, spec.folds))
-    candidates = out_of_fold(partial(predict_outcomes, spec=spec), fits, features, fold)
+    candidates = out_of_fold(partial(predict_outcomes, spec=spec), fits, features, own)
     return fits.params[name], fits.correction, candidates
 
 
@@ -143,17 +145,23 @@ def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: Nuis
     return targets.restore(predicted, fold.level, fold.correction)
 
 
-@partial(jax.jit, static_argnames="spec")
 def fit_propensities(
     key: Key,
     features: Float[Array, "N D"],
     action: Int[Array, " N"],
     available: Bool[Array, "N K"],
-    fold: Int[Array, " N"],
+    fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
     """Fit every propensity candidate on every fold's complement; (fits [F, ...], out-of-fold logits)."""
+    own = rows_of_folds(fold, spec.folds)
+    return _fit_propensities(key, features, action, available, jnp.asarray(fold), own, spec)
 
+
+@partial(jax.jit, static_argnames="spec")
+def _fit_propensities(
+    key: Key, features: Array, action: Array, available: Array, fold: Array, own: Array, spec: NuisanceSpec
+) -> tuple[PropensityFold, Float[Array, "C N K"]]:
     def one_fold(key: Key, keep: Array) -> PropensityFold:
         axes = projection.fit(features, keep, spec.dimensions)
         x = projection.project(axes, features)
@@ -164,10 +172,10 @@ def fit_propensities(
             params["mlp"] = propensity.fit_mlp(key, x, action, available, keep, spec)
         return PropensityFold(axes, params)
 
-    keep = _keep(jnp.asarray(fold), spec.folds).astype(features.dtype)
+    keep = _keep(fold, spec.folds).astype(features.dtype)
     fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
     predict = partial(predict_logits, num_models=available.shape[1], spec=spec)
-    return fits, out_of_fold(predict, fits, features, fold)
+    return fits, out_of_fold(predict, fits, features, own)
 
 
 def predict_logits(
@@ -183,19 +191,33 @@ def predict_logits(
     return jnp.concatenate(logits)
 
 
-def out_of_fold(predict: Callable[..., Any], fits: Any, features: Array, fold: Int[Array, " N"]) -> Any:
-    """Each row's candidates [C, N, K] from the fit of its own fold.
+def rows_of_folds(fold: Int[Array, " N"] | np.ndarray, folds: int) -> np.ndarray:
+    """Each fold's rows [F, R], short folds filled up with N (no row).
 
-    All folds predict every row and one is kept: gathering a fold's parameters per row would copy them.
+    R is rounded up by an eighth of a fold at most, so that folds of about the same sizes compile once.
+
+    >>> rows_of_folds(np.array([0, 1, 0, 1, 0]), 2)
+    array([[0, 2, 4],
+           [1, 3, 5]])
     """
+    fold = np.asarray(fold)
+    rows = [np.flatnonzero(fold == own) for own in range(folds)]
+    step = max(1, len(fold) // (8 * folds))
+    width = -(-max(map(len, rows)) // step) * step
+    return np.stack([np.pad(r, (0, width - len(r)), constant_values=len(fold)) for r in rows])
 
-    def one_row(row: tuple[Array, Array]) -> Any:
-        x, own = row
-        every = jax.vmap(lambda fit: predict(fit, x))(fits)
-        return jax.tree.map(lambda y: y[own], every)
 
-    rows = map_blocks(one_row, (features, fold), ROWS_PER_BLOCK)
-    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), rows)
+def out_of_fold(predict: Callable[..., Any], fits: Any, features: Array, own: Int[Array, "F R"]) -> Any:
+    """Each row's candidates [C, N, K] from the fit of its own fold; ``own`` as of ``rows_of_folds``."""
+
+    def one_fold(fit: Any, rows: Array) -> Any:
+        return map_blocks(partial(predict, fit), features.at[rows].get(mode="clip"), ROWS_PER_BLOCK)
+
+    def in_place(y: Array) -> Array:
+        whole = jnp.zeros((features.shape[0], *y.shape[2:]), y.dtype)
+        return jnp.moveaxis(whole.at[own].set(y, mode="drop"), 0, 1)
+
+    return jax.tree.map(in_place, jax.vmap(one_fold)(fits, own))
 
 
 def over_folds(predict: Callable[..., Any], fits: Any, features: Float[Array, "N D"]) -> Any:
