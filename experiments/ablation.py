@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 from jaxtyping import Array, Float
-from rich.progress import track
 
 from experiments import problem, storage, study_cells
 from experiments.settings import Config
@@ -142,12 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     frames = []
     try:
-        wanted = study_cells.TABLES[:1] if options.smoke else study_cells.TABLES
-        for table in track(wanted, description="tables", disable=not sys.stderr.isatty()):
-            if table.folder != "synthetic" and not (options.data / table.folder).exists():
-                print(f"{table.name}: no table at {options.data / table.folder}", file=sys.stderr)
-                continue
-            frames.append(measure(study_cells.centre(table, options.data, smoke=options.smoke), table.name))
+        for name, config in study_cells.centres(options.data, smoke=options.smoke):
+            frames.append(measure(config, name))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

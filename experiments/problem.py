@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import outcome_models
 from experiments.settings import Config
 from jaxroute import counterfactual, levels, nuisance, projection, recipe
 from jaxroute.data import encoders, logging, splits, synthetic, tables
-from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Policy, Table
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
 
@@ -132,32 +133,6 @@ def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
     return [[part[:size] for part, size in zip(parts, sizes, strict=True)] for parts in per_seed]
 
 
-def needs_full(config: Config) -> bool:
-    """Whether an outcome model of full feedback is wanted: by a method so named, or because all methods are."""
-    return not config.methods or any(name.endswith("_full") or name == "*" for name in config.methods)
-
-
-def fitted_learners(config: Config, feedback: str = "") -> NuisanceSpec:
-    """The nuisances' learners, and the rivals whose plug-ins (feedback "_full": whose ceilings) are asked for."""
-    every = not config.methods or "*" in config.methods
-    wanted = [m for m in config.rivals if every or f"plug_in_{m}{feedback}" in config.methods]
-    return dataclasses.replace(config.nuisance, outcome_models=(*config.nuisance.outcome_models, *wanted))
-
-
-def plug_ins(
-    config: Config, model: nuisance.OutcomeModel, outcomes: Outcomes, seen: jax.Array, features: jax.Array
-) -> dict[str, Outcomes]:
-    """What every learner that was fitted predicts by itself, and "stack": what those of the nuisances do together."""
-    candidates = nuisance.predict_candidates(model, features)
-    alone = {
-        name: dataclasses.replace(config.nuisance, outcome_models=(name,), combine="select")
-        for name in model.spec.outcome_models
-    }
-    specs = {**alone, "stack": config.nuisance}
-    parts = {name: nuisance.reweigh(model, outcomes, seen, spec) for name, spec in specs.items()}
-    return {name: nuisance.mix(part.weights, candidates) for name, part in parts.items()}
-
-
 def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Problem:
     """One seed's problem from a table with normalised costs."""
     root = jax.random.key(seed)
@@ -177,7 +152,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         shadow = Examples(features[log_rows:], answered, available[log_rows:])
         outcomes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outcomes, shadow.outcomes)
         seen = jnp.concatenate([seen, shadow.available])
-    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, fitted_learners(config), shadow=shadow)
+    nuisances, model = nuisance.fit(keys[NUISANCE], train_log, outcome_models.fitted_learners(config), shadow=shadow)
     every, model = (
         model.outcomes,
         model._replace(outcomes=nuisance.reweigh(model.outcomes, outcomes, seen, config.nuisance)),
@@ -192,19 +167,19 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
 
     test_features = jnp.asarray(test.features)
-    predicted = plug_ins(config, every, outcomes, seen, test_features)
+    predicted = outcome_models.predictions(config, every, outcomes, seen, test_features)
     level = recipe.log_levels(train_log, nuisances, model, shadow)
     share = recipe.choose_share(train_log, model, shadow)
     predicted["recommended"] = recipe.temper(
         predicted["stack"], level, jnp.mean(nuisances.outcomes.quality, 0), share=share
     )
     stack_full = None
-    if needs_full(config):
-        spec = fitted_learners(config, "_full")
+    if outcome_models.needs_full(config):
+        spec = outcome_models.fitted_learners(config, "_full")
         _, every = nuisance.fit_outcomes(keys[FULL], features, train.outcomes, available, spec, group=group)
         full = nuisance.reweigh(every, train.outcomes, available, config.nuisance)
         cross_fitted = nuisance.out_of_fold(full)
-        of_full = plug_ins(config, every, train.outcomes, available, test_features)
+        of_full = outcome_models.predictions(config, every, train.outcomes, available, test_features)
         quality = jnp.asarray(train.outcomes.quality, jnp.float32)
         level = levels.means(quality, available, jnp.ones(available.shape), cross_fitted.quality)
         of_full["recommended"] = recipe.temper(of_full["stack"], level, jnp.mean(cross_fitted.quality, 0), share=1.0)
@@ -232,7 +207,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
-        Starts(of_log, held_out.outcomes, predicted["stack"]),
+        Starts(nuisance.out_of_fold(model.outcomes), held_out.outcomes, predicted["stack"]),
         stack_full,
         nuisances,
     )

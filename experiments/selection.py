@@ -11,7 +11,6 @@ as picked right where both differences have one sign. Writes results/selection/p
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import sys
 from pathlib import Path
@@ -22,14 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array
-from rich.progress import track
 
-from experiments import problem, storage, study_cells
+from experiments import outcome_models, problem, storage, study_cells
 from experiments.settings import Config
 from experiments.study_report import markdown
 from jaxroute import counterfactual, estimators, levels, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, units
-from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
+from jaxroute.types import InputError, Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
 
@@ -41,20 +39,20 @@ class Views(NamedTuple):
     test: Outcomes
 
 
-def routers(key: Array, logs: Logs, features: Array, spec: NuisanceSpec) -> tuple[Nuisances, dict[str, Views]]:
+def routers(key: Array, logs: Logs, features: Array, config: Config) -> tuple[Nuisances, dict[str, Views]]:
     """The log's nuisances and every router's predictions.
 
     Args:
         logs: N rows. features: of M test prompts.
     """
-    nuisances, model = nuisance.fit(key, logs, spec)
+    nuisances, model = nuisance.fit(key, logs, outcome_models.fitted_learners(config))
     cells, seen = nuisance.as_cells(logs)
-    candidates = nuisance.predict_candidates(model.outcomes, features)
-    found = {}
-    for name in (*spec.outcome_models, "stack"):
-        alone = spec if name == "stack" else dataclasses.replace(spec, outcome_models=(name,), combine="select")
-        part = nuisance.reweigh(model.outcomes, cells, seen, alone)
-        found[f"plug_in_{name}"] = Views(nuisance.out_of_fold(part), nuisance.mix(part.weights, candidates))
+    every, (nuisances, model) = model.outcomes, outcome_models.without_rivals(config, nuisances, model, cells, seen)
+    candidates = nuisance.predict_candidates(every, features)
+    found = {
+        f"plug_in_{name}": Views(nuisance.out_of_fold(part), nuisance.mix(part.weights, candidates))
+        for name, part in outcome_models.plug_ins(config, every, cells, seen).items()
+    }
     level = recipe.log_levels(logs, nuisances, model)
     share = recipe.choose_share(logs, model)
     centre = jnp.mean(nuisances.outcomes.quality, 0)
@@ -97,7 +95,7 @@ def pairs(config: Config, name: str) -> pd.DataFrame:
         simulated = logging.simulate(keys[problem.TRAIN_LOG], table.rows(train), policy)
         logs = jax.tree.map(jnp.asarray, simulated)
         test = table.rows(held)
-        nuisances, views = routers(keys[problem.NUISANCE], logs, jnp.asarray(test.features), config.nuisance)
+        nuisances, views = routers(keys[problem.NUISANCE], logs, jnp.asarray(test.features), config)
         rows = {router: pooled(logs, nuisances, view.log, weights) for router, view in views.items()}
         truth = {router: true_value(test, view.test, weights) for router, view in views.items()}
         for a, b in itertools.combinations(views, 2):
@@ -145,12 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     frames = []
     try:
-        wanted = study_cells.TABLES[:1] if options.smoke else study_cells.TABLES
-        for table in track(wanted, description="tables", disable=not sys.stderr.isatty()):
-            if table.folder != "synthetic" and not (options.data / table.folder).exists():
-                print(f"{table.name}: no table at {options.data / table.folder}", file=sys.stderr)
-                continue
-            frames.append(pairs(study_cells.centre(table, options.data, smoke=options.smoke), table.name))
+        for name, config in study_cells.centres(options.data, smoke=options.smoke):
+            frames.append(pairs(config, name))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array
-from rich.progress import track
 
 from experiments import problem, shadow_rules, study_cells
 from experiments.settings import Config
@@ -206,16 +205,12 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "records.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    wanted = [t for t in study_cells.TABLES if t.name in POOL][: 1 if options.smoke else None]
+    wanted = [t for t in study_cells.TABLES if t.name in POOL]
     seeds, ways = (SEEDS[:2], SMOKE) if options.smoke else (SEEDS, WAYS)
     try:
-        for table in track(wanted, description="tables", disable=not sys.stderr.isatty()):
-            if table.folder != "synthetic" and not (options.data / table.folder).exists():
-                print(f"{table.name}: no table at {options.data / table.folder}", file=sys.stderr)
-                continue
-            config = study_cells.centre(table, options.data, smoke=options.smoke)
-            done = {(r["seed"], r["way"]) for r in found if r["dataset"] == table.name}
-            for one in records(table.name, config, 80 if options.smoke else POOL[table.name], ways, seeds, done):
+        for name, config in study_cells.centres(options.data, smoke=options.smoke, among=wanted):
+            done = {(r["seed"], r["way"]) for r in found if r["dataset"] == name}
+            for one in records(name, config, 80 if options.smoke else POOL[name], ways, seeds, done):
                 found.append(one)
                 with path.open("a") as file:
                     file.write(json.dumps(one) + "\n")

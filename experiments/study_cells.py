@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from rich.progress import track
 
 from experiments.settings import Config
 from jaxroute.types import NuisanceSpec, Spec
@@ -137,6 +139,18 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
         nuisance=NuisanceSpec(("ridge", "knn"), folds=3, penalties=(300.0,), neighbours=(20,)),
         training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
     )
+
+
+def centres(data: Path, *, smoke: bool = False, among: Sequence[Table] = TABLES) -> Iterator[tuple[str, Config]]:
+    """Name and centre of every table under ``data``, with progress; says which are not there.
+
+    smoke: the first alone, small.
+    """
+    for table in track(among[: 1 if smoke else None], description="tables", disable=not sys.stderr.isatty()):
+        if table.folder == "synthetic" or (data / table.folder).exists():
+            yield table.name, centre(table, data, smoke=smoke)
+        else:
+            print(f"{table.name}: no table at {data / table.folder}", file=sys.stderr)
 
 
 Change = tuple[str, str, tuple[str, ...], dict[str, Any]]

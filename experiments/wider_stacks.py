@@ -1,4 +1,4 @@
-"""Do more learners in the stack make better routers? A Gaussian process and boosted trees beside the default ones.
+"""Do more learners in the stack make better routers, or fewer as good ones? Stacks beside the default.
 
     make wider-stacks DATA=<folder of tables>        SMOKE=1 for seconds
 
@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from experiments import problem, storage, study_cells
 from experiments.selection import true_value
@@ -32,7 +31,7 @@ from jaxroute.types import InputError, Outcomes, Table
 
 SEEDS = (20, 21, 22, 23)
 LOGGERS = {"weak router": "weak_router", "uniform": "uniform", "cost-biased": "cost_biased"}
-MORE = ("gp", "trees")
+MORE = ("ridge", "knn", "trees")
 MEASURES = ("error of the log", "error of new prompts", "stack", "recipe")
 
 
@@ -47,12 +46,14 @@ def arms(default: tuple[str, ...]) -> dict[str, Arm]:
     return {
         "default": Arm(default),
         "default, 20% even": Arm(default, 0.2),
+        "with ridge": Arm((*default, "ridge")),
+        "with knn": Arm((*default, "knn")),
         "with trees": Arm((*default, "trees")),
-        "with gp": Arm((*default, "gp")),
-        "with gp, 20% even": Arm((*default, "gp"), 0.2),
-        "with gp and trees": Arm((*default, "gp", "trees")),
+        "with all of them": Arm((*default, *MORE)),
+        "without gp": Arm(tuple(name for name in default if name != "gp")),
+        "without mlp": Arm(tuple(name for name in default if name != "mlp")),
         "gp alone": Arm(("gp",)),
-        "gp and trees alone": Arm(("gp", "trees")),
+        "former: ridge, knn, no gp": Arm(study_cells.FORMER.outcome_models),
     }
 
 
@@ -121,11 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     seeds, loggers = (SEEDS[:2], {"uniform": "uniform"}) if options.smoke else (SEEDS, LOGGERS)
     frames = []
     try:
-        for named in track(study_cells.TABLES[: 1 if options.smoke else None], disable=not sys.stderr.isatty()):
-            if named.folder != "synthetic" and not (options.data / named.folder).exists():
-                print(f"{named.name}: no table at {options.data / named.folder}", file=sys.stderr)
-                continue
-            centre = study_cells.centre(named, options.data, smoke=options.smoke)
+        for name, centre in study_cells.centres(options.data, smoke=options.smoke):
             table = problem.load_table(centre)
             table = problem.normalise(table, units.cost_scale(table)[0])
             for logger, policy in loggers.items():
@@ -135,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
                     path = folder / f"seed-{seed}.parquet"
                     if not path.exists():
                         storage.write_frame(path, measure(config, table, seed))
-                    frames.append(pd.read_parquet(path).assign(dataset=named.name, logger=logger))
+                    frames.append(pd.read_parquet(path).assign(dataset=name, logger=logger))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

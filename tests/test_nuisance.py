@@ -129,6 +129,21 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
         np.testing.assert_allclose(together.quality[0][~keep], np.clip(alone, 0, 1), atol=2e-4)
 
 
+def test_every_row_is_predicted_by_its_own_fold_however_uneven():
+    group = np.where(np.arange(N) < N // 3, 0, np.arange(N))  # one group of a third of the rows
+    fold = crossfit.assign_folds(jax.random.key(3), N, 3, group)
+    own = crossfit.rows_of_folds(fold, 3)
+    np.testing.assert_array_equal(np.sort(own[own < N]), np.arange(N))
+    assert own.shape[1] - np.bincount(fold).max() < max(1, N // 24)
+    spec = dataclasses.replace(SPEC, outcome_models=("ridge", "knn"), folds=3, neighbours=(20,))
+    fits, candidates = crossfit.fit_outcomes(jax.random.key(2), jnp.asarray(X), FULL, SEEN, fold, spec)
+    for row in (0, 1, N // 3, N - 1):
+        fit = jax.tree.map(lambda leaf, row=row: leaf[fold[row]], fits)
+        want = crossfit.predict_outcomes(fit, jnp.asarray(X[row]), spec)
+        got = jax.tree.map(lambda y, row=row: y[:, row], candidates)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, want)
+
+
 def test_reweighing_to_one_learner_is_fitting_it_alone():
     """Named out of alphabetical order: the candidate axis is by name, whatever order the spec has."""
     together = dataclasses.replace(SPEC, outcome_models=("ridge", "mean", "knn"), neighbours=(20,))

@@ -63,6 +63,22 @@ def test_equal_spend_pairs_the_shadow_with_as_many_log_rows():
     assert study_report.equal_spend(rows).empty
 
 
+def test_cells_of_other_loggers_borrow_the_centres_ceilings_and_nothing_else():
+    results = made_up()
+    alone = results[results["hyperparameters"].str.contains("log size") & ~results["method"].str.endswith("_full")]
+    about = json.dumps({"factor": "logger", "level": "uniform"})
+    found = study_cells.lent(pd.concat([results, alone.assign(hyperparameters=about)]))
+    got = found[(found["hyperparameters"] == about) & found["method"].str.endswith("_full")]
+    centre = results[results["hyperparameters"].str.contains("centre") & results["method"].str.endswith("_full")]
+    pd.testing.assert_frame_equal(
+        got.drop(columns="hyperparameters").reset_index(drop=True),
+        centre.drop(columns="hyperparameters").reset_index(drop=True),
+    )
+    assert len(found) == len(results) + len(alone) + len(centre)
+    again = study_cells.lent(found)
+    assert len(again) == len(found)  # what a cell has of its own stays
+
+
 def test_differences_match_scipy():
     rows = study_report.labelled(made_up())
     found = study_report.differences(rows).set_index(["dataset", "factor", "level", "method"])
@@ -153,6 +169,10 @@ def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
     assert (
         results.loc[(results["logger"] == "uniform") & (results["metric"] == study_figures.OVERLAP), "value"] == 300
     ).all()
+    ceilings = results[results["method"].isin(study_cells.CEILINGS) & (results["metric"] == "mean_regret")]
+    assert len(ceilings) == 2 * 2 * len(study_cells.CEILINGS)
+    by_logger = ceilings.pivot(index=["method", "seed"], columns="logger", values="value")
+    np.testing.assert_array_equal(by_logger["uniform"], by_logger["weak_router"])  # so `lent` may copy them
 
     def never(*_, **__):
         raise AssertionError("a finished cell was run again")
