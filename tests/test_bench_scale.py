@@ -25,8 +25,9 @@ def test_a_peak_that_is_gone_again_was_seen():
         held = np.ones(30_000_000)
         time.sleep(0.1)
         del held
-    assert 0.2 < seen[1] - seen[0] < 0.5
-    assert scale.anonymous() < seen[1] - 0.2
+    # 0.24 GB, less what earlier tests' threads give back meanwhile
+    assert 0.1 < seen[1] - seen[0] < 0.5
+    assert scale.anonymous() < seen[1] - 0.1
 
 
 @pytest.mark.slow
