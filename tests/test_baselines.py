@@ -212,7 +212,9 @@ def test_the_stand_in_sees_the_raw_weight(arena):
 
 def test_rivals_get_plug_ins_and_change_nothing_else():
     config = dataclasses.replace(CONFIG, seeds=1, methods=("plug_in_hierarchical", "recommended"), shadow=40)
-    alone, beside = (arena_of(toy(600), dataclasses.replace(config, rivals=r)).problems for r in ((), ("hierarchical",)))
+    alone, beside = (
+        arena_of(toy(600), dataclasses.replace(config, rivals=r)).problems for r in ((), ("hierarchical",))
+    )
     assert set(beside.predicted) - set(alone.predicted) == {"hierarchical"}
     assert not any(name.endswith("_full") for name in beside.predicted)
     assert beside.stack_full is None  # no method asks for full feedback

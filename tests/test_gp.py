@@ -92,6 +92,21 @@ def test_many_rows_go_through_their_centres(monkeypatch):
     np.testing.assert_allclose(predicted(model).quality[:, 0], want, atol=1e-4)
 
 
+def test_a_part_of_very_many_rows_is_used(monkeypatch):
+    """Rows without an answer go first, which changes nothing; then rows with one."""
+    monkeypatch.setattr(gp, "ROWS", N // 2)
+    monkeypatch.setattr(gp, "CENTRES", 12)
+    rows = WEIGHT.any(1)
+    kept = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
+    monkeypatch.setattr(gp, "MOST", int(rows.sum()))
+    part = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
+    np.testing.assert_allclose(part.length, kept.length)
+    np.testing.assert_allclose(predicted(part).quality, predicted(kept).quality, atol=1e-4)
+    monkeypatch.setattr(gp, "MOST", 20)
+    fewer = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
+    assert np.abs(predicted(fewer).quality - predicted(kept).quality).max() > 1e-3
+
+
 def test_cost_is_the_minimum_of_the_huber_objective(monkeypatch):
     """At it, the dual of every cell is its residual, cut at HUBER_DELTA."""
     monkeypatch.setattr(gp, "HUBER_ITERATIONS", 100)

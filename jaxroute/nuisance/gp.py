@@ -2,7 +2,7 @@
 
 Solved by conjugate gradients, which need only products with the kernel: any pattern of observed cells is exact,
 one model a row or all of them. Beyond ROWS rows the kernel goes through CENTRES of them (subset of regressors),
-so that time and memory grow with the rows and not with their square.
+so that time and memory grow with the rows and not with their square; beyond MOST, a random part of them is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from jaxroute.nuisance.targets import HUBER_DELTA, Levels
 from jaxroute.types import Key, Outcomes
 
-ROWS = 3000
+ROWS, MOST = 3000, 50_000
 CENTRES = 512
 JITTER = 1e-3
 TOLERANCE, ITERATIONS = 1e-2, 100
@@ -51,7 +51,7 @@ def fit(
     distance between rows. Cost is fitted with a Huber loss by winsorised residuals, as in `ridge`.
 
     Args:
-        key: draws the centres, where rows are more than ROWS.
+        key: draws the centres, where rows are more than ROWS, and the rows, where they are more than MOST.
         features: [N, d] in the encoder's own geometry (whitened, noise would set the distances).
         targets: [N, K] quality and relative cost. weight: [N, K], 0 where not observed.
         level: the models' levels.
@@ -76,9 +76,11 @@ def fit(
     rows, exact = features.shape[0], features.shape[0] <= ROWS
     seen = jnp.any(weight > 0, -1)
     drawn = jnp.where(seen, jax.random.uniform(key, (rows,)), -1.0)
-    order = jax.lax.top_k(drawn, min(rows, max(SAMPLE, CENTRES)))[1]
+    order = jax.lax.top_k(drawn, min(rows, MOST))[1]
     typical = _median_distance(features[order[:SAMPLE]], seen[order[:SAMPLE]])
     centres = features if exact else features[order[:CENTRES]]
+    if rows > MOST:
+        features, targets, weight = jax.tree.map(lambda y: y[order], (features, targets, weight))
     root = jnp.sqrt(weight)
     quality = targets.quality - jnp.broadcast_to(level.quality, weight.shape)
     cost = targets.cost - 1.0
