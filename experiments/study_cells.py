@@ -78,7 +78,8 @@ ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
 RIVALS = ("ridge", "knn")
 DEFAULT = NuisanceSpec().outcome_models
 FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
-"""The stack before the Gaussian process."""
+"""The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
+FIRST = ("outcome model", "without gp")
 WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "trees"))
 
 
@@ -183,7 +184,8 @@ def _factors() -> Iterator[Change]:
         yield "shadow", str(size), PLAIN, {"shadow": size}
     yield "capacity", "8 units", small, {"training": Spec(hidden=(8,))}
     yield "log size", "10000", QUICK, {"log_size": 10000}
-    yield "outcome model", "without gp", tuple(m for m in PLAIN if m != "plug_in_gp"), {"nuisance": FORMER}
+    former = (*(m for m in PLAIN if m != "plug_in_gp"), "plug_in_stack_full")
+    yield *FIRST, former, {"nuisance": FORMER}
     yield "outcome model", "with trees", (*PLAIN, "plug_in_trees"), {"nuisance": WITH_TREES}
 
 

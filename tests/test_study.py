@@ -120,6 +120,15 @@ def test_pooled_gap_and_control():
     closed = study_report.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
     assert study_report.share_closed(study_report.gap_closed(rows), "centre", "")[1] == 2
+    # The first recipe's cell moves both ends of the centre's gap: 30 points further off, ceiling as far.
+    about = json.dumps({"factor": "outcome model", "level": "without gp"})
+    first = made_up().query("method != 'random'")
+    first = first[first["hyperparameters"].str.contains("centre")].assign(hyperparameters=about)
+    first["value"] += 0.3 * (first["method"] == "plug_in_stack")
+    moved = study_report.gap_closed(study_report.labelled(pd.concat([made_up(), first])))
+    line = moved.set_index(["dataset", "factor"]).loc[("bbh", "centre")]
+    np.testing.assert_allclose(line["closed"], (30 + 1) / (30 + 4), atol=0.02)
+    np.testing.assert_allclose(line["start"] - line["stack"], 30)
     null = study_report.control(rows).set_index(["dataset", "method"])
     # made up: the recipe beats best_single_full by two points on the first table, is level with it on the second
     assert null.loc[("bbh", "recommended"), "high"] < -1 < null.loc[("routellm", "recommended"), "low"]
