@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from jaxroute.report.summary import student_interval
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 AS_IS = "the recipe"
+ESTIMATED: dict[str, Any] = {"outcome_models": ("mean",), "propensity": "estimated"}
 
 
 def variants(
@@ -61,7 +63,7 @@ def variants(
     share = recipe.choose_share(logs, model)
     for name, kept in (("none: best single by levels", 0.0), ("a half", contrasts.SHARE), ("all", 1.0)):
         yield f"share of contrasts: {name}", recipe.temper(stack, level, centre, share=kept)
-    for name, other in _levels(logs, nuisances, centre):
+    for name, other in _levels(logs, nuisances, centre, spec):
         yield f"levels: {name}", recipe.temper(stack, other, centre, share=share)
 
     reweigh = partial(nuisance.reweigh, model.outcomes, cells, seen)
@@ -74,7 +76,9 @@ def variants(
     yield "equal stack weights", recipe_on(model.outcomes._replace(weights=equal))
 
 
-def _levels(logs: Logs, nuisances: Nuisances, centre: Array) -> Iterator[tuple[str, Float[Array, " K"]]]:
+def _levels(
+    logs: Logs, nuisances: Nuisances, centre: Array, spec: NuisanceSpec
+) -> Iterator[tuple[str, Float[Array, " K"]]]:
     """Other ways to say how good each model is on average."""
     yield "the outcome model's means", centre
     yield "doubly robust means", levels.of_log(logs, nuisances).mean
@@ -83,6 +87,9 @@ def _levels(logs: Logs, nuisances: Nuisances, centre: Array) -> Iterator[tuple[s
     yield "doubly robust, shrunk (no average with the outcome model)", levels.fit(logs, nuisances).mean
     for clip in (0.02, 0.3):
         yield f"propensities clipped at {clip:g}", (levels.fit(logs, nuisances, clip=clip).mean + centre) / 2
+    fitted, _ = nuisance.fit(jax.random.key(0), logs, dataclasses.replace(spec, **ESTIMATED))
+    estimated = nuisances._replace(propensity=fitted.propensity)
+    yield "propensities estimated, not known", (levels.fit(logs, estimated).mean + centre) / 2
 
 
 def regret(test: Table, predicted: Outcomes, weights: Array) -> float:
