@@ -20,10 +20,11 @@ def needs_full(config: Config) -> bool:
 
 
 def fitted_learners(config: Config, feedback: str = "") -> NuisanceSpec:
-    """The nuisances' learners, and the rivals whose plug-ins (feedback "_full": whose ceilings) are asked for."""
-    every = not config.methods or "*" in config.methods
-    wanted = [m for m in config.rivals if every or f"plug_in_{m}{feedback}" in config.methods]
-    return dataclasses.replace(config.nuisance, outcome_models=(*config.nuisance.outcome_models, *wanted))
+    """The nuisances' learners and the rivals; for ``_full``, those whose ceilings are asked for."""
+    own, asked = config.nuisance.outcome_models, config.methods
+    every = not feedback or not asked or "*" in asked
+    wanted = [m for m in config.rivals if m not in own and (every or f"plug_in_{m}{feedback}" in asked)]
+    return dataclasses.replace(config.nuisance, outcome_models=(*own, *wanted))
 
 
 def without_rivals(

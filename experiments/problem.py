@@ -153,12 +153,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         outcomes = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outcomes, shadow.outcomes)
         seen = jnp.concatenate([seen, shadow.available])
     nuisances, model = nuisance.fit(keys[NUISANCE], train_log, outcome_models.fitted_learners(config), shadow=shadow)
-    every, model = (
-        model.outcomes,
-        model._replace(outcomes=nuisance.reweigh(model.outcomes, outcomes, seen, config.nuisance)),
-    )
-    of_log = nuisance.out_of_fold(model.outcomes)
-    nuisances = nuisances._replace(outcomes=jax.tree.map(lambda y: y[:log_rows], of_log))
+    every = model.outcomes
+    nuisances, model = outcome_models.without_rivals(config, nuisances, model, outcomes, seen)
     held_out = nuisance.predict_logs(model, validation_log)
     evaluation_clip = min(0.05, 0.5 / len(table.models))
     learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)

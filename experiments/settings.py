@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from jaxroute.data.encoders import ENCODERS
+from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
 from jaxroute.types import InputError, NuisanceSpec, Spec
 
 NORMALISED_GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -119,7 +120,7 @@ def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
 
 def check(config: Config, where: str) -> Config:
     """Refuse what cannot be meant, naming the config and the field."""
-    from experiments.baselines import METHODS
+    from experiments.baselines import CARROT, METHODS, OUTCOME_MODELS
 
     def refuse(name: str, why: str) -> None:
         raise InputError(f"{where}: {name}={getattr(config, name)!r}: {why}")
@@ -127,6 +128,16 @@ def check(config: Config, where: str) -> Config:
     unknown = [m for m in config.methods if m not in (*METHODS, "*") and not m.startswith("single:")]
     if unknown:
         refuse("methods", f"unknown method {unknown[0]!r}; there are: {', '.join(METHODS)}")
+    learners = (*LEARNERS, *HOST_LEARNERS)
+    if set(config.rivals) - set(learners):
+        refuse("rivals", f"unknown outcome model; there are: {', '.join(learners)}")
+    fitted = {*config.nuisance.outcome_models, *config.rivals}
+    needed = {f"plug_in_{name}{end}": name for name in OUTCOME_MODELS if name != "stack" for end in ("", "_full")}
+    needed |= {f"carrot_{name}": model for name, model in CARROT.items()}
+    if unfitted := [m for m in config.methods if m in needed and needed[m] not in fitted]:
+        refuse(
+            "methods", f"{unfitted[0]!r} needs {needed[unfitted[0]]!r} among the nuisances' outcome models or rivals"
+        )
     weights = config.cost_weights
     if not weights or any(not math.isfinite(w) or w < 0 for w in weights):
         refuse("cost_weights", "needs at least one, each finite and at least 0")

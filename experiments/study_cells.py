@@ -79,7 +79,7 @@ RIVALS = ("ridge", "knn")
 DEFAULT = NuisanceSpec().outcome_models
 FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
 """The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
-FIRST = ("outcome model", "without gp")
+FIRST = ("outcome model", "former stack")
 WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "trees"))
 
 
@@ -101,7 +101,8 @@ def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
     for factor, level, methods, changes in _factorial() if full else _factors():
         for table in TABLES:
             if _applies(table, factor, level):
-                config = dataclasses.replace(centre(table, data), methods=methods, **changes)
+                rivals = tuple(name for name in RIVALS if f"plug_in_{name}" in methods)
+                config = dataclasses.replace(centre(table, data), methods=methods, rivals=rivals, **changes)
                 found.append(Cell(table.name, factor, level, config))
     if not full:
         found += list(_equal_spend(data))
@@ -236,12 +237,14 @@ def lent(results: pd.DataFrame) -> pd.DataFrame:
     closes is the gap that there is without it, so its ceiling is the centre's too.
     """
     about = {text: json.loads(text) for text in results["hyperparameters"].unique()}
+    of_log = ("effective_sample_size",)
     factor = results["hyperparameters"].map(lambda text: about[text]["factor"])
-    ceilings = results[(factor == "centre") & results["method"].isin(CEILINGS)]
+    ceilings = results[(factor == "centre") & results["method"].isin(CEILINGS) & ~results["metric"].isin(of_log)]
     found = [results]
     for (dataset, text), cell in results[factor.isin(LENT)].groupby(["dataset", "hyperparameters"], sort=False):
         new = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["method"].isin(cell["method"].unique())]
-        found.append(new.assign(hyperparameters=str(text)))
+        own = {name: cell[name].iloc[0] for name in ("logger", "log_size")}
+        found.append(new.assign(hyperparameters=str(text), **own))
     return pd.concat(found, ignore_index=True)
 
 

@@ -35,7 +35,7 @@ QUESTIONS = (
     ("shadow", "0", "prompts that every model answered", "What a small shadow sample adds to 2,000 rows"),
     ("models", "all", "models in the pool", "Regret against the number of models"),
     ("capacity", "128 x 128", "hidden layers of the router", "Small routers: learning the decision or the outcomes"),
-    ("outcome model", "stack", "outcome model behind the doubly robust utilities", "A useless outcome model"),
+    ("outcome model", "stack", "outcome model behind the doubly robust utilities", "Other outcome models"),
     ("encoder", "MiniLM", "encoder of the prompts", "Another encoder"),
     ("split", "random", "split", "Tasks that training never saw"),
     ("clip", "0.1", "propensity clip of the utilities learnt from", "Clipping"),

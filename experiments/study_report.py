@@ -32,6 +32,12 @@ def labelled(results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean regrets of the cells in which the recipe is compared: neither ASIDE nor with the FIRST recipe's stack."""
+    first = (rows["factor"] == FIRST[0]) & (rows["level"] == FIRST[1])
+    return rows[(rows["metric"] == "mean_regret") & ~rows["factor"].isin(ASIDE) & ~first]
+
+
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """The recipe against every baseline in every cell: paired over seeds, Holm-corrected over all of them.
 
@@ -46,7 +52,7 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 
     Reference: Holm, "A simple sequentially rejective multiple test procedure" (1979).
     """
-    mean = rows[(rows["metric"] == "mean_regret") & ~rows["factor"].isin(ASIDE)]
+    mean = compared(rows)
     wide = mean.pivot_table(index=["dataset", "factor", "level", "seed"], columns="method", values="value")
     found = []
     for (dataset, factor, level), cell in wide.groupby(level=["dataset", "factor", "level"], sort=False):
@@ -84,7 +90,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     """The recipe against every baseline per table: mean over the cells that have both, then paired over seeds."""
-    mean = rows[(rows["metric"] == "mean_regret") & ~rows["factor"].isin(ASIDE)]
+    mean = compared(rows)
     wide = mean.pivot_table(index=["dataset", "factor", "level", "seed"], columns="method", values="value")
     found = []
     for dataset, cell in wide.groupby(level="dataset", sort=False):
@@ -103,8 +109,8 @@ def gap_closed(rows: pd.DataFrame) -> pd.DataFrame:
         (start - recommended) / (start - ceiling)   of mean regrets over seeds
 
     At the centre and with a shadow beside it, both ends are the first recipe's: the stack before the Gaussian
-    process, without a shadow. Elsewhere, or where that cell was not run, they are the cell's own stack and its
-    ceiling; a shadow's start is the centre's.
+    process, without a shadow. Elsewhere they are the cell's own stack and its ceiling; a table whose first recipe
+    was not run has those of the centre instead.
     """
     mean = rows[rows["metric"] == "mean_regret"]
     names = ["plug_in_stack", RECOMMENDED, "plug_in_stack_full"]

@@ -53,7 +53,7 @@ def arms(default: tuple[str, ...]) -> dict[str, Arm]:
         "without gp": Arm(tuple(name for name in default if name != "gp")),
         "without mlp": Arm(tuple(name for name in default if name != "mlp")),
         "gp alone": Arm(("gp",)),
-        "former: ridge, knn, no gp": Arm(study_cells.FORMER.outcome_models),
+        "former stack": Arm(study_cells.FORMER.outcome_models),
     }
 
 
@@ -66,7 +66,9 @@ def measure(config: Config, table: Table, seed: int) -> pd.DataFrame:
     logged, test = table.rows(train[earlier:][: config.log_size]), table.rows(held)
     logs = jax.tree.map(jnp.asarray, logging.simulate(keys[problem.TRAIN_LOG], logged, policy))
     default = config.nuisance
-    spec = dataclasses.replace(default, outcome_models=(*default.outcome_models, *MORE))
+    compared = arms(default.outcome_models)
+    learners = tuple(sorted({name for arm in compared.values() for name in arm.learners}))
+    spec = dataclasses.replace(default, outcome_models=learners)
     nuisances, model = nuisance.fit(keys[problem.NUISANCE], logs, spec)
     cells, seen = nuisance.as_cells(logs)
     candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
@@ -80,7 +82,7 @@ def measure(config: Config, table: Table, seed: int) -> pd.DataFrame:
         return 100 * (true_value(test, test.outcomes, weights) - true_value(test, predicted, weights))
 
     records = []
-    for name, arm in arms(default.outcome_models).items():
+    for name, arm in compared.items():
         part = nuisance.reweigh(model.outcomes, cells, seen, dataclasses.replace(spec, outcome_models=arm.learners))
         own = np.isin(names, arm.learners)
         even = jnp.asarray(arm.even * own / own.sum(), jnp.float32)

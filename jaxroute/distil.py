@@ -1,4 +1,6 @@
-"""One network that predicts what a recipe predicts: the recipe may hold log rows (kNN) or trees, the network cannot.
+"""One network that predicts what a recipe predicts.
+
+The recipe may hold log rows (the Gaussian process, kNN) or trees, the network cannot.
 
     z(x) = ridge(x) + mlp(x),   quality_k = z_k,   cost_k = level_k max(z_{K+k}, FLOOR)
 

@@ -113,6 +113,9 @@ def test_a_real_folder_with_holes_runs(tmp_path):
     ("field", "value", "says"),
     [
         ("methods", ("rm_sotfmax",), "rm_sotfmax"),
+        ("methods", ("plug_in_knn",), "'plug_in_knn' needs 'knn' among"),
+        ("methods", ("carrot_knn",), "'carrot_knn' needs 'knn' among"),
+        ("rivals", ("rigde",), "unknown outcome model"),
         ("cost_weights", (0.0, -1.0), "at least 0"),
         ("cost_weights", (), "at least one"),
         ("cost_weights", (1.0, 0.5), "ascend"),

@@ -67,12 +67,18 @@ def test_cells_of_other_loggers_borrow_the_centres_ceilings_and_nothing_else():
     results = made_up()
     alone = results[results["hyperparameters"].str.contains("log size") & ~results["method"].str.endswith("_full")]
     about = json.dumps({"factor": "logger", "level": "uniform"})
-    found = study_cells.lent(pd.concat([results, alone.assign(hyperparameters=about)]))
+    worth = results[results["metric"] == "mean_regret"].assign(metric="effective_sample_size", value=300.0)
+    results = pd.concat([results, worth])
+    alone = alone.assign(hyperparameters=about, logger="uniform", log_size=1999)
+    found = study_cells.lent(pd.concat([results, alone]))
     got = found[(found["hyperparameters"] == about) & found["method"].str.endswith("_full")]
     centre = results[results["hyperparameters"].str.contains("centre") & results["method"].str.endswith("_full")]
+    centre = centre[centre["metric"] != "effective_sample_size"]  # that is of the log, not of the ceilings
+    assert set(got["logger"]) == {"uniform"}
+    assert set(got["log_size"]) == {1999}
+    changed = ["hyperparameters", "logger", "log_size"]
     pd.testing.assert_frame_equal(
-        got.drop(columns="hyperparameters").reset_index(drop=True),
-        centre.drop(columns="hyperparameters").reset_index(drop=True),
+        got.drop(columns=changed).reset_index(drop=True), centre.drop(columns=changed).reset_index(drop=True)
     )
     assert len(found) == len(results) + len(alone) + len(centre)
     again = study_cells.lent(found)
@@ -117,11 +123,13 @@ def test_pooled_gap_and_control():
     line = per_table.loc[("bbh", "plug_in_stack")]
     np.testing.assert_allclose(line["difference"], gap.mean())
     np.testing.assert_allclose(line["high"], stats.t.interval(0.95, SEEDS - 1, gap.mean(), stats.sem(gap))[1])
+    first = rows[rows["factor"] == "centre"].assign(factor="outcome model", level="former stack")
+    pd.testing.assert_frame_equal(study_report.pooled(pd.concat([rows, first])), study_report.pooled(rows))
     closed = study_report.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
     assert study_report.share_closed(study_report.gap_closed(rows), "centre", "")[1] == 2
     # The first recipe's cell moves both ends of the centre's gap: 30 points further off, ceiling as far.
-    about = json.dumps({"factor": "outcome model", "level": "without gp"})
+    about = json.dumps({"factor": "outcome model", "level": "former stack"})
     first = made_up().query("method != 'random'")
     first = first[first["hyperparameters"].str.contains("centre")].assign(hyperparameters=about)
     first["value"] += 0.3 * (first["method"] == "plug_in_stack")

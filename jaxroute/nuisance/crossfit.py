@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -77,16 +78,21 @@ def fit_outcomes(
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
     own = rows_of_folds(fold, spec.folds)
     fold = jnp.asarray(fold)
-    shared = jax.block_until_ready(_prepare(features, outcomes, observed, fold, spec))
+    shared = jax.block_until_ready(_prepare(features, outcomes, observed, fold, _of(spec)))
     params, corrections, predicted = {}, [], []
     for name in names:
-        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, own, name, spec)
+        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, own, name, _of(spec, name))
         params[name], correction, candidates = jax.block_until_ready(fitted)
         corrections.append(correction)
         predicted.append(candidates)
     axes, level = shared
     fits = OutcomeFold(axes, level, params, jnp.concatenate(corrections, 1))
     return fits, jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
+
+
+def _of(spec: NuisanceSpec, *learners: str) -> NuisanceSpec:
+    """The part of the settings that a compiled program depends on: the other learners are none of it."""
+    return dataclasses.replace(spec, outcome_models=learners)
 
 
 def _keep(fold: Int[Array, " N"], folds: int) -> Bool[Array, "F N"]:
@@ -155,7 +161,7 @@ def fit_propensities(
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
     """Fit every propensity candidate on every fold's complement; (fits [F, ...], out-of-fold logits)."""
     own = rows_of_folds(fold, spec.folds)
-    return _fit_propensities(key, features, action, available, jnp.asarray(fold), own, spec)
+    return _fit_propensities(key, features, action, available, jnp.asarray(fold), own, _of(spec))
 
 
 @partial(jax.jit, static_argnames="spec")

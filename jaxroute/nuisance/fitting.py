@@ -89,6 +89,8 @@ def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: Nuis
     """The same fits under another rule or with fewer learners: only the combination is computed anew."""
     names = candidate_names(model.spec)
     index = np.flatnonzero([name in spec.outcome_models for name in names])
+    if not len(index):
+        raise ValueError(f"none of {spec.outcome_models} was fitted: there are {sorted(set(names))}")
     part = jax.tree.map(lambda c: c[index], model.out_of_fold)
     weights = _weigh(part, outcomes, _seen(outcomes, observed), spec.combine)
     return model._replace(weights=jax.tree.map(lambda w: jnp.zeros(len(names), w.dtype).at[index].set(w), weights))

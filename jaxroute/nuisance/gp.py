@@ -76,11 +76,13 @@ def fit(
     rows, exact = features.shape[0], features.shape[0] <= ROWS
     seen = jnp.any(weight > 0, -1)
     drawn = jnp.where(seen, jax.random.uniform(key, (rows,)), -1.0)
-    order = jax.lax.top_k(drawn, min(rows, MOST))[1]
+    order = jax.lax.top_k(drawn, min(rows, max(SAMPLE, CENTRES)))[1]
     typical = _median_distance(features[order[:SAMPLE]], seen[order[:SAMPLE]])
     centres = features if exact else features[order[:CENTRES]]
     if rows > MOST:
-        features, targets, weight = jax.tree.map(lambda y: y[order], (features, targets, weight))
+        told = jnp.sum(weight > 0, -1) + drawn  # a shadow's rows, which tell most, before the log's
+        kept = jax.lax.top_k(told, MOST)[1]
+        features, targets, weight = jax.tree.map(lambda y: y[kept], (features, targets, weight))
     root = jnp.sqrt(weight)
     quality = targets.quality - jnp.broadcast_to(level.quality, weight.shape)
     cost = targets.cost - 1.0
