@@ -79,7 +79,7 @@ ablation: setup  ## what each part of the recommended recipe contributes (DATA=<
 bench-precision: setup  ## what TF32 and bfloat16 training products do to regret (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.bench.precision $(ARGS)
 
-wider-stacks: setup  ## a Gaussian process and boosted trees in the stack, against the default (DATA=<folder of tables> SMOKE=1)
+wider-stacks: setup  ## more outcome learners in the stack, or fewer, against the default (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.wider_stacks --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 shadow: setup  ## a shadow sample by size and rule, or more log rows for the same dollars (DATA=<folder of tables> SMOKE=1)

@@ -55,8 +55,9 @@ class Workload:
 
     @property
     def programs(self) -> list[tuple[int, int | None]]:
-        """(M, block); the largest M in blocks alone, where all at once would take minutes to say the same."""
-        whole = [(count, None) for count in self.points if count < 1024]
+        """(M, block); on a CPU the largest M in blocks alone: all at once would take minutes to say the same."""
+        few = jax.default_backend() == "cpu"
+        whole = [(count, None) for count in self.points if count < 1024 or not few]
         return sorted(
             [*whole, *((count, self.block) for count in self.points if count > self.block)], key=lambda p: p[0]
         )
