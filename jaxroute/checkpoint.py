@@ -5,10 +5,10 @@
     checkpoint.save(checkpoints, step, state)                  # returns at once; written in the background
     checkpoint.close(checkpoints)                              # waits for what is still being written
 
-A save is atomic: a killed run leaves the one before it. Every checkpoint carries the digest of its own arrays,
-the package versions and the caller's words (a config), so that one which reads back differently is found out.
-States come back onto the template's devices, so what eight devices wrote loads on one. Parameters are stored as
-arrays; nothing is ever unpickled.
+A save is atomic: a killed run leaves the one before it, and what it left half-written is said. Every checkpoint
+carries the digest of its own arrays, the package versions and the caller's words (a config), so that one which reads
+back differently is found out. States come back onto the template's devices, so what eight devices wrote loads on
+one. Parameters are stored as arrays; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of a checkpoint's folder until all of it is on disk
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
@@ -33,11 +36,16 @@ class SaveError(OSError):
 
 
 def open_folder(folder: Path | str, keep: int = 2) -> ocp.training.Checkpointer:
-    """Checkpoints of one run; the last ``keep`` are kept, and the best if ``save`` is told their values."""
+    """Checkpoints of one run; the last ``keep`` are kept, and the best if ``save`` is told their values.
+
+    What a killed run left half-written is not among them, nor what cannot be listed; a line each says so.
+    """
+    folder = Path(folder).resolve()
+    _look_over(folder)
     policies = ocp.training.preservation_policies
     best = policies.BestN(get_metric_fn=_value, n=1, keep_checkpoints_without_metrics=False)
     return ocp.training.Checkpointer(
-        Path(folder).resolve(),
+        folder,
         save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
         preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
         cleanup_tmp_directories=True,
@@ -62,6 +70,7 @@ def save(
         SaveError: this save or the one before it failed (a full disk, say).
     """
     words = {"packages": {name: importlib.metadata.version(name) for name in PACKAGES}, **(about or {})}
+    words = json.loads(json.dumps(words))  # as it will read back: tuples are lists
     # A copy: the caller may donate the state to its next chunk while this is being written.
     state = jax.tree.map(jnp.copy, state)
     seal = {"digest": digest(state, words), "about": words}
@@ -77,14 +86,22 @@ def close(checkpoints: ocp.training.Checkpointer) -> None:
     _said(checkpoints, checkpoints.close)
 
 
-def restore(checkpoints: ocp.training.Checkpointer, template: Any | Callable[[int], Any]) -> tuple[int, Any] | None:
+def restore(
+    checkpoints: ocp.training.Checkpointer, template: Any | Callable[[int], Any], *, best: bool = False
+) -> tuple[int, Any] | None:
     """The newest checkpoint that reads back as it was written, as (step, state); None if there is none.
 
     Args:
         template: a state of the same structure, shapes and shardings (a freshly initialised one, or
             ``jax.ShapeDtypeStruct`` leaves); or a function step -> such a template.
+        best: the one with the highest validation value instead, the newest of equals.
     """
-    for metadata in sorted(checkpoints.checkpoints, key=lambda m: m.step, reverse=True):
+
+    def rank(metadata: Any) -> tuple[float, int]:
+        return (_value(metadata.metrics) if best and metadata.metrics else -math.inf), metadata.step
+
+    ranked = sorted(checkpoints.checkpoints, key=rank, reverse=True)
+    for place, metadata in enumerate(ranked, 1):
         try:
             expected = template(metadata.step) if callable(template) else template
             abstract = jax.tree.map(ocp.arrays.to_shape_dtype_struct, expected)
@@ -93,12 +110,9 @@ def restore(checkpoints: ocp.training.Checkpointer, template: Any | Callable[[in
             if seal["digest"] != digest(state, seal["about"]):
                 raise ValueError("its arrays are not those that were written")
             return metadata.step, state
-        except Exception as error:  # a damaged checkpoint: say so, and take the one before it
-            print(
-                f"checkpoint {metadata.step} in {checkpoints.directory} is damaged "
-                f"({type(error).__name__}: {_line(error)}); the one before it is used",
-                flush=True,
-            )
+        except Exception as error:  # a damaged checkpoint: say so, and take the next
+            following = "the next best" if best else "the one before it"
+            _say(metadata.path, f"damaged ({type(error).__name__}: {_line(error)})", len(ranked) - place, following)
     return None
 
 
@@ -128,6 +142,29 @@ def _said(checkpoints: ocp.training.Checkpointer, act: Callable[[], Any]) -> Non
             f"{checkpoints.directory}: a checkpoint could not be written ({_line(error)}); those before it are "
             "intact: free space, then run the same command again"
         ) from error
+
+
+def _look_over(folder: Path) -> None:
+    """Say what is half-written (Orbax removes it), and set aside what it cannot list: it would not open the folder."""
+    steps = sorted((path for path in folder.glob("*") if path.name.isdigit()), key=lambda path: -int(path.name))
+    for path in folder.glob(f"*{HALF_WRITTEN}*"):
+        _say(path, "half-written", len(steps))
+    for place, path in enumerate(steps, 1):
+        try:
+            ocp.checkpointables_metadata(path)
+            values = path / "metrics" / "metrics"
+            if values.exists():
+                _value(json.loads(values.read_text()))
+        except Exception as error:
+            _say(path, f"damaged ({type(error).__name__}: {_line(error)})", len(steps) - place)
+            aside = path.with_name(f"{path.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+
+
+def _say(path: Any, what: str, left: int, following: str = "the one before it") -> None:
+    instead = f"{following} is used" if left else "none is left: training starts anew"
+    print(f"checkpoint {path.name.split('.')[0]} in {path.parent} is {what}; {instead}", flush=True)
 
 
 def _value(metrics: dict[str, float]) -> float:

@@ -27,10 +27,10 @@ def write(folder, steps, **settings):
     checkpoint.close(checkpoints)
 
 
-def read(folder, template=None):
+def read(folder, template=None, **settings):
     checkpoints = checkpoint.open_folder(folder)
     try:
-        return checkpoint.restore(checkpoints, state_of(0) if template is None else template)
+        return checkpoint.restore(checkpoints, state_of(0) if template is None else template, **settings)
     finally:
         checkpoint.close(checkpoints)
 
@@ -42,7 +42,7 @@ def assert_same_bits(a, b):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints") / "run"
-    write(folder, (10, 20))
+    write(folder, (10, 20), value=0.5)
     return folder
 
 
@@ -58,14 +58,31 @@ def test_the_last_and_the_best_are_kept(tmp_path):
         checkpoint.save(checkpoints, step, state_of(step), value=value)
     checkpoint.close(checkpoints)
     assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [2, 4, 5]
+    assert read(tmp_path / "run")[0] == 5
+    step, state = read(tmp_path / "run", best=True)
+    assert step == 2
+    assert_same_bits(state, state_of(2))
+
+
+def test_a_damaged_best_gives_way_to_the_next_best(tmp_path, capsys):
+    folder = tmp_path / "run"
+    checkpoints = checkpoint.open_folder(folder, keep=4)
+    for step, value in ((1, 0.2), (2, 0.9), (3, 0.3), (4, 0.3)):
+        checkpoint.save(checkpoints, step, state_of(step), value=value)
+    checkpoint.close(checkpoints)
+    for path in (folder / "2" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    assert read(folder, best=True)[0] == 4
+    assert "the next best is used" in capsys.readouterr().out
 
 
 def test_versions_and_the_callers_words_are_inside(tmp_path):
-    write(tmp_path / "run", (1,), about={"config": {"seeds": 3}})
+    write(tmp_path / "run", (1,), about={"config": {"seeds": 3, "rungs": (1, 2)}})
     checkpoints = checkpoint.open_folder(tmp_path / "run")
     words = checkpoint.about(checkpoints, 1)
     checkpoint.close(checkpoints)
-    assert words["config"] == {"seeds": 3}
+    assert words["config"] == {"seeds": 3, "rungs": [1, 2]}
     assert words["packages"]["jax"] == jax.__version__
 
 
@@ -86,7 +103,7 @@ def test_a_flipped_byte_is_found_or_did_no_harm(written, tmp_path, capsys):
         path.write_bytes(bytes(data))
         step, state = read(folder)
         assert_same_bits(state, state_of(step))
-        found[path.stat().st_size] = step
+        found[len(data)] = step
         assert ("checkpoint 20" in capsys.readouterr().out) == (step == 10)
     assert found[max(found)] == 10  # the largest file holds the arrays
 
@@ -105,22 +122,65 @@ def test_a_deleted_file_is_found_or_did_no_harm(written, tmp_path, capsys):
     assert "the one before it is used" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("_CHECKPOINT_METADATA", b"commit_", b"co}mit_"), ("metrics/metrics", b"{", b""), ("metrics/metrics", b"v", b"w")],
+)
+def test_a_checkpoint_that_cannot_be_listed_closes_no_folder(written, tmp_path, capsys, name, old, new):
+    """Orbax itself opens no folder with one of the first two."""
+    folder = tmp_path / "run"
+    shutil.copytree(written, folder)
+    path = folder / "20" / name
+    path.write_bytes(path.read_bytes().replace(old, new))
+    assert read(folder)[0] == 10
+    assert f"checkpoint 20 in {folder} is damaged" in capsys.readouterr().out
+    write(folder, (20,), value=0.7)
+    assert read(folder)[0] == 20
+    assert capsys.readouterr().out == ""
+
+
 def test_a_state_other_than_the_one_sealed_is_refused(written, tmp_path, monkeypatch, capsys):
     """The digest itself: arrays that read back without any error, but not as they were written."""
     honest = checkpoint.digest
     monkeypatch.setattr(checkpoint, "digest", lambda s, a: honest(s._replace(step=s.step + 1), a))
     assert read(written) is None
     out = capsys.readouterr().out
-    assert "checkpoint 20" in out
-    assert "not those that were written" in out
+    twenty, ten = out.splitlines()
+    assert "checkpoint 20" in twenty
+    assert "not those that were written" in twenty
+    assert twenty.endswith("the one before it is used")
+    assert "checkpoint 10" in ten
+    assert ten.endswith("none is left: training starts anew")
 
 
-def test_half_written_is_as_if_it_were_not_there(written, tmp_path):
-    shutil.copytree(written, tmp_path / "run")
-    os.rename(tmp_path / "run" / "20", tmp_path / "run" / "20.orbax-checkpoint-tmp")
-    step, state = read(tmp_path / "run")
+def test_half_written_is_said_and_the_one_before_it_is_used(written, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(written, folder)
+    os.rename(folder / "20", folder / "20.orbax-checkpoint-tmp")
+    step, state = read(folder)
     assert step == 10
     assert_same_bits(state, state_of(10))
+    said = f"checkpoint {{}} in {folder} is half-written; {{}}\n"
+    assert capsys.readouterr().out == said.format(20, "the one before it is used")
+    os.rename(folder / "10", folder / "10.orbax-checkpoint-tmp")
+    assert read(folder) is None
+    assert capsys.readouterr().out == said.format(10, "none is left: training starts anew")
+
+
+def test_a_save_that_is_killed_leaves_what_is_looked_for(tmp_path, capsys):
+    """Orbax's own name of what is not all there yet: a process ends while it writes."""
+    code = (
+        "import os, sys, jax.numpy as jnp\n"
+        "from orbax.checkpoint._src.path import atomicity\n"
+        "from jaxroute import checkpoint\n"
+        "opened = checkpoint.open_folder(sys.argv[1])\n"
+        "atomicity.AtomicRenameTemporaryPath.finalize = lambda *_, **__: os._exit(0)\n"
+        "checkpoint.save(opened, 30, jnp.zeros(4))\n"
+        "checkpoint.close(opened)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert read(tmp_path, jnp.zeros(4)) is None
+    assert f"checkpoint 30 in {tmp_path} is half-written" in capsys.readouterr().out
 
 
 def test_a_state_donated_after_save_is_written_as_it_was(tmp_path):
