@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +100,21 @@ def test_free_memory_is_the_containers_where_that_is_less(tmp_path):
     assert memory.host_free(tmp_path) == 2**20 + 2**19
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.host_free(tmp_path) > 2**21
+
+
+def test_free_memory_is_that_of_the_fullest_device():
+    """What a GPU's allocator reports, one device of another process aside."""
+
+    def device(limit, in_use, process=0):
+        stats = {"bytes_limit": limit, "bytes_in_use": in_use, "peak_bytes_in_use": limit}
+        return SimpleNamespace(process_index=process, memory_stats=lambda: stats)
+
+    free = lambda *devices: memory.free(SimpleNamespace(devices=np.array([devices])))
+    roomy, full, elsewhere = device(100, 10), device(80, 50), device(10, 10, process=1)
+    assert free(roomy, full, elsewhere) == 80 - 50
+    assert free(roomy) == 100 - 10
+    silent = SimpleNamespace(process_index=0, memory_stats=lambda: None)  # as a CPU device
+    assert free(full, silent) == pytest.approx(memory.host_free() / 2, rel=0.2)
 
 
 def test_emulated_devices_share_the_host():
