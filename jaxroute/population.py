@@ -33,6 +33,8 @@ def train(
     mesh: Mesh,
     train_chunk: Callable[..., TrainState] = training.train_chunk,
     folder: Path | None = None,
+    kept: int = 2,
+    about: dict[str, Any] | None = None,
     on_chunk: Callable[[int, TrainState], None] | None = None,
 ) -> TrainState:
     """Train every point; keep each point's best parameters by validation value.
@@ -45,6 +47,8 @@ def train(
         train_chunk: what a chunk does; ``conditional.train_chunk`` for routers of every cost weight,
             ``rows.train_chunk`` where the mesh splits the rows of ``learn`` over "data".
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
+        kept: the last so many checkpoints stay, and the best (see ``worth``).
+        about: what to write into each checkpoint, a config say.
         on_chunk: called with (steps done, state) after every chunk; the state is gone after the next one.
 
     Returns:
@@ -52,23 +56,21 @@ def train(
 
     Raises:
         InputError: a mesh with the axis "data" and another ``train_chunk``, which would not average over it; rows
-            or batch that do not divide by the devices along it.
+            or batch that do not divide by the devices along it; not even one point at a time fits into memory.
+        checkpoint.SaveError: a checkpoint could not be written.
     """
     points = sweep.place(points, mesh, axis=1)
     learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
     static: Any = {"network": network, "objective": objective, "spec": spec, "mesh": mesh, "train_chunk": train_chunk}
-    initialise, chunk = trainers(**static, block=plan(points, learn, validate, **static))
-    state = initialise(points, learn.features)
-    first = 0
-    checkpoints = None if folder is None else checkpoint.open_folder(folder)
+    checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
     try:
-        restored = checkpoint.restore(checkpoints, state) if checkpoints is not None else None
-        if restored is not None:
-            first, state = restored
+        first, state, block = begin(checkpoints, points, learn, validate, static)
+        _, chunk = trainers(**static, block=block)
         for done in range(first, spec.steps, spec.chunk):
             state = chunk(points, state, (learn, validate), jnp.int32(done))
             if checkpoints is not None:
-                checkpoint.save(checkpoints, done + spec.chunk, state)
+                words = {**(about or {}), "block": block}
+                checkpoint.save(checkpoints, done + spec.chunk, state, value=worth(state), about=words)
             if on_chunk is not None:
                 on_chunk(done + spec.chunk, state)
     finally:
@@ -147,6 +149,49 @@ def trainers(
     )
 
 
+def begin(
+    checkpoints: Any, points: Hyperparams, learn: Any, validate: Any, static: dict[str, Any]
+) -> tuple[int, TrainState, int | None]:
+    """(steps done, state, block) of the newest checkpoint; if there is none, of the start, with the block that fits.
+
+    A training that goes on keeps its block whatever is free by then: another could give other bits.
+
+    Args:
+        checkpoints: an open folder, or None.
+        points, learn, validate: as placed for `train`, on the mesh.
+        static: arguments of ``trainers``, but for the block.
+    """
+    restored = None if checkpoints is None else checkpoint.restore(checkpoints, template(points, learn, **static))
+    if restored is not None:
+        return *restored, checkpoint.about(checkpoints, restored[0]).get("block")
+    block = plan(points, learn, validate, **static)
+    return 0, trainers(**static, block=block)[0](points, learn.features), block
+
+
+def worth(state: TrainState) -> float:
+    """By what the best checkpoint is kept: the points' mean best validation value."""
+    return float(state.best_value.mean())
+
+
+def template(
+    points: Hyperparams,
+    learn: Any,
+    *,
+    network: Network,
+    objective: Objective,
+    spec: Spec,
+    mesh: Mesh,
+    train_chunk: Callable[..., TrainState] = training.train_chunk,
+) -> Any:
+    """The points' TrainState as shapes and where they lie, which is what ``checkpoint.restore`` asks for."""
+    initialise, _ = trainers(network, objective, spec, mesh, train_chunk)
+    split = NamedSharding(mesh, PartitionSpec(None, sweep.SWEEP))
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
+        jax.eval_shape(initialise, points, learn.features),
+    )
+
+
 def plan(
     points: Hyperparams,
     learn: Any,
@@ -170,16 +215,12 @@ def plan(
     Raises:
         InputError: not even one at a time fits, or not as many as ``block``.
     """
+    static: Any = {"network": network, "objective": objective, "spec": spec, "mesh": mesh, "train_chunk": train_chunk}
 
     def program(block: int | None) -> Any:
-        return trainers(network, objective, spec, mesh, train_chunk, block)[1]
+        return trainers(**static, block=block)[1]
 
-    initialise, _ = trainers(network, objective, spec, mesh, train_chunk, block)
-    split = NamedSharding(mesh, PartitionSpec(None, sweep.SWEEP))
-    state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
-        jax.eval_shape(initialise, points, learn.features),
-    )
+    state = template(points, learn, **static)
     arguments = (points, state, (learn, validate), jnp.int32(0))
     count = np.shape(points.seed)[1] // mesh.shape[sweep.SWEEP]
     resident = (points, learn, validate)

@@ -72,6 +72,7 @@ def train(
     budget: int | None = None,
     train_chunk: Callable[..., TrainState] = training.train_chunk,
     folder: Path | None = None,
+    kept: int = 2,
     about: dict[str, Any] | None = None,
     on_chunk: Callable[[int, Int[np.ndarray, " A"], Float[np.ndarray, "S P"]], None] | None = None,
 ) -> Found:
@@ -87,6 +88,7 @@ def train(
             a time as fit (`memory`). A search that goes on keeps the block that it was begun with.
         budget: bytes a device may use; None: most of what is free.
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
+        kept: the last so many checkpoints stay, and the best by validation value.
         about: what to write into each checkpoint, a config say.
         on_chunk: called with (steps done, positions alive, values [S, P]) after every chunk.
 
@@ -132,7 +134,7 @@ def train(
     active = chosen(points, alive)
     shapes = jax.eval_shape(population.trainers(**static, block=block)[0], active, learn.features)
     first = 0
-    checkpoints = None if folder is None else checkpoint.open_folder(folder)
+    checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
     try:
         restored = None if checkpoints is None else checkpoint.restore(checkpoints, template)
         if restored is not None:

@@ -59,6 +59,8 @@ def train(
     run: int = RUN,
     train_chunk: Callable[..., TrainState] = training.train_chunk,
     folder: Path | None = None,
+    kept: int = 2,
+    about: dict[str, Any] | None = None,
     on_visit: Callable[[int, TrainState], None] | None = None,
 ) -> TrainState:
     """`population.train` on rows that stay on disk; a killed training goes on to the same bits.
@@ -72,6 +74,7 @@ def train(
         run: rows that are read together, see ``runs_of``; divides ``block``.
         train_chunk: ``rows.train_chunk`` where the mesh splits each block's rows over "data".
         folder: where to checkpoint every visit, and to resume from. None: nothing is written.
+        kept, about: as in ``population.train``.
         on_visit: called with (steps done, state) after every visit; the state is gone after the next one.
 
     Returns:
@@ -93,36 +96,33 @@ def train(
     visits = -(-spec.steps // steps)
     static: Any = {"network": network, "objective": objective, "mesh": mesh, "train_chunk": train_chunk}
     static["spec"] = dataclasses.replace(spec, chunk=steps)
-    order = {"rows": num_rows, "block": block, "run": run}
+    order = {"count": num_rows, "block": block, "run": run}
 
     def load(visit: int) -> Examples:
         some = ondisk.read(learn, runs_of(visit, num_rows, block, run), run)
         return rows.place(jax.tree.map(lambda x: x[None], some), mesh)
 
     points, validate = sweep.place(points, mesh, axis=1), sweep.put(validate, mesh)
-    checkpoints = None if folder is None else checkpoint.open_folder(folder)
+    checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
     with ThreadPoolExecutor(1) as loader:
         try:
-            coming, first = loader.submit(load, 0), 0
-            here = coming.result()
-            initialise, visit_block = population.trainers(
-                **static, block=population.plan(points, here, validate, **static)
-            )
-            state = initialise(points, here.features)
-            restored = None if checkpoints is None else checkpoint.restore(checkpoints, state)
-            if checkpoints is not None and restored is not None:
-                first, state = restored[0] // steps, restored[1]
-                if (begun := checkpoint.about(checkpoints, restored[0])) | order != begun:
+            coming = loader.submit(load, 0)
+            done, state, at_a_time = population.begin(checkpoints, points, coming.result(), validate, static)
+            _, visit_block = population.trainers(**static, block=at_a_time)
+            if checkpoints is not None and done:
+                if checkpoint.about(checkpoints, done).get("rows") != order:
                     raise InputError(f"{folder}: was begun with other rows, block or run than {order}")
-                coming = loader.submit(load, first)
-            for visit in range(first, visits):
+                coming = loader.submit(load, done // steps)
+            for visit in range(done // steps, visits):
                 here = coming.result()
                 if visit + 1 < visits:
                     coming = loader.submit(load, visit + 1)
                 state = visit_block(points, state, (here, validate), jnp.int32(visit * steps))
                 jax.block_until_ready(state)  # else blocks would queue up in memory
                 if checkpoints is not None:
-                    checkpoint.save(checkpoints, (visit + 1) * steps, state, about=order)
+                    words = {**(about or {}), "rows": order, "block": at_a_time}
+                    value = population.worth(state)
+                    checkpoint.save(checkpoints, (visit + 1) * steps, state, value=value, about=words)
                 if on_visit is not None:
                     on_visit((visit + 1) * steps, state)
         finally:

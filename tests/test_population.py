@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, networks, population, sweep, training
+from jaxroute import checkpoint, counterfactual, memory, networks, population, sweep, training
 from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
@@ -67,6 +67,56 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
     _, _, resumed = train(folder=tmp_path / "run", on_chunk=lambda steps, _: seen.append(steps))
     assert seen == [18, 24]  # not from the start
     assert_same_bits(undisturbed, resumed)
+
+
+def written(folder):
+    """Every checkpoint's step, words and value; and the step of the best that loads."""
+    saved = checkpoint.open_folder(folder)
+    points = population.grouped_grid(S, cost_weight=WEIGHTS)
+    static = {"network": NETWORK, "objective": regret, "spec": SPEC, "mesh": sweep.mesh(jax.devices()[:1])}
+    best, _ = checkpoint.restore(saved, population.template(points, EXAMPLES, **static), best=True)
+    words = {m.step: (checkpoint.about(saved, m.step), m.metrics["value"]) for m in saved.checkpoints}
+    checkpoint.close(saved)
+    return words, best
+
+
+def test_a_resumed_training_keeps_its_block_whatever_memory_is_free(tmp_path, monkeypatch):
+    needs = []
+    needed = memory.needed
+    monkeypatch.setattr(memory, "needed", lambda *a: needs.append(needed(*a)) or needs[-1])
+    train(devices=1)
+    monkeypatch.setattr(memory, "free", lambda mesh: int((needs[0] - 1) / memory.SHARE))  # not for all four at once
+    _, _, undisturbed = train(devices=1)
+
+    def kill(steps, _):
+        if steps == 12:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(devices=1, folder=tmp_path, on_chunk=kill)
+    monkeypatch.undo()
+    _, _, resumed = train(devices=1, folder=tmp_path)
+    assert_same_bits(undisturbed, resumed)
+    words, _ = written(tmp_path)
+    blocks = {about["block"] for about, _ in words.values()}
+    assert len(blocks) == 1
+    assert blocks < {1, 2, 3}
+
+
+def test_a_checkpoint_holds_the_callers_words_and_the_value(tmp_path):
+    values = {}
+
+    def on_chunk(steps, state):
+        values[steps] = float(np.asarray(state.best_value).mean())
+
+    train(devices=1, folder=tmp_path, kept=3, about={"config": {"weights": WEIGHTS}}, on_chunk=on_chunk)
+    words, best = written(tmp_path)
+    assert sorted(words) == [12, 18, 24]
+    for step, (about, value) in words.items():
+        assert about["config"] == {"weights": list(WEIGHTS)}
+        assert about["packages"]["jax"] == jax.__version__
+        assert value == pytest.approx(values[step], rel=1e-6)
+    assert best == 24  # a state holds its best parameters, so the value never falls: of equals, the newest
 
 
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsys):

@@ -96,9 +96,10 @@ def test_a_killed_search_goes_on_to_the_same_bits(halved, tmp_path, at):
     with pytest.raises(KilledError):
         train(rungs=(6, 12), folder=tmp_path / "run", on_chunk=kill)
     seen = []
-    resumed = train(rungs=(6, 12), folder=tmp_path / "run", on_chunk=lambda step, *_: seen.append(step))
+    resumed = train(rungs=(6, 12), folder=tmp_path / "run", kept=3, on_chunk=lambda step, *_: seen.append(step))
     assert seen[0] == at + 6
     assert_same_bits(halved, resumed)
+    assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [12, 18, 24]
 
 
 @pytest.mark.slow

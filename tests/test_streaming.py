@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import networks, ondisk, population, rows, streaming, sweep, training
+from jaxroute import checkpoint, memory, networks, ondisk, population, rows, streaming, sweep, training
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 N, K, D = 384, 3, 4
@@ -132,6 +132,29 @@ def test_a_killed_training_goes_on_to_the_same_bits(learn, tmp_path):
     assert_same_bits(state, undisturbed)
     with pytest.raises(InputError, match="was begun with other rows, block or run"):
         streaming.train(POINTS, learn, VALIDATE, **way | {"block": 48}, folder=tmp_path)
+
+
+def test_a_training_that_goes_on_keeps_its_points_at_a_time_and_the_callers_words(learn, tmp_path, monkeypatch):
+    way = {**settings(devices=1, steps=36), "folder": tmp_path, "about": {"config": {"seeds": 3}}, "kept": 3}
+
+    def kill(*_):
+        raise KilledError
+
+    monkeypatch.setattr(memory, "plan", lambda *_, **__: 1)  # what was free then
+    with pytest.raises(KilledError):
+        streaming.train(POINTS, learn, VALIDATE, **way, on_visit=kill)
+    monkeypatch.undo()
+    values = {}
+    streaming.train(POINTS, learn, VALIDATE, **way, on_visit=lambda s, x: values.update({s: population.worth(x)}))
+    assert list(values) == [24, 36]
+    saved = checkpoint.open_folder(tmp_path)
+    found = {m.step: (checkpoint.about(saved, m.step), m.metrics["value"]) for m in saved.checkpoints}
+    checkpoint.close(saved)
+    assert list(found) == [12, 24, 36]
+    for step, (about, value) in found.items():
+        assert (about["block"], about["config"]) == (1, {"seeds": 3})
+        if step in values:
+            assert value == pytest.approx(values[step], rel=1e-6)
 
 
 @pytest.mark.slow
