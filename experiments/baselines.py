@@ -7,6 +7,7 @@ A name that ends in ``_full`` is the full-feedback ceiling: the same learner sho
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -174,6 +175,7 @@ def learned(
         spec=config.training,
         mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / name,
+        about={"config": dataclasses.asdict(config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
     )
     test = problems.test

@@ -7,6 +7,7 @@ differ in their initialisation are averaged.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -87,6 +88,7 @@ def _train(
         spec=arena.config.training,
         mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / folder,
+        about={"config": dataclasses.asdict(arena.config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
         train_chunk=conditional.train_chunk if isinstance(learn, Continuum) else training.train_chunk,
     )

@@ -6,6 +6,7 @@ and returns decisions on the test prompts, [S, L, N, K], like every method of ex
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -247,6 +248,7 @@ def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
         spec=config.training,
         mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / name,
+        about={"config": dataclasses.asdict(config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
     )
     test = problems.test

@@ -1,6 +1,7 @@
 """Baselines: each on a toy problem whose answer is known, each on a table with holes."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import baselines, problem, rivals, settings
-from jaxroute import counterfactual, sweep
+from jaxroute import checkpoint, counterfactual, sweep
 from jaxroute.types import NuisanceSpec, Outcomes, Spec, Table
 
 CONFIG = settings.Config(
@@ -70,6 +71,14 @@ def arena():
 @pytest.fixture(scope="module")
 def with_holes():
     return arena_of(toy(600, holes=True))
+
+
+def test_the_config_is_in_a_methods_checkpoints(arena, tmp_path):
+    baselines.method("rm_softmax")(arena._replace(checkpoints=tmp_path))
+    saved = checkpoint.open_folder(tmp_path / "rm_softmax")
+    words = checkpoint.about(saved, CONFIG.training.steps)
+    checkpoint.close(saved)
+    assert words["config"] == json.loads(json.dumps(dataclasses.asdict(CONFIG)))
 
 
 def value(arena, probabilities):
