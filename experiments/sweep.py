@@ -132,18 +132,19 @@ def _cell(
     learn = logged.LoggedExamples(problems.learn.features, log, problems.nuisances, problems.learn.available)
     name = _name(method, hidden)
     begun = time.perf_counter()
-    seen = 0
+    trained = 0
 
     def on_chunk(step: int, alive: np.ndarray, value: np.ndarray) -> None:
-        nonlocal seen
+        nonlocal trained
         mean, weights = value[:, alive].mean(0), np.asarray(points.cost_weight)[0, alive]
         best = float(np.mean([mean[weights == w].max() for w in np.unique(weights)]))
         write(
             step, event="chunk", cell=name, alive=len(alive), best=best, seconds=round(time.perf_counter() - begun, 3)
         )
         tick()
-        show(f"{name}, {len(alive)} x {config.seeds} routers", step - seen, best)
-        seen = step
+        restored = 0 if trained else step - spec.chunk
+        trained += spec.chunk
+        show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored)
         stop_if_asked()
 
     found = search.train(

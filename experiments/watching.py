@@ -93,22 +93,24 @@ def profiled(folder: Path, wanted: bool) -> Iterator[Callable[[], None]]:
             jax.profiler.stop_trace()
 
 
-def progress(total: int) -> Callable[[str, int, float], None]:
-    """``show(what, steps done now, best value)``: a line every ten seconds and at the end, with time left.
+def progress(total: int) -> Callable[..., None]:
+    """``show(what, steps done now, best value, restored=steps)``: a line every ten seconds and at the end.
 
-    The time left counts steps as equal; halving makes later ones cheaper, so it errs on the long side.
+    The time left takes steps as equal; halving makes later ones cheaper, so it errs on the long side. ``restored``
+    steps, of an earlier run, are done but cost this run no time.
     """
     begun = shown = time.perf_counter()
-    done = 0
+    done = trained = 0
 
-    def show(what: str, steps: int, best: float) -> None:
-        nonlocal shown, done
-        done += steps
+    def show(what: str, steps: int, best: float, restored: int = 0) -> None:
+        nonlocal shown, done, trained
+        trained += steps
+        done += restored + steps
         now = time.perf_counter()
         if now - shown < EVERY and done < total:
             return
         shown = now
-        left = (now - begun) * (total - done) / max(done, 1)
+        left = (now - begun) * (total - done) / max(trained, 1)
         print(
             f"{what}: {done}/{total} steps, {now - begun:.0f} s, {left:.0f} s left, best value {best:.4f}",
             file=sys.stderr,

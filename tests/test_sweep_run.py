@@ -113,6 +113,14 @@ def test_progress_says_time_left_and_best(capsys, monkeypatch):
     ]
 
 
+def test_restored_steps_are_done_and_cost_no_time(capsys, monkeypatch):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: next(clock))
+    show = watching.progress(100)
+    show("routers", 10, 0.5, restored=50)  # 20 s for 10 steps: 80 s for the 40 left
+    assert capsys.readouterr().err == "routers: 60/100 steps, 20 s, 80 s left, best value 0.5000\n"
+
+
 @pytest.mark.slow
 def test_the_table_and_the_record(undisturbed):
     text, out = undisturbed
