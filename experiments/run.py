@@ -71,9 +71,9 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False, held_out_log
     rows = problem.split_rows(config, table)  # bad input has stopped us by now, before anything is written
     folder = storage.run_folder(out, config)
     with storage.only_run(folder):
-        if fresh:
+        if fresh and folder.exists():
             shutil.rmtree(folder)
-            storage.run_folder(out, config)
+        storage.begin(folder, config)
         reason = reason if config.cost_scale is None else "fixed in the config"
         return _run(config, table, rows, folder, scale, reason, held_out_log)
 

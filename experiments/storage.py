@@ -109,18 +109,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run_folder(out: Path, config: Config, *, create: bool = True) -> Path:
+def run_folder(out: Path, config: Config) -> Path:
     """results/<experiment>/<dataset>-<digest>: one folder for one config, table, code and library set."""
     versions = [importlib.metadata.version(name) for name in PACKAGES]
     parts = [repr(config), data_digest(config.data), source_digest(), *versions, jax.default_backend()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
-    folder = out / config.name / f"{dataset_name(config.data, config.tasks).replace(':', '-')}-{digest}"
-    if not create:
-        return folder
+    return out / config.name / f"{dataset_name(config.data, config.tasks).replace(':', '-')}-{digest}"
+
+
+def begin(folder: Path, config: Config) -> None:
+    """Make a run's folder and write down its config and environment; for the one who holds it (`only_run`)."""
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
-    return folder
 
 
 def cell(folder: Path, method: str) -> Path:

@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def finished(cell: Cell, out: Path) -> Path | None:
     """The cell's results.parquet, if it was run with this config, table and code."""
-    path = storage.run_folder(out, cell.config, create=False) / "results.parquet"
+    path = storage.run_folder(out, cell.config) / "results.parquet"
     return path if path.exists() else None
 
 

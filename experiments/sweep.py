@@ -91,9 +91,9 @@ def run(
     rows = problem.split_rows(config, table)  # bad input has stopped us by now, before anything is written
     folder = storage.run_folder(out, config)
     with storage.only_run(folder), watching.interruptible() as stop_if_asked:
-        if fresh:
+        if fresh and folder.exists():
             shutil.rmtree(folder)
-            folder = storage.run_folder(out, config)
+        storage.begin(folder, config)
         problems = problem.stack([problem.build(config, table, rows[s], s) for s in range(config.seeds)])
         cells = [(method, hidden) for method in axes.methods for hidden in axes.hidden]
         todo = [cell for cell in cells if not _file(folder, *cell).exists()]

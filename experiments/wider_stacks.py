@@ -130,6 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
             for logger, policy in loggers.items():
                 config = dataclasses.replace(centre, name="wider-stacks", logger=policy)
                 folder = storage.run_folder(options.out, config)
+                storage.begin(folder, config)
                 for seed in seeds:
                     path = folder / f"seed-{seed}.parquet"
                     if not path.exists():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import settings, storage, watching
+from experiments import run, settings, storage, watching
 from experiments import sweep as command
 from experiments.checks import torture
 from jaxroute.types import InputError
@@ -79,6 +79,15 @@ def test_two_runs_on_one_folder(tmp_path):
     process.communicate()
     with storage.only_run(tmp_path / "run"):
         pass
+
+
+@pytest.mark.parametrize("program", [command, run])
+def test_a_second_run_is_refused_before_it_writes(program, config_path, tmp_path, capsys):
+    folder = storage.run_folder(tmp_path, settings.load(str(config_path)))
+    with storage.only_run(folder):
+        assert program.main(["--config", str(config_path), "--out", str(tmp_path)]) == 2
+    assert f"process {os.getpid()} is at work here" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_half_a_line_of_metrics_is_cut_off(tmp_path):
