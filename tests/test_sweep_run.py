@@ -153,32 +153,53 @@ def test_killed_at_random_moments_the_table_is_the_same(tmp_path):
     assert counts["kills"] == 3
 
 
-@pytest.mark.slow
-def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
-    words = torture.command(config_path, tmp_path)
+def interrupted(config_path, out):
+    """Ctrl-C after the first chunk."""
+    words = torture.command(config_path, out)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
-    while not any(tmp_path.glob("*/*/metrics.jsonl")) and time.monotonic() < deadline:
+    while not any(out.glob("*/*/metrics.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 130, text
+    return text
+
+
+def steps_of(out):
+    (path,) = out.glob("*/*/metrics.jsonl")
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
+    text = interrupted(config_path, tmp_path)
     assert "the same command goes on from there" in text
     assert "Traceback" not in text
     done = subprocess.run(torture.command(config_path, tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
-    steps = [json.loads(x)["step"] for x in next(tmp_path.glob("*/*/metrics.jsonl")).read_text().splitlines()]
-    assert steps == [*range(5, 151, 5), 150]  # no chunk was trained twice
+    assert steps_of(tmp_path) == [*range(5, 151, 5), 150]  # no chunk was trained twice
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbed, tmp_path):
-    """A limit on file size stands for the full disk: no file may outgrow it."""
+    """A limit on file size stands for the full disk, met by a sweep that has a checkpoint already."""
 
     def limited(size):
         return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
+    def saved():
+        """The newest checkpoint's step, and the bytes of its files."""
+        newest = max((path for path in tmp_path.glob("*/*/checkpoints/*/*") if path.name.isdigit()), key=step)
+        return step(newest), {path: path.read_bytes() for path in newest.rglob("*") if path.is_file()}
+
+    def step(path):
+        return int(path.name)
+
+    interrupted(config_path, tmp_path)
+    before, files = saved()
+    assert steps_of(tmp_path) == [*range(5, before + 1, 5)]
     environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     done = subprocess.run(
         torture.command(config_path, tmp_path),
@@ -188,6 +209,10 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbe
     assert "could not be written" in done.stderr
     assert "free space, then run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
+    assert saved() == (before, files)
+    met = len(steps_of(tmp_path))
     done = subprocess.run(torture.command(config_path, tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "damaged" not in done.stdout
+    assert steps_of(tmp_path)[met:] == [*range(before + 5, 151, 5), 150]  # no chunk that was saved is trained again
     pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
