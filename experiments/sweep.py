@@ -144,7 +144,7 @@ def _cell(
         tick()
         restored = 0 if trained else step - spec.chunk
         trained += spec.chunk
-        show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored)
+        show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
         stop_if_asked()
 
     found = search.train(

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,3 +218,62 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbe
     assert "damaged" not in done.stdout
     assert steps_of(tmp_path)[met:] == [*range(before + 5, 151, 5), 150]  # no chunk that was saved is trained again
     pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
+
+
+@pytest.mark.slow
+def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeypatch):
+    """Stopped in the second of four cells: the first is not trained again, the second goes on from its checkpoint."""
+    config = axes_of(
+        config_path, methods=("rm_softmax_entropic", "rm_softmax_entropic_full"), hidden=((8,), ()), rungs=(20,)
+    )
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=30))
+    undisturbed = command.run(config, tmp_path / "undisturbed")
+    assert len(pd.read_parquet(undisturbed / "results.parquet")) == 4 * (2 * 8 + 2 * 4)
+    stop_at, log_line, told = "rm_softmax_entropic-linear", storage.log_line, []
+
+    def stop(folder, **fields):
+        log_line(folder, **fields)
+        if fields["cell"] == stop_at and fields["step"] == 15:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(storage, "log_line", stop)
+    with pytest.raises(KeyboardInterrupt):
+        command.run(config, tmp_path / "stopped")
+    monkeypatch.undo()
+    monkeypatch.setattr(watching, "progress", lambda total: lambda *words, **more: told.append((total, words, more)))
+    folder = command.run(config, tmp_path / "stopped")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "results.parquet"), pd.read_parquet(undisturbed / "results.parquet"), check_exact=True
+    )
+    chunks = pd.read_json(folder / "metrics.jsonl", lines=True).query("event == 'chunk'")
+    assert chunks.groupby("cell")["step"].agg(list).tolist() == 4 * [[5, 10, 15, 20, 25, 30]]
+    total, (_, steps, _), restored = told[0]
+    assert (total, steps, restored) == (3 * 30, 5, {"restored": 15})
+    assert sum(steps for _, (_, steps, _), _ in told) == 3 * 30 - 15
+
+
+@pytest.mark.slow
+def test_the_smoke_run(tmp_path, capsys):
+    assert command.main(["--config", "sweep", "--smoke", "--fresh", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "48 routers; best setting per cost weight" in text
+    best = command.best_settings(torture.table(tmp_path))
+    assert list(best["cost_weight"]) == [0.0, 0.5, 2.0]
+
+
+@pytest.mark.slow
+def test_a_profile_is_of_the_second_chunk(tmp_path):
+    step = jax.jit(lambda x: x @ x)
+    with watching.profiled(tmp_path, True) as tick:
+        step(jnp.ones((64, 64))).block_until_ready()
+        tick()
+        assert not list(tmp_path.rglob("*.xplane.pb"))
+        step(jnp.ones((64, 64))).block_until_ready()
+        tick()
+        (trace,) = tmp_path.rglob("*.xplane.pb")
+        tick()
+    assert b"jit__lambda" in trace.read_bytes()
+    with watching.profiled(tmp_path / "unasked", False) as tick:
+        tick()
+        tick()
+    assert not (tmp_path / "unasked").exists()
