@@ -37,6 +37,7 @@ class Problem(NamedTuple):
     validate_full: the same rows with the full table's outcomes, for the ceilings only. test: full table, for
     measuring only. stack: what routers that start from the outcome model start from; stack_full: the same from
     the full table, where a method is named that needs it. nuisances: of the training log's own rows.
+    axes: what makes the routers' features of the table's.
     """
 
     train_log: Logs
@@ -52,6 +53,7 @@ class Problem(NamedTuple):
     stack: Starts
     stack_full: Starts | None
     nuisances: Nuisances
+    axes: projection.Projection
 
 
 def load_table(config: Config) -> Table:
@@ -206,6 +208,7 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         Starts(nuisance.out_of_fold(model.outcomes), held_out.outcomes, predicted["stack"]),
         stack_full,
         nuisances,
+        axes,
     )
 
 

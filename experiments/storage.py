@@ -30,8 +30,13 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit
 
 def write_text(path: Path, text: str) -> None:
     """Write through a temporary file: a killed run leaves the old file or the new one, nothing between."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As atomically as `write_text`."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 

@@ -25,7 +25,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import evaluate, problem, settings, storage, watching
+from experiments import best_routers, evaluate, problem, settings, storage, watching
 from experiments.objectives import OBJECTIVES
 from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep, training
 from jaxroute.data import units
@@ -102,14 +102,18 @@ def run(
             watching.writer(folder, tensorboard=tensorboard) as write,
             watching.profiled(folder, profile) as tick,
         ):
+            watch = (write, tick, show, stop_if_asked)
             for method, hidden in todo:
-                frame = _cell(config, problems, points, method, hidden, folder, (write, tick, show, stop_if_asked))
+                frame, found = _cell(config, problems, points, method, hidden, folder, watch)
+                kept = best_routers.best(found, table.models, hidden, problems.axes)
+                best_routers.save(folder / "routers" / f"{_name(method, hidden)}.safetensors", kept)
                 storage.write_frame(_file(folder, method, hidden), frame)
                 shutil.rmtree(_checkpoints(folder, method, hidden), ignore_errors=True)
         results = pd.concat([pd.read_parquet(_file(folder, *cell)) for cell in cells], ignore_index=True)
         storage.write_frame(folder / "results.parquet", results)
     print_table(results, np.size(points.seed) * len(cells))
     print(f"results: {folder / 'results.parquet'}")
+    print(f"the best setting's routers, per method and depth: {folder / 'routers'}")
     return folder
 
 
@@ -121,7 +125,7 @@ def _cell(
     hidden: tuple[int, ...],
     folder: Path,
     watch: tuple[Any, ...],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, search.Found]:
     """One method and depth: all its points trained (or thinned out), then measured on the test table."""
     write, tick, show, stop_if_asked = watch
     axes, mesh = config.axes, sweep.mesh()
@@ -169,7 +173,7 @@ def _cell(
     test = problems.test
     chosen = population.choose(padded, state, test.features, test.available, network=network, mesh=mesh)
     utility, regret = (np.asarray(x)[:, :count] for x in _measure(chosen, padded.cost_weight, test))
-    return _frame(config, points, found, method, hidden, (utility, regret))
+    return _frame(config, points, found, method, hidden, (utility, regret)), found
 
 
 @jax.jit

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import run, settings, storage, watching
+from experiments import best_routers, problem, run, settings, storage, watching
 from experiments import sweep as command
 from experiments.checks import torture
+from jaxroute.data import units
 from jaxroute.types import InputError
 
 
@@ -250,6 +251,9 @@ def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeyp
     total, (_, steps, _), restored = told[0]
     assert (total, steps, restored) == (3 * 30, 5, {"restored": 15})
     assert sum(steps for _, (_, steps, _), _ in told) == 3 * 30 - 15
+    routers, same = ({p.name: p.read_bytes() for p in (x / "routers").iterdir()} for x in (folder, undisturbed))
+    assert len(routers) == 4
+    assert routers == same
 
 
 @pytest.mark.slow
@@ -259,6 +263,23 @@ def test_the_smoke_run(tmp_path, capsys):
     assert "48 routers; best setting per cost weight" in text
     best = command.best_settings(torture.table(tmp_path))
     assert list(best["cost_weight"]) == [0.0, 0.5, 2.0]
+
+    (path,) = tmp_path.glob("*/*/routers/*.safetensors")  # gives the table's regret again
+    kept = best_routers.load(path)
+    config = settings.load("sweep", smoke=True)
+    table = problem.load_table(config)
+    rows = problem.split_rows(config, table)
+    table = problem.normalise(table, units.cost_scale(table)[0])
+    assert kept.models == table.models
+    np.testing.assert_array_equal(kept.points.cost_weight, np.float32([[0.0, 0.5, 2.0]] * 2))
+    regret = np.zeros((2, 3))
+    for s in range(2):
+        test = table.rows(rows[s][2])
+        index = np.asarray(best_routers.choose(kept, test.features, test.available)[s])
+        for l, weight in enumerate((0.0, 0.5, 2.0)):
+            utility = test.outcomes.quality - weight * test.outcomes.cost
+            regret[s, l] = np.mean(utility.max(1) - utility[np.arange(len(test)), index[l]])
+    np.testing.assert_allclose(regret.mean(0), best["test regret"], atol=1e-6)
 
 
 @pytest.mark.slow
