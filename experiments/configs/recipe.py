@@ -2,7 +2,7 @@
 
     make experiment CONFIG=recipe DATA=<folder>            SMOKE=1 shrinks it to seconds
 
-10 seeds over split, logging and initialisation, logs of 2,000 rows. Measured results: experiments/README.md.
+10 seeds over split, logging and initialisation, logs of 2,000 rows; the outcome models of `real`.
 """
 
 import dataclasses
