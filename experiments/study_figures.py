@@ -82,13 +82,13 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
             part = mean[mean["dataset"] == table]
             levels = _ordered(part["level"].unique().tolist())
             moved = set(part[part["factor"] == factor]["method"])
-            for place, (method, (colour, marker, dash)) in enumerate(LOOKS.items()):
-                line = part[part["method"] == method]
-                if method not in moved or line["level"].nunique() < 2:
-                    continue
+            reached = part.groupby("method")["level"].nunique()
+            drawn = [method for method in LOOKS if method in moved and reached[method] > 1]
+            for place, method in enumerate(drawn):
+                (colour, marker, dash), line = LOOKS[method], part[part["method"] == method]
                 at = [student_interval(line[line["level"] == level]["value"].to_numpy()) for level in levels]
                 centre, low, high = np.array(at).T
-                x = np.arange(len(levels)) + 0.05 * (place - 3)
+                x = np.arange(len(levels)) + 0.05 * (place - (len(drawn) - 1) / 2)
                 axes.errorbar(
                     x,
                     centre,
@@ -101,7 +101,8 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
                     elinewidth=0.8,
                     label=NAMES.get(method, method),
                 )
-            axes.set_xticks(range(len(levels)), [level.replace(" ", "\n", 1) for level in levels], fontsize=9)
+            names = [level.replace(" ", "\n", 1).replace("-", "-\n") for level in levels]
+            axes.set_xticks(range(len(levels)), names, fontsize=9)
         _finish(figure, grid, label, title)
     values = mean[mean["method"] == "recommended"].groupby(["dataset", "level"])["value"].mean().reset_index()
     alt = f"{title}. Mean regret of recommended in points: " + ", ".join(
