@@ -2,8 +2,8 @@
 
     make selection DATA=<folder of tables>        SMOKE=1 for seconds
 
-Six routers of one training log (a plug-in per outcome model, their stack, the recommended recipe). The log's evidence
-is the recipe's own: every row decided out of fold, self-normalised doubly robust, pooled over the cost weights, paired
+Eight routers of one training log (a plug-in per outcome model, rivals too, the stack, the recommended recipe). The
+log's evidence: every row decided out of fold, self-normalised doubly robust, pooled over the cost weights, paired
 on the same rows. The truth: mean value over the same cost weights on test prompts of the full table. A pair counts
 as picked right where both differences have one sign. Writes results/selection/pairs.parquet.
 """
