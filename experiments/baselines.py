@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from experiments import conditional_methods, rivals
-from experiments.objectives import OBJECTIVES, entropic_regret, softmax_regret, squared_error
+from experiments.objectives import OBJECTIVES, classification, entropic_regret, softmax_regret, squared_error
 from experiments.problem import Problem
 from experiments.settings import Config
 from jaxroute import counterfactual, networks, pessimism, policies, population, sweep, training
@@ -206,6 +206,7 @@ PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows th
 OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack")
 ESTIMATORS = ("dm", "ipw", "switch", "dros", "pessimistic")
 MEMBERS = 5
+STARTED = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 CARROT = {"knn": "knn", "linear": "ridge"}
 
 METHODS: dict[str, Method] = {
@@ -227,6 +228,8 @@ METHODS: dict[str, Method] = {
     "rm_softmax_entropic_dm": partial(
         learned, name="rm_softmax_entropic_dm", objective=entropic_regret, estimator="dm"
     ),
+    "rm_classification_dm": partial(learned, name="rm_classification_dm", objective=classification, estimator="dm"),
+    **{f"{n}_started": conditional_methods.started(f"{n}_started", OBJECTIVES[n]) for n in STARTED},
     "plug_in_student": partial(learned, name="plug_in_student", objective=squared_error, estimator="dm"),
     "plug_in_student_dr": partial(learned, name="plug_in_student_dr", objective=squared_error),
     "knn_guarded": rivals.guarded_neighbours,

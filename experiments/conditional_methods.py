@@ -101,9 +101,20 @@ def _greedy(arena: Arena, scores_at: Callable[[Array], Array]) -> Array:
 
 
 def tuned(
-    arena: Arena, name: str, network: Network, starts: Starts, ends: Array, objective: Objective, *, full: bool
+    arena: Arena,
+    name: str,
+    network: Network,
+    starts: Starts,
+    ends: Array,
+    objective: Objective,
+    *,
+    full: bool,
+    gated: bool = True,
 ) -> Array:
-    """Train a network of every cost weight, keep it on evidence against its start, decide by the members' mean."""
+    """Train a network of every cost weight, decide by the members' mean.
+
+    gated: keep it on evidence against its start; else the best on validation, of which the start is one.
+    """
     problems = arena.problems
     points, count = _points(arena)
 
@@ -114,11 +125,12 @@ def tuned(
     validate = continuum(problems.validate_full if full else problems.validate, starts.validate)
     test = continuum(problems.test, starts.test)
     state = _train(arena, name, points, learn, validate, network, objective)
-    evidence = jnp.float32(arena.config.evidence)
-    kept = population.evaluate(
-        conditional.keep_on_evidence, points, state, validate, evidence, network=network, mesh=arena.mesh
-    )
-    state = state._replace(best_params=kept)
+    if gated:
+        evidence = jnp.float32(arena.config.evidence)
+        kept = population.evaluate(
+            conditional.keep_on_evidence, points, state, validate, evidence, network=network, mesh=arena.mesh
+        )
+        state = state._replace(best_params=kept)
 
     def scores_at(weight: Array) -> Array:
         scores = population.evaluate(
@@ -178,11 +190,17 @@ def interpolated(arena: Arena, kind: Ablation, objective: Objective) -> Array:
     return _greedy(arena, lambda weight: jax.vmap(at, (0, 0, 0, None))(ends, scores, available, weight))
 
 
-def affine(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:
+def affine(arena: Arena, name: str, objective: Objective, *, full: bool = False, gated: bool = True) -> Array:
     """Affine head that starts as the stack's plug-in and is tuned over the range of cost weights."""
     stack = stack_of(arena, full=full)
     network = conditional.affine(len(arena.models), arena.config.training.hidden)
-    return tuned(arena, name, network, stack, interval_ends(arena, full=full), objective, full=full)
+    ends = interval_ends(arena, full=full)
+    return tuned(arena, name, network, stack, ends, objective, full=full, gated=gated)
+
+
+def started(name: str, objective: Objective) -> Callable[[Arena], Array]:
+    """A surrogate whose router starts as the stack's plug-in and may leave it without a gate."""
+    return partial(affine, name=name, objective=objective, gated=False)
 
 
 def plain(arena: Arena, name: str, objective: Objective, *, full: bool = False) -> Array:

@@ -119,7 +119,7 @@ def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
     """
     earlier = int(config.logger_fraction * len(table))
     per_seed = []
-    for seed in range(config.seeds):
+    for seed in config.draws:
         cut = splits.split if config.split == "random" else splits.split_tasks
         train, validation, test = cut(seed, table, config.fractions)
         # The weak router's own training rows are set aside: their outcomes would shape their propensities.

@@ -102,7 +102,7 @@ def _run(
         bar = progress.add_task("logs and nuisances", total=STEPS_PER_PROBLEM * config.seeds)
         problems = []
         for seed in range(config.seeds):
-            problems.append(jax.block_until_ready(problem.build(config, table, rows[seed], seed)))
+            problems.append(jax.block_until_ready(problem.build(config, table, rows[seed], config.draws[seed])))
             progress.advance(bar, STEPS_PER_PROBLEM)
         stacked = problem.stack(problems)
         log_size = stacked.train_log.action.shape[1]

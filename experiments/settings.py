@@ -59,6 +59,7 @@ class Config:
     shuffled: bool = False  # control: every answer belongs to another prompt, so no prompt tells anything
     split: str = "random"  # or "tasks": no task of the test part occurs in the others
     seeds: int = 5
+    first_seed: int = 0  # another one draws other splits and logs
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)  # train, validation, test
     log_size: int | None = None  # at most this many training log rows
     shadow: int = 0  # training prompts beside the log that every model answered
@@ -84,6 +85,11 @@ class Config:
     evidence: float = 1.0  # standard errors by which such a router must beat what it started from
     dimensions: int = 128  # principal components that routers see
     axes: Axes = Axes()  # of `make sweep` alone
+
+    @property
+    def draws(self) -> range:
+        """The seeds of split, log and nuisances."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -153,6 +159,8 @@ def check(config: Config, where: str) -> Config:
         refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
     if config.seeds < 1:
         refuse("seeds", "at least 1")
+    if config.first_seed < 0:
+        refuse("first_seed", "at least 0")
     if config.split not in ("random", "tasks"):
         refuse("split", "'random' or 'tasks'")
     if config.encoder and config.encoder not in ENCODERS:

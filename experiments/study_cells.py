@@ -58,11 +58,19 @@ LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine"
 CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
 SMALL = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
 """The same small network taught to predict utilities, or to decide, by the same outcomes."""
+CONTENDERS = (
+    *("cheapest", "knn_guarded", "low_rank", "rm_conditional", "rm_interval"),
+    *("rm_classification_soft", "rm_classification_soft_ensemble", "rm_classification_gap"),
+    *("dr_weighted_classification", "rm_classification_dm", "rm_softmax_dm"),
+    *("rm_softmax_ipw", "rm_softmax_switch", "rm_softmax_dros", "rm_softmax_pessimistic"),
+    *("rm_classification_started", "rm_softmax_started", "rm_softmax_entropic_started"),
+)
+"""Compared at the centre alone."""
 CENTRE = (
     *PLAIN,
     *LEARNED,
     *SMALL,
-    "rm_interval",
+    *CONTENDERS,
     *CEILINGS,
     "rm_softmax_full",
     "rm_classification_full",
@@ -70,6 +78,7 @@ CENTRE = (
 )
 USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
+BOTH = (*PLAIN, *LEARNED[:3], *CEILINGS)
 LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
 """Without ceilings: full feedback does not depend on who wrote the log, so the centre's are `lent`."""
 LENT = ("logger", "shadow")
@@ -80,6 +89,7 @@ DEFAULT = NuisanceSpec().outcome_models
 FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
 """The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
 FIRST = ("outcome model", "former stack")
+RIDGE = NuisanceSpec(outcome_models=("ridge",))
 WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "trees"))
 
 
@@ -156,27 +166,41 @@ def centres(data: Path, *, smoke: bool = False, among: Sequence[Table] = TABLES)
             print(f"{table.name}: no table at {data / table.folder}", file=sys.stderr)
 
 
+LOGGERS: dict[str, dict[str, Any]] = {
+    "weak router 6": {"logger_strength": 6.0},
+    "uniform": {"logger": "uniform"},
+    "cost-biased 2": {"logger": "cost_biased"},
+    "task-dependent 2": {"logger": "task_dependent"},
+}
+NEW_DRAWS: dict[str, dict[str, Any]] = {"weak router 2": {}, "cost-biased 2": LOGGERS["cost-biased 2"]}
+"""Seeds that had no part in any choice of the recipe."""
 Change = tuple[str, str, tuple[str, ...], dict[str, Any]]
 
 
 def _factors() -> Iterator[Change]:
     """(factor, level, methods, changes of the config), one factor at a time."""
-    yield "logger", "weak router 6", LOGGED, {"logger_strength": 6.0}
-    yield "logger", "uniform", LOGGED, {"logger": "uniform"}
-    yield "logger", "cost-biased 2", LOGGED, {"logger": "cost_biased"}
-    yield "shadow", str(SHADOW), PLAIN, {"shadow": SHADOW}
+    for name in ("weak router 6", "uniform", "cost-biased 2"):
+        yield "logger", name, LOGGED, LOGGERS[name]
+    yield "shadow", str(SHADOW), (*PLAIN, *LEARNED[:3]), {"shadow": SHADOW}
     yield "log size", "500", USUAL, {"log_size": 500}
-    yield "logger", "task-dependent 2", LOGGED, {"logger": "task_dependent"}
+    yield "logger", "task-dependent 2", LOGGED, LOGGERS["task-dependent 2"]
     yield "control", "shuffled answers", USUAL, {"shuffled": True}
     small = ("plug_in_stack", "recommended", *SMALL, *LEARNED[:3])
     yield "capacity", "linear", small, {"training": Spec(hidden=())}
-    yield "encoder", "hashed", QUICK, {"encoder": "hashed"}
+    yield "encoder", "hashed", BOTH, {"encoder": "hashed"}
     yield "log size", "5000", QUICK, {"log_size": 5000}
-    yield "outcome model", "means only", ("best_single", *LEARNED[:3], "recommended"), {"nuisance": ONE_MODEL}
-    yield "split", "tasks held out", QUICK, {"split": "tasks"}
+    yield "log size", "all", BOTH, {"log_size": None}
+    for level, changes in NEW_DRAWS.items():
+        yield "new draws", level, (*PLAIN, "rm_classification"), {**changes, "first_seed": 30}
+    alone = ("best_single", "plug_in_stack", *LEARNED[:3], "recommended")
+    yield "outcome model", "means only", alone, {"nuisance": ONE_MODEL}
+    yield "outcome model", "ridge only", (*alone, *SMALL), {"nuisance": RIDGE}
+    yield "split", "tasks held out", BOTH, {"split": "tasks"}
     yield "log size", "1000", QUICK, {"log_size": 1000}
-    for count in (2, 4, 8):
-        yield "models", str(count), QUICK, {"num_models": count}
+    for count in (4, 2, 8):
+        yield "models", str(count), BOTH, {"num_models": count}
+    for name, logger in LOGGERS.items():
+        yield "logger, 500 rows", name, LOGGED, {**logger, "log_size": 500}
     for clip in (0.02, 0.3):
         yield "clip", str(clip), ("plug_in_stack", *LEARNED[:3], "recommended"), {"learning_clip": clip}
     estimated = NuisanceSpec(propensity="estimated")
@@ -184,7 +208,6 @@ def _factors() -> Iterator[Change]:
     for size in (50, 100, 500):
         yield "shadow", str(size), PLAIN, {"shadow": size}
     yield "capacity", "8 units", small, {"training": Spec(hidden=(8,))}
-    yield "log size", "10000", QUICK, {"log_size": 10000}
     former = (*(m for m in PLAIN if m != "plug_in_gp"), "plug_in_stack_full")
     yield *FIRST, former, {"nuisance": FORMER}
     yield "outcome model", "with trees", (*PLAIN, "plug_in_trees"), {"nuisance": WITH_TREES}
@@ -192,16 +215,9 @@ def _factors() -> Iterator[Change]:
 
 def _factorial() -> Iterator[Change]:
     """Logger x log size x encoder, less the centre."""
-    loggers: dict[str, dict[str, Any]] = {
-        "weak router 2": {},
-        "weak router 6": {"logger_strength": 6.0},
-        "uniform": {"logger": "uniform"},
-        "cost-biased 2": {"logger": "cost_biased"},
-        "task-dependent 2": {"logger": "task_dependent"},
-    }
     for encoder in ("", "hashed"):
         for size in (500, 1000, 2000, 5000, 10000):
-            for name, logger in loggers.items():
+            for name, logger in {"weak router 2": {}, **LOGGERS}.items():
                 if (encoder, size, name) != ("", ROWS, "weak router 2"):
                     level = f"{name}, {size} rows, {encoder or 'minilm'}"
                     yield "factorial", level, USUAL, {**logger, "log_size": size, "encoder": encoder}
@@ -211,7 +227,7 @@ def _applies(table: Table, factor: str, level: str) -> bool:
     """Whether the cell differs from others of this table: rows enough, prompts with a text, several tasks."""
     logged = _logged(table)
     if factor == "log size":
-        return int(level) < logged
+        return logged > ROWS if level == "all" else int(level) < logged
     if factor == "shadow":
         return ROWS + int(level) < logged or table.prompts > 3000
     if factor == "models":

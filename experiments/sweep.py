@@ -94,7 +94,7 @@ def run(
         if fresh and folder.exists():
             shutil.rmtree(folder)
         storage.begin(folder, config)
-        problems = problem.stack([problem.build(config, table, rows[s], s) for s in range(config.seeds)])
+        problems = problem.stack([problem.build(config, table, rows[s], seed) for s, seed in enumerate(config.draws)])
         cells = [(method, hidden) for method in axes.methods for hidden in axes.hidden]
         todo = [cell for cell in cells if not _file(folder, *cell).exists()]
         show = watching.progress(len(todo) * config.training.steps)
@@ -212,7 +212,7 @@ def _frame(
                 "logger": config.logger,
                 "method": method,
                 "cost_weight": float(np.asarray(points.cost_weight)[seed, p]),
-                "seed": seed,
+                "seed": config.draws[seed],
                 "hyperparameters": json.dumps({"hidden": hidden, **numbers}),
             }
             dropped = int(found.dropped_at[p])
