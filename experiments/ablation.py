@@ -26,12 +26,14 @@ from jaxtyping import Array, Float
 from experiments import problem, storage, study_cells
 from experiments.settings import Config
 from experiments.study_report import markdown
-from jaxroute import contrasts, counterfactual, levels, metrics, nuisance, policies, recipe
+from jaxroute import contrasts, counterfactual, distil, levels, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, units
+from jaxroute.nuisance import combine
 from jaxroute.report.summary import student_interval
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 AS_IS = "the recipe"
+HIDDEN = (256, 128)  # of `distil.fit`
 ESTIMATED: dict[str, Any] = {"outcome_models": ("mean",), "propensity": "estimated"}
 
 
@@ -61,6 +63,12 @@ def variants(
 
     level, centre = recipe.log_levels(logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
     share = recipe.choose_share(logs, model)
+    for errors in (0, 1, 2):
+        kept = share if beats_best_single(logs, nuisances, level, centre, share, errors) else 0.0
+        yield (
+            f"guard: best single unless {errors} standard errors better",
+            recipe.temper(stack, level, centre, share=kept),
+        )
     for name, kept in (("none: best single by levels", 0.0), ("a half", contrasts.SHARE), ("all", 1.0)):
         yield f"share of contrasts: {name}", recipe.temper(stack, level, centre, share=kept)
     for name, other in _levels(logs, nuisances, centre, spec):
@@ -74,6 +82,55 @@ def variants(
     yield "the best candidate, no stack", recipe_on(reweigh(dataclasses.replace(spec, combine="select")))
     equal = jax.tree.map(lambda w: jnp.full_like(w, 1 / len(w)), model.outcomes.weights)
     yield "equal stack weights", recipe_on(model.outcomes._replace(weights=equal))
+    of_contrasts = model.outcomes.weights._replace(quality=weights_of_contrasts(logs, model.outcomes))
+    yield "stack weighed by errors of contrasts", recipe_on(model.outcomes._replace(weights=of_contrasts))
+
+    teacher = nuisance.predict_outcomes(model.outcomes, logs.features)
+    student = distil.fit(
+        jax.random.key(0), logs.features, recipe.temper(teacher, level, centre, share=share), cost_scale=1.0
+    )
+    yield "distilled into one network, as `fit` ships it", distil.predict(student, features, HIDDEN)
+
+
+def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Array, " C"]:
+    """Stack weights for quality that see contrasts alone, as the share of `contrasts.of_log` does.
+
+        min_w  sum_i (q_i - sum_c w_c z_ic)^2,   w on the simplex
+
+    z_ic is candidate c's prediction for the model that answered, less its mean over models; from q and z the models'
+    means and the stack's difficulty are regressed out.
+    """
+    rows = jnp.arange(len(logs.action))
+
+    def of_candidate(one: Array) -> Float[Array, "N K"]:
+        return contrasts.centred(model._replace(weights=Outcomes(one, one)))[: len(rows)]
+
+    each = jax.lax.map(of_candidate, jnp.eye(len(model.weights.quality)))
+    difficulty = jnp.mean(contrasts.centred(model)[: len(rows)], 1)
+    known = jnp.column_stack([jax.nn.one_hot(logs.action, each.shape[2]), difficulty])
+
+    def left(y: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
+        return y - known @ jnp.linalg.lstsq(known, y)[0]
+
+    z = left((each[:, rows, logs.action] - jnp.mean(each, 2)).T).T
+    q = left(logs.quality)
+    return combine.stack(z[..., None], q[:, None], jnp.ones((len(rows), 1)))
+
+
+def beats_best_single(
+    logs: Logs, nuisances: Nuisances, level: Array, centre: Array, share: Array, errors: float
+) -> bool:
+    """Whether the log says so: doubly robust gain of the recipe's out-of-fold choices over those with no contrasts,
+    pooled over the cost weights, above ``errors`` of its standard errors."""
+    outcomes = counterfactual.doubly_robust(logs, nuisances, clip=min(0.05, 0.5 / len(level)))
+
+    def value(share: Array | float, weight: Array) -> Float[Array, " N"]:
+        predicted = recipe.temper(nuisances.outcomes, level, centre, share=share)
+        policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)
+        return metrics.value(policy, outcomes, weight)
+
+    gain = jnp.mean(jnp.stack([value(share, w) - value(0.0, w) for w in jnp.asarray(recipe.GRID)]), 0)
+    return bool(jnp.mean(gain) > errors * jnp.std(gain, ddof=1) / jnp.sqrt(len(gain)))
 
 
 def _levels(

@@ -62,7 +62,15 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
     rows: list[dict[str, object]] = []
 
     def add(seed: int, weight: float, metric: str, value: float, error: float = float("nan")) -> None:
-        rows.append({"seed": config.draws[seed], "cost_weight": weight, "metric": metric, "value": value, "standard_error": error})
+        rows.append(
+            {
+                "seed": config.draws[seed],
+                "cost_weight": weight,
+                "metric": metric,
+                "value": value,
+                "standard_error": error,
+            }
+        )
 
     for seed in range(config.seeds):
         test, expected = jax.tree.map(lambda x: x[seed], (problems.test, problems.expected))  # noqa: B023

@@ -45,6 +45,52 @@ def test_every_variant_changes_what_it_names():
     assert np.ptp(found["stack without ridge"].quality, axis=0).max() < 1e-5  # means alone tell prompts not apart
 
 
+def test_weights_of_contrasts_are_the_best_on_the_simplex():
+    table = synthetic.make(jax.random.key(3), num_prompts=700, num_models=4)
+    logs = logging.simulate(jax.random.key(4), table, logging.uniform())
+    _, model = nuisance.fit(jax.random.key(5), logs, SPEC)
+    r, fold, a = np.asarray(model.outcomes.out_of_fold.quality, float), np.asarray(model.outcomes.fold), logs.action
+    for f in range(SPEC.folds):
+        r[:, fold == f] -= r[:, fold == f].mean(1, keepdims=True)
+    difficulty = np.tensordot(np.asarray(model.outcomes.weights.quality), r, 1).mean(1)
+    known = np.column_stack([np.eye(4)[a], difficulty])
+    hat = known @ np.linalg.pinv(known)
+    z = r[:, np.arange(len(a)), a] - r.mean(2)
+    z, q = z - z @ hat.T, np.asarray(logs.quality) - hat @ np.asarray(logs.quality)
+
+    def loss(w):
+        return np.mean((q - w @ z) ** 2)
+
+    w = np.asarray(ablation.weights_of_contrasts(logs, model.outcomes), float)
+    assert w.min() >= 0
+    assert w.sum() == pytest.approx(1, abs=1e-5)
+    others = np.random.default_rng(0).dirichlet(np.full(len(w), 0.3), 4000)
+    assert loss(w) <= min(map(loss, [*others, *np.eye(len(w))])) + 1e-6
+    assert loss(w) < loss(np.full(len(w), 1 / len(w))) - 1e-6
+
+
+def test_the_guard_needs_the_evidence_it_names():
+    table = synthetic.make(jax.random.key(6), num_prompts=1500, num_models=4)
+    logs = logging.simulate(jax.random.key(7), table, logging.uniform())
+    nuisances, model = recipe.fit(jax.random.key(8), logs, SPEC)
+    given = (logs, nuisances, model.level, model.centre, jnp.float32(1.0))
+    r, p, k = jax.tree.map(np.asarray, nuisances.outcomes), np.asarray(nuisances.propensity), 4
+    level, centre = np.asarray(model.level), np.asarray(model.centre)
+    weight = (np.asarray(logs.action)[:, None] == np.arange(k)) / np.maximum(p, 0.05)
+    quality = r.quality + weight * (np.asarray(logs.quality)[:, None] - r.quality)
+    cost = r.cost + weight * (np.asarray(logs.cost)[:, None] - r.cost)
+    gains = []
+    for w in recipe.GRID:
+        ours = (level + r.quality - centre - w * r.cost).argmax(1)
+        single = (level - w * r.cost).argmax(1)
+        u = np.asarray(quality - w * cost)
+        gains.append(u[np.arange(len(u)), ours] - u[np.arange(len(u)), single])
+    gain = np.mean(gains, 0)
+    reached = gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain)))
+    assert ablation.beats_best_single(*given, reached - 0.05)
+    assert not ablation.beats_best_single(*given, reached + 0.05)
+
+
 def test_the_summary_is_paired_by_seed():
     found = pd.DataFrame(
         {
