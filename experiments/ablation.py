@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from experiments import problem, storage, study_cells
 from experiments.settings import Config
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import contrasts, counterfactual, distil, levels, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, units
 from jaxroute.nuisance import combine

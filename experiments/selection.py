@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from experiments import outcome_models, problem, storage, study_cells
 from experiments.settings import Config
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import counterfactual, estimators, levels, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, units
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes, Table

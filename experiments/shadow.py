@@ -26,7 +26,7 @@ from jaxtyping import Array
 
 from experiments import problem, shadow_rules, study_cells
 from experiments.settings import Config
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import counterfactual, metrics, nuisance, policies, recipe
 from jaxroute.data import logging, splits, units
 from jaxroute.report.summary import student_interval

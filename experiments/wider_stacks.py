@@ -23,7 +23,7 @@ import pandas as pd
 from experiments import problem, storage, study_cells
 from experiments.selection import true_value
 from experiments.settings import Config
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import nuisance, recipe
 from jaxroute.data import logging, splits, units
 from jaxroute.nuisance.learners import candidate_names

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 from rich.progress import track
 
 from experiments import baselines, evaluate, problem, settings, storage
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import metrics, sweep
 from jaxroute.data import units
 from jaxroute.types import InputError
