@@ -100,6 +100,8 @@ def confirmed(rows: pd.DataFrame) -> Paragraphs:
 
 def pooled(rows: pd.DataFrame) -> Paragraphs:
     per_table = study_tests.pooled(rows).sort_values("method", kind="stable")
+    cells = per_table.groupby("method")["cells"].max()
+    once = [f"Compared in one cell alone: {', '.join(cells.index[cells == 1])}."] if (cells == 1).any() else []
     return [
         "## Pooled over the cells of a table",
         f"Recipe minus baseline, points, mean over cells, 95% interval over seeds. The aim: below 0 everywhere, and "
@@ -107,6 +109,7 @@ def pooled(rows: pd.DataFrame) -> Paragraphs:
         f"{int((per_table['high'] < HALF_POINT).sum())} of {len(per_table)} (bound), "
         f"{int((per_table['difference'] < 0).sum())} (mean).",
         by_table(per_table, ["method"], intervals(per_table)),
+        *once,
     ]
 
 
