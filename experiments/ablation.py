@@ -4,8 +4,8 @@
 
 The study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log are fitted once;
 every line below decides from them, so differences are those of the part alone. Regret to the realised oracle in points,
-mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Writes
-results/ablation/regret.parquet.
+mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Resumable: a log that
+was measured with this code is not measured again. Writes results/ablation/regret.parquet.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
@@ -105,7 +106,7 @@ def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Arra
     def of_candidate(one: Array) -> Float[Array, "N K"]:
         return contrasts.centred(model._replace(weights=Outcomes(one, one)))[: len(rows)]
 
-    each = jax.lax.map(of_candidate, jnp.eye(len(model.weights.quality)))
+    each = jnp.stack([of_candidate(one) for one in jnp.eye(len(model.weights.quality))])
     difficulty = jnp.mean(contrasts.centred(model)[: len(rows)], 1)
     known = jnp.column_stack([jax.nn.one_hot(logs.action, each.shape[2]), difficulty])
 
@@ -149,33 +150,29 @@ def _levels(
     yield "propensities estimated, not known", (levels.fit(logs, estimated).mean + centre) / 2
 
 
-def regret(test: Table, predicted: Outcomes, weights: Array) -> float:
-    """Mean regret in points over prompts and cost weights, to the realised oracle."""
-    available, outcomes = jnp.asarray(test.available), jax.tree.map(jnp.asarray, test.outcomes)
+@jax.jit
+def regret(predicted: Outcomes, outcomes: Outcomes, available: Array, weights: Array) -> Float[Array, ""]:
+    """Mean regret over prompts and cost weights, to the realised oracle."""
 
     def at(weight: Array) -> Array:
         policy = policies.greedy(counterfactual.utility(predicted, weight), available=available)
         return jnp.mean(metrics.regret(policy, outcomes, weight, available=available))
 
-    return 100 * float(jnp.mean(jax.lax.map(at, weights)))
+    return jnp.mean(jax.lax.map(at, weights))
 
 
-def measure(config: Config, name: str) -> pd.DataFrame:
-    """A row per seed and variant."""
-    table = problem.load_table(config)
-    table = problem.normalise(table, units.cost_scale(table)[0])
-    weights, found = jnp.asarray(config.cost_weights, jnp.float32), []
-    for seed, (train, _, held, earlier) in enumerate(problem.split_rows(config, table)):
-        keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
-        policy = problem.logging_policy(config, keys[problem.LOGGER], table.rows(earlier))
-        logs = logging.simulate(keys[problem.TRAIN_LOG], table.rows(train), policy)
-        logs, test = jax.tree.map(jnp.asarray, logs), table.rows(held)
-        fitted = nuisance.fit(keys[problem.NUISANCE], logs, config.nuisance)
-        for variant, predicted in variants(logs, *fitted, jnp.asarray(test.features), config.nuisance):
-            found.append(
-                {"dataset": name, "seed": seed, "variant": variant, "regret": regret(test, predicted, weights)}
-            )
-    return pd.DataFrame(found)
+def measure(config: Config, table: Table, seed: int, rows: Sequence[np.ndarray]) -> pd.DataFrame:
+    """A row per variant for one seed's (train, validation, test, earlier) rows; regret in points."""
+    logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
+    keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
+    policy = problem.logging_policy(config, keys[problem.LOGGER], earlier)
+    logs = jax.tree.map(jnp.asarray, logging.simulate(keys[problem.TRAIN_LOG], logged, policy))
+    fitted = nuisance.fit(keys[problem.NUISANCE], logs, config.nuisance)
+    truth = jax.tree.map(jnp.asarray, (test.outcomes, test.available))
+    weights = jnp.asarray(config.cost_weights, jnp.float32)
+    found = variants(logs, *fitted, jnp.asarray(test.features), config.nuisance)
+    lost = ((variant, 100 * float(regret(predicted, *truth, weights))) for variant, predicted in found)
+    return pd.DataFrame(lost, columns=["variant", "regret"]).assign(seed=seed)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +203,17 @@ def main(arguments: list[str] | None = None) -> int:
     frames = []
     try:
         for name, config in study_cells.centres(options.data, smoke=options.smoke):
-            frames.append(measure(config, name))
+            table = problem.load_table(config)
+            table = problem.normalise(table, units.cost_scale(table)[0])
+            config = dataclasses.replace(config, name=config.name.replace("study", "ablation"))
+            folder = storage.run_folder(options.out, config)
+            storage.begin(folder, config)
+            for seed, rows in enumerate(problem.split_rows(config, table)):
+                path = folder / f"seed-{seed}.parquet"
+                if not path.exists():
+                    storage.write_frame(path, measure(config, table, seed, rows))
+                frames.append(pd.read_parquet(path).assign(dataset=name))
+            jax.clear_caches()  # every program maps memory, and the system grants so many maps
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
