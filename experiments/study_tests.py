@@ -19,16 +19,17 @@ NEW = "new draws"
 """Factor of the cells whose seeds had no part in any choice: see ``confirmation``."""
 UNTOUCHED = (6, 7, 8, 9)
 """Seeds of the centre at which no choice of the recipe looked."""
-ASIDE = ("control", "capacity", "clip", NEW)
+MODELS = "outcome model"
+"""Factor of the cells in which the recipe is made of other outcome models than its own: see ``other_models``."""
+ASIDE = ("control", "capacity", "clip", MODELS, NEW)
 """Factors in whose cells the recipe is not compared: see ``differences``."""
 CELL = ["dataset", "factor", "level"]
 DRAWS = 2000
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean regrets of the cells in which the recipe is compared: neither ASIDE nor with the FIRST recipe's stack."""
-    first = (rows["factor"] == FIRST[0]) & (rows["level"] == FIRST[1])
-    return rows[(rows["metric"] == "mean_regret") & ~rows["factor"].isin(ASIDE) & ~first]
+    """Mean regrets of the cells in which the recipe is compared: those that are not ASIDE."""
+    return rows[(rows["metric"] == "mean_regret") & ~rows["factor"].isin(ASIDE)]
 
 
 def paired(mean: pd.DataFrame) -> pd.DataFrame:
@@ -63,9 +64,16 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """``paired`` over every cell in which the recipe is compared.
 
     Not in those ASIDE: the shuffled control is a test of its own, routers that were made small or whose utilities
-    were clipped otherwise leave the recipe the centre's, and new draws confirm what was chosen without them.
+    were clipped otherwise leave the recipe the centre's, made of another outcome model it is not the recipe, and new
+    draws confirm what was chosen without them.
     """
     return paired(compared(rows))
+
+
+def other_models(rows: pd.DataFrame) -> pd.DataFrame:
+    """``paired`` where the recipe is made of another outcome model, but for the FIRST recipe's: a family of its own."""
+    mean = rows[rows["metric"] == "mean_regret"]
+    return paired(mean[(mean["factor"] == MODELS) & (mean["level"] != FIRST[1])])
 
 
 def confirmation(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -134,6 +134,14 @@ def test_pooled_gap_and_control():
     np.testing.assert_allclose(line["high"], stats.t.interval(0.95, SEEDS - 1, gap.mean(), stats.sem(gap))[1])
     first = rows[rows["factor"] == "centre"].assign(factor="outcome model", level="former stack")
     pd.testing.assert_frame_equal(study_tests.pooled(pd.concat([rows, first])), study_tests.pooled(rows))
+    means = first.assign(level="means only")
+    every = pd.concat([rows, first, means])
+    pd.testing.assert_frame_equal(study_tests.differences(every), study_tests.differences(rows))
+    other = study_tests.other_models(every)
+    assert set(other["level"]) == {"means only"}
+    ours = study_tests.differences(rows).query("factor == 'centre'")
+    np.testing.assert_allclose(other["p"], ours["p"])
+    np.testing.assert_allclose(other["holm"], study_tests.holm(ours["p"].to_numpy()))
     closed = study_tests.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
     assert study_tests.share_closed(rows, "centre", "").tables == 2
