@@ -3,6 +3,7 @@
 Everything that a report shows beside one another, gathered once: off-policy values with intervals and verdicts at
 every cost weight, paired gains on the policies that it has to beat, the range that a hidden confounder would leave,
 and whether the nuisances behind it all can be trusted. Where a full table is known, the truth stands beside it.
+A shadow sample (prompts beside the log that every model answered) joins values and gains as further rows.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from jaxtyping import Array, Float
 from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
 from jaxroute.nuisance.diagnostics import Diagnostics
-from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 STRENGTH = 1.5
 """Of the hidden confounder that bounds allow for: a factor on the odds of being chosen."""
 
 
 class Evidence(NamedTuple):
-    """One router on one log.
+    """One router on one log, and on a shadow sample of so many prompts beside it.
 
     values: a row per cost weight: cost_weight, value, low, high (95% interval; NaN for an extrapolation), band_low,
     band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder
     of ``strength``), advantage (over the logging policy), flips_at (strength that undoes it), label, verdict, reasons,
     and truth where a full table is known. gains: a row per cost weight and opponent: cost_weight, against, gain, low,
     high, and truth. diagnostics: of the log's nuisances. In quality units.
+    With a shadow sample both have shadow_share, its weight in the value or gain: 0 where it is not used, 1 where the
+    log supports nothing; hidden_low, hidden_high then take its part as free of confounding, and flips_at is the log's.
     """
 
     router: str
@@ -42,6 +45,7 @@ class Evidence(NamedTuple):
     values: pd.DataFrame
     gains: pd.DataFrame
     diagnostics: Diagnostics
+    shadow: int = 0
 
 
 def gather(
@@ -57,12 +61,15 @@ def gather(
     name: str = "router",
     strength: float = STRENGTH,
     clip: float | None = None,
+    shadow: Examples | None = None,
+    on_shadow: Mapping[str, Float[Array, "L S K"]] | None = None,
 ) -> Evidence:
     """Everything a log of N rows says of a router at L cost weights.
 
     Values are self-normalised doubly robust (``estimators.evaluate``), gains paired on the same rows
     (``estimators.difference``); where the log does not support a value it is the direct method's, without interval,
-    and so is a gain where it does not support one of the two.
+    and so is a gain where it does not support one of the two. With a shadow sample they are pooled with its own
+    (``estimators.pool``), which stand alone where the log supports nothing.
 
     Args:
         key: of the bands' simulation.
@@ -74,12 +81,17 @@ def gather(
         truth: [N, K] every model's outcomes, where known.
         models: K names. name: of the router. strength: odds ratio of the hidden confounder.
         clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+        shadow: S prompts drawn like the log's; one that lacks an answer of a model that the log could always choose
+            is left out. None: the log alone.
+        on_shadow: the same policies on its prompts, by name: the router's, decided out of fold, and the opponents';
+            gains on an opponent that is not there are the log's alone.
 
     Returns:
         Evidence.
 
     Raises:
-        InputError: not one policy per cost weight.
+        InputError: not one policy per cost weight, on the log or on the shadow; none of the router's on the shadow;
+            another number of models in the shadow.
 
     Example:
         >>> from jaxroute.estimators.influence import example
@@ -93,11 +105,28 @@ def gather(
     for other, policy in {name: router, **(against or {})}.items():
         if policy.shape != (len(weights), *logs.available.shape):
             raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} cost weights of the log")
+    on_shadow = on_shadow or {}
+    if shadow is not None:
+        shadow = _complete(logs, shadow)
+        for other, policy in on_shadow.items():
+            if policy.shape != (len(weights), *shadow.available.shape):
+                raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} weights of the shadow")
+        if name not in on_shadow:
+            raise InputError(f"the policy of {name} on the shadow's prompts is missing: on_shadow has {[*on_shadow]}")
     clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
     judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
-    supported = np.array([e.interval is not None for e in judged])
-    of = _rows(logs, router, weights, nuisances, clip)
+    by_log = np.array([e.interval is not None for e in judged])
+    of = of_log = _rows(logs, router, weights, nuisances, clip)
+    share = np.zeros(len(weights))
+    if shadow is not None:
+        beside = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
+        of, share = _pooled(of_log, beside, by_log)
     estimate = jax.vmap(estimators.estimate)(of)
+    if shadow is not None:
+        each = [jax.tree.map(lambda x, i=i: x[i], estimate) for i in range(len(weights))]
+        prompts = np.asarray(beside.counted).sum(1)
+        judged = tuple(map(estimators.with_shadow, judged, each, share, prompts))
+    supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
     band = estimators.simultaneous(key, of)
     # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
@@ -105,6 +134,11 @@ def gather(
     band_half = small * np.asarray(band.high - band.low) / 2
     value = np.array([e.value for e in judged])
     hidden = _hidden(logs, router, weights, nuisances, clip, strength)
+    if shadow is not None:
+        alone = np.asarray(jax.vmap(estimators.estimate)(of_log).value)
+        for bound in ("hidden_low", "hidden_high"):
+            hidden[bound] = value + (1 - share) * (hidden[bound] - alone)
+        hidden["advantage"] = hidden["advantage"] + value - alone
     columns = {
         "cost_weight": np.asarray(weights, float),
         "value": value,
@@ -113,16 +147,28 @@ def gather(
         "band_low": np.where(supported, value - band_half, np.nan),
         "band_high": np.where(supported, value + band_half, np.nan),
         "effective_sample_size": [e.effective_sample_size for e in judged],
-        **{name: np.where(supported, column, np.nan) for name, column in hidden.items()},
+        **{part: np.where(by_log, column, np.nan) for part, column in hidden.items()},
         "label": [e.label for e in judged],
         "verdict": [e.verdict for e in judged],
         "reasons": [list(e.reasons) for e in judged],
+        **({} if shadow is None else {"shadow_share": share}),
     }
     values = pd.DataFrame(columns)
     if truth is not None:
         values["truth"] = _mean_value(router, truth, weights)
+    both = {other: (on_shadow[name], policy) for other, policy in on_shadow.items()}
     paired = [
-        gains(logs, nuisances, router, policy, weights, truth=truth, clip=clip).assign(against=opponent)
+        gains(
+            logs,
+            nuisances,
+            router,
+            policy,
+            weights,
+            truth=truth,
+            clip=clip,
+            shadow=shadow,
+            on_shadow=both.get(opponent),
+        ).assign(against=opponent)
         for opponent, policy in (against or {}).items()
     ]
     names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
@@ -134,6 +180,7 @@ def gather(
         values,
         pd.concat(paired, ignore_index=True) if paired else pd.DataFrame(),
         nuisance.diagnose(logs, nuisances, models=names),
+        0 if shadow is None else int(np.isfinite(shadow.outcomes.quality).any(1).sum()),
     )
 
 
@@ -146,15 +193,18 @@ def gains(
     *,
     truth: Outcomes | None = None,
     clip: float | None = None,
+    shadow: Examples | None = None,
+    on_shadow: tuple[Float[Array, "L S K"], Float[Array, "L S K"]] | None = None,
 ) -> pd.DataFrame:
     """Value of one router minus another's on the same rows, paired; an interval only where the log supports both.
 
     Args:
-        router, other: the policies at every cost weight. truth, clip: as in ``gather``.
+        router, other: the policies at every cost weight. truth, clip, shadow: as in ``gather``.
+        on_shadow: both policies on the shadow's prompts; None: the log alone.
 
     Returns:
-        A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused, the
-        gain is then the outcome model's guess), and truth where known.
+        A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused and no
+        shadow stands in, the gain is then the outcome model's guess), and truth and shadow_share where known.
     """
     weights = jnp.asarray(cost_weights, jnp.float32)
     clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
@@ -166,7 +216,14 @@ def gains(
         ],
         axis=0,
     )
-    paired = jax.vmap(estimators.difference)(*(_rows(logs, p, weights, nuisances, clip) for p in policies))
+    a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
+    of, share = jax.vmap(estimators.paired)(a, b), np.zeros(len(weights))
+    if shadow is not None and on_shadow is not None:
+        answers = _complete(logs, shadow)
+        a, b = (jax.vmap(estimators.shadow_rows, (None, 0, 0))(answers, p, weights) for p in on_shadow)
+        of, share = _pooled(of, jax.vmap(estimators.paired)(a, b), supported)
+        supported = supported | (share > 0)
+    paired = jax.vmap(estimators.estimate)(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
     guess = _mean_value(router, nuisances.outcomes, weights) - _mean_value(other, nuisances.outcomes, weights)
     gain = np.where(supported, np.asarray(paired.value), guess)
@@ -174,7 +231,7 @@ def gains(
     frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
     if truth is not None:
         frame["truth"] = _mean_value(router, truth, weights) - _mean_value(other, truth, weights)
-    return frame
+    return frame if shadow is None else frame.assign(shadow_share=share)
 
 
 def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:
@@ -189,6 +246,25 @@ def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip:
         return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
 
     return jax.vmap(at)(target, weights)
+
+
+def _complete(logs: Logs, shadow: Examples) -> Examples:
+    """The shadow without the answers of prompts that lack one of a model that the log could always choose.
+
+    A policy that may only take what was answered is another policy; a prompt counts where nothing was kept from it.
+    """
+    if shadow.available.shape[1] != logs.available.shape[1]:
+        raise InputError(f"a shadow of {shadow.available.shape[1]} models beside a log of {logs.available.shape[1]}")
+    quality, available = jnp.asarray(shadow.outcomes.quality), jnp.asarray(shadow.available)
+    whole = jnp.all((available & jnp.isfinite(quality)) | ~jnp.all(logs.available, 0), 1)
+    return shadow._replace(outcomes=shadow.outcomes._replace(quality=jnp.where(whole[:, None], quality, jnp.nan)))
+
+
+def _pooled(log: estimators.Rows, beside: estimators.Rows, by_log: np.ndarray) -> tuple[estimators.Rows, np.ndarray]:
+    """Rows of log and shadow at every cost weight, and the shadow's share in them."""
+    share = estimators.used_share(log, beside, by_log)
+    of = jax.vmap(lambda a, b, s: estimators.pool(a, b, share=s))(log, beside, jnp.asarray(share))
+    return of, share
 
 
 def _hidden(
