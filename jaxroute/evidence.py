@@ -256,7 +256,7 @@ def _complete(logs: Logs, shadow: Examples) -> Examples:
     if shadow.available.shape[1] != logs.available.shape[1]:
         raise InputError(f"a shadow of {shadow.available.shape[1]} models beside a log of {logs.available.shape[1]}")
     quality, available = jnp.asarray(shadow.outcomes.quality), jnp.asarray(shadow.available)
-    whole = jnp.all((available & jnp.isfinite(quality)) | ~jnp.all(logs.available, 0), 1)
+    whole = jnp.all((available & jnp.isfinite(quality)) | ~jnp.all(logs.available, 0)[None], 1)
     return shadow._replace(outcomes=shadow.outcomes._replace(quality=jnp.where(whole[:, None], quality, jnp.nan)))
 
 

@@ -1,7 +1,10 @@
 """From a log to a router to keep: the recommended recipe, judged on the log, distilled into one network.
 
 Everything that is said about the router comes from the log, valued doubly robustly, and from a shadow sample where
-there is one: every row of either is decided by fits that never saw it.
+there is one: every row of either is decided by fits that never saw it. That leaves no bias to speak of, but what
+the router learnt from the same rows is in no interval: in 240 synthetic logs of 600 rows beside 150 prompts 88% of
+the value's intervals and 93% of the gain's held the truth of the router at hand (biases -0.003 and -0.001), against
+96% for a router that was fitted elsewhere. A later log is the better judge (`jaxroute evaluate`).
 """
 
 from __future__ import annotations
@@ -90,9 +93,7 @@ def fit(
     band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, tempered, fitted, beside = recipe.fit_ensemble(
-        recipe_key, logs, spec, members=members, shadow=shadow
-    )
+    nuisances, tempered, fitted, beside = recipe.fit_ensemble(recipe_key, logs, spec, members=members, shadow=shadow)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
@@ -146,16 +147,22 @@ def fit(
     )
 
 
-def rows_needed(logs: Logs, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
+def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
     """Answers with feedback that each model still needs before its level is worth routing on, [K].
 
-        max(0, per_model - rows with feedback of model k)
+        max(0, per_model - rows with feedback of model k - its answers in the shadow)
 
     A hundred answers put the standard error of a model's mean quality at 0.05 or below (it is at most
     0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
     """
     answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
-    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]), 0)
+    beside = 0 if shadow is None else answers(shadow)
+    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - beside, 0)
+
+
+def answers(shadow: Examples) -> np.ndarray:
+    """Answers with a quality that a shadow sample holds of every model, [K]."""
+    return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
 def _evidence(

@@ -103,11 +103,11 @@ def fit_ensemble(
     keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
     fits = [fit(k, logs, spec, shadow=shadow) for k in keys]
     tempered = (temper(n.outcomes, m.level, m.centre, share=m.share) for n, m in fits)
-    beside = None
+    tempered_beside = None
     if shadow is not None:
-        rest = ((_beside(m.nuisances, len(logs.action)), m) for _, m in fits)
-        beside = _mean(*(temper(r, m.level, m.centre, share=m.share) for r, m in rest))
-    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits), beside)
+        rest = ((beside(m.nuisances, len(logs.action)), m) for _, m in fits)
+        tempered_beside = _mean(*(temper(r, m.level, m.centre, share=m.share) for r, m in rest))
+    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits), tempered_beside)
 
 
 def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D"]) -> Outcomes:
@@ -115,7 +115,7 @@ def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D
     return _mean(*(predict(member, features) for member in members))
 
 
-def _beside(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
+def beside(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
     """Out-of-fold predictions [S, K] of a shadow sample, which come after those of the log's rows."""
     return jax.tree.map(lambda y: y[rows:], nuisance.out_of_fold(model.outcomes))
 
@@ -144,7 +144,7 @@ def log_levels(
     """
     if shadow is None:
         return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
-    return levels.fit(logs, nuisances, shadow, _beside(model, len(logs.action))).mean
+    return levels.fit(logs, nuisances, shadow, beside(model, len(logs.action))).mean
 
 
 def choose_share(logs: Logs, model: nuisance.NuisanceModel, shadow: Examples | None = None) -> Float[Array, ""]:

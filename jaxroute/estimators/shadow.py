@@ -4,12 +4,12 @@ A row of it is a log row with all actions observed: importance weight 1, nothing
 estimate are independent estimates of one value, as both draw from the same prompts; ``pool`` makes rows of the
 two, so that ``estimate``, ``paired`` and ``simultaneous`` do with them what they do with a log's.
 
-Each counts by its effective rows, not by the inverse of its estimated variance. The weights of inverse variances
-depend on the answers: near quality 1 a sample that came out high has a small variance, and a difference of policies
-that part on none of the shadow's prompts is "0 with error 0" there and would swallow the log's. In 2000 simulated
-logs of 600 rows beside 60 prompts, intervals for such a difference (they part on 5% of prompts) held the truth 42%
-of the time with inverse variances and 88% with effective rows (the log alone: 89%), and the value's of a policy of
-quality 0.94 86% and 93%, at a smaller error.
+Each counts by its effective rows, not by the inverse of its estimated variance. That depends on the answers: near
+quality 1 a sample that came out high has a small variance, and a difference of policies that part on none of the
+shadow's prompts is "0 with error 0" there and would swallow the log's. Simulated (`tests/test_shadow.py`: logs of 400
+rows beside 100 prompts), values and gains have no bias, 94 to 95% of intervals hold the truth, and errors are 2/3 of
+the log's. Of policies that differ on 4% of the prompts 89% do (inverse variances: 78%, and a bias towards 0): four
+prompts do not tell how noisy their mean is.
 """
 
 from __future__ import annotations
