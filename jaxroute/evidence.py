@@ -24,6 +24,8 @@ from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 STRENGTH = 1.5
 """Of the hidden confounder that bounds allow for: a factor on the odds of being chosen."""
+FEWEST_APART = 5
+"""Prompts of a shadow on which two policies must part for it to carry their difference alone: 0 +- 0 says nothing."""
 
 
 class Evidence(NamedTuple):
@@ -107,7 +109,7 @@ def gather(
             raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} cost weights of the log")
     on_shadow = on_shadow or {}
     if shadow is not None:
-        shadow = _complete(logs, shadow)
+        shadow = estimators.complete(shadow, jnp.all(logs.available, 0))
         for other, policy in on_shadow.items():
             if policy.shape != (len(weights), *shadow.available.shape):
                 raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} weights of the shadow")
@@ -120,12 +122,10 @@ def gather(
     share = np.zeros(len(weights))
     if shadow is not None:
         beside = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
-        of, share = _pooled(of_log, beside, by_log)
+        of, share = estimators.pool_each(of_log, beside, by_log)
     estimate = jax.vmap(estimators.estimate)(of)
     if shadow is not None:
-        each = [jax.tree.map(lambda x, i=i: x[i], estimate) for i in range(len(weights))]
-        prompts = np.asarray(beside.counted).sum(1)
-        judged = tuple(map(estimators.with_shadow, judged, each, share, prompts))
+        judged = estimators.with_shadow(judged, estimate, share, np.asarray(beside.counted).sum(1))
     supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
     band = estimators.simultaneous(key, of)
@@ -200,7 +200,8 @@ def gains(
 
     Args:
         router, other: the policies at every cost weight. truth, clip, shadow: as in ``gather``.
-        on_shadow: both policies on the shadow's prompts; None: the log alone.
+        on_shadow: both policies on the shadow's prompts; None: the log alone. Where the log does not support both,
+            they have to part on five of them (or nowhere in the log) for an interval.
 
     Returns:
         A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused and no
@@ -219,9 +220,12 @@ def gains(
     a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
     of, share = jax.vmap(estimators.paired)(a, b), np.zeros(len(weights))
     if shadow is not None and on_shadow is not None:
-        answers = _complete(logs, shadow)
+        answers = estimators.complete(shadow, jnp.all(logs.available, 0))
         a, b = (jax.vmap(estimators.shadow_rows, (None, 0, 0))(answers, p, weights) for p in on_shadow)
-        of, share = _pooled(of, jax.vmap(estimators.paired)(a, b), supported)
+        beside = jax.vmap(estimators.paired)(a, b)
+        apart = np.asarray(jnp.any(on_shadow[0] != on_shadow[1], -1) & beside.counted).sum(1)
+        alike = np.asarray(jnp.all(router == other, (1, 2)))
+        of, share = estimators.pool_each(of, beside, supported, supported | alike | (apart >= FEWEST_APART))
         supported = supported | (share > 0)
     paired = jax.vmap(estimators.estimate)(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
@@ -246,25 +250,6 @@ def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip:
         return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
 
     return jax.vmap(at)(target, weights)
-
-
-def _complete(logs: Logs, shadow: Examples) -> Examples:
-    """The shadow without the answers of prompts that lack one of a model that the log could always choose.
-
-    A policy that may only take what was answered is another policy; a prompt counts where nothing was kept from it.
-    """
-    if shadow.available.shape[1] != logs.available.shape[1]:
-        raise InputError(f"a shadow of {shadow.available.shape[1]} models beside a log of {logs.available.shape[1]}")
-    quality, available = jnp.asarray(shadow.outcomes.quality), jnp.asarray(shadow.available)
-    whole = jnp.all((available & jnp.isfinite(quality)) | ~jnp.all(logs.available, 0)[None], 1)
-    return shadow._replace(outcomes=shadow.outcomes._replace(quality=jnp.where(whole[:, None], quality, jnp.nan)))
-
-
-def _pooled(log: estimators.Rows, beside: estimators.Rows, by_log: np.ndarray) -> tuple[estimators.Rows, np.ndarray]:
-    """Rows of log and shadow at every cost weight, and the shadow's share in them."""
-    share = estimators.used_share(log, beside, by_log)
-    of = jax.vmap(lambda a, b, s: estimators.pool(a, b, share=s))(log, beside, jnp.asarray(share))
-    return of, share
 
 
 def _hidden(

@@ -180,6 +180,12 @@ def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
     gain = estimators.difference(*pair)
     np.testing.assert_allclose(by_name.loc["one", ["low", "high"]].iloc[1], estimators.interval(gain), atol=1e-5)
     assert by_name.loc["logger", ["low", "high"]].isna().all(axis=None)
+    near = one.at[:, :4].set(jax.nn.one_hot(0, 4))  # parts from it on four prompts: too few to tell
+    gains = evidence.gains(certain, sure, router, single, WEIGHTS, shadow=sample, on_shadow=(near, one))
+    assert gains["low"].isna().all()
+    assert (gains["shadow_share"] == 0).all()
+    same = evidence.gains(certain, sure, single, single, WEIGHTS, shadow=sample, on_shadow=(one, one))
+    assert (same[["gain", "low", "high"]] == 0).all(axis=None)
 
 
 @pytest.mark.parametrize("lost", [60, 121])

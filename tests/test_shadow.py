@@ -104,17 +104,15 @@ def test_a_band_over_pooled_rows_holds_both_parts():
 
 def test_what_a_shadow_does_to_an_evaluation():
     guess = Evaluation(0.5, 0.4, None, "extrapolation", "refuse", ("why",), np.nan)
-    pooled = Estimate(*map(jnp.float32, (0.6, 0.02, 150.0)))
-    alone = estimators.with_shadow(guess, pooled, 1.0, 150)
-    assert (alone.label, alone.verdict) == ("shadow sample alone", "caution")
+    held = Evaluation(0.5, 0.55, (0.5, 0.6), "self-normalised doubly robust", "ok", (), 300.0)
+    pooled = Estimate(*(jnp.full(4, x) for x in (0.6, 0.02, 150.0)))
+    share, prompts = np.array([1, 1, 0, 1 / 3]), np.array([150, 200, 29, 150])
+    alone, enough, few, both = estimators.with_shadow([guess, guess, guess, held], pooled, share, prompts)
+    assert (alone.label, alone.verdict, enough.verdict) == ("shadow sample alone", "caution", "ok")
     assert alone.value == pytest.approx(0.6)
-    assert alone.interval == estimators.interval(pooled)
-    assert estimators.with_shadow(guess, pooled, 1.0, 200).verdict == "ok"
-    few = estimators.with_shadow(guess, pooled, 0.0, 29)
+    assert alone.interval == estimators.interval(jax.tree.map(lambda x: x[0], pooled))
     assert (few.value, few.interval, few.verdict) == (0.4, None, "refuse")
     assert "29 prompts" in few.reasons[-1]
-    held = Evaluation(0.5, 0.55, (0.5, 0.6), "self-normalised doubly robust", "ok", (), 300.0)
-    both = estimators.with_shadow(held, pooled, 1 / 3, 150)
     assert (both.label, both.verdict) == ("self-normalised doubly robust, with a shadow sample", "ok")
     assert both.reasons == ("150 shadow prompts carry 33% of the value",)
 

@@ -31,10 +31,11 @@ from jaxroute.estimators.sensitivity import TippingPoint as TippingPoint
 from jaxroute.estimators.sensitivity import bounds as bounds
 from jaxroute.estimators.sensitivity import bounds_interval as bounds_interval
 from jaxroute.estimators.sensitivity import tipping_point as tipping_point
+from jaxroute.estimators.shadow import complete as complete
 from jaxroute.estimators.shadow import pool as pool
+from jaxroute.estimators.shadow import pool_each as pool_each
 from jaxroute.estimators.shadow import shadow_rows as shadow_rows
 from jaxroute.estimators.shadow import shadow_share as shadow_share
-from jaxroute.estimators.shadow import used_share as used_share
 from jaxroute.estimators.shadow import with_shadow as with_shadow
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import support as support

@@ -15,12 +15,13 @@ prompts do not tell how noisy their mean is.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxroute import metrics
 from jaxroute.estimators.evaluation import Evaluation
@@ -28,7 +29,7 @@ from jaxroute.estimators.influence import Rows, Scalar, estimate, interval, unit
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL as FEWEST_PROMPTS
 from jaxroute.numerics import safe_divide
-from jaxroute.types import Estimate, Examples, Outcomes
+from jaxroute.types import Estimate, Examples, InputError, Outcomes
 
 WITH = ", with a shadow sample"
 ALONE = "shadow sample alone"
@@ -136,20 +137,67 @@ def pool(log: Rows, shadow: Rows, *, share: Scalar | None = None) -> Rows:
     return Rows(influence, jnp.concatenate([log.counted, shadow.counted]), weight, group)
 
 
-def with_shadow(judged: Evaluation, pooled: Estimate, share: float, prompts: int) -> Evaluation:
-    """What is shown of a policy once a shadow sample is beside the log. Host side.
+def pool_each(
+    log: Rows, shadow: Rows, supported: np.ndarray, telling: np.ndarray | bool = True
+) -> tuple[Rows, np.ndarray]:
+    """``pool`` at L cost weights, by what the log supports. Host side.
+
+    Args:
+        log, shadow: rows with a leading axis [L]. supported: [L] by the log; where not, the shadow stands alone.
+        telling: [L] False where the shadow is not to be used whatever its size.
+
+    Returns:
+        (Rows [L, N + S], the shadow's share [L]: 0 where it is not used, as below 30 prompts).
+    """
+    usable = telling & (np.asarray(shadow.counted).sum(-1) >= FEWEST_PROMPTS)
+    own = np.asarray(jax.vmap(shadow_share)(log, shadow))
+    share = np.where(usable, np.where(supported, own, 1.0), 0.0)
+    return jax.vmap(lambda a, b, s: pool(a, b, share=s))(log, shadow, jnp.asarray(share)), share
+
+
+def complete(shadow: Examples, offered: Bool[Array, " K"]) -> Examples:
+    """The shadow less the qualities of prompts that lack one of a model that is always on offer.
+
+    A policy that may only take what was answered is another policy: a prompt tells of it where nothing is missing.
+
+    Args:
+        shadow: S prompts. offered: [K] the models that the log could choose on every row.
+
+    Returns:
+        Examples; a prompt with a hole counts for no policy (``shadow_rows``).
+
+    Raises:
+        InputError: another number of models.
+    """
+    models, quality = shadow.available.shape[1], jnp.asarray(shadow.outcomes.quality)
+    if models != len(offered):
+        raise InputError(f"a shadow of {models} models beside a log of {len(offered)}")
+    seen = jnp.asarray(shadow.available) & jnp.isfinite(quality)
+    whole = jnp.all(seen | ~offered[None], 1, keepdims=True)
+    return shadow._replace(outcomes=shadow.outcomes._replace(quality=jnp.where(whole, quality, jnp.nan)))
+
+
+def with_shadow(
+    judged: Sequence[Evaluation], pooled: Estimate, share: np.ndarray, prompts: np.ndarray
+) -> tuple[Evaluation, ...]:
+    """What is shown of a policy at L cost weights once a shadow sample is beside the log. Host side.
 
     Too few prompts (below 30) change nothing but the reasons. Beside a log that supports the policy they join it;
     where the log does not, they are the evidence: verdict ok from 200 prompts on, else caution.
 
     Args:
-        judged: of the log alone (``evaluate``). pooled: of ``pool`` at this share.
-        share: of the shadow, 0 where it is not used, 1 where it is all there is.
-        prompts: that count for this policy.
+        judged: L of the log alone (``evaluate``). pooled: [L] of ``pool`` at these shares.
+        share: [L] of the shadow, 0 where it is not used, 1 where it is all there is.
+        prompts: [L] that count for the policy.
 
     Returns:
-        Evaluation with the pooled value and its 95% interval; bounds and tipping point are dropped.
+        L Evaluations with the pooled value and its 95% interval; bounds and tipping point are dropped.
     """
+    columns = zip(judged, *(np.asarray(x) for x in pooled), share, prompts, strict=True)
+    return tuple(_judged(e, Estimate(*rest[:3]), *rest[3:]) for e, *rest in columns)
+
+
+def _judged(judged: Evaluation, pooled: Estimate, share: float, prompts: int) -> Evaluation:
     if share == 0:
         line = f"{prompts} prompts of the shadow sample count here: not used below {FEWEST_PROMPTS}"
         return dataclasses.replace(judged, reasons=(*judged.reasons, line))
@@ -170,16 +218,6 @@ def with_shadow(judged: Evaluation, pooled: Estimate, share: float, prompts: int
         bounds=None,
         tipping_point=None,
     )
-
-
-def used_share(log: Rows, shadow: Rows, supported: np.ndarray) -> np.ndarray:
-    """The share at L cost weights: 0 below 30 prompts, 1 where the log supports nothing. Host side, [L].
-
-    Args:
-        log, shadow: rows with a leading axis [L]. supported: [L] by the log.
-    """
-    enough = np.asarray(shadow.counted).sum(-1) >= FEWEST_PROMPTS
-    return np.where(enough, np.where(supported, np.asarray(jax.vmap(shadow_share)(log, shadow)), 1.0), 0.0)
 
 
 def example() -> tuple[Examples, Float[Array, "S K"]]:
