@@ -3,6 +3,7 @@
 Everything that a report shows beside one another, gathered once: off-policy values with intervals and verdicts at
 every cost weight, paired gains on the policies that it has to beat, the range that a hidden confounder would leave,
 and whether the nuisances behind it all can be trusted. Where a full table is known, the truth stands beside it.
+A shadow sample (prompts beside the log that every model answered) joins values and gains as further rows.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ from jaxtyping import Array, Float
 from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
 from jaxroute.nuisance.diagnostics import Diagnostics
-from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 STRENGTH = 1.5
 """Of the hidden confounder that bounds allow for: a factor on the odds of being chosen."""
+FEWEST_APART = 5
+"""Prompts of a shadow on which two policies must part for it to carry their difference alone: 0 +- 0 says nothing."""
 
 
 class Evidence(NamedTuple):
-    """One router on one log.
+    """One router on one log, and on a shadow sample of so many prompts beside it.
 
     values: a row per cost weight: cost_weight, value, low, high (95% interval; NaN for an extrapolation), band_low,
     band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder
     of ``strength``), advantage (over the logging policy), flips_at (strength that undoes it), label, verdict, reasons,
     and truth where a full table is known. gains: a row per cost weight and opponent: cost_weight, against, gain, low,
     high, and truth. diagnostics: of the log's nuisances. In quality units.
+    With a shadow sample both have shadow_share, its weight in the value or gain: 0 where it is not used, 1 where the
+    log supports nothing; hidden_low, hidden_high then take its part as free of confounding, and flips_at is the log's.
     """
 
     router: str
@@ -42,6 +47,7 @@ class Evidence(NamedTuple):
     values: pd.DataFrame
     gains: pd.DataFrame
     diagnostics: Diagnostics
+    shadow: int = 0
 
 
 def gather(
@@ -57,12 +63,15 @@ def gather(
     name: str = "router",
     strength: float = STRENGTH,
     clip: float | None = None,
+    shadow: Examples | None = None,
+    on_shadow: Mapping[str, Float[Array, "L S K"]] | None = None,
 ) -> Evidence:
     """Everything a log of N rows says of a router at L cost weights.
 
     Values are self-normalised doubly robust (``estimators.evaluate``), gains paired on the same rows
     (``estimators.difference``); where the log does not support a value it is the direct method's, without interval,
-    and so is a gain where it does not support one of the two.
+    and so is a gain where it does not support one of the two. With a shadow sample they are pooled with its own
+    (``estimators.pool``), which stand alone where the log supports nothing.
 
     Args:
         key: of the bands' simulation.
@@ -74,12 +83,17 @@ def gather(
         truth: [N, K] every model's outcomes, where known.
         models: K names. name: of the router. strength: odds ratio of the hidden confounder.
         clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+        shadow: S prompts drawn like the log's; one that lacks an answer of a model that the log could always choose
+            is left out. None: the log alone.
+        on_shadow: the same policies on its prompts, by name: the router's, decided out of fold, and the opponents';
+            gains on an opponent that is not there are the log's alone.
 
     Returns:
         Evidence.
 
     Raises:
-        InputError: not one policy per cost weight.
+        InputError: not one policy per cost weight, on the log or on the shadow; none of the router's on the shadow;
+            another number of models in the shadow.
 
     Example:
         >>> from jaxroute.estimators.influence import example
@@ -93,11 +107,26 @@ def gather(
     for other, policy in {name: router, **(against or {})}.items():
         if policy.shape != (len(weights), *logs.available.shape):
             raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} cost weights of the log")
+    on_shadow = on_shadow or {}
+    if shadow is not None:
+        shadow = estimators.complete(shadow, jnp.all(logs.available, 0))
+        for other, policy in on_shadow.items():
+            if policy.shape != (len(weights), *shadow.available.shape):
+                raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} weights of the shadow")
+        if name not in on_shadow:
+            raise InputError(f"the policy of {name} on the shadow's prompts is missing: on_shadow has {[*on_shadow]}")
     clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
     judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
-    supported = np.array([e.interval is not None for e in judged])
-    of = _rows(logs, router, weights, nuisances, clip)
+    by_log = np.array([e.interval is not None for e in judged])
+    of = of_log = _rows(logs, router, weights, nuisances, clip)
+    share = np.zeros(len(weights))
+    if shadow is not None:
+        beside = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
+        of, share = estimators.pool_each(of_log, beside, by_log)
     estimate = jax.vmap(estimators.estimate)(of)
+    if shadow is not None:
+        judged = estimators.with_shadow(judged, estimate, share, np.asarray(beside.counted).sum(1))
+    supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
     band = estimators.simultaneous(key, of)
     # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
@@ -105,6 +134,11 @@ def gather(
     band_half = small * np.asarray(band.high - band.low) / 2
     value = np.array([e.value for e in judged])
     hidden = _hidden(logs, router, weights, nuisances, clip, strength)
+    if shadow is not None:
+        alone = np.asarray(jax.vmap(estimators.estimate)(of_log).value)
+        for bound in ("hidden_low", "hidden_high"):
+            hidden[bound] = value + (1 - share) * (hidden[bound] - alone)
+        hidden["advantage"] = hidden["advantage"] + value - alone
     columns = {
         "cost_weight": np.asarray(weights, float),
         "value": value,
@@ -113,16 +147,28 @@ def gather(
         "band_low": np.where(supported, value - band_half, np.nan),
         "band_high": np.where(supported, value + band_half, np.nan),
         "effective_sample_size": [e.effective_sample_size for e in judged],
-        **{name: np.where(supported, column, np.nan) for name, column in hidden.items()},
+        **{part: np.where(by_log, column, np.nan) for part, column in hidden.items()},
         "label": [e.label for e in judged],
         "verdict": [e.verdict for e in judged],
         "reasons": [list(e.reasons) for e in judged],
+        **({} if shadow is None else {"shadow_share": share}),
     }
     values = pd.DataFrame(columns)
     if truth is not None:
         values["truth"] = _mean_value(router, truth, weights)
+    both = {other: (on_shadow[name], policy) for other, policy in on_shadow.items()}
     paired = [
-        gains(logs, nuisances, router, policy, weights, truth=truth, clip=clip).assign(against=opponent)
+        gains(
+            logs,
+            nuisances,
+            router,
+            policy,
+            weights,
+            truth=truth,
+            clip=clip,
+            shadow=shadow,
+            on_shadow=both.get(opponent),
+        ).assign(against=opponent)
         for opponent, policy in (against or {}).items()
     ]
     names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
@@ -134,6 +180,7 @@ def gather(
         values,
         pd.concat(paired, ignore_index=True) if paired else pd.DataFrame(),
         nuisance.diagnose(logs, nuisances, models=names),
+        0 if shadow is None else int(np.isfinite(shadow.outcomes.quality).any(1).sum()),
     )
 
 
@@ -146,15 +193,19 @@ def gains(
     *,
     truth: Outcomes | None = None,
     clip: float | None = None,
+    shadow: Examples | None = None,
+    on_shadow: tuple[Float[Array, "L S K"], Float[Array, "L S K"]] | None = None,
 ) -> pd.DataFrame:
     """Value of one router minus another's on the same rows, paired; an interval only where the log supports both.
 
     Args:
-        router, other: the policies at every cost weight. truth, clip: as in ``gather``.
+        router, other: the policies at every cost weight. truth, clip, shadow: as in ``gather``.
+        on_shadow: both policies on the shadow's prompts; None: the log alone. Where the log does not support both,
+            they have to part on five of them (or nowhere in the log) for an interval.
 
     Returns:
-        A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused, the
-        gain is then the outcome model's guess), and truth where known.
+        A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused and no
+        shadow stands in, the gain is then the outcome model's guess), and truth and shadow_share where known.
     """
     weights = jnp.asarray(cost_weights, jnp.float32)
     clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
@@ -166,7 +217,17 @@ def gains(
         ],
         axis=0,
     )
-    paired = jax.vmap(estimators.difference)(*(_rows(logs, p, weights, nuisances, clip) for p in policies))
+    a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
+    of, share = jax.vmap(estimators.paired)(a, b), np.zeros(len(weights))
+    if shadow is not None and on_shadow is not None:
+        answers = estimators.complete(shadow, jnp.all(logs.available, 0))
+        a, b = (jax.vmap(estimators.shadow_rows, (None, 0, 0))(answers, p, weights) for p in on_shadow)
+        beside = jax.vmap(estimators.paired)(a, b)
+        apart = np.asarray(jnp.any(on_shadow[0] != on_shadow[1], -1) & beside.counted).sum(1)
+        alike = np.asarray(jnp.all(router == other, (1, 2)))
+        of, share = estimators.pool_each(of, beside, supported, supported | alike | (apart >= FEWEST_APART))
+        supported = supported | (share > 0)
+    paired = jax.vmap(estimators.estimate)(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
     guess = _mean_value(router, nuisances.outcomes, weights) - _mean_value(other, nuisances.outcomes, weights)
     gain = np.where(supported, np.asarray(paired.value), guess)
@@ -174,7 +235,7 @@ def gains(
     frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
     if truth is not None:
         frame["truth"] = _mean_value(router, truth, weights) - _mean_value(other, truth, weights)
-    return frame
+    return frame if shadow is None else frame.assign(shadow_share=share)
 
 
 def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:

@@ -1,7 +1,10 @@
 """From a log to a router to keep: the recommended recipe, judged on the log, distilled into one network.
 
-Everything that is said about the router comes from the log alone: every row is decided by fits that never
-saw it and valued doubly robustly.
+Everything that is said about the router comes from the log, valued doubly robustly, and from a shadow sample where
+there is one: every row of either is decided by fits that never saw it. That leaves no bias to speak of, but what
+the router learnt from the same rows is in no interval: in 240 synthetic logs of 600 rows beside 150 prompts, 88% of
+the value's intervals and 93% of the gain's held the truth of the router at hand (biases -0.003 and -0.001), against
+96% for a router that was fitted elsewhere. A later log is the better judge (`jaxroute evaluate`).
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ def fit(
         on_evidence: called once with all that the log says of the router; ``summary`` keeps the essence.
 
     Returns:
-        Router; ``summary`` says what the log holds, what the router is worth on it and what distilling cost.
+        Router; ``summary`` says what the log holds, what the router is worth on it and how much of that rests on the
+        shadow (``shadow_share``, 0 to 1), and what distilling cost.
 
     Raises:
         InputError: names and log do not match, or too few rows.
@@ -89,7 +93,7 @@ def fit(
     band_key = jax.random.fold_in(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    nuisances, tempered, fitted = recipe.fit_ensemble(recipe_key, logs, spec, members=members, shadow=shadow)
+    nuisances, tempered, fitted, beside = recipe.fit_ensemble(recipe_key, logs, spec, members=members, shadow=shadow)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
@@ -98,7 +102,7 @@ def fit(
     on_stage("evidence from the log")
     means = Outcomes(jnp.mean(jnp.stack([m.level for m in fitted]), 0), jnp.mean(robust.cost, 0))
     weights = [normalised / scale for normalised in recipe.GRID]
-    found = _evidence(band_key, logs, nuisances, tempered, means, weights, clip)
+    found = _evidence(band_key, logs, nuisances, tempered, means, weights, clip, shadow, beside)
     on_evidence(found._replace(models=tuple(models)))
 
     on_stage("distilling into one network")
@@ -143,34 +147,60 @@ def fit(
     )
 
 
-def rows_needed(logs: Logs, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
+def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
     """Answers with feedback that each model still needs before its level is worth routing on, [K].
 
-        max(0, per_model - rows with feedback of model k)
+        max(0, per_model - rows with feedback of model k - its answers in the shadow)
 
     A hundred answers put the standard error of a model's mean quality at 0.05 or below (it is at most
     0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
     """
     answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
-    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]), 0)
+    beside = 0 if shadow is None else answers(shadow)
+    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - beside, 0)
+
+
+def answers(shadow: Examples) -> np.ndarray:
+    """Answers with a quality that a shadow sample holds of every model, [K]."""
+    return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
 def _evidence(
-    key: Key, logs: Logs, nuisances: Nuisances, predicted: Outcomes, means: Outcomes, weights: list[float], clip: float
+    key: Key,
+    logs: Logs,
+    nuisances: Nuisances,
+    predicted: Outcomes,
+    means: Outcomes,
+    weights: list[float],
+    clip: float,
+    shadow: Examples | None,
+    beside: Outcomes | None,
 ) -> evidence.Evidence:
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
-    available = logs.available
-    ours, single = (
-        jnp.stack(
-            [
-                policies.greedy(jnp.broadcast_to(counterfactual.utility(y, w), available.shape), available=available)
-                for w in weights
-            ]
-        )
-        for y in (predicted, means)
-    )
+    ours, single = (_decided(y, weights, logs.available) for y in (predicted, means))
     against = {"logging policy": evidence.logging_policy(logs, nuisances, len(weights)), "best single": single}
-    return evidence.gather(key, logs, nuisances, ours, weights, against=against, name="recommended", clip=clip)
+    on_shadow = None
+    if shadow is not None and beside is not None:  # how the logging policy would have chosen there is not known
+        rivals = {"recommended": beside, "best single": means}
+        on_shadow = {name: _decided(y, weights, shadow.available) for name, y in rivals.items()}
+    return evidence.gather(
+        key,
+        logs,
+        nuisances,
+        ours,
+        weights,
+        against=against,
+        name="recommended",
+        clip=clip,
+        shadow=shadow,
+        on_shadow=on_shadow,
+    )
+
+
+def _decided(predicted: Outcomes, weights: list[float], available: Array) -> Array:
+    """The policy [L, N, K] that takes the highest predicted utility; predictions [N, K], or [K] for all prompts."""
+    utility = (jnp.broadcast_to(counterfactual.utility(predicted, w), available.shape) for w in weights)
+    return jnp.stack([policies.greedy(u, available=available) for u in utility])
 
 
 def _by_cost_weight(found: evidence.Evidence, means: Outcomes, scale: float) -> list[dict[str, Any]]:
@@ -188,9 +218,11 @@ def _by_cost_weight(found: evidence.Evidence, means: Outcomes, scale: float) -> 
                 "label": row["label"],
                 "verdict": row["verdict"],
                 "reasons": row["reasons"],
+                "shadow_share": float(row.get("shadow_share", 0.0)),
                 "best_single": int(jnp.argmax(counterfactual.utility(means, weight))),
                 "gain": gain["gain"],
                 "gain_interval": None if np.isnan(gain["low"]) else [gain["low"], gain["high"]],
+                "gain_shadow_share": float(gain.get("shadow_share", 0.0)),
             }
         )
     return records

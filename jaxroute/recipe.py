@@ -78,11 +78,13 @@ class Ensemble(NamedTuple):
     """Members that differ in their folds and networks, and what they say together of the log's own rows.
 
     nuisances: means of cross-fitted ones, so cross-fitted themselves. tempered: [N, K] decided on, out of fold.
+    beside: the same of a shadow sample's rows, [S, K].
     """
 
     nuisances: Nuisances
     tempered: Outcomes
     members: tuple[Recommended, ...]
+    beside: Outcomes | None = None
 
 
 def fit_ensemble(
@@ -101,12 +103,21 @@ def fit_ensemble(
     keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
     fits = [fit(k, logs, spec, shadow=shadow) for k in keys]
     tempered = (temper(n.outcomes, m.level, m.centre, share=m.share) for n, m in fits)
-    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits))
+    tempered_beside = None
+    if shadow is not None:
+        rest = ((beside(m.nuisances, len(logs.action)), m) for _, m in fits)
+        tempered_beside = _mean(*(temper(r, m.level, m.centre, share=m.share) for r, m in rest))
+    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits), tempered_beside)
 
 
 def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D"]) -> Outcomes:
     """Mean of the members' ``predict``, [N, K]."""
     return _mean(*(predict(member, features) for member in members))
+
+
+def beside(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
+    """Out-of-fold predictions [S, K] of a shadow sample, which come after those of the log's rows."""
+    return jax.tree.map(lambda y: y[rows:], nuisance.out_of_fold(model.outcomes))
 
 
 def _mean(*trees: Any) -> Any:
@@ -133,8 +144,7 @@ def log_levels(
     """
     if shadow is None:
         return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
-    rest = jax.tree.map(lambda y: y[len(logs.action) :], nuisance.out_of_fold(model.outcomes))
-    return levels.fit(logs, nuisances, shadow, rest).mean
+    return levels.fit(logs, nuisances, shadow, beside(model, len(logs.action))).mean
 
 
 def choose_share(logs: Logs, model: nuisance.NuisanceModel, shadow: Examples | None = None) -> Float[Array, ""]:

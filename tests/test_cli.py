@@ -65,6 +65,37 @@ def test_doctor_refuses_a_deterministic_log_with_code_three(capsys, folder, tmp_
 
 
 @pytest.mark.slow
+def test_doctor_says_what_a_shadow_sample_adds(capsys, folder, tmp_path):
+    """A log of few answers of the large model; then one in which every choice was certain."""
+    shadow = answered_by_all(folder, tmp_path / "shadow", rows=120)
+    log = pd.read_json(folder / "log.jsonl", lines=True)
+    few = pd.concat([log[log.model != "large"], log[log.model == "large"].head(20)])
+    few.to_parquet(tmp_path / "few.parquet")
+    _, out, _ = run(capsys, "doctor", tmp_path / "few.parquet")
+    assert "large: 80 more answers" in out
+    assert "Instead of logging more" in out
+    code, out, _ = run(capsys, "doctor", tmp_path / "few.parquet", "--shadow", shadow)
+    assert code == 0
+    assert "shadow sample of 120 prompts" in out
+    assert "more answers" not in out
+    assert "Instead of logging more" not in out
+    assert "jaxroute fit LOG --shadow FOLDER" in out
+    code, out, _ = run(capsys, "doctor", tmp_path / "few.parquet", "--shadow", shadow, "--json")
+    found = json.loads(out)["shadow"]
+    assert found["prompts"] == 120
+    errors = {m["model"]: (m["answers"], m["error_log"], m["error_both"]) for m in found["models"]}
+    assert set(errors) == {"small", "medium", "large"}
+    assert all(answers == 120 and after < before for answers, before, after in errors.values())
+    assert errors["large"][2] < 0.6 * errors["large"][1]
+
+    log.assign(propensity=1.0).to_parquet(tmp_path / "certain.parquet")
+    code, out, _ = run(capsys, "doctor", tmp_path / "certain.parquet", "--shadow", shadow)
+    assert code == 0
+    assert "The log alone is refused" in out
+    assert "routing among large, medium, small" in out
+
+
+@pytest.mark.slow
 def test_fit_evaluate_compare(capsys, folder):
     router = Router.load(folder / "router")
     assert router.models == ("large", "medium", "small")
@@ -134,9 +165,9 @@ def test_features_by_another_encoder_are_refused(capsys, tmp_path):
     assert not (tmp_path / "router").exists()
 
 
-def answered_by_all(folder, path):
-    """60 prompts of the later log as a full table in which the large model is best."""
-    log = pd.read_json(folder / "later.jsonl", lines=True).head(60)
+def answered_by_all(folder, path, rows=60):
+    """So many prompts of the later log as a full table in which the large model is best."""
+    log = pd.read_json(folder / "later.jsonl", lines=True).head(rows)
     queries = pd.DataFrame({"query_id": log.request_id, "prompt": log.prompt, "task": "demo"})
     answers = [
         {"query_id": q, "model": m, "quality": quality, "cost": cost}
@@ -155,8 +186,14 @@ def test_fit_takes_a_shadow_sample(capsys, folder, tmp_path):
     code, out, _ = run(capsys, "fit", folder / "log.jsonl", "--shadow", shadow, "--out", tmp_path / "router")
     assert code == 0
     assert "60 shadow prompts" in out
-    assert Router.load(tmp_path / "router").summary["shadow_prompts"] == 60
-    assert "<figure" in (tmp_path / "router" / "report.html").read_text()
+    assert "value on the log and its shadow sample" in out
+    assert "shadow's share" in " ".join(out.split())
+    summary = Router.load(tmp_path / "router").summary
+    assert summary["shadow_prompts"] == 60
+    assert all(0 < row["shadow_share"] < 1 for row in summary["by_cost_weight"])
+    page = (tmp_path / "router" / "report.html").read_text()
+    assert "<figure" in page
+    assert "60 prompts that every model answered" in page
     answers = pd.read_parquet(shadow / "outcomes.parquet")
     answers[answers["model"] != "small"].to_parquet(shadow / "outcomes.parquet")
     code, _, err = run(capsys, "fit", folder / "log.jsonl", "--shadow", shadow, "--out", tmp_path / "other")

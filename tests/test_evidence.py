@@ -5,11 +5,12 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxroute import estimators, evidence, nuisance, policies, report
 from jaxroute.data import logging, synthetic
-from jaxroute.types import InputError, NuisanceSpec, Outcomes
+from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
 WEIGHTS = (0.0, 0.5)
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3)
@@ -95,6 +96,136 @@ def test_a_gain_on_an_unsupported_opponent_has_no_interval(case):
     assert by_name.loc["other", ["low", "high"]].notna().all(axis=None)
     guess = np.asarray(known.outcomes.quality)[:, 1].mean() - np.asarray(known.outcomes.quality)[:, 2].mean()
     np.testing.assert_allclose(by_name.loc["never", "gain"].iloc[0], guess, atol=1e-5)
+
+
+def beside_of(case, size=150):
+    """(A shadow sample, the router's, the single model's policies on it)."""
+    table = synthetic.make(jax.random.key(7), num_prompts=size, num_models=4)
+    sample = Examples(*(jax.tree.map(jnp.asarray, y) for y in (table.features, table.outcomes, table.available)))
+    quality, cost = sample.outcomes
+    ours = jnp.stack([policies.greedy(jnp.roll(quality - w * cost, 1, 0)) for w in WEIGHTS])
+    return sample, ours, jnp.broadcast_to(jax.nn.one_hot(1, 4), ours.shape)
+
+
+def with_shadow(case, sample, on_shadow, router=None):
+    logs, nuisances, ours, single, truth, _ = case
+    against = {"one": single, "logger": evidence.logging_policy(logs, nuisances, 2)}
+    return evidence.gather(
+        jax.random.key(3),
+        logs,
+        nuisances,
+        ours if router is None else router,
+        WEIGHTS,
+        against=against,
+        truth=truth,
+        shadow=sample,
+        on_shadow=on_shadow,
+    )
+
+
+def test_a_shadow_sample_joins_values_and_gains(case, found):
+    sample, ours, single = beside_of(case)
+    both = with_shadow(case, sample, {"router": ours, "one": single})
+    assert both.shadow == 150
+    assert set(both.values) - set(found.values) == set(both.gains) - set(found.gains) == {"shadow_share"}
+    for i, weight in enumerate(WEIGHTS):
+        utility = np.asarray(sample.outcomes.quality - weight * sample.outcomes.cost, np.float64)
+        answered = np.asarray(ours[i]).argmax(1)
+        z = utility[np.arange(150), answered]
+        log, row = found.values.iloc[i], both.values.iloc[i]
+        share = 150 / (150 + log["effective_sample_size"])
+        np.testing.assert_allclose(row["shadow_share"], share, rtol=1e-5)
+        np.testing.assert_allclose(row["value"], (1 - share) * log["value"] + share * z.mean(), atol=1e-5)
+        np.testing.assert_allclose(row["effective_sample_size"], log["effective_sample_size"] + 150, rtol=1e-4)
+        error = (log["high"] - log["low"]) / 2 / estimators.half_width(log["effective_sample_size"])
+        error = np.hypot((1 - share) * error, share * z.std(ddof=1) / 150**0.5)
+        half = estimators.half_width(row["effective_sample_size"]) * error
+        np.testing.assert_allclose([row["low"], row["high"]], [row["value"] - half, row["value"] + half], atol=1e-4)
+        assert row["band_low"] < row["low"] < row["high"] < row["band_high"]
+        assert row["hidden_high"] - row["hidden_low"] < log["hidden_high"] - log["hidden_low"]
+        assert row["hidden_low"] < row["value"] < row["hidden_high"]
+        assert (row["verdict"], row["flips_at"]) == (log["verdict"], log["flips_at"])
+        np.testing.assert_allclose(row["value"] - row["advantage"], log["value"] - log["advantage"], atol=1e-5)
+        assert row["label"] == "self-normalised doubly robust, with a shadow sample"
+        before, after = (e.gains[e.gains["against"] == "one"].iloc[i] for e in (found, both))
+        d, part = z - utility[:, 1], after["shadow_share"]
+        np.testing.assert_allclose(after["gain"], (1 - part) * before["gain"] + part * d.mean(), atol=1e-5)
+        size = 150 * (1 - part) / part
+        error = (before["high"] - before["gain"]) / estimators.half_width(size)
+        error = np.hypot((1 - part) * error, part * d.std(ddof=1) / 150**0.5)
+        np.testing.assert_allclose(after["high"] - after["gain"], estimators.half_width(size + 150) * error, rtol=1e-2)
+    unknown = both.gains[both.gains["against"] == "logger"]
+    assert (unknown["shadow_share"] == 0).all()
+    pd.testing.assert_frame_equal(
+        unknown[found.gains.columns], found.gains[found.gains["against"] == "logger"], check_exact=True
+    )
+
+
+def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
+    logs, nuisances, router, single, truth, names = case
+    certain = logs._replace(propensity=jnp.ones(800))
+    sure = nuisances._replace(propensity=jax.nn.one_hot(logs.action, 4))
+    sample, ours, one = beside_of(case)
+    found = with_shadow((certain, sure, router, single, truth, names), sample, {"router": ours, "one": one})
+    alone = estimators.estimate(estimators.shadow_rows(sample, ours[1], WEIGHTS[1]))
+    row = found.values.iloc[1]
+    np.testing.assert_allclose([row["low"], row["high"]], estimators.interval(alone), atol=1e-5)
+    np.testing.assert_allclose(row["value"], alone.value, atol=1e-6)
+    assert (row["label"], row["verdict"], row["shadow_share"]) == ("shadow sample alone", "caution", 1)
+    assert "150 shadow prompts alone" in row["reasons"][0]
+    assert found.values[["hidden_low", "advantage", "flips_at"]].isna().all(axis=None)
+    assert found.values[["band_low", "band_high"]].notna().all(axis=None)
+    by_name = found.gains.set_index("against")
+    pair = [estimators.shadow_rows(sample, p[1], WEIGHTS[1]) for p in (ours, one)]
+    gain = estimators.difference(*pair)
+    np.testing.assert_allclose(by_name.loc["one", ["low", "high"]].iloc[1], estimators.interval(gain), atol=1e-5)
+    assert by_name.loc["logger", ["low", "high"]].isna().all(axis=None)
+    near = one.at[:, :4].set(jax.nn.one_hot(0, 4))  # parts from it on four prompts: too few to tell
+    gains = evidence.gains(certain, sure, router, single, WEIGHTS, shadow=sample, on_shadow=(near, one))
+    assert gains["low"].isna().all()
+    assert (gains["shadow_share"] == 0).all()
+    same = evidence.gains(certain, sure, single, single, WEIGHTS, shadow=sample, on_shadow=(one, one))
+    assert (same[["gain", "low", "high"]] == 0).all(axis=None)
+
+
+@pytest.mark.parametrize("lost", [60, 121])
+def test_prompts_that_lack_an_answer_are_left_out_and_too_few_are_not_used(case, found, lost):
+    """The router would have to take its second choice there: another policy."""
+    sample, ours, single = beside_of(case)
+    holes = sample._replace(available=sample.available.at[:lost, 3].set(False))
+    some = with_shadow(case, holes, {"router": ours, "one": single})
+    assert some.shadow == 150 - lost
+    z = np.asarray(sample.outcomes.quality)[np.arange(150), np.asarray(ours[0]).argmax(1)][lost:]
+    log, row = found.values.iloc[0], some.values.iloc[0]
+    share = 90 / (90 + log["effective_sample_size"]) if lost == 60 else 0
+    np.testing.assert_allclose(row["shadow_share"], share, rtol=1e-5)
+    np.testing.assert_allclose(row["value"], (1 - share) * log["value"] + share * z.mean(), atol=1e-5)
+    if lost == 121:
+        np.testing.assert_allclose(some.values["low"], found.values["low"], atol=1e-5)
+        assert "29 prompts of the shadow sample count here: not used below 30" in row["reasons"]
+
+
+def test_a_shadow_that_does_not_fit_is_refused(case):
+    sample, ours, single = beside_of(case)
+    with pytest.raises(InputError, match="one: a policy of shape"):
+        with_shadow(case, sample, {"router": ours, "one": single[:, :-1]})
+    with pytest.raises(InputError, match="policy of router on the shadow's prompts is missing"):
+        with_shadow(case, sample, {"one": single})
+    fewer = Examples(sample.features, jax.tree.map(lambda y: y[:, :3], sample.outcomes), sample.available[:, :3])
+    with pytest.raises(InputError, match="a shadow of 3 models beside a log of 4"):
+        with_shadow(case, fewer, {"router": ours[..., :3]})
+
+
+def test_the_page_says_what_rests_on_the_shadow(case, found, tmp_path):
+    sample, ours, single = beside_of(case)
+    both = with_shadow(case, sample, {"router": ours, "one": single})
+    html = report.write_html(tmp_path, None, {}, report.draw_evidence(both), evidence=both).read_text()
+    for text in ("From a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share"):
+        assert text in html
+    assert f"{both.values['shadow_share'][0]:.0%}" in html
+    assert (
+        "shadow" not in report.write_html(tmp_path, None, {}, report.draw_evidence(found), evidence=found).read_text()
+    )
 
 
 def test_policies_of_another_shape_are_refused(case):

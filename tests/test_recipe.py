@@ -70,6 +70,11 @@ def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
     np.testing.assert_allclose(model.share, contrasts.share(*slopes), rtol=1e-6)
     np.testing.assert_allclose(without.share, contrasts.share(contrasts.of_log(logs, without.nuisances)), rtol=1e-6)
     assert (expected.deviation < levels.fit(logs, nuisances).deviation).all()
+    ensemble = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, shadow=shadow)
+    out_of_fold = np.asarray(every.quality[900:]) - np.asarray(model.centre)
+    decided = np.asarray(model.level) + float(model.share) * out_of_fold
+    np.testing.assert_allclose(ensemble.beside.quality, decided, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ensemble.beside.cost, every.cost[900:], rtol=1e-6)
 
 
 def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem):
@@ -81,6 +86,7 @@ def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem
 def test_an_ensemble_is_the_mean_of_its_members(problem):
     table, logs, nuisances, model = problem
     one = recipe.fit_ensemble(jax.random.key(2), logs, SPEC)
+    assert one.beside is None
     np.testing.assert_array_equal(one.nuisances.outcomes.quality, nuisances.outcomes.quality)
     np.testing.assert_array_equal(one.members[0].level, model.level)
     two = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, members=2)

@@ -241,10 +241,21 @@ def test_a_shadow_sample_helps_where_the_log_is_small(table):
     for sample in (None, shadow):
         router = fitting.fit(jax.random.key(0), logs, table.models, shadow=sample, spec=SPEC, hidden=(16,), steps=200)
         assert router.summary["shadow_prompts"] == (0 if sample is None else 300)
+        for row in router.summary["by_cost_weight"]:
+            assert (row["shadow_share"] == 0) == (sample is None) == (row["gain_shadow_share"] == 0)
         predicted = router.route(test.features, cost_weight=0.0).scores  # quality alone
         errors.append(np.abs(predicted.mean(0) - test.expected.quality.mean(0)).mean())
     assert errors[1] < 0.05
     assert errors[1] < 0.7 * errors[0]
+    for row in router.summary["by_cost_weight"]:  # 100 rows support little, so that the shadow alone is the evidence
+        truth = Outcomes(*map(np.asarray, test.expected))
+        policy = policies.greedy(router.route(test.features, cost_weight=row["cost_weight"]).scores)
+        value = float(metrics.value(policy, truth, row["cost_weight"]).mean())
+        low, high = row["interval"]
+        assert high - low < 0.12
+        assert low - 0.04 < value < high + 0.04
+        assert row["label"].endswith(("shadow sample alone", "with a shadow sample"))
+        assert row["verdict"] in ("ok", "caution")
     with pytest.raises(InputError, match="encode both alike"):
         fitting.fit(
             jax.random.key(0), logs, table.models, shadow=shadow._replace(features=part.features[:, :3]), spec=SPEC

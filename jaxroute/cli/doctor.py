@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import estimators, fitting, nuisance
+from jaxroute import estimators, fitting, levels, nuisance, recipe
 from jaxroute.cli import reading
 from jaxroute.data import splits
 from jaxroute.data.logs import LogTable
-from jaxroute.types import Logs, NuisanceSpec
+from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
 SHADOW = 250
@@ -29,11 +30,13 @@ def doctor(
     form: reading.Form = "auto",
     drop_bad: reading.DropBad = False,
     encoder: reading.Encoder = "hashed",
+    shadow: reading.Shadow = None,
     as_json: reading.Json = False,
 ) -> None:
     """Examine a log: models, costs, propensities, overlap, and a verdict on what can be learnt.
 
-    Exit code 0: ok or caution. 2: bad input. 3: refuse, the log cannot carry a router.
+    Exit code 0: ok or caution. 2: bad input. 3: refuse, the log cannot carry a router. With --shadow it says what the
+    shadow sample adds: how well each model's mean quality is known from the log, and from both.
 
     Examples:
 
@@ -42,10 +45,13 @@ def doctor(
       jaxroute doctor spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5
 
       jaxroute doctor requests.csv --prices default --drop-bad --json
+
+      jaxroute doctor requests.parquet --shadow answered_by_all/
     """
     table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
     logs, used = reading.as_logs(table, encoder)
-    found = {"log": str(log), "features": "the log's own" if used is None else used} | examine(table, logs)
+    answered = reading.as_shadow(shadow, table, used)
+    found = {"log": str(log), "features": "the log's own" if used is None else used} | examine(table, logs, answered)
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -54,15 +60,17 @@ def doctor(
         raise typer.Exit(3)
 
 
-def examine(table: LogTable, logs: Logs) -> dict[str, Any]:
+def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict[str, Any]:
     """Everything the doctor says, as plain numbers and words.
 
     Args:
         table: the checked log. logs: the same as arrays.
+        shadow: S prompts beside it that every model answered.
 
     Returns:
         counts, models (a record each), targets (a uniform policy and each single model, with verdicts),
-        propensities, warnings, verdict, advice.
+        propensities, warnings, verdict, advice; with a shadow sample also shadow: prompts, and of every model its
+        answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
     names = table.models
     num_models = len(names)
@@ -74,7 +82,8 @@ def examine(table: LogTable, logs: Logs) -> dict[str, Any]:
     left = singles.sum(2, keepdims=True) == 0  # where the one model is missing, any other has to do
     singles = np.where(left, uniform[None], singles)
     report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
-    needed = fitting.rows_needed(logs)
+    beside = None if shadow is None else _beside(logs, nuisances, shadow, names)
+    needed = fitting.rows_needed(logs, shadow)
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     models = []
     for k, name in enumerate(names):
@@ -94,6 +103,13 @@ def examine(table: LogTable, logs: Logs) -> dict[str, Any]:
         )
     duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
     verdict = _overall(diagnosis.source, report.targets[0]["verdict"], [m["verdict"] for m in models])
+    answered = np.zeros(num_models) if shadow is None else fitting.answers(shadow)
+    known = [name for name, count in zip(names, answered, strict=True) if count >= fitting.ROWS_A_MODEL]
+    carried = verdict == "refuse" and len(known) > 1
+    verdict = "caution" if carried else verdict
+    advice = _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
+    if carried:
+        advice.insert(0, "The log alone is refused; the shadow sample knows enough models to route among.")
     return {
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
         "models": models,
@@ -102,7 +118,22 @@ def examine(table: LogTable, logs: Logs) -> dict[str, Any]:
         "uniform": report.targets[0]["verdict"],
         "warnings": list(diagnosis.warnings),
         "verdict": verdict,
-        "advice": _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict),
+        "advice": advice,
+    } | ({} if beside is None else {"shadow": beside})
+
+
+def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
+    """What the shadow adds to what is known of every model."""
+    together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadow)
+    before = levels.fit(logs, nuisances).deviation
+    after = levels.fit(logs, together, shadow, recipe.beside(model, len(logs.action))).deviation
+    answers = fitting.answers(shadow)
+    return {
+        "prompts": len(shadow.features),
+        "models": [
+            {"model": name, "answers": int(answers[k]), "error_log": float(before[k]), "error_both": float(after[k])}
+            for k, name in enumerate(names)
+        ],
     }
 
 
@@ -113,7 +144,10 @@ def _overall(source: str, uniform: str, singles: list[str]) -> str:
     return "ok" if uniform == "ok" else "caution"
 
 
-def _advice(source: str, reasons: Any, models: list[dict[str, Any]], verdict: str) -> list[str]:
+def _advice(
+    source: str, reasons: Any, models: list[dict[str, Any]], verdict: str, known: list[str], alone: bool
+) -> list[str]:
+    """known: models that the shadow sample knows well enough. alone: there is no shadow sample."""
     lines = []
     if source == "deterministic":
         lines.append(
@@ -128,16 +162,16 @@ def _advice(source: str, reasons: Any, models: list[dict[str, Any]], verdict: st
         for m in models
         if m["rows_needed"]
     ]
-    rare = [m for m in models if m["rows_needed"]]
-    if rare:
+    if alone and any(m["rows_needed"] for m in models):
         lines.append(
             f"Instead of logging more: have {SHADOW} prompts answered by every model ({SHADOW * len(models)} answers) "
             "and give them to jaxroute fit --shadow: they say of rare models what the log cannot. "
             "Their price: jaxroute shadow LOG."
         )
     if verdict != "refuse":
-        usable = [m["model"] for m in models if m["verdict"] != "refuse"]
-        lines.append(f"Can be learnt: routing among {', '.join(usable)}. Next: jaxroute fit LOG --out ROUTER")
+        usable = [m["model"] for m in models if m["verdict"] != "refuse" or m["model"] in known]
+        beside = "" if alone else " --shadow FOLDER"
+        lines.append(f"Can be learnt: routing among {', '.join(usable)}. Next: jaxroute fit LOG{beside} --out ROUTER")
     return lines
 
 
@@ -147,6 +181,11 @@ def _print(found: dict[str, Any]) -> None:
     header = ["model", "rows", "share", "feedback", "quality", "cost", "value of it alone", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     reading.show("models", header, [[m[key] for key in keys] for m in found["models"]])
+    if "shadow" in found:
+        header = ["model", "answers", "error, log alone", "error, log and shadow"]
+        keys = ["model", "answers", "error_log", "error_both"]
+        title = f"shadow sample of {found['shadow']['prompts']} prompts: standard error of mean quality"
+        reading.show(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]])
     print(
         f"a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
         "feedback is taken to be missing at random"

@@ -43,7 +43,8 @@ def fit(
 ) -> None:
     """Fit the recommended router to a log and save it.
 
-    Everything it reports comes from the log alone, each row decided by fits that never saw it.
+    Everything it reports comes from the log, each row decided by fits that never saw it. A shadow sample teaches the
+    models' quality and adds its own rows to the evidence; alone it is the evidence where the log says too little.
 
     Examples:
 
@@ -83,6 +84,7 @@ def fit(
 def report(router: Router) -> None:
     """What the log says about the router, as a table."""
     summary: dict[str, Any] = router.summary
+    shadow = summary["shadow_prompts"]
     lines = []
     for row in summary["by_cost_weight"]:
         interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
@@ -91,14 +93,17 @@ def report(router: Router) -> None:
         single = router.models[row["best_single"]]
         lines.append(
             [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
+            + ([f"{row['shadow_share']:.0%}"] if shadow else [])
         )
     header = ["normalised", "cost weight", "value", "95% interval", "gain on best single", "best single", "verdict"]
-    reading.show("value on the log, out of fold (quality units)", header, lines)
+    on = "the log and its shadow sample" if shadow else "the log"
+    header += ["shadow's share"] if shadow else []
+    reading.show(f"value on {on}, out of fold (quality units)", header, lines)
     loss = summary["distilling"]
     print(
         f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
         f"{summary['rows_with_known_propensity']} with a known propensity; "
-        f"{summary['shadow_prompts']} shadow prompts; "
+        f"{shadow} shadow prompts; "
         f"{100 * summary['share_of_contrasts']:.0f}% of the predicted contrasts kept"
         + (f"; {summary['members']} recipes averaged" if summary["members"] > 1 else "")
     )
@@ -106,5 +111,7 @@ def report(router: Router) -> None:
         f"distilled into one network: {100 * loss['decides_otherwise']:.1f}% of held-out prompts decided otherwise, "
         f"at a loss of {100 * loss['predicted_utility_lost']:.2f} points as the recipe sees it"
     )
+    if shadow:
+        print("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
     if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
         print("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")

@@ -36,7 +36,10 @@ Encoder = Annotated[
 ]
 Shadow = Annotated[
     Path | None,
-    typer.Option(help="Full table of prompts that every model answered, beside the log: see README, Data."),
+    typer.Option(
+        help="Folder: full table of prompts like the log's that every model answered, none of them chosen for its "
+        "answers: see README, Data."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 

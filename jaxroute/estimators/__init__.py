@@ -7,12 +7,14 @@ comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: its numbers
 verdict     thresholds; ok, caution or refuse, and what would fix it
 evaluation  the value to show: with an interval where supported, else labelled extrapolation
+shadow      prompts that every model answered: their own value, and pooled with the log's
 sensitivity bounds under a hidden confounder, and the strength that flips a comparison
 """
 
 from jaxroute.estimators.comparison import Band as Band
 from jaxroute.estimators.comparison import bootstrap as bootstrap
 from jaxroute.estimators.comparison import difference as difference
+from jaxroute.estimators.comparison import paired as paired
 from jaxroute.estimators.comparison import simultaneous as simultaneous
 from jaxroute.estimators.evaluation import Evaluation as Evaluation
 from jaxroute.estimators.evaluation import evaluate as evaluate
@@ -29,6 +31,12 @@ from jaxroute.estimators.sensitivity import TippingPoint as TippingPoint
 from jaxroute.estimators.sensitivity import bounds as bounds
 from jaxroute.estimators.sensitivity import bounds_interval as bounds_interval
 from jaxroute.estimators.sensitivity import tipping_point as tipping_point
+from jaxroute.estimators.shadow import complete as complete
+from jaxroute.estimators.shadow import pool as pool
+from jaxroute.estimators.shadow import pool_each as pool_each
+from jaxroute.estimators.shadow import shadow_rows as shadow_rows
+from jaxroute.estimators.shadow import shadow_share as shadow_share
+from jaxroute.estimators.shadow import with_shadow as with_shadow
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import support as support
 from jaxroute.estimators.values import direct_method as direct_method

@@ -51,10 +51,30 @@ def difference(a: Rows, b: Rows) -> Estimate:
         Doubly Robust Policy Evaluation and Learning, by Dudík, Langford and Li
         (https://arxiv.org/abs/1103.4601), 2011; the pairing is the textbook paired comparison.
     """
+    return estimate(paired(a, b))
+
+
+def paired(a: Rows, b: Rows) -> Rows:
+    """Rows of the difference of two policies on the same prompts: what ``difference`` estimates.
+
+        z = z_a - z_b;   a row counts where both count it; the weights of the smaller effective sample size
+
+    Args:
+        a, b: influence rows of the two policies, same prompts, same cost weight.
+
+    Returns:
+        Rows of [N].
+
+    Example:
+        >>> from jaxroute.estimators.influence import example, rows
+        >>> logs, target = example()
+        >>> print(paired(*(rows(logs, t, 0.5, outcome_model=False) for t in (target, 1 - target))).influence)
+        [ 1.5    1.    -0.25  -0.75]
+    """
     chex.assert_equal_shape([a.influence, b.influence])
-    paired = estimate(a._replace(influence=a.influence - b.influence, counted=a.counted & b.counted))
-    sizes = jnp.stack([estimate(x).effective_sample_size for x in (a, b)])
-    return paired._replace(effective_sample_size=jnp.min(sizes))
+    first, second = (estimate(x).effective_sample_size for x in (a, b))
+    weight = jnp.where(second < first, b.weight, a.weight)
+    return a._replace(influence=a.influence - b.influence, counted=a.counted & b.counted, weight=weight)
 
 
 def simultaneous(key: Key, of: Rows, *, level: float = 0.95, resamples: int = 2000) -> Band:

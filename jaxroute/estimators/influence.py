@@ -155,16 +155,32 @@ def estimate(of: Rows) -> Estimate:
     count = jnp.sum(of.counted.astype(of.influence.dtype))
     value = safe_divide(masked_sum(of.influence, of.counted), count)
     deviation = jnp.where(of.counted, of.influence - value, 0.0)
-    groups = count
     if of.group is not None:
-        N = deviation.shape[0]
-        label = jnp.unique(of.group, return_inverse=True, size=N)[1].reshape(N)
-        deviation = jax.ops.segment_sum(deviation, label, N)
-        filled = jax.ops.segment_max(of.counted.astype(jnp.int32), label, N) > 0
-        groups = jnp.sum(filled.astype(deviation.dtype))
+        deviation = jax.ops.segment_sum(deviation, _labels(of.group), len(deviation))
+    groups = units(of)
     variance = safe_divide(jnp.sum(deviation**2) * groups, (groups - 1) * count**2)
     effective = safe_divide(jnp.sum(of.weight) ** 2, jnp.sum(of.weight**2), 0.0)
     return Estimate(value, jnp.sqrt(variance), effective)
+
+
+def units(of: Rows) -> Float[Array, ""]:
+    """How many independent draws the counted rows are: groups where there are any, else the rows.
+
+    Example:
+        >>> z = jnp.zeros(3)
+        >>> print(units(Rows(z, jnp.array([True, True, False]), z, jnp.array([7, 7, 9]))))
+        1.0
+    """
+    counted = of.counted.astype(of.influence.dtype)
+    if of.group is None:
+        return jnp.sum(counted)
+    filled = jax.ops.segment_max(of.counted.astype(jnp.int32), _labels(of.group), len(counted)) > 0
+    return jnp.sum(filled.astype(counted.dtype))
+
+
+def _labels(group: Int[Array, " N"]) -> Int[Array, " N"]:
+    N = group.shape[0]
+    return jnp.unique(group, return_inverse=True, size=N)[1].reshape(N)
 
 
 def interval(of: Estimate, level: float = 0.95) -> tuple[float, float]:

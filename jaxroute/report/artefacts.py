@@ -134,6 +134,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "tables": evidence_tables(evidence),
         "reasons": reasons(evidence),
         "truth": "truth" in evidence.values,
+        "shadow": evidence.shadow,
     }
 
 

@@ -27,6 +27,10 @@ from jaxroute.report.figures import Drawing
 from jaxroute.report.tables import Cell
 
 LEAST_ROWS = 20
+SHADOW_NOTE = (
+    " shadow's share: its part of the value, by effective rows; all of it where the log supports too little. No hidden "
+    "confounder can touch that part, and flips at speaks of the log alone."
+)
 VERDICTS = {"ok": COLOURS[0], "caution": COLOURS[4], "refuse": COLOURS[1]}
 
 
@@ -42,8 +46,9 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
     points = 100 * values.drop(columns=["label", "verdict", "reasons"])
     with mpl.rc_context(STYLE):
         figure, axes = new_canvas(height=5.6)
+        interval = "95% interval from the log" + (" and its shadow sample" if evidence.shadow else "")
         hidden = f"hidden confounder of {evidence.strength:g}, no noise"
-        for part, colour, label in (("hidden_", MUTED, hidden), ("", COLOURS[0], "95% interval from the log")):
+        for part, colour, label in (("hidden_", MUTED, hidden), ("", COLOURS[0], interval)):
             low, high = points[f"{part}low"], points[f"{part}high"]
             if low.notna().any():
                 axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0, label=label)
@@ -68,6 +73,8 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
         f"Value of {evidence.router} from {evidence.rows:,} log rows it was not fitted on, self-normalised doubly "
         "robust. An open mark is the outcome model's guess: the log has no evidence there, hence no interval."
     )
+    if evidence.shadow:
+        caption += f" {evidence.shadow:,} prompts that every model answered are pooled with it, by effective rows."
     return Drawing("value", title, caption, f"Line chart of off-policy value against cost weight. {title}.", figure)
 
 
@@ -155,10 +162,13 @@ def _values(evidence: Evidence) -> dict[str, Any]:
             _range(row["hidden_low"], row["hidden_high"]),
             _range(row["band_low"], row["band_high"]),
             _number(row["effective_sample_size"], "{:.0f}"),
+            *([_percent(row["shadow_share"])] if "shadow_share" in row else []),
         ]
         lines.append(line)
     heads = ["cost weight", "value", "95% interval", "verdict", *(["truth"] if "truth" in evidence.values else [])]
     heads += ["on the logger", "flips at", f"hidden x{evidence.strength:g}", "all at once", "effective rows"]
+    beside = "shadow_share" in evidence.values
+    heads += ["shadow's share"] if beside else []
     return {
         "caption": f"Value of {evidence.router} from the log, in points",
         "header": [(head, "") for head in heads],
@@ -167,7 +177,7 @@ def _values(evidence: Evidence) -> dict[str, Any]:
             "on the logger: value less the logging policy's. all at once: a band that holds at every cost weight "
             f"together. hidden x{evidence.strength:g}: what a hidden confounder could leave which moves the odds of "
             "any choice by that factor, noise left out. flips at: the factor from which better (or worse) than the "
-            "logging policy no longer follows. A dash: no evidence in the log."
+            "logging policy no longer follows. A dash: no evidence in the log." + (SHADOW_NOTE if beside else "")
         ),
     }
 
@@ -177,8 +187,11 @@ def _gains(evidence: Evidence) -> dict[str, Any]:
     for row in evidence.gains.to_dict("records"):
         line = [Cell(row["against"], np.nan), _number(row["cost_weight"], "{:g}")]
         line += [_points(row["gain"], "{:+.1f}"), _range(row["low"], row["high"])]
+        line += [_percent(row["shadow_share"])] if "shadow_share" in row else []
         lines.append([*line, _points(row["truth"], "{:+.1f}")] if "truth" in row else line)
-    heads = ["against", "cost weight", "gain", "95% interval", *(["truth"] if "truth" in evidence.gains else [])]
+    heads = ["against", "cost weight", "gain", "95% interval"]
+    heads += ["shadow's share"] if "shadow_share" in evidence.gains else []
+    heads += ["truth"] if "truth" in evidence.gains else []
     return {
         "caption": f"Gain of {evidence.router}, paired on the same rows, in points",
         "header": [(head, "") for head in heads],
