@@ -204,3 +204,20 @@ def test_bias_and_coverage_of_pooled_estimates(draws, what):
         assert kept + 0.05 < covered[2]
         assert covered[2] > 0.87
         assert inverse.mean() < -4 * spread[2] / DRAWS**0.5  # towards the shadow's zeros
+
+
+@pytest.mark.slow
+def test_the_check_of_fitted_routers_counts_what_it_says():
+    from experiments.checks import shadow_evidence
+
+    found = shadow_evidence.simulate(2)
+    assert found.groupby("estimate").size().to_dict() == {
+        **dict.fromkeys(shadow_evidence.ESTIMATES, 2),
+        shadow_evidence.ELSEWHERE: 1,
+    }
+    assert found["truth"].between(-0.5, 1).all()
+    assert (found["low"] < found["high"]).all()
+    line = shadow_evidence.summary(found).loc["both, value"]
+    error = (found["value"] - found["truth"])[found["estimate"] == "both, value"].to_numpy()
+    np.testing.assert_allclose(line["bias"], error.mean())
+    np.testing.assert_allclose(line["of which Monte Carlo"], error.std(ddof=1) / np.sqrt(2))

@@ -1,0 +1,117 @@
+"""What `fitting.fit` says of a router on the log and the shadow sample that it was fitted on: bias and coverage.
+
+    python -m experiments.checks.shadow_evidence --logs 240        two minutes on 2 cores
+
+Synthetic logs of 600 rows of a cost-biased logger over 6 models, 150 prompts beside each that every model answered,
+ridges as outcome models. The recipe's out-of-fold choices are valued on the log, on the shadow and on both, against
+the value of the router at hand on 11,250 other prompts; so is its gain on the best single model by levels. Last line:
+the router of the log before, which knows nothing of this shadow.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from jaxroute import estimators, metrics, policies, recipe
+from jaxroute.data import logging, synthetic
+from jaxroute.estimators import Rows
+from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
+
+PROMPTS, ROWS, SHADOW, MODELS = 12_000, 600, 150, 6
+SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
+CLIP = 0.05
+ESTIMATES = tuple(f"{part}, {what}" for what in ("value", "gain") for part in ("log", "shadow", "both"))
+ELSEWHERE = "router of another log: shadow, value"
+
+
+@jax.jit
+def judged(
+    logs: Logs, nuisances: Nuisances, of_log: Outcomes, of_shadow: Outcomes, shadow: Examples, single: jax.Array
+) -> dict[str, Any]:
+    """ESTIMATES of the greedy policy on out-of-fold predictions [N, K] and [S, K], at cost weight 0."""
+
+    def rows(on_log: jax.Array, on_shadow: jax.Array) -> tuple[Rows, Rows]:
+        log = estimators.rows(logs, on_log, 0.0, nuisances, clip=CLIP, self_normalised=True)
+        return log, estimators.shadow_rows(shadow, on_shadow, 0.0)
+
+    ours = rows(policies.greedy(of_log.quality), policies.greedy(of_shadow.quality))
+    one = jax.nn.one_hot(single, MODELS)
+    theirs = rows(jnp.broadcast_to(one, of_log.quality.shape), jnp.broadcast_to(one, of_shadow.quality.shape))
+    gain = tuple(estimators.paired(a, b) for a, b in zip(ours, theirs, strict=True))
+    found = [
+        estimators.estimate(x) for log, beside in (ours, gain) for x in (log, beside, estimators.pool(log, beside))
+    ]
+    return dict(zip(ESTIMATES, found, strict=True))
+
+
+def truth(router: recipe.Recommended, features: jax.Array, outcomes: Outcomes, rest: np.ndarray) -> tuple[float, float]:
+    """Value of the router and its gain on the best single model, on the prompts ``rest``."""
+    policy = policies.greedy(recipe.predict(router, features).quality)
+    value = float(metrics.value(policy, outcomes, 0.0)[rest].mean())
+    return value, value - float(outcomes.quality[rest, jnp.argmax(router.level)].mean())
+
+
+def simulate(logs: int) -> pd.DataFrame:
+    """A row per log and estimate: estimate, value, low, high, truth."""
+    table = synthetic.make(jax.random.key(0), num_prompts=PROMPTS, num_models=MODELS)
+    features, outcomes = jnp.asarray(table.features), jax.tree.map(jnp.asarray, table.outcomes)
+    policy = logging.cost_biased(1.0, floor=0.15)
+    found: list[dict[str, Any]] = []
+    before: recipe.Recommended | None = None
+    for number in track(range(logs), description="logs"):
+        drawn = np.random.default_rng(number).permutation(PROMPTS)
+        of_log, of_shadow, rest = np.split(drawn, [ROWS, ROWS + SHADOW])
+        log = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(number), table.rows(of_log), policy))
+        part = table.rows(of_shadow)
+        shadow = Examples(features[of_shadow], *jax.tree.map(jnp.asarray, (part.outcomes, part.available)))
+        key = jax.random.key(10**6 + number)
+        nuisances, tempered, (router,), beside = recipe.fit_ensemble(key, log, SPEC, shadow=shadow)
+        assert beside is not None
+        estimates = judged(log, nuisances, tempered, beside, shadow, jnp.argmax(router.level))
+        value, gain = truth(router, features, outcomes, rest)
+        true = {name: gain if name.endswith("gain") else value for name in ESTIMATES}
+        if before is not None:
+            choices = policies.greedy(recipe.predict(before, shadow.features).quality)
+            estimates[ELSEWHERE] = estimators.estimate(estimators.shadow_rows(shadow, choices, 0.0))
+            true[ELSEWHERE] = truth(before, features, outcomes, rest)[0]
+        before = router
+        for name, estimate in estimates.items():
+            low, high = estimators.interval(estimate)
+            found.append(
+                {"estimate": name, "value": float(estimate.value), "low": low, "high": high, "truth": true[name]}
+            )
+    return pd.DataFrame(found)
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Per estimate: logs, bias, its Monte Carlo error, spread of the error, coverage of the 95% intervals."""
+    error = found["value"] - found["truth"]
+    inside = (found["low"] <= found["truth"]) & (found["truth"] <= found["high"])
+    by = found.assign(error=error, inside=inside).groupby("estimate", sort=False)
+    return pd.DataFrame(
+        {
+            "logs": by.size(),
+            "bias": by["error"].mean(),
+            "of which Monte Carlo": by["error"].sem(),
+            "spread": by["error"].std(),
+            "coverage": by["inside"].mean(),
+        }
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.checks.shadow_evidence", description=__doc__)
+    parser.add_argument("--logs", type=int, default=240)
+    print(summary(simulate(parser.parse_args(arguments).logs)).round(4).to_string())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
