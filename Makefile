@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation wider-stacks ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned wider-stacks ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list every target, one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ selection: setup  ## how often a log picks the truly better of two routers (DATA
 
 ablation: setup  ## what each part of the recommended recipe contributes (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.ablation --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+tuned: setup  ## the end-to-end losses tuned on logs alone, beside their default (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.tuned --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 bench-precision: setup  ## what TF32 and bfloat16 training products do to regret (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.bench.precision $(ARGS)

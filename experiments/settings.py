@@ -23,11 +23,13 @@ class Axes:
 
     draw="grid": every field lists its values. draw="sobol" or "random": every field with two ends is drawn between
     them (`sweep.draw`), ``count`` settings in all; a field with one value keeps it.
+    own: the config's own setting, at the largest width, comes before those drawn and is not counted.
     methods and hidden (depths, static) are looped over; all the rest is one compiled program.
     """
 
     draw: str = "sobol"
     count: int = 16
+    own: bool = False
     learning_rate: tuple[float, ...] = (5e-4, 1e-2)
     weight_decay: tuple[float, ...] = (0.1, 3.0)
     temperature: tuple[float, ...] = (0.3, 3.0)

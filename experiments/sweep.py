@@ -64,6 +64,16 @@ def settings_of(config: settings.Config) -> Hyperparams:
             raise InputError(f"axes: {wrong[0]}={ranges[wrong[0]]}: a {axes.draw} draw needs two ends, or one value")
         drawn = sweep.draw(axes.count, kind=axes.draw, **ranges)  # type: ignore[arg-type]
         points = sweep.cross(drawn, **fixed)
+    if axes.own:
+        own = sweep.grid(
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            temperature=config.temperature,
+            entropy=config.entropy,
+            clip=config.learning_clip,
+            width=max(axes.width),
+        )
+        points = jax.tree.map(lambda *parts: np.concatenate(parts), own, points)
     everywhere = sweep.cross(points, seed=range(config.seeds), cost_weight=config.cost_weights)
     return jax.tree.map(lambda x: x.reshape(config.seeds, -1), everywhere)
 
