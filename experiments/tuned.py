@@ -23,7 +23,7 @@ import pandas as pd
 
 from experiments import storage, study_cells, sweep
 from experiments.settings import Axes, Config
-from experiments.study_report import markdown
+from experiments.study_tables import markdown
 from jaxroute import checkpoint
 from jaxroute.report.summary import student_interval
 from jaxroute.types import InputError
