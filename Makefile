@@ -67,7 +67,7 @@ stand-in: setup  ## the published stand-in for RM-*: raw dollar weights as a fea
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.worked_example $(ARGS)
 
-study: setup  ## the study, resumable: every factor on every table, about 3 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
+study: setup  ## the study, resumable: every factor on every table, 3 to 4 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
 	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) --jobs $(or $(JOBS),2)
 
 selection: setup  ## how often a log picks the truly better of two routers (DATA=<folder of tables> SMOKE=1)
