@@ -61,6 +61,7 @@ CENTRE = ("centre", "")
 LINEAR = ("capacity", "linear")
 LOGGERS = (CENTRE, *(("logger", x) for x in ("weak router 6", "uniform", "cost-biased 2", "task-dependent 2")))
 WIDTHS = (LINEAR, ("capacity", "8 units"), CENTRE)
+FEW_ROWS = ("logger, 500 rows", "weak router 6")
 SHUFFLED = ("control", "shuffled answers")
 END_TO_END = "rm_softmax_entropic"
 CONTRASTS = (
@@ -70,6 +71,7 @@ CONTRASTS = (
     Contrast(Side(RECOMMENDED, "shadow", "250"), Side(RECOMMENDED)),
     Contrast(Side(RECOMMENDED, "encoder", "hashed"), Side(RECOMMENDED)),
     Contrast(Side(RECOMMENDED, "logger", "cost-biased 2"), Side(RECOMMENDED, "logger", "weak router 6")),
+    *(within(RECOMMENDED, BEST_LEARNED, *cell) for cell in (CENTRE, FEW_ROWS)),
     *(within(method, "best_single_full", *SHUFFLED) for method in (RECOMMENDED, "plug_in_stack")),
     *(within(f"{END_TO_END}{end}", "plug_in_student", *cell) for end in ("_dm", "") for cell in WIDTHS),
     *(
