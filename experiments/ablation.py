@@ -5,7 +5,7 @@
 The study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log are fitted once;
 every line below decides from them, so differences are those of the part alone. Regret to the realised oracle in points,
 mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Resumable: a log that
-was measured with this code is not measured again. Writes results/ablation/regret.parquet.
+was measured with this code is not measured again. Writes results/ablation/ablation.parquet.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
-from experiments import problem, storage, study_cells
+from experiments import side_studies, study_cells
 from experiments.settings import Config
+from experiments.side_studies import Rows
 from experiments.study_tables import markdown
 from jaxroute import contrasts, counterfactual, distil, levels, metrics, nuisance, policies, recipe
-from jaxroute.data import logging, units
 from jaxroute.nuisance import combine
 from jaxroute.report.summary import student_interval
-from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
+from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 AS_IS = "the recipe"
 HIDDEN = (256, 128)  # of `distil.fit`
@@ -150,29 +148,21 @@ def _levels(
     yield "propensities estimated, not known", (levels.fit(logs, estimated).mean + centre) / 2
 
 
-@jax.jit
-def regret(predicted: Outcomes, outcomes: Outcomes, available: Array, weights: Array) -> Float[Array, ""]:
-    """Mean regret over prompts and cost weights, to the realised oracle."""
-
-    def at(weight: Array) -> Array:
-        policy = policies.greedy(counterfactual.utility(predicted, weight), available=available)
-        return jnp.mean(metrics.regret(policy, outcomes, weight, available=available))
-
-    return jnp.mean(jax.lax.map(at, weights))
-
-
-def measure(config: Config, table: Table, seed: int, rows: Sequence[np.ndarray]) -> pd.DataFrame:
-    """A row per variant for one seed's (train, validation, test, earlier) rows; regret in points."""
+def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
+    """A row per variant for one seed's log; regret in points."""
     logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
-    keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
-    policy = problem.logging_policy(config, keys[problem.LOGGER], earlier)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(keys[problem.TRAIN_LOG], logged, policy))
-    fitted = nuisance.fit(keys[problem.NUISANCE], logs, config.nuisance)
-    truth = jax.tree.map(jnp.asarray, (test.outcomes, test.available))
-    weights = jnp.asarray(config.cost_weights, jnp.float32)
+    logs, key = side_studies.simulate(config, seed, logged, earlier)
+    fitted = nuisance.fit(key, logs, config.nuisance)
     found = variants(logs, *fitted, jnp.asarray(test.features), config.nuisance)
-    lost = ((variant, 100 * float(regret(predicted, *truth, weights))) for variant, predicted in found)
+    lost = ((variant, side_studies.regret(predicted, test, config.cost_weights)) for variant, predicted in found)
     return pd.DataFrame(lost, columns=["variant", "regret"]).assign(seed=seed)
+
+
+def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+        config = dataclasses.replace(centre, name=centre.name.replace("study", "ablation"))
+        found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
+        yield found.assign(dataset=name)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -195,34 +185,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.ablation", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="one small synthetic log, seconds")
-    options = parser.parse_args(arguments)
-    frames = []
-    try:
-        for name, config in study_cells.centres(options.data, smoke=options.smoke):
-            table = problem.load_table(config)
-            table = problem.normalise(table, units.cost_scale(table)[0])
-            config = dataclasses.replace(config, name=config.name.replace("study", "ablation"))
-            folder = storage.run_folder(options.out, config)
-            storage.begin(folder, config)
-            for seed, rows in enumerate(problem.split_rows(config, table)):
-                path = folder / f"seed-{seed}.parquet"
-                if not path.exists():
-                    storage.write_frame(path, measure(config, table, seed, rows))
-                frames.append(pd.read_parquet(path).assign(dataset=name))
-            jax.clear_caches()  # every program maps memory, and the system grants so many maps
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    found = pd.concat(frames, ignore_index=True)
-    folder = options.out / "ablation"
-    folder.mkdir(parents=True, exist_ok=True)
-    storage.write_frame(folder / "regret.parquet", found)
-    print(markdown(summary(found)))
-    return 0
+    return side_studies.command("ablation", __doc__, measured, lambda found: markdown(summary(found)), arguments)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@
 Eight routers of one training log (a plug-in per outcome model, rivals too, the stack, the recommended recipe). The
 log's evidence: every row decided out of fold, self-normalised doubly robust, pooled over the cost weights, paired
 on the same rows. The truth: mean value over the same cost weights on test prompts of the full table. A pair counts
-as picked right where both differences have one sign. Writes results/selection/pairs.parquet.
+as picked right where both differences have one sign. Resumable: a log that was measured with this code is not
+measured again. Writes results/selection/selection.parquet.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import sys
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,12 +24,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from experiments import outcome_models, problem, storage, study_cells
+from experiments import outcome_models, side_studies, study_cells
 from experiments.settings import Config
+from experiments.side_studies import Rows
 from experiments.study_tables import markdown
-from jaxroute import counterfactual, estimators, levels, metrics, nuisance, policies, recipe
-from jaxroute.data import logging, units
-from jaxroute.types import InputError, Logs, Nuisances, Outcomes, Table
+from jaxroute import counterfactual, estimators, levels, nuisance, policies, recipe
+from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
 
@@ -60,8 +62,13 @@ def routers(key: Array, logs: Logs, features: Array, config: Config) -> tuple[Nu
     return nuisances, found | {"recommended": Views(*tempered)}
 
 
-def pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Array) -> estimators.Rows:
+def pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Sequence[float]) -> estimators.Rows:
     """The plug-in's influence rows, averaged over the cost weights."""
+    return _pooled(logs, nuisances, predicted, jnp.asarray(weights, jnp.float32))
+
+
+@jax.jit
+def _pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Array) -> estimators.Rows:
     clip = min(levels.CLIP, 0.5 / logs.available.shape[1])
 
     def at(weight: Array) -> estimators.Rows:
@@ -72,46 +79,26 @@ def pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Array
     return jax.tree.map(lambda y: y[0], every)._replace(influence=jnp.mean(every.influence, 0))
 
 
-def true_value(test: Table, predicted: Outcomes, weights: Array) -> float:
-    """Mean value over test prompts and cost weights of the full table."""
-    available, outcomes = jnp.asarray(test.available), jax.tree.map(jnp.asarray, test.outcomes)
-
-    def at(weight: Array) -> Array:
-        policy = policies.greedy(counterfactual.utility(predicted, weight), available=available)
-        return jnp.mean(metrics.value(policy, outcomes, weight))
-
-    return float(jnp.mean(jax.lax.map(at, weights)))
-
-
-def pairs(config: Config, name: str) -> pd.DataFrame:
-    """A row per seed and pair of routers: difference and error from the log, difference in truth."""
-    table = problem.load_table(config)
-    table = problem.normalise(table, units.cost_scale(table)[0])
-    weights = jnp.asarray(config.cost_weights, jnp.float32)
+def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
+    """A row per pair of routers of one seed's log: difference and error from the log, difference in truth."""
+    logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
+    logs, key = side_studies.simulate(config, seed, logged, earlier)
+    nuisances, views = routers(key, logs, jnp.asarray(test.features), config)
+    evidence = {name: pooled(logs, nuisances, view.log, config.cost_weights) for name, view in views.items()}
+    regret = {name: side_studies.regret(view.test, test, config.cost_weights) for name, view in views.items()}
     records = []
-    for seed, (train, _, held, earlier) in enumerate(problem.split_rows(config, table)):
-        keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
-        policy = problem.logging_policy(config, keys[problem.LOGGER], table.rows(earlier))
-        simulated = logging.simulate(keys[problem.TRAIN_LOG], table.rows(train), policy)
-        logs = jax.tree.map(jnp.asarray, simulated)
-        test = table.rows(held)
-        nuisances, views = routers(keys[problem.NUISANCE], logs, jnp.asarray(test.features), config)
-        rows = {router: pooled(logs, nuisances, view.log, weights) for router, view in views.items()}
-        truth = {router: true_value(test, view.test, weights) for router, view in views.items()}
-        for a, b in itertools.combinations(views, 2):
-            found = estimators.difference(rows[a], rows[b])
-            records.append(
-                {
-                    "dataset": name,
-                    "seed": seed,
-                    "a": a,
-                    "b": b,
-                    "difference": float(found.value),
-                    "standard_error": float(found.standard_error),
-                    "truth": truth[a] - truth[b],
-                }
-            )
+    for a, b in itertools.combinations(views, 2):
+        found = estimators.difference(evidence[a], evidence[b])
+        seen = {"difference": float(found.value), "standard_error": float(found.standard_error)}
+        records.append({"seed": seed, "a": a, "b": b, **seen, "truth": (regret[b] - regret[a]) / 100})
     return pd.DataFrame(records)
+
+
+def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+        config = dataclasses.replace(centre, name=centre.name.replace("study", "selection"))
+        found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
+        yield found.assign(dataset=name)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -136,24 +123,10 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.selection", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="one small synthetic log, seconds")
-    options = parser.parse_args(arguments)
-    frames = []
-    try:
-        for name, config in study_cells.centres(options.data, smoke=options.smoke):
-            frames.append(pairs(config, name))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    found = pd.concat(frames, ignore_index=True)
-    folder = options.out / "selection"
-    folder.mkdir(parents=True, exist_ok=True)
-    storage.write_frame(folder / "pairs.parquet", found)
-    print(markdown(summary(found).round(1)))
-    return 0
+    def show(found: pd.DataFrame) -> str:
+        return markdown(summary(found).round(1))
+
+    return side_studies.command("selection", __doc__, measured, show, arguments)
 
 
 if __name__ == "__main__":

@@ -5,35 +5,34 @@
 The study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool without answers.
 From it a rule draws prompts for every model, or draws at random for the models in contention only, as many as the
 same dollars pay (`experiments.shadow_rules`); beside it stand as many more log rows as those dollars buy.
-Regret to the realised oracle in points, mean over the cost weights, paired by seed. Writes
-results/shadow/records.jsonl, a line per fit: what is there is not computed again.
+Regret to the realised oracle in points, mean over the cost weights, paired by seed. Resumable: a log that was measured
+with this code is not measured again. Writes results/shadow/shadow.parquet.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array
 
-from experiments import problem, shadow_rules, study_cells
+from experiments import problem, shadow_rules, side_studies, study_cells
 from experiments.settings import Config
+from experiments.side_studies import Rows
 from experiments.study_tables import markdown
-from jaxroute import counterfactual, metrics, nuisance, policies, recipe
-from jaxroute.data import logging, splits, units
+from jaxroute import nuisance, recipe
 from jaxroute.report.summary import student_interval
-from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes, Table
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 POOL = {"synthetic": 950, "bbh": 800, "mmlu-pro": 1000, "routellm": 1000}
-SEEDS = range(20, 26)
+FIRST_SEED, SEEDS = 20, 6
 CONTENDERS, ROWS = "contenders", "log rows"
 WAYS = ("log", "random 100", "random 250", "spread 100", "doubt 100", f"{CONTENDERS} 100", f"{ROWS} 100")
 """What is bought. The number: prompts answered by all models; the last two spend the dollars of those otherwise."""
@@ -46,28 +45,23 @@ Fit = tuple[Nuisances, nuisance.NuisanceModel]
 
 
 class Setting(NamedTuple):
-    """One seed of one table: log, pool (prompts without answers, as far as rules see), test prompts, the fits' key."""
+    """One log, its prompts the first of the training rows; a pool of prompts without answers, as far as rules see."""
 
     seed: int
-    config: Config
+    spec: NuisanceSpec
     logs: Logs
     pool: Table
     test: Table
-    key: Array
+    key: Key
 
 
-def setting(config: Config, table: Table, seed: int, rows: int, pool: int) -> Setting:
-    """The first ``rows`` training prompts are the log's, the next ``pool`` the pool's. Costs are normalised."""
-    train, _, test = splits.split(seed, table, config.fractions)
-    earlier = int(config.logger_fraction * len(table))
-    train, before = train[earlier:], train[:earlier]
-    if len(train) < rows + pool:
-        raise InputError(f"{len(train)} training prompts are too few for {rows} log rows and a pool of {pool}")
-    keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
-    policy = problem.logging_policy(config, keys[problem.LOGGER], table.rows(before))
-    logs = jax.tree.map(jnp.asarray, logging.simulate(keys[problem.TRAIN_LOG], table.rows(train[:rows]), policy))
-    further = table.rows(train[rows : rows + pool])
-    return Setting(seed, config, logs, further, table.rows(test), keys[problem.NUISANCE])
+def setting(config: Config, table: Table, seed: int, rows: Rows, size: int, pool: int) -> Setting:
+    """The first ``size`` training prompts are the log's, the next ``pool`` the pool's. Costs are normalised."""
+    train, _, test, earlier = rows
+    if len(train) < size + pool:
+        raise InputError(f"{len(train)} training prompts are too few for {size} log rows and a pool of {pool}")
+    logs, key = side_studies.simulate(config, seed, table.rows(train[:size]), table.rows(earlier))
+    return Setting(seed, config.nuisance, logs, table.rows(train[size : size + pool]), table.rows(test), key)
 
 
 def buy(of: Setting, way: str, log: Fit) -> tuple[Examples, np.ndarray]:
@@ -111,52 +105,42 @@ def judge(
     share, kept = recipe.choose_share(of.logs, model, shadow), recipe.choose_share(of.logs, model)
     if shadow is not None and probability is not None and np.ptp(probability) > 0:
         level = shadow_rules.weighted_levels(of.logs, nuisances, shadow, model, probability)
-    available, truth = jnp.asarray(of.test.available), jax.tree.map(jnp.asarray, of.test.outcomes)
-
-    def regret(predicted: Outcomes) -> float:
-        def at(weight: Array) -> Array:
-            policy = policies.greedy(counterfactual.utility(predicted, weight), available=available)
-            return jnp.mean(metrics.regret(policy, truth, weight, available=available))
-
-        return 100 * float(jnp.mean(jax.lax.map(at, jnp.asarray(recipe.GRID))))
-
-    ours, before = (regret(recipe.temper(test, level, centre, share=s)) for s in (share, kept))
-    return {"recipe": ours, "log's share": before, "stack": regret(test), "share": float(share)}
+    ours, before = (recipe.temper(test, level, centre, share=s) for s in (share, kept))
+    regrets = (side_studies.regret(y, of.test, recipe.GRID) for y in (ours, before, test))
+    return {**dict(zip(JUDGED, regrets, strict=True)), "share": float(share)}
 
 
-def records(
-    name: str, config: Config, pool: int, ways: tuple[str, ...], seeds: range, done: set[tuple[int, str]]
-) -> Iterator[dict[str, Any]]:
-    """A record per seed and way that is not ``done``."""
-    table = problem.load_table(config)
-    table = problem.normalise(table, units.cost_scale(table)[0])
+def measure(
+    config: Config, table: Table, seed: int, rows: Rows, *, ways: Sequence[str], size: int, pool: int, a_row: float
+) -> pd.DataFrame:
+    """A row per way to spend.
+
+    Args:
+        size: rows of the log. pool: prompts that a shadow is drawn from. a_row: mean cost of a log row.
+    """
+    of = setting(config, table, seed, rows, size, pool)
     of_all = float(np.nansum(np.nanmean(np.where(table.available, table.outcomes.cost, np.nan), 0)))
-    size = config.log_size or study_cells.ROWS
-    logs = [setting(config, table, seed, size, pool) for seed in seeds]
-    a_row = float(np.mean([jnp.mean(of.logs.cost) for of in logs]))
-    for of in logs:
-        log = None
-        for way in ways:
-            if (of.seed, way) in done or (way.startswith(CONTENDERS) and len(table.models) == 2):
+    features = jnp.asarray(of.test.features)
+    log = nuisance.fit(of.key, of.logs, of.spec)
+    records = []
+    for way in ways:
+        here, fit, more = of, log, 0
+        shadow, probability = None, None
+        if way.startswith(CONTENDERS) and len(table.models) == 2:
+            continue
+        if way.startswith(ROWS):
+            more = _steps(int(way.split()[-1]) * of_all / a_row)
+            if len(rows[0]) < size + more:
                 continue
-            shadow, probability, more = None, None, 0
-            here = of
-            if way.startswith(ROWS):
-                more = _steps(int(way.split()[-1]) * of_all / a_row)
-                try:
-                    here = setting(config, table, of.seed, size + more, 0)
-                except InputError:  # the table has not as many prompts
-                    continue
-            elif way != "log":
-                log = log or nuisance.fit(of.key, of.logs, config.nuisance)
-                shadow, probability = buy(of, way, log)
-            fit = nuisance.fit(here.key, here.logs, config.nuisance, shadow=shadow)
-            test = nuisance.predict_outcomes(fit[1].outcomes, jnp.asarray(of.test.features))
-            yield (
-                {"dataset": name, "seed": of.seed, "way": way}
-                | spent(shadow, more, a_row)
-                | judge(here, fit, test, shadow, probability)
-            )
+            here = setting(config, table, seed, rows, size + more, 0)
+        elif way != "log":
+            shadow, probability = buy(of, way, log)
+        if way != "log":
+            fit = nuisance.fit(here.key, here.logs, of.spec, shadow=shadow)
+        test = nuisance.predict_outcomes(fit[1].outcomes, features)
+        judged = judge(here, fit, test, shadow, probability)
+        records.append({"seed": seed, "way": way, **spent(shadow, more, a_row), **judged})
+    return pd.DataFrame(records)
 
 
 def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
@@ -195,30 +179,21 @@ def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
     return f"{gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]" if len(gap) else "-"
 
 
+def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    wanted = [table for table in study_cells.TABLES if table.name in POOL]
+    for name, centre in study_cells.centres(options.data, smoke=options.smoke, among=wanted):
+        seeds, pool, ways = (2, 80, SMOKE) if options.smoke else (SEEDS, POOL[name], WAYS)
+        size, renamed = centre.log_size or study_cells.ROWS, centre.name.replace("study", "shadow")
+        config = dataclasses.replace(centre, name=renamed, first_seed=FIRST_SEED, seeds=seeds, log_size=None)
+        table = side_studies.normalised(config)
+        drawn = zip(config.draws, problem.split_rows(config, table), strict=True)
+        costs = [jnp.mean(setting(config, table, seed, rows, size, pool).logs.cost) for seed, rows in drawn]
+        bought = partial(measure, ways=ways, size=size, pool=pool, a_row=float(np.mean(costs)))
+        yield side_studies.each_log(config, table, options.out, bought).assign(dataset=name)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.shadow", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="one small synthetic log, seconds")
-    options = parser.parse_args(arguments)
-    folder = options.out / ("shadow-smoke" if options.smoke else "shadow")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "records.jsonl"
-    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    wanted = [t for t in study_cells.TABLES if t.name in POOL]
-    seeds, ways = (SEEDS[:2], SMOKE) if options.smoke else (SEEDS, WAYS)
-    try:
-        for name, config in study_cells.centres(options.data, smoke=options.smoke, among=wanted):
-            done = {(r["seed"], r["way"]) for r in found if r["dataset"] == name}
-            for one in records(name, config, 80 if options.smoke else POOL[name], ways, seeds, done):
-                found.append(one)
-                with path.open("a") as file:
-                    file.write(json.dumps(one) + "\n")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(markdown(summary(pd.DataFrame(found))))
-    return 0
+    return side_studies.command("shadow", __doc__, measured, lambda found: markdown(summary(found)), arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from rich.progress import track
 
 from experiments.settings import Config
 from jaxroute.types import NuisanceSpec, Spec
@@ -155,11 +154,11 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
 
 
 def centres(data: Path, *, smoke: bool = False, among: Sequence[Table] = TABLES) -> Iterator[tuple[str, Config]]:
-    """Name and centre of every table under ``data``, with progress; says which are not there.
+    """Name and centre of every table under ``data``; says which are not there.
 
     smoke: the first alone, small.
     """
-    for table in track(among[: 1 if smoke else None], description="tables", disable=not sys.stderr.isatty()):
+    for table in among[: 1 if smoke else None]:
         if table.folder == "synthetic" or (data / table.folder).exists():
             yield table.name, centre(table, data, smoke=smoke)
         else:

@@ -6,7 +6,7 @@ The study's centre of every table, its splits, logs and seeds. For each loss the
 (learning rate, weight decay, temperature, entropy, propensity clip) are all trained to the end. A seed's setting is
 chosen by the doubly robust value of its validation log: one for all cost weights by the mean over them, and one for
 each. Regret on test prompts in points, mean over the cost weights. Resumable: a loss that was trained with this code is
-not trained again. Writes results/tuned/regret.parquet.
+not trained again. Writes results/tuned/tuned.parquet.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import dataclasses
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pandas as pd
 
-from experiments import storage, study_cells, sweep
+from experiments import side_studies, storage, study_cells, sweep
 from experiments.settings import Axes, Config
 from experiments.study_tables import markdown
-from jaxroute import checkpoint
 from jaxroute.report.summary import student_interval
-from jaxroute.types import InputError
 
 LOSSES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 SETTINGS = 12
@@ -113,33 +112,18 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.tuned", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="one small synthetic log, seconds")
-    options = parser.parse_args(arguments)
+def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    frames = []
-    try:
-        for name, centre in study_cells.centres(options.data, smoke=options.smoke):
-            results = measure(searched(centre, 4 if options.smoke else SETTINGS), options.out)
-            regrets = choices(results).reset_index()
-            if not options.smoke:  # the study's seeds are others than a smaller problem's
-                regrets = regrets.join(of_study(name), on="seed")
-            frames.append(regrets.assign(dataset=name))
-    except (InputError, checkpoint.SaveError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; all finished chunks are saved: the same command goes on from there", file=sys.stderr)
-        return 130
-    found = pd.concat(frames, ignore_index=True)
-    folder = options.out / "tuned"
-    folder.mkdir(parents=True, exist_ok=True)
-    storage.write_frame(folder / "regret.parquet", found)
-    print(markdown(summary(found)))
-    return 0
+    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+        results = measure(searched(centre, 4 if options.smoke else SETTINGS), options.out)
+        regrets = choices(results).reset_index()
+        if not options.smoke:  # the study's seeds are others than a smaller problem's
+            regrets = regrets.join(of_study(name), on="seed")
+        yield regrets.assign(dataset=name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return side_studies.command("tuned", __doc__, measured, lambda found: markdown(summary(found)), arguments)
 
 
 if __name__ == "__main__":

@@ -12,24 +12,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import problem, storage, study_cells
-from experiments.selection import true_value
+from experiments import side_studies, study_cells
 from experiments.settings import Config
+from experiments.side_studies import Rows
 from experiments.study_tables import markdown
 from jaxroute import nuisance, recipe
-from jaxroute.data import logging, splits, units
 from jaxroute.nuisance.learners import candidate_names
-from jaxroute.types import InputError, Outcomes, Table
+from jaxroute.types import Outcomes, Table
 
-SEEDS = (20, 21, 22, 23)
+FIRST_SEED, SEEDS = 20, 4
 LOGGERS = {"weak router": "weak_router", "uniform": "uniform", "cost-biased": "cost_biased"}
 MORE = ("ridge", "knn", "trees")
 MEASURES = ("error of the log", "error of new prompts", "stack", "recipe")
@@ -57,29 +55,21 @@ def arms(default: tuple[str, ...]) -> dict[str, Arm]:
     }
 
 
-def measure(config: Config, table: Table, seed: int) -> pd.DataFrame:
+def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
     """One log: a row per arm with squared errors of quality (x 10,000) and mean regrets in points."""
-    train, _, held = splits.split(seed, table, config.fractions)
-    earlier = int(config.logger_fraction * len(table))
-    keys = [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
-    policy = problem.logging_policy(config, keys[problem.LOGGER], table.rows(train[:earlier]))
-    logged, test = table.rows(train[earlier:][: config.log_size]), table.rows(held)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(keys[problem.TRAIN_LOG], logged, policy))
+    logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
+    logs, key = side_studies.simulate(config, seed, logged, earlier)
     default = config.nuisance
     compared = arms(default.outcome_models)
     learners = tuple(sorted({name for arm in compared.values() for name in arm.learners}))
     spec = dataclasses.replace(default, outcome_models=learners)
-    nuisances, model = nuisance.fit(keys[problem.NUISANCE], logs, spec)
+    nuisances, model = nuisance.fit(key, logs, spec)
     cells, seen = nuisance.as_cells(logs)
     candidates = nuisance.predict_candidates(model.outcomes, jnp.asarray(test.features))
     names = np.array(candidate_names(spec))
-    weights = jnp.asarray(config.cost_weights, jnp.float32)
 
     def error(predicted: Outcomes, truth: Outcomes, known: np.ndarray) -> float:
         return 1e4 * float(np.mean((np.asarray(predicted.quality) - np.asarray(truth.quality))[known] ** 2))
-
-    def regret(predicted: Outcomes) -> float:
-        return 100 * (true_value(test, test.outcomes, weights) - true_value(test, predicted, weights))
 
     records = []
     for name, arm in compared.items():
@@ -94,7 +84,7 @@ def measure(config: Config, table: Table, seed: int) -> pd.DataFrame:
         tempered = recipe.temper(predicted, level, centre, share=recipe.choose_share(logs, fitted))
         known = np.asarray(seen) & np.isfinite(np.asarray(cells.quality))
         errors = error(of_log, cells, known), error(predicted, test.outcomes, test.available)
-        found = (*errors, regret(predicted), regret(tempered))
+        found = (*errors, *(side_studies.regret(y, test, config.cost_weights) for y in (predicted, tempered)))
         records.append({"arm": name, "seed": seed, **dict(zip(MEASURES, found, strict=True))})
     return pd.DataFrame(records)
 
@@ -115,34 +105,24 @@ def summary(found: pd.DataFrame, value: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    seeds, loggers = (2, {"uniform": "uniform"}) if options.smoke else (SEEDS, LOGGERS)
+    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+        table = side_studies.normalised(centre)
+        for logger, policy in loggers.items():
+            config = dataclasses.replace(centre, name="wider-stacks", logger=policy, first_seed=FIRST_SEED, seeds=seeds)
+            found = side_studies.each_log(config, table, options.out, measure)
+            yield found.assign(dataset=name, logger=logger)
+
+
+def show(found: pd.DataFrame) -> str:
+    return "\n\n".join(
+        f"{value}: less the default's, mean ± standard error\n\n{markdown(summary(found, value))}" for value in MEASURES
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.wider_stacks", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="two small synthetic logs, seconds")
-    options = parser.parse_args(arguments)
-    seeds, loggers = (SEEDS[:2], {"uniform": "uniform"}) if options.smoke else (SEEDS, LOGGERS)
-    frames = []
-    try:
-        for name, centre in study_cells.centres(options.data, smoke=options.smoke):
-            table = problem.load_table(centre)
-            table = problem.normalise(table, units.cost_scale(table)[0])
-            for logger, policy in loggers.items():
-                config = dataclasses.replace(centre, name="wider-stacks", logger=policy)
-                folder = storage.run_folder(options.out, config)
-                storage.begin(folder, config)
-                for seed in seeds:
-                    path = folder / f"seed-{seed}.parquet"
-                    if not path.exists():
-                        storage.write_frame(path, measure(config, table, seed))
-                    frames.append(pd.read_parquet(path).assign(dataset=name, logger=logger))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    found = pd.concat(frames, ignore_index=True)
-    for value in MEASURES:
-        print(f"\n{value}: less the default's, mean ± standard error\n\n{markdown(summary(found, value))}")
-    return 0
+    return side_studies.command("wider_stacks", __doc__, measured, show, arguments)
 
 
 if __name__ == "__main__":

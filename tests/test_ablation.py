@@ -109,7 +109,7 @@ def test_the_summary_is_paired_by_seed():
 @pytest.mark.slow
 def test_the_smoke_run_writes_every_variant(tmp_path, capsys):
     assert ablation.main(["--smoke", "--out", str(tmp_path)]) == 0
-    found = pd.read_parquet(tmp_path / "ablation" / "regret.parquet")
+    found = pd.read_parquet(tmp_path / "ablation" / "ablation.parquet")
     assert found.groupby("variant")["seed"].nunique().eq(2).all()
     assert found["regret"].between(0, 100).all()
     assert f"| {ablation.AS_IS} |" in capsys.readouterr().out

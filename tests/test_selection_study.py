@@ -30,7 +30,7 @@ def test_the_summary_counts_what_was_picked_right():
 @pytest.mark.slow
 def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
     assert selection.main(["--smoke", "--out", str(tmp_path)]) == 0
-    found = pd.read_parquet(tmp_path / "selection" / "pairs.parquet")
+    found = pd.read_parquet(tmp_path / "selection" / "selection.parquet")
     routers = set(found["a"]) | set(found["b"])
     assert routers == {"plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended"}
     assert len(found) == 2 * 6

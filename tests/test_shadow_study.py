@@ -1,7 +1,5 @@
 """The shadow experiment: rules draw with the probabilities they state, weighted levels are unbiased, pairs by seed."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,16 +163,16 @@ def test_the_summary_pairs_by_table_and_seed():
 @pytest.mark.slow
 def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
     assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
-    path = tmp_path / "shadow-smoke" / "records.jsonl"
-    lines = path.read_text().splitlines()
-    first = [json.loads(line) for line in lines]
-    assert {r["way"] for r in first} == set(shadow.SMOKE)
-    assert len(first) == 2 * len(shadow.SMOKE)
-    for r in first:
-        if r["way"].startswith("contenders"):
-            assert r["models"] <= 10
-            assert r["answers"] == r["models"] * r["prompts"]
-    path.write_text("\n".join(lines[:-1]) + "\n")
-    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
-    assert [json.loads(line) for line in path.read_text().splitlines()] == first
     assert "| synthetic | random 40 |" in capsys.readouterr().out
+    path = tmp_path / "shadow" / "shadow.parquet"
+    first = pd.read_parquet(path)
+    assert first.groupby("seed")["way"].agg(set).tolist() == [set(shadow.SMOKE)] * 2
+    asked = first[first["way"].str.startswith("contenders")]
+    assert (asked["models"] <= 10).all()
+    assert (asked["answers"] == asked["models"] * asked["prompts"]).all()
+    kept, lost = sorted(tmp_path.glob("shadow-smoke/*/seed-*.parquet"))
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert kept.stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(pd.read_parquet(path), first)

@@ -124,7 +124,7 @@ def test_the_study_gives_its_own_centre():
 @pytest.mark.slow
 def test_the_smoke_run_trains_every_setting_once(tmp_path, capsys, monkeypatch):
     assert tuned.main(["--smoke", "--out", str(tmp_path)]) == 0
-    found = pd.read_parquet(tmp_path / "tuned" / "regret.parquet")
+    found = pd.read_parquet(tmp_path / "tuned" / "tuned.parquet")
     assert sorted(zip(found["method"], found["seed"], strict=True)) == [(m, s) for m in tuned.LOSSES for s in (0, 1)]
     assert found[[tuned.OWN, tuned.TUNED, tuned.PER_WEIGHT, tuned.HINDSIGHT]].stack().between(0, 100).all()
     table = capsys.readouterr().out.split("| table |")[1]
