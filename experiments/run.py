@@ -14,7 +14,9 @@ import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -155,11 +157,20 @@ def _run(
         drawings += report.draw_evidence(found, cost_scale=scale)
     report.write_figures(folder, drawings)
     report.write_html(folder, results, meta, drawings, evidence=found)
+    storage.write_text(folder / "tables.md", as_markdown(results, meta))
     report.print_tables(results)
     report.print_scorecard(results)
     print(f"\n{seconds:.0f} s; {len(names) - len(todo)} of {len(names)} methods were finished before")
     print(f"report: {folder / 'report.html'}")
     return folder
+
+
+def as_markdown(results: pd.DataFrame, meta: Mapping[str, Any]) -> str:
+    """The run's tables as a page of Markdown: regret, paired differences, and the scorecard."""
+    said = "\n".join(f"- {note}" for note in meta["notes"])
+    parts = [f"# {meta['title']}", f"{meta['seeds']} seeds, {meta['num_prompts']} prompts.", said]
+    parts += [report.markdown_table(results), "## Along the whole curve", report.scorecard_markdown(results)]
+    return "\n\n".join(parts)
 
 
 def _valued(arena: baselines.Arena, table: Table, rows: list[np.ndarray], names: list[str]) -> Evidence | None:

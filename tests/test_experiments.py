@@ -57,6 +57,11 @@ def test_everything_a_run_leaves_is_there(finished):
     assert len(list((folder / "figures").glob("*.svg"))) == len(list((folder / "figures").glob("*.png"))) >= 2
     page = (folder / "report.html").read_text()
     assert "rm_softmax" in page
+    tables = (folder / "tables.md").read_text()
+    results = pd.read_parquet(folder / "results.parquet")
+    mine = results[(results["method"] == "rm_softmax") & (results["metric"] == "mean_regret")]["value"]
+    assert f"{100 * mine.mean():.2f}±" in next(x for x in tables.splitlines() if x.startswith("| `rm_softmax` |"))
+    assert tables.startswith("# ")
     assert not list(folder.rglob("*.part"))
     assert not (folder / "checkpoints" / "rm_softmax").exists()
 

@@ -2,8 +2,8 @@
 
     make experiment            SMOKE=1 shrinks it to seconds
 
-10 models, 6,000 prompts, the log of a biased weak router, 5 seeds, 6 cost weights. Measured result and time:
-experiments/README.md.
+10 models, 6,000 prompts, the log of a biased weak router, 5 seeds, 6 cost weights; the library's own stack of outcome
+models, and a ridge beside it. Measured result and time: experiments/README.md.
 """
 
 from experiments.settings import Config
@@ -20,8 +20,4 @@ def get_config(smoke: bool = False) -> Config:
             nuisance=NuisanceSpec(("ridge", "mlp"), folds=3, hidden=(16,), epochs=4, snapshots=2),
             training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
         )
-    return Config(
-        name="default",
-        nuisance=NuisanceSpec(("ridge", "mlp"), hidden=(64, 64)),
-        training=Spec(hidden=(64, 64)),
-    )
+    return Config(name="default", rivals=("ridge",), training=Spec(hidden=(64, 64)))

@@ -10,12 +10,12 @@ import dataclasses
 from experiments.configs.real import get_config as real
 from experiments.settings import Config
 
-LEARNERS = ("ridge", "hierarchical", "knn", "mlp", "stack")
+LEARNERS = ("ridge", "hierarchical", "knn", "gp", "mlp", "stack")
 
 
 def get_config(smoke: bool = False) -> Config:
     config = real(smoke=smoke)
-    learners = [name for name in LEARNERS if name in (*config.nuisance.outcome_models, "stack")]
+    learners = [name for name in LEARNERS if name in (*config.nuisance.outcome_models, *config.rivals, "stack")]
     return dataclasses.replace(
         config,
         name="recipe-smoke" if smoke else "recipe",
