@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import pandas as pd
 from jaxtyping import Array, Float
 
-from experiments import side_studies, study_cells
+from experiments import side_studies, study_design
 from experiments.settings import Config
 from experiments.side_studies import Rows
 from experiments.study_tables import markdown
@@ -159,7 +159,7 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+    for name, centre in study_design.centres(options.data, smoke=options.smoke):
         config = dataclasses.replace(centre, name=centre.name.replace("study", "ablation"))
         found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
         yield found.assign(dataset=name)

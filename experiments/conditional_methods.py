@@ -10,25 +10,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from experiments.arena import Arena, weights_of
 from experiments.problem import Starts
 from jaxroute import conditional, networks, policies, population, sweep, training
 from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, TrainState
 
-if TYPE_CHECKING:
-    from experiments.baselines import Arena
-
 Ablation = Literal["no_residual", "probabilities", "nearest"]
-
-
-def weights_of(arena: Arena) -> Array:
-    return jnp.asarray(arena.config.weights, jnp.float32)
 
 
 def stack_of(arena: Arena, *, full: bool) -> Starts:

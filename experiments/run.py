@@ -33,6 +33,7 @@ from rich.progress import (
 )
 
 from experiments import baselines, evaluate, held_out, problem, settings, storage
+from experiments.arena import Arena
 from jaxroute import checkpoint, report, sweep
 from jaxroute.data import splits, units
 from jaxroute.evidence import Evidence
@@ -111,7 +112,7 @@ def _run(
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
         checkpoints = folder / "checkpoints"
-        arena = baselines.Arena(config, stacked, table.models, sweep.mesh(), checkpoints, lambda _: None, scale)
+        arena = Arena(config, stacked, table.models, sweep.mesh(), checkpoints, lambda _: None, scale)
         names = baselines.names_for(arena)
         todo = [name for name in names if not storage.cell(folder, name).exists()]
         trained = sum(baselines.is_trained(name) for name in todo)
@@ -173,7 +174,7 @@ def as_markdown(results: pd.DataFrame, meta: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _valued(arena: baselines.Arena, table: Table, rows: list[np.ndarray], names: list[str]) -> Evidence | None:
+def _valued(arena: Arena, table: Table, rows: list[np.ndarray], names: list[str]) -> Evidence | None:
     """The recommended router, or the first that needs no training, on a log of seed 0's test prompts."""
     routers = [name for name in ("recommended", *names) if name in names and report.kind(name) == "plug-in"]
     if not routers:

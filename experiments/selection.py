@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from experiments import outcome_models, side_studies, study_cells
+from experiments import outcome_models, side_studies, study_design
 from experiments.settings import Config
 from experiments.side_studies import Rows
 from experiments.study_tables import markdown
@@ -95,7 +95,7 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+    for name, centre in study_design.centres(options.data, smoke=options.smoke):
         config = dataclasses.replace(centre, name=centre.name.replace("study", "selection"))
         found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
         yield found.assign(dataset=name)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import problem, shadow_rules, side_studies, study_cells
+from experiments import problem, shadow_rules, side_studies, study_design
 from experiments.settings import Config
 from experiments.side_studies import Rows
 from experiments.study_tables import markdown
@@ -180,10 +180,10 @@ def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    wanted = [table for table in study_cells.TABLES if table.name in POOL]
-    for name, centre in study_cells.centres(options.data, smoke=options.smoke, among=wanted):
+    wanted = [table for table in study_design.TABLES if table.name in POOL]
+    for name, centre in study_design.centres(options.data, smoke=options.smoke, among=wanted):
         seeds, pool, ways = (2, 80, SMOKE) if options.smoke else (SEEDS, POOL[name], WAYS)
-        size, renamed = centre.log_size or study_cells.ROWS, centre.name.replace("study", "shadow")
+        size, renamed = centre.log_size or study_design.ROWS, centre.name.replace("study", "shadow")
         config = dataclasses.replace(centre, name=renamed, first_seed=FIRST_SEED, seeds=seeds, log_size=None)
         table = side_studies.normalised(config)
         drawn = zip(config.draws, problem.split_rows(config, table), strict=True)

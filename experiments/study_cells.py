@@ -1,45 +1,36 @@
-"""What the study runs: one factor at a time around a centre, on every table. A cell is a config with a name.
-
-The centre: a weak router of strength 2 wrote the log, 2,000 rows (or all there are), MiniLM features, 10 seeds.
-"""
+"""What the study runs: one factor at a time around the centre, on every table. A cell is a config with a name."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from experiments.settings import Config
+from experiments.study_design import (
+    BOTH,
+    CEILINGS,
+    FORMER,
+    LEARNED,
+    LOGGED,
+    PLAIN,
+    QUICK,
+    RIVALS,
+    ROWS,
+    SMALL,
+    TABLES,
+    USUAL,
+    Table,
+    centre,
+)
 from jaxroute.types import NuisanceSpec, Spec
 
-ROWS = 2000
 SHADOW = 250
 SPENT = 100
-
-
-class Table(NamedTuple):
-    """A table of the study: its name there, its folder's name, the tasks taken, prompts and models about."""
-
-    name: str
-    folder: str
-    tasks: str
-    prompts: int
-    models: int
-
-
-TABLES = (
-    Table("synthetic", "synthetic", "", 6000, 10),
-    Table("routerbench", "routerbench_5shot_subset", "", 3164, 11),
-    Table("bbh", "open_llm_lb_v2_carrot", "bbh", 5761, 18),
-    Table("mmlu-pro", "open_llm_lb_v2_carrot", "mmlu_pro", 12032, 18),
-    Table("routellm", "routellm_mmlu_gsm8k", "", 15361, 2),
-    Table("paretobandit", "paretobandit", "", 3609, 4),
-)
 
 
 class Cell(NamedTuple):
@@ -51,42 +42,10 @@ class Cell(NamedTuple):
     config: Config
 
 
-PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", "gp", "mlp", "stack"))
-PLAIN = ("random", "best_single", *PLUG_INS, "recommended")
-LEARNED = ("rm_classification", "rm_softmax", "rm_softmax_entropic", "rm_affine")
-CEILINGS = ("best_single_full", "plug_in_stack_full", "recommended_full")
-SMALL = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
-"""The same small network taught to predict utilities, or to decide, by the same outcomes."""
-CONTENDERS = (
-    *("cheapest", "knn_guarded", "low_rank", "rm_conditional", "rm_interval"),
-    *("rm_classification_soft", "rm_classification_soft_ensemble", "rm_classification_gap"),
-    *("dr_weighted_classification", "rm_classification_dm", "rm_softmax_dm"),
-    *("rm_softmax_ipw", "rm_softmax_switch", "rm_softmax_dros", "rm_softmax_pessimistic"),
-    *("rm_classification_started", "rm_softmax_started", "rm_softmax_entropic_started"),
-)
-"""Compared at the centre alone."""
-CENTRE = (
-    *PLAIN,
-    *LEARNED,
-    *SMALL,
-    *CONTENDERS,
-    *CEILINGS,
-    "rm_softmax_full",
-    "rm_classification_full",
-    "rm_affine_full",
-)
-USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
-QUICK = (*PLAIN, *CEILINGS)
-BOTH = (*PLAIN, *LEARNED[:3], *CEILINGS)
-LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
-"""Without ceilings: full feedback does not depend on who wrote the log, so the centre's are `lent`."""
 LENT = ("logger", "shadow")
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
-RIVALS = ("ridge", "knn")
 DEFAULT = NuisanceSpec().outcome_models
-FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
-"""The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
 FIRST = ("outcome model", "former stack")
 RIDGE = NuisanceSpec(outcome_models=("ridge",))
 WITH_TREES = NuisanceSpec(outcome_models=(*DEFAULT, "trees"))
@@ -125,44 +84,6 @@ def _equal_spend(data: Path) -> Iterator[Cell]:
         if rows <= _logged(table):
             config = dataclasses.replace(centre(table, data), methods=PLAIN, log_size=rows)
             yield Cell(table.name, "equal spend", f"shadow {SPENT} as log rows", config)
-
-
-def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
-    """The centre's config for one table."""
-    config = Config(
-        name="study",
-        data="synthetic" if table.folder == "synthetic" else str(data / table.folder),
-        tasks=table.tasks,
-        seeds=10,
-        log_size=ROWS,
-        methods=CENTRE,
-        rivals=RIVALS,
-    )
-    if not smoke:
-        return config
-    return dataclasses.replace(
-        config,
-        name="study-smoke",
-        num_prompts=800,
-        seeds=2,
-        log_size=300,
-        cost_weights=(0.0, 0.5, 2.0),
-        rivals=(),
-        nuisance=NuisanceSpec(("ridge", "knn"), folds=3, penalties=(300.0,), neighbours=(20,)),
-        training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
-    )
-
-
-def centres(data: Path, *, smoke: bool = False, among: Sequence[Table] = TABLES) -> Iterator[tuple[str, Config]]:
-    """Name and centre of every table under ``data``; says which are not there.
-
-    smoke: the first alone, small.
-    """
-    for table in among[: 1 if smoke else None]:
-        if table.folder == "synthetic" or (data / table.folder).exists():
-            yield table.name, centre(table, data, smoke=smoke)
-        else:
-            print(f"{table.name}: no table at {data / table.folder}", file=sys.stderr)
 
 
 LOGGERS: dict[str, dict[str, Any]] = {

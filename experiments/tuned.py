@@ -22,7 +22,7 @@ from pathlib import Path
 import jax
 import pandas as pd
 
-from experiments import side_studies, storage, study_cells, sweep
+from experiments import side_studies, storage, study_design, sweep
 from experiments.settings import Axes, Config
 from experiments.study_tables import markdown
 from jaxroute.report.summary import student_interval
@@ -114,7 +114,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+    for name, centre in study_design.centres(options.data, smoke=options.smoke):
         results = measure(searched(centre, 4 if options.smoke else SETTINGS), options.out)
         regrets = choices(results).reset_index()
         if not options.smoke:  # the study's seeds are others than a smaller problem's

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import side_studies, study_cells
+from experiments import side_studies, study_design
 from experiments.settings import Config
 from experiments.side_studies import Rows
 from experiments.study_tables import markdown
@@ -51,7 +51,7 @@ def arms(default: tuple[str, ...]) -> dict[str, Arm]:
         "without gp": Arm(tuple(name for name in default if name != "gp")),
         "without mlp": Arm(tuple(name for name in default if name != "mlp")),
         "gp alone": Arm(("gp",)),
-        "former stack": Arm(study_cells.FORMER.outcome_models),
+        "former stack": Arm(study_design.FORMER.outcome_models),
     }
 
 
@@ -107,7 +107,7 @@ def summary(found: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     seeds, loggers = (2, {"uniform": "uniform"}) if options.smoke else (SEEDS, LOGGERS)
-    for name, centre in study_cells.centres(options.data, smoke=options.smoke):
+    for name, centre in study_design.centres(options.data, smoke=options.smoke):
         table = side_studies.normalised(centre)
         for logger, policy in loggers.items():
             config = dataclasses.replace(centre, name="wider-stacks", logger=policy, first_seed=FIRST_SEED, seeds=seeds)

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments import baselines, held_out, problem, settings
+from experiments.arena import Arena
 from jaxroute import sweep
 from jaxroute.data import units
 from jaxroute.evidence import Evidence
@@ -35,7 +36,7 @@ def run(config: settings.Config, method: str) -> Evidence:
     table = problem.normalise(table, scale)
     [rows] = problem.split_rows(config, table)
     one = problem.build(config, table, rows, seed=0)
-    arena = baselines.Arena(config, problem.stack([one]), table.models, sweep.mesh(), None, lambda _: None)
+    arena = Arena(config, problem.stack([one]), table.models, sweep.mesh(), None, lambda _: None)
     router, reference = (baselines.method(name)(arena)[0] for name in (method, "best_single"))
     return held_out.value(config, table, rows, router, {"best_single": reference}, method)
 

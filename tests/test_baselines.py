@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, problem, rivals, settings
+from experiments import baselines, low_rank, objectives, problem, rivals, settings, trained_methods
+from experiments.arena import Arena
 from jaxroute import checkpoint, counterfactual, sweep
 from jaxroute.types import NuisanceSpec, Outcomes, Spec, Table
 
@@ -60,7 +61,7 @@ def toy(rows=1200, holes=False):
 def arena_of(table, config=CONFIG):
     rows = problem.split_rows(config, table)
     problems = problem.stack([problem.build(config, table, rows[seed], seed) for seed in range(config.seeds)])
-    return baselines.Arena(config, problems, table.models, sweep.mesh(jax.devices()[:1]), None, lambda _: None)
+    return Arena(config, problems, table.models, sweep.mesh(jax.devices()[:1]), None, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_carrots_convention_changes_no_decision(arena):
 
 
 def test_low_rank_reads_only_what_was_answered(arena):
-    outcomes, seen = rivals.answered(arena, full=False)
+    outcomes, seen = low_rank.answered(arena, full=False)
     assert (np.asarray(seen).sum(-1) == 1).all()
     np.testing.assert_array_equal(np.argmax(seen, -1), arena.problems.train_log.action)
     chosen = np.take_along_axis(
@@ -180,11 +181,11 @@ def test_low_rank_finds_factors_and_falls_back_to_levels():
     features = rng.normal(size=(400, 5)).astype(np.float32)
     quality = np.stack([features[:, 0] > 0, features[:, 0] < 0.5], 1).astype(np.float32)
     seen = np.eye(2, dtype=bool)[rng.integers(2, size=400)]
-    free, tied = (rivals.fit_factors(jax.random.key(0), features, quality, seen, decay) for decay in (1e-3, 0.3))
-    chosen = np.asarray(rivals.logits(free, features)).argmax(1)
+    free, tied = (low_rank.fit_factors(jax.random.key(0), features, quality, seen, decay) for decay in (1e-3, 0.3))
+    chosen = np.asarray(low_rank.logits(free, features)).argmax(1)
     clear = np.abs(features[:, 0] - 0.25) > 0.5
     assert (chosen == (features[:, 0] < 0.25))[clear].mean() > 0.95
-    levels = np.asarray(jax.nn.sigmoid(rivals.logits(tied, features)))
+    levels = np.asarray(jax.nn.sigmoid(low_rank.logits(tied, features)))
     means = (quality * seen).sum(0) / seen.sum(0)
     np.testing.assert_allclose(levels, np.broadcast_to(means, levels.shape), atol=0.04)
 
@@ -194,7 +195,7 @@ def test_utilities_of_other_estimators_match_the_library(arena):
         ("dm", counterfactual.direct),
         ("ipw", lambda log, nu: counterfactual.inverse_propensity(log, nu, clip=CONFIG.learning_clip)),
     ):
-        found = baselines.log_outcomes(arena, name)
+        found = trained_methods.log_outcomes(arena, name)
         log, nuisances = (
             jax.tree.map(lambda x: x[1], part) for part in (arena.problems.train_log, arena.problems.nuisances)
         )
@@ -202,9 +203,9 @@ def test_utilities_of_other_estimators_match_the_library(arena):
 
 
 def test_an_ensemble_of_one_is_the_router(arena):
-    objective = baselines.OBJECTIVES["rm_softmax"]
-    one = baselines.learned(arena, "rm_softmax", objective)
-    np.testing.assert_array_equal(one, baselines.learned(arena, "rm_softmax", objective, members=1))
+    objective = objectives.OBJECTIVES["rm_softmax"]
+    one = trained_methods.learned(arena, "rm_softmax", objective)
+    np.testing.assert_array_equal(one, trained_methods.learned(arena, "rm_softmax", objective, members=1))
     assert value(arena, baselines.method("rm_softmax_ensemble")(arena))[0] >= value(arena, one)[0] - 0.02
 
 

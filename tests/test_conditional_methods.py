@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import baselines, conditional_methods, problem, settings
+from experiments.arena import Arena
 from jaxroute import sweep
 from jaxroute.data import synthetic, units
 from jaxroute.types import InputError, NuisanceSpec, Spec
@@ -37,7 +38,7 @@ def arena(tmp_path_factory):
     rows = problem.split_rows(CONFIG, table)
     problems = problem.stack([problem.build(CONFIG, table, rows[seed], seed) for seed in range(CONFIG.seeds)])
     folder = tmp_path_factory.mktemp("checkpoints")
-    return baselines.Arena(CONFIG, problems, table.models, sweep.mesh(jax.devices()[:1]), folder, lambda _: None)
+    return Arena(CONFIG, problems, table.models, sweep.mesh(jax.devices()[:1]), folder, lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import problem, side_studies, study_cells
+from experiments import problem, side_studies, study_design
 from jaxroute.types import InputError, Outcomes
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    centre = study_cells.centre(study_cells.TABLES[0], tmp_path_factory.mktemp("data"), smoke=True)
+    centre = study_design.centre(study_design.TABLES[0], tmp_path_factory.mktemp("data"), smoke=True)
     return dataclasses.replace(centre, methods=("recommended",))
 
 

@@ -14,6 +14,7 @@ from experiments import (
     study,
     study_cells,
     study_contrasts,
+    study_design,
     study_figures,
     study_report,
     study_tables,
@@ -55,7 +56,7 @@ def test_every_cell_is_a_config_that_can_be_run():
         names = [(c.table, c.factor, c.level) for c in cells]
         assert len(set(names)) == len(names)
         assert len({repr(c.config) for c in cells}) == len(cells)  # no cell is another one by a second name
-        assert {c.table for c in cells if c.factor == "centre"} == {t.name for t in study_cells.TABLES}
+        assert {c.table for c in cells if c.factor == "centre"} == {t.name for t in study_design.TABLES}
         assert all(c.config.seeds == 10 for c in cells)
 
 
@@ -490,8 +491,8 @@ def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
     assert (
         results.loc[(results["logger"] == "uniform") & (results["metric"] == study_figures.OVERLAP), "value"] == 300
     ).all()
-    ceilings = results[results["method"].isin(study_cells.CEILINGS) & (results["metric"] == "mean_regret")]
-    assert len(ceilings) == 2 * 2 * len(study_cells.CEILINGS)
+    ceilings = results[results["method"].isin(study_design.CEILINGS) & (results["metric"] == "mean_regret")]
+    assert len(ceilings) == 2 * 2 * len(study_design.CEILINGS)
     by_logger = ceilings.pivot(index=["method", "seed"], columns="logger", values="value")
     np.testing.assert_array_equal(by_logger["uniform"], by_logger["weak_router"])  # so `lent` may copy them
 

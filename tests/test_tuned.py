@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import outcome_models, study_cells, sweep, tuned
+from experiments import outcome_models, study_design, sweep, tuned
 from experiments.sweep import NUMBERS
 from jaxroute.types import InputError
 
@@ -31,7 +31,7 @@ def random(seed):
 
 
 def test_what_is_searched_begins_with_the_default_and_sees_no_full_feedback():
-    centre = study_cells.centre(study_cells.TABLES[2], Path("data"))
+    centre = study_design.centre(study_design.TABLES[2], Path("data"))
     config = tuned.searched(centre, 12)
     assert not outcome_models.needs_full(config)
     untouched = ("data", "tasks", "seeds", "log_size", "cost_weights", "nuisance", "training", "logger", "fractions")

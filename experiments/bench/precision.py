@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 from rich.progress import track
 
 from experiments import baselines, evaluate, problem, settings, storage
+from experiments.arena import Arena
 from experiments.study_tables import markdown
 from jaxroute import metrics, sweep
 from jaxroute.data import units
@@ -108,7 +109,7 @@ def compare(config: settings.Config) -> pd.DataFrame:
         for precision in ("float32", *MANTISSA):
             spec = dataclasses.replace(config.training, matmul_precision=precision)
             ours = dataclasses.replace(config, training=spec, between=())
-            arena = baselines.Arena(ours, problems, table.models, sweep.mesh(), None, lambda _: None)
+            arena = Arena(ours, problems, table.models, sweep.mesh(), None, lambda _: None)
             with emulated():
                 decided[precision] = baselines.method(name)(arena)
             base, here = (regret(decided[p]) for p in ("float32", precision))

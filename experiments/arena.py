@@ -1,0 +1,59 @@
+"""What a method of experiments/baselines.py may look at, and the two ways to decide from it.
+
+A method maps an Arena to action probabilities on the test prompts, [S seeds, L cost weights, N, K], at every
+weight of ``config.weights``: the grid that tables show, and weights between its points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from experiments.problem import Problem
+from experiments.settings import Config
+from jaxroute import counterfactual, policies
+from jaxroute.types import Outcomes
+
+
+class Arena(NamedTuple):
+    """What a method may look at, and where it reports to."""
+
+    config: Config
+    problems: Problem  # every leaf has a leading seed axis [S]
+    models: tuple[str, ...]
+    mesh: Mesh
+    checkpoints: Path | None
+    on_chunk: Callable[[int], None]
+    cost_scale: float = 1.0  # cost units of the data per normalised unit
+
+
+Method = Callable[[Arena], Array]
+
+
+def weights_of(arena: Arena) -> Array:
+    """Every cost weight that methods decide at, [L]."""
+    return jnp.asarray(arena.config.weights, jnp.float32)
+
+
+def decide(arena: Arena, outcomes: Outcomes) -> Array:
+    """Greedy on the given outcomes [S, N, K] at every cost weight."""
+    available = arena.problems.test.available
+
+    def at(weight: Array) -> Array:
+        return policies.greedy(counterfactual.utility(outcomes, weight), available=available)
+
+    return jnp.moveaxis(jax.lax.map(at, weights_of(arena)), 0, 1)
+
+
+def constant(arena: Arena, scores: Array) -> Array:
+    """One model per seed and cost weight from scores [S, L, K]; where it is missing, the next best."""
+    available = arena.problems.test.available
+    shape = (*scores.shape[:2], *available.shape[1:])
+    spread = jnp.broadcast_to(scores[:, :, None, :], shape)
+    return policies.greedy(spread, available=jnp.broadcast_to(available[:, None], shape))
