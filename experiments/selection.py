@@ -2,11 +2,11 @@
 
     make selection DATA=<folder of tables>        SMOKE=1 for seconds
 
-Eight routers of one training log (a plug-in per outcome model, rivals too, the stack, the recommended recipe). The
-log's evidence: every row decided out of fold, self-normalised doubly robust, pooled over the cost weights, paired
-on the same rows. The truth: mean value over the same cost weights on test prompts of the full table. A pair counts
-as picked right where both differences have one sign. Resumable: a log that was measured with this code is not
-measured again. Writes results/selection/selection.parquet.
+Eight routers of one training log, a weak router's or a cost-biased one (a plug-in per outcome model, rivals too, the
+stack, the recommended recipe). The log's evidence: every row decided out of fold, self-normalised doubly robust, pooled
+over the cost weights, paired on the same rows. The truth: mean value over the same cost weights on test prompts of the
+full table. A pair counts as picked right where both differences have one sign. Resumable: a log that was measured with
+this code is not measured again. Writes results/selection/selection.parquet.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from jaxroute import counterfactual, estimators, levels, nuisance, policies, rec
 from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
+LOGGERS = {"weak router": "weak_router", "cost-biased": "cost_biased"}
 
 
 class Views(NamedTuple):
@@ -96,37 +97,48 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     for name, centre in study_design.centres(options.data, smoke=options.smoke):
-        config = dataclasses.replace(centre, name=centre.name.replace("study", "selection"))
-        found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
-        yield found.assign(dataset=name)
+        table, renamed = side_studies.normalised(centre), centre.name.replace("study", "selection")
+        for logger, policy in list(LOGGERS.items())[: 1 if options.smoke else None]:
+            config = dataclasses.replace(centre, name=renamed, logger=policy)
+            yield side_studies.each_log(config, table, options.out, measure).assign(dataset=name, logger=logger)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per dataset: share of pairs picked right, among all that differ and among those the log is surer of, in percent;
-    and points lost a pair by picking what the log says, against always knowing."""
+    """Per logger and dataset, and over all: share of pairs picked right, among all that differ and among those the log
+    is surer of, in percent, with the 95% interval of a bootstrap over seeds; and points lost a pair by picking what the
+    log says, against always knowing. Pairs of one seed share a log, so seeds are what is drawn.
+    """
     found = found[(found["truth"] != 0) & (found["difference"] != 0)]
-    z = (found["difference"] / found["standard_error"]).abs()
     right = np.sign(found["difference"]) == np.sign(found["truth"])
-    lost = np.where(right, 0.0, found["truth"].abs())
+    lost = 100 * np.where(right, 0.0, found["truth"].abs())
+    found = found.assign(right=right, lost=lost, z=(found["difference"] / found["standard_error"]).abs())
+    every = [
+        (logger, dataset) for logger in found["logger"].unique() for dataset in [*found["dataset"].unique(), "all"]
+    ]
     lines = []
-    for dataset in [*found["dataset"].unique(), "all"]:
-        mine = (found["dataset"] == dataset) | (dataset == "all")
-        line: dict[str, object] = {"dataset": dataset}
+    for logger, dataset in every:
+        mine = found[(found["logger"] == logger) & ((found["dataset"] == dataset) | (dataset == "all"))]
+        line: dict[str, object] = {"logger": logger, "dataset": dataset}
         for least in SURE:
-            among = mine & (z >= least)
+            among = mine[mine["z"] >= least]
             head = "pairs" if least == 0 else f"z > {least:g}"
-            line[head] = int(among.sum())
-            line[f"{head}: right"] = 100 * right[among].mean() if among.any() else np.nan
-        line["lost"] = 100 * lost[mine].mean()
-        lines.append(line)
+            line |= {head: len(among), f"{head}: right": share(among)}
+        lines.append(line | {"lost": f"{mine['lost'].mean():.1f}"})
     return pd.DataFrame(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    def show(found: pd.DataFrame) -> str:
-        return markdown(summary(found).round(1))
+def share(pairs: pd.DataFrame, draws: int = 2000) -> str:
+    """Percent of pairs picked right, and 2.5% and 97.5% of what a bootstrap over seeds makes of it."""
+    if pairs.empty:
+        return "-"
+    by_seed = pairs.groupby("seed")["right"].agg(["sum", "count"]).to_numpy()
+    drawn = by_seed[np.random.default_rng(0).integers(0, len(by_seed), (draws, len(by_seed)))].sum(1)
+    low, high = np.percentile(100 * drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return f"{100 * pairs['right'].mean():.0f} ({low:.0f} to {high:.0f})"
 
-    return side_studies.command("selection", __doc__, measured, show, arguments)
+
+def main(arguments: list[str] | None = None) -> int:
+    return side_studies.command("selection", __doc__, measured, lambda found: markdown(summary(found)), arguments)
 
 
 if __name__ == "__main__":
