@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
@@ -27,12 +28,14 @@ from experiments.settings import Config
 from experiments.side_studies import Rows
 from experiments.study_tables import markdown
 from jaxroute import contrasts, counterfactual, distil, levels, metrics, nuisance, policies, recipe
-from jaxroute.nuisance import combine
+from jaxroute.nuisance import combine, crossfit
+from jaxroute.nuisance.learners import candidate_names
 from jaxroute.report.summary import student_interval
 from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 AS_IS = "the recipe"
 HIDDEN = (256, 128)  # of `distil.fit`
+NETS = 20
 ESTIMATED: dict[str, Any] = {"outcome_models": ("mean",), "propensity": "estimated"}
 
 
@@ -47,17 +50,15 @@ def variants(
     cells, seen = nuisance.as_cells(logs)
     candidates = nuisance.predict_candidates(model.outcomes, features)
 
-    def weighed(outcomes: nuisance.OutcomeModel) -> tuple[Nuisances, nuisance.NuisanceModel, Outcomes]:
+    def recipe_on(outcomes: nuisance.OutcomeModel, candidates: Outcomes = candidates) -> Outcomes:
         fitted = nuisances._replace(outcomes=nuisance.out_of_fold(outcomes))
-        return fitted, model._replace(outcomes=outcomes), nuisance.mix(outcomes.weights, candidates)
-
-    def recipe_on(outcomes: nuisance.OutcomeModel) -> Outcomes:
-        fitted, whole, new = weighed(outcomes)
+        whole = model._replace(outcomes=outcomes)
         level, share = recipe.log_levels(logs, fitted, whole), recipe.choose_share(logs, whole)
-        return recipe.temper(new, level, jnp.mean(fitted.outcomes.quality, 0), share=share)
+        predicted = nuisance.mix(outcomes.weights, candidates)
+        return recipe.temper(predicted, level, jnp.mean(fitted.outcomes.quality, 0), share=share)
 
     yield AS_IS, recipe_on(model.outcomes)
-    _, _, stack = weighed(model.outcomes)
+    stack = nuisance.mix(model.outcomes.weights, candidates)
     yield "neither levels nor share: the stacked plug-in", stack
 
     level, centre = recipe.log_levels(logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
@@ -78,6 +79,9 @@ def variants(
         fewer = tuple(m for m in spec.outcome_models if m != left_out)
         if fewer:
             yield f"stack without {left_out}", recipe_on(reweigh(dataclasses.replace(spec, outcome_models=fewer)))
+    if "mlp" in spec.outcome_models:
+        averaged, of_new = with_nets(logs, model.outcomes, candidates, features, NETS)
+        yield f"stack with {NETS} nets, not one", recipe_on(nuisance.reweigh(averaged, cells, seen, spec), of_new)
     yield "the best candidate, no stack", recipe_on(reweigh(dataclasses.replace(spec, combine="select")))
     equal = jax.tree.map(lambda w: jnp.full_like(w, 1 / len(w)), model.outcomes.weights)
     yield "equal stack weights", recipe_on(model.outcomes._replace(weights=equal))
@@ -89,6 +93,28 @@ def variants(
         jax.random.key(0), logs.features, recipe.temper(teacher, level, centre, share=share), cost_scale=1.0
     )
     yield "distilled into one network, as `fit` ships it", distil.predict(student, features, HIDDEN)
+
+
+def with_nets(
+    logs: Logs, model: nuisance.OutcomeModel, candidates: Outcomes, features: Array, count: int
+) -> tuple[nuisance.OutcomeModel, Outcomes]:
+    """The model and its ``candidates`` [C, M, K] with those of nets averaged over ``count`` nets, its own the first.
+
+    The others are fitted on the same folds, from other initialisations and orders of rows.
+    """
+    spec = dataclasses.replace(model.spec, outcome_models=("mlp",))
+    nets = jnp.asarray(np.flatnonzero([name == "mlp" for name in candidate_names(model.spec)]))
+    cells, seen = nuisance.as_cells(logs)
+    own = jax.tree.map(lambda y: y[nets], (model.out_of_fold, candidates))
+    total = own
+    for number in range(1, count):
+        folds, of_log = crossfit.fit_outcomes(
+            jax.random.key(number), logs.features, cells, seen, np.asarray(model.fold), spec
+        )
+        of_new = nuisance.predict_candidates(model._replace(folds=folds, host={}, spec=spec), features)
+        total = jax.tree.map(jnp.add, total, (of_log, of_new))
+    placed = jax.tree.map(lambda y, t: y.at[nets].set(t / count), (model.out_of_fold, candidates), total)
+    return model._replace(out_of_fold=placed[0]), placed[1]
 
 
 def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Array, " C"]:
@@ -141,6 +167,9 @@ def _levels(
     nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
     yield "inverse-propensity means", levels.of_log(logs, nothing).mean
     yield "doubly robust, shrunk (no average with the outcome model)", levels.fit(logs, nuisances).mean
+    for name, power in (("square roots of inverse propensities", 0.5), ("all rows alike", 0.0)):
+        milder = nuisances._replace(propensity=nuisances.propensity**power)
+        yield f"weights: {name}", (levels.fit(logs, milder).mean + centre) / 2
     for clip in (0.02, 0.3):
         yield f"propensities clipped at {clip:g}", (levels.fit(logs, nuisances, clip=clip).mean + centre) / 2
     fitted, _ = nuisance.fit(jax.random.key(0), logs, dataclasses.replace(spec, **ESTIMATED))

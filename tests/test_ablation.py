@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from experiments import ablation
-from jaxroute import contrasts, nuisance, recipe
+from jaxroute import contrasts, levels, nuisance, recipe
 from jaxroute.data import logging, synthetic
+from jaxroute.nuisance import crossfit
 from jaxroute.types import NuisanceSpec
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
@@ -43,6 +44,46 @@ def test_every_variant_changes_what_it_names():
                                np.broadcast_to(level, none.shape), atol=1e-5)  # fmt: skip
     assert np.abs(level - model.level).max() > 1e-3
     assert np.ptp(found["stack without ridge"].quality, axis=0).max() < 1e-5  # means alone tell prompts not apart
+
+
+def test_milder_weights_are_means_of_residuals():
+    """Equal weights: a model's level is its mean prediction and the plain mean residual of its rows, then shrunken."""
+    table = synthetic.make(jax.random.key(9), num_prompts=800, num_models=3)
+    logs = logging.simulate(jax.random.key(10), table, logging.cost_biased(strength=0.5, floor=0.2))
+    nuisances, model = nuisance.fit(jax.random.key(11), logs, SPEC)
+    features = jnp.asarray(table.features[:5])
+    found = dict(ablation.variants(logs, nuisances, model, features, SPEC))
+    level = found["levels: weights: all rows alike"].quality - found["levels: the outcome model's means"].quality
+    r, action = np.asarray(nuisances.outcomes.quality), np.asarray(logs.action)
+    error = np.asarray(logs.quality) - r[np.arange(len(r)), action]
+    plain = np.array([r[:, k].mean() + error[action == k].mean() for k in range(3)])
+    variance = np.mean(error**2) / np.bincount(action, minlength=3)
+    count = jnp.zeros(3).at[logs.action].add(1.0)
+    sample = levels.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
+    posterior = levels.posterior([sample], levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0))).mean
+    np.testing.assert_allclose(level[0], (np.asarray(posterior) - r.mean(0)) / 2, atol=2e-4)
+
+
+def test_nets_are_averaged_on_the_same_folds():
+    table = synthetic.make(jax.random.key(12), num_prompts=300, num_models=3)
+    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(13), table, logging.uniform()))
+    spec = NuisanceSpec(("ridge", "mlp"), folds=3, penalties=(100.0,), hidden=(8,), epochs=2, snapshots=2)
+    _, model = nuisance.fit(jax.random.key(14), logs, spec)
+    features = jnp.asarray(table.features[:7])
+    one = nuisance.predict_candidates(model.outcomes, features)
+    averaged, of_new = ablation.with_nets(logs, model.outcomes, one, features, 1)
+    jax.tree.map(np.testing.assert_array_equal, (averaged.out_of_fold, of_new), (model.outcomes.out_of_fold, one))
+    two, of_two = ablation.with_nets(logs, model.outcomes, one, features, 2)
+    given = (jax.random.key(1), logs.features, *nuisance.as_cells(logs), np.asarray(model.outcomes.fold))
+    _, alone = crossfit.fit_outcomes(*given, dataclasses.replace(spec, outcome_models=("mlp",)))
+    for mine, own, other in zip(two.out_of_fold, model.outcomes.out_of_fold, alone, strict=True):
+        np.testing.assert_array_equal(mine[2], own[2])  # the ridge: nets come first, two snapshots
+        np.testing.assert_allclose(mine[:2], (own[:2] + other) / 2, rtol=1e-6)
+    assert of_two.quality.shape == one.quality.shape
+    assert 0 < float(jnp.abs(of_two.quality - one.quality)[:2].max()) < 0.5
+    np.testing.assert_array_equal(of_two.quality[2], one.quality[2])
+    found = dict(ablation.variants(logs, *nuisance.fit(jax.random.key(14), logs, spec), features, spec))
+    assert f"stack with {ablation.NETS} nets, not one" in found
 
 
 def test_weights_of_contrasts_are_the_best_on_the_simplex():
