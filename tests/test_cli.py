@@ -125,6 +125,36 @@ def test_fit_evaluate_compare(capsys, folder):
 
 
 @pytest.mark.slow
+def test_a_shadow_sample_joins_what_is_said_of_routers(capsys, folder, tmp_path):
+    shadow = answered_by_all(folder, tmp_path / "shadow", rows=120)
+    router, later = folder / "router", folder / "later.jsonl"
+    alone, both = (
+        json.loads(run(capsys, "evaluate", router, later, *more, "--json")[1])
+        for more in ((), ("--shadow", shadow, "--report", tmp_path / "page"))
+    )
+    for a, b in zip(alone, both, strict=True):
+        assert 0 < int(b["shadow's share"].rstrip("%")) <= 100
+        low, high = json.loads(b["95% interval"])
+        assert low < b["value"] < high
+        if a["95% interval"] != "none":
+            before = json.loads(a["95% interval"])
+            assert high - low < before[1] - before[0]
+            assert abs(a["value"] - b["value"]) < before[1] - before[0]
+    assert "120 shadow prompts" in (tmp_path / "page" / "report.html").read_text()
+    certain = tmp_path / "certain.jsonl"
+    log = pd.read_json(later, lines=True).assign(propensity=1.0)
+    log.to_json(certain, orient="records", lines=True)
+    code, out, _ = run(capsys, "compare", router, router, certain, "--shadow", shadow, "--json")
+    assert code == 0
+    assert {line["95% interval"] for line in json.loads(out)} == {"[+0.000, +0.000]"}
+    features = np.random.default_rng(0).random((len(log), 5)).tolist()
+    log.assign(features=features).to_json(certain, orient="records", lines=True)
+    code, _, err = run(capsys, "evaluate", router, certain, "--shadow", shadow)
+    assert code == 2
+    assert "features" in err
+
+
+@pytest.mark.slow
 def test_a_log_of_features_alone_makes_the_same_router_of_texts(capsys, folder, tmp_path):
     """As a gateway writes it that may not log prompts."""
     for name in ("log", "later"):
