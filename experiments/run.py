@@ -34,7 +34,7 @@ from rich.progress import (
 
 from experiments import baselines, evaluate, held_out, problem, settings, storage
 from experiments.arena import Arena
-from jaxroute import checkpoint, report, sweep
+from jaxroute import report, sweep
 from jaxroute.data import splits, units
 from jaxroute.evidence import Evidence
 from jaxroute.types import InputError, Table
@@ -65,7 +65,7 @@ def run(config: settings.Config, out: Path, *, fresh: bool = False, held_out_log
 
     Raises:
         InputError: bad config or table, or another process at work in the folder.
-        checkpoint.SaveError: the disk is full; what was saved before stays.
+        OSError: the disk is full, or not ours to write; what was saved before stays.
     """
     table = problem.load_table(config)
     scale, reason = units.cost_scale(table)
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh)
-    except (InputError, checkpoint.SaveError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from rich.progress import track
 
 from experiments import problem, storage
 from experiments.settings import Config
-from jaxroute import checkpoint, counterfactual, metrics, policies
+from jaxroute import counterfactual, metrics, policies
 from jaxroute.data import logging, units
 from jaxroute.types import InputError, Key, Logs, Outcomes, Table
 
@@ -101,7 +101,7 @@ def command(
         measured: frames, table by table, from the options data, out and smoke. show: text of all of them.
 
     Returns:
-        The exit status: 0, 2 where input was bad or the disk full, 130 where it was stopped.
+        The exit status: 0, 2 where input was bad or nothing could be written, 130 where it was stopped.
     """
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=about)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
@@ -110,7 +110,7 @@ def command(
     options = parser.parse_args(arguments)
     try:
         found = pd.concat(measured(options), ignore_index=True)
-    except (InputError, checkpoint.SaveError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

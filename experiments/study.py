@@ -24,7 +24,6 @@ import pandas as pd
 
 from experiments import run, storage, study_cells, study_report
 from experiments.study_cells import Cell
-from jaxroute import checkpoint
 from jaxroute.types import InputError
 
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
@@ -135,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
             in_parts(sys.argv[1:] if arguments is None else arguments, options.jobs)
             options.report_only = True
         done = work(cells, options.out, hours=options.hours, report_only=options.report_only)
-    except checkpoint.SaveError as error:
+    except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -74,6 +74,15 @@ def test_a_second_run_skips_finished_cells_and_agrees(finished, capsys):
     pd.testing.assert_frame_equal(before, pd.read_parquet(folder / "results.parquet"))
 
 
+def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device", "cells/random.parquet")
+
+    monkeypatch.setattr(run, "run", full)
+    assert run.main(["--smoke", "--out", str(tmp_path)]) == 2
+    assert "error: [Errno 28] No space left on device: 'cells/random.parquet'" in capsys.readouterr().err
+
+
 def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path, monkeypatch):
     _, folder = finished
 
