@@ -34,7 +34,7 @@ from rich.progress import (
 
 from experiments import baselines, evaluate, held_out, problem, settings, storage
 from experiments.arena import Arena
-from jaxroute import report, sweep
+from jaxroute import checkpoint, report, sweep
 from jaxroute.data import splits, units
 from jaxroute.evidence import Evidence
 from jaxroute.types import InputError, Table
@@ -192,8 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh)
-    except (InputError, OSError) as error:
+    except (InputError, checkpoint.SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk met outside a checkpoint
+        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished methods and chunks are saved: the same command goes on from there", file=sys.stderr)

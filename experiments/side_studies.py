@@ -20,7 +20,7 @@ from rich.progress import track
 
 from experiments import problem, storage
 from experiments.settings import Config
-from jaxroute import counterfactual, metrics, policies
+from jaxroute import checkpoint, counterfactual, metrics, policies
 from jaxroute.data import logging, units
 from jaxroute.types import InputError, Key, Logs, Outcomes, Table
 
@@ -110,8 +110,11 @@ def command(
     options = parser.parse_args(arguments)
     try:
         found = pd.concat(measured(options), ignore_index=True)
-    except (InputError, OSError) as error:
+    except (InputError, checkpoint.SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk met outside a checkpoint
+        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what was measured is saved: the same command goes on from there", file=sys.stderr)

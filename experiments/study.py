@@ -24,6 +24,7 @@ import pandas as pd
 
 from experiments import run, storage, study_cells, study_report
 from experiments.study_cells import Cell
+from jaxroute import checkpoint
 from jaxroute.types import InputError
 
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
@@ -134,8 +135,11 @@ def main(arguments: list[str] | None = None) -> int:
             in_parts(sys.argv[1:] if arguments is None else arguments, options.jobs)
             options.report_only = True
         done = work(cells, options.out, hours=options.hours, report_only=options.report_only)
-    except OSError as error:
+    except checkpoint.SaveError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk met outside a checkpoint
+        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished cells and methods are saved: the same command goes on from there", file=sys.stderr)

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from experiments import best_routers, evaluate, problem, settings, storage, watching
 from experiments.objectives import OBJECTIVES
-from jaxroute import logged, metrics, networks, population, search, sweep, training
+from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep, training
 from jaxroute.data import units
 from jaxroute.types import Examples, Hyperparams, InputError
 
@@ -85,7 +85,7 @@ def run(
 
     Raises:
         InputError: an unknown method, bad axes or table, or another process at work in the folder.
-        OSError: the disk is full, or not ours to write; what was saved before stays.
+        checkpoint.SaveError: the disk is full; what was saved before stays.
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     axes = config.axes
@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = settings.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh, profile=options.profile, tensorboard=options.tensorboard)
-    except (InputError, OSError) as error:
+    except (InputError, checkpoint.SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk met outside a checkpoint
