@@ -22,6 +22,7 @@ from experiments.study_design import (
     RIVALS,
     ROWS,
     SMALL,
+    STRONGER,
     TABLES,
     USUAL,
     Table,
@@ -92,7 +93,12 @@ LOGGERS: dict[str, dict[str, Any]] = {
     "cost-biased 2": {"logger": "cost_biased"},
     "task-dependent 2": {"logger": "task_dependent"},
 }
-NEW_DRAWS: dict[str, dict[str, Any]] = {"weak router 2": {}, "cost-biased 2": LOGGERS["cost-biased 2"]}
+NEW_DRAWS: dict[str, dict[str, Any]] = {
+    "weak router 2": {},
+    "weak router 6": LOGGERS["weak router 6"],
+    "cost-biased 2": LOGGERS["cost-biased 2"],
+    "weak router 2, 500 rows": {"log_size": 500},
+}
 """Seeds that had no part in any choice of the recipe."""
 Change = tuple[str, str, tuple[str, ...], dict[str, Any]]
 
@@ -100,7 +106,7 @@ Change = tuple[str, str, tuple[str, ...], dict[str, Any]]
 def _factors() -> Iterator[Change]:
     """(factor, level, methods, changes of the config), one factor at a time."""
     for name in ("weak router 6", "uniform", "cost-biased 2"):
-        yield "logger", name, LOGGED, LOGGERS[name]
+        yield "logger", name, LOGGED if name == "uniform" else (*LOGGED, *STRONGER), LOGGERS[name]
     yield "shadow", str(SHADOW), (*PLAIN, *LEARNED[:3]), {"shadow": SHADOW}
     yield "log size", "500", USUAL, {"log_size": 500}
     yield "logger", "task-dependent 2", LOGGED, LOGGERS["task-dependent 2"]

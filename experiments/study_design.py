@@ -64,6 +64,8 @@ CENTRE = (
 USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
 BOTH = (*PLAIN, *LEARNED[:3], *CEILINGS)
+STRONGER = ("rm_softmax", "rm_softmax_pessimistic", "rm_softmax_dros", "rm_classification_started")
+"""End-to-end routers that did well at the centre, compared under two more loggers."""
 LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
 """Without ceilings: full feedback does not depend on who wrote the log, so the centre's are `lent`."""
 RIVALS = ("ridge", "knn")

@@ -1,11 +1,9 @@
-"""The study's statistics: the recipe against its baselines, Holm's correction, shares of a gap, the control. Host side.
+"""The study's statistics: the recipe against its baselines, Holm's correction, the control. Host side.
 
 Every frame of rows is one from ``study_report.labelled``: tidy, with columns factor and level, regrets in points.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,8 +21,10 @@ MODELS = "outcome model"
 """Factor of the cells in which the recipe is made of other outcome models than its own: see ``other_models``."""
 ASIDE = ("control", "capacity", "clip", MODELS, NEW)
 """Factors in whose cells the recipe is not compared: see ``differences``."""
+OPPONENTS = ("plug_in_stack", "plug_in_gp", "plug_in_hierarchical", "best_single", "rm_classification")
+"""The baselines that are ever close, and the best router trained end to end on the synthetic problem."""
+MARGINS = (0.25, 0.5, 1.0)
 CELL = ["dataset", "factor", "level"]
-DRAWS = 2000
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
@@ -116,6 +116,32 @@ def first_step(comparisons: int, seeds: int) -> float:
     return float(stdtrit(seeds - 1, 1 - 0.025 / comparisons))
 
 
+def against(tests: pd.DataFrame) -> pd.DataFrame:
+    """The recipe against each of OPPONENTS alone: a family of one opponent's cells, and what the data rule out.
+
+    Returns:
+        One row per opponent: cells; better, worse (intervals that exclude 0, uncorrected); ``better, Holm`` and
+        ``worse, Holm`` over the opponent's own cells; cells whose upper bound lies under each of MARGINS (points:
+        a loss of that size is ruled out there); and the largest mean loss with its cell.
+    """
+    found = []
+    for opponent in OPPONENTS:
+        mine = tests[tests["method"] == opponent]
+        if mine.empty:
+            continue
+        worse, better = mine["difference"] > 0, mine["difference"] < 0
+        alone, corrected = mine["p"] < 0.05, holm(mine["p"].to_numpy()) < 0.05
+        line: dict[str, object] = {"against": opponent, "cells": len(mine)}
+        line |= {"better": int((alone & better).sum()), "worse": int((alone & worse).sum())}
+        line |= {"better, Holm": int((corrected & better).sum()), "worse, Holm": int((corrected & worse).sum())}
+        line |= {f"loss above {margin:g} ruled out": int((mine["high"] < margin).sum()) for margin in MARGINS}
+        most = mine.sort_values("difference").iloc[-1]
+        where = f"{most['dataset']}, {most['factor']} {most['level']}".rstrip()
+        line["largest mean loss"] = f"{most['difference']:+.2f} [{most['low']:+.2f}, {most['high']:+.2f}] ({where})"
+        found.append(line)
+    return pd.DataFrame(found)
+
+
 def families(tests: pd.DataFrame) -> pd.DataFrame:
     """Holm's correction within every table: comparisons, the first step's t, and how many are worse and better."""
     found = []
@@ -138,68 +164,6 @@ def pooled(rows: pd.DataFrame) -> pd.DataFrame:
             per_seed = gap.groupby(level="seed").mean()
             found.append((dataset, method, gap.groupby(level=["factor", "level"]).ngroups, *student_interval(per_seed)))
     return pd.DataFrame(found, columns=["dataset", "method", "cells", "difference", "low", "high"])
-
-
-def ends(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per cell and seed the mean regrets of a stacked plug-in (start), of the recipe and of full feedback (ceiling).
-
-    At the centre and with a shadow beside it, both ends are the first recipe's: the stack before the Gaussian
-    process, without a shadow. Elsewhere they are the cell's own stack and its ceiling; a table whose first recipe
-    was not run has those of the centre instead. stack: the cell's own, always.
-    """
-    mean = rows[rows["metric"] == "mean_regret"]
-    names = ["plug_in_stack", RECOMMENDED, "plug_in_stack_full"]
-    if not set(names) <= set(mean["method"]):
-        return pd.DataFrame(columns=[*CELL, "seed", "start", RECOMMENDED, "ceiling", "stack"])
-    wide = mean[mean["method"].isin(names)].pivot_table(index=[*CELL, "seed"], columns="method", values="value")
-    wide = wide[names].dropna().assign(stack=lambda w: w["plug_in_stack"]).reset_index()
-    found = wide.rename(columns={"plug_in_stack": "start", "plug_in_stack_full": "ceiling"})
-    of = pd.MultiIndex.from_frame(found[["dataset", "seed"]])
-    for factor, level, moved in (("centre", "", ("shadow",)), (*FIRST, ("centre", "shadow"))):
-        other = found[(found["factor"] == factor) & (found["level"] == level)].set_index(["dataset", "seed"])
-        here = found["factor"].isin(moved).to_numpy() & of.isin(other.index)
-        found.loc[here, ["start", "ceiling"]] = other.loc[of[here], ["start", "ceiling"]].to_numpy()
-    return found
-
-
-def gap_closed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per cell: how much of the way from a stacked plug-in to its full-feedback ceiling the recipe goes.
-
-    (start - recommended) / (start - ceiling)   of mean regrets over seeds, see ``ends``
-    """
-    found = ends(rows).groupby(CELL).mean().drop(columns="seed").reset_index()
-    gap = found["start"] - found["ceiling"]
-    return found.assign(gap=gap, closed=(found["start"] - found[RECOMMENDED]) / gap)
-
-
-class Share(NamedTuple):
-    """A share of the gap closed over the real tables together, its 95% interval, and how many tables there are."""
-
-    share: float
-    low: float
-    high: float
-    tables: int
-
-
-def share_closed(rows: pd.DataFrame, factor: str, level: str) -> Share:
-    """Share of the gap closed over the real tables together, with a paired bootstrap over seeds.
-
-        share = sum_s sum_t (start - recommended) / sum_s sum_t (start - ceiling)
-
-    over tables t and the seeds s that all of them have. A draw resamples seeds, for all tables, both ends and the
-    recipe alike; the interval is from the 2.5% to the 97.5% quantile of DRAWS draws, which is a little short with
-    ten seeds.
-    """
-    found = ends(rows)
-    real = found[(found["factor"] == factor) & (found["level"] == level) & (found["dataset"] != "synthetic")]
-    if real.empty:
-        return Share(np.nan, np.nan, np.nan, 0)
-    real = real.assign(closed=real["start"] - real[RECOMMENDED], gap=real["start"] - real["ceiling"])
-    wide = real.pivot(index="seed", columns="dataset", values=["closed", "gap"]).dropna()
-    closed, gap = (wide[name].to_numpy(float).sum(1) for name in ("closed", "gap"))
-    drawn = np.random.default_rng(0).integers(len(wide), size=(DRAWS, len(wide)))
-    low, high = np.quantile(closed[drawn].sum(1) / gap[drawn].sum(1), [0.025, 0.975])
-    return Share(float(closed.sum() / gap.sum()), float(low), float(high), real["dataset"].nunique())
 
 
 def control(rows: pd.DataFrame, against: str = "best_single_full") -> pd.DataFrame:

@@ -16,6 +16,7 @@ from experiments import (
     study_contrasts,
     study_design,
     study_figures,
+    study_gap,
     study_report,
     study_tables,
     study_tests,
@@ -143,15 +144,15 @@ def test_pooled_gap_and_control():
     ours = study_tests.differences(rows).query("factor == 'centre'")
     np.testing.assert_allclose(other["p"], ours["p"])
     np.testing.assert_allclose(other["holm"], study_tests.holm(ours["p"].to_numpy()))
-    closed = study_tests.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
+    closed = study_gap.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
-    assert study_tests.share_closed(rows, "centre", "").tables == 2
+    assert study_gap.share_closed(rows, "centre", "").tables == 2
     # The first recipe's cell moves both ends of the centre's gap: 30 points further off, ceiling as far.
     about = json.dumps({"factor": "outcome model", "level": "former stack"})
     first = made_up().query("method != 'random'")
     first = first[first["hyperparameters"].str.contains("centre")].assign(hyperparameters=about)
     first["value"] += 0.3 * (first["method"] == "plug_in_stack")
-    moved = study_tests.gap_closed(study_report.labelled(pd.concat([made_up(), first])))
+    moved = study_gap.gap_closed(study_report.labelled(pd.concat([made_up(), first])))
     line = moved.set_index(["dataset", "factor"]).loc[("bbh", "centre")]
     np.testing.assert_allclose(line["closed"], (30 + 1) / (30 + 4), atol=0.02)
     np.testing.assert_allclose(line["start"] - line["stack"], 30)
@@ -245,17 +246,17 @@ def test_share_closed_is_a_ratio_of_sums_with_seeds_resampled_for_all_tables_at_
     ]
     far = {"plug_in_stack": 9, "recommended": 0, "plug_in_stack_full": 0}
     rows = pd.concat([*parts, cell("synthetic", "centre", "", far)])  # not a real table
-    found = study_tests.share_closed(rows, "centre", "")
+    found = study_gap.share_closed(rows, "centre", "")
     np.testing.assert_allclose(found.share, closed.sum() / gap.sum())
     assert found.tables == 2
-    seeds = np.random.default_rng(0).integers(10, size=(study_tests.DRAWS, 10))
+    seeds = np.random.default_rng(0).integers(10, size=(study_gap.DRAWS, 10))
     shares = [closed[:, s].sum() / gap[:, s].sum() for s in seeds]
     np.testing.assert_allclose([found.low, found.high], np.quantile(shares, [0.025, 0.975]))
     assert found.low < found.share < found.high
     same = cell("bbh", "centre", "", {"plug_in_stack": 30, "recommended": 28, "plug_in_stack_full": 26})
-    assert study_tests.share_closed(same, "centre", "") == (0.5, 0.5, 0.5, 1)  # seeds alike: nothing to resample
-    assert study_tests.share_closed(rows, "shadow", "250").tables == 0
-    assert study_tests.share_closed(rows[rows["method"] == "recommended"], "centre", "").tables == 0
+    assert study_gap.share_closed(same, "centre", "") == (0.5, 0.5, 0.5, 1)  # seeds alike: nothing to resample
+    assert study_gap.share_closed(rows, "shadow", "250").tables == 0
+    assert study_gap.share_closed(rows[rows["method"] == "recommended"], "centre", "").tables == 0
 
 
 def test_ends_are_those_of_the_first_recipe_seed_by_seed():
@@ -270,9 +271,7 @@ def test_ends_are_those_of_the_first_recipe_seed_by_seed():
             if (table, place) != ("mmlu-pro", study_cells.FIRST)
         ]
     )
-    found = study_tests.ends(rows).set_index(["dataset", "factor", "seed"])[
-        ["start", "recommended", "ceiling", "stack"]
-    ]
+    found = study_gap.ends(rows).set_index(["dataset", "factor", "seed"])[["start", "recommended", "ceiling", "stack"]]
     for s in range(SEEDS):
         assert found.loc[("bbh", "centre", s)].tolist() == [40 + s, 13 + s, 46 + s, 10 + s]
         assert found.loc[("bbh", "shadow", s)].tolist() == [40 + s, 23 + s, 46 + s, 20 + s]
@@ -354,13 +353,13 @@ def test_best_of_a_cell_is_learned_from_doubly_robust_utilities_and_the_recipe_i
     means |= {"plug_in_gp": 3, "knn_guarded": 2, "recommended": 1, "plug_in_stack_full": 0, "cheapest": 0}
     names = (study_contrasts.BEST_LEARNED, study_contrasts.BEST_PLUG_IN, "rm_softmax_dm", "oracle")
     wide = pd.DataFrame(means, index=range(3))
-    assert [study_contrasts.picked(wide, name) for name in names] == [
-        "rm_classification",
-        "knn_guarded",
-        "rm_softmax_dm",
-        None,
-    ]
+    found = [study_contrasts.picked(wide, name) for name in names]
+    assert [pick and pick[0] for pick in found] == ["rm_classification", "knn_guarded", "rm_softmax_dm", None]
     assert study_contrasts.picked(wide[["recommended"]], study_contrasts.BEST_PLUG_IN) is None
+    assert (
+        study_contrasts.picked(wide[["rm_softmax"]].assign(rm_affine=0), study_contrasts.BEST_LEARNED)[0]
+        == "rm_softmax"
+    )
     rows = pd.concat(
         [
             cell("bbh", "logger", "uniform", {"rm_softmax": 1, "plug_in_gp": 2}),
@@ -375,6 +374,59 @@ def test_best_of_a_cell_is_learned_from_doubly_robust_utilities_and_the_recipe_i
         ["rm_classification", "knn_guarded", 2.0],
         ["rm_softmax", "plug_in_gp", -1.0],
     ]
+
+
+def test_the_best_of_a_kind_is_picked_on_the_other_seeds():
+    rng = np.random.default_rng(3)
+    wide = pd.DataFrame(rng.normal(0, 1, (9, 3)), columns=["rm_softmax", "rm_classification", "rm_interval"])
+    name, values = study_contrasts.picked(wide, study_contrasts.BEST_LEARNED)
+    chosen = [wide.drop(index=s).mean().idxmin() for s in wide.index]
+    np.testing.assert_array_equal(values, [wide.loc[s, chosen[s]] for s in wide.index])
+    assert chosen.count(name) == max(map(chosen.count, chosen))
+    # Pure noise: picked by its own mean the best looks good, picked by the others' it does not.
+    gaps = []
+    for _ in range(400):
+        noise = pd.DataFrame(rng.normal(0, 1, (10, 6)), columns=[f"rm_{i}" for i in range(6)])
+        gaps.append([study_contrasts.picked(noise, study_contrasts.BEST_LEARNED)[1].mean(), noise.mean().min()])
+    fair, flattered = np.mean(gaps, 0)
+    assert flattered < -0.3
+    assert abs(fair) < 0.1
+
+
+def test_against_one_opponent_holm_counts_its_own_cells_and_bounds_say_what_is_ruled_out():
+    rng = np.random.default_rng(4)
+    noise = rng.standard_normal((3, SEEDS))
+    leads = {("bbh", "centre", ""): -3.0, ("bbh", "log size", "500"): 0.05, ("routellm", "centre", ""): 4.0}
+    rows, gaps = [], {}
+    for (place, lead), e in zip(leads.items(), noise, strict=True):
+        gaps[place] = lead + 0.1 * e
+        rows.append(cell(*place, {"recommended": 20 + gaps[place], "plug_in_stack": 20, "random": 20 + 9}))
+    table = study_tests.against(study_tests.differences(pd.concat(rows))).set_index("against")
+    assert list(table.index) == ["plug_in_stack"]
+    line = table.loc["plug_in_stack"]
+    p = [stats.ttest_1samp(gap, 0).pvalue for gap in gaps.values()]
+    assert line["cells"] == 3
+    assert line["better"] == (p[0] < 0.05) == 1
+    assert line["worse"] == (p[1] < 0.05 and gaps[list(gaps)[1]].mean() > 0) + (p[2] < 0.05)
+    assert line["worse, Holm"] == 1
+    bounds = [interval(gap)[1] for gap in gaps.values()]
+    for margin in study_tests.MARGINS:
+        assert line[f"loss above {margin:g} ruled out"] == sum(bound < margin for bound in bounds)
+    assert line["largest mean loss"].endswith("(routellm, centre)")
+    assert study_tests.against(study_tests.differences(rows[0].query("method != 'plug_in_stack'"))).empty
+
+
+def test_shares_of_a_gap_add_up_from_the_first_recipe_over_the_stack_to_the_recipe():
+    seeds = range(10)
+    first = cell("bbh", *study_cells.FIRST, {"plug_in_stack": 30, "recommended": 29, "plug_in_stack_full": 20}, seeds)
+    now = cell("bbh", "centre", "", {"plug_in_stack": 28, "recommended": 25, "plug_in_stack_full": 19}, seeds)
+    rows = pd.concat([first, now])
+    assert study_gap.share_closed(rows, "centre", "").share == 0.5  # (30 - 25) / (30 - 20)
+    assert study_gap.share_closed(rows, "centre", "", end="stack").share == 0.2
+    assert study_gap.share_closed(rows, "centre", "", start="stack").share == 3 / 8
+    text = "\n".join(study_report.gap_closed(rows))
+    assert "the recipe closes 50% (50% to 50%) of the gap" in text
+    assert "today's stacked plug-in alone closes 20%" in text
 
 
 def test_every_planned_contrast_names_methods_and_cells_of_the_study():
