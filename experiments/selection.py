@@ -32,6 +32,7 @@ from jaxroute import counterfactual, estimators, levels, nuisance, policies, rec
 from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
+REAL = "real tables"
 LOGGERS = {"weak router": "weak_router", "cost-biased": "cost_biased"}
 
 
@@ -104,26 +105,26 @@ def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per logger and dataset, and over all: share of pairs picked right, among all that differ and among those the log
-    is surer of, in percent, with the 95% interval of a bootstrap over seeds; and points lost a pair by picking what the
-    log says, against always knowing. Pairs of one seed share a log, so seeds are what is drawn.
+    """Per logger and dataset, and over the real tables: share of pairs picked right, among all that differ and among
+    those the log is surer of, in percent, with the 95% interval of a bootstrap over seeds; and points lost a pair by
+    picking what the log says, and by tossing a coin, against always knowing. Pairs of one seed share a log, so seeds
+    are what is drawn.
     """
     found = found[(found["truth"] != 0) & (found["difference"] != 0)]
-    right = np.sign(found["difference"]) == np.sign(found["truth"])
-    lost = 100 * np.where(right, 0.0, found["truth"].abs())
-    found = found.assign(right=right, lost=lost, z=(found["difference"] / found["standard_error"]).abs())
-    every = [
-        (logger, dataset) for logger in found["logger"].unique() for dataset in [*found["dataset"].unique(), "all"]
-    ]
+    right, apart = np.sign(found["difference"]) == np.sign(found["truth"]), 100 * found["truth"].abs()
+    z = (found["difference"] / found["standard_error"]).abs()
+    found = found.assign(right=right, lost=np.where(right, 0.0, apart), coin=apart / 2, z=z)
+    datasets = list(found["dataset"].unique())
     lines = []
-    for logger, dataset in every:
-        mine = found[(found["logger"] == logger) & ((found["dataset"] == dataset) | (dataset == "all"))]
+    for logger, dataset in itertools.product(found["logger"].unique(), [*datasets, *[REAL] * (len(datasets) > 1)]):
+        there = found["dataset"] != "synthetic" if dataset == REAL else found["dataset"] == dataset
+        mine = found[(found["logger"] == logger) & there]
         line: dict[str, object] = {"logger": logger, "dataset": dataset}
         for least in SURE:
             among = mine[mine["z"] >= least]
             head = "pairs" if least == 0 else f"z > {least:g}"
             line |= {head: len(among), f"{head}: right": share(among)}
-        lines.append(line | {"lost": f"{mine['lost'].mean():.1f}"})
+        lines.append(line | {"lost": f"{mine['lost'].mean():.2f}", "by a coin": f"{mine['coin'].mean():.2f}"})
     return pd.DataFrame(lines)
 
 

@@ -37,6 +37,7 @@ CONTENDERS, ROWS = "contenders", "log rows"
 WAYS = ("log", "random 100", "random 250", "spread 100", "doubt 100", f"{CONTENDERS} 100", f"{ROWS} 100")
 """What is bought. The number: prompts answered by all models; the last two spend the dollars of those otherwise."""
 SMOKE = ("log", "random 40", "spread 40", "doubt 40", f"{CONTENDERS} 40", f"{ROWS} 10")
+REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
 STEP = 25
 """Prompts and log rows come in multiples of it, so that few programs are compiled."""
@@ -153,16 +154,16 @@ def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per table, and over all tables that have the way: what was bought, mean regrets, and the recipe less itself with
-    the log alone and with as many prompts at random, 95% intervals over seeds."""
-    lines = []
-    for dataset in [*found["dataset"].unique(), "all"]:
-        mine = found if dataset == "all" else found[found["dataset"] == dataset]
+    """Per table, and over the real tables that have the way: what was bought, mean regrets, and the recipe less itself
+    with the log alone and with as many prompts at random, 95% intervals over seeds."""
+    datasets, lines = list(found["dataset"].unique()), []
+    for dataset in [*datasets, *[REAL] * (len(datasets) > 1)]:
+        mine = found[found["dataset"] != "synthetic" if dataset == REAL else found["dataset"] == dataset]
         wide = mine.pivot(index=["dataset", "seed"], columns="way", values="recipe")
         for way, rows in mine.groupby("way", sort=False):
-            line: dict[str, Any] = {"dataset": dataset, "way": way, "seeds": rows["seed"].nunique()}
-            for column in ("prompts", "models", "answers", "dollars", "recipe", "log's share", "stack"):
-                line[column] = f"{rows[column].mean():.{2 if column in JUDGED else 0}f}" if dataset != "all" else "-"
+            line: dict[str, Any] = {"dataset": dataset, "way": way}
+            for column in ("prompts", "models", "answers", "dollars", "recipe", "stack"):
+                line[column] = f"{rows[column].mean():.{2 if column in JUDGED else 0}f}" if dataset != REAL else "-"
             size = str(way).split()[-1]
             for head, other in (("less log", "log"), ("less random", f"random {size}")):
                 line[head] = _gap(wide, str(way), other)

@@ -135,16 +135,18 @@ def test_the_guard_needs_the_evidence_it_names():
 def test_the_summary_is_paired_by_seed():
     found = pd.DataFrame(
         {
-            "dataset": ["x"] * 4,
-            "seed": [0, 0, 1, 1],
-            "variant": [ablation.AS_IS, "other"] * 2,
-            "regret": [10.0, 11.0, 20.0, 23.0],
+            "dataset": ["synthetic"] * 4 + ["x"] * 4 + ["y"] * 4,
+            "seed": [0, 0, 1, 1] * 3,
+            "variant": [ablation.AS_IS, "other"] * 6,
+            "regret": [1.0, 9.0, 1.0, 9.0, 10.0, 11.0, 20.0, 23.0, 5.0, 5.0, 5.0, 7.0],
         }
     )
     table = ablation.summary(found).set_index("variant")
     assert table.loc[ablation.AS_IS, "x"] == "15.00"
     assert table.loc["other", "x"] == f"+2.00 ± {12.7062 * np.sqrt(2) / np.sqrt(2):.2f}"
-    assert table.loc["other", "mean"] == "+2.00"
+    half = 12.7062 * np.std([0.5, 2.5], ddof=1) / np.sqrt(2)
+    assert table.loc["other", "real tables"] == f"+1.50 ± {half:.2f}"
+    assert "real tables" not in ablation.summary(found[found["dataset"] == "x"])
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ def test_the_summary_counts_what_was_picked_right():
     found = pd.DataFrame(
         {
             "logger": "weak router",
-            "dataset": ["x"] * 4 + ["y"],
-            "seed": [0, 0, 1, 1, 0],
-            "difference": [0.1, -0.2, 0.3, 0.0, 0.2],
-            "standard_error": [0.2, 0.15, 0.1, 0.1, 0.05],
-            "truth": [0.05, 0.02, 0.01, 0.5, -0.04],
+            "dataset": ["x"] * 4 + ["y", "synthetic"],
+            "seed": [0, 0, 1, 1, 0, 0],
+            "difference": [0.1, -0.2, 0.3, 0.0, 0.2, 9.0],
+            "standard_error": [0.2, 0.15, 0.1, 0.1, 0.05, 1.0],
+            "truth": [0.05, 0.02, 0.01, 0.5, -0.04, 9.0],
         }
     )
     table = selection.summary(found).set_index("dataset")
@@ -23,9 +23,10 @@ def test_the_summary_counts_what_was_picked_right():
     assert table.loc["x", "z > 1"] == 2
     assert table.loc["x", "z > 1: right"] == "50 (0 to 100)"
     assert table.loc["x", "z > 2: right"] == "100 (100 to 100)"
-    assert table.loc["x", "lost"] == "0.7"
-    assert table.loc["all", "pairs"] == 4
-    assert table.loc["all", "lost"] == "1.5"
+    assert table.loc["x", "lost"] == "0.67"
+    assert table.loc["x", "by a coin"] == "1.33"
+    assert table.loc["real tables", "pairs"] == 4
+    assert table.loc["real tables", "lost"] == "1.50"
     assert selection.summary(found[found["dataset"] == "y"]).iloc[0]["pairs: right"] == "0 (0 to 0)"
 
 

@@ -145,7 +145,11 @@ def test_the_summary_pairs_by_table_and_seed():
     bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
     judged = {"log's share": 5.0, "stack": 5.0, "share": 0.5}
     rows = []
-    for dataset, of in (("x", ([3.0, 4.0], [2.0, 3.5], [2.5, 3.0])), ("y", ([1.0, 1.0], [1.0, 2.0], [0.0, 0.0]))):
+    for dataset, of in (
+        ("x", ([3.0, 4.0], [2.0, 3.5], [2.5, 3.0])),
+        ("y", ([1.0, 1.0], [1.0, 2.0], [0.0, 0.0])),
+        ("synthetic", ([9.0, 9.0], [9.0, 9.0], [0.0, 0.0])),
+    ):
         for way, regrets in zip(("log", "random 40", "spread 40"), of, strict=True):
             rows += [
                 {"dataset": dataset, "seed": seed, "way": way, "recipe": regret} | bought | judged
@@ -157,7 +161,7 @@ def test_the_summary_pairs_by_table_and_seed():
     assert table.loc[("x", "random 40"), "less log"].startswith("-0.75 [")
     assert table.loc[("x", "spread 40"), "less random"].startswith("+0.00 [")
     half = 12.706 * np.std([-0.25, -1.25], ddof=1) / np.sqrt(2)  # seed 0: (0.5 - 1) / 2, seed 1: (-0.5 - 2) / 2
-    assert table.loc[("all", "spread 40"), "less random"] == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
+    assert table.loc[("real tables", "spread 40"), "less random"] == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
 @pytest.mark.slow
