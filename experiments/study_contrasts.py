@@ -63,7 +63,6 @@ CENTRE = ("centre", "")
 LINEAR = ("capacity", "linear")
 LOGGERS = (CENTRE, *(("logger", x) for x in ("weak router 6", "uniform", "cost-biased 2", "task-dependent 2")))
 WIDTHS = (LINEAR, ("capacity", "8 units"), CENTRE)
-FEW_ROWS = ("logger, 500 rows", "weak router 6")
 SHUFFLED = ("control", "shuffled answers")
 NEW_DRAWN = tuple(("new draws", level) for level in NEW_DRAWS)
 END_TO_END = "rm_softmax_entropic"
@@ -79,7 +78,6 @@ CONTRASTS = (
     within(RECOMMENDED, "plug_in_stack", "shadow", "250"),
     Contrast(Side(RECOMMENDED, "encoder", "hashed"), Side(RECOMMENDED)),
     Contrast(Side(RECOMMENDED, "logger", "cost-biased 2"), Side(RECOMMENDED, "logger", "weak router 6")),
-    *(within(RECOMMENDED, BEST_LEARNED, *cell) for cell in (CENTRE, FEW_ROWS)),
     *(within(method, "best_single_full", *SHUFFLED) for method in (RECOMMENDED, "plug_in_stack")),
     *(within(f"{END_TO_END}{end}", "plug_in_student", *cell) for end in ("_dm", "") for cell in WIDTHS),
     *(
@@ -125,12 +123,12 @@ def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
     return str(choice.mode()[0]), pd.Series([values.loc[s, choice[s]] for s in values.index], values.index)
 
 
-def end_to_end(rows: pd.DataFrame) -> list[Contrast]:
-    """BEST_LEARNED against BEST_PLUG_IN in every cell that has both kinds, the centre first."""
+def end_to_end(rows: pd.DataFrame, left: str = BEST_LEARNED, right: str = BEST_PLUG_IN) -> list[Contrast]:
+    """``left`` against ``right`` in every cell that has a router trained end to end, the centre first."""
     learned = rows[rows["method"].map(robust)]
     cells = learned[["factor", "level"]].drop_duplicates().itertuples(index=False)
     ordered = sorted(((str(cell.factor), str(cell.level)) for cell in cells), key=lambda cell: cell != CENTRE)
-    return [within(BEST_LEARNED, BEST_PLUG_IN, *cell) for cell in ordered]
+    return [within(left, right, *cell) for cell in ordered]
 
 
 def contrasts(rows: pd.DataFrame, listed: Iterable[Contrast]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from experiments import storage, study_contrasts, study_figures, study_gap, study_tests
 from experiments.study_tables import by_table, cell_table, centre_table, interval, intervals, markdown
 from jaxroute import report
+from jaxroute.report.summary import RECOMMENDED
 
 HALF_POINT = 0.25
 Missing = Sequence[tuple[str, str, str, str]]
@@ -130,8 +131,11 @@ def pooled(rows: pd.DataFrame) -> Paragraphs:
 
 
 def paired_contrasts(rows: pd.DataFrame) -> Paragraphs:
-    best = study_contrasts.contrasts(rows, study_contrasts.end_to_end(rows))
-    found = pd.concat([study_contrasts.contrasts(rows, study_contrasts.CONTRASTS), best], ignore_index=True)
+    best, ahead = (
+        study_contrasts.contrasts(rows, study_contrasts.end_to_end(rows, *sides))
+        for sides in ((), (RECOMMENDED, study_contrasts.BEST_LEARNED))
+    )
+    found = pd.concat([study_contrasts.contrasts(rows, study_contrasts.CONTRASTS), best, ahead], ignore_index=True)
     if found.empty:
         return []
     together = found["dataset"] == study_contrasts.REAL
