@@ -117,7 +117,8 @@ def _factors() -> Iterator[Change]:
     yield "log size", "5000", QUICK, {"log_size": 5000}
     yield "log size", "all", BOTH, {"log_size": None}
     for level, changes in NEW_DRAWS.items():
-        yield "new draws", level, (*PLAIN, "rm_classification"), {**changes, "first_seed": 30}
+        learned = ("rm_classification", *STRONGER * (level in ("weak router 2", "weak router 6")))
+        yield "new draws", level, (*PLAIN, *learned), {**changes, "first_seed": 30}
     alone = ("best_single", "plug_in_stack", *LEARNED[:3], "recommended")
     yield "outcome model", "means only", alone, {"nuisance": ONE_MODEL}
     yield "outcome model", "ridge only", (*alone, *SMALL), {"nuisance": RIDGE}
