@@ -167,9 +167,9 @@ def _levels(
     nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
     yield "inverse-propensity means", levels.of_log(logs, nothing).mean
     yield "doubly robust, shrunk (no average with the outcome model)", levels.fit(logs, nuisances).mean
-    for name, power in (("square roots of inverse propensities", 0.5), ("all rows alike", 0.0)):
+    for name, power in (("weights are square roots of inverse propensities", 0.5), ("all rows weigh the same", 0.0)):
         milder = nuisances._replace(propensity=nuisances.propensity**power)
-        yield f"weights: {name}", (levels.fit(logs, milder).mean + centre) / 2
+        yield name, (levels.fit(logs, milder).mean + centre) / 2
     for clip in (0.02, 0.3):
         yield f"propensities clipped at {clip:g}", (levels.fit(logs, nuisances, clip=clip).mean + centre) / 2
     fitted, _ = nuisance.fit(jax.random.key(0), logs, dataclasses.replace(spec, **ESTIMATED))

@@ -53,7 +53,7 @@ def test_milder_weights_are_means_of_residuals():
     nuisances, model = nuisance.fit(jax.random.key(11), logs, SPEC)
     features = jnp.asarray(table.features[:5])
     found = dict(ablation.variants(logs, nuisances, model, features, SPEC))
-    level = found["levels: weights: all rows alike"].quality - found["levels: the outcome model's means"].quality
+    level = found["levels: all rows weigh the same"].quality - found["levels: the outcome model's means"].quality
     r, action = np.asarray(nuisances.outcomes.quality), np.asarray(logs.action)
     error = np.asarray(logs.quality) - r[np.arange(len(r)), action]
     plain = np.array([r[:, k].mean() + error[action == k].mean() for k in range(3)])
