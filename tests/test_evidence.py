@@ -10,6 +10,7 @@ import pytest
 
 from jaxroute import estimators, evidence, nuisance, policies, report
 from jaxroute.data import logging, synthetic
+from jaxroute.report import artefacts
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
 WEIGHTS = (0.0, 0.5)
@@ -246,3 +247,8 @@ def test_the_page_holds_values_verdict_truth_and_both_figures(found, tmp_path):
     without = found._replace(values=found.values.drop(columns="truth"), gains=found.gains.drop(columns="truth"))
     plain = report.write_html(tmp_path, None, {}, (), evidence=without).read_text()
     assert "truth" not in plain
+
+
+def test_a_cost_weight_in_single_and_in_double_precision_is_priced_once():
+    rows = artefacts._units_table([0.0, 0.1, float(np.float32(0.1)), 2.0], 0.5)
+    assert rows == [("0", "0", "any price"), ("0.1", "0.2", "50"), ("2", "4", "2.5")]

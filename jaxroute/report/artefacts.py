@@ -96,9 +96,9 @@ def write_html(
     """
     unit, scale = meta.get("cost_unit", "USD"), meta.get("cost_scale")
     sections = [] if results is None else [_section(label, rows, unit, scale) for label, rows in cells(results)]
-    shown = {w for section in sections for w in section["weights"]}
+    shown = [w for section in sections for w in section["weights"]]
     if evidence is not None:
-        shown |= set(evidence.values["cost_weight"])
+        shown += list(evidence.values["cost_weight"])
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
     html = page.from_string(source).render(
@@ -106,7 +106,7 @@ def write_html(
         facts=_facts(results, meta),
         sections=sections,
         evidence=None if evidence is None else _evidence(evidence),
-        units=_units_table(sorted(shown), scale, unit),
+        units=_units_table(shown, scale),
         unit=unit,
         figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
         notes=list(meta.get("notes", ())),
@@ -202,10 +202,14 @@ def _name_cells(method: str) -> list[Cell]:
     return [Cell(method, np.nan), Cell(kind(method), KINDS.index(kind(method)))]
 
 
-def _units_table(weights: list[float], scale: float | None, unit: str) -> list[tuple[str, str, str]]:
-    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it stands for."""
+def _units_table(shown: Iterable[float], scale: float | None) -> list[tuple[str, str, str]]:
+    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it stands for.
+
+    Each once: a weight in single precision is the same to six digits.
+    """
     if scale is None:
         return []
+    weights = sorted({float(f"{w:.6g}") for w in shown})
     worth = ("any price" if w == 0 else f"{10 * scale / w:.3g}" for w in weights)
     return [(f"{w:g}", f"{w / scale:.3g}", price) for w, price in zip(weights, worth, strict=True)]
 
