@@ -50,10 +50,10 @@ def test_milder_weights_are_means_of_residuals():
     """Equal weights: a model's level is its mean prediction and the plain mean residual of its rows, then shrunken."""
     table = synthetic.make(jax.random.key(9), num_prompts=800, num_models=3)
     logs = logging.simulate(jax.random.key(10), table, logging.cost_biased(strength=0.5, floor=0.2))
-    nuisances, model = nuisance.fit(jax.random.key(11), logs, SPEC)
-    features = jnp.asarray(table.features[:5])
-    found = dict(ablation.variants(logs, nuisances, model, features, SPEC))
-    level = found["levels: all rows weigh the same"].quality - found["levels: the outcome model's means"].quality
+    nuisances, _ = nuisance.fit(jax.random.key(11), logs, SPEC)
+    centre = jnp.mean(nuisances.outcomes.quality, 0)
+    found = dict(ablation._levels(logs, nuisances, centre, SPEC))
+    level = found["all rows weigh the same"] - centre
     r, action = np.asarray(nuisances.outcomes.quality), np.asarray(logs.action)
     error = np.asarray(logs.quality) - r[np.arange(len(r)), action]
     plain = np.array([r[:, k].mean() + error[action == k].mean() for k in range(3)])
@@ -61,7 +61,7 @@ def test_milder_weights_are_means_of_residuals():
     count = jnp.zeros(3).at[logs.action].add(1.0)
     sample = levels.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
     posterior = levels.posterior([sample], levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0))).mean
-    np.testing.assert_allclose(level[0], (np.asarray(posterior) - r.mean(0)) / 2, atol=2e-4)
+    np.testing.assert_allclose(level, (np.asarray(posterior) - r.mean(0)) / 2, atol=2e-4)
 
 
 def test_nets_are_averaged_on_the_same_folds():
@@ -82,8 +82,18 @@ def test_nets_are_averaged_on_the_same_folds():
     assert of_two.quality.shape == one.quality.shape
     assert 0 < float(jnp.abs(of_two.quality - one.quality)[:2].max()) < 0.5
     np.testing.assert_array_equal(of_two.quality[2], one.quality[2])
-    found = dict(ablation.variants(logs, *nuisance.fit(jax.random.key(14), logs, spec), features, spec))
-    assert f"stack with {ablation.NETS} nets, not one" in found
+
+
+@pytest.mark.slow
+def test_more_nets_are_a_variant_where_there_are_nets(monkeypatch):
+    monkeypatch.setattr(ablation, "NETS", 2)
+    table = synthetic.make(jax.random.key(12), num_prompts=300, num_models=3)
+    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(13), table, logging.uniform()))
+    spec = NuisanceSpec(("ridge", "mlp"), folds=3, penalties=(100.0,), hidden=(8,), epochs=2, snapshots=2)
+    fitted = nuisance.fit(jax.random.key(14), logs, spec)
+    found = dict(ablation.variants(logs, *fitted, jnp.asarray(table.features[:7]), spec))
+    change = found["stack with 2 nets, not one"].quality - found[ablation.AS_IS].quality
+    assert 0 < float(jnp.abs(change).max()) < 0.5
 
 
 def test_weights_of_contrasts_are_the_best_on_the_simplex():
