@@ -66,17 +66,30 @@ WIDTHS = (LINEAR, ("capacity", "8 units"), CENTRE)
 SHUFFLED = ("control", "shuffled answers")
 NEW_DRAWN = tuple(("new draws", level) for level in NEW_DRAWS)
 END_TO_END = "rm_softmax_entropic"
+ELSEWHERE = (
+    *(("log size", size) for size in ("500", "all")),
+    *(("logger, 500 rows", level) for _, level in LOGGERS[1:]),
+    *(("models", count) for count in ("2", "4", "8")),
+    ("encoder", "hashed"),
+    ("split", "tasks held out"),
+)
 CONTRASTS = (
-    *(within(RECOMMENDED, "plug_in_stack", *cell) for cell in (*LOGGERS, *NEW_DRAWN)),
+    *(within(RECOMMENDED, "plug_in_stack", *cell) for cell in (*LOGGERS, *NEW_DRAWN, *ELSEWHERE)),
     within(RECOMMENDED, "best_single"),
     Contrast(Side(RECOMMENDED, *FIRST), Side(RECOMMENDED)),
     Contrast(Side("plug_in_stack", *FIRST), Side("plug_in_stack")),
     within(RECOMMENDED, "plug_in_stack", *FIRST),
     Contrast(Side("plug_in_stack", *FIRST), Side(RECOMMENDED)),
-    Contrast(Side(RECOMMENDED, "shadow", "250"), Side(RECOMMENDED)),
+    *(Contrast(Side(RECOMMENDED, "shadow", size), Side(RECOMMENDED)) for size in ("50", "100", "250", "500")),
     Contrast(Side("plug_in_stack", "shadow", "250"), Side("plug_in_stack")),
     within(RECOMMENDED, "plug_in_stack", "shadow", "250"),
     Contrast(Side(RECOMMENDED, "encoder", "hashed"), Side(RECOMMENDED)),
+    Contrast(Side(RECOMMENDED, "propensity", "estimated"), Side(RECOMMENDED)),
+    *(
+        Contrast(Side(method, *cell), Side(method))
+        for method in ("rm_classification", "rm_softmax", END_TO_END)
+        for cell in (("clip", "0.02"), ("clip", "0.3"), ("propensity", "estimated"))
+    ),
     Contrast(Side(RECOMMENDED, "logger", "cost-biased 2"), Side(RECOMMENDED, "logger", "weak router 6")),
     *(within(method, "best_single_full", *SHUFFLED) for method in (RECOMMENDED, "plug_in_stack")),
     *(within(f"{END_TO_END}{end}", "plug_in_student", *cell) for end in ("_dm", "") for cell in WIDTHS),

@@ -168,7 +168,8 @@ def gap_closed(rows: pd.DataFrame) -> Paragraphs:
     if closed.empty:
         return []
     lines = ["## How much of the gap to full feedback is closed"]
-    for factor, level, what in (("centre", "", "From the log alone"), ("shadow", "250", "With 250 shadow prompts")):
+    shadows = [("shadow", size, f"With {size} shadow prompts") for size in ("50", "100", "250", "500")]
+    for factor, level, what in [("centre", "", "From the log alone"), *shadows]:
         whole = study_gap.share_closed(rows, factor, level)
         if whole.tables:
             stack = study_gap.share_closed(rows, factor, level, end="stack")
