@@ -65,31 +65,31 @@ stand-in: setup  ## the published stand-in for RM-*: raw dollar weights as a fea
 	@$(RUN) -m experiments.run --config stand_in --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 worked-example: setup  ## a router's value from a held-out log beside the truth (CONFIG= DATA= SMOKE=1)
-	@$(RUN) -m experiments.worked_example $(ARGS)
+	@$(RUN) -m experiments.side.worked_example $(ARGS)
 
 study: setup  ## the study, resumable: every factor on every table, 3 to 4 hours (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
 	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) --jobs $(or $(JOBS),2)
 
 selection: setup  ## how often a log picks the truly better of two routers (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.selection --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.side.selection --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ablation: setup  ## what each part of the recommended recipe contributes (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.ablation --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.side.ablation --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 tuned: setup  ## the end-to-end losses tuned on logs alone, beside their default (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.tuned --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.side.tuned --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 bench-precision: setup  ## what TF32 and bfloat16 training products do to regret (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.bench.precision $(ARGS)
 
 wider-stacks: setup  ## more outcome learners in the stack, or fewer, against the default (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.wider_stacks --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.side.wider_stacks --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 shadow: setup  ## a shadow sample by size and rule, or more log rows for the same dollars (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.shadow --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.side.shadow --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ope-study: setup  ## bias, error and coverage of every off-policy estimator, simulated (DATA= SMOKE=1)
-	@$(RUN) -m experiments.ope_study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.ope --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 bench: setup  ## the sweep engine against loops, PyTorch and this machine's peak, M = 1 to 1024 (SMOKE=1 MAIN=1)
 	@$(RUN) -m experiments.bench.throughput $(if $(SMOKE),--smoke) $(if $(MAIN),--main-job)

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments import storage
-from jaxroute import networks, projection, search, training
+from jaxroute import projection
+from jaxroute.engine import halving, networks, training
 from jaxroute.projection import Projection
 from jaxroute.types import Hyperparams, Params
 
@@ -35,7 +36,7 @@ class Kept(NamedTuple):
     params: Params
 
 
-def best(found: search.Found, models: tuple[str, ...], hidden: tuple[int, ...], axes: Projection) -> Kept:
+def best(found: halving.Found, models: tuple[str, ...], hidden: tuple[int, ...], axes: Projection) -> Kept:
     """Of each cost weight's survivors, the setting of the best validation value, mean over seeds; ties: the first."""
     mean, weights = found.value[:, found.alive].mean(0, dtype=float), np.asarray(found.points.cost_weight)[0]
     columns = [np.flatnonzero(weights == w)[np.argmax(mean[weights == w])] for w in np.unique(weights)]

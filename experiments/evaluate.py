@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from experiments.arena import Arena
+from experiments.methods.arena import Arena
 from jaxroute import metrics
 from jaxroute.types import Examples, Outcomes
 

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import outcome_models
+from experiments.methods import outcome_models
 from experiments.settings import Config
-from jaxroute import counterfactual, levels, nuisance, projection, recipe
-from jaxroute.data import encoders, logging, splits, synthetic, tables
+from jaxroute import counterfactual, nuisance, projection, recipe
+from jaxroute.data import encoders, simulate, splits, synthetic, tables
+from jaxroute.recipe import levels
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
@@ -103,13 +104,13 @@ def normalise(table: Table, scale: float) -> Table:
 def logging_policy(config: Config, key: Key, earlier: Table) -> Policy:
     """The biased policy that wrote the log; a weak router was fitted on ``earlier`` prompts."""
     if config.logger == "uniform":
-        return logging.uniform()
+        return simulate.uniform()
     if config.logger == "cost_biased":
-        return logging.cost_biased(config.logger_strength, config.logger_floor)
+        return simulate.cost_biased(config.logger_strength, config.logger_floor)
     if config.logger == "task_dependent":
-        return logging.task_dependent(key, config.logger_strength, config.logger_floor)
-    weak = logging.weak_router(key, earlier, fraction=1.0, beta=config.logger_strength, floor=config.logger_floor)
-    return logging.deterministic(weak) if config.logger == "deterministic" else weak
+        return simulate.task_dependent(key, config.logger_strength, config.logger_floor)
+    weak = simulate.weak_router(key, earlier, fraction=1.0, beta=config.logger_strength, floor=config.logger_floor)
+    return simulate.deterministic(weak) if config.logger == "deterministic" else weak
 
 
 def split_rows(config: Config, table: Table) -> list[list[np.ndarray]]:
@@ -142,8 +143,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     train, validation, test, earlier = (table.rows(part) for part in rows)
     policy = logging_policy(config, keys[LOGGER], earlier)
     log_rows = len(train) - config.shadow
-    train_log = logging.simulate(keys[TRAIN_LOG], train.rows(np.arange(log_rows)), policy)
-    validation_log = logging.simulate(keys[VALIDATION_LOG], validation, policy)
+    train_log = simulate.simulate(keys[TRAIN_LOG], train.rows(np.arange(log_rows)), policy)
+    validation_log = simulate.simulate(keys[VALIDATION_LOG], validation, policy)
 
     # Nuisances from the training log alone; the validation log is new to them.
     features, available, group = (jnp.asarray(x) for x in (train.features, train.available, train.group))

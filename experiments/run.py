@@ -32,11 +32,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments import baselines, evaluate, held_out, problem, settings, storage
-from experiments.arena import Arena
-from jaxroute import checkpoint, report, sweep
+from experiments import evaluate, problem, settings, storage
+from experiments.methods import registry as baselines
+from experiments.methods.arena import Arena
+from experiments.side import held_out
+from jaxroute import report, sweep
 from jaxroute.data import splits, units
-from jaxroute.evidence import Evidence
+from jaxroute.engine import checkpoint
+from jaxroute.estimators.evidence import Evidence
 from jaxroute.types import InputError, Table
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left

@@ -128,7 +128,7 @@ def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
 
 def check(config: Config, where: str) -> Config:
     """Refuse what cannot be meant, naming the config and the field."""
-    from experiments.baselines import CARROT, METHODS, OUTCOME_MODELS
+    from experiments.methods.registry import CARROT, METHODS, OUTCOME_MODELS
 
     def refuse(name: str, why: str) -> None:
         raise InputError(f"{where}: {name}={getattr(config, name)!r}: {why}")

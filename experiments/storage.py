@@ -23,7 +23,7 @@ from experiments.settings import Config
 from jaxroute.types import InputError
 
 ROOT = Path(__file__).parent.parent
-SHOWS = ("jaxroute/report/", "jaxroute/cli/", "experiments/bench/", "experiments/checks/", "experiments/study")
+SHOWS = ("jaxroute/report/", "jaxroute/cli/", "experiments/bench/", "experiments/checks/", "experiments/study/")
 LINE_AT_MOST = 65536  # bytes of one object in metrics.jsonl
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
 

@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import best_routers, evaluate, problem, settings, storage, watching
-from experiments.objectives import OBJECTIVES
-from jaxroute import checkpoint, logged, metrics, networks, population, search, sweep, training
+from jaxroute import metrics, sweep
 from jaxroute.data import units
+from jaxroute.engine import checkpoint, halving, logged, networks, population, training
+from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.types import Examples, Hyperparams, InputError
 
 NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
@@ -135,7 +136,7 @@ def _cell(
     hidden: tuple[int, ...],
     folder: Path,
     watch: tuple[Any, ...],
-) -> tuple[pd.DataFrame, search.Found]:
+) -> tuple[pd.DataFrame, halving.Found]:
     """One method and depth: all its points trained (or thinned out), then measured on the test table."""
     write, tick, show, stop_if_asked = watch
     axes, mesh = config.axes, sweep.mesh()
@@ -161,7 +162,7 @@ def _cell(
         show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
         stop_if_asked()
 
-    found = search.train(
+    found = halving.train(
         points,
         problems.learn_full if full else learn,
         problems.validate_full if full else problems.validate,
@@ -206,7 +207,7 @@ def _measure(chosen: Any, weights: Any, test: Any) -> tuple[Any, Any]:
 def _frame(
     config: settings.Config,
     points: Hyperparams,
-    found: search.Found,
+    found: halving.Found,
     method: str,
     hidden: tuple[int, ...],
     measured: tuple[np.ndarray, np.ndarray],

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import ablation
-from jaxroute import contrasts, levels, nuisance, recipe
-from jaxroute.data import logging, synthetic
+from experiments.side import ablation
+from jaxroute import nuisance, recipe
+from jaxroute.data import simulate, synthetic
 from jaxroute.nuisance import crossfit
+from jaxroute.recipe import contrasts, levels
 from jaxroute.types import NuisanceSpec
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
@@ -19,7 +20,7 @@ SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
 
 def test_every_variant_changes_what_it_names():
     table = synthetic.make(jax.random.key(0), num_prompts=900, num_models=5)
-    logs = logging.simulate(jax.random.key(1), table, logging.cost_biased(strength=0.5, floor=0.2))
+    logs = simulate.simulate(jax.random.key(1), table, simulate.cost_biased(strength=0.5, floor=0.2))
     nuisances, model = recipe.fit(jax.random.key(2), logs, SPEC)
     features = jnp.asarray(table.features[:50])
     found = dict(ablation.variants(logs, nuisances, model.nuisances, features, SPEC))
@@ -49,7 +50,7 @@ def test_every_variant_changes_what_it_names():
 def test_milder_weights_are_means_of_residuals():
     """Equal weights: a model's level is its mean prediction and the plain mean residual of its rows, then shrunken."""
     table = synthetic.make(jax.random.key(9), num_prompts=800, num_models=3)
-    logs = logging.simulate(jax.random.key(10), table, logging.cost_biased(strength=0.5, floor=0.2))
+    logs = simulate.simulate(jax.random.key(10), table, simulate.cost_biased(strength=0.5, floor=0.2))
     nuisances, _ = nuisance.fit(jax.random.key(11), logs, SPEC)
     centre = jnp.mean(nuisances.outcomes.quality, 0)
     found = dict(ablation._levels(logs, nuisances, centre, SPEC))
@@ -66,7 +67,7 @@ def test_milder_weights_are_means_of_residuals():
 
 def test_nets_are_averaged_on_the_same_folds():
     table = synthetic.make(jax.random.key(12), num_prompts=300, num_models=3)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(13), table, logging.uniform()))
+    logs = jax.tree.map(jnp.asarray, simulate.simulate(jax.random.key(13), table, simulate.uniform()))
     spec = NuisanceSpec(("ridge", "mlp"), folds=3, penalties=(100.0,), hidden=(8,), epochs=2, snapshots=2)
     _, model = nuisance.fit(jax.random.key(14), logs, spec)
     features = jnp.asarray(table.features[:7])
@@ -88,7 +89,7 @@ def test_nets_are_averaged_on_the_same_folds():
 def test_more_nets_are_a_variant_where_there_are_nets(monkeypatch):
     monkeypatch.setattr(ablation, "NETS", 2)
     table = synthetic.make(jax.random.key(12), num_prompts=300, num_models=3)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(13), table, logging.uniform()))
+    logs = jax.tree.map(jnp.asarray, simulate.simulate(jax.random.key(13), table, simulate.uniform()))
     spec = NuisanceSpec(("ridge", "mlp"), folds=3, penalties=(100.0,), hidden=(8,), epochs=2, snapshots=2)
     fitted = nuisance.fit(jax.random.key(14), logs, spec)
     found = dict(ablation.variants(logs, *fitted, jnp.asarray(table.features[:7]), spec))
@@ -98,7 +99,7 @@ def test_more_nets_are_a_variant_where_there_are_nets(monkeypatch):
 
 def test_weights_of_contrasts_are_the_best_on_the_simplex():
     table = synthetic.make(jax.random.key(3), num_prompts=700, num_models=4)
-    logs = logging.simulate(jax.random.key(4), table, logging.uniform())
+    logs = simulate.simulate(jax.random.key(4), table, simulate.uniform())
     _, model = nuisance.fit(jax.random.key(5), logs, SPEC)
     r, fold, a = np.asarray(model.outcomes.out_of_fold.quality, float), np.asarray(model.outcomes.fold), logs.action
     for f in range(SPEC.folds):
@@ -122,7 +123,7 @@ def test_weights_of_contrasts_are_the_best_on_the_simplex():
 
 def test_the_guard_needs_the_evidence_it_names():
     table = synthetic.make(jax.random.key(6), num_prompts=1500, num_models=4)
-    logs = logging.simulate(jax.random.key(7), table, logging.uniform())
+    logs = simulate.simulate(jax.random.key(7), table, simulate.uniform())
     nuisances, model = recipe.fit(jax.random.key(8), logs, SPEC)
     given = (logs, nuisances, model.level, model.centre, jnp.float32(1.0))
     r, p, k = jax.tree.map(np.asarray, nuisances.outcomes), np.asarray(nuisances.propensity), 4

@@ -8,9 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, low_rank, objectives, problem, rivals, settings, trained_methods
-from experiments.arena import Arena
-from jaxroute import checkpoint, counterfactual, sweep
+from experiments import problem, settings
+from experiments.methods import literature as rivals
+from experiments.methods import low_rank
+from experiments.methods import registry as baselines
+from experiments.methods import trained as trained_methods
+from experiments.methods.arena import Arena
+from jaxroute import counterfactual, sweep
+from jaxroute.engine import checkpoint
+from jaxroute.learn import objectives
 from jaxroute.types import NuisanceSpec, Outcomes, Spec, Table
 
 CONFIG = settings.Config(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import precision
-from jaxroute import networks
+from jaxroute.engine import networks
 
 RNG = np.random.default_rng(0)
 X, W, G = (RNG.normal(size=shape).astype(np.float32) for shape in ((6, 5), (5, 3), (6, 3)))

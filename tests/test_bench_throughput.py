@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import machine, pytorch, throughput
-from jaxroute import networks, training
+from jaxroute.engine import networks, training
 from jaxroute.types import Hyperparams
 
 WORK = throughput.SMOKE

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import correctness, llmrouterbench, paretobandit, routellm, tables
+from jaxroute.data import tables
+from jaxroute.data.benchmarks import correctness, llmrouterbench, paretobandit, routellm
 from jaxroute.types import InputError
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import budgets
+from jaxroute.policies import budgets
 from jaxroute.types import InputError, Outcomes
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import checkpoint, sweep
+from jaxroute import sweep
+from jaxroute.engine import checkpoint
 from jaxroute.types import TrainState
 
 
@@ -172,7 +173,7 @@ def test_a_save_that_is_killed_leaves_what_is_looked_for(tmp_path, capsys):
     code = (
         "import os, sys, jax.numpy as jnp\n"
         "from orbax.checkpoint._src.path import atomicity\n"
-        "from jaxroute import checkpoint\n"
+        "from jaxroute.engine import checkpoint\n"
         "opened = checkpoint.open_folder(sys.argv[1])\n"
         "atomicity.AtomicRenameTemporaryPath.finalize = lambda *_, **__: os._exit(0)\n"
         "checkpoint.save(opened, 30, jnp.zeros(4))\n"
@@ -201,7 +202,7 @@ def test_what_eight_devices_wrote_loads_on_one(tmp_path):
     checkpoint.close(checkpoints)
     code = (
         "import sys, jax, jax.numpy as jnp\n"
-        "from jaxroute import checkpoint\n"
+        "from jaxroute.engine import checkpoint\n"
         "assert len(jax.devices()) == 1\n"
         "opened = checkpoint.open_folder(sys.argv[1])\n"
         "step, x = checkpoint.restore(opened, jnp.zeros((8, 2)))\n"

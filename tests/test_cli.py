@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute import cli, export
+from jaxroute import cli
 from jaxroute.data import encoders, tables
-from jaxroute.router import Router
+from jaxroute.serving import export
+from jaxroute.serving.router import Router
 
 
 def run(capsys, *arguments):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute import conditional, counterfactual, losses, policies, population, sweep, training
+from jaxroute import counterfactual, losses, policies, sweep
+from jaxroute.engine import population, training
+from jaxroute.learn import conditional
 from jaxroute.types import Continuum, Hyperparams, Outcomes, Spec
 
 N, K, D = 96, 4, 5

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, conditional_methods, problem, settings
-from experiments.arena import Arena
+from experiments import problem, settings
+from experiments.methods import conditional as conditional_methods
+from experiments.methods import registry as baselines
+from experiments.methods.arena import Arena
 from jaxroute import sweep
 from jaxroute.data import synthetic, units
 from jaxroute.types import InputError, NuisanceSpec, Spec

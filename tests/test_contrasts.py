@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import contrasts, nuisance
+from jaxroute import nuisance
+from jaxroute.recipe import contrasts
 from jaxroute.types import Examples, Logs, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute import estimators, evidence, nuisance, policies, report
-from jaxroute.data import logging, synthetic
+from jaxroute import estimators, nuisance, policies, report
+from jaxroute.data import simulate, synthetic
+from jaxroute.estimators import evidence
 from jaxroute.report import artefacts
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
@@ -20,7 +21,7 @@ SPEC = NuisanceSpec(("mean", "ridge"), folds=3)
 def a_case():
     """(logs, nuisances, router, one single model, truth, model names)."""
     table = synthetic.make(jax.random.key(0), num_prompts=800, num_models=4)
-    logs = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(1), table, logging.uniform()))
+    logs = jax.tree.map(jnp.asarray, simulate.simulate(jax.random.key(1), table, simulate.uniform()))
     nuisances, _ = nuisance.fit(jax.random.key(2), logs, SPEC)
     truth = Outcomes(*(jnp.asarray(y) for y in table.outcomes))
     router = jnp.stack([policies.greedy(nuisances.outcomes.quality - w * nuisances.outcomes.cost) for w in WEIGHTS])

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import baselines, run, settings
+from experiments import run, settings
+from experiments.methods import registry as baselines
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
 

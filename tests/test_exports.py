@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import exports, logs
+from jaxroute.data import logs
+from jaxroute.data.logs import formats
 from jaxroute.types import InputError
 
 ASKED = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is 2 + 2?"}]
@@ -254,11 +255,11 @@ def test_values_of_any_shape_are_no_traceback(tmp_path, name, value):
 
 
 def test_the_last_thing_a_user_said():
-    assert exports.text_of("text") == "text"
-    assert exports.text_of([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a"
-    assert exports.text_of([{"role": "assistant", "content": "b"}]) == "b"
-    assert exports.text_of([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]) is None
+    assert formats.text_of("text") == "text"
+    assert formats.text_of([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a"
+    assert formats.text_of([{"role": "assistant", "content": "b"}]) == "b"
+    assert formats.text_of([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]) is None
     two = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert exports.text_of(json.dumps([{"role": "user", "content": two}])) == "a\nb"
+    assert formats.text_of(json.dumps([{"role": "user", "content": two}])) == "a\nb"
     for nothing in (None, "", [], {}, 5, [5], [{"role": "user"}], [{"role": "user", "content": None}]):
-        assert exports.text_of(nothing) is None
+        assert formats.text_of(nothing) is None

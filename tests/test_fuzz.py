@@ -23,20 +23,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxroute.data import (
+from jaxroute.data import logs, prices, tables
+from jaxroute.data.benchmarks import (
     correctness,
-    feedback,
     leaderboard,
     llmrouterbench,
-    logs,
     paretobandit,
-    prices,
     routellm,
     routerbench,
     routereval,
     sprout,
-    tables,
 )
+from jaxroute.data.logs import feedback
 from jaxroute.types import InputError, Outcomes, Table
 
 CASES = int(os.environ.get("FUZZ_CASES", "800"))

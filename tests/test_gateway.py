@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroute import fitting
-from jaxroute.data import logging as simulated
 from jaxroute.data import logs, synthetic
+from jaxroute.data import simulate as simulated
 from jaxroute.gateway import Gate, LogWriter, Settings, gate, load_settings, read_tail
+from jaxroute.learn import fitting
 from jaxroute.types import InputError, NuisanceSpec
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(300.0,))

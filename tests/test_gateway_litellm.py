@@ -28,12 +28,13 @@ import yaml
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no call to the internet for prices
 litellm = pytest.importorskip("litellm")
 
-from jaxroute import estimators, fitting, nuisance, policies  # noqa: E402
+from jaxroute import estimators, nuisance, policies  # noqa: E402
 from jaxroute.data import encoders  # noqa: E402
 from jaxroute.data import logs as log_files  # noqa: E402
 from jaxroute.gateway import Gate, LogWriter, Settings  # noqa: E402
 from jaxroute.gateway.hooks import Handler, install  # noqa: E402
-from jaxroute.router import Router  # noqa: E402
+from jaxroute.learn import fitting  # noqa: E402
+from jaxroute.serving.router import Router  # noqa: E402
 from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxroute.data import leaderboard, prices, tables
+from jaxroute.data import prices, tables
+from jaxroute.data.benchmarks import leaderboard
 from jaxroute.types import InputError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "open_llm_lb_v2_carrot"

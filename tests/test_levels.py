@@ -5,15 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import levels, nuisance, pessimism
-from jaxroute.data import logging, synthetic
+from jaxroute import nuisance
+from jaxroute.data import simulate, synthetic
+from jaxroute.estimators import pessimism
+from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
 
 @pytest.fixture(scope="module")
 def problem():
     table = synthetic.make(jax.random.key(0), num_prompts=900, num_models=5)
-    logs = logging.simulate(jax.random.key(1), table, logging.cost_biased(strength=0.5, floor=0.2))
+    logs = simulate.simulate(jax.random.key(1), table, simulate.cost_biased(strength=0.5, floor=0.2))
     return logs, nuisance.fit(jax.random.key(2), logs, NuisanceSpec(("mean", "ridge"), folds=3, penalties=(300.0,)))[0]
 
 

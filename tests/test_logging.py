@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroute.data import logging, synthetic
+from jaxroute.data import simulate, synthetic
 from jaxroute.types import InputError, Outcomes
 
 KEY = jax.random.key(7)
@@ -32,12 +32,12 @@ def holes(table):
 
 def _policies(table):
     return {
-        "uniform": logging.uniform(),
-        "cost_biased": logging.cost_biased(1.0, 0.1),
-        "weak_router": logging.weak_router(KEY, table, fraction=0.2, beta=2.0, floor=0.1),
-        "no_floor": logging.weak_router(KEY, table, fraction=0.2, beta=5.0, floor=0.0),
-        "task_dependent": logging.task_dependent(KEY, 1.5, 0.05),
-        "deterministic": logging.deterministic(logging.task_dependent(KEY, 1.5, 0.05)),
+        "uniform": simulate.uniform(),
+        "cost_biased": simulate.cost_biased(1.0, 0.1),
+        "weak_router": simulate.weak_router(KEY, table, fraction=0.2, beta=2.0, floor=0.1),
+        "no_floor": simulate.weak_router(KEY, table, fraction=0.2, beta=5.0, floor=0.0),
+        "task_dependent": simulate.task_dependent(KEY, 1.5, 0.05),
+        "deterministic": simulate.deterministic(simulate.task_dependent(KEY, 1.5, 0.05)),
     }
 
 
@@ -62,7 +62,7 @@ def test_empirical_shares_match_the_propensities(holes, name):
     draws = 40
     counts = np.zeros((1000, 10))
     for r in range(draws):
-        logs = logging.simulate(jax.random.key(100 + r), holes, policy)
+        logs = simulate.simulate(jax.random.key(100 + r), holes, policy)
         np.testing.assert_allclose(logs.propensity, probabilities[np.arange(1000), logs.action], rtol=1e-12)
         counts[np.arange(1000), logs.action] += 1
     error = np.sqrt(draws * (probabilities * (1 - probabilities)).sum(0))
@@ -80,7 +80,7 @@ def test_inverse_propensity_means_are_the_table_means(table):
     policy = _policies(table)["weak_router"]
     estimates = np.zeros((200, 10))
     for r in range(200):
-        logs = logging.simulate(jax.random.key(r), table, policy)
+        logs = simulate.simulate(jax.random.key(r), table, policy)
         np.add.at(estimates[r], logs.action, logs.quality / logs.propensity / 1000)
     error = estimates.std(0, ddof=1) / np.sqrt(200)
     assert (np.abs(estimates.mean(0) - table.outcomes.quality.mean(0)) < 4 * error).all()
@@ -88,7 +88,7 @@ def test_inverse_propensity_means_are_the_table_means(table):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hole_is_never_logged(holes, name):
-    logs = logging.simulate(KEY, holes, _policies(holes)[name])
+    logs = simulate.simulate(KEY, holes, _policies(holes)[name])
     assert holes.available[np.arange(1000), logs.action].all()
     assert np.isfinite(logs.quality).all()
     assert np.isfinite(logs.cost).all()
@@ -97,7 +97,7 @@ def test_a_hole_is_never_logged(holes, name):
 
 def test_a_log_row_is_the_tables_answer(holes):
     rows = np.array([5, 3, 900])
-    logs = logging.simulate(KEY, holes, logging.uniform(), rows=rows)
+    logs = simulate.simulate(KEY, holes, simulate.uniform(), rows=rows)
     for i, n in enumerate(rows):
         assert logs.quality[i] == holes.outcomes.quality[n, logs.action[i]]
         assert logs.cost[i] == holes.outcomes.cost[n, logs.action[i]]
@@ -109,8 +109,8 @@ def test_a_log_row_is_the_tables_answer(holes):
 
 
 def test_unknown_propensities_are_nan_and_actions_the_same(table):
-    known = logging.simulate(KEY, table, logging.cost_biased())
-    unknown = logging.simulate(KEY, table, logging.cost_biased(), known=False)
+    known = simulate.simulate(KEY, table, simulate.cost_biased())
+    unknown = simulate.simulate(KEY, table, simulate.cost_biased(), known=False)
     assert np.isnan(unknown.propensity).all()
     np.testing.assert_array_equal(known.action, unknown.action)
 
@@ -119,33 +119,33 @@ def test_one_key_for_table_and_log_does_not_confound():
     """make and simulate under the same key: actions are unrelated to the latent difficulty."""
     key = jax.random.key(3)
     table = synthetic.make(key, num_prompts=4000)
-    action = logging.simulate(key, table, logging.uniform()).action
+    action = simulate.simulate(key, table, simulate.uniform()).action
     difficulty = table.expected.quality.mean(1)
     assert abs(np.corrcoef(action, difficulty)[0, 1]) < 4 / np.sqrt(4000)
     assert abs(np.corrcoef(action, table.features[:, 0])[0, 1]) < 4 / np.sqrt(4000)
 
 
 def test_cost_biased_odds_are_inverse_to_mean_cost(table):
-    probabilities = logging.cost_biased(strength=1.0, floor=0.0)(table)
+    probabilities = simulate.cost_biased(strength=1.0, floor=0.0)(table)
     mean = table.outcomes.cost.mean(0)
     np.testing.assert_allclose(probabilities[0], (1 / mean) / (1 / mean).sum(), rtol=1e-9)
-    floored = logging.cost_biased(strength=1.0, floor=0.2)(table)
+    floored = simulate.cost_biased(strength=1.0, floor=0.2)(table)
     np.testing.assert_allclose(floored, 0.8 * probabilities + 0.2 / 10, rtol=1e-9)
-    assert logging.cost_biased(-1.0, 0.0)(table)[0].argmax() == mean.argmax()
+    assert simulate.cost_biased(-1.0, 0.0)(table)[0].argmax() == mean.argmax()
 
 
 def test_cost_biased_takes_free_models(table):
     outcomes = Outcomes(table.outcomes.quality, table.outcomes.cost.copy())
     outcomes.cost[:, 3] = 0.0
-    probabilities = logging.cost_biased(1.0, 0.1)(replace(table, outcomes=outcomes))
+    probabilities = simulate.cost_biased(1.0, 0.1)(replace(table, outcomes=outcomes))
     assert probabilities[0].argmax() == 3
     nothing = Outcomes(table.outcomes.quality, np.zeros((1000, 10)))
-    np.testing.assert_allclose(logging.cost_biased()(replace(table, outcomes=nothing)), 0.1)
+    np.testing.assert_allclose(simulate.cost_biased()(replace(table, outcomes=nothing)), 0.1)
 
 
 def test_weak_router_is_better_than_chance_and_short_of_the_oracle(table):
     quality = table.expected.quality
-    policy = logging.weak_router(KEY, table, fraction=0.3, beta=3.0, floor=0.1)
+    policy = simulate.weak_router(KEY, table, fraction=0.3, beta=3.0, floor=0.1)
     value = (policy(table) * quality).sum(1).mean()
     assert quality.mean() + 0.02 < value < quality.max(1).mean() - 0.05
 
@@ -156,21 +156,21 @@ def test_weak_router_is_the_ridge_it_says_it_is(table):
     from sklearn.preprocessing import StandardScaler
 
     x = StandardScaler().fit_transform(table.features.astype(float))
-    score = Ridge(logging.RIDGE_PENALTY).fit(x, table.outcomes.quality).predict(x)
+    score = Ridge(simulate.RIDGE_PENALTY).fit(x, table.outcomes.quality).predict(x)
     score -= score.mean(1, keepdims=True)
     odds = np.exp(2.0 * score / score.std())
     expected = 0.9 * odds / odds.sum(1, keepdims=True) + 0.01
-    policy = logging.weak_router(KEY, table, fraction=1.0, beta=2.0, floor=0.1)
+    policy = simulate.weak_router(KEY, table, fraction=1.0, beta=2.0, floor=0.1)
     np.testing.assert_allclose(policy(table), expected, rtol=1e-6)
 
 
 def test_weak_router_does_not_depend_on_the_company(table):
-    policy = logging.weak_router(KEY, table, fraction=0.2, beta=2.0, floor=0.1)
+    policy = simulate.weak_router(KEY, table, fraction=0.2, beta=2.0, floor=0.1)
     np.testing.assert_allclose(policy(table)[10:20], policy(table.rows(np.arange(10, 20))), rtol=1e-9)
 
 
 def test_tasks_have_their_own_favourites_in_any_part_of_the_table(table):
-    policy = logging.task_dependent(KEY, strength=2.0, floor=0.1)
+    policy = simulate.task_dependent(KEY, strength=2.0, floor=0.1)
     probabilities = policy(table)
     for task in set(table.task):
         assert np.ptp(probabilities[table.task == task], axis=0).max() == 0
@@ -178,13 +178,13 @@ def test_tasks_have_their_own_favourites_in_any_part_of_the_table(table):
     assert len(favourites) > 2
     part = np.flatnonzero(table.task == "topic_5")
     np.testing.assert_array_equal(policy(table.rows(part)), probabilities[part])
-    other = logging.task_dependent(jax.random.key(8), strength=2.0, floor=0.1)(table)
+    other = simulate.task_dependent(jax.random.key(8), strength=2.0, floor=0.1)(table)
     assert (other != probabilities).any()
 
 
 def test_deterministic_takes_the_likeliest_available_model(holes):
-    soft = logging.task_dependent(KEY, 2.0, 0.1)
-    probabilities = logging.deterministic(soft)(holes)
+    soft = simulate.task_dependent(KEY, 2.0, 0.1)
+    probabilities = simulate.deterministic(soft)(holes)
     assert set(np.unique(probabilities)) == {0.0, 1.0}
     np.testing.assert_array_equal(probabilities.argmax(1), soft(holes).argmax(1))
 
@@ -201,15 +201,15 @@ def test_deterministic_takes_the_likeliest_available_model(holes):
 )
 def test_policies_that_are_none_are_refused(holes, broken, message):
     with pytest.raises(InputError, match=message):
-        logging.simulate(KEY, holes, broken)
+        simulate.simulate(KEY, holes, broken)
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.1, np.nan])
 def test_floors_outside_the_unit_interval_are_refused(table, floor):
     for build in (
-        lambda: logging.cost_biased(1.0, floor),
-        lambda: logging.task_dependent(KEY, 1.0, floor),
-        lambda: logging.weak_router(KEY, table, floor=floor),
+        lambda: simulate.cost_biased(1.0, floor),
+        lambda: simulate.task_dependent(KEY, 1.0, floor),
+        lambda: simulate.weak_router(KEY, table, floor=floor),
     ):
         with pytest.raises(InputError, match="floor"):
             build()
@@ -218,4 +218,4 @@ def test_floors_outside_the_unit_interval_are_refused(table, floor):
 @pytest.mark.parametrize("fraction", [0.0, 1.5, 0.001, -1.0])
 def test_weak_router_needs_two_rows(table, fraction):
     with pytest.raises(InputError, match="fraction"):
-        logging.weak_router(KEY, table, fraction=fraction)
+        simulate.weak_router(KEY, table, fraction=fraction)

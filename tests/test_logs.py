@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from jaxroute import estimators
-from jaxroute.data import logging, logs, prices, splits, synthetic
+from jaxroute.data import logs, prices, simulate, splits, synthetic
 from jaxroute.types import InputError
 
 GOOD = pd.DataFrame(
@@ -361,7 +361,7 @@ def test_a_written_log_gives_the_estimate_of_the_arrays(tmp_path):
     """From a simulated log to JSON lines and back: the same off-policy estimate."""
     # Named in order, so that actions have the same numbers.
     table = replace(synthetic.make(jax.random.key(0), num_prompts=200, num_models=3), models=("a", "b", "c"))
-    arrays = logging.simulate(jax.random.key(1), table, logging.uniform())
+    arrays = simulate.simulate(jax.random.key(1), table, simulate.uniform())
     heard = np.arange(200) % 5 > 0
     written = pd.DataFrame(
         {

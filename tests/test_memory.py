@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import checkpoint, memory, networks, population, search, sweep, training
+from jaxroute import sweep
+from jaxroute.engine import checkpoint, halving, memory, networks, population, training
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 S, N, K, D, H, B = 1, 256, 3, 16, 64, 128
@@ -126,8 +127,8 @@ def test_emulated_devices_share_the_host():
 def test_a_small_budget_makes_batches_and_changes_no_result(programs, tmp_path):
     budget = int(1.05 * memory.needed(programs[32, 4], sweep.put((EXAMPLES, EXAMPLES), MESH)))
     search_all = {"objective": regret, **STATIC}
-    at_once = search.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "all", **search_all)
-    split = search.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=budget, **search_all)
+    at_once = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "all", **search_all)
+    split = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=budget, **search_all)
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-5)  # Adam enlarges tiny gradients' errors
     jax.tree.map(close, split.state, at_once.state)
     blocks = []
@@ -138,7 +139,7 @@ def test_a_small_budget_makes_batches_and_changes_no_result(programs, tmp_path):
     assert blocks[0] is None
     assert 2 <= blocks[1] <= 8
     # One that goes on keeps its block, whatever is free by then.
-    again = search.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=1, **search_all)
+    again = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=1, **search_all)
     jax.tree.map(np.testing.assert_array_equal, again.state, split.state)
 
 
@@ -146,6 +147,6 @@ def test_a_small_budget_makes_batches_and_changes_no_result(programs, tmp_path):
 def test_a_block_that_does_not_fit_is_refused(programs):
     budget = memory.needed(programs[32, 4], sweep.put((EXAMPLES, EXAMPLES), MESH))
     with pytest.raises(InputError, match=r"block=32 does not fit.* points at a time do"):
-        search.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, block=32, budget=budget, **STATIC)
+        halving.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, block=32, budget=budget, **STATIC)
     with pytest.raises(InputError, match="even one at a time"):
-        search.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, budget=1000, **STATIC)
+        halving.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, budget=1000, **STATIC)

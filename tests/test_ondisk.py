@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, nuisance, ondisk
+from jaxroute import counterfactual, nuisance
+from jaxroute.engine import disk
+from jaxroute.learn import examples
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Outcomes
 
 N, D, K = 30, 4, 3
@@ -22,12 +24,12 @@ def part(start, end):
 
 @pytest.fixture
 def folder(tmp_path):
-    ondisk.write(tmp_path / "rows", [part(0, 7), part(7, 8), part(8, N)], N)
+    disk.write(tmp_path / "rows", [part(0, 7), part(7, 8), part(8, N)], N)
     return tmp_path / "rows"
 
 
 def test_what_is_written_is_mapped(folder):
-    mapped = ondisk.open_rows(folder)
+    mapped = disk.open_rows(folder)
     jax.tree.map(np.testing.assert_array_equal, mapped, EXAMPLES)
     for leaf in jax.tree.leaves(mapped):
         assert isinstance(leaf.base, np.memmap)
@@ -37,37 +39,37 @@ def test_what_is_written_is_mapped(folder):
 
 
 def test_runs_are_read_in_the_order_asked_for(folder):
-    block = ondisk.read(ondisk.open_rows(folder), np.array([20, 3]), 4)
+    block = disk.read(disk.open_rows(folder), np.array([20, 3]), 4)
     np.testing.assert_array_equal(block.features, FEATURES[[20, 21, 22, 23, 3, 4, 5, 6]])
     np.testing.assert_array_equal(block.outcomes.cost, COST[[20, 21, 22, 23, 3, 4, 5, 6]])
 
 
 def test_rows_that_are_not_finite_are_named(folder):
-    rows = ondisk.open_rows(folder)
+    rows = disk.open_rows(folder)
     quality = np.where(AVAILABLE, QUALITY, np.nan)  # unavailable models may have any outcome
-    ondisk.read(rows._replace(outcomes=Outcomes(quality, COST)), np.array([0, 15]), 15)
+    disk.read(rows._replace(outcomes=Outcomes(quality, COST)), np.array([0, 15]), 15)
     quality[17, np.flatnonzero(AVAILABLE[17])[0]] = np.inf
     with pytest.raises(InputError, match="quality: row 17 is not finite"):
-        ondisk.read(rows._replace(outcomes=Outcomes(quality, COST)), np.array([0, 15]), 15)
+        disk.read(rows._replace(outcomes=Outcomes(quality, COST)), np.array([0, 15]), 15)
     features = FEATURES.copy()
     features[4, 2] = np.nan
     with pytest.raises(InputError, match="features: row 4 is not finite"):
-        ondisk.read(rows._replace(features=features), np.array([2]), 5)
+        disk.read(rows._replace(features=features), np.array([2]), 5)
 
 
 def test_a_wrong_number_of_rows_leaves_no_folder(tmp_path):
     for said, came in ((20, "are more"), (40, "30 came")):
         with pytest.raises(InputError, match=came):
-            ondisk.write(tmp_path / "rows", [part(0, 15), part(15, N)], said)
+            disk.write(tmp_path / "rows", [part(0, 15), part(15, N)], said)
         assert not (tmp_path / "rows").exists()
-    ondisk.write(tmp_path / "rows", [EXAMPLES], N)  # what the failures left is no hindrance
+    disk.write(tmp_path / "rows", [EXAMPLES], N)  # what the failures left is no hindrance
     with pytest.raises(InputError, match="is there already"):
-        ondisk.write(tmp_path / "rows", [EXAMPLES], N)
+        disk.write(tmp_path / "rows", [EXAMPLES], N)
 
 
 def test_files_that_do_not_fit_are_named(folder):
     with pytest.raises(InputError, match=r"nowhere.features.npy: cannot be mapped"):
-        ondisk.open_rows(folder / "nowhere")
+        disk.open_rows(folder / "nowhere")
     for name, array, said in (
         ("cost", COST[:, :2], r"cost.npy: \(30, 2\) does not fit the other files, \(30, 3\)"),
         ("quality", QUALITY[:5], r"quality.npy: \(5, 3\) does not fit the other files, \(30,\)"),
@@ -78,11 +80,11 @@ def test_files_that_do_not_fit_are_named(folder):
         right = file.read_bytes()
         np.save(file, array)
         with pytest.raises(InputError, match=said):
-            ondisk.open_rows(folder)
+            disk.open_rows(folder)
         file.write_bytes(right)
     (folder / "cost.npy").write_bytes((folder / "cost.npy").read_bytes()[:200])
     with pytest.raises(InputError, match=r"cost.npy: cannot be mapped"):
-        ondisk.open_rows(folder)
+        disk.open_rows(folder)
 
 
 @pytest.mark.slow
@@ -96,7 +98,7 @@ def test_outcomes_made_in_blocks_are_those_made_at_once():
     first, second = (jax.tree.map(lambda x, s=s: x[s], logs) for s in (slice(0, 80), slice(80, rows)))
     _, model = nuisance.fit(jax.random.key(0), first, NuisanceSpec(("mean",), folds=2))
     blocks = [jax.tree.map(lambda x, s=s: x[s : s + 60], second) for s in (0, 60)]
-    made = list(ondisk.corrected(blocks, model, clip=0.3, cost_scale=2.0))
+    made = list(examples.corrected(blocks, model, clip=0.3, cost_scale=2.0))
     whole = jax.tree.map(lambda *x: np.concatenate(x), *made)
     expected = counterfactual.doubly_robust(second, nuisance.predict_logs(model, second), clip=0.3)
     np.testing.assert_array_equal(whole.features, second.features)

@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import ope_report, ope_study, problem
-from experiments.ope_study import Design
+from experiments import problem
+from experiments.ope import __main__ as ope_study
+from experiments.ope import report as ope_report
+from experiments.ope.__main__ import Design
 from jaxroute.data import synthetic, units
 from jaxroute.types import NuisanceSpec
 

@@ -2,7 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroute import counterfactual, losses, metrics, networks, pessimism, policies, training
+from jaxroute import counterfactual, losses, metrics, policies
+from jaxroute.engine import networks, training
+from jaxroute.estimators import pessimism
 from jaxroute.types import Examples, Hyperparams, Logs, Nuisances, Outcomes, Spec
 
 TRUTH = np.array([0.5, 0.6, 0.3])

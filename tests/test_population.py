@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import checkpoint, counterfactual, memory, networks, population, sweep, training
+from jaxroute import counterfactual, sweep
+from jaxroute.engine import checkpoint, memory, networks, population, training
 from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from experiments.data import rebuild
-from jaxroute.data import hub, routerbench, routereval, tables
+from jaxroute.data import hub, tables
+from jaxroute.data.benchmarks import routerbench, routereval
 
 PICKLE = Path(__file__).parent / "data" / "wide_pandas2.2.pkl"
 

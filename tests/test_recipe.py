@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute import contrasts, levels, nuisance, policies, recipe
-from jaxroute.data import logging, synthetic
+from jaxroute import nuisance, policies, recipe
+from jaxroute.data import simulate, synthetic
+from jaxroute.recipe import contrasts, levels
 from jaxroute.types import Examples, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
@@ -16,7 +17,7 @@ SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
 @pytest.fixture(scope="module")
 def problem():
     table = synthetic.make(jax.random.key(0), num_prompts=900, num_models=5)
-    logs = logging.simulate(jax.random.key(1), table, logging.cost_biased(strength=0.5, floor=0.2))
+    logs = simulate.simulate(jax.random.key(1), table, simulate.cost_biased(strength=0.5, floor=0.2))
     return table, logs, *recipe.fit(jax.random.key(2), logs, SPEC)
 
 

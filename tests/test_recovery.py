@@ -5,18 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import (
-    counterfactual,
-    losses,
-    metrics,
-    networks,
-    nuisance,
-    policies,
-    population,
-    projection,
-    sweep,
-)
-from jaxroute.data import logging, synthetic
+from jaxroute import counterfactual, losses, metrics, nuisance, policies, projection, sweep
+from jaxroute.data import simulate, synthetic
+from jaxroute.engine import networks, population
 from jaxroute.types import Examples, NuisanceSpec, Outcomes, Spec
 
 WEIGHTS = (0.0, 0.25, 1.0)
@@ -95,7 +86,7 @@ def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
     train, validation, _, scale, _ = problem
     key = jax.random.key(1)
     logs, held = (
-        logging.simulate(jax.random.fold_in(key, i), t, logging.uniform()) for i, t in enumerate((train, validation))
+        simulate.simulate(jax.random.fold_in(key, i), t, simulate.uniform()) for i, t in enumerate((train, validation))
     )
     logs, held = (log._replace(cost=log.cost / scale) for log in (logs, held))
     spec = NuisanceSpec(outcome_models=("ridge",))
@@ -109,7 +100,7 @@ def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
 
 def test_utilities_of_a_log_are_affine_in_the_cost_weight(problem):
     train, _, _, scale, _ = problem
-    logs = logging.simulate(jax.random.key(2), train, logging.uniform())
+    logs = simulate.simulate(jax.random.key(2), train, simulate.uniform())
     logs = logs._replace(cost=logs.cost / scale)
     fitted, _ = nuisance.fit(jax.random.key(3), logs, NuisanceSpec(outcome_models=("ridge",), folds=2))
     outcomes = counterfactual.doubly_robust(logs, fitted, clip=0.05)

@@ -9,7 +9,7 @@ import pytest
 from test_evidence import a_case, valued
 from test_study import made_up
 
-from experiments import study_report
+from experiments.study import report as study_report
 from jaxroute import report
 
 CHROMIUM = next(

@@ -9,9 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroute import budgets, counterfactual, export, fitting, metrics, policies, recipe
-from jaxroute.data import encoders, logging, synthetic
-from jaxroute.router import Router
+from jaxroute import counterfactual, metrics, policies, recipe
+from jaxroute.data import encoders, simulate, synthetic
+from jaxroute.learn import fitting
+from jaxroute.policies import budgets
+from jaxroute.serving import export
+from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
@@ -24,7 +27,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def logs(table):
-    return logging.simulate(jax.random.key(1), table.rows(np.arange(1000)), logging.cost_biased(0.5, floor=0.2))
+    return simulate.simulate(jax.random.key(1), table.rows(np.arange(1000)), simulate.cost_biased(0.5, floor=0.2))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +107,7 @@ def test_bad_prompts_are_refused(router, table):
 
 def test_blocks_do_not_change_decisions(router, table, monkeypatch):
     whole = router.route(table.features, cost_weight=1.0)
-    monkeypatch.setattr("jaxroute.router.ROWS_PER_BLOCK", 100)
+    monkeypatch.setattr("jaxroute.serving.router.ROWS_PER_BLOCK", 100)
     np.testing.assert_allclose(router.route(table.features, cost_weight=1.0).scores, whole.scores, rtol=1e-5, atol=1e-5)
 
 
@@ -232,8 +235,8 @@ def test_a_router_of_two_recipes(router, logs, table):
 @pytest.mark.slow
 def test_a_shadow_sample_helps_where_the_log_is_small(table):
     """100 rows of a log that mostly tried the cheap model, with and without 300 prompts answered by all."""
-    policy = logging.cost_biased(3.0, 0.1)
-    logs = logging.simulate(jax.random.key(5), table.rows(np.arange(100)), policy)
+    policy = simulate.cost_biased(3.0, 0.1)
+    logs = simulate.simulate(jax.random.key(5), table.rows(np.arange(100)), policy)
     part = table.rows(np.arange(300, 600))
     shadow = Examples(part.features, part.outcomes, part.available)
     test = table.rows(np.arange(1000, 1500))

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import hub, routerbench, tables, unpickle
+from jaxroute.data import hub, tables, unpickle
+from jaxroute.data.benchmarks import routerbench
 from jaxroute.types import InputError
 
 DATA = Path(__file__).parent / "data"

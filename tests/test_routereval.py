@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxroute.data import routereval
+from jaxroute.data.benchmarks import routereval
 from jaxroute.types import InputError
 
 COUNTS = {"train": 8, "val": 1, "test": 2}

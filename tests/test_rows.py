@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxroute import networks, population, rows, search, sweep, training
+from jaxroute import sweep
+from jaxroute.engine import halving, networks, population, rows, training
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
@@ -80,7 +81,7 @@ def test_the_gradient_is_the_mean_over_devices():
 def test_a_search_takes_the_mesh_too():
     spec, mesh = spec_of(), sweep.mesh(data=4)
     settings = {"network": NETWORK, "objective": regret, "spec": spec, "mesh": mesh, "train_chunk": rows.train_chunk}
-    found = search.train(POINTS, EXAMPLES, EXAMPLES, **settings)
+    found = halving.train(POINTS, EXAMPLES, EXAMPLES, **settings)
     assert_close(found.state, train(spec, mesh, rows.train_chunk))
 
 

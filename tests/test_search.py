@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import checkpoint, counterfactual, logged, networks, population, search, sweep
+from jaxroute import counterfactual, sweep
+from jaxroute.engine import checkpoint, halving, logged, networks, population
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
@@ -30,7 +31,7 @@ def regret(scores, utility, where, h):
 def train(points=POINTS, learn=EXAMPLES, devices=2, **settings):
     mesh = sweep.mesh(jax.devices()[:devices])
     settings = {"block": 2, **settings}
-    return search.train(points, learn, EXAMPLES, network=NETWORK, objective=regret, spec=SPEC, mesh=mesh, **settings)
+    return halving.train(points, learn, EXAMPLES, network=NETWORK, objective=regret, spec=SPEC, mesh=mesh, **settings)
 
 
 def assert_same_bits(a, b):
@@ -62,7 +63,7 @@ def test_survivors_are_those_of_a_loop_written_out():
     for lot in (range(8), range(8, 20)):
         ranked = sorted(lot, key=lambda i: -np.mean([value[s, i] for s in range(3)]))
         expected += ranked[: len(lot) // 2]
-    np.testing.assert_array_equal(search.survivors(value, group, 0.5), sorted(expected))
+    np.testing.assert_array_equal(halving.survivors(value, group, 0.5), sorted(expected))
 
 
 def test_rungs_halve_every_cost_weight_and_record_it(halved):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from experiments import selection
+from experiments.side import selection
 
 
 def test_the_summary_counts_what_was_picked_right():

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import shadow, shadow_rules
-from jaxroute import levels, recipe
+from experiments.side import shadow, shadow_rules
+from jaxroute import recipe
+from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import problem, side_studies, study_design
+from experiments import problem
+from experiments.side import common as side_studies
+from experiments.study import design as study_design
 from jaxroute.types import InputError, Outcomes
 
 

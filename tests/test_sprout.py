@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jaxroute.data import prices, sprout
+from jaxroute.data import prices
+from jaxroute.data.benchmarks import sprout
 from jaxroute.types import InputError
 
 MODELS = ("aws-claude-3-5-sonnet-v1", "openai-gpt-4o-mini")

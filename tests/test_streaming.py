@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import checkpoint, memory, networks, ondisk, population, rows, streaming, sweep, training
+from jaxroute import sweep
+from jaxroute.engine import checkpoint, disk, memory, networks, population, rows, streaming, training
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 N, K, D = 384, 3, 4
@@ -44,8 +45,8 @@ def settings(devices=4, **changes):
 @pytest.fixture(scope="module")
 def learn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream") / "rows"
-    ondisk.write(folder, (jax.tree.map(lambda x, s=s: x[s : s + 100], LEARN) for s in range(0, N, 100)), N)
-    return ondisk.open_rows(folder)
+    disk.write(folder, (jax.tree.map(lambda x, s=s: x[s : s + 100], LEARN) for s in range(0, N, 100)), N)
+    return disk.open_rows(folder)
 
 
 def assert_same_bits(a, b):
@@ -168,7 +169,7 @@ def test_rows_of_a_block_are_split_over_devices(learn):
 
 def test_the_next_block_is_loaded_while_one_is_trained_on(learn, monkeypatch):
     events = []
-    real = ondisk.read
+    real = disk.read
 
     def watched(rows, starts, run):
         events.append("load")
@@ -211,12 +212,12 @@ from jaxroute.types import Examples, Outcomes, Spec
 rng = np.random.default_rng(0)
 features, quality = rng.random((20_000, 384), np.float32), rng.random((20_000, 11), np.float32)
 block = Examples(features, Outcomes(quality, quality), np.ones(quality.shape, bool))
-ondisk.write(sys.argv[1], (block for _ in range(50)), 1_000_000)
+disk.write(sys.argv[1], (block for _ in range(50)), 1_000_000)
 validate = jax.tree.map(lambda x: x[None, :1000], block)
 marks = []
 with scale.watched() as seen:
     streaming.train(
-        population.grouped_grid(1), ondisk.open_rows(sys.argv[1]), validate, network=networks.router(11, (8,)),
+        population.grouped_grid(1), disk.open_rows(sys.argv[1]), validate, network=networks.router(11, (8,)),
         objective=objectives.softmax_regret, spec=Spec((8,), 2048, 488, 4), mesh=sweep.mesh(), block=8192,
         on_visit=lambda *_: marks.append(scale.anonymous()),
     )

@@ -9,17 +9,33 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments import (
-    settings,
-    study,
-    study_cells,
-    study_contrasts,
-    study_design,
-    study_figures,
-    study_gap,
-    study_report,
-    study_tables,
-    study_tests,
+from experiments import settings
+from experiments.study import (
+    __main__ as study,
+)
+from experiments.study import (
+    cells as study_cells,
+)
+from experiments.study import (
+    contrasts as study_contrasts,
+)
+from experiments.study import (
+    design as study_design,
+)
+from experiments.study import (
+    figures as study_figures,
+)
+from experiments.study import (
+    gap as study_gap,
+)
+from experiments.study import (
+    report as study_report,
+)
+from experiments.study import (
+    significance as study_tests,
+)
+from experiments.study import (
+    tables as study_tables,
 )
 from jaxroute import report
 

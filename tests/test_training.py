@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxroute import networks, training
+from jaxroute.engine import networks, training
 from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
 
 N, K, D = 40, 3, 4

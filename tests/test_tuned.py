@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import outcome_models, study_design, sweep, tuned
+from experiments import sweep
+from experiments.methods import outcome_models
+from experiments.side import tuned
+from experiments.study import design as study_design
 from experiments.sweep import NUMBERS
 from jaxroute.types import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import wider_stacks
+from experiments.side import wider_stacks
 
 
 def test_the_summary_is_the_paired_difference():

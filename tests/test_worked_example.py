@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from experiments import worked_example
+from experiments.side import worked_example
 
 
 @pytest.mark.slow

@@ -26,11 +26,13 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from experiments import objectives, problem, settings, storage
+from experiments import problem, settings, storage
 from experiments.bench import machine, pytorch
-from jaxroute import conditional, networks, nuisance, policies, population, sweep, training
+from jaxroute import nuisance, policies, sweep
 from jaxroute.counterfactual import utility
 from jaxroute.data import units
+from jaxroute.engine import networks, population, training
+from jaxroute.learn import conditional, objectives
 from jaxroute.numerics import masked_argmax
 from jaxroute.types import Continuum, Hyperparams, TrainState
 

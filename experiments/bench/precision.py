@@ -27,9 +27,10 @@ import pandas as pd
 from jaxtyping import Array, Float
 from rich.progress import track
 
-from experiments import baselines, evaluate, problem, settings, storage
-from experiments.arena import Arena
-from experiments.study_tables import markdown
+from experiments import evaluate, problem, settings, storage
+from experiments.methods import registry as baselines
+from experiments.methods.arena import Arena
+from experiments.study.tables import markdown
 from jaxroute import metrics, sweep
 from jaxroute.data import units
 from jaxroute.types import InputError

@@ -32,8 +32,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import objectives, storage
-from jaxroute import networks, nuisance, ondisk, population, streaming, sweep
+from experiments import storage
+from jaxroute import nuisance, sweep
+from jaxroute.engine import disk, networks, population, streaming
+from jaxroute.learn import examples, objectives
 from jaxroute.types import Examples, Logs, NuisanceSpec, Spec
 
 MODELS, FEATURES, WRITTEN, GIGABYTES = 11, 384, 20_000, 4.0
@@ -101,11 +103,11 @@ def measure(
     with watched() as whole:
         _, model = nuisance.fit(jax.random.key(0), next(made_up(4000, 7)), RIDGE)
         begun = time.perf_counter()
-        ondisk.write(folder, ondisk.corrected(made_up(num_rows), model, clip=0.05), num_rows)
+        disk.write(folder, examples.corrected(made_up(num_rows), model, clip=0.05), num_rows)
         _forget(Path(folder))
         writing = time.perf_counter() - begun
-        (validate,) = ondisk.corrected([next(made_up(validated, 8))], model, clip=0.05)
-        learn = ondisk.open_rows(folder)
+        (validate,) = examples.corrected([next(made_up(validated, 8))], model, clip=0.05)
+        learn = disk.open_rows(folder)
         visits = max(visits, num_rows // block)
         steps = block // batch
         ticks: list[tuple[float, float]] = []

@@ -32,10 +32,10 @@ from rich.table import Table as Grid
 
 from experiments import storage
 from experiments.bench import encoding
-from jaxroute import fitting
 from jaxroute.data import encoders
 from jaxroute.gateway import Gate, Settings
-from jaxroute.router import Router
+from jaxroute.learn import fitting
+from jaxroute.serving.router import Router
 from jaxroute.types import Logs, NuisanceSpec
 
 Times = tuple[float, float | None]

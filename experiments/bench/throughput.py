@@ -30,9 +30,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import objectives, storage
+from experiments import storage
 from experiments.bench import machine, pytorch
-from jaxroute import memory, networks, population, sweep, training
+from jaxroute import sweep
+from jaxroute.engine import memory, networks, population, training
+from jaxroute.learn import objectives
 from jaxroute.types import Examples, Hyperparams, InputError, Outcomes, Spec, TrainState
 
 EPOCHS = 10  # of a whole training, where one-off costs are spread over it

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroute import estimators, policies
-from jaxroute.data import logging, synthetic
+from jaxroute.data import simulate, synthetic
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes, Table
 
 TOLERANCE = 1e-9
@@ -44,9 +44,9 @@ OURS: dict[str, Callable[..., Estimate]] = {
 }
 
 
-def logs_of(table: Table, policy: logging.Policy, seed: int) -> tuple[Logs, Nuisances]:
+def logs_of(table: Table, policy: simulate.Policy, seed: int) -> tuple[Logs, Nuisances]:
     """A simulated log in float64, with the true propensities and an outcome model that is wrong."""
-    logs = logging.simulate(jax.random.key(seed), table, policy)
+    logs = simulate.simulate(jax.random.key(seed), table, policy)
     rng = np.random.default_rng(seed)
     shape = logs.available.shape
     expected = table.expected or table.outcomes
@@ -98,7 +98,7 @@ def theirs(logs: Logs, target: np.ndarray, cost_weight: float, nuisances: Nuisan
 def main() -> int:
     jax.config.update("jax_enable_x64", True)
     table = synthetic.make(jax.random.key(0), num_prompts=3000, num_models=6)
-    loggers = {"cost_biased": logging.cost_biased(), "task_dependent": logging.task_dependent(jax.random.key(1))}
+    loggers = {"cost_biased": simulate.cost_biased(), "task_dependent": simulate.task_dependent(jax.random.key(1))}
     largest = dict.fromkeys(OURS, 0.0)
     compared = 0
     print(f"{'logger':15s} {'target':8s} {'weight':>6s}  " + "  ".join(f"{name:>8s}" for name in OURS))

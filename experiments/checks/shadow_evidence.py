@@ -20,7 +20,7 @@ import pandas as pd
 from rich.progress import track
 
 from jaxroute import estimators, metrics, policies, recipe
-from jaxroute.data import logging, synthetic
+from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import Rows
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
@@ -58,17 +58,17 @@ def truth(router: recipe.Recommended, features: jax.Array, outcomes: Outcomes, r
     return value, value - float(outcomes.quality[rest, jnp.argmax(router.level)].mean())
 
 
-def simulate(logs: int) -> pd.DataFrame:
+def simulated(logs: int) -> pd.DataFrame:
     """A row per log and estimate: estimate, value, low, high, truth."""
     table = synthetic.make(jax.random.key(0), num_prompts=PROMPTS, num_models=MODELS)
     features, outcomes = jnp.asarray(table.features), jax.tree.map(jnp.asarray, table.outcomes)
-    policy = logging.cost_biased(1.0, floor=0.15)
+    policy = simulate.cost_biased(1.0, floor=0.15)
     found: list[dict[str, Any]] = []
     before: recipe.Recommended | None = None
     for number in track(range(logs), description="logs"):
         drawn = np.random.default_rng(number).permutation(PROMPTS)
         of_log, of_shadow, rest = np.split(drawn, [ROWS, ROWS + SHADOW])
-        log = jax.tree.map(jnp.asarray, logging.simulate(jax.random.key(number), table.rows(of_log), policy))
+        log = jax.tree.map(jnp.asarray, simulate.simulate(jax.random.key(number), table.rows(of_log), policy))
         part = table.rows(of_shadow)
         shadow = Examples(features[of_shadow], *jax.tree.map(jnp.asarray, (part.outcomes, part.available)))
         key = jax.random.key(10**6 + number)
@@ -109,7 +109,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.shadow_evidence", description=__doc__)
     parser.add_argument("--logs", type=int, default=240)
-    print(summary(simulate(parser.parse_args(arguments).logs)).round(4).to_string())
+    print(summary(simulated(parser.parse_args(arguments).logs)).round(4).to_string())
     return 0
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxroute.data import (
+from jaxroute.data import hub, tables
+from jaxroute.data.benchmarks import (
     correctness,
-    hub,
     leaderboard,
     llmrouterbench,
     paretobandit,
@@ -30,7 +30,6 @@ from jaxroute.data import (
     routerbench,
     routereval,
     sprout,
-    tables,
 )
 from jaxroute.types import InputError, Table
 

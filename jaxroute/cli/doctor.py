@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import estimators, fitting, levels, nuisance, recipe
+from jaxroute import estimators, nuisance, recipe
 from jaxroute.cli import reading
 from jaxroute.data import splits
-from jaxroute.data.logs import LogTable
+from jaxroute.data.logs.loading import LogTable
+from jaxroute.learn import fitting
+from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)

@@ -13,13 +13,15 @@ import numpy as np
 import typer
 from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, evidence, levels, metrics, nuisance, policies, recipe
+from jaxroute import counterfactual, metrics, nuisance, policies, recipe
 from jaxroute.cli import reading
 from jaxroute.data import tables
-from jaxroute.data.logs import LogTable
-from jaxroute.evidence import Evidence
-from jaxroute.recipe import GRID
-from jaxroute.router import Router
+from jaxroute.data.logs.loading import LogTable
+from jaxroute.estimators import evidence
+from jaxroute.estimators.evidence import Evidence
+from jaxroute.recipe import levels
+from jaxroute.recipe.recommended import GRID
+from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from jaxroute import export as exporting
 from jaxroute.cli.evaluate import RouterPath
-from jaxroute.router import Router
+from jaxroute.serving import export as exporting
+from jaxroute.serving.router import Router
 
 
 def export(

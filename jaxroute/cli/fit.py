@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from jaxroute import fitting
 from jaxroute.cli import reading
-from jaxroute.evidence import Evidence
-from jaxroute.router import Router
+from jaxroute.estimators.evidence import Evidence
+from jaxroute.learn import fitting
+from jaxroute.serving.router import Router
 
 
 def fit(

@@ -12,7 +12,7 @@ from rich.table import Table as Sheet
 from jaxroute.data import encoders, tables
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
-from jaxroute.evidence import Evidence
+from jaxroute.estimators.evidence import Evidence
 from jaxroute.types import Examples, InputError, Logs, Outcomes
 
 LogPath = Annotated[Path, typer.Argument(help="Log: a .parquet, .csv or .jsonl file (also .gz), or a folder of them.")]

@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from jaxroute.cli.evaluate import RouterPath
-from jaxroute.router import Decision, Router
+from jaxroute.serving.router import Decision, Router
 from jaxroute.types import InputError
 
 ROWS = 4096

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import levels, nuisance
+from jaxroute import nuisance
 from jaxroute.cli import reading
 from jaxroute.cli.doctor import QUICK
+from jaxroute.recipe import levels
 from jaxroute.types import InputError, Logs
 
 SIZES = (50, 100, 250, 500)

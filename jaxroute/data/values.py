@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import exports, records
+from jaxroute.data import messages, records
 
 TRUTH = {"true": 1.0, "false": 0.0}
 SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
@@ -92,7 +92,7 @@ def label(value: Any) -> str | None:
 def prompt(value: Any) -> str | None:
     """A prompt: text, or a chat."""
     if isinstance(value, list | np.ndarray) and len(value):
-        value = exports.text_of(list(value))
+        value = messages.text_of(list(value))
         if value is None:
             raise ValueError("a list, but no chat with text")
     if not isinstance(value, str | None):

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute import budgets
-from jaxroute.router import Router
+from jaxroute.policies import budgets
+from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 LOG = logging.getLogger("jaxroute.gateway")

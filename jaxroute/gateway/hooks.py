@@ -19,7 +19,7 @@ from typing import Any
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.router import CustomRoutingStrategyBase
 
-from jaxroute.data.exports import text_of
+from jaxroute.data.messages import text_of
 from jaxroute.gateway.gate import LOG, Choice, Gate, load_settings
 from jaxroute.gateway.writing import LogWriter
 from jaxroute.types import InputError

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jaxroute import networks, training
+from jaxroute.engine import networks, training
 from jaxroute.nuisance.targets import HUBER_DELTA, Levels
 from jaxroute.types import Hyperparams, Key, NuisanceSpec, Outcomes, Params
 

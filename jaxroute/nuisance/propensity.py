@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute import networks, training
+from jaxroute.engine import networks, training
 from jaxroute.nuisance.ridge import with_intercept
 from jaxroute.numerics import masked_log_softmax
 from jaxroute.types import Hyperparams, Key, NuisanceSpec, Params

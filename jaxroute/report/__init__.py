@@ -5,7 +5,7 @@ method, cost weight, seed and metric), calls no JAX and knows nothing of how the
 
     results.parquet -> summarise, compare, headline -> print_tables, markdown_table
                     -> draw_figures -> write_figures, write_html
-    Evidence (``jaxroute.evidence``: one router on one log) -> draw_evidence -> write_figures, write_html
+    Evidence (``jaxroute.estimators.evidence``: one router on one log) -> draw_evidence -> write_figures, write_html
 """
 
 from jaxroute.report.artefacts import write_figures, write_html, write_results

@@ -19,7 +19,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from jaxroute.evidence import Evidence
+from jaxroute.estimators.evidence import Evidence
 from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
 from jaxroute.report.evidence import evidence_tables, reasons
 from jaxroute.report.figures import Drawing

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxroute.evidence import Evidence
+from jaxroute.estimators.evidence import Evidence
 from jaxroute.nuisance.curves import Curve
 from jaxroute.report.canvas import (
     COLOURS,

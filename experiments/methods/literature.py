@@ -1,0 +1,158 @@
+"""Baselines from the literature that are neither a plug-in of our outcome models nor a network of ours.
+
+Guarded kNN on the log, CARROT's convention, what is published in place of RM-*; `low_rank` is another. Each takes an
+Arena and returns decisions on the test prompts, [S, L, N, K], like every method of experiments/baselines.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from experiments.methods.arena import Arena, weights_of
+from jaxroute import counterfactual, policies, sweep
+from jaxroute.engine import networks, population
+from jaxroute.learn.objectives import softmax_regret
+from jaxroute.numerics import map_blocks
+from jaxroute.types import Examples, Outcomes
+
+NEIGHBOURS = (50, 100, 200, 400)
+GUARD = 1.64  # standard errors by which neighbours must favour another model: 95% one-sided
+
+
+def guarded_neighbours(arena: Arena, *, full: bool = False) -> Array:
+    """kNN on the log that leaves the best single model only on evidence.
+
+        gain_k(x) = mean_j (u_jk - u_jb),   j the n nearest log rows of x,  b the best single model
+        choose argmax_k gain_k(x) - GUARD sd_j / sqrt(n), and b where no bound is above 0
+
+    u are doubly robust utilities, so differences are paired prompt by prompt. n has the highest mean utility on
+    the validation log, per seed and cost weight.
+
+    Reference: Routing to the Expert / kNN routers of RouterBench (https://arxiv.org/abs/2403.12031); the guard
+    is ours.
+    """
+    problems = arena.problems
+    learn, validate = problems.learn, problems.validate
+    if full:
+        learn, validate = problems.learn_full, problems.validate_full
+    weights = weights_of(arena)
+    sizes = [n for n in NEIGHBOURS if n <= learn.features.shape[1]] or [learn.features.shape[1]]
+
+    def one_seed(learn: Examples, validate: Examples, test: Examples) -> Array:
+        def at(weight: Array) -> Array:
+            gains = jnp.where(learn.available, counterfactual.utility(learn.outcomes, weight), jnp.nan)
+            best = jnp.argmax(jnp.nanmean(gains, 0))
+            gains = gains - gains[:, best, None]
+            choose = partial(_guarded, learn.features, gains, best)
+            worth = jnp.where(validate.available, counterfactual.utility(validate.outcomes, weight), 0.0)
+            value = jnp.stack(
+                [jnp.mean(jnp.sum(choose(validate.features, validate.available, n) * worth, 1)) for n in sizes]
+            )
+            decisions = jnp.stack([choose(test.features, test.available, n) for n in sizes])
+            return decisions[jnp.argmax(value)]
+
+        return jax.lax.map(at, weights)
+
+    return jax.lax.map(lambda parts: one_seed(*parts), (learn, validate, problems.test))
+
+
+def _guarded(
+    known: Float[Array, "N D"],
+    gains: Float[Array, "N K"],
+    best: Array,
+    features: Float[Array, "M D"],
+    available: Bool[Array, "M K"],
+    count: int,
+) -> Float[Array, "M K"]:
+    """One-hot decisions [M, K]; gains are NaN where a model or the best single one was not available."""
+
+    def bound(x: Array) -> Array:
+        distance = jnp.sum((known - x[None]) ** 2, -1)
+        near = gains[jax.lax.top_k(-distance, count)[1]]
+        seen = jnp.isfinite(near)
+        rows = jnp.maximum(jnp.sum(seen, 0), 2)
+        mean = jnp.sum(jnp.where(seen, near, 0.0), 0) / rows
+        variance = jnp.sum(jnp.where(seen, (near - mean[None]) ** 2, 0.0), 0) / (rows - 1)
+        lower = mean - GUARD * jnp.sqrt(variance / rows)
+        return jnp.where(jnp.sum(seen, 0) > 2, lower, -jnp.inf).at[best].set(0.0)
+
+    return policies.greedy(map_blocks(bound, features, 256), available=available)
+
+
+def carrot(arena: Arena, outcome_model: str) -> Array:
+    """CARROT's plug-in with its own utility: argmax (1 - mu) quality - mu cost, mu = w / (1 + w).
+
+    The same decisions as the plug-in with utility quality - w cost: the convention changes nothing.
+
+    Reference: CARROT: A Cost Aware Rate Optimal Router, https://arxiv.org/abs/2502.03261 (2025).
+    """
+    predicted, available = arena.problems.predicted[outcome_model], arena.problems.test.available
+
+    def at(weight: Array) -> Array:
+        share = weight / (1 + weight)
+        return policies.greedy((1 - share) * predicted.quality - share * predicted.cost, available=available)
+
+    return jnp.moveaxis(jax.lax.map(at, weights_of(arena)), 0, 1)
+
+
+RAW_WEIGHTS = np.linspace(0.0, 1000.0, 30)
+"""Quality per US dollar, as they stand."""
+
+
+def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
+    """What is published in place of RM-*: full feedback, and the raw cost weight as one more feature.
+
+    Every prompt is copied once per weight of RAW_WEIGHTS, the weight (0 to 1000) stands beside features of unit
+    variance, and one network is trained on the regret of all copies. It shows what conditioning on a raw dollar
+    weight does; it is no reproduction of anybody's numbers.
+    """
+    problems, config = arena.problems, arena.config
+
+    def copied(part: Examples) -> Examples:
+        seeds, rows = part.available.shape[:2]
+        raw = jnp.asarray(RAW_WEIGHTS, jnp.float32)
+
+        def spread(x: Array) -> Array:
+            return jnp.broadcast_to(x[:, None], (seeds, len(raw), *x.shape[1:])).reshape(seeds, -1, x.shape[-1])
+
+        weight = jnp.broadcast_to(raw[None, :, None, None], (seeds, len(raw), rows, 1)).reshape(seeds, -1, 1)
+        cost = spread(part.outcomes.cost) * arena.cost_scale
+        utility = spread(part.outcomes.quality) - weight * cost
+        features = jnp.concatenate([spread(part.features), weight], -1)
+        return Examples(features, Outcomes(utility, jnp.zeros_like(utility)), spread(part.available))
+
+    points = population.grouped_grid(
+        config.seeds,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        temperature=config.temperature,
+    )
+    points, _ = sweep.pad(points, arena.mesh.size, axis=1)
+    network = networks.router(len(arena.models), config.training.hidden)
+    state = population.train(
+        points,
+        copied(problems.learn_full),
+        copied(problems.validate_full),
+        network=network,
+        objective=softmax_regret,
+        spec=config.training,
+        mesh=arena.mesh,
+        folder=None if arena.checkpoints is None else arena.checkpoints / name,
+        about={"config": dataclasses.asdict(config)},
+        on_chunk=lambda steps, _: arena.on_chunk(steps),
+    )
+    test = problems.test
+
+    def at(weight: float) -> Array:
+        raw = jnp.full((*test.features.shape[:2], 1), weight / arena.cost_scale, jnp.float32)
+        asked = jnp.concatenate([test.features, raw], -1)
+        chosen = population.choose(points, state, asked, test.available, network=network, mesh=arena.mesh)
+        return jax.nn.one_hot(chosen[:, 0], len(arena.models))
+
+    return jnp.stack([at(weight) for weight in config.weights], 1)

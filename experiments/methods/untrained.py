@@ -1,0 +1,60 @@
+"""Methods that train no network of their own: one model for all prompts, plug-ins on what is predicted, oracles."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from experiments.methods.arena import Arena, constant, decide, weights_of
+from jaxroute import counterfactual
+from jaxroute.types import Examples, Outcomes
+
+
+def uniform(arena: Arena) -> Array:
+    available = arena.problems.test.available
+    share = available / jnp.sum(available, -1, keepdims=True)
+    return jnp.broadcast_to(share[:, None], (len(share), len(arena.config.weights), *share.shape[1:]))
+
+
+def single(arena: Arena, model: str) -> Array:
+    scores = jnp.zeros(len(arena.models)).at[arena.models.index(model)].set(1.0)
+    lead = (arena.config.seeds, len(arena.config.weights), len(arena.models))
+    return constant(arena, jnp.broadcast_to(scores, lead))
+
+
+def best_single(arena: Arena, examples: str) -> Array:
+    """The model with the best mean utility on training data: from the log's doubly robust means, or full."""
+    data: Examples = getattr(arena.problems, examples)
+
+    def mean(y: Array) -> Array:
+        total = jnp.sum(jnp.where(data.available, y, 0.0), 1)
+        return total / jnp.maximum(jnp.sum(data.available, 1), 1)
+
+    means = Outcomes(mean(data.outcomes.quality), mean(data.outcomes.cost))
+    scores = jax.vmap(lambda w: counterfactual.utility(means, w), out_axes=1)(weights_of(arena))
+    return constant(arena, scores)
+
+
+def by_cost(arena: Arena, sign: float) -> Array:
+    """The model with the lowest (sign -1) or highest (+1) mean cost in the training log's doubly robust means."""
+    cost = jnp.mean(arena.problems.learn.outcomes.cost, 1)
+    lead = (arena.config.seeds, len(arena.config.weights), len(arena.models))
+    return constant(arena, jnp.broadcast_to(sign * cost[:, None], lead))
+
+
+def oracle(arena: Arena) -> Array:
+    """The realised oracle: reads the test outcomes themselves. A bound, not a policy."""
+    return decide(arena, arena.problems.test.outcomes)
+
+
+def conditional_oracle(arena: Arena) -> Array:
+    """The best policy there is, from known conditional means (synthetic data only)."""
+    if arena.problems.expected is None:
+        raise KeyError("conditional_oracle")
+    return decide(arena, arena.problems.expected)
+
+
+def plug_in(arena: Arena, outcome_model: str) -> Array:
+    """Direct method: predict quality and cost of every model, then choose."""
+    return decide(arena, arena.problems.predicted[outcome_model])

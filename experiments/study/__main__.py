@@ -1,0 +1,166 @@
+"""The study: when does learning the decision beat predict-then-select, and which router never loses?
+
+    make study DATA=<folder of tables>        SMOKE=1 seconds, FULL=1 the whole factorial, HOURS=3 stop then
+
+Runs the cells of experiments/study_cells.py one after another; a finished cell is not run again, a killed one goes
+on from its finished methods. Cells whose table is not there are listed, not skipped in silence. At any time the
+report shows what is finished so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import pandas as pd
+
+from experiments import run, storage
+from experiments.study import cells as study_cells
+from experiments.study import report as study_report
+from experiments.study.cells import Cell
+from jaxroute.engine import checkpoint
+from jaxroute.types import InputError
+
+KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
+
+
+class Progress(NamedTuple):
+    """What is finished and what is not, with the reason."""
+
+    results: pd.DataFrame
+    missing: list[tuple[Cell, str]]
+    seconds: float
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--smoke", action="store_true", help="two small synthetic cells, seconds")
+    parser.add_argument("--full", action="store_true", help="the whole factorial; days on 2 cores")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="start no further cell after so many hours")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each on cores of its own")
+    parser.add_argument(
+        "--part", type=int, nargs=2, metavar=("I", "N"), help="run every N-th cell from the I-th, no report"
+    )
+    parser.add_argument("--report-only", action="store_true", help="run nothing, report what is finished")
+    parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
+    return parser.parse_args(arguments)
+
+
+def finished(cell: Cell, out: Path) -> Path | None:
+    """The cell's results.parquet, if it was run with this config, table and code."""
+    path = storage.run_folder(out, cell.config) / "results.parquet"
+    return path if path.exists() else None
+
+
+def read(cell: Cell, path: Path) -> pd.DataFrame:
+    """The cell's regrets, with what the cell is in ``hyperparameters``."""
+    frame = pd.read_parquet(path)
+    frame = frame[frame["metric"].isin(KEPT)]
+    return frame.assign(
+        dataset=cell.table,
+        hyperparameters=study_cells.describe(cell),
+        value=frame["value"].astype("float32"),
+        standard_error=frame["standard_error"].astype("float32"),
+    )
+
+
+def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_only: bool = False) -> Progress:
+    """Run what is not finished, in order; returns everything that is finished in the end."""
+    started = time.perf_counter()
+    frames, missing, took = [], [], list[float]()
+    for number, cell in enumerate(cells, 1):
+        name = f"cell {number} of {len(cells)}: {cell.table}, {cell.factor} {cell.level}".rstrip()
+        if cell.config.data != "synthetic" and not Path(cell.config.data).exists():
+            missing.append((cell, f"no table at {Path(cell.config.data).name}/"))
+            continue
+        path = finished(cell, out)
+        if path is None:
+            if report_only or time.perf_counter() - started > 3600 * hours:
+                missing.append((cell, "not run yet"))
+                continue
+            begun = time.perf_counter()
+            try:
+                with redirect_stdout(io.StringIO()):
+                    path = run.run(cell.config, out, held_out_log=False) / "results.parquet"
+            except InputError as error:
+                missing.append((cell, str(error)))
+                print(f"{name}: {error}", flush=True)
+                continue
+            jax.clear_caches()  # every program maps memory; after some forty cells the system refuses more
+            took.append(time.perf_counter() - begun)
+            left = sum(took) / len(took) * (len(cells) - number)
+            print(f"{name}: {took[-1]:.0f} s; at most {left / 60:.0f} min left", flush=True)
+        frames.append(read(cell, path))
+    results = study_cells.lent(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
+    return Progress(results, missing, time.perf_counter() - started)
+
+
+def in_parts(arguments: list[str], jobs: int) -> None:
+    """Run the cells in ``jobs`` processes, each on its own cores: on two cores, twice one core is faster than both.
+
+    Two programs that share cores wait for each other's threads: a fit of a third of a second then takes ten.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    parts = []
+    for part in range(jobs):
+        command = [sys.executable, "-m", "experiments.study", *arguments, "--part", str(part), str(jobs)]
+        parts.append(subprocess.Popen(command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}))
+        if cores[part::jobs]:
+            os.sched_setaffinity(parts[-1].pid, cores[part::jobs])
+    try:
+        for process in parts:
+            process.wait()
+    except KeyboardInterrupt:  # they have had the same signal
+        for process in parts:
+            process.wait()
+        raise
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    cells = study_cells.cells(options.data, smoke=options.smoke, full=options.full)
+    try:
+        if options.part:
+            work(cells[options.part[0] :: options.part[1]], options.out, hours=options.hours)
+            return 0
+        if options.jobs > 1 and not options.report_only:
+            in_parts(sys.argv[1:] if arguments is None else arguments, options.jobs)
+            options.report_only = True
+        done = work(cells, options.out, hours=options.hours, report_only=options.report_only)
+    except checkpoint.SaveError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk met outside a checkpoint
+        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; finished cells and methods are saved: the same command goes on from there", file=sys.stderr)
+        return 130
+    if done.results.empty:
+        reasons = sorted({reason for _, reason in done.missing})
+        print(f"error: no cell is finished: {'; '.join(reasons)}; see README, Data", file=sys.stderr)
+        return 2
+    folder = options.out / ("study-report-smoke" if options.smoke else "study-report")
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write_frame(folder / "study.parquet", done.results)
+    if options.publish:
+        storage.write_frame(options.publish, done.results)
+    missing = [(cell.table, cell.factor, cell.level, reason) for cell, reason in done.missing]
+    text = study_report.write(folder, done.results, missing)
+    print(text)
+    print(f"{len(cells) - len(missing)} of {len(cells)} cells finished; report: {folder / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

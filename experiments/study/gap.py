@@ -1,0 +1,79 @@
+"""How much of the way from a plug-in to full feedback the recipe goes: ends, shares, a bootstrap over seeds. Host side.
+
+Frames of rows come from ``study_report.labelled``, as in ``study_tests``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.study.cells import FIRST
+from experiments.study.significance import CELL
+from jaxroute.report.summary import RECOMMENDED
+
+DRAWS = 2000
+
+
+def ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per cell and seed the mean regrets of a stacked plug-in (start), of the recipe and of full feedback (ceiling).
+
+    At the centre and with a shadow beside it, both ends are the first recipe's: the stack before the Gaussian
+    process, without a shadow. Elsewhere they are the cell's own stack and its ceiling; a table whose first recipe
+    was not run has those of the centre instead. stack: the cell's own, always.
+    """
+    mean = rows[rows["metric"] == "mean_regret"]
+    names = ["plug_in_stack", RECOMMENDED, "plug_in_stack_full"]
+    if not set(names) <= set(mean["method"]):
+        return pd.DataFrame(columns=[*CELL, "seed", "start", RECOMMENDED, "ceiling", "stack"])
+    wide = mean[mean["method"].isin(names)].pivot_table(index=[*CELL, "seed"], columns="method", values="value")
+    wide = wide[names].dropna().assign(stack=lambda w: w["plug_in_stack"]).reset_index()
+    found = wide.rename(columns={"plug_in_stack": "start", "plug_in_stack_full": "ceiling"})
+    of = pd.MultiIndex.from_frame(found[["dataset", "seed"]])
+    for factor, level, moved in (("centre", "", ("shadow",)), (*FIRST, ("centre", "shadow"))):
+        other = found[(found["factor"] == factor) & (found["level"] == level)].set_index(["dataset", "seed"])
+        here = found["factor"].isin(moved).to_numpy() & of.isin(other.index)
+        found.loc[here, ["start", "ceiling"]] = other.loc[of[here], ["start", "ceiling"]].to_numpy()
+    return found
+
+
+def gap_closed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per cell: how much of the way from a stacked plug-in to its full-feedback ceiling the recipe goes.
+
+    (start - recommended) / (start - ceiling)   of mean regrets over seeds, see ``ends``
+    """
+    found = ends(rows).groupby(CELL).mean().drop(columns="seed").reset_index()
+    gap = found["start"] - found["ceiling"]
+    return found.assign(gap=gap, closed=(found["start"] - found[RECOMMENDED]) / gap)
+
+
+class Share(NamedTuple):
+    """A share of the gap closed over the real tables together, its 95% interval, and how many tables there are."""
+
+    share: float
+    low: float
+    high: float
+    tables: int
+
+
+def share_closed(rows: pd.DataFrame, factor: str, level: str, *, start: str = "start", end: str = RECOMMENDED) -> Share:
+    """Share of the gap closed over the real tables together, with a paired bootstrap over seeds.
+
+        share = sum_s sum_t (start - end) / sum_s sum_t (start - ceiling)
+
+    over tables t and the seeds s that all of them have; ``start`` and ``end`` are columns of ``ends``. A draw resamples
+    seeds, for all tables and all of these alike; the interval is from the 2.5% to the 97.5% quantile of DRAWS draws,
+    which is a little short with ten seeds.
+    """
+    found = ends(rows)
+    real = found[(found["factor"] == factor) & (found["level"] == level) & (found["dataset"] != "synthetic")]
+    if real.empty:
+        return Share(np.nan, np.nan, np.nan, 0)
+    real = real.assign(closed=real[start] - real[end], gap=real[start] - real["ceiling"])
+    wide = real.pivot(index="seed", columns="dataset", values=["closed", "gap"]).dropna()
+    closed, gap = (wide[name].to_numpy(float).sum(1) for name in ("closed", "gap"))
+    drawn = np.random.default_rng(0).integers(len(wide), size=(DRAWS, len(wide)))
+    low, high = np.quantile(closed[drawn].sum(1) / gap[drawn].sum(1), [0.025, 0.975])
+    return Share(float(closed.sum() / gap.sum()), float(low), float(high), real["dataset"].nunique())

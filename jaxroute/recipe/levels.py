@@ -1,0 +1,261 @@
+"""How good each model is on average: doubly robust means, shrunk towards what the logger and the price tell.
+
+    y = m + e,   m ~ N(b0 + Z b, tau^2 I),   b ~ N(0, s^2 I)
+
+y are doubly robust means with their sampling variances, Z two columns about the models: how often the log chose
+each, and what it costs. A model with few rows, or with heavy weights, is then judged by where its share of the
+log and its price put it among the others: who was chosen rarely by a good logger is probably worse, by a thrifty
+one dearer and perhaps better; the slopes and both variances are learnt from the log itself (empirical Bayes).
+A plug-in takes a maximum over the models, so it pays most for the levels that are most in doubt.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxroute import counterfactual
+from jaxroute.estimators import pessimism
+from jaxroute.nuisance import as_cells
+from jaxroute.numerics import safe_divide
+from jaxroute.types import Examples, Logs, Nuisances, Outcomes
+
+CLIP = 0.1
+SPREADS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2)
+"""tau: standard deviations of the levels about the regression, quality units."""
+SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
+"""s: standard deviations of a slope per standard deviation of its column, quality units."""
+VAGUE = 1.0
+"""Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
+
+
+class Sample(NamedTuple):
+    """Noisy means of all models: [K] and the covariance of their errors [K, K]."""
+
+    mean: Float[Array, " K"]
+    covariance: Float[Array, "K K"]
+
+
+class Level(NamedTuple):
+    """Posterior means and standard deviations [K], quality units."""
+
+    mean: Float[Array, " K"]
+    deviation: Float[Array, " K"]
+
+
+def means(
+    quality: Float[Array, "N K"],
+    observed: Bool[Array, "N K"],
+    weight: Float[Array, "N K"],
+    predicted: Float[Array, "N K"],
+) -> Float[Array, " K"]:
+    """Mean quality of every model over the rows, self-normalised doubly robust.
+
+        m_k = mean_i r_ik + sum_i o_ik w_ik (q_ik - r_ik) / sum_i o_ik w_ik
+
+    Args:
+        quality: [N, K], anything where not observed.
+        observed: [N, K]; one model a row for a log, all of them for a full table.
+        weight: [N, K] one over the probability of being observed, anything where not observed.
+        predicted: [N, K], cross-fitted for these rows.
+
+    Returns:
+        [K]; the mean prediction for a model without an observed answer.
+
+    Example:
+        >>> seen = jnp.array([[True, False], [True, True]])
+        >>> half, one = jnp.full((2, 2), 0.5), jnp.ones((2, 2))
+        >>> print(means(jnp.array([[1.0, jnp.nan], [0.5, 0.0]]), seen, one, half))
+        [0.75 0.  ]
+
+    Reference:
+        Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning, by Thomas and Brunskill
+        (https://arxiv.org/abs/1604.00923), 2016 (weighted doubly robust, horizon one, one model a policy).
+    """
+    weight = jnp.where(observed, weight, 0.0)
+    error = jnp.where(observed, quality - predicted, 0.0)
+    return jnp.mean(predicted, 0) + safe_divide(jnp.sum(weight * error, 0), jnp.sum(weight, 0), 0.0)
+
+
+def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
+    """``means`` of a log and their variances, w = 1 / (max(p, clip) h), h the response propensity if there is one.
+
+        var m_k = sigma^2 sum_i w_ik^2 / (sum_i w_ik)^2,   sigma^2 the mean squared residual of all rows
+
+    The residual variance is pooled over models: that of a model with five rows is not known.
+
+    Args:
+        logs: N rows; those without feedback are left out of the correction.
+        nuisances: cross-fitted for these rows.
+        clip: smaller propensities are raised to it.
+
+    Returns:
+        Sample with a diagonal covariance; VAGUE^2 for a model without rows.
+
+    Raises:
+        InputError: a propensity is NaN.
+    """
+    outcomes, chosen = as_cells(logs)
+    weight = 1 / jnp.maximum(counterfactual.propensity_of_action(logs, nuisances), clip)
+    if nuisances.response is not None:
+        weight = weight / nuisances.response
+    seen = chosen & ~jnp.isnan(outcomes.quality)
+    weight = jnp.where(seen, weight[:, None], 0.0)
+    predicted = nuisances.outcomes.quality
+    residual = jnp.where(seen, outcomes.quality - predicted, 0.0)
+    pooled = jnp.sum(residual**2) / jnp.sum(seen)
+    variance = pooled * safe_divide(jnp.sum(weight**2, 0), jnp.sum(weight, 0) ** 2, jnp.inf)
+    return Sample(means(outcomes.quality, seen, weight, predicted), jnp.diag(jnp.minimum(variance, VAGUE**2)))
+
+
+def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"]) -> Sample:
+    """Means from prompts that several models answered: their errors are paired, and the covariance says so.
+
+        m_k = centre_k + mean_{s in S_k} e_sk,   e = q - r
+        covariance_kl = sum_{s in S_k and S_l} (e_sk - mean e_k) (e_sl - mean e_l) / (|S_k| |S_l|)
+
+    Half of every covariance between models is taken: S prompts do not determine K (K - 1) / 2 of them.
+
+    Args:
+        shadow: S prompts; S_k are those where model k is available. Which models a prompt was given to may depend
+            on the log, never on the answers.
+        predicted: [S, K], cross-fitted.
+        centre: [K] mean prediction on the prompts that the levels are the means of.
+
+    Returns:
+        Sample; ``centre`` with variance VAGUE^2 for a model that was not asked.
+    """
+    seen = shadow.available & jnp.isfinite(shadow.outcomes.quality)
+    count = jnp.sum(seen, 0)
+    error = jnp.where(seen, shadow.outcomes.quality - predicted.quality, 0.0)
+    mean = safe_divide(jnp.sum(error, 0), count, 0.0)
+    centred = jnp.where(seen, error - mean[None], 0.0)
+    pairs = jnp.maximum(count[:, None] * count[None], 1)
+    shrunk = 0.5 * centred.T @ centred / pairs
+    diagonal = 2 * jnp.diag(shrunk) + safe_divide(jnp.full(count.shape, 1e-4), count, VAGUE**2)
+    return Sample(centre + mean, jnp.fill_diagonal(shrunk, diagonal, inplace=False))
+
+
+def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array, "K 2"]:
+    """log(1 + rows) and log(mean cost), each standardised over the models (all 0 where they are equal)."""
+
+    def standard(x: Array) -> Array:
+        x = x - jnp.mean(x)
+        return safe_divide(x, jnp.full_like(x, jnp.sqrt(jnp.mean(x**2) + 1e-12)), 0.0)
+
+    return jnp.stack([standard(jnp.log1p(count)), standard(jnp.log(jnp.maximum(cost, 1e-9)))], 1)
+
+
+@jax.jit
+def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
+    """Levels given all samples: tau and s with the largest marginal likelihood on a grid, then closed form.
+
+        P = tau^2 I + s^2 Z Z' + VAGUE^2 11',   m | y = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
+
+    y stacks the samples, H repeats the models for each, V holds their covariances.
+
+    Args:
+        samples: at least one, of K models each.
+        about: [K, C] standardised columns, see ``columns``.
+
+    Returns:
+        Level.
+
+    Example:
+        A model with a few good answers is not the best one yet:
+
+        >>> means = Sample(jnp.array([0.6, 0.5, 0.9]), jnp.diag(jnp.array([1e-4, 1e-4, 4e-2])))
+        >>> [round(float(m), 2) for m in posterior([means], jnp.zeros((3, 0))).mean]
+        [0.6, 0.5, 0.65]
+
+    Reference:
+        Parametric Empirical Bayes Inference: Theory and Applications, by Morris (1983).
+    """
+    models = about.shape[0]
+    observed = jnp.concatenate([s.mean for s in samples]) - 0.5
+    noise = jax.scipy.linalg.block_diag(*(s.covariance for s in samples))
+    repeat = jnp.tile(jnp.eye(models), (len(samples), 1))
+    grid = jnp.stack(jnp.meshgrid(jnp.asarray(SPREADS), jnp.asarray(SLOPES)), -1).reshape(-1, 2)
+
+    def at(point: Array) -> tuple[Array, Array, Array]:
+        spread, slope = point
+        prior = spread**2 * jnp.eye(models) + slope**2 * about @ about.T + VAGUE**2
+        factor = jax.scipy.linalg.cho_factor(repeat @ prior @ repeat.T + noise, lower=True)
+        solved = jax.scipy.linalg.cho_solve(factor, observed)
+        likelihood = -0.5 * observed @ solved - jnp.sum(jnp.log(jnp.diag(factor[0])))
+        gain = prior @ repeat.T
+        covariance = prior - gain @ jax.scipy.linalg.cho_solve(factor, gain.T)
+        return likelihood, 0.5 + gain @ solved, jnp.sqrt(jnp.maximum(jnp.diag(covariance), 0.0))
+
+    likelihood, mean, deviation = jax.lax.map(at, grid)
+    best = jnp.argmax(likelihood)
+    return Level(mean[best], deviation[best])
+
+
+def fit(
+    logs: Logs,
+    nuisances: Nuisances,
+    shadow: Examples | None = None,
+    predicted: Outcomes | None = None,
+    *,
+    clip: float = CLIP,
+) -> Level:
+    """Levels of all models from a log, and from a shadow sample where there is one.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them.
+        shadow: S prompts that every model answered. predicted: [S, K], cross-fitted for them.
+        clip: of the log's propensities, see ``of_log``.
+
+    Returns:
+        Level, of the log's prompts.
+
+    Example:
+        >>> from jaxroute import nuisance
+        >>> from jaxroute.data import simulate, synthetic
+        >>> from jaxroute.types import NuisanceSpec
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)
+        >>> logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
+        >>> nuisances, _ = nuisance.fit(jax.random.key(2), logs, NuisanceSpec(("mean",), folds=3))
+        >>> fit(logs, nuisances).mean.shape
+        (4,)
+    """
+    centre = jax.tree.map(lambda y: jnp.mean(y, 0), nuisances.outcomes)
+    samples = [of_log(logs, nuisances, clip=clip)]
+    if shadow is not None:
+        assert predicted is not None
+        samples.append(of_shadow(shadow, predicted, centre.quality))
+    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
+    return posterior(samples, columns(count, centre.cost))
+
+
+def foreseen(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
+    """Standard errors of the models' levels if every model answered so many more prompts, [K].
+
+    The posterior's deviation with a sample of variance sigma_k^2 / prompts beside the log's, sigma_k the
+    noise of quality about the outcome model (`pessimism.noise`). Answers to one prompt are taken as independent,
+    which the log cannot tell: differences between models will be known better than this says.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone.
+
+    Returns:
+        [K] quality units.
+
+    Example:
+        >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
+        >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
+        >>> print(*(foreseen(logs, Nuisances(half, Outcomes(half, half)), n).round(2)[0] for n in (0, 100, 1000)))
+        0.08 0.03 0.01
+    """
+    now = fit(logs, nuisances)
+    if prompts == 0:
+        return now.deviation
+    variance = pessimism.noise(logs, nuisances) ** 2 / prompts
+    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
+    about = columns(count, jnp.mean(nuisances.outcomes.cost, 0))
+    imagined = Sample(now.mean, jnp.diag(variance))
+    return posterior([of_log(logs, nuisances), imagined], about).deviation
