@@ -1,5 +1,6 @@
 """The pages' commands run as written, in order, in an empty folder."""
 
+import importlib
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "experiments/README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 
 
 @pytest.mark.slow
@@ -71,18 +73,42 @@ def test_the_program_for_many_devices_on_one_host_and_on_two(tmp_path):
     assert values[1] == values[2]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "experiments/README.md",
-        "docs/five-minutes.md",
-        "docs/when-not-to-use.md",
-        "docs/many-devices.md",
-    ],
-)
+def exists(name: str) -> bool:
+    """Whether a dotted name can be imported: the longest prefix that is a module, then attributes of it."""
+    module, *attributes = name.split(".")
+    found = importlib.import_module(module)
+    for attribute in attributes:
+        module += f".{attribute}"
+        if not hasattr(found, attribute):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                return not str(error.name).startswith("jaxroute")  # an optional dependency is missing, not the name
+        found = getattr(found, attribute)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_dotted_names_exist(page):
+    names = set(re.findall(r"\bjaxroute(?:\.[A-Za-z_]\w*)+", (ROOT / page).read_text()))
+    assert not [name for name in sorted(names) if not exists(name)]
+
+
+def test_a_dotted_name_that_does_not_exist_is_found():
+    assert exists("jaxroute.losses.softmax_regret")
+    assert not exists("jaxroute.losses.soft_regret")
+    assert not exists("jaxroute.loss")
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text()
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if not link.startswith("http"):
-            assert ((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+    for link, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        if link.startswith("http"):
+            continue
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), f"{page} links to {link}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, f"{page} links to {link}#{heading}"
