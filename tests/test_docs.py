@@ -112,3 +112,10 @@ def test_links_between_pages_lead_somewhere(page):
             titles = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, f"{page} links to {link}#{heading}"
+
+
+def test_sections_that_help_texts_name_exist():
+    sources = [file for folder in ("jaxroute", "experiments") for file in (ROOT / folder).rglob("*.py")]
+    named = {name for file in sources for name in re.findall(r"see README, (\w+)", file.read_text())}
+    assert "Data" in named
+    assert named <= set(re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.M))
