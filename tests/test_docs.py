@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "experiments/README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+WRITTEN = [page for folder in ("docs", "experiments/results") for page in (ROOT / folder).glob("*.md")]
+PAGES = ["README.md", "experiments/README.md", *sorted(str(page.relative_to(ROOT)) for page in WRITTEN)]
 
 
 @pytest.mark.slow
