@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from jaxroute import estimators
-from jaxroute.data import logs, prices, simulate, splits, synthetic
+from jaxroute.data import logs, prices, records, simulate, splits, synthetic
 from jaxroute.types import InputError
 
 GOOD = pd.DataFrame(
@@ -237,7 +237,7 @@ def test_features_prompts_as_chats_and_nested_names(tmp_path):
 
 
 def test_features_of_a_long_log_whose_first_rows_have_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs.records, "ROWS", 2)
+    monkeypatch.setattr(records, "ROWS", 2)
     rows = [{"features": None}] * 3 + [{"features": [1, 2], "model": m} for m in "abab"]
     (tmp_path / "log.jsonl").write_text(lines(*rows))
     log = logs.load(tmp_path / "log.jsonl", drop_bad=True)

@@ -39,7 +39,7 @@ def test_regret_is_a_loop_over_weights_and_prompts(smoke):
 def test_logs_are_those_of_the_main_job(smoke):
     table = side_studies.normalised(smoke)
     rows = problem.split_rows(smoke, table)[1]
-    logs, key = side_studies.simulate(smoke, 1, table.rows(rows[0]), table.rows(rows[3]))
+    logs, key = side_studies.simulated_log(smoke, 1, table.rows(rows[0]), table.rows(rows[3]))
     built = problem.build(smoke, table, rows, 1)
     for ours, theirs in zip(logs, built.train_log, strict=True):
         np.testing.assert_array_equal(np.float32(ours), np.float32(theirs))
