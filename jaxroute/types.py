@@ -139,7 +139,12 @@ class Network(NamedTuple):
 
 
 class Loss(Protocol):
-    """Every loss: unreduced, model axis last, masked models never get mass nor gradient."""
+    """Every loss: unreduced, model axis last, masked models never get mass nor gradient.
+
+    Further keywords that are named like fields of `Hyperparams` are traced scalars (`learn.objectives.bind`).
+    """
+
+    def __hash__(self) -> int: ...
 
     def __call__(
         self,

@@ -51,7 +51,7 @@ def test_pytorch_trains_the_same_router():
     network = networks.router(WORK.models, WORK.hidden)
     state = training.init(network, point, WORK.spec, WORK.features)
     rows = np.random.default_rng(0).permutation(WORK.rows).reshape(-1, WORK.batch)
-    loss = training.router_loss(network, throughput.objectives.softmax_regret, WORK.spec, point, examples)
+    loss = training.router_loss(network, throughput.objectives.OBJECTIVES["rm_softmax"], WORK.spec, point, examples)
     optimise = training.optimiser(point, WORK.spec.steps)
     ours = state
     for batch in rows:

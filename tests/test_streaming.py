@@ -204,7 +204,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import jax, numpy as np
-from experiments import objectives
+from jaxroute.learn import objectives
 from experiments.bench import scale
 from jaxroute import networks, ondisk, population, streaming, sweep
 from jaxroute.types import Examples, Outcomes, Spec
@@ -218,7 +218,7 @@ marks = []
 with scale.watched() as seen:
     streaming.train(
         population.grouped_grid(1), disk.open_rows(sys.argv[1]), validate, network=networks.router(11, (8,)),
-        objective=objectives.softmax_regret, spec=Spec((8,), 2048, 488, 4), mesh=sweep.mesh(), block=8192,
+        objective=objectives.OBJECTIVES["rm_softmax"], spec=Spec((8,), 2048, 488, 4), mesh=sweep.mesh(), block=8192,
         on_visit=lambda *_: marks.append(scale.anonymous()),
     )
 print(len(marks), seen[1] - seen[0], max(marks) - marks[9])

@@ -32,7 +32,8 @@ from jaxroute import nuisance, policies, sweep
 from jaxroute.counterfactual import utility
 from jaxroute.data import units
 from jaxroute.engine import networks, population, training
-from jaxroute.learn import conditional, objectives
+from jaxroute.learn import conditional
+from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import masked_argmax
 from jaxroute.types import Continuum, Hyperparams, TrainState
 
@@ -108,7 +109,12 @@ def separate(config: settings.Config, one: problem.Problem) -> Curve:
     network = networks.router(one.test.available.shape[-1], config.training.hidden)
     points = points_of(config, list(config.cost_weights))
     test = jax.tree.map(lambda x: x[0], one.test)
-    static: Any = {"network": network, "objective": objectives.softmax_regret, "spec": config.training, "mesh": mesh}
+    static: Any = {
+        "network": network,
+        "objective": OBJECTIVES["rm_softmax"],
+        "spec": config.training,
+        "mesh": mesh,
+    }
 
     def value(state: TrainState) -> float:
         chosen = population.choose(points, state, one.test.features, one.test.available, network=network, mesh=mesh)
@@ -137,7 +143,7 @@ def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Cur
             (one.test, one.stack.test),
         )
     )
-    static: Any = {"network": network, "objective": objectives.softmax_regret, "spec": config.training, "mesh": mesh,
+    static: Any = {"network": network, "objective": OBJECTIVES["rm_softmax"], "spec": config.training, "mesh": mesh,
                    "train_chunk": conditional.train_chunk}  # fmt: skip
     rows = jax.tree.map(lambda x: x[0], test)
 
@@ -166,7 +172,7 @@ def step_seconds(config: settings.Config, one: problem.Problem) -> dict[str, flo
         (one.learn, one.validate, jax.tree.map(lambda x: x[:, 1], points_of(config, [0, 0.5]))),
     )
     state = training.init(network, point, spec, learn.features.shape[-1])
-    static: Any = {"network": network, "objective": objectives.softmax_regret, "spec": spec}
+    static: Any = {"network": network, "objective": OBJECTIVES["rm_softmax"], "spec": spec}
     once = jax.jit(lambda state: training.train_chunk((point, state), (learn, validate), 0, **static))
     found: dict[str, float | str] = {
         "loop over one compiled function": machine.seconds(lambda: once(state)) / spec.chunk

@@ -125,7 +125,7 @@ def measure(
         grid = population.grouped_grid(1, cost_weight=np.linspace(0.0, 1.0, points).tolist())
         static: dict[str, Any] = {
             "network": networks.router(MODELS, hidden),
-            "objective": objectives.softmax_regret,
+            "objective": objectives.OBJECTIVES["rm_softmax"],
             "spec": Spec(hidden, batch, visits * steps, steps),
             "mesh": sweep.mesh(jax.devices()[:1]),
         }

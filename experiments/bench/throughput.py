@@ -97,7 +97,7 @@ def trainer(work: Workload, steps: int) -> Callable[..., TrainState]:
 
     def train(point: tuple[Hyperparams, TrainState], examples: Examples, first: Any) -> TrainState:
         hyperparams, state = point
-        loss = training.router_loss(network, objectives.softmax_regret, spec, hyperparams, examples)
+        loss = training.router_loss(network, objectives.OBJECTIVES["rm_softmax"], spec, hyperparams, examples)
         optimise = training.optimiser(hyperparams, spec.steps)
         with jax.default_matmul_precision(spec.matmul_precision):
             return training.run_steps(

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 from experiments.methods.arena import Arena, weights_of
 from jaxroute import counterfactual, policies, sweep
 from jaxroute.engine import networks, population
-from jaxroute.learn.objectives import softmax_regret
+from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import map_blocks
 from jaxroute.types import Examples, Outcomes
 
@@ -140,7 +140,7 @@ def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
         copied(problems.learn_full),
         copied(problems.validate_full),
         network=network,
-        objective=softmax_regret,
+        objective=OBJECTIVES["rm_softmax"],
         spec=config.training,
         mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / name,

@@ -18,7 +18,8 @@ from experiments.methods import low_rank
 from experiments.methods.arena import Arena
 from experiments.methods.trained import ensemble, learned, other_utilities
 from experiments.methods.untrained import best_single, by_cost, conditional_oracle, oracle, plug_in, single, uniform
-from jaxroute.learn.objectives import OBJECTIVES, classification, entropic_regret, squared_error
+from jaxroute import losses
+from jaxroute.learn.objectives import OBJECTIVES, bind
 
 Method = Callable[[Arena], Array]
 OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack")
@@ -43,18 +44,22 @@ METHODS: dict[str, Method] = {
     **{f"{n}_ensemble": partial(ensemble, name=f"{n}_ensemble", objective=o) for n, o in OBJECTIVES.items()},
     **{f"rm_softmax_{e}": partial(other_utilities, name=f"rm_softmax_{e}", estimator=e) for e in ESTIMATORS},
     "rm_softmax_entropic_dm": partial(
-        learned, name="rm_softmax_entropic_dm", objective=entropic_regret, estimator="dm"
+        learned, name="rm_softmax_entropic_dm", objective=OBJECTIVES["rm_softmax_entropic"], estimator="dm"
     ),
-    "rm_classification_dm": partial(learned, name="rm_classification_dm", objective=classification, estimator="dm"),
+    "rm_classification_dm": partial(
+        learned, name="rm_classification_dm", objective=OBJECTIVES["rm_classification"], estimator="dm"
+    ),
     **{f"{n}_started": conditional_methods.started(f"{n}_started", OBJECTIVES[n]) for n in STARTED},
-    "plug_in_student": partial(learned, name="plug_in_student", objective=squared_error, estimator="dm"),
-    "plug_in_student_dr": partial(learned, name="plug_in_student_dr", objective=squared_error),
+    "plug_in_student": partial(
+        learned, name="plug_in_student", objective=bind(losses.squared_utility_error), estimator="dm"
+    ),
+    "plug_in_student_dr": partial(learned, name="plug_in_student_dr", objective=bind(losses.squared_utility_error)),
     "knn_guarded": rivals.guarded_neighbours,
     "knn_guarded_full": partial(rivals.guarded_neighbours, full=True),
     **{f"carrot_{name}": partial(rivals.carrot, outcome_model=model) for name, model in CARROT.items()},
     "low_rank": low_rank.low_rank,
     "low_rank_full": partial(low_rank.low_rank, full=True),
-    **conditional_methods.methods(entropic_regret),
+    **conditional_methods.methods(OBJECTIVES["rm_softmax_entropic"]),
     "published_stand_in": rivals.published_stand_in,
 }
 
@@ -64,7 +69,7 @@ MAIN = (
     *(f"plug_in_{m}{end}" for end in ("", "_full") for m in OUTCOME_MODELS),
     *("recommended", "recommended_full"),
     *(f"rm_{name}{end}" for end in ("", "_full") for name in ("classification", "softmax", "softmax_entropic")),
-    *conditional_methods.methods(entropic_regret),
+    *conditional_methods.methods(OBJECTIVES["rm_softmax_entropic"]),
 )
 """What `make experiment` compares; `make baselines` compares all."""
 

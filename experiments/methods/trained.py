@@ -15,7 +15,7 @@ from experiments.methods.arena import Arena
 from jaxroute import counterfactual, policies, sweep
 from jaxroute.engine import networks, population, training
 from jaxroute.estimators import pessimism
-from jaxroute.learn.objectives import softmax_regret
+from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.types import Examples, Logs, Nuisances, Objective, Outcomes
 
 SWITCH, SHRINKAGE = 5.0, 10.0
@@ -107,4 +107,4 @@ def ensemble(arena: Arena, name: str, objective: Objective) -> Array:
 
 def other_utilities(arena: Arena, name: str, estimator: str) -> Array:
     """RM-Softmax on other utilities: "ipw" is inverse-propensity policy learning, "pessimistic" lower bounds."""
-    return learned(arena, name, softmax_regret, estimator=estimator)
+    return learned(arena, name, OBJECTIVES["rm_softmax"], estimator=estimator)
