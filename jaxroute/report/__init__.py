@@ -1,7 +1,7 @@
 """Reports from tidy results: console and README tables, figures, one self-contained report.html.
 
 Everything here reads one pandas frame in the schema of ``COLUMNS`` (one row per dataset, logger, log size,
-method, cost weight, seed and metric), calls no JAX and knows nothing of how the numbers were made:
+method, cost weight, seed and metric). It calls no JAX and does not depend on how the numbers were made:
 
     results.parquet -> summarise, compare, headline -> print_tables, markdown_table
                     -> draw_figures -> write_figures, write_html

@@ -1,6 +1,6 @@
-"""What a run leaves behind: results.parquet, figures/*.svg and *.png, report.html.
+"""The files that a run writes: results.parquet, figures/*.svg and *.png, report.html.
 
-Every file is written beside its place and then renamed into it, so a reader never sees half a file.
+Every file is written under a temporary name and then renamed, so a reader never sees half a file.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def write_html(
     """Write one self-contained report.html: headline, tables, figures, assumptions, configuration.
 
     Args:
-        folder: created if need be.
-        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``. None: no full table
-            was at hand, the page holds the evidence alone.
+        folder: created if it does not exist.
+        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``. None: there is no
+            full table, and the page holds only the evidence.
         meta: what was run, every key optional: title, dataset, num_prompts, models (names), seeds, timing, config,
             environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
             notes (sentences to print beside the assumptions).
         figures: from ``draw_figures`` and ``draw_evidence``; inlined as SVG.
-        evidence: what a log alone says of one router: a section of its own.
+        evidence: what a log says about one router; the page has a section for it.
 
     Returns:
         The path of report.html.
@@ -139,11 +139,11 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def _section(label: str, rows: pd.DataFrame, unit: str, scale: float | None) -> dict[str, Any]:
-    """Headline and tables of one cell, regret first; where no full table is known, utility takes its place."""
+    """Headline and tables of one cell, regret first; without a full table, utility first."""
     metrics = [m for m in ALONG_WEIGHTS if m in set(rows["metric"])]
     whole = [m for m in WHOLE_CURVE if m in set(rows["metric"])]
     if not metrics:
-        raise InputError(f"results: none of the metrics {', '.join(ALONG_WEIGHTS)} is in the results")
+        raise InputError(f"results: none of the metrics {', '.join(ALONG_WEIGHTS)} is present; add rows of one of them")
     main = metrics[0]
     grid = table_weights(rows, main)
     number = COMPARISON_HEADER.index("difference")
@@ -187,14 +187,14 @@ def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str,
     lines = [[*_name_cells(x), *(interval_cell(found[m].get(x), m) for m in metrics)] for x in order]
     return {
         "short": "whole curve",
-        "caption": "Numbers of the whole quality-cost curve, over the run's own grid of cost weights",
+        "caption": "Metrics of the whole quality-cost curve, over the run's own grid of cost weights",
         "header": [
             ("method", ""),
             ("kind", ""),
             *((m.replace("_", " "), quantity(m, unit)[1].split(" (")[0]) for m in metrics),
         ],
         "lines": lines,
-        "note": "A dash: undefined in at least one seed. " + seeds_note(next(iter(summaries.values()))),
+        "note": "A dash means undefined in at least one seed. " + seeds_note(next(iter(summaries.values()))),
     }
 
 
@@ -203,9 +203,9 @@ def _name_cells(method: str) -> list[Cell]:
 
 
 def _units_table(shown: Iterable[float], scale: float | None) -> list[tuple[str, str, str]]:
-    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it stands for.
+    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it implies.
 
-    Each once: a weight in single precision is the same to six digits.
+    Weights that agree to six digits are one weight: the rest is single precision.
     """
     if scale is None:
         return []

@@ -1,4 +1,4 @@
-"""Paper, palette, axes and labels that the figures share."""
+"""Page size, palette, axes and labels that all figures share."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def new_canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def set_title(axes: Axes, title: str) -> str:
-    """Set and return the title, broken into lines of about one length."""
+    """Set and return the title, broken into lines of about equal length."""
     lines = -(-len(title) // 76)
     axes.set_title(textwrap.fill(title, min(76, len(title) // lines + 12)))
     return title
@@ -65,7 +65,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Lay out once and keep it: names find their place in final coordinates, every file gets the same figure."""
+    """Lay out once and keep the layout, so that labels are placed in final coordinates and all files agree."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -80,7 +80,7 @@ def cost_axis(axes: Axes, cost: np.ndarray) -> None:
     if not positive.size:
         return
     if (cost <= 0).any():
-        axes.set_xscale("symlog", linthresh=positive.min())  # free models stand at zero
+        axes.set_xscale("symlog", linthresh=positive.min())  # free models are drawn at zero
     else:
         axes.set_xscale("log")
         subs = (1.0, 2.0, 5.0) if positive.max() / positive.min() < 1e4 else (1.0,)
@@ -109,14 +109,14 @@ def weight_title(cost_scale: float | None, unit: str) -> str:
 
 def readable_on(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    # Not PAPER and INK themselves: those trade places on a dark page, the bars stay as they are.
+    # Not PAPER and INK: those are swapped on a dark page, while the bars keep their colours.
     return "#fefefe" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#111111"
 
 
 def label_points(
     figure: Figure, axes: Axes, points: np.ndarray, names: Sequence[str], curves: Sequence[np.ndarray]
 ) -> None:
-    """Name each point where the name covers neither a curve, nor a point, nor another name."""
+    """Label each point where the label covers no curve, point or other label."""
     to_display = axes.transData.transform
     markers = [to_display(points)] if len(points) else []
     taken = np.concatenate([np.empty((0, 2)), *markers, *(_along(to_display(c)) for c in curves)])

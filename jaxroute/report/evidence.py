@@ -1,4 +1,4 @@
-"""What a log says of a router, as figures and tables of the page: values, gains, support, calibration."""
+"""What a log says about a router, as figures and tables: values, gains, support, calibration."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from jaxroute.report.tables import Cell
 
 LEAST_ROWS = 20
 SHADOW_NOTE = (
-    " shadow's share: its part of the value, by effective rows; all of it where the log supports too little. No hidden "
-    "confounder can touch that part, and flips at speaks of the log alone."
+    " The shadow's share is the weight of the shadow sample in the value, by effective rows; it is 100% where the log "
+    'does not support the router. A hidden confounder cannot affect that part, and "flips at" concerns the log only.'
 )
 VERDICTS = {"ok": COLOURS[0], "caution": COLOURS[4], "refuse": COLOURS[1]}
 
 
 def draw_evidence(evidence: Evidence, *, cost_scale: float | None = None, unit: str = "USD") -> list[Drawing]:
-    """Value with its intervals at every cost weight, and calibration of the nuisances it rests on."""
+    """Value with its intervals at every cost weight, and calibration of the nuisances behind it."""
     return [draw_value(evidence, cost_scale=cost_scale, unit=unit), draw_calibration(evidence)]
 
 
@@ -47,7 +47,7 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
     with mpl.rc_context(STYLE):
         figure, axes = new_canvas(height=5.6)
         interval = "95% interval from the log" + (" and its shadow sample" if evidence.shadow else "")
-        hidden = f"hidden confounder of {evidence.strength:g}, no noise"
+        hidden = f"range under a hidden confounder of {evidence.strength:g} (sampling noise left out)"
         for part, colour, label in (("hidden_", MUTED, hidden), ("", COLOURS[0], interval)):
             low, high = points[f"{part}low"], points[f"{part}high"]
             if low.notna().any():
@@ -70,22 +70,23 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
         legend_below(figure, axes)
         settle(figure)
     caption = (
-        f"Value of {evidence.router} from {evidence.rows:,} log rows it was not fitted on, self-normalised doubly "
-        "robust. An open mark is the outcome model's guess: the log has no evidence there, hence no interval."
+        f"Value of {evidence.router}, estimated by the self-normalised doubly robust estimator from {evidence.rows:,} "
+        "log rows that it was not fitted on. An open mark is the outcome model's guess: the log has no evidence there, "
+        "so there is no interval."
     )
     if evidence.shadow:
-        caption += f" {evidence.shadow:,} prompts that every model answered are pooled with it, by effective rows."
+        caption += f" {evidence.shadow:,} prompts that every model answered are pooled with the log, by effective rows."
     return Drawing("value", title, caption, f"Line chart of off-policy value against cost weight. {title}.", figure)
 
 
 def draw_calibration(evidence: Evidence) -> Drawing:
-    """Predicted against observed: propensities and qualities, all models together and one by one."""
+    """Predicted against observed propensities and qualities, for all models together and for each."""
     found = evidence.diagnostics
     with mpl.rc_context(STYLE):
         figure, first = new_canvas(height=5.0)
         first.remove()
         left, right = figure.subplots(1, 2)
-        _calibration(left, found.propensity_curves, "propensity", "chosen, share of rows")
+        _calibration(left, found.propensity_curves, "predicted propensity", "share of rows that chose the model")
         _calibration(right, found.quality_curves, "predicted quality", "mean quality")
         worst = np.nanmax([*found.quality_error, 0.0])
         title = f"Quality predictions are off by {100 * np.nanmean(found.quality_error):.0f} points on average"
@@ -94,9 +95,9 @@ def draw_calibration(evidence: Evidence) -> Drawing:
         legend_below(figure, left)
         settle(figure)
     caption = (
-        "Ten bins of equal width, out of fold; the diagonal is perfect calibration. Bars under the curves show where "
-        f"the rows are; a model's line skips bins of fewer than {LEAST_ROWS} rows. Left: the fitted model of who was "
-        "chosen; where the log holds the propensity of its choice, values rest on that one."
+        "Out-of-fold predictions in ten bins of equal width; the diagonal is perfect calibration. Bars under the "
+        f"curves show the number of rows; a model's line skips bins with fewer than {LEAST_ROWS} rows. Left: the "
+        "fitted propensity model. Where the log records the propensity of its choice, values use the recorded one."
     )
     return Drawing("calibration", title, caption, f"Two calibration plots. {title}.", figure)
 
@@ -126,7 +127,7 @@ def _calibration(axes: Axes, curves: Sequence[Curve], across: str, up: str) -> N
 def _value_title(evidence: Evidence) -> str:
     verdicts, count = evidence.values["verdict"], len(evidence.values)
     said = ", ".join(f"{v} at {int((verdicts == v).sum())}" for v in VERDICTS if (verdicts == v).any())
-    title = f"The log's verdict on {evidence.router}, of {count} cost weights: {said}"
+    title = f"Verdict on {evidence.router} at {count} cost weights: {said}"
     held = evidence.values.dropna(subset="low")
     if "truth" in held and len(held):
         inside = int(held["truth"].between(held["low"], held["high"]).sum())
@@ -141,7 +142,7 @@ def evidence_tables(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def reasons(evidence: Evidence) -> list[tuple[str, list[str]]]:
-    """(where, what the verdict rests on there) for every cost weight, and what is wrong with the nuisances."""
+    """(cost weight, reasons for the verdict there) for every cost weight, and warnings about the nuisances."""
     rows = zip(*(evidence.values[name] for name in ("cost_weight", "verdict", "reasons")), strict=True)
     found = [(f"cost weight {weight:g}: {verdict}", list(lines)) for weight, verdict, lines in rows if len(lines)]
     warnings = list(evidence.diagnostics.warnings)
@@ -166,7 +167,7 @@ def _values(evidence: Evidence) -> dict[str, Any]:
         ]
         lines.append(line)
     heads = ["cost weight", "value", "95% interval", "verdict", *(["truth"] if "truth" in evidence.values else [])]
-    heads += ["on the logger", "flips at", f"hidden x{evidence.strength:g}", "all at once", "effective rows"]
+    heads += ["gain over logger", "flips at", f"hidden x{evidence.strength:g}", "all at once", "effective rows"]
     beside = "shadow_share" in evidence.values
     heads += ["shadow's share"] if beside else []
     return {
@@ -174,10 +175,11 @@ def _values(evidence: Evidence) -> dict[str, Any]:
         "header": [(head, "") for head in heads],
         "lines": lines,
         "note": (
-            "on the logger: value less the logging policy's. all at once: a band that holds at every cost weight "
-            f"together. hidden x{evidence.strength:g}: what a hidden confounder could leave which moves the odds of "
-            "any choice by that factor, noise left out. flips at: the factor from which better (or worse) than the "
-            "logging policy no longer follows. A dash: no evidence in the log." + (SHADOW_NOTE if beside else "")
+            "Gain over logger: the value minus that of the logging policy. All at once: a band that holds at every "
+            f"cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden confounder changes "
+            "the odds of any choice by up to that factor, without sampling noise. Flips at: the factor from which "
+            "the sign of the gain over the logger is no longer certain. A dash means no evidence in the log."
+            + (SHADOW_NOTE if beside else "")
         ),
     }
 
@@ -196,7 +198,7 @@ def _gains(evidence: Evidence) -> dict[str, Any]:
         "caption": f"Gain of {evidence.router}, paired on the same rows, in points",
         "header": [(head, "") for head in heads],
         "lines": lines,
-        "note": "Without an interval the gain is the outcome model's guess.",
+        "note": "A gain without an interval is the outcome model's guess.",
     }
 
 
@@ -208,14 +210,14 @@ def _models(evidence: Evidence) -> dict[str, Any]:
         line += [_percent(found.predicted_share[k]), _percent(found.feedback[k])]
         line += [_number(found.propensity_log_loss[k], "{:.2f}"), _points(found.propensity_error[k])]
         lines.append([*line, _number(found.quality_brier[k], "{:.3f}"), _points(found.quality_error[k])])
-    heads = ["model", "rows", "share", "propensity", "feedback", "log loss", "off by"]
+    heads = ["model", "rows", "share", "mean propensity", "feedback", "propensity log loss", "propensity error"]
     return {
-        "caption": "Models in the log, and how far its nuisances can be trusted",
-        "header": [(head, "") for head in [*heads, "squared error", "off by"]],
+        "caption": "Models in the log, and the errors of the fitted nuisances",
+        "header": [(head, "") for head in [*heads, "quality squared error", "quality error"]],
         "lines": lines,
         "note": (
-            "propensity: its mean; log loss and off by: of the fitted propensities; squared error and off by, last: of "
-            "the predicted quality. off by: expected calibration error in points, out of fold. A dash: no row."
+            "The propensity and quality errors are expected calibration errors in points, out of fold. A dash means "
+            "that the model has no row."
         ),
     }
 

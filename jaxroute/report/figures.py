@@ -1,7 +1,7 @@
 """Figures from results: quality against cost, regret against cost weight, routing shares.
 
-Drawn through matplotlib's object interface (no pyplot, no global state). Titles say what is seen and are
-computed from the numbers.
+The figures use matplotlib's object interface (no pyplot, no global state). Titles state the result and are computed
+from the numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_PLUG_INS, MAX_LEARNED, MAX_MODELS = 2, 4, 6
 
 
 class Drawing(NamedTuple):
-    """A figure with what a page says about it; name is the stem of its files."""
+    """A figure with its title, caption and alternative text; name is the stem of its files."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
 
     Args:
         results: frame in the schema of ``report.COLUMNS``.
-        meta: cost_unit ("USD" by default) and cost_scale are used, where given.
+        meta: may hold cost_unit ("USD" by default) and cost_scale; other keys are ignored.
     """
     unit, scale = (meta or {}).get("cost_unit", "USD"), (meta or {}).get("cost_scale")
     drawings = []
@@ -99,8 +99,8 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
             label = "oracle (sees every answer)"
             axes.plot(oracle["cost"], oracle["quality"], color=INK, ls=":", lw=1.8, label=label)
             obstacles.append(oracle[["cost", "quality"]].to_numpy())
-        # One row of each is enough: a single model is the same point at every cost weight. Where the best one is
-        # picked anew for each, the smallest weight has the best by quality.
+        # One row of each is enough: a single model is the same point at every cost weight. The best single model is
+        # chosen at each cost weight; the one at the smallest weight is the best by quality.
         fixed = points[points["method"].map(kind) == "no routing"].groupby("method", as_index=False).first()
         singles, random = (fixed[fixed["method"].str.match(m)] for m in ("single:", "random$"))
         singles_label = "single models" if len(singles) else None
@@ -120,8 +120,8 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
         names = named["method"].str.removeprefix("single:").tolist()
         label_points(figure, axes, named[["cost", "quality"]].to_numpy(), names, obstacles)
     caption = (
-        "Each curve is one router, each marker one cost weight (small weights right, large ones left); bands are "
-        f"95% intervals of quality over seeds. {_reach(points, routers)}"
+        "Each curve is one router and each marker one cost weight (small weights on the right, large ones on the "
+        f"left). Bands are 95% intervals of quality over seeds. {_reach(points, routers)}"
     )
     return Drawing("quality_cost", title, caption, f"Line chart of quality against cost. {title}.", figure)
 
@@ -129,8 +129,8 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
 def draw_regret(
     results: pd.DataFrame, metric: str = "regret", *, cost_scale: float | None = None, unit: str = "USD"
 ) -> Drawing:
-    """Mean regret against the cost weight, with the best fixed choices as the thing to beat."""
-    between = f"{metric}_between"  # measured between the grid's points: drawn here, left out of tables
+    """Mean regret against the cost weight, with the best fixed choices for comparison."""
+    between = f"{metric}_between"  # measured between the points of the grid: drawn here, left out of tables
     measured = [metric, between] if between in set(results["metric"]) else [metric]
     summary = pd.concat([summarise(results, m) for m in measured]).dropna(subset="cost_weight")
     summary[["mean", "low", "high"]] *= 100
@@ -142,7 +142,7 @@ def draw_regret(
     }
     with mpl.rc_context(STYLE):
         figure, axes = new_canvas(height=5.4)
-        # Fixed choices go far off where they are bad choices; the figure is about the routers.
+        # The lines of bad fixed choices may leave the figure; its range is set by the routers.
         drawn = summary[summary["method"].isin(routers)]
         top = 1.3 * max(drawn["mean"].max(), drawn["high"].fillna(0).max()) if len(drawn) else np.inf
         for method, look in (looks | _looks(routers)).items():
@@ -164,8 +164,8 @@ def draw_regret(
         settle(figure)
     reference = "conditional" if metric == "conditional_regret" else "realised"
     caption = (
-        f"Regret to the {reference} oracle, bands are 95% intervals over seeds; lower is better. "
-        "Bands that overlap may still differ, since methods are paired by seed: the table of differences decides. "
+        f"Regret to the {reference} oracle; lower is better. Bands are 95% intervals over seeds. Methods whose bands "
+        "overlap may still differ significantly, because methods are paired by seed: see the table of differences. "
         "Lines of fixed choices may leave the figure."
     )
     alt = f"Line chart of {metric.replace('_', ' ')} against cost weight. {title}."
@@ -176,14 +176,14 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
     """Which models ``method`` sends prompts to, as stacked bars over the cost weights."""
     mine = results[(results["method"] == method) & results["metric"].str.startswith("share:")]
     if mine.empty:
-        raise InputError(f"results: no share:<model> rows of method {method!r}; name a method that has them")
+        raise InputError(f"results: method {method!r} has no share:<model> rows; name a method that has them")
     weights = table_weights(mine, mine["metric"].iloc[0])
     parts = {m: summarise(mine, m).set_index("cost_weight")["mean"] for m in mine["metric"].unique()}
     shares = 100 * pd.DataFrame(parts).reindex(weights).fillna(0.0)
     shares.columns = shares.columns.str.removeprefix("share:")
     largest = shares.max().sort_values(ascending=False, kind="stable")
     shown = [m for m in largest.index[:MAX_MODELS] if largest[m] > 0]
-    # Stacked in the order in which the mass moves: what is used at small cost weights lies at the bottom.
+    # Models used at small cost weights are at the bottom of the stack.
     centre = shares[shown].mul(np.arange(len(shares)), axis=0).sum() / shares[shown].sum()
     shown = centre.sort_values(kind="stable").index.tolist()
     others = shares.drop(columns=shown)
@@ -208,13 +208,13 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
         first, last = shares.iloc[0], shares.iloc[-1]
         title = set_title(
             axes,
-            f"As cost weighs more, {method} moves from {first.idxmax()} ({first.max():.0f}%) "
+            f"As the cost weight grows, {method} moves from {first.idxmax()} ({first.max():.0f}%) "
             f"to {last.idxmax()} ({last.max():.0f}%)",
         )
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside right center")
         settle(figure)
-    caption = "Mean routing shares over seeds at each cost weight; shares below 6% carry no figure."
+    caption = "Mean routing shares over seeds at each cost weight; shares below 6% are not labelled."
     return Drawing("shares", title, caption, f"Stacked bars of routing shares. {title}.", figure)
 
 
@@ -223,7 +223,7 @@ def _leading_router(results: pd.DataFrame) -> str | None:
 
 
 def _routers(results: pd.DataFrame) -> list[str]:
-    """The routers that figures show: best learned first, then plug-ins, then the best learnable ceiling."""
+    """The routers that figures show: the best learned ones, the best plug-ins, and the best ceiling that is learned."""
     metric = next((m for m in ("regret", "utility", "quality") if m in set(results["metric"])), None)
     if metric is None:
         return []
@@ -235,7 +235,7 @@ def _routers(results: pd.DataFrame) -> list[str]:
 
 def _looks(routers: Sequence[str]) -> dict[str, dict[str, Any]]:
     dashes = {"learned": "-", "plug-in": "--", "ceiling": "-."}
-    # By name, not by rank: a router keeps its colour where another log changes the order.
+    # By name and not by rank, so that a router keeps its colour when another log changes the order.
     place = {method: i for i, method in enumerate(sorted(routers))}
     looks: dict[str, dict[str, Any]] = {}
     for method in routers:
@@ -267,8 +267,8 @@ def _regret_title(wins: pd.DataFrame) -> str:
     lowest = wins.loc[wins.groupby("cost_weight")["mean"].idxmin(), "method"].value_counts(sort=True)
     total = int(lowest.sum())
     if len(lowest) == 1:
-        return f"{lowest.index[0]} has the lowest mean regret at every cost weight of the tables"
+        return f"{lowest.index[0]} has the lowest mean regret at every cost weight in the tables"
     if not total:
         return "Mean regret against the cost weight"
     parts = [f"{method} at {count}" for method, count in lowest.items()]
-    return f"Lowest mean regret, of {total} cost weights: {', '.join(parts)}"
+    return f"Lowest mean regret at {total} cost weights: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""One line a method with everything a routing paper reports: regret, paired gains, curve metrics, collapse, shares."""
+"""One line per method with what routing papers report: regret, paired gains, curve metrics, collapse, shares."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from jaxroute.report.tables import CONSOLE_WIDTH, GROUP_TITLES, interval_cell, m
 CURVE = ("nauc", "qnc", "peak")
 MOST_USED = 2
 NOTE = (
-    "mean regret, its seed-paired differences to the best plug-in and to best_single (method minus opponent, 95% "
-    "Student-t over seeds, not corrected for their number) and peak in points; nAUC: area under the quality-cost "
-    "curve, 1 at best; QNC: cost at which the best single model's quality is reached, over that model's cost, a dash "
-    "where a seed never reaches it; RCI: percent of prompts sent to a worse model, or to the priciest although "
-    "another is as good, at each cost weight; most used: the models that get most prompts at the smallest and the "
-    "largest cost weight."
+    "Mean regret, its differences to the best plug-in and to best_single (method minus opponent, paired by seed, with "
+    "95% Student-t intervals over seeds that are not corrected for their number) and peak quality are in points. nAUC "
+    "is the area under the quality-cost curve (1 at best). QNC is the cost at which the quality of the best single "
+    "model is reached, divided by that model's cost; a dash means that a seed never reaches it. RCI is the percentage "
+    "of prompts, at each cost weight, that are sent to a worse model, or to the most expensive one although another "
+    "is as good. Most used: the models that get most prompts at the smallest and at the largest cost weight."
 )
 
 
 def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> tuple[list[str], list[list[str]], str]:
-    """(header, lines, note) of one cell's results, methods by kind and best first.
+    """(header, lines, note) for the results of one cell; methods are ordered by kind, then from best to worst.
 
     Args:
         results: frame in the schema of COLUMNS with regret, rci, share:<model> and the whole-curve metrics.
-        grid: cost weights; None: those that tables show.
+        grid: cost weights; None takes those that tables show.
 
     Raises:
-        InputError: no rows of regret.
+        InputError: there are no rows of regret.
     """
     grid = table_weights(results, "regret") if grid is None else grid
     order = ranked(summarise(results, "regret", grid=grid), "regret")
@@ -77,7 +77,7 @@ def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = 
 
 
 def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) -> None:
-    """Print what fits in a line and is not in the other tables: curve metrics and RCI, means over seeds."""
+    """Print the curve metrics and RCI, as means over seeds: what fits into a line and no other table has."""
     if console is None:
         console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH, highlight=False)
     header, lines, note = scorecard(results)

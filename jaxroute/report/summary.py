@@ -1,4 +1,4 @@
-"""The numbers of a report: means over seeds, seed-paired differences, and who beats whom.
+"""The numbers of a report: means over seeds, differences paired by seed, and which method beats which.
 
 Intervals are 95% Student-t over seeds. A seed redraws the split, the simulated log and the initialisation,
 and every method sees the same draws, so differences are taken within a seed before they are averaged.
@@ -30,7 +30,7 @@ COLUMNS = (
     "value",
     "standard_error",
 )
-"""The tidy schema; cost_weight is normalised, and NaN for metrics of a whole curve."""
+"""The schema of tidy results. cost_weight is normalised, and NaN for metrics of a whole curve."""
 
 CELL = ("dataset", "logger", "log_size", "split")
 TABLE_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -61,7 +61,7 @@ def student_interval(values: ArrayLike) -> tuple[float, float, float]:
         values: [S], one per seed, any unit.
 
     Returns:
-        (mean, low, high); the bounds are NaN for one value, or where a value is not finite.
+        (mean, low, high); the bounds are NaN for a single value, or if a value is not finite.
 
     Example:
         >>> print([round(x, 3) for x in student_interval([1.0, 2.0, 3.0])])
@@ -76,7 +76,7 @@ def student_interval(values: ArrayLike) -> tuple[float, float, float]:
 
 
 def cells(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(label, rows) per combination of dataset, logger, log size and split; the label names what varies."""
+    """(label, rows) for each combination of dataset, logger, log size and split; the label names what varies."""
     check_columns(results)
     varying = [c for c in CELL if results[c].nunique(dropna=False) > 1]
     if not varying:
@@ -87,7 +87,7 @@ def cells(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def table_weights(results: pd.DataFrame, metric: str) -> tuple[float, ...]:
-    """Cost weights that a table shows: the fixed grid where present, else up to seven of those there are."""
+    """Cost weights that a table shows: the fixed grid where present, otherwise up to seven of those present."""
     present = np.unique(_rows(results, metric)["cost_weight"].dropna())
     fixed = tuple(w for w in TABLE_WEIGHTS if w in present)
     if len(fixed) > 1 or len(present) <= 1:
@@ -98,13 +98,13 @@ def table_weights(results: pd.DataFrame, metric: str) -> tuple[float, ...]:
 def summarise(
     results: pd.DataFrame, metric: str, *, against: str | None = None, grid: Sequence[float] | None = None
 ) -> pd.DataFrame:
-    """Per method and cost weight: mean over seeds, its interval and the seed-paired difference to a method.
+    """For each method and cost weight: mean over seeds, its interval, and the paired difference to one method.
 
     difference = mean over common seeds s of (value[method, s] - value[against, s])
 
     Args:
         results: frame in the schema of COLUMNS, one cell (dataset, logger, log size, split).
-        metric: which rows to take.
+        metric: the metric to summarise.
         against: method id; adds difference, difference_low, difference_high and pairs (common seeds).
         grid: normalised cost weights; keeps only these and adds one row per method with cost_weight NaN,
             the mean over the grid, averaged within a seed first (NaN where a weight is missing).
@@ -113,7 +113,7 @@ def summarise(
         One row per (method, cost_weight): seeds, mean, low, high. With one seed low and high are NaN.
 
     Raises:
-        InputError: a column or metric is missing, or a (method, cost weight, seed) occurs twice.
+        InputError: a column or metric is missing, or a (method, cost weight, seed) occurs more than once.
 
     Example:
         >>> frame = pd.DataFrame({c: "" for c in COLUMNS}, index=range(4)).assign(
@@ -136,7 +136,9 @@ def summarise(
         return summary
     reference = rows[rows["method"] == against]
     if reference.empty:
-        raise InputError(f"results: no rows of method {against!r} for metric {metric!r} to compare with")
+        raise InputError(
+            f"results: no rows of method {against!r} for metric {metric!r}; choose another method to compare with"
+        )
     paired = rows.merge(reference, on=["cost_weight", "seed"], suffixes=("", "_against"))
     paired["difference"] = paired["value"] - paired["value_against"]
     names = {"count": "pairs", "low": "difference_low", "high": "difference_high"}
@@ -146,7 +148,7 @@ def summarise(
 
 
 def ranked(summary: pd.DataFrame, metric: str) -> list[str]:
-    """Methods of a summary with grid means: by kind, then best first."""
+    """Methods of a summary that has grid means, ordered by kind and then from best to worst."""
     mean = summary[summary["cost_weight"].isna()].set_index("method")["mean"]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
 
@@ -160,8 +162,8 @@ def ranked(summary: pd.DataFrame, metric: str) -> list[str]:
 def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> pd.DataFrame:
     """Every learned router, and the recommended recipe, against the best plug-in and the best single model.
 
-    Paired by seed. The best plug-in is the best but the recommended recipe, picked by the very numbers it is
-    compared on, which favours it; learned routers are compared with the recipe, too.
+    Differences are paired by seed. The best plug-in excludes the recommended recipe and is picked by the same numbers
+    that it is compared on, which favours it. Learned routers are also compared with the recipe.
 
     Returns:
         One row per router and opponent: router, role, against, pairs, difference, low, high (router minus
@@ -205,13 +207,15 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
     learned = [m for m in ranked(summary, metric) if kind(m) == "learned"]
     name = metric.replace("_", " ")
     if not learned:
-        return f"No learned router is in these results; the tables give the mean {name} of what is."
+        return f"These results contain no learned router; the tables give the mean {name} of the other methods."
     best = learned[0]
     whole = summary[(summary["method"] == best) & summary["cost_weight"].isna()].iloc[0]
     half = "" if np.isnan(whole["low"]) else f" ± {100 * (whole['high'] - whole['mean']):.2f}"
     extreme = "lowest" if metric in LOWER_IS_BETTER else "highest"
-    among = f"Of {len(learned)} learned routers, {best} has the {extreme}" if learned[1:] else f"{best} has a"
-    sentences = [f"{among} mean {name}: {100 * whole['mean']:.2f}{half} points."]
+    several = f"Of {len(learned)} learned routers, {best} has the {extreme} mean {name}:"
+    sentences = [
+        f"{several if learned[1:] else f'{best} has a mean {name} of'} {100 * whole['mean']:.2f}{half} points."
+    ]
     table = compare(results, metric, grid=grid)
     rows = {row["role"]: row for _, row in table[table["router"] == best].iterrows()}
     for role in ("best plug-in", "best single model"):
@@ -223,7 +227,7 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
 
 def _sentence(role: str, row: pd.Series | None, metric: str) -> str:
     if row is None:
-        return f"No {role.removeprefix('best ')} was run to compare it with."
+        return f"No {role.removeprefix('best ')} was run for comparison."
     opponent = f"the {role}" + ("" if row["against"] in ("best_single", RECOMMENDED) else f" ({row['against']})")
     sign = -100.0 if metric in LOWER_IS_BETTER else 100.0
     gain = sign * row["difference"]
@@ -237,8 +241,8 @@ def _sentence(role: str, row: pd.Series | None, metric: str) -> str:
         interval = f"95% interval of the gain {low:.2f} to {high:.2f}"
         return f"It neither beats nor loses to {opponent}: {lead} ({interval})."
     if row["pairs"] == 0 or np.isnan(gain):
-        return f"It cannot be compared with {opponent}: no common seed has every cost weight."
-    return f"Against {opponent} it is {lead}, on one seed: no interval, so no claim."
+        return f"It cannot be compared with {opponent}: no seed has both at every cost weight."
+    return f"Compared with {opponent} it is {lead} on one seed; without an interval this supports no claim."
 
 
 def _verdict(low: float, high: float, metric: str) -> str:
@@ -256,12 +260,12 @@ def _intervals(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """method, cost_weight, seed, value of one metric, after the checks that averaging needs."""
+    """method, cost_weight, seed and value of one metric, after the checks that averaging needs."""
     check_columns(results)
     rows = results[results["metric"] == metric]
     if rows.empty:
         known = ", ".join(sorted(map(str, results["metric"].unique())))
-        raise InputError(f"results: no rows of metric {metric!r}; it has: {known or 'no rows at all'}")
+        raise InputError(f"results: no rows of metric {metric!r}; the metrics present are: {known or 'none'}")
     rows = rows.assign(cost_weight=rows["cost_weight"].map(_rounded).astype(float))
     key = ["method", "cost_weight", "seed"]
     clash = rows[rows.duplicated(key, keep=False)]
@@ -270,8 +274,8 @@ def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
         varying = [c for c in (*CELL, "estimator", "hyperparameters") if same[c].nunique(dropna=False) > 1]
         raise InputError(
             f"results: metric {metric!r} has {len(same)} rows for method {method!r}, cost weight {weight:g}, "
-            f"seed {seed}, which differ in {', '.join(varying) or 'nothing'}: keep one of them, or go through "
-            "report.cells(results)"
+            f"seed {seed}, which differ in {', '.join(varying) or 'nothing'}; keep one of them, or summarise each part "
+            "of report.cells(results)"
         )
     return rows[[*key, "value"]]
 
@@ -282,7 +286,7 @@ def _rounded(weight: float) -> float:
 
 
 def check_columns(results: pd.DataFrame) -> None:
-    """Raise InputError where a column of the schema is missing."""
+    """Raise InputError if a column of the schema is missing."""
     missing = [c for c in COLUMNS if c not in results.columns]
     if missing:
-        raise InputError(f"results: no column {', '.join(missing)}; the schema is {', '.join(COLUMNS)}")
+        raise InputError(f"results: column {', '.join(missing)} is missing; the schema is {', '.join(COLUMNS)}")

@@ -26,7 +26,7 @@ CONSOLE_WIDTH = 100
 
 
 class Cell(NamedTuple):
-    """What a cell says and what it sorts by."""
+    """The text of a cell and the number that it is sorted by."""
 
     text: str
     value: float
@@ -41,7 +41,7 @@ class MethodTable(NamedTuple):
 
 
 def quantity(metric: str, unit: str = "USD") -> tuple[float, str]:
-    """(factor, unit it leads to) in which people read a metric: points, percent, cost of 1,000 prompts."""
+    """(factor, name of the unit) in which a metric is shown: points, percent, cost of 1,000 prompts."""
     if metric == "cost":
         return 1000.0, f"{unit} per 1,000 prompts"
     if metric == "rci" or metric.startswith("share:"):
@@ -57,7 +57,7 @@ def method_table(
     decimals: int = 2,
     unit: str = "USD",
 ) -> MethodTable:
-    """One metric, methods against cost weights and their mean, as text and numbers."""
+    """One metric: methods by cost weight, with the mean over the weights, as text and numbers."""
     grid = table_weights(results, metric) if grid is None else grid
     summary = summarise(results, metric, grid=grid)
     weights = [*grid, np.nan]
@@ -69,44 +69,45 @@ def method_table(
         lines.append((method, [interval_cell(row, metric, decimals) for row in found]))
     direction = "lower" if metric in LOWER_IS_BETTER else "higher"
     note = (
-        f"{quantity(metric, unit)[1]}; {direction} is better; mean: over the cost weights shown. {seeds_note(summary)}"
+        f"{quantity(metric, unit)[1]}; {direction} is better. The mean is over the cost weights shown. "
+        f"{seeds_note(summary)}"
     )
     return MethodTable((*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:])
 
 
 def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell:
-    """mean±half width; the mean alone where there is no interval, a dash where the mean is undefined."""
+    """mean±half width; only the mean if there is no interval, a dash if the mean is undefined."""
     if row is None or np.isnan(row["mean"]):
         return Cell("-", np.nan)
     factor = quantity(metric)[0]
     mean, high = factor * float(row["mean"]), factor * float(row["high"])
-    # Costs span orders of magnitude from method to method: significant digits, not decimals.
+    # Costs of methods differ by orders of magnitude, so they get significant digits instead of decimals.
     style, half_style = (".3g", ".2g") if metric == "cost" else (f".{decimals}f",) * 2
     half = "" if np.isnan(high) else f"±{high - mean:{half_style}}"
     return Cell(f"{mean:{style}}{half}", mean)
 
 
 def seeds_note(summary: pd.DataFrame) -> str:
-    """How many seeds stand behind the intervals, in words."""
+    """A sentence that says how many seeds the intervals are over."""
     low, high = summary["seeds"].min(), summary["seeds"].max()
     if high == 1:
         return "One seed: no interval can be given."
     count = f"{high}" if low == high else f"{low} to {high}"
-    return f"±: half width of the 95% Student-t interval over {count} seeds."
+    return f"± is half the width of the 95% Student-t interval over {count} seeds."
 
 
 COMPARISON_HEADER = ("router", "against", "difference", "95% interval", "verdict", "better at", "worse at")
 COMPARISON_NOTE = (
-    "Differences are router minus opponent, paired by seed, mean over the cost weights shown, in points; "
-    "better and worse: the interval excludes 0; better at, worse at: cost weights where it does. "
-    "The intervals are not corrected for the number of comparisons."
+    "Differences are router minus opponent in points, paired by seed and averaged over the cost weights shown. "
+    'Better and worse mean that the interval excludes 0; "better at" and "worse at" name the cost weights where it '
+    "does. The intervals are not corrected for the number of comparisons."
 )
 
 
 def comparison_lines(
     results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None, decimals: int = 2
 ) -> Iterator[tuple[str, ...]]:
-    """Rows of ``compare`` as text, in the order of COMPARISON_HEADER; losses read as plainly as wins."""
+    """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins."""
     grid = table_weights(results, metric) if grid is None else grid
     for _, row in compare(results, metric, grid=grid).iterrows():
         difference, low, high = (100 * row[c] for c in ("difference", "low", "high"))
@@ -151,7 +152,7 @@ def markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_name(name: str) -> str:
-    # Inside a code span nothing but the bar and the backtick means anything to Markdown tables.
+    # Inside a code span only the bar and the backtick have a meaning in Markdown tables.
     return f"`{name.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
