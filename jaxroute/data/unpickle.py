@@ -1,84 +1,56 @@
-"""Data frames out of other people's pickles, without running other people's code.
+"""Data out of other people's pickles, without running anything.
 
-A pickle is a small program: reading one calls whatever it names. Here it may name only what a pandas frame of
-strings and numbers is made of, under the names that pandas 1.5, 2.2 and 3 write, and everything else is
-refused by name before it is looked up. What remains possible is a crash or a waste of memory by a file made for
-that; nothing outside pandas, NumPy and Arrow containers is ever called.
+A pickle is a small program: reading one in the usual way calls whatever it names, on whatever it says. Here its
+opcodes are interpreted by a machine that knows data only. Names come out as names and calls as records of what was
+to be called (``pickled.Thing``): nothing is imported, looked up or called for a file. Arrays and frames are
+recognised in the records, and rebuilt from their bytes and strings. Anything else is refused by its name.
+
+Limits: file size, number of opcodes, depth, and values that come out by the size of the file.
 """
 
 from __future__ import annotations
 
-import importlib
-import pickle
+import pickletools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
+from jaxroute.data.pickled import DEPTH, Rebuilder, RefusedError, Thing, check
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# module as written -> names that may be asked of it. Dotted names (DataFrame.eval) are not in here, so refused.
-ADMITTED: dict[str, tuple[str, ...]] = {
-    "builtins": ("slice", "bytearray"),
-    "_codecs": ("encode",),  # how protocol 2 writes bytes
-    "numpy": ("dtype", "ndarray"),
-    "numpy._core.multiarray": ("_reconstruct", "scalar"),
-    "numpy._core.numeric": ("_frombuffer",),
-    "pandas": ("DataFrame", "Index", "RangeIndex", "StringDtype", "Float64Dtype", "Int64Dtype", "Int32Dtype", "NA"),
-    "pandas.arrays": ("ArrowStringArray", "StringArray", "FloatingArray", "IntegerArray"),
-    "pandas._libs.internals": ("_unpickle_block",),
-    "pandas._libs.arrays": ("__pyx_unpickle_NDArrayBacked",),
-    "pandas._libs.missing": ("NA",),
-    "pandas.core.frame": ("DataFrame",),
-    "pandas.core.indexes.base": ("Index", "_new_Index"),
-    "pandas.core.indexes.range": ("RangeIndex",),
-    "pandas.core.internals.managers": ("BlockManager",),
-    "pandas.core.arrays.string_": ("StringArray", "StringDtype"),
-    "pandas.core.arrays.string_arrow": ("ArrowStringArray",),
-    "pandas.core.arrays.floating": ("FloatingArray", "Float64Dtype"),
-    "pandas.core.arrays.integer": ("IntegerArray", "Int64Dtype", "Int32Dtype"),
-    "pyarrow.lib": ("_restore_array", "type_for_alias", "py_buffer"),
+# Package as written -> the names in it that the pickle of a frame of strings and numbers may hold.
+KNOWN = {
+    "builtins": {"slice", "bytes", "bytearray"},
+    "_codecs": {"encode"},  # how protocol 2 writes bytes
+    "numpy": {"dtype", "ndarray", "_reconstruct", "scalar", "_frombuffer"},
+    "pandas": {
+        *("DataFrame", "BlockManager", "_unpickle_block", "NA", "_new_Index", "Index", "RangeIndex"),
+        *("StringArray", "ArrowStringArray", "FloatingArray", "IntegerArray", "BooleanArray"),
+        *("StringDtype", "BooleanDtype", "Float32Dtype", "Float64Dtype", "__pyx_unpickle_NDArrayBacked"),
+        *(f"{sign}Int{bits}Dtype" for sign in ("", "U") for bits in (8, 16, 32, 64)),
+    },
+    "pyarrow": {"_restore_array", "chunked_array", "type_for_alias", "py_buffer"},
 }
-MOVED = {  # where older releases had the same thing; the new place must be admitted too
-    ("pandas.core.indexes.numeric", "Int64Index"): ("pandas.core.indexes.base", "Index"),
-    ("pandas.core.indexes.numeric", "UInt64Index"): ("pandas.core.indexes.base", "Index"),
-    ("pandas.core.indexes.numeric", "Float64Index"): ("pandas.core.indexes.base", "Index"),
-    ("pandas.core.internals.blocks", "new_block"): ("pandas._libs.internals", "_unpickle_block"),
+OLDER = {  # what older releases called the same thing
+    "new_block": "_unpickle_block",
+    "Int64Index": "Index",
+    "UInt64Index": "Index",
+    "Float64Index": "Index",
 }
-OLD_NUMPY = "numpy.core."
-ARRAY = "numpy.ndarray"  # stands for the class, which would let a file lay an array of objects over its own bytes
-
-
-class RefusedError(Exception):
-    """The pickle asks for something that no frame of strings and numbers needs."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        place, here = MOVED.get((module, name), (module, name))
-        place = "builtins" if place == "__builtin__" else place  # as protocol 2 writes it
-        if place.startswith(OLD_NUMPY):
-            place = "numpy._core." + place.removeprefix(OLD_NUMPY)
-        if here not in ADMITTED.get(place, ()):
-            raise RefusedError(f"{module}.{name}")
-        if (place, here) == ("numpy", "ndarray"):
-            return ARRAY
-        if here == "_reconstruct":
-            return _empty
-        return getattr(importlib.import_module(place), here)
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise RefusedError(f"persistent id {pid!r}")
-
-
-def _empty(subtype: Any, shape: Any, code: Any) -> np.ndarray:
-    """The empty array that a pickled array starts as; its content follows as state."""
-    if subtype is not ARRAY:
-        raise RefusedError(f"array class {subtype!r}")
-    return np.empty(0, np.int8)
+VALUES = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+}
+GET, PUT = {"GET", "BINGET", "LONG_BINGET"}, {"PUT", "BINPUT", "LONG_BINPUT"}
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY: dict[str, type] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+BYTES = 2**31
+OPCODES = 20_000_000
+VALUES_A_BYTE = 8
 
 
 def contents(file: BinaryIO, source: str) -> Any:
@@ -92,21 +64,24 @@ def contents(file: BinaryIO, source: str) -> Any:
         The thing, as written; nothing of its shape is checked.
 
     Raises:
-        InputError: a truncated pickle, or one that names anything else (the message has the name).
+        InputError: a pickle that is truncated or beyond the limits, or one that names anything else (the message
+            has the name).
 
     Example:
-        >>> import io, pickle
+        >>> import io, pickle, numpy as np
         >>> contents(io.BytesIO(pickle.dumps({"models": ["a"], "right": np.eye(1)})), "matrix.pkl")
         {'models': ['a'], 'right': array([[1.]])}
     """
     try:
-        return _Unpickler(file).load()
+        whole = file.read(BYTES + 1)
+        check(len(whole) <= BYTES, f"more than {BYTES} bytes")
+        return Rebuilder(VALUES_A_BYTE * len(whole) + 1000).plain(_said(whole))
     except RefusedError as error:
         raise InputError(
             f"{source}: refused, as the pickle asks for {error}, which strings, numbers, arrays and data frames do not "
             "need; convert the file where you trust it"
         ) from error
-    except Exception as error:  # a crafted pickle can make any constructor raise anything
+    except Exception as error:  # what parsing raises on nonsense, beside our own ``DamagedError``
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source}: not a readable pickle ({reason}); write or copy it again") from error
 
@@ -118,7 +93,7 @@ def read(path: Path) -> pd.DataFrame:
         path: a file written by ``DataFrame.to_pickle``, not compressed.
 
     Returns:
-        The frame, its columns as written.
+        The frame, its columns as written, its rows numbered from 0.
 
     Raises:
         InputError: no such file; a truncated one; one that names anything that such a frame does not need (the
@@ -141,8 +116,121 @@ def read(path: Path) -> pd.DataFrame:
         found = contents(file, str(path))
     if type(found) is not pd.DataFrame:
         raise InputError(f"{path}: holds a {type(found).__name__}, not a data frame; write it with DataFrame.to_pickle")
-    try:
-        # Anew from plain values: a frame's own dtypes and index are whatever the file made them.
-        return pd.DataFrame({str(name): found.iloc[:, i].tolist() for i, name in enumerate(found.columns)})
-    except Exception as error:  # a frame put together wrongly
-        raise InputError(f"{path}: holds a damaged data frame ({error}); write or copy it again") from error
+    return found
+
+
+def _said(content: bytes) -> Any:
+    """What the opcodes leave on the stack: plain values, and Things in place of names and calls."""
+    stack: list[Any] = []
+    outer: list[list[Any]] = []  # what was on the stack when each open mark was set
+    memo: dict[int, Any] = {}
+
+    def since_mark() -> list[Any]:
+        nonlocal stack
+        items, stack = stack, outer.pop()
+        return items
+
+    value: Any
+    for count, (opcode, value, _) in enumerate(pickletools.genops(content)):
+        check(count < OPCODES, f"more than {OPCODES} opcodes")
+        match opcode.name:
+            case name if name in VALUES:
+                stack.append(_value(value))
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case name if name in PUT:
+                memo[value] = stack[-1]
+            case name if name in GET:
+                stack.append(memo[value])
+            case name if name in CONSTANTS:
+                stack.append(CONSTANTS[name])
+            case name if name in EMPTY:
+                stack.append(EMPTY[name]())
+            case "MARK":
+                check(len(outer) < 2 * DEPTH, f"more than {2 * DEPTH} open marks")
+                outer.append(stack)
+                stack = []
+            case name if name in TUPLES:
+                items = [stack.pop() for _ in range(TUPLES[name])]
+                stack.append(tuple(reversed(items)))
+            case "TUPLE":
+                items = since_mark()
+                stack.append(tuple(items))
+            case "LIST":
+                items = since_mark()
+                stack.append(items)
+            case "DICT":
+                items = since_mark()
+                stack.append(_set({}, items))
+            case "APPEND":
+                item = stack.pop()
+                _list(stack[-1]).append(item)
+            case "APPENDS":
+                items = since_mark()
+                _list(stack[-1]).extend(items)
+            case "SETITEM":
+                pair = [stack.pop(), stack.pop()]
+                _set(stack[-1], pair[::-1])
+            case "SETITEMS":
+                items = since_mark()
+                _set(stack[-1], items)
+            case "GLOBAL":
+                stack.append(_named(*value.split(" ", 1)))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(_named(module, name))
+            case "REDUCE" | "NEWOBJ":
+                arguments, what = stack.pop(), stack.pop()
+                stack.append(_thing(what, arguments))
+            case "BUILD":
+                state = stack.pop()
+                check(isinstance(stack[-1], Thing) and stack[-1].args is not None, "a state of nothing")
+                stack[-1].state = state
+            case "POP":
+                stack.pop()
+            case "POP_MARK":
+                since_mark()
+            case "DUP":
+                stack.append(stack[-1])
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                check(len(stack) == 1 and not outer, "values left over")
+            case name:
+                raise RefusedError(f"opcode {name}")
+    return stack[0]
+
+
+def _value(value: Any) -> Any:
+    check(not isinstance(value, int) or -(2**63) <= value < 2**64, "a whole number of more than 64 bits")
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+def _named(module: Any, name: Any) -> Thing | None:
+    """A name as a Thing; pandas' NA is the one that is a value."""
+    check(isinstance(module, str) and isinstance(name, str), "a name that is no text")
+    package = "builtins" if module == "__builtin__" else module.partition(".")[0]  # as protocol 2 writes it
+    here = OLDER.get(name, name) if package == "pandas" else name
+    if here not in KNOWN.get(package, ()):
+        raise RefusedError(f"{module}.{name}")
+    return None if here == "NA" else Thing(f"{package}.{here}")
+
+
+def _thing(what: Any, arguments: Any) -> Thing:
+    check(isinstance(what, Thing) and what.args is None and isinstance(arguments, tuple), "a call of nothing")
+    return Thing(what.name, arguments)
+
+
+def _list(value: Any) -> list[Any]:
+    check(isinstance(value, list), "items of no list")
+    return value
+
+
+def _set(target: Any, items: list[Any]) -> dict[Any, Any]:
+    """Pairs into a dictionary. Keys are texts or small whole numbers, of which no file can make many collide."""
+    check(isinstance(target, dict) and len(items) % 2 == 0, "pairs of no dictionary")
+    keys = items[::2]
+    small = (isinstance(key, str) or (type(key) is int and abs(key) < 2**32) for key in keys)
+    check(all(small), "a key that is neither a text nor a small whole number")
+    target.update(zip(keys, items[1::2], strict=True))
+    return target
