@@ -92,9 +92,9 @@ def test_empty_texts_and_no_texts():
     ("texts", "encoder", "message"),
     [
         (["a"], "hashd", "unknown encoder 'hashd'; use one of: hashed, sentence, bert-mean"),
-        ("a text", "hashed", "wrap it in a list"),
+        ("a text", "hashed", "put it into a list"),
         (["a"], "hashed:x", "unknown encoder 'hashed:x'"),
-        (["a"], "endpoint", "name the endpoint's model"),
+        (["a"], "endpoint", "the endpoint's model is missing"),
         (["a"], "bert-mean:/no/such/folder", "no such folder"),
         (["a", None], "hashed", "text 1 is None"),
         (["a", float("nan")], "hashed", "text 1 is nan"),

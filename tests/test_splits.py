@@ -120,7 +120,7 @@ def test_too_few_groups_or_tasks_are_refused(table):
     one = replace(table, group=np.zeros(2000, int))
     with pytest.raises(InputError, match="2000 prompts in 1 separate groups are too few"):
         splits.split(0, one)
-    with pytest.raises(InputError, match="only task is 'topic_0'"):
+    with pytest.raises(InputError, match="has only the task 'topic_0'"):
         splits.split_tasks(0, table.rows(np.flatnonzero(table.task == "topic_0")))
 
 

@@ -1,4 +1,4 @@
-"""Files of public data sets from the Hugging Face hub and GitHub, and the folder in which prepared tables are kept."""
+"""Files of public data sets from the Hugging Face hub and GitHub, and the folder that keeps prepared tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def download(repo: str, file: str, revision: str = "main") -> Path:
-    """Local copy of one file of a data set on the Hugging Face hub; downloaded once, kept by huggingface_hub.
+    """Local copy of one file of a data set on the Hugging Face hub; downloaded once and kept by huggingface_hub.
 
     Args:
         repo: such as ``"withmartian/routerbench"``.
@@ -30,21 +30,21 @@ def download(repo: str, file: str, revision: str = "main") -> Path:
         Path of the copy.
 
     Raises:
-        InputError: the hub cannot be reached or refuses, and no copy is kept.
+        InputError: the hub cannot be reached or refuses, and there is no local copy.
     """
     from huggingface_hub import hf_hub_download
 
     try:
         return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
-    except Exception as error:  # its client, its HTTP library and the sockets each have errors of their own
+    except Exception as error:  # the client, its HTTP library and the sockets have their own errors
         raise InputError(
             f"hub data set {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
-            "connect, or fetch the file elsewhere and give its path"
+            "connect to the network, or get the file elsewhere and give its path"
         ) from error
 
 
 def github(repo: str, file: str, revision: str = "HEAD") -> Path:
-    """Local copy of one file of a GitHub repository; downloaded once, kept under ``cache_folder``.
+    """Local copy of one file of a GitHub repository; downloaded once and kept under ``cache_folder``.
 
     Args:
         repo: such as ``"lm-sys/RouteLLM"``.
@@ -55,7 +55,7 @@ def github(repo: str, file: str, revision: str = "HEAD") -> Path:
         Path of the copy, which ends in ``file``.
 
     Raises:
-        InputError: GitHub cannot be reached or refuses, and no copy is kept.
+        InputError: GitHub cannot be reached or refuses, and there is no local copy.
     """
     kept = cache_folder() / "github" / repo / revision / file
     if kept.exists():
@@ -71,13 +71,13 @@ def github(repo: str, file: str, revision: str = "HEAD") -> Path:
     except (OSError, http.client.HTTPException) as error:
         raise InputError(
             f"GitHub repository {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
-            "connect, or fetch the file elsewhere and give its path"
+            "connect to the network, or get the file elsewhere and give its path"
         ) from error
     return kept
 
 
 def cache_folder() -> Path:
-    """Where prepared tables are kept: $JAXROUTE_CACHE, else ~/.cache/jaxroute."""
+    """The folder of prepared tables: $JAXROUTE_CACHE, or ~/.cache/jaxroute."""
     return Path(os.environ.get("JAXROUTE_CACHE") or "~/.cache/jaxroute").expanduser()
 
 
@@ -95,7 +95,7 @@ def checksum(path: Path) -> str:
 
 
 def keep(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame as Parquet, all of it or nothing, whoever else writes the same file."""
+    """Write a frame as Parquet, completely or not at all, even if others write the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
         frame.to_parquet(Path(scratch) / "frame.parquet")

@@ -1,8 +1,8 @@
 """The NumPy generator that belongs to a JAX key.
 
-Data are drawn on the host: the same bits in float32 and float64, on every device and under every version
-of JAX. The purpose is folded in, so that one key given to two functions draws unrelated numbers: a log
-whose actions repeat the numbers behind the prompts would be confounded.
+Data are drawn on the host, so they have the same bits in float32 and float64, on every device and with every version
+of JAX. The purpose is folded in, so one key given to two functions draws unrelated numbers. Otherwise a log whose
+actions reuse the numbers that made the prompts would be confounded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxroute.types import Key
 
 
 def generator(key: Key, purpose: str) -> np.random.Generator:
-    """Generator for one purpose of one JAX key: same key and purpose, same numbers.
+    """A generator for one purpose of one JAX key: the same key and purpose give the same numbers.
 
     Args:
         key: JAX random key, ``jax.random.key(seed)``.

@@ -1,9 +1,9 @@
-"""Logs simulated from a full table: biased logging policies, and one answer a prompt.
+"""Logs simulated from a full table: biased logging policies, and one answer per prompt.
 
-A policy maps a table's N prompts to action probabilities [N, K] (``types.Policy``). Factories here return
-policies; any function of that type will do. Answers that the table lacks have probability 0.
+A policy maps a table's N prompts to action probabilities [N, K] (``types.Policy``). The functions here return
+policies, and any other function of that type works too. Answers that the table lacks have probability 0.
 
-Most policies keep a floor, so that every available model has a chance (overlap):
+Most policies keep a floor, so that every available model has a positive probability (overlap):
 
     probabilities = (1 - floor) softmax(preference) + floor / number of available models
 """
@@ -18,7 +18,7 @@ from jaxroute.data.randomness import generator
 from jaxroute.types import InputError, Key, Logs, Policy, Table
 
 RIDGE_PENALTY = 100.0  # on standardised features
-LEAST_COST = 1e-6  # of the dearest model's mean: where the logarithm of a free model's cost is taken
+LEAST_COST = 1e-6  # times the largest mean cost: replaces the cost of a free model inside the logarithm
 
 
 def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows: np.ndarray | None = None) -> Logs:
@@ -30,14 +30,14 @@ def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows
         key: JAX random key; the same key under two policies gives common random numbers.
         table: full table of N prompts.
         policy: the logging policy.
-        known: whether the log records propensities; NaN otherwise.
-        rows: indices of the rows to log (the policy still sees the whole table); None: all, in order.
+        known: whether the log records propensities; if not, they are NaN.
+        rows: indices of the rows to log (the policy still sees the whole table); None logs all rows in order.
 
     Returns:
         Logs of NumPy arrays, one row per entry of ``rows``.
 
     Raises:
-        InputError: the policy does not return probabilities, or gives mass to a missing answer.
+        InputError: the policy does not return probabilities, or may choose a model whose answer is missing.
 
     Example:
         >>> import jax
@@ -56,7 +56,7 @@ def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows
     draw = generator(key, "logging.simulate").random(len(rows))
     action = (cumulative > draw[:, None]).argmax(1)
     every = np.arange(len(rows))
-    # Any: the record is declared with JAX arrays and holds NumPy's until it crosses to the device.
+    # Any: the record is declared with JAX arrays and holds NumPy arrays until it is moved to the device.
     columns: dict[str, Any] = {
         "features": table.features,
         "action": action.astype(np.int32),
@@ -70,7 +70,7 @@ def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows
 
 
 def uniform() -> Policy:
-    """Every available model is equally likely: the log of an experiment, without bias.
+    """Every available model is equally likely, as in a randomised experiment without bias.
 
     Example:
         >>> import jax
@@ -83,19 +83,19 @@ def uniform() -> Policy:
 
 
 def cost_biased(strength: float = 1.0, floor: float = 0.1) -> Policy:
-    """Cheap models are preferred, whatever the prompt: preference_k = -strength log(mean cost of k).
+    """Cheap models are preferred for every prompt: preference_k = -strength log(mean cost of k).
 
-    At strength 1 the odds of two models are inverse to their mean costs (over the table it is given).
+    At strength 1 the odds of two models are inversely proportional to their mean costs in the given table.
 
     Args:
-        strength: 0 is uniform, below 0 prefers dear models.
+        strength: 0 is uniform; negative values prefer expensive models.
         floor: probability that is spread evenly over the available models.
 
     Returns:
         The policy.
 
     Raises:
-        InputError: floor outside [0, 1].
+        InputError: the floor is outside [0, 1].
     """
     _check_floor(floor)
 
@@ -110,26 +110,26 @@ def cost_biased(strength: float = 1.0, floor: float = 0.1) -> Policy:
 
 
 def weak_router(key: Key, table: Table, *, fraction: float = 0.1, beta: float = 2.0, floor: float = 0.1) -> Policy:
-    """A team's earlier router: it picks what a linear model of few prompts expects to answer best.
+    """An earlier, weak router: it prefers the models that a linear model of few prompts predicts to be best.
 
         preference = beta * standardised (ridge prediction of quality)
 
-    Predictions are centred over models and divided by their overall standard deviation on the prompts
-    fitted. Those prompts' own outcomes shaped the policy: to log only others, fit on a separate part,
+    Predictions are centred over models and divided by their overall standard deviation on the fitted prompts.
+    The policy depends on the outcomes of those prompts. To keep them out of the log, fit on a separate part:
     ``weak_router(key, table.rows(earlier), fraction=1.0)``.
 
     Args:
-        key: JAX random key: which prompts are fitted.
+        key: JAX random key that decides which prompts are fitted.
         table: full table to fit on.
-        fraction: part of its rows that is fitted, at least two.
-        beta: 0 is uniform; from about 5 on nearly deterministic but for the floor.
+        fraction: share of its rows that is fitted; at least two rows.
+        beta: 0 is uniform; from about 5 on it is nearly deterministic apart from the floor.
         floor: probability that is spread evenly over the available models.
 
     Returns:
-        The policy, a fixed function of the features from now on.
+        The policy, a fixed function of the features.
 
     Raises:
-        InputError: fraction or floor out of range, or too few rows.
+        InputError: the fraction or the floor is out of range, or there are too few rows.
 
     Example:
         >>> import jax
@@ -144,7 +144,8 @@ def weak_router(key: Key, table: Table, *, fraction: float = 0.1, beta: float = 
     size = round(fraction * len(table)) if 0 < fraction <= 1 else 0
     if size < 2:
         raise InputError(
-            f"weak_router: fraction {fraction} of {len(table)} prompts; give a share up to 1 that makes two"
+            f"weak_router: fraction {fraction} of {len(table)} prompts is fewer than two, or above 1; give a larger "
+            "share, up to 1"
         )
     fitted = table.rows(generator(key, "logging.weak_router").permutation(len(table))[:size])
     centre, spread = fitted.features.mean(0, dtype=float), fitted.features.std(0, dtype=float)
@@ -155,7 +156,7 @@ def weak_router(key: Key, table: Table, *, fraction: float = 0.1, beta: float = 
 
     x = design(fitted.features)
     penalty = RIDGE_PENALTY * np.eye(x.shape[1])
-    penalty[0, 0] = 1e-6  # the intercept is free, yet a model without any answer stays solvable
+    penalty[0, 0] = 1e-6  # the intercept is not penalised, but a model without any answer stays solvable
     coefficients = np.empty((x.shape[1], len(fitted.models)))
     for k, seen in enumerate(fitted.available.T):
         coefficients[:, k] = np.linalg.solve(
@@ -171,13 +172,13 @@ def weak_router(key: Key, table: Table, *, fraction: float = 0.1, beta: float = 
 
 
 def task_dependent(key: Key, strength: float = 1.0, floor: float = 0.1) -> Policy:
-    """Every task has favourites of its own: preference = strength * standard normal per task and model.
+    """Every task has its own favourite models: preference = strength * standard normal per task and model.
 
-    The draws depend on the key and the task's name alone, so a part of a table is treated as the whole.
-    Tasks are not among a log's features: unless these reveal the task, such a log is confounded.
+    The draws depend only on the key and the name of the task, so a part of a table gets the same policy as the whole.
+    The task is not a feature of the log. Unless the features reveal it, such a log is confounded.
 
     Args:
-        key: JAX random key: which models are the favourites.
+        key: JAX random key that decides which models are the favourites.
         strength: 0 is uniform.
         floor: probability that is spread evenly over the available models.
 
@@ -185,7 +186,7 @@ def task_dependent(key: Key, strength: float = 1.0, floor: float = 0.1) -> Polic
         The policy.
 
     Raises:
-        InputError: floor outside [0, 1].
+        InputError: the floor is outside [0, 1].
     """
     _check_floor(floor)
 
@@ -201,7 +202,7 @@ def task_dependent(key: Key, strength: float = 1.0, floor: float = 0.1) -> Polic
 
 
 def deterministic(policy: Policy) -> Policy:
-    """The likeliest model of another policy, always: a log that identifies nothing but the chosen model.
+    """Always the most probable model of another policy: the log identifies the chosen model and nothing else.
 
     Args:
         policy: any policy; ties go to the lowest index.
@@ -235,20 +236,22 @@ def _floored(preference: np.ndarray, available: np.ndarray, floor: float) -> np.
 
 def _check_floor(floor: float) -> None:
     if not 0 <= floor <= 1:
-        raise InputError(f"floor is {floor}; give a probability from 0 to 1")
+        raise InputError(f"floor is {floor}; it must be a probability from 0 to 1")
 
 
 def _checked(probabilities: np.ndarray, table: Table) -> np.ndarray:
-    """What the policy returned, its rows divided by their sums: float32 sums are off by rounding."""
+    """The policy's probabilities, checked; rows are divided by their sums to remove float32 rounding."""
     if probabilities.shape != table.available.shape:
-        raise InputError(f"policy: shape {probabilities.shape}, expected {table.available.shape} probabilities")
-    # Negated, so that NaN is off too.
+        raise InputError(f"policy: returned shape {probabilities.shape}; it must return shape {table.available.shape}")
+    # Negated, so that NaN is refused too.
     off = ~(np.abs(probabilities.sum(1) - 1) <= 1e-6) | (probabilities < 0).any(1)
     stray = (probabilities > 0) & ~table.available
     if off.any():
         row = int(np.argmax(off))
-        raise InputError(f"policy: row {row} is {probabilities[row]}, not probabilities that sum to 1")
+        raise InputError(f"policy: row {row} is {probabilities[row]}; it must hold probabilities that sum to 1")
     if stray.any():
         row, model = map(int, np.argwhere(stray)[0])
-        raise InputError(f"policy: row {row} may choose {table.models[model]!r}, whose answer is missing; make that 0")
+        raise InputError(
+            f"policy: row {row} may choose {table.models[model]!r}, whose answer is missing; set that probability to 0"
+        )
     return probabilities / probabilities.sum(1, keepdims=True)

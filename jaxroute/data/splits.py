@@ -1,8 +1,8 @@
 """Parts of a table that share no conversation, no user and no near-duplicate prompt.
 
-Rows are tied when they have the same group or the same normalised text (case, punctuation and white space
-apart), and ties chain: what is tied stays on one side. Every part comes in random order with tied rows next
-to each other, so a prefix of a part is a smaller random sample of it.
+Rows are tied if they have the same group or the same text, ignoring case, punctuation and white space. Ties are
+transitive, and tied rows stay in one part. Every part is in random order with tied rows next to each other, so the
+first rows of a part are a smaller random sample of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Rows(Protocol):
-    """What is split: a Table, or a log. Rows without a group or a prompt stand alone in that respect."""
+    """What is split: a Table or a log. Without groups or prompts, no rows are tied by them."""
 
     @property
     def prompt(self) -> np.ndarray | None: ...
@@ -34,12 +34,12 @@ class Rows(Protocol):
 
 
 class Leakage(NamedTuple):
-    """What parts of a table share. Everything past ``near_duplicates`` is zero for a clean split.
+    """What the parts of a table share. All numbers except ``near_duplicates`` are zero for a clean split.
 
-    near_duplicates: prompts of all parts that repeat an earlier one (case, punctuation and white space apart).
-    leaked_prompts: rows of the later parts whose normalised text also occurs in another part before theirs.
-    leaked_groups: rows of the later parts whose group also occurs in another part before theirs.
-    repeated_rows: rows named more than once.
+    near_duplicates: prompts of all parts that repeat an earlier one, ignoring case, punctuation and white space.
+    leaked_prompts: rows whose normalised text also occurs in an earlier part.
+    leaked_groups: rows whose group also occurs in an earlier part.
+    repeated_rows: rows that are listed more than once.
     """
 
     near_duplicates: int
@@ -49,10 +49,10 @@ class Leakage(NamedTuple):
 
 
 def split(seed: int, table: Rows, fractions: Sequence[float] = FRACTIONS) -> Parts:
-    """Train, validation and test rows: whole groups, near-duplicates together.
+    """Train, validation and test rows; groups and near-duplicates are kept together.
 
-    Tied rows are drawn in random order and cut at the fractions; a block that straddles a cut goes where
-    its middle lies, so sizes are off by at most half a block at each cut.
+    Blocks of tied rows are put in random order and cut at the fractions. A block that straddles a cut goes to the part
+    that holds its middle, so each cut is off by at most half a block.
 
     Args:
         seed: same seed, same split.
@@ -60,10 +60,10 @@ def split(seed: int, table: Rows, fractions: Sequence[float] = FRACTIONS) -> Par
         fractions: shares of the three parts, summing to 1.
 
     Returns:
-        Three index arrays, together every row once, each in random order.
+        Three index arrays that together hold every row once, each in random order.
 
     Raises:
-        InputError: fractions are no shares, or the table has too few separate groups for them.
+        InputError: the fractions do not sum to 1, or the table has too few separate groups for them.
 
     Example:
         >>> import jax
@@ -78,22 +78,22 @@ def split(seed: int, table: Rows, fractions: Sequence[float] = FRACTIONS) -> Par
 
 
 def split_tasks(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS) -> Parts:
-    """Train, validation and test rows where no task of the test part occurs in the other two.
+    """Train, validation and test rows such that no task of the test part occurs in the other two.
 
-    Tasks are drawn in random order until the test share is full; the rest is split like ``split``. Rows of
-    the remaining tasks that are tied to a test row are left out, so nothing of the test part leaks.
+    Tasks are drawn in random order until the test share is reached; the rest is split as in ``split``. Rows of the
+    remaining tasks that are tied to a test row are left out, so that nothing of the test part leaks.
 
     Args:
         seed: same seed, same split.
         table: N rows of at least two tasks.
-        fractions: shares of the three parts, summing to 1; the test share is met as nearly as whole tasks
-            allow, with at least one task on either side.
+        fractions: shares of the three parts, summing to 1. The test share is met as closely as whole tasks allow, with
+            at least one task on either side.
 
     Returns:
         Three index arrays without common rows, each in random order.
 
     Raises:
-        InputError: fractions are no shares, only one task, or nothing left to train on.
+        InputError: the fractions do not sum to 1, there is only one task, or nothing is left to train on.
 
     Example:
         >>> import jax
@@ -107,7 +107,9 @@ def split_tasks(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS)
     rng = np.random.default_rng(seed)
     tasks, task, sizes = np.unique(table.task.astype(str), return_inverse=True, return_counts=True)
     if len(tasks) < 2:
-        raise InputError(f"split_tasks: the only task is '{tasks[0]}'; use split, or a table of several tasks")
+        raise InputError(
+            f"split_tasks: the table has only the task '{tasks[0]}'; use split, or a table of several tasks"
+        )
     order = rng.permutation(len(tasks))
     reached = np.cumsum(sizes[order]) / len(table)
     held_out = order[: np.clip(1 + np.argmin(np.abs(reached - test)), 1, len(tasks) - 1)]
@@ -115,7 +117,7 @@ def split_tasks(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS)
     test_rows = rng.permutation(np.flatnonzero(np.isin(task, held_out)))
     rest = np.flatnonzero(~np.isin(block, block[test_rows]))
     if not len(rest):
-        raise InputError("split_tasks: every prompt is tied to a held-out task; use split")
+        raise InputError("split_tasks: every prompt is tied to a held-out task, so none is left to train on; use split")
     kept = train + validation if train + validation > 0 else 1.0
     first, second = _cut(rng, block[rest], np.array([train / kept, 1 - train / kept]))
     return rest[first], rest[second], test_rows
@@ -124,19 +126,19 @@ def split_tasks(seed: int, table: Table, fractions: Sequence[float] = FRACTIONS)
 def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = FRACTIONS) -> Parts:
     """The earliest rows to train on, later ones to validate, the latest to test.
 
-    Cut at two moments, so that equal timestamps stay together. Rows whose group or normalised text comes again in
-    a later part are left out of the earlier one: no user in two parts, and the test part stays what the future is.
+    The log is cut at two moments, so equal timestamps stay together. Rows whose group or normalised text occurs again
+    in a later part are left out of the earlier part. No user is then in two parts, and the test part is unchanged.
 
     Args:
         table: N rows.
-        timestamp: [N], of any unit; finite.
-        fractions: shares of the three parts before rows are left out, summing to 1.
+        timestamp: [N], in any unit, finite.
+        fractions: shares of the three parts before rows are left out; they sum to 1.
 
     Returns:
-        Three index arrays without common rows, each in the order of time.
+        Three index arrays without common rows, each in order of time.
 
     Raises:
-        InputError: fractions are no shares, or a part has no rows.
+        InputError: the fractions do not sum to 1, or a part has no rows.
 
     Example:
         >>> import jax
@@ -150,7 +152,7 @@ def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = 
     """
     shares = _shares(fractions)
     order = np.argsort(timestamp, kind="stable")
-    # Rounded: 0.5 + 0.25 must not end a bit past its row.
+    # Rounded, because 0.5 + 0.25 can end one bit past its row.
     ends = np.ceil(np.round(np.cumsum(shares)[:2] * len(order), 6)).astype(int)
     timestamp = np.asarray(timestamp, float)
     part = (timestamp[:, None] >= np.append(timestamp[order], np.inf)[ends]).sum(1)
@@ -162,20 +164,20 @@ def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = 
     parts = [order[(part == p)[order] & kept[order]] for p in range(3)]
     if any(share > 0 and not len(rows) for share, rows in zip(shares, parts, strict=True)):
         raise InputError(
-            f"split_time: {len(order)} rows leave parts of {', '.join(str(len(rows)) for rows in parts)}; users and "
-            "prompts that come again leave the earlier part, so use fewer groups' history, other fractions or split"
+            f"split_time: {len(order)} rows give parts of {', '.join(str(len(rows)) for rows in parts)} rows, because "
+            "users and prompts that occur again are left out of the earlier part; use other fractions, or use split"
         )
     return parts[0], parts[1], parts[2]
 
 
 def near_duplicates(prompts: Sequence[str] | np.ndarray) -> int:
-    """How many prompts repeat an earlier one, case, punctuation and white space apart.
+    """The number of prompts that repeat an earlier one, ignoring case, punctuation and white space.
 
     Args:
         prompts: N texts.
 
     Returns:
-        N minus the number of different normalised texts.
+        N minus the number of distinct normalised texts.
 
     Example:
         >>> near_duplicates(["What is 2 + 2?", "what is 2 + 2", "What is 2 + 3?"])
@@ -197,7 +199,7 @@ def leakage(table: Rows, parts: Sequence[np.ndarray]) -> Leakage:
         Leakage, all counts of rows.
 
     Raises:
-        InputError: an index outside the table.
+        InputError: an index is outside the table.
 
     Example:
         >>> import jax
@@ -244,7 +246,7 @@ def tied(table: Rows) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     text, group = _labels(table)
-    # One node a group and one a text; every row is an edge between its two.
+    # One node per group and one per text; every row is an edge between its two nodes.
     nodes = group.max() + text.max() + 2
     edges = coo_array((np.ones(len(table), np.int8), (group, group.max() + 1 + text)), (nodes, nodes))
     return connected_components(edges, directed=False)[1][group]
@@ -268,14 +270,14 @@ def _leaked(part: np.ndarray, label: np.ndarray) -> int:
 
 def _fingerprint(prompt: str) -> bytes:
     words = " ".join(re.sub(r"[\W_]+", " ", prompt.casefold()).split())
-    # Texts of punctuation or emoji alone would all look alike: they count as they stand.
+    # Texts that hold only punctuation or emoji would all be equal, so they are compared as they are.
     return hashlib.blake2b((words or prompt).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _shares(fractions: Sequence[float]) -> np.ndarray:
     shares = np.asarray(fractions, float)
     if shares.shape != (3,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
-        raise InputError(f"fractions are {tuple(fractions)}; give three shares (train, validation, test) of sum 1")
+        raise InputError(f"fractions are {tuple(fractions)}; give three shares (train, validation, test) that sum to 1")
     return shares
 
 
@@ -285,7 +287,7 @@ def _cut(rng: np.random.Generator, block: np.ndarray, shares: np.ndarray) -> lis
     sizes = np.bincount(number)
     order = rng.permutation(len(sizes))
     middle = np.cumsum(sizes[order]) - sizes[order] / 2
-    # Rounded: 0.6 + 0.15 + 0.25 must not fall a bit short of the last row.
+    # Rounded, because 0.6 + 0.15 + 0.25 can fall one bit short of the last row.
     part = np.searchsorted(np.round(np.cumsum(shares)[:-1] * len(block), 6), middle, side="right")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
@@ -293,7 +295,7 @@ def _cut(rng: np.random.Generator, block: np.ndarray, shares: np.ndarray) -> lis
     parts = [rows[part[place[number[rows]]] == p] for p in range(len(shares))]
     if any(share > 0 and not len(rows) for share, rows in zip(shares, parts, strict=True)):
         raise InputError(
-            f"split: {len(block)} prompts in {len(sizes)} separate groups are too few for shares of "
+            f"split: {len(block)} prompts in {len(sizes)} separate groups are too few for the shares "
             f"{', '.join(f'{share:g}' for share in shares)}; use a larger table or other fractions"
         )
     return parts

@@ -1,31 +1,31 @@
-"""A routing problem whose truth is known: the conditional mean of every outcome, hence the best policy.
+"""A routing problem whose conditional means, and therefore best policy, are known.
 
 Latent prompt n                                        Latent model k
     topic t_n, a place on a circle                         ability b_k, rising with price
     demand s_n for three skills                            skills v_k and expertise e_k[t] in each topic
     difficulty d_n, log length l_n                         price p_k, over two orders of magnitude
-    contrast g_n: 1, but TIE_CONTRAST in topic_0           verbosity h_k
+    contrast g_n: 1, or TIE_CONTRAST in topic_0           verbosity h_k
 
     mean quality   LOW + (HIGH - LOW) sigmoid(EASE - d_n + g_n (b_k + e_k[t_n] + v_k . s_n))
     mean cost      p_k exp(l_n + h_k d_n)                              in US dollars
-    quality        Bernoulli of its mean; in every fourth topic (3, 7, ...) graded: Beta of its mean
+    quality        Bernoulli with that mean; in every fourth topic (3, 7, ...) graded: Beta with that mean
     cost           mean cost * exp(COST_NOISE z - COST_NOISE^2 / 2), z standard normal: heavy-tailed
     features       tanh and linear mixtures of (place, s_n, d_n, l_n), plus a little noise
 
 Prompts of one conversation (group, 1 to 4 prompts) share their topic and part of everything else.
 
-What holds by construction, and is tested:
+These properties hold by construction and are tested:
 
 - No model is best everywhere: the conditional oracle beats the best single model by 5 points of utility
-  or more at normalised cost weights 0 to 0.5, and the best policies differ from weight to weight.
-- The model called ``dominated`` is worse and dearer than another one on every prompt: no oracle chooses it.
+  or more at normalised cost weights 0 to 0.5, and the best policies differ between cost weights.
+- The model called ``dominated`` is worse and more expensive than another one on every prompt: no oracle chooses it.
 - topic_0 (one prompt in ``num_topics``) is a near tie: qualities of all models lie within 0.02 of each
-  other, so hard labels are arbitrary there and only price counts.
-- Latents can be read back from the features up to their noise, so the conditional oracle is all but the
-  Bayes policy given the features: with enough feedback almost no regret against it is left. A topic is a
-  place on a circle, so a linear model does not get there.
+  other, so hard labels are arbitrary there and only the price matters.
+- The latent variables can be recovered from the features up to their noise, so the conditional oracle is nearly the
+  Bayes policy given the features: with enough feedback almost no regret against it remains. A topic is a place on a
+  circle, so a linear model cannot recover it.
 
-The construction is ours; it imitates no particular benchmark.
+The construction is ours and imitates no particular benchmark.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ LOW, HIGH = 0.02, 0.98  # no outcome is certain, and the parameters of Beta stay
 EASE = 0.3
 SKILLS, SPECIALISATION = 3, 0.7  # number of skills; length of every model's skill vector, in logits
 EXPERTISE = 0.8  # spread of a model's expertise over topics, in logits
-ABILITY = 1.0  # half the distance in mean logits between the cheapest and the dearest model
-PRICES = (1e-4, 1.5e-2)  # US dollars of the cheapest and the dearest model on a typical prompt
+ABILITY = 1.0  # half the difference in mean logits between the cheapest and the most expensive model
+PRICES = (1e-4, 1.5e-2)  # US dollars: cheapest and most expensive model on a typical prompt
 COST_NOISE = 0.6  # standard deviation of log cost given prompt and model
 TIE_CONTRAST = 0.01
-DISADVANTAGE, SURCHARGE = 0.6, 1.3  # of the dominated model: logits of quality, factor on cost
+DISADVANTAGE, SURCHARGE = 0.6, 1.3  # of the dominated model: subtracted from the quality logit, factor on the cost
 CONCENTRATION = 8.0  # of the Beta distribution of graded qualities
 
 
@@ -71,16 +71,16 @@ def make(
 ) -> Table:
     """Draw a full-feedback table together with its conditional means.
 
-    Every model answers every prompt. The formulas and what they guarantee are at the top of the module;
-    the guarantees are tested for the default sizes.
+    Every model answers every prompt. The top of the module has the formulas and their properties, which are tested for
+    the default sizes.
 
     Args:
-        key: JAX random key; the whole world (models, topics, feature map) and its prompts follow from it.
+        key: JAX random key; it determines the models, the topics, the feature map and the prompts.
         num_prompts: N.
-        num_models: K, at least 3, the dominated one included.
-        num_features: D. Latents are 7 numbers; with fewer features they cannot be told apart.
+        num_models: K, at least 3, including the dominated one.
+        num_features: D. There are 7 latent numbers; fewer features cannot represent them.
         num_topics: number of tasks, at least 2.
-        feature_noise: standard deviation of the noise on features whose own spread is about 0.7.
+        feature_noise: standard deviation of the noise on features, whose own standard deviation is about 0.7.
 
     Returns:
         Table with outcomes and ``expected`` [N, K] (quality in [0, 1], cost in US dollars), features
@@ -99,7 +99,7 @@ def make(
     sizes |= {"num_features": (num_features, 1), "num_topics": (num_topics, 2)}
     for name, (size, least) in sizes.items():
         if size < least:
-            raise InputError(f"synthetic table: {name} is {size}, give at least {least}")
+            raise InputError(f"synthetic table: {name} is {size}; it must be at least {least}")
     rng = generator(key, "synthetic.make")
     prompts = _prompts(rng, num_prompts, num_topics)
     models, expected = _expected(rng, prompts, num_models, num_topics)
@@ -119,10 +119,10 @@ def make(
 
 
 def redraw(key: Key, table: Table) -> Table:
-    """The same prompts and models, with outcomes drawn anew around the table's conditional means.
+    """The same prompts and models, with new outcomes drawn around the table's conditional means.
 
     Args:
-        key: JAX random key; the key of ``make`` gives back the outcomes of ``make``.
+        key: JAX random key; the key given to ``make`` reproduces the outcomes of ``make``.
         table: a table from ``make`` (or a part of one).
 
     Returns:
@@ -136,7 +136,7 @@ def redraw(key: Key, table: Table) -> Table:
         False
     """
     if table.expected is None:
-        raise InputError("redraw: the table has no conditional means; only synthetic tables can be redrawn")
+        raise InputError("redraw: the table has no conditional means; pass a table made by synthetic.make")
     rng = generator(key, "synthetic.redraw")
     mean, mean_cost = table.expected
     graded = np.array([int(task.removeprefix("topic_")) % 4 == 3 for task in table.task])
@@ -176,7 +176,7 @@ def _expected(
     rank = np.linspace(-1, 1, regular)
     price = np.exp(np.interp(rank, (-1, 1), np.log(PRICES)))
     verbosity = rng.uniform(0.0, 0.4, regular)
-    # Fixed lengths keep the guarantees for every key: no model is lucky all over, none lacks a niche.
+    # Fixed lengths keep the properties for every key: no model is good everywhere, and each is good somewhere.
     skills = rng.standard_normal((regular, SKILLS))
     skills *= SPECIALISATION / np.linalg.norm(skills, axis=1, keepdims=True)
     expertise = rng.standard_normal((regular, num_topics))
@@ -192,7 +192,7 @@ def _expected(
     logit = EASE - prompts.difficulty[:, None] + contrast[:, None] * advantage
     quality = LOW + (HIGH - LOW) / (1 + np.exp(-logit))
     names = [*(f"model_{k}" for k in range(regular)), "dominated"]
-    # Shuffled: with models in order of price, "lowest index" would silently mean "cheapest".
+    # Shuffled, because with models in order of price "lowest index" would silently mean "cheapest".
     order = rng.permutation(num_models)
     return tuple(names[k] for k in order), Outcomes(quality[:, order], cost[:, order])
 

@@ -8,22 +8,22 @@ from jaxroute.types import Outcomes, Table
 
 
 def cost_scale(outcomes: Outcomes | Table, available: np.ndarray | None = None) -> tuple[float, str]:
-    """Cost that makes a normalised cost weight of 1 the break-even of the best and the cheapest model.
+    """The cost at which a normalised cost weight of 1 is the break-even of the best and the cheapest model.
 
         scale = (cost of best - cost of cheapest) / (quality of best - quality of cheapest),  all means
 
-    best: highest mean quality; cheapest: lowest mean cost; both compared on the prompts that both answered.
-    Where the difference in quality is within two standard errors of zero, or the best is the cheapest or
-    costs no more, there is no break-even, and the dearest model's mean cost is the scale.
+    The best model has the highest mean quality and the cheapest the lowest mean cost. Both are compared on the prompts
+    that both answered. If the difference in quality is within two standard errors of zero, or the best model is also
+    the cheapest or costs no more, there is no break-even; the largest mean cost of a model is then the scale.
     Normalised cost is cost / scale; a normalised cost weight w is the cost weight w / scale.
 
     Args:
-        outcomes: quality and cost [N, K]: expected or doubly robust ones; or a whole table, whose own
-            outcomes and mask are meant.
-        available: [N, K]; None: everything. What is not available may hold NaN.
+        outcomes: expected or doubly robust quality and cost [N, K], or a whole table, whose own outcomes and mask are
+            used.
+        available: [N, K]; None means all. Unavailable entries may hold NaN.
 
     Returns:
-        (scale in the unit of cost, where it comes from, in words for a report).
+        (scale in the unit of cost, a phrase for reports that says where it comes from).
 
     Example:
         >>> quality = np.array([[0.0, 1.0], [1.0, 1.0]] * 10)

@@ -1,4 +1,4 @@
-"""Prompt texts -> features: ``encode(texts, encoder)``, see ``encoding`` for the encoders."""
+"""Prompt texts -> features: ``encode(texts, encoder)``; ``encoding`` lists the encoders."""
 
 from jaxroute.data.encoders.encoding import ENCODERS as ENCODERS
 from jaxroute.data.encoders.encoding import Encoded as Encoded

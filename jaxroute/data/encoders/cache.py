@@ -1,8 +1,8 @@
-"""Encoded texts on disk: rows by content hash, in shards that are whole or absent.
+"""Encoded texts on disk: rows by content hash, in shards that are complete or absent.
 
-A folder holds the rows of one encoder identity. A shard is an .npz (plain arrays, never a pickle) whose file
-name is the hash of its bytes: it is written beside its place and moved there in one step, and a shard whose
-bytes no longer match its name is thrown away, so its texts are encoded again. Writers cannot disturb each other.
+A folder holds the rows of one encoder identity. A shard is an .npz file (plain arrays, never a pickle) whose name is
+the hash of its bytes. It is written under a temporary name and renamed in one step. A shard whose bytes do not match
+its name is deleted, and its texts are encoded again. Concurrent writers do not affect each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def key(identity: str, text: str) -> bytes:
         key = BLAKE2b-128(identity, 0, text)
 
     Args:
-        identity: everything that shapes the numbers: encoder, revision, pooling, length limit.
+        identity: everything that the numbers depend on: encoder, revision, pooling, length limit.
         text: any string, lone surrogates included.
 
     Returns:
@@ -56,10 +56,10 @@ def folder_of(root: Path, identity: str) -> Path:
 
 
 def read(folder: Path, wanted: Iterable[bytes]) -> dict[bytes, Row]:
-    """The rows that the shards hold among those wanted; damaged shards are removed with a line on stderr.
+    """The wanted rows that the shards hold; damaged shards are removed with a message on stderr.
 
     Args:
-        folder: of one identity; may be absent.
+        folder: the folder of one identity; it may be absent.
         wanted: keys.
 
     Returns:
@@ -76,14 +76,14 @@ def read(folder: Path, wanted: Iterable[bytes]) -> dict[bytes, Row]:
     for shard in sorted(folder.glob("*.npz")):
         content = shard.read_bytes()
         if _digest(content) != shard.stem:
-            print(f"encode: {shard} is damaged; removed, its texts are encoded again", file=sys.stderr)
+            print(f"encode: {shard} is damaged and was removed; its texts are encoded again", file=sys.stderr)
             shard.unlink(missing_ok=True)
             continue
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             names = [row.tobytes() for row in arrays["key"]]
             held = [row for row, name in enumerate(names) if name in wanted]
             if held:
-                # Fancy indexing copies: the rest of the shard is not kept in memory.
+                # Fancy indexing copies, so the rest of the shard is not kept in memory.
                 features, truncated = arrays["features"][held], arrays["truncated"][held]
                 for place, row in enumerate(held):
                     found[names[row]] = Row(features[place], bool(truncated[place]))
@@ -91,11 +91,11 @@ def read(folder: Path, wanted: Iterable[bytes]) -> dict[bytes, Row]:
 
 
 def write(folder: Path, rows: dict[bytes, Row]) -> None:
-    """Add one shard, all of it or nothing.
+    """Add one shard, completely or not at all.
 
     Args:
-        folder: of one identity; made when absent.
-        rows: by key, all of one width.
+        folder: the folder of one identity; created if absent.
+        rows: by key, all of the same width.
 
     Raises:
         InputError: the folder cannot be written.
@@ -122,7 +122,7 @@ def write(folder: Path, rows: dict[bytes, Row]) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise InputError(f"cache: cannot write in {folder}: {error.strerror}; give encode another cache") from error
+        raise InputError(f"cache: cannot write to {folder}: {error.strerror}; pass another folder as cache=") from error
 
 
 def _digest(content: bytes) -> str:

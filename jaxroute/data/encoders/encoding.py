@@ -1,12 +1,12 @@
-"""Which encoder, which texts are new, in which order: everything around the encoders themselves.
+"""Choosing an encoder, finding the texts that are new, and encoding them in batches.
 
-    hashed                   word and character n-grams; offline, no model (the default)
+    hashed                   word and character n-grams; offline, without a model (the default)
     sentence[:MODEL]         sentence-transformers
     bert-mean, bert-cls[:MODEL]      BERT, mean or first-token pooling
     llama-mean, llama-last[:MODEL]   Llama, mean or last-token pooling
     endpoint:MODEL           an OpenAI-compatible endpoint: OPENAI_BASE_URL, OPENAI_API_KEY
 
-MODEL is a folder or a name on the Hugging Face hub (a default for all three), or the endpoint's own name.
+MODEL is a folder, a name on the Hugging Face hub (each of the three has a default), or the endpoint's own name.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SHARD_ROWS, SHARD_SECONDS = 1024, 30.0  # at most this much work is lost when a 
 
 
 class Encoded(NamedTuple):
-    """Features, and what it took.
+    """Features, and what was needed to make them.
 
     features: float32 [N, D].
-    truncated: bool [N], the encoder saw only the beginning of this text (an endpoint does not say: False).
-    num_encoded: texts that were encoded now, neither cached nor repeats.
+    truncated: bool [N], True if the encoder saw only the beginning of this text (endpoints do not say: False).
+    num_encoded: number of texts encoded in this call, neither cached nor repeated.
     """
 
     features: np.ndarray
@@ -47,7 +47,7 @@ class Encoded(NamedTuple):
 
 
 class _Encoder(NamedTuple):
-    identity: str  # all that shapes the numbers
+    identity: str  # everything that the numbers depend on
     load: Callable[[], hub.Embed]  # called only if some text is new
     batch_size: int
     cached: bool  # by default
@@ -63,26 +63,26 @@ def encode(
     cache: str | os.PathLike[str] | Literal[False] | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Features of texts under one of the encoders; says on stderr how many texts were cut.
+    """Features of texts; a message on stderr says how many texts were truncated.
 
-        row i = encoder(text i), whatever the other texts are
+        row i = encoder(text i), independent of the other texts
 
     Args:
         texts: N strings.
-        encoder: "kind" or "kind:MODEL", see the top of this module.
-        revision: commit, tag or branch of a model on the hub. Default: the newest at hand.
-        max_tokens: longer texts are cut there. Default: the model's own limit, 2048 at most for BERT and Llama.
-        batch_size: texts at a time. Default: 32, and 2048 for the hashed encoder.
-        cache: folder of encoded texts. Default: $JAXROUTE_CACHE or ~/.cache/jaxroute for all but the hashed
-            encoder. False: none.
-        progress: show a bar (on terminals only).
+        encoder: "kind" or "kind:MODEL"; see the top of this module.
+        revision: commit, tag or branch of a model on the hub. Default: the newest one available.
+        max_tokens: longer texts are truncated. Default: the model's own limit, at most 2048 for BERT and Llama.
+        batch_size: number of texts at a time. Default: 32, and 2048 for the hashed encoder.
+        cache: folder of encoded texts. Default: $JAXROUTE_CACHE or ~/.cache/jaxroute, except for the hashed encoder,
+            which has none. False: no cache.
+        progress: show a progress bar (on terminals only).
 
     Returns:
         float32 [N, D].
 
     Raises:
-        InputError: an unknown encoder, something among the texts that is not a string, a model that cannot be
-            had, an endpoint that does not answer as it should.
+        InputError: the encoder is unknown, a text is not a string, a model cannot be loaded, or an endpoint does not
+            answer correctly.
 
     Example:
         >>> x = encode(["What is 2 + 2?", "What is 2 + 3?", "Translate this poem."])
@@ -102,7 +102,7 @@ def encode(
         progress=progress,
     )
     if cut := int(encoded.truncated.sum()):
-        print(f"encode: {encoder} saw only the beginning of {cut} of {len(texts)} texts", file=sys.stderr)
+        print(f"encode: {cut} of {len(texts)} texts are too long for {encoder} and were truncated", file=sys.stderr)
     return encoded.features
 
 
@@ -116,10 +116,10 @@ def encode_counted(
     cache: str | os.PathLike[str] | Literal[False] | None = None,
     progress: bool = True,
 ) -> Encoded:
-    """The same as ``encode``, with the texts that were cut and the number that were new.
+    """``encode``, together with which texts were truncated and how many were new.
 
-    New texts are encoded longest first, in batches of like length, and stored as they come: an interrupted
-    call goes on where it was.
+    New texts are encoded longest first, in batches of similar length, and stored as they are done, so a repeated call
+    continues where an interrupted one stopped.
 
     Args:
         texts, encoder, revision, max_tokens, batch_size, cache, progress: see ``encode``.
@@ -135,10 +135,10 @@ def encode_counted(
         2
     """
     if isinstance(texts, str):
-        raise InputError("encode: expected a list of texts, got one string; wrap it in a list")
+        raise InputError("encode: expected a list of texts but got one string; put it into a list")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputError(f"encode: text {row} is {text!r}, not a string")
+            raise InputError(f"encode: text {row} is {text!r}; every text must be a string")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"encode: batch_size is {batch_size}; it must be at least 1")
     chosen = _encoder(encoder, revision, max_tokens)
@@ -146,7 +146,9 @@ def encode_counted(
     if not len(texts):
         if encoder == "hashed":
             return Encoded(np.zeros((0, hashed.DIMENSIONS), np.float32), np.zeros(0, bool), 0)
-        raise InputError(f"encode: no texts, and the width of {encoder} is known only with the first")
+        raise InputError(
+            f"encode: there are no texts; the width of {encoder} is unknown without one, so pass at least one"
+        )
     keys = [shards.key(chosen.identity, text) for text in texts]
     known = {} if folder is None else shards.read(folder, keys)
     new = {key: str(text) for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -156,7 +158,7 @@ def encode_counted(
 
 
 def _shown(starts: Iterable[int]) -> Iterable[int]:
-    """The same with a bar. Only for terminals: in rich 13 even a bar switched off prints an empty line."""
+    """The same with a progress bar. For terminals only: in rich 13 even a disabled bar prints an empty line."""
     from rich.console import Console
     from rich.progress import track
 
@@ -176,7 +178,7 @@ def _encode_new(
         return
     embed = chosen.load()
     width = next(iter(known.values())).features.size if known else None
-    # Like lengths together waste little padding; longest first, so that memory runs out at once or never.
+    # Similar lengths together need little padding. Longest first, so that memory runs out at once or not at all.
     order = sorted(new, key=lambda key: len(new[key]), reverse=True)
     starts = range(0, len(order), batch_size)
     unsaved: dict[bytes, shards.Row] = {}
@@ -188,11 +190,11 @@ def _encode_new(
             width = width or features.shape[1]
             if features.shape != (len(batch), width):
                 raise InputError(
-                    f"encode: {chosen.identity} gave features of shape {features.shape} for {len(batch)} texts; "
-                    f"earlier ones have width {width}"
+                    f"encode: {chosen.identity} returned features of shape {features.shape} for {len(batch)} texts; "
+                    f"expected ({len(batch)}, {width}); use another model, or another cache if the model changed"
                 )
             if not np.isfinite(features).all():
-                raise InputError(f"encode: {chosen.identity} gave features that are NaN or infinite")
+                raise InputError(f"encode: {chosen.identity} returned NaN or infinite features; use another model")
             unsaved |= {key: shards.Row(features[i], bool(truncated[i])) for i, key in enumerate(batch)}
             if len(unsaved) >= SHARD_ROWS or time.monotonic() - saved > SHARD_SECONDS:
                 _save(unsaved, known, folder)
@@ -212,18 +214,18 @@ def _encoder(encoder: str, revision: str | None, max_tokens: int | None) -> _Enc
     if kind not in ENCODERS or (kind == "hashed" and model):
         raise InputError(f"unknown encoder {encoder!r}; use one of: {', '.join(ENCODERS)}")
     if kind in ("hashed", "endpoint") and (revision, max_tokens) != (None, None):
-        raise InputError(f"encode: {kind} takes no revision and no max_tokens")
+        raise InputError(f"encode: the encoder {kind} takes neither revision nor max_tokens; leave them out")
     if kind == "hashed":
         return _Encoder(hashed.IDENTITY, lambda: _never_cut(hashed.embed), hashed.BLOCK, False)
     if kind == "endpoint":
         if not model:
-            raise InputError("encode: name the endpoint's model, for example endpoint:text-embedding-3-small")
+            raise InputError("encode: the endpoint's model is missing; write it as in endpoint:text-embedding-3-small")
         url = endpoint.base_url()
         ask = _never_cut(lambda texts: endpoint.embed(texts, model, url))
         return _Encoder(f"endpoint {url} {model}", lambda: ask, 32, True)
     family, _, pooling = kind.partition("-")
     weights = hub.locate(model or MODELS[family], revision)
-    # A folder is known by its content alone, wherever it lies.
+    # A folder is identified by its content, wherever it is.
     name = "" if Path(model).expanduser().is_dir() and model else model or MODELS[family]
     identity = f"{kind} {name} {weights.revision} {max_tokens or 'own limit'}"
     if kind == "sentence":

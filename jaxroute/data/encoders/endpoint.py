@@ -1,7 +1,7 @@
 """Features from an OpenAI-compatible embeddings endpoint: POST {base URL}/embeddings.
 
-The standard library's HTTP client is enough here. The key is read from the environment for each request and
-appears in no message, file or cache name.
+Uses the HTTP client of the standard library. The key is read from the environment for each request and appears in no
+message, file or cache name.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ DEFAULT_URL = "https://api.openai.com/v1"
 TIMEOUT = 60.0  # seconds for one request
 ATTEMPTS = 6
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; doubled after every failure
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses that may go away by themselves
+PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses that may succeed when tried again
 
 
 def base_url() -> str:
-    """The endpoint's base URL, from OPENAI_BASE_URL or OpenAI's own."""
+    """The endpoint's base URL: OPENAI_BASE_URL, or OpenAI's own."""
     url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/") or DEFAULT_URL
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{URL_VARIABLE} is {url!r}; it must begin with http:// or https://")
@@ -37,15 +37,15 @@ def base_url() -> str:
 
 
 def embed(texts: Sequence[str], model: str, url: str) -> np.ndarray:
-    """One request's worth of features, with retries.
+    """Features of the texts of one request, with retries.
 
-        wait before attempt n = min(60 s, 2^(n-1) s) * uniform(0.5, 1), or what Retry-After asks
+        wait before attempt n = min(60 s, 2^(n-1) s) * uniform(0.5, 1), or as long as Retry-After asks
 
-    Timeouts, broken connections, unreadable answers and statuses that pass (429, 5xx) are tried again;
-    anything else is refused at once.
+    Timeouts, broken connections, unreadable answers and temporary statuses (429, 5xx) are tried again. Any other
+    status is an error at once.
 
     Args:
-        texts: B strings (an empty one is sent as a blank: endpoints refuse empty input).
+        texts: B strings (an empty one is sent as a space, because endpoints refuse empty input).
         model: the endpoint's name of the model.
         url: base URL, for example "http://127.0.0.1:8000/v1".
 
@@ -53,7 +53,7 @@ def embed(texts: Sequence[str], model: str, url: str) -> np.ndarray:
         float32 [B, D] in the order of the texts.
 
     Raises:
-        InputError: refused, out of attempts, or an answer of the wrong number or width of vectors.
+        InputError: the endpoint refuses, all attempts fail, or the answer has the wrong number or width of vectors.
     """
     body = json.dumps({"model": model, "input": [text or " " for text in texts], "encoding_format": "float"})
     address = f"{url}/embeddings"
@@ -69,10 +69,12 @@ def embed(texts: Sequence[str], model: str, url: str) -> np.ndarray:
                 raise InputError(f"{address}: {problem}{_hint(error.code)}") from None
             wait = min(LONGEST_WAIT, max(wait, _seconds(error.headers.get("Retry-After"))))
         except json.JSONDecodeError:
-            problem = "the answer is no JSON"
+            problem = "the answer is not JSON"
         except (OSError, http.client.HTTPException) as error:  # timeouts, refused and broken connections
             problem = f"{type(error).__name__}: {_redacted(str(error))}"
-    raise InputError(f"{address}: gave up after {ATTEMPTS} attempts; the last: {problem}")
+    raise InputError(
+        f"{address}: {ATTEMPTS} attempts failed, the last with: {problem}; check the endpoint and {URL_VARIABLE}"
+    )
 
 
 def _post(address: str, body: str) -> Any:
@@ -85,7 +87,7 @@ def _post(address: str, body: str) -> Any:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to another host; it is refused as a status instead."""
+    """Redirects are treated as error statuses, because following one would send the key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -96,12 +98,15 @@ def _vectors(answer: Any, count: int, address: str) -> np.ndarray:
         by_index = {int(item["index"]): np.asarray(item["embedding"], np.float32) for item in answer["data"]}
         vectors = [by_index[row] for row in range(count)]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{address}: expected {count} embeddings in data[].embedding, numbered by index") from error
+        raise InputError(
+            f"{address}: the answer does not hold {count} embeddings in data[].embedding, numbered by index; "
+            "is this an OpenAI-compatible endpoint?"
+        ) from error
     shapes = {vector.shape for vector in vectors}
     if len(by_index) != count or len(shapes) != 1 or len(next(iter(shapes))) != 1 or not vectors[0].size:
         raise InputError(
-            f"{address}: {len(by_index)} embeddings of shapes {sorted(shapes)} for {count} texts; "
-            "expected one a text, all of one width"
+            f"{address}: the answer holds {len(by_index)} embeddings of shapes {sorted(shapes)} for {count} texts; "
+            "expected one per text, all of the same width"
         )
     return np.stack(vectors)
 
@@ -126,5 +131,5 @@ def _hint(status: int) -> str:
 def _seconds(retry_after: str | None) -> float:
     try:
         return max(0.0, float(retry_after or 0))
-    except ValueError:  # the header's date form: the usual wait will do
+    except ValueError:  # the header may hold a date; the usual wait is used then
         return 0.0

@@ -1,9 +1,9 @@
-"""The offline encoder: hashed n-grams, no model and no download.
+"""The offline encoder: hashed n-grams, without a model or a download.
 
-``embed`` counts words, pairs of words and runs of 3 to 5 characters, hashes them to 2^18 columns and
-projects these to 256 by a sparse random matrix that is fixed once and for all. Nothing is fitted, so a text
-has the same features in training, in evaluation and in production, whatever stands beside it in the batch.
-It sees wording, not meaning: a sentence encoder gives better routers where one can be had.
+``embed`` counts words, pairs of words and sequences of 3 to 5 characters, hashes them to 2^18 columns and projects
+these to 256 with a fixed sparse random matrix. Nothing is fitted, so a text has the same features in training,
+evaluation and production, whatever else is in the batch. The features describe wording, not meaning; use a sentence
+encoder if one is available.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-IDENTITY = "hashed n-grams 1"  # change it whenever the numbers change: caches are keyed by it
+IDENTITY = "hashed n-grams 1"  # must change whenever the numbers change, because caches are keyed by it
 DIMENSIONS = 256
 COLUMNS = 2**18  # hashed columns each for words and for characters
 ENTRIES = 4  # non-zero entries in a row of the projection
-BLOCK = 2048  # texts at a time: bounds the memory of the sparse counts
+BLOCK = 2048  # texts at a time; bounds the memory of the sparse counts
 
 
 def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Hashed and projected n-gram counts, each text by itself.
+    """Hashed and projected n-gram counts of each text.
 
         x = P^T [words / |words|, characters / |characters|],  then x / |x|
 
-    P is a sparse matrix of random signs, so inner products of x are those of the counts up to noise of
-    about 1 / sqrt(256). Counts are damped as log(1 + count).
+    P is a sparse matrix of random signs, so inner products of x equal those of the counts up to noise of about
+    1 / sqrt(256). Counts enter as log(1 + count).
 
     Args:
         texts: N strings.
 
     Returns:
-        float32 [N, 256], rows of unit norm (a text without any characters but white space gives zeros).
+        float32 [N, 256], rows of unit norm (a text of white space only gives zeros).
 
     Example:
         >>> x = embed(["What is 2 + 2?", "What is 2 + 3?", "Translate this poem."])
@@ -72,11 +72,11 @@ def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 
 @cache
 def _projection() -> csr_array:
-    """P [2 COLUMNS, DIMENSIONS]: ENTRIES random signs a row, in random columns."""
+    """P [2 COLUMNS, DIMENSIONS]: ENTRIES random signs per row, in random columns."""
     from scipy.sparse import csr_array
 
-    # The raw stream of a bit generator never changes between versions of NumPy (unlike ``integers``), so
-    # an artefact saved today reads the same features in years.
+    # The raw stream of a bit generator never changes between versions of NumPy (unlike ``integers``), so an artefact
+    # saved today gets the same features with later versions.
     raw = np.random.PCG64(20250522).random_raw(2 * COLUMNS * ENTRIES)
     column = (raw % DIMENSIONS).astype(np.int32)
     sign = np.where(raw >> np.uint64(63), 1.0, -1.0) / np.sqrt(ENTRIES)

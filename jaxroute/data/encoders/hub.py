@@ -1,8 +1,8 @@
-"""Features from sentence-transformers, BERT and Llama: torch on this machine, weights by name or path.
+"""Features from sentence-transformers, BERT and Llama: run by torch on this machine, weights by name or path.
 
-Names are fetched once through huggingface_hub and pinned to a commit; only safetensors weights are read (no
-pickle). ``HF_HUB_OFFLINE=1`` keeps to what is on disk. Everything runs in float32: features must not depend
-on the machine.
+Names are downloaded once through huggingface_hub and pinned to a commit. Only safetensors weights are read, no pickle.
+``HF_HUB_OFFLINE=1`` uses only what is on disk. Everything runs in float32, so that features do not depend on the
+machine.
 """
 
 from __future__ import annotations
@@ -20,69 +20,73 @@ from jaxroute.types import InputError
 if TYPE_CHECKING:
     import torch
 
-LIMIT = 2048  # tokens, where the model itself would take more: memory grows with the longest text
+LIMIT = 2048  # tokens, even if the model accepts more, because memory grows with the longest text
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 Embed = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]  # texts -> features [B, D], truncated [B]
 
 
 class Weights(NamedTuple):
-    """A folder of weights and what they are: a commit of the hub, or a hash of the folder's files."""
+    """A folder of weights and their revision: a commit on the hub, or a hash of the folder's files."""
 
     folder: Path
     revision: str
 
 
 def locate(name: str, revision: str | None = None) -> Weights:
-    """Find weights: a folder as it is, a name through the hub or its local copy.
+    """Find weights: a folder, or a name on the hub (downloaded or from the local copy).
 
     Args:
         name: a folder, or a name on the hub such as "bert-base-uncased".
-        revision: commit, tag or branch on the hub; None is the newest at hand.
+        revision: commit, tag or branch on the hub; None takes the newest one available.
 
     Returns:
         Weights; ``revision`` changes when the files do.
 
     Raises:
-        InputError: not found, gated without a token, unreachable, or huggingface_hub missing.
+        InputError: the model is not found, is gated without a token, cannot be reached, or huggingface_hub is missing.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise InputError(f"{name} is a folder; revision={revision!r} applies to names on the hub only")
+            raise InputError(
+                f"{name} is a folder, and revision={revision!r} applies only to names on the hub; leave it out"
+            )
         if not any(folder.rglob("*.safetensors")):
-            raise InputError(f"{name}: no .safetensors file in this folder; save the model with save_pretrained")
+            raise InputError(f"{name}: this folder has no .safetensors file; save the model with save_pretrained")
         return Weights(folder, _fingerprint(folder))
     if name.startswith((".", "/", "~")):
-        raise InputError(f"{name}: no such folder")
+        raise InputError(f"{name}: no such folder; check the path")
     hub = _library("huggingface_hub")
     errors = _library("huggingface_hub.errors")
     try:
         # The token is read by huggingface_hub itself, from HF_TOKEN or its own login.
         found = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except errors.GatedRepoError:
-        has = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "no token was given"
+        has = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
         raise InputError(
             f"{name} is gated and {has}: accept its licence at https://huggingface.co/{name}, then set HF_TOKEN"
         ) from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
-        raise InputError(f"{name}{at}: neither a folder nor a model of the hub ({type(error).__name__})") from None
+        raise InputError(
+            f"{name}{at}: neither a folder nor a model on the hub ({type(error).__name__}); check the name"
+        ) from None
     except Exception as error:  # offline, a proxy, a full disk: each library version has its own class
         raise InputError(
-            f"{name}: cannot be fetched and is not on disk ({type(error).__name__}); "
-            "give a folder, or run once with a connection (gated models: with HF_TOKEN set)"
+            f"{name}: could not be downloaded and is not on disk ({type(error).__name__}); "
+            "give a folder, or run once with a connection (for gated models with HF_TOKEN set)"
         ) from None
     if not any(found.rglob("*.safetensors")):
-        raise InputError(f"{name}: no safetensors weights at hand; others are not read, they are pickles")
+        raise InputError(f"{name}: has no safetensors weights; other formats are pickles and are not read")
     return Weights(found, found.name)
 
 
 def sentence(weights: Weights, max_tokens: int | None) -> Embed:
-    """A sentence-transformers model, with its own pooling and normalisation.
+    """A sentence-transformers model with its own pooling and normalisation.
 
     Args:
         weights: see ``locate``.
-        max_tokens: texts are cut there; None is the model's own limit.
+        max_tokens: longer texts are truncated; None takes the model's own limit.
 
     Returns:
         Texts [B] -> (float32 [B, D], truncated [B]).
@@ -106,7 +110,7 @@ def transformer(weights: Weights, pooling: str, max_tokens: int | None) -> Embed
     Args:
         weights: see ``locate``; BERT and Llama are tested.
         pooling: "mean", "cls" or "last".
-        max_tokens: texts are cut there; None is the model's own limit, 2048 at most.
+        max_tokens: longer texts are truncated; None takes the model's own limit, at most 2048.
 
     Returns:
         Texts [B] -> (float32 [B, D], truncated [B]).
@@ -114,9 +118,9 @@ def transformer(weights: Weights, pooling: str, max_tokens: int | None) -> Embed
     torch, library = _library("torch"), _library("transformers")
     device = _device()
     tokenizer = library.AutoTokenizer.from_pretrained(weights.folder, local_files_only=True)
-    if tokenizer.pad_token is None:  # Llama has none; masked positions never matter
+    if tokenizer.pad_token is None:  # Llama has none; masked positions have no effect
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    # Right: a causal model then never sees padding, and position numbers start at the text.
+    # Right: a causal model then never sees padding, and positions start at the text.
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     model = library.AutoModel.from_pretrained(
         weights.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
@@ -128,7 +132,7 @@ def transformer(weights: Weights, pooling: str, max_tokens: int | None) -> Embed
     def embed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
         tokens = tokens.to(device)
-        if tokens["input_ids"].shape[1] == 0:  # nothing but empty texts and a tokenizer without a first token
+        if tokens["input_ids"].shape[1] == 0:  # only empty texts, and a tokenizer without a first token
             return np.zeros((len(texts), model.config.hidden_size), np.float32), np.zeros(len(texts), bool)
         with torch.inference_mode():
             hidden = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
@@ -150,7 +154,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
 
 def _counts(tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
-    """Tokens of each text [B] before anything is cut."""
+    """Number of tokens of each text [B] before truncation."""
     return np.array([len(row) for row in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]])
 
 
@@ -159,7 +163,7 @@ def _limit(asked: int | None, own: int | None) -> int:
     if asked is None:
         return own
     if not 1 <= asked <= own:
-        raise InputError(f"max_tokens is {asked}; this model takes 1 to {own}")
+        raise InputError(f"max_tokens is {asked}; this model accepts 1 to {own}")
     return asked
 
 
@@ -169,7 +173,7 @@ def _device() -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Hash of the files that shape the numbers: another training run at the same path is another encoder."""
+    """Hash of the files that determine the numbers: other weights at the same path are another encoder."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path for pattern in FILES for path in folder.rglob(pattern)):
         digest.update(f"{file.relative_to(folder)}\0".encode())
@@ -185,5 +189,5 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            f"this encoder needs {name.split('.')[0]}: pip install 'jaxroute[encoders]', or use encoder='hashed'"
+            f"this encoder needs {name.split('.')[0]}; run pip install 'jaxroute[encoders]', or use encoder='hashed'"
         ) from error
