@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.methods import outcome_models
 from experiments.settings import Config
-from jaxroute import counterfactual, nuisance, projection, recipe
+from jaxroute import counterfactual, estimators, nuisance, projection, recipe
 from jaxroute.data import encoders, simulate, splits, synthetic, tables
 from jaxroute.recipe import levels
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes, Policy, Table
@@ -159,19 +159,14 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
     every = model.outcomes
     nuisances, model = outcome_models.without_rivals(config, nuisances, model, outcomes, seen)
     held_out = nuisance.predict_logs(model, validation_log)
-    evaluation_clip = min(0.05, 0.5 / len(table.models))
-    learn = counterfactual.doubly_robust(train_log, nuisances, clip=config.learning_clip)
-    if shadow is not None:
-        learn = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), learn, shadow.outcomes)
-    validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip)
+    learn = counterfactual.examples(train_log, nuisances, shadow, clip=config.learning_clip).outcomes
+    clip = estimators.evaluation_clip(len(table.models))
+    validate = counterfactual.doubly_robust(validation_log, held_out, clip=clip)
 
     test_features = jnp.asarray(test.features)
     predicted = outcome_models.predictions(config, every, outcomes, seen, test_features)
-    level = recipe.log_levels(train_log, nuisances, model, shadow)
-    share = recipe.choose_share(train_log, model, shadow)
-    predicted["recommended"] = recipe.temper(
-        predicted["stack"], level, jnp.mean(nuisances.outcomes.quality, 0), share=share
-    )
+    recommended = recipe.recommend(train_log, nuisances, model, shadow)
+    predicted["recommended"] = recipe.apply(recommended, predicted["stack"])
     stack_full = None
     if outcome_models.needs_full(config):
         spec = outcome_models.fitted_learners(config, "_full")
@@ -181,7 +176,8 @@ def build(config: Config, table: Table, rows: list[np.ndarray], seed: int) -> Pr
         of_full = outcome_models.predictions(config, every, train.outcomes, available, test_features)
         quality = jnp.asarray(train.outcomes.quality, jnp.float32)
         level = levels.means(quality, available, jnp.ones(available.shape), cross_fitted.quality)
-        of_full["recommended"] = recipe.temper(of_full["stack"], level, jnp.mean(cross_fitted.quality, 0), share=1.0)
+        centre = jnp.mean(cross_fitted.quality, 0)
+        of_full["recommended"] = recipe.shrink_contrasts(of_full["stack"], level, centre, share=1.0)
         predicted |= {f"{name}_full": outcomes for name, outcomes in of_full.items()}
         stack_full = Starts(
             cross_fitted,

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
 
@@ -198,6 +198,32 @@ def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 
     """
     weight = jax.tree.map(lambda v: shrink(v, shrinkage), _weights(logs, nuisances, clip))
     return _correct(logs, nuisances.outcomes, weight)
+
+
+def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *, clip: Scalar = 0.0) -> Examples:
+    """What a router learns from: a log with its doubly robust outcomes, then the shadow sample's rows as observed.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them.
+        shadow: S prompts with every model's outcome beside the log; None: the log alone.
+        clip: raises smaller propensities to this value.
+
+    Returns:
+        Examples of N (or N + S) rows.
+
+    Raises:
+        InputError: a propensity is NaN (outside jit; inside, the NaN stays in the result).
+
+    Example:
+        >>> print(examples(*_example()).outcomes.quality[0])
+        [1.5 0.5]
+    """
+    of_log = Examples(logs.features, doubly_robust(logs, nuisances, clip=clip), logs.available)
+    if shadow is None:
+        return of_log
+    answered = jnp.isfinite(shadow.outcomes.quality) & jnp.isfinite(shadow.outcomes.cost)
+    observed = shadow._replace(available=shadow.available & answered)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), of_log, observed)
 
 
 def switch(weight: Float[Array, "*batch"], threshold: Scalar) -> Float[Array, "*batch"]:

@@ -40,7 +40,7 @@ def test_every_variant_changes_what_it_names():
     np.testing.assert_allclose(found["levels: the outcome model's means"].quality - half * 2 * model.share,
                                np.broadcast_to(model.centre, none.shape), atol=1e-5)  # fmt: skip
     estimated = nuisance.fit(jax.random.key(0), logs, dataclasses.replace(SPEC, propensity="estimated"))[0].propensity
-    level = recipe.log_levels(logs, nuisances._replace(propensity=estimated), model.nuisances)
+    level = recipe.estimate_levels(logs, nuisances._replace(propensity=estimated), model.nuisances)
     np.testing.assert_allclose(found["levels: propensities estimated, not known"].quality - half * 2 * model.share,
                                np.broadcast_to(level, none.shape), atol=1e-5)  # fmt: skip
     assert np.abs(level - model.level).max() > 1e-3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxroute import counterfactual
-from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 TOLERANCE = {np.float64: {"rtol": 1e-9, "atol": 1e-11}, np.float32: {"rtol": 1e-5, "atol": 2e-6}}
 
@@ -258,3 +258,17 @@ def test_wrong_shapes_are_refused():
         counterfactual.direct(logs, nuisances._replace(propensity=nuisances.propensity[:, :2]))
     with pytest.raises(AssertionError):
         counterfactual.inverse_propensity(logs._replace(quality=logs.quality[:, None]), None)
+
+
+def test_examples_are_the_log_corrected_and_then_the_shadow_as_observed():
+    logs, nuisances = simulated(8)
+    shadow, answered = simulated(9)[1].outcomes, jnp.ones((6, 3), bool).at[0, 2].set(False)
+    shadow = shadow._replace(quality=shadow.quality.at[1, 0].set(jnp.nan))
+    learn = counterfactual.examples(logs, nuisances, Examples(2 * logs.features, shadow, answered), clip=0.2)
+    robust = counterfactual.doubly_robust(logs, nuisances, clip=0.2)
+    np.testing.assert_array_equal(learn.features, np.concatenate([logs.features, 2 * logs.features]))
+    for found, corrected, observed in zip(learn.outcomes, robust, shadow, strict=True):
+        np.testing.assert_array_equal(found, np.concatenate([corrected, observed]))
+    assert np.argwhere(~np.asarray(learn.available)).tolist() == [[6, 2], [7, 0]]  # not asked; answer not rated
+    alone = counterfactual.examples(logs, nuisances, clip=0.2)
+    np.testing.assert_array_equal(alone.outcomes.quality, robust.quality)

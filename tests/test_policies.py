@@ -11,6 +11,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxroute.policies import (
+    best_single,
     breakpoints,
     ensemble,
     envelope,
@@ -381,3 +382,19 @@ def test_ensemble_is_the_mean_over_seeds():
     np.testing.assert_allclose(ensemble(shifted, temperature=0.5, available=available), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="average"):
         ensemble(scores, average="votes")
+
+
+def test_the_best_single_model_has_the_highest_mean_utility_where_it_is_available():
+    rng = np.random.default_rng(3)
+    quality, cost = rng.random((2, 50, 4)).astype(np.float32)
+    available = rng.random((50, 4)) < 0.7
+    quality[~available] = np.nan
+    weights, prompts = np.array([0.0, 0.5, 3.0], np.float32), rng.random((7, 4)) < 0.7
+    prompts[:, 0] = True
+    found = best_single(Outcomes(quality, cost), weights, available=available, prompts=prompts)
+    for weight, policy in zip(weights, found, strict=True):
+        mean = np.array([(quality - weight * cost)[available[:, k], k].mean() for k in range(4)])
+        expected = np.eye(4)[np.where(prompts, mean, -np.inf).argmax(1)]
+        np.testing.assert_array_equal(policy, expected)
+        at_one = best_single(Outcomes(quality, cost), weight, available=available, prompts=prompts)
+        np.testing.assert_array_equal(policy, at_one)

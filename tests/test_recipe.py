@@ -37,7 +37,9 @@ def test_gradients():
     rng = np.random.default_rng(1)
     r, level, centre = (jnp.asarray(rng.random(s), jnp.float32) for s in ((4, 3), (3,), (3,)))
     check_grads(
-        lambda r, m, c, s: recipe.temper(Outcomes(r, r), m, c, share=s).quality, (r, level, centre, jnp.float32(0.4)), 1
+        lambda r, m, c, s: recipe.shrink_contrasts(Outcomes(r, r), m, c, share=s).quality,
+        (r, level, centre, jnp.float32(0.4)),
+        1,
     )
 
 
@@ -48,8 +50,8 @@ def test_a_contrast_that_is_noise_costs_less():
     noisy = jnp.asarray(np.asarray(truth) + 0.1 * rng.standard_normal((4000, 2)), jnp.float32)
 
     def value(share):
-        tempered = recipe.temper(Outcomes(noisy, noisy), truth, jnp.mean(noisy, 0), share=share)
-        return float(jnp.mean(policies.greedy(tempered.quality) @ truth))
+        predicted = recipe.shrink_contrasts(Outcomes(noisy, noisy), truth, jnp.mean(noisy, 0), share=share)
+        return float(jnp.mean(policies.greedy(predicted.quality) @ truth))
 
     assert value(0.0) == pytest.approx(0.6)
     assert value(1.0) < value(0.5) - 0.005 < value(0.0)
@@ -74,8 +76,8 @@ def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
     ensemble = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, shadow=shadow)
     out_of_fold = np.asarray(every.quality[900:]) - np.asarray(model.centre)
     decided = np.asarray(model.level) + float(model.share) * out_of_fold
-    np.testing.assert_allclose(ensemble.beside.quality, decided, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(ensemble.beside.cost, every.cost[900:], rtol=1e-6)
+    np.testing.assert_allclose(ensemble.shadow.quality, decided, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ensemble.shadow.cost, every.cost[900:], rtol=1e-6)
 
 
 def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem):
@@ -87,7 +89,7 @@ def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem
 def test_an_ensemble_is_the_mean_of_its_members(problem):
     table, logs, nuisances, model = problem
     one = recipe.fit_ensemble(jax.random.key(2), logs, SPEC)
-    assert one.beside is None
+    assert one.shadow is None
     np.testing.assert_array_equal(one.nuisances.outcomes.quality, nuisances.outcomes.quality)
     np.testing.assert_array_equal(one.members[0].level, model.level)
     two = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, members=2)
@@ -96,7 +98,7 @@ def test_an_ensemble_is_the_mean_of_its_members(problem):
         np.asarray(m.level) + float(m.share) * (np.asarray(n.outcomes.quality) - np.asarray(m.centre))
         for n, m in ((nuisances, model), (other_nuisances, other))
     ]
-    np.testing.assert_allclose(two.tempered.quality, sum(parts) / 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(two.predicted.quality, sum(parts) / 2, rtol=1e-5, atol=1e-6)
     mean = (np.asarray(nuisances.propensity) + np.asarray(other_nuisances.propensity)) / 2
     np.testing.assert_allclose(two.nuisances.propensity, mean, rtol=1e-5)
     new = [np.asarray(recipe.predict(m, table.features).quality) for m in (model, other)]

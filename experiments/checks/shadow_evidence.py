@@ -4,7 +4,7 @@
 
 Synthetic logs of 600 rows of a cost-biased logger over 6 models, 150 prompts beside each that every model answered,
 ridges as outcome models. The recipe's out-of-fold choices are valued on the log, on the shadow and on both, against
-the value of the router at hand on 11,250 other prompts; so is its gain on the best single model by levels. Last line:
+the value of the router at hand on 11,250 other prompts; so is its gain on the best single model. Last line:
 the router of the log before, which knows nothing of this shadow.
 """
 
@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from jaxroute import estimators, metrics, policies, recipe
+from jaxroute import counterfactual, estimators, metrics, policies, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import Rows
+from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PROMPTS, ROWS, SHADOW, MODELS = 12_000, 600, 150, 6
@@ -45,17 +46,14 @@ def judged(
     one = jax.nn.one_hot(single, MODELS)
     theirs = rows(jnp.broadcast_to(one, of_log.quality.shape), jnp.broadcast_to(one, of_shadow.quality.shape))
     gain = tuple(estimators.paired(a, b) for a, b in zip(ours, theirs, strict=True))
-    found = [
-        estimators.estimate(x) for log, beside in (ours, gain) for x in (log, beside, estimators.pool(log, beside))
-    ]
+    found = [estimators.estimate(x) for log, alone in (ours, gain) for x in (log, alone, estimators.pool(log, alone))]
     return dict(zip(ESTIMATES, found, strict=True))
 
 
-def truth(router: recipe.Recommended, features: jax.Array, outcomes: Outcomes, rest: np.ndarray) -> tuple[float, float]:
-    """Value of the router and its gain on the best single model, on the prompts ``rest``."""
+def truth(router: recipe.Recommended, features: jax.Array, outcomes: Outcomes, rest: np.ndarray) -> float:
+    """Value of the router on the prompts ``rest``."""
     policy = policies.greedy(recipe.predict(router, features).quality)
-    value = float(metrics.value(policy, outcomes, 0.0)[rest].mean())
-    return value, value - float(outcomes.quality[rest, jnp.argmax(router.level)].mean())
+    return float(metrics.value(policy, outcomes, 0.0)[rest].mean())
 
 
 def simulated(logs: int) -> pd.DataFrame:
@@ -72,15 +70,18 @@ def simulated(logs: int) -> pd.DataFrame:
         part = table.rows(of_shadow)
         shadow = Examples(features[of_shadow], *jax.tree.map(jnp.asarray, (part.outcomes, part.available)))
         key = jax.random.key(10**6 + number)
-        nuisances, tempered, (router,), beside = recipe.fit_ensemble(key, log, SPEC, shadow=shadow)
-        assert beside is not None
-        estimates = judged(log, nuisances, tempered, beside, shadow, jnp.argmax(router.level))
-        value, gain = truth(router, features, outcomes, rest)
+        nuisances, predicted, (router,), on_shadow = recipe.fit_ensemble(key, log, SPEC, shadow=shadow)
+        assert on_shadow is not None
+        known = counterfactual.examples(log, nuisances, shadow, clip=levels.CLIP)
+        single = jnp.argmax(policies.best_single(known.outcomes, 0.0)[0])
+        estimates = judged(log, nuisances, predicted, on_shadow, shadow, single)
+        value = truth(router, features, outcomes, rest)
+        gain = value - float(outcomes.quality[rest, single].mean())
         true = {name: gain if name.endswith("gain") else value for name in ESTIMATES}
         if before is not None:
             choices = policies.greedy(recipe.predict(before, shadow.features).quality)
             estimates[ELSEWHERE] = estimators.estimate(estimators.shadow_rows(shadow, choices, 0.0))
-            true[ELSEWHERE] = truth(before, features, outcomes, rest)[0]
+            true[ELSEWHERE] = truth(before, features, outcomes, rest)
         before = router
         for name, estimate in estimates.items():
             low, high = estimators.interval(estimate)

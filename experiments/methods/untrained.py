@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from experiments.methods.arena import Arena, constant, decide, weights_of
-from jaxroute import counterfactual
+from jaxroute import policies
 from jaxroute.types import Examples, Outcomes
 
 
@@ -27,13 +27,10 @@ def best_single(arena: Arena, examples: str) -> Array:
     """The model with the best mean utility on training data: from the log's doubly robust means, or full."""
     data: Examples = getattr(arena.problems, examples)
 
-    def mean(y: Array) -> Array:
-        total = jnp.sum(jnp.where(data.available, y, 0.0), 1)
-        return total / jnp.maximum(jnp.sum(data.available, 1), 1)
+    def of_seed(outcomes: Outcomes, available: Array, prompts: Array) -> Array:
+        return policies.best_single(outcomes, weights_of(arena), available=available, prompts=prompts)
 
-    means = Outcomes(mean(data.outcomes.quality), mean(data.outcomes.cost))
-    scores = jax.vmap(lambda w: counterfactual.utility(means, w), out_axes=1)(weights_of(arena))
-    return constant(arena, scores)
+    return jax.vmap(of_seed)(data.outcomes, data.available, arena.problems.test.available)
 
 
 def by_cost(arena: Arena, sign: float) -> Array:

@@ -28,7 +28,7 @@ from experiments.side import common as side_studies
 from experiments.side.common import Rows
 from experiments.study import design as study_design
 from experiments.study.tables import markdown
-from jaxroute import counterfactual, metrics, nuisance, policies, recipe
+from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
 from jaxroute.nuisance import combine, crossfit
 from jaxroute.nuisance.learners import candidate_names
 from jaxroute.recipe import contrasts, levels
@@ -56,26 +56,23 @@ def variants(
     def recipe_on(outcomes: nuisance.OutcomeModel, candidates: Outcomes = candidates) -> Outcomes:
         fitted = nuisances._replace(outcomes=nuisance.out_of_fold(outcomes))
         whole = model._replace(outcomes=outcomes)
-        level, share = recipe.log_levels(logs, fitted, whole), recipe.choose_share(logs, whole)
-        predicted = nuisance.mix(outcomes.weights, candidates)
-        return recipe.temper(predicted, level, jnp.mean(fitted.outcomes.quality, 0), share=share)
+        return recipe.apply(recipe.recommend(logs, fitted, whole), nuisance.mix(outcomes.weights, candidates))
 
     yield AS_IS, recipe_on(model.outcomes)
     stack = nuisance.mix(model.outcomes.weights, candidates)
     yield "neither levels nor share: the stacked plug-in", stack
 
-    level, centre = recipe.log_levels(logs, nuisances, model), jnp.mean(nuisances.outcomes.quality, 0)
-    share = recipe.choose_share(logs, model)
+    _, level, centre, share = recipe.recommend(logs, nuisances, model)
     for errors in (0, 1, 2):
         kept = share if beats_best_single(logs, nuisances, level, centre, share, errors) else 0.0
         yield (
             f"guard: best single unless {errors} standard errors better",
-            recipe.temper(stack, level, centre, share=kept),
+            recipe.shrink_contrasts(stack, level, centre, share=kept),
         )
     for name, kept in (("none: best single by levels", 0.0), ("a half", contrasts.SHARE), ("all", 1.0)):
-        yield f"share of contrasts: {name}", recipe.temper(stack, level, centre, share=kept)
+        yield f"share of contrasts: {name}", recipe.shrink_contrasts(stack, level, centre, share=kept)
     for name, other in _levels(logs, nuisances, centre, spec):
-        yield f"levels: {name}", recipe.temper(stack, other, centre, share=share)
+        yield f"levels: {name}", recipe.shrink_contrasts(stack, other, centre, share=share)
 
     reweigh = partial(nuisance.reweigh, model.outcomes, cells, seen)
     for left_out in spec.outcome_models:
@@ -93,7 +90,7 @@ def variants(
 
     teacher = nuisance.predict_outcomes(model.outcomes, logs.features)
     student = distil.fit(
-        jax.random.key(0), logs.features, recipe.temper(teacher, level, centre, share=share), cost_scale=1.0
+        jax.random.key(0), logs.features, recipe.shrink_contrasts(teacher, level, centre, share=share), cost_scale=1.0
     )
     yield "distilled into one network, as `fit` ships it", distil.predict(student, features, HIDDEN)
 
@@ -150,10 +147,10 @@ def beats_best_single(
 ) -> bool:
     """Whether the log says so: doubly robust gain of the recipe's out-of-fold choices over those with no contrasts,
     pooled over the cost weights, above ``errors`` of its standard errors."""
-    outcomes = counterfactual.doubly_robust(logs, nuisances, clip=min(0.05, 0.5 / len(level)))
+    outcomes = counterfactual.doubly_robust(logs, nuisances, clip=estimators.evaluation_clip(len(level)))
 
     def value(share: Array | float, weight: Array) -> Float[Array, " N"]:
-        predicted = recipe.temper(nuisances.outcomes, level, centre, share=share)
+        predicted = recipe.shrink_contrasts(nuisances.outcomes, level, centre, share=share)
         policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)
         return metrics.value(policy, outcomes, weight)
 

@@ -31,7 +31,6 @@ from experiments.side.common import Rows
 from experiments.study import design as study_design
 from experiments.study.tables import markdown
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe
-from jaxroute.recipe import levels
 from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
@@ -60,11 +59,9 @@ def routers(key: Array, logs: Logs, features: Array, config: Config) -> tuple[Nu
         f"plug_in_{name}": Views(nuisance.out_of_fold(part), nuisance.mix(part.weights, candidates))
         for name, part in outcome_models.plug_ins(config, every, cells, seen).items()
     }
-    level = recipe.log_levels(logs, nuisances, model)
-    share = recipe.choose_share(logs, model)
-    centre = jnp.mean(nuisances.outcomes.quality, 0)
-    tempered = (recipe.temper(y, level, centre, share=share) for y in found["plug_in_stack"])
-    return nuisances, found | {"recommended": Views(*tempered)}
+    recommended = recipe.recommend(logs, nuisances, model)
+    views = (recipe.apply(recommended, predicted) for predicted in found["plug_in_stack"])
+    return nuisances, found | {"recommended": Views(*views)}
 
 
 def pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Sequence[float]) -> estimators.Rows:
@@ -74,7 +71,7 @@ def pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Seque
 
 @jax.jit
 def _pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Array) -> estimators.Rows:
-    clip = min(levels.CLIP, 0.5 / logs.available.shape[1])
+    clip = estimators.evaluation_clip(logs.available.shape[1])
 
     def at(weight: Array) -> estimators.Rows:
         policy = policies.greedy(counterfactual.utility(predicted, weight), available=logs.available)

@@ -75,7 +75,7 @@ def buy(of: Setting, way: str, log: Fit) -> tuple[Examples, np.ndarray]:
     rng, asked = np.random.default_rng(1000 + of.seed), np.ones(of.pool.available.shape[1], bool)
     features = jnp.asarray(of.pool.features)
     if rule == CONTENDERS:
-        level = recipe.log_levels(of.logs, nuisances, model)
+        level = recipe.recommend(of.logs, nuisances, model).level
         asked = shadow_rules.contenders(shadow_rules.chances(jax.random.key(of.seed), of.logs, nuisances, level))
         cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
         count = _steps(int(size) * cost.sum() / cost[asked].sum())
@@ -105,13 +105,13 @@ def judge(
         probability: [S] that the shadow's prompts were drawn with.
     """
     nuisances, model = fit
-    level, centre = recipe.log_levels(of.logs, nuisances, model, shadow), jnp.mean(nuisances.outcomes.quality, 0)
-    share, kept = recipe.choose_share(of.logs, model, shadow), recipe.choose_share(of.logs, model)
+    ours = recipe.recommend(of.logs, nuisances, model, shadow)
     if shadow is not None and probability is not None and np.ptp(probability) > 0:
-        level = shadow_rules.weighted_levels(of.logs, nuisances, shadow, model, probability)
-    ours, before = (recipe.temper(test, level, centre, share=s) for s in (share, kept))
-    regrets = (side_studies.regret(y, of.test, recipe.GRID) for y in (ours, before, test))
-    return {**dict(zip(JUDGED, regrets, strict=True)), "share": float(share)}
+        ours = ours._replace(level=shadow_rules.weighted_levels(of.logs, nuisances, shadow, model, probability))
+    before = ours._replace(share=recipe.estimate_share(of.logs, model))
+    judged = (recipe.apply(ours, test), recipe.apply(before, test), test)
+    regrets = (side_studies.regret(y, of.test, recipe.GRID) for y in judged)
+    return {**dict(zip(JUDGED, regrets, strict=True)), "share": float(ours.share)}
 
 
 def measure(

@@ -123,7 +123,7 @@ def choose(
         centre = jnp.mean(nuisances.outcomes.quality, 0)
         level = (levels.fit(logs, nuisances).mean + centre) / 2
         error = pessimism.standard_error(pool.propensity, pessimism.noise(logs, nuisances), rows=EXPERIENCE)
-        seen = recipe.temper(pool.outcomes, level, centre, share=contrasts.SHARE)
+        seen = recipe.shrink_contrasts(pool.outcomes, level, centre, share=contrasts.SHARE)
         worth = doubt(np.asarray(seen.quality), np.asarray(seen.cost), np.asarray(error), available)
         probability, place = inclusion(1 + worth / worth.mean(), count), rng.random((rows, 1))
     drawn = draw_spread(rng, probability, place)
@@ -172,7 +172,7 @@ def chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, *, dra
     over the log's prompts, the cost weights and the draws. Costs are normalised.
 
     Args:
-        key: of the draws. logs, nuisances: the log, fitted. level: [K] of ``recipe.log_levels``.
+        key: of the draws. logs, nuisances: the log, fitted. level: [K] its ``recipe.recommend(...).level``.
 
     Reference:
         On the Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
@@ -185,7 +185,7 @@ def _chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, draws
     deviation, centre = levels.fit(logs, nuisances).deviation, jnp.mean(nuisances.outcomes.quality, 0)
 
     def choices(noise: jax.Array) -> jax.Array:
-        seen = recipe.temper(nuisances.outcomes, level + deviation * noise, centre, share=contrasts.SHARE)
+        seen = recipe.shrink_contrasts(nuisances.outcomes, level + deviation * noise, centre, share=contrasts.SHARE)
 
         def at(weight: jax.Array) -> jax.Array:
             chosen = masked_argmax(counterfactual.utility(seen, weight), logs.available)

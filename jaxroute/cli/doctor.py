@@ -128,7 +128,7 @@ def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[
     """What the shadow adds to what is known of every model."""
     together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadow)
     before = levels.fit(logs, nuisances).deviation
-    after = levels.fit(logs, together, shadow, recipe.beside(model, len(logs.action))).deviation
+    after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation
     answers = fitting.answers(shadow)
     return {
         "prompts": len(shadow.features),

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, metrics, nuisance, policies, recipe
+from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.cli import reading
 from jaxroute.data import tables
 from jaxroute.data.logs.loading import LogTable
@@ -123,11 +123,10 @@ def compare(
 
 
 class _Views(NamedTuple):
-    """A log, what is predicted of it, the levels of its models, and a shadow sample beside it."""
+    """A log, what is predicted of it, and a shadow sample beside it."""
 
     logs: Logs
     nuisances: Nuisances
-    level: Array
     shadow: Examples | None
 
 
@@ -141,9 +140,8 @@ def _views(router: Router, table: LogTable, shadow: Path | None) -> _Views:
             f"{shadow}: {beside.features.shape[1]} features a prompt, the log has {logs.features.shape[1]}: "
             "make both with the same encoder"
         )
-    nuisances, model = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=beside)
-    predicted = None if beside is None else recipe.beside(model, len(logs.action))
-    return _Views(logs, nuisances, levels.fit(logs, nuisances, beside, predicted).mean, beside)
+    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=beside)
+    return _Views(logs, nuisances, beside)
 
 
 def _policies(
@@ -167,13 +165,12 @@ def _from_log(router: Router, name: str, table: LogTable, shadow: Path | None) -
     """Evidence at the grid's normalised cost weights, costs in the router's units."""
     views = _views(router, table, shadow)
     logs, nuisances = views.logs, views.nuisances
-    cost = jnp.mean(counterfactual.doubly_robust(logs, nuisances, clip=levels.CLIP).cost, 0)
+    known = counterfactual.examples(logs, nuisances, views.shadow, clip=levels.CLIP)
     weights = [normalised / router.cost_scale for normalised in GRID]
     policy, on_shadow = _policies(router, table, views, weights)
 
-    def best_single(available: Array) -> Array:
-        singles = (jnp.broadcast_to(views.level - weight * cost, available.shape) for weight in weights)
-        return jnp.stack([policies.greedy(single, available=available) for single in singles])
+    def best_single(prompts: Array) -> Array:
+        return policies.best_single(known.outcomes, jnp.array(weights), available=known.available, prompts=prompts)
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
     against = {
@@ -226,8 +223,9 @@ def _on_table(router: Router, path: Path) -> list[list[Any]]:
         weight = normalised / router.cost_scale
         scores = jnp.asarray(router.route(prompts, cost_weight=weight).scores[:, index])
         policy = policies.greedy(scores, available=available)
-        utility = np.where(table.available, table.outcomes.quality - weight * table.outcomes.cost, np.nan)
-        only = np.nanmean(utility, 0)
+        single = policies.best_single(outcomes, weight, available=available, prompts=jnp.ones((1, len(index)), bool))
+        only, answered = int(jnp.argmax(single[0])), table.available[:, int(jnp.argmax(single[0]))]
+        utility = (table.outcomes.quality - weight * table.outcomes.cost)[answered, only]
         chosen = np.asarray(policy).argmax(1)
         rows = np.arange(len(table))
         lines.append(
@@ -237,7 +235,7 @@ def _on_table(router: Router, path: Path) -> list[list[Any]]:
                 float(jnp.mean(metrics.regret(policy, outcomes, weight, available=available))),
                 float(table.outcomes.quality[rows, chosen].mean()),
                 float(table.outcomes.cost[rows, chosen].mean()),
-                f"{table.models[int(np.argmax(only))]} {only.max():.4f}",
+                f"{table.models[only]} {utility.mean():.4f}",
             ]
         )
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table as Sheet
@@ -120,8 +121,11 @@ def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
 
 def normalised(found: Evidence, scale: float) -> Evidence:
     """The same with normalised cost weights, as pages and tables show them."""
-    values, gains = (frame.assign(cost_weight=(frame["cost_weight"] * scale).round(6)) for frame in found[4:6])
-    return found._replace(values=values, gains=gains)
+
+    def rescaled(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(cost_weight=(frame["cost_weight"] * scale).round(6))
+
+    return found._replace(values=rescaled(found.values), gains=rescaled(found.gains))
 
 
 def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> Path:

@@ -38,6 +38,7 @@ from jaxroute.estimators.shadow import shadow_rows as shadow_rows
 from jaxroute.estimators.shadow import shadow_share as shadow_share
 from jaxroute.estimators.shadow import with_shadow as with_shadow
 from jaxroute.estimators.support import Support as Support
+from jaxroute.estimators.support import evaluation_clip as evaluation_clip
 from jaxroute.estimators.support import support as support
 from jaxroute.estimators.values import direct_method as direct_method
 from jaxroute.estimators.values import doubly_robust as doubly_robust

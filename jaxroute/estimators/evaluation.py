@@ -68,7 +68,7 @@ def evaluate(
         target: [N, K] one policy for all cost weights, or [L, N, K] one per cost weight.
         cost_weight: quality per unit of cost; one or L.
         nuisances: cross-fitted for these rows.
-        clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+        clip: smaller propensities are raised to it; None: ``evaluation_clip(K)``.
         level: coverage aimed at, between 0 and 1.
         models: K names for the reasons; None: their positions.
         strength: odds ratio of a hidden confounder, at least 1: bounds and tipping point beside the value

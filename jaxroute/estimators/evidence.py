@@ -82,7 +82,7 @@ def gather(
         against: opponents by name, each a policy at every cost weight.
         truth: [N, K] every model's outcomes, where known.
         models: K names. name: of the router. strength: odds ratio of the hidden confounder.
-        clip: smaller propensities are raised to it; None: min(0.05, 0.5 / K).
+        clip: smaller propensities are raised to it; None: ``estimators.evaluation_clip(K)``.
         shadow: S prompts drawn like the log's; one that lacks an answer of a model that the log could always choose
             is left out. None: the log alone.
         on_shadow: the same policies on its prompts, by name: the router's, decided out of fold, and the opponents';
@@ -115,7 +115,7 @@ def gather(
                 raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} weights of the shadow")
         if name not in on_shadow:
             raise InputError(f"the policy of {name} on the shadow's prompts is missing: on_shadow has {[*on_shadow]}")
-    clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
+    clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
     by_log = np.array([e.interval is not None for e in judged])
     of = of_log = _rows(logs, router, weights, nuisances, clip)
@@ -208,7 +208,7 @@ def gains(
         shadow stands in, the gain is then the outcome model's guess), and truth and shadow_share where known.
     """
     weights = jnp.asarray(cost_weights, jnp.float32)
-    clip = min(0.05, 0.5 / logs.available.shape[1]) if clip is None else clip
+    clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     policies = (router, other)
     supported = np.all(
         [

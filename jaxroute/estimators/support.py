@@ -24,6 +24,17 @@ from jaxroute.types import Logs, Nuisances
 BINS = 10
 
 
+def evaluation_clip(num_models: int) -> float:
+    """The default clip of propensities where a policy is valued: min(0.05, 0.5 / K).
+
+    With many models a uniform logging policy has propensities near 1 / K, so a fixed clip would shrink every weight.
+
+    >>> evaluation_clip(4), evaluation_clip(20)
+    (0.05, 0.025)
+    """
+    return min(0.05, 0.5 / num_models)
+
+
 @dataclass(frozen=True)
 class Support:
     """What a log can say about a target policy.
@@ -65,7 +76,7 @@ def support(
         logs: N rows.
         target: [N, K] the policy to value, or [L, N, K] one per cost weight.
         nuisances: cross-fitted for these rows; None: ``logs.propensity`` alone, and no calibration.
-        clip: smallest propensity trusted; None: min(0.05, 0.5 / K), the default for evaluation.
+        clip: smallest propensity trusted; None: ``evaluation_clip(K)``.
         models: K names for the reasons; None: their positions.
 
     Returns:
@@ -84,7 +95,7 @@ def support(
     policies = np.asarray(target)
     policies = policies if policies.ndim == 3 else policies[None]
     chex.assert_shape(policies, (None, N, K))
-    clip = min(0.05, 0.5 / K) if clip is None else clip
+    clip = evaluation_clip(K) if clip is None else clip
     names = [str(k) for k in range(K)] if models is None else list(models)
 
     action, available = np.asarray(logs.action), np.asarray(logs.available)

@@ -1,9 +1,11 @@
 """Decisions: from scores to action probabilities, and the exact piecewise-constant policy of every cost weight.
 
-deciding   greedy, softmax, epsilon-greedy, ensembles
-pieces     breakpoints of affine utilities: exact for one prompt, jit and vmap for a batch
+decisions   greedy, softmax, epsilon-greedy, the best single model, ensembles
+piecewise   breakpoints of affine utilities: exact for one prompt, jit and vmap for a batch
+budgets     from a budget, or a quality to reach, to a cost weight
 """
 
+from jaxroute.policies.decisions import best_single as best_single
 from jaxroute.policies.decisions import ensemble as ensemble
 from jaxroute.policies.decisions import epsilon_greedy as epsilon_greedy
 from jaxroute.policies.decisions import greedy as greedy

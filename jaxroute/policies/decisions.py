@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxroute.counterfactual import utility
 from jaxroute.numerics import masked_argmax, masked_softmax, masked_sum, safe_divide
+from jaxroute.types import Outcomes
 
 Scalar = Float[Array, ""] | float
 Available = Bool[Array, "*batch K"] | None
@@ -85,6 +87,47 @@ def epsilon_greedy(
     choosable = available.astype(scores.dtype)
     uniform = safe_divide(choosable, masked_sum(choosable)[..., None], default=0.0)
     return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
+
+
+def best_single(
+    outcomes: Outcomes,
+    cost_weight: Scalar | Float[Array, " L"],
+    *,
+    available: Available = None,
+    prompts: Bool[Array, "P K"] | None = None,
+) -> Float[Array, "*weights P K"]:
+    """Always the model of the highest mean utility: the policy that every router has to beat.
+
+        pi_ik = 1{k = argmax_j mean_n u_nj},   the mean over the rows, and the argmax over the models, available
+
+    Args:
+        outcomes: [N, K] that the model is chosen on: doubly robust ones of a log, or those of a full table.
+        cost_weight: quality per unit of cost; a scalar, or [L].
+        available: [N, K], False where an outcome is missing; None: none is.
+        prompts: [P, K], the models that can be chosen for the prompts to be decided; None: ``available``.
+
+    Returns:
+        Probabilities [P, K], or [L, P, K] for L cost weights. Where the best model cannot be chosen the next best is.
+
+    Example:
+        >>> outcomes = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.5]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> print(best_single(outcomes, jnp.array([0.0, 1.0]), prompts=jnp.array([[True, True]])))
+        [[[0. 1.]]
+        <BLANKLINE>
+         [[1. 0.]]]
+    """
+    quality, available = at_the_door(outcomes.quality, available)
+    cost, _ = at_the_door(outcomes.cost, available)
+    prompts = available if prompts is None else prompts
+    cost_weight = jnp.asarray(cost_weight)
+    count = jnp.maximum(jnp.sum(available, 0), 1)
+
+    def mean(y: Array) -> Array:
+        return jnp.broadcast_to(jnp.sum(y, 0) / count, (*cost_weight.shape, y.shape[1]))
+
+    mean_utility = utility(Outcomes(mean(quality), mean(cost)), cost_weight)[..., None, :]
+    shape = (*cost_weight.shape, *prompts.shape)
+    return greedy(jnp.broadcast_to(mean_utility, shape), available=jnp.broadcast_to(prompts, shape))
 
 
 def ensemble(

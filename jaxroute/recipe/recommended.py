@@ -1,12 +1,12 @@
-"""The recommended recipe: the stacked plug-in with the log's best guess of model levels and shrunken contrasts.
+"""The recommended recipe: the stacked plug-in with corrected model means and shrunken contrasts.
 
     quality_k(x) = m_k + share (r_k(x) - mean r_k)
 
-r is the cross-fitted stack of outcome models, m_k the mean quality of model k on the log's prompts (`levels`).
-A plug-in takes a maximum over K predictions, so it prefers what happens to be overestimated: the levels m_k take
-out what the outcome model gets wrong on average (a biased logger shows it each model where that model looked
-good, and rare models hardly at all), and ``share`` keeps of the prompt-to-prompt differences between models what the
-log says is true (`contrasts`). share = 0 is the best single model, 1 the plug-in. Costs stay as predicted: utilities
+r_k is the cross-fitted stack of outcome models and m_k the mean quality of model k on the log's prompts (`levels`).
+A plug-in takes a maximum over K predictions, so it prefers models that happen to be overestimated. The means m_k
+remove what the outcome model gets wrong on average: a biased logging policy shows it each model where that model
+looked good, and rare models hardly at all. ``share`` is the part of the predicted differences between models that the
+log confirms (`contrasts`); 0 gives the best single model and 1 the plug-in. Costs stay as predicted, so utilities
 remain affine in the cost weight.
 """
 
@@ -24,16 +24,55 @@ from jaxroute.recipe import contrasts, levels
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-"""Normalised cost weights that the evidence is pooled over."""
+"""The normalised cost weights at which tables report and over which evidence is pooled."""
 
 
 class Recommended(NamedTuple):
-    """The fitted recipe: nuisances for new prompts, [K] levels and the predictions' means on the log."""
+    """The fitted recipe.
+
+    nuisances: predicts new prompts. level: [K] mean quality of every model. centre: [K] mean prediction on the log.
+    share: of the contrasts that is kept, a scalar in [0, 1].
+    """
 
     nuisances: nuisance.NuisanceModel
     level: Float[Array, " K"]
     centre: Float[Array, " K"]
     share: Float[Array, ""]
+
+
+class Ensemble(NamedTuple):
+    """Recipes that differ in their folds and networks, averaged.
+
+    nuisances: means of cross-fitted nuisances, hence cross-fitted themselves. predicted: the recipe's out-of-fold
+    predictions [N, K] of the log's rows. shadow: the same of a shadow sample's rows, [S, K]; None without one.
+    """
+
+    nuisances: Nuisances
+    predicted: Outcomes
+    members: tuple[Recommended, ...]
+    shadow: Outcomes | None = None
+
+
+def recommend(
+    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, shadow: Examples | None = None
+) -> Recommended:
+    """The recipe from nuisances that are already fitted.
+
+    Args:
+        logs: N rows.
+        nuisances: cross-fitted for these rows.
+        model: their fit, which keeps the cross-fitted predictions of the shadow's rows.
+        shadow: S prompts that every available model answered, fitted on together with the log; None: no such sample.
+
+    Returns:
+        Recommended.
+
+    Raises:
+        InputError: a propensity is NaN.
+    """
+    level = estimate_levels(logs, nuisances, model, shadow)
+    share = estimate_share(logs, model, shadow)
+    return Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), share)
 
 
 def fit(
@@ -44,18 +83,18 @@ def fit(
     shadow: Examples | None = None,
     share: float | None = None,
 ) -> tuple[Nuisances, Recommended]:
-    """The recipe from a log, and from a shadow sample beside it where there is one.
+    """The recipe from a log, and from a shadow sample where there is one.
 
     Args:
         key: of the folds and the networks.
         logs: N rows.
         spec: learners and settings of the nuisances.
-        shadow: S other prompts that every available model answered: rows of the outcome models like the log's,
-            and a second, paired sample of the levels and of the share.
-        share: of the predicted contrasts that is kept, 0 to 1; None: ``choose_share``.
+        shadow: S other prompts that every available model answered. The outcome models are fitted on them as on the
+            log's rows, and they are a second, paired sample for the levels and the share.
+        share: of the predicted contrasts that is kept, 0 to 1; None: ``estimate_share``.
 
     Returns:
-        (cross-fitted nuisances of the log's rows, what ``predict`` needs).
+        (cross-fitted nuisances of the log's rows, the fitted recipe).
 
     Raises:
         ValueError: too few rows for the folds, an unknown learner.
@@ -65,33 +104,19 @@ def fit(
         >>> from jaxroute.data import simulate, synthetic
         >>> table = synthetic.make(jax.random.key(0), num_prompts=300)
         >>> logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
-        >>> _, model = fit(jax.random.key(2), logs, NuisanceSpec(("mean",), folds=3))
-        >>> predict(model, table.features).quality.shape
+        >>> _, fitted = fit(jax.random.key(2), logs, NuisanceSpec(("mean",), folds=3))
+        >>> predict(fitted, table.features).quality.shape
         (300, 10)
     """
     nuisances, model = nuisance.fit(key, logs, spec, shadow=shadow)
-    level = log_levels(logs, nuisances, model, shadow)
-    chosen = choose_share(logs, model, shadow) if share is None else jnp.float32(share)
-    return nuisances, Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), chosen)
-
-
-class Ensemble(NamedTuple):
-    """Members that differ in their folds and networks, and what they say together of the log's own rows.
-
-    nuisances: means of cross-fitted ones, so cross-fitted themselves. tempered: [N, K] decided on, out of fold.
-    beside: the same of a shadow sample's rows, [S, K].
-    """
-
-    nuisances: Nuisances
-    tempered: Outcomes
-    members: tuple[Recommended, ...]
-    beside: Outcomes | None = None
+    fitted = recommend(logs, nuisances, model, shadow)
+    return nuisances, fitted if share is None else fitted._replace(share=jnp.float32(share))
 
 
 def fit_ensemble(
     key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, members: int = 1, shadow: Examples | None = None
 ) -> Ensemble:
-    """Several recipes of one log, averaged: what depends on the draw of folds and initial weights averages out.
+    """Several recipes of one log, averaged, which removes noise from the draw of folds and initial weights.
 
     Args:
         key: the first member's; the others' are folded in.
@@ -103,12 +128,24 @@ def fit_ensemble(
     """
     keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
     fits = [fit(k, logs, spec, shadow=shadow) for k in keys]
-    tempered = (temper(n.outcomes, m.level, m.centre, share=m.share) for n, m in fits)
-    tempered_beside = None
+    predicted = _mean(*(apply(fitted, nuisances.outcomes) for nuisances, fitted in fits))
+    on_shadow = None
     if shadow is not None:
-        rest = ((beside(m.nuisances, len(logs.action)), m) for _, m in fits)
-        tempered_beside = _mean(*(temper(r, m.level, m.centre, share=m.share) for r, m in rest))
-    return Ensemble(_mean(*(n for n, _ in fits)), _mean(*tempered), tuple(m for _, m in fits), tempered_beside)
+        rows = len(logs.action)
+        on_shadow = _mean(*(apply(fitted, shadow_predictions(fitted.nuisances, rows)) for _, fitted in fits))
+    return Ensemble(_mean(*(n for n, _ in fits)), predicted, tuple(fitted for _, fitted in fits), on_shadow)
+
+
+def predict(fitted: Recommended, features: Float[Array, "N D"]) -> Outcomes:
+    """Quality and cost [N, K] of new prompts as the recipe predicts them; a plug-in decides on them at any cost weight.
+
+    Args:
+        fitted: of ``fit``. features: [N, D], of the log's width.
+
+    Returns:
+        Outcomes; quality may leave [0, 1] by a little.
+    """
+    return apply(fitted, nuisance.predict_outcomes(fitted.nuisances.outcomes, features))
 
 
 def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D"]) -> Outcomes:
@@ -116,63 +153,15 @@ def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D
     return _mean(*(predict(member, features) for member in members))
 
 
-def beside(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
-    """Out-of-fold predictions [S, K] of a shadow sample, which come after those of the log's rows."""
-    return jax.tree.map(lambda y: y[rows:], nuisance.out_of_fold(model.outcomes))
+def apply(fitted: Recommended, predicted: Outcomes) -> Outcomes:
+    """The recipe's correction of the stack's predictions [N, K], out of fold or of new prompts."""
+    return shrink_contrasts(predicted, fitted.level, fitted.centre, share=fitted.share)
 
 
-def _mean(*trees: Any) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *trees)
-
-
-def log_levels(
-    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, shadow: Examples | None = None
-) -> Float[Array, " K"]:
-    """What the recipe takes for the models' mean quality, [K].
-
-        m = (posterior of `levels.fit` + mean r) / 2;   with a shadow sample, the posterior alone
-
-    From a log alone the posterior leans on what its Gaussian prior makes of a rare model, the mean prediction on
-    what the outcome model makes of it; each goes wrong where the other does not.
-
-    Args:
-        logs: N rows. nuisances: cross-fitted for them.
-        model: their fit, which keeps the cross-fitted predictions of the shadow's rows.
-        shadow: S prompts that every available model answered.
-
-    Returns:
-        [K] quality units.
-    """
-    if shadow is None:
-        return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
-    return levels.fit(logs, nuisances, shadow, beside(model, len(logs.action))).mean
-
-
-def choose_share(logs: Logs, model: nuisance.NuisanceModel, shadow: Examples | None = None) -> Float[Array, ""]:
-    """The share of contrasts that the log, and a shadow sample where there is one, say is true; see `contrasts`."""
-    slopes = [contrasts.of_log(logs, model)]
-    if shadow is not None:
-        slopes.append(contrasts.of_shadow(shadow, model))
-    return contrasts.share(*slopes)
-
-
-def predict(model: Recommended, features: Float[Array, "N D"]) -> Outcomes:
-    """Quality and cost [N, K] of new prompts, quality tempered; a plug-in decides on them at any cost weight.
-
-    Args:
-        model: of ``fit``. features: [N, D], of the log's width.
-
-    Returns:
-        Outcomes; quality may leave [0, 1] by a little.
-    """
-    predicted = nuisance.predict_outcomes(model.nuisances.outcomes, features)
-    return temper(predicted, model.level, model.centre, share=model.share)
-
-
-def temper(
+def shrink_contrasts(
     predicted: Outcomes, level: Float[Array, " K"], centre: Float[Array, " K"], *, share: Float[Array, ""] | float
 ) -> Outcomes:
-    """Predictions with new model levels and a share of their contrasts.
+    """Predictions with other model means and a share of their contrasts.
 
         quality_ik = level_k + share (r_ik - centre_k)
 
@@ -186,9 +175,47 @@ def temper(
 
     Example:
         >>> r = jnp.array([[0.2, 0.6], [0.6, 0.4]])
-        >>> print(temper(Outcomes(r, r), jnp.array([0.5, 0.5]), jnp.mean(r, 0), share=0.5).quality)
+        >>> print(shrink_contrasts(Outcomes(r, r), jnp.array([0.5, 0.5]), jnp.mean(r, 0), share=0.5).quality)
         [[0.4  0.55]
          [0.6  0.45]]
     """
     level, centre = (jnp.asarray(x)[None, :] for x in (level, centre))
     return Outcomes(level + share * (predicted.quality - centre), predicted.cost)
+
+
+def estimate_levels(
+    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, shadow: Examples | None = None
+) -> Float[Array, " K"]:
+    """Mean quality of every model, as the recipe estimates it.
+
+        m = (posterior mean of `levels.fit` + mean r) / 2;   with a shadow sample, the posterior mean alone
+
+    From a log alone, the posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on
+    the outcome model. Each goes wrong where the other does not.
+
+    Args:
+        logs, nuisances, model, shadow: see ``recommend``.
+
+    Returns:
+        [K] quality units.
+    """
+    if shadow is None:
+        return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
+    return levels.fit(logs, nuisances, shadow, shadow_predictions(model, len(logs.action))).mean
+
+
+def estimate_share(logs: Logs, model: nuisance.NuisanceModel, shadow: Examples | None = None) -> Float[Array, ""]:
+    """The share of contrasts that the log, and a shadow sample where there is one, confirm; see `contrasts`."""
+    slopes = [contrasts.of_log(logs, model)]
+    if shadow is not None:
+        slopes.append(contrasts.of_shadow(shadow, model))
+    return contrasts.share(*slopes)
+
+
+def shadow_predictions(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
+    """Out-of-fold predictions [S, K] of a shadow sample, which follow those of the log's ``rows`` rows."""
+    return jax.tree.map(lambda y: y[rows:], nuisance.out_of_fold(model.outcomes))
+
+
+def _mean(*trees: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *trees)
