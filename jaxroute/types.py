@@ -155,6 +155,14 @@ class Loss(Protocol):
     ) -> Float[Array, "*batch"]: ...
 
 
+class Regressor(Protocol):
+    """An outcome learner of one's own: any object with these two methods, a scikit-learn regressor say."""
+
+    def fit(self, features: Any, y: Any) -> Any: ...
+
+    def predict(self, features: Any) -> Any: ...
+
+
 Objective = Callable[[Array, Array, Array, Hyperparams], Array]
 """A loss with its knobs bound to sweep-point fields: (scores, utility, where, hyperparams) -> per row."""
 
@@ -182,14 +190,14 @@ class NuisanceSpec:
     """The static side of fitting nuisances: learners, folds and settings. A change means a new compile.
 
     outcome_models: any of "mean", "ridge", "hierarchical", "knn", "gp" (a Gaussian process over prompts and models),
-    "mlp", and on the host "trees" (scikit-learn) or "xgboost" (if installed). propensity_models: any of "logistic",
-    "mlp", "trees", "xgboost". Every learner offers candidates (penalties, numbers of neighbours, length scales,
-    training lengths); out-of-fold loss picks one (combine="select") or weights them on the simplex
-    (combine="stack"). Propensities are picked by out-of-fold log loss and calibrated ("temperature", "isotonic" or
-    "none"); propensity="estimated" ignores the log's own.
+    "mlp", and on the host "trees" (scikit-learn), "xgboost" (if installed) or any object with fit and predict
+    (`nuisance.own`). propensity_models: any of "logistic", "mlp", "trees", "xgboost". Every learner offers candidates
+    (penalties, numbers of neighbours, length scales, training lengths); out-of-fold loss picks one (combine="select")
+    or weights them on the simplex (combine="stack"). Propensities are picked by out-of-fold log loss and calibrated
+    ("temperature", "isotonic" or "none"); propensity="estimated" ignores the log's own.
     """
 
-    outcome_models: tuple[str, ...] = ("mean", "hierarchical", "gp", "mlp")
+    outcome_models: tuple[Any, ...] = ("mean", "hierarchical", "gp", "mlp")
     propensity_models: tuple[str, ...] = ("logistic",)
     combine: str = "stack"
     calibration: str = "temperature"

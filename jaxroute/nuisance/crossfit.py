@@ -74,7 +74,7 @@ def fit_outcomes(
     Returns:
         (fits [F, ...], out-of-fold predictions of every candidate [C, N, K]).
     """
-    names = sorted(set(spec.outcome_models) & set(LEARNERS))
+    names = [name for name in sorted(LEARNERS) if name in spec.outcome_models]
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
     own = rows_of_folds(fold, spec.folds)
     fold = jnp.asarray(fold)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
-from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names
-from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
+from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PROPENSITY_LEARNERS = ("logistic", "mlp", *HOST_LEARNERS)
 
@@ -63,18 +63,17 @@ def fit_outcomes(
         (out-of-fold prediction [N, K], model for new prompts).
 
     Raises:
-        ValueError: an unknown learner.
+        InputError: an unknown learner, or one that fails.
     """
     candidate_names(spec)
     wanted = spec
-    if not set(spec.outcome_models) & set(LEARNERS):  # levels and projections come with the compiled learners
+    if not _compiled(spec).outcome_models:  # levels and projections come with the compiled learners
         spec = dataclasses.replace(spec, outcome_models=("mean", *spec.outcome_models))
     fold_key, fit_key = jax.random.split(key)
     rows = features.shape[0]
     fold = crossfit.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
     seen = _seen(outcomes, observed)
-    compiled = dataclasses.replace(spec, outcome_models=tuple(m for m in spec.outcome_models if m in LEARNERS))
-    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, compiled)
+    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec))
     on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, np.asarray(seen), fold, spec)
     if more is not None:
         candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
@@ -87,18 +86,29 @@ def fit_outcomes(
 
 def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: NuisanceSpec) -> OutcomeModel:
     """The same fits under another rule or with fewer learners: only the combination is computed anew."""
-    names = candidate_names(model.spec)
-    index = np.flatnonzero([name in spec.outcome_models for name in names])
+    fitted = learners_of(model.spec)
+    index = np.flatnonzero(
+        [any(m is f or (isinstance(m, str) and m == f) for m in spec.outcome_models) for f in fitted]
+    )
     if not len(index):
-        raise ValueError(f"none of {spec.outcome_models} was fitted: there are {sorted(set(names))}")
+        raise ValueError(
+            f"none of {spec.outcome_models} was fitted: there are {', '.join(candidate_names(model.spec))}"
+        )
     part = jax.tree.map(lambda c: c[index], model.out_of_fold)
     weights = _weigh(part, outcomes, _seen(outcomes, observed), spec.combine)
-    return model._replace(weights=jax.tree.map(lambda w: jnp.zeros(len(names), w.dtype).at[index].set(w), weights))
+    return model._replace(weights=jax.tree.map(lambda w: jnp.zeros(len(fitted), w.dtype).at[index].set(w), weights))
 
 
 def out_of_fold(model: OutcomeModel) -> Outcomes:
     """Out-of-fold predictions [N, K] of the fitting rows under the model's weights."""
     return combine.mix(model.weights, model.out_of_fold)
+
+
+def _compiled(spec: NuisanceSpec) -> NuisanceSpec:
+    """The same with the learners that run in JAX alone: what a compiled program may depend on."""
+    return dataclasses.replace(
+        spec, outcome_models=tuple(m for m in spec.outcome_models if isinstance(m, str) and m in LEARNERS)
+    )
 
 
 def _seen(outcomes: Outcomes, observed: Array) -> Array:
@@ -124,11 +134,8 @@ def predict_outcomes(model: OutcomeModel, features: Float[Array, "N D"]) -> Outc
 
 def predict_candidates(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
     """Every candidate's predictions [C, N, K] of new prompts, averaged over folds (see ``reweigh``)."""
-    compiled = dataclasses.replace(
-        model.spec, outcome_models=tuple(m for m in model.spec.outcome_models if m in LEARNERS)
-    )
-    candidates = jax.block_until_ready(_predict_candidates(model.folds, features, compiled))
-    more = host.predict_outcomes(model.host, model.folds, features)
+    candidates = jax.block_until_ready(_predict_candidates(model.folds, features, _compiled(model.spec)))
+    more = host.predict_outcomes(model.host, model.folds, features, model.spec)
     if more is None:
         return candidates
     return Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
@@ -158,7 +165,7 @@ def fit(
         outcomes has the shadow's rows too, after the log's.
 
     Raises:
-        ValueError: an unknown learner, or fewer rows than twice the folds.
+        InputError: an unknown learner, one that fails, or fewer rows than twice the folds.
 
     Reference: Chernozhukov et al., "Double/debiased machine learning for treatment and structural
     parameters", https://arxiv.org/abs/1608.00060 (2018).
@@ -166,9 +173,9 @@ def fit(
     num_rows, num_models = logs.available.shape
     unknown = set(spec.propensity_models) - set(PROPENSITY_LEARNERS)
     if unknown or not spec.propensity_models:
-        raise ValueError(f"unknown propensity models {sorted(unknown)}: choose from {PROPENSITY_LEARNERS}")
+        raise InputError(f"unknown propensity models {sorted(unknown)}: choose from {', '.join(PROPENSITY_LEARNERS)}")
     if num_rows < 2 * spec.folds:
-        raise ValueError(f"{num_rows} log rows are too few for {spec.folds} folds: log more, or lower folds")
+        raise InputError(f"{num_rows} log rows are too few for {spec.folds} folds: log more, or lower folds")
     outcome_key, propensity_key = jax.random.split(key)
     logs = jax.tree.map(jnp.asarray, logs)
     cells = Examples(logs.features, *as_cells(logs))
@@ -229,7 +236,7 @@ def predict(
     """
     outcomes = predict_outcomes(model.outcomes, features)
     spec, num_models = model.outcomes.spec, outcomes.quality.shape[1]
-    logits = _predict_logits(model.propensity_folds, features, num_models, spec)
+    logits = _predict_logits(model.propensity_folds, features, num_models, _compiled(spec))
     more = host.predict_logits(model.propensity_host, model.propensity_folds, features, num_models)
     logits = logits if more is None else jnp.concatenate([logits, more])
     return Nuisances(calibration.apply(model.calibration, logits[model.propensity_candidate], available), outcomes)

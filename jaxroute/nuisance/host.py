@@ -11,12 +11,13 @@ from jaxtyping import Array
 
 from jaxroute import projection
 from jaxroute.nuisance import crossfit, targets, trees
-from jaxroute.nuisance.learners import HOST_LEARNERS
+from jaxroute.nuisance.learners import HOST_LEARNERS, on_host
+from jaxroute.nuisance.own import HostLearner
 from jaxroute.types import NuisanceSpec, Outcomes
 
 
 class HostFold(NamedTuple):
-    """One library learner on one fold: boosters of quality and relative cost, and the cost correction [K]."""
+    """One host learner on one fold: its fits of quality and of relative cost, and the cost correction [K]."""
 
     quality: Any
     cost: Any
@@ -28,9 +29,9 @@ def _projected(folds: Any, fold: int, features: np.ndarray) -> np.ndarray:
     return np.asarray(projection.project(axes, jnp.asarray(features)))
 
 
-def _restored(fitted: HostFold, level: targets.Levels, x: np.ndarray) -> Outcomes:
+def _restored(learner: HostLearner, fitted: HostFold, level: targets.Levels, x: np.ndarray) -> Outcomes:
     num_models = len(level.cost)
-    raw = Outcomes(*(jnp.asarray(trees.predict_outcome(b, x, num_models)) for b in fitted[:2]))
+    raw = Outcomes(*(jnp.asarray(learner.predict(y, x, num_models)) for y in fitted[:2]))
     return targets.restore(raw, level, jnp.asarray(fitted.correction)[None])
 
 
@@ -43,38 +44,40 @@ def fit_outcomes(
     spec: NuisanceSpec,
 ) -> tuple[dict[str, list[HostFold]], Outcomes | None]:
     """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None)."""
-    names = sorted(set(spec.outcome_models) & set(HOST_LEARNERS))
-    if not names:
+    learners = on_host(spec)
+    if not learners:
         return {}, None
     outcomes = Outcomes(*(jnp.where(observed, y, 0.0) for y in outcomes))
-    fits: dict[str, list[HostFold]] = {name: [] for name in names}
-    predicted = {name: [np.zeros(observed.shape, np.float32) for _ in range(2)] for name in names}
+    fits: dict[str, list[HostFold]] = {name: [] for name in learners}
+    predicted = {name: [np.zeros(observed.shape, np.float32) for _ in range(2)] for name in learners}
     for f in range(spec.folds):
         level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
         target = targets.relative(outcomes, level)
         weight = np.asarray(observed) * (fold != f)[:, None]
         x = _projected(folds, f, features)
-        for name in names:
-            boosters = [trees.fit_outcome(name, f, x, np.asarray(y), weight) for y in target]
-            shape = jnp.asarray(trees.predict_outcome(boosters[1], x, observed.shape[1]))
+        for name, learner in learners.items():
+            quality, cost = (learner.fit(f, x, np.asarray(y), weight) for y in target)
+            shape = jnp.asarray(learner.predict(cost, x, observed.shape[1]))
             correction = np.asarray(targets.cost_correction(shape, jnp.asarray(weight, shape.dtype)))
-            fits[name].append(HostFold(boosters[0], boosters[1], correction))
+            fits[name].append(HostFold(quality, cost, correction))
             own = fold == f
-            for store, y in zip(predicted[name], _restored(fits[name][-1], level, x[own]), strict=True):
+            for store, y in zip(predicted[name], _restored(learner, fits[name][-1], level, x[own]), strict=True):
                 store[own] = np.asarray(y)
-    return fits, Outcomes(*(jnp.stack([jnp.asarray(predicted[name][i]) for name in names]) for i in range(2)))
+    return fits, Outcomes(*(jnp.stack([jnp.asarray(predicted[name][i]) for name in learners]) for i in range(2)))
 
 
-def predict_outcomes(fits: dict[str, list[HostFold]], folds: crossfit.OutcomeFold, features: Array) -> Outcomes | None:
+def predict_outcomes(
+    fits: dict[str, list[HostFold]], folds: crossfit.OutcomeFold, features: Array, spec: NuisanceSpec
+) -> Outcomes | None:
     """New rows: every host learner's mean over folds, [C, N, K]; None without host learners."""
     if not fits:
         return None
-    means = []
-    for name in sorted(fits):
-        each = [
-            _restored(fitted, jax.tree.map(lambda v: v[f], folds.level), _projected(folds, f, np.asarray(features)))  # noqa: B023
-            for f, fitted in enumerate(fits[name])
-        ]
+    means, learners = [], on_host(spec)
+    for name, fitted in fits.items():
+        each = []
+        for f, one in enumerate(fitted):
+            level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
+            each.append(_restored(learners[name], one, level, _projected(folds, f, np.asarray(features))))
         means.append(jax.tree.map(lambda *y: jnp.mean(jnp.stack(y), 0), *each))
     return jax.tree.map(lambda *y: jnp.stack(y), *means)
 

@@ -1,4 +1,4 @@
-"""The outcome learners that run compiled and vmapped over folds, behind one protocol.
+"""The outcome learners: those that run compiled and vmapped over folds, behind one protocol, and those on the host.
 
 A learner fits one fold's training rows and predicts, for one prompt, quality and RELATIVE cost of every
 model by each of its candidates. To add one: a module with its maths, and a line in LEARNERS.
@@ -7,15 +7,16 @@ model by each of its candidates. To add one: a module with its maths, and a line
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroute.nuisance import gp, knn, mlp, ridge
+from jaxroute.nuisance import gp, knn, mlp, own, ridge, trees
 from jaxroute.nuisance.targets import Levels
 from jaxroute.projection import Projection
-from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
+from jaxroute.types import InputError, Key, NuisanceSpec, Outcomes, Params, Regressor
 
 
 class Training(NamedTuple):
@@ -87,15 +88,50 @@ LEARNERS: dict[str, Learner] = {
     "gp": Learner(_fit_gp, _predict_gp, lambda spec: len(spec.processes)),
     "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots),
 }
-HOST_LEARNERS = ("trees", "xgboost")  # libraries that run outside JAX: nuisance.trees
+HOST_LEARNERS: dict[str, own.HostLearner] = {  # libraries that run outside JAX
+    name: own.HostLearner(partial(trees.fit_outcome, name), trees.predict_outcome) for name in ("trees", "xgboost")
+}
+
+
+def on_host(spec: NuisanceSpec) -> dict[str, own.HostLearner]:
+    """The spec's learners that run outside JAX, by label: named ones first, then people's own in the order given."""
+    named = sorted({m for m in spec.outcome_models if isinstance(m, str) and m in HOST_LEARNERS})
+    return {name: HOST_LEARNERS[name] for name in named} | {
+        label: own.learner(label, regressor) for label, regressor in _own(spec).items()
+    }
 
 
 def candidate_names(spec: NuisanceSpec) -> list[str]:
-    """The learner behind every candidate, in the order of the candidate axis: compiled ones first, by name."""
-    unknown = [m for m in spec.outcome_models if m not in (*LEARNERS, *HOST_LEARNERS)]
+    """The label of the learner behind every candidate, in the order of the candidate axis: compiled ones first.
+
+    Raises:
+        InputError: a name that is none, an object without fit and predict, or no learner at all.
+    """
+    wanted = {m for m in spec.outcome_models if isinstance(m, str)}
+    unknown = sorted(wanted - {*LEARNERS, *HOST_LEARNERS})
     if unknown or not spec.outcome_models:
         known = ", ".join((*LEARNERS, *HOST_LEARNERS))
-        raise ValueError(f"unknown outcome models {unknown or '()'}: choose from {known}")
-    wanted = sorted(set(spec.outcome_models))
-    names = [name for name in wanted if name in LEARNERS for _ in range(LEARNERS[name].candidates(spec))]
-    return names + [name for name in wanted if name in HOST_LEARNERS]
+        raise InputError(
+            f"unknown outcome model {unknown[0]!r}: choose from {known}, or pass an object with fit and predict"
+            if unknown
+            else f"no outcome model is named: choose from {known}"
+        )
+    compiled = [name for name in sorted(wanted & set(LEARNERS)) for _ in range(LEARNERS[name].candidates(spec))]
+    return compiled + list(on_host(spec))
+
+
+def learners_of(spec: NuisanceSpec) -> list[str | Regressor]:
+    """The learner itself behind every candidate, in the order of ``candidate_names``."""
+    regressors = _own(spec)
+    return [regressors.get(name, name) for name in candidate_names(spec)]
+
+
+def _own(spec: NuisanceSpec) -> dict[str, Regressor]:
+    """People's own learners by label: their type's name, numbered from the second of a type on."""
+    found: dict[str, Regressor] = {}
+    for regressor in spec.outcome_models:
+        if not isinstance(regressor, str):
+            kind = type(regressor).__name__
+            number = 1 + sum(type(other).__name__ == kind for other in found.values())
+            found[kind if number == 1 else f"{kind}_{number}"] = own.checked(regressor)
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.nuisance.targets import COST_CAP
+from jaxroute.types import InputError
 
 COMPONENTS = 32
 ITERATIONS = 150
@@ -27,7 +28,7 @@ def _booster(library: str, task: str, categorical: list[int], seed: int) -> Any:
     try:
         import xgboost
     except ImportError:
-        raise ImportError("outcome or propensity model 'xgboost' needs it: pip install xgboost") from None
+        raise InputError("the outcome or propensity model 'xgboost' needs the library: pip install xgboost") from None
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
     return kind(n_estimators=ITERATIONS, max_depth=4, learning_rate=0.06, reg_lambda=5.0, random_state=seed)
 
