@@ -90,7 +90,7 @@ def test_llmrouterbench_names_broken_files(tmp_path):
 def test_llmrouterbench_second_answer_is_refused(tmp_path):
     _result(tmp_path, "aime", "large", [_record(1, 1.0, 0.02)])
     _result(tmp_path, "aime", "small", [_record(1, 1.0, 0.02), _record(1, 1.0, 0.02)])
-    with pytest.raises(InputError, match=r"second answer of model 'small' to query 'aime/test/1'"):
+    with pytest.raises(InputError, match=r"model 'small' has a second answer to query 'aime/test/1'"):
         llmrouterbench.load(tmp_path)
 
 

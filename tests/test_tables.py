@@ -206,7 +206,7 @@ def test_saving_overwrites_nothing(tmp_path):
 def test_a_part_by_task(tmp_path, queries, outcomes):
     table = tables.load(_folder(tmp_path, queries, outcomes))
     assert tables.with_task(table, "m/").query_id.tolist() == ["a", "b"]
-    with pytest.raises(InputError, match="no task starts with 'k/'; tasks are: m/x, m/y, n/z"):
+    with pytest.raises(InputError, match="no task starts with 'k/'; the tasks are: m/x, m/y, n/z"):
         tables.with_task(table, "k/")
 
 
@@ -228,10 +228,10 @@ LONG_ERRORS = {
     "infinite quality": ("outcomes", _set("quality", 1, -np.inf), "column 'quality', row 1 .*: -inf"),
     "words for numbers": ("outcomes", _set("cost", 4, "free"), "column 'cost', row 4 .*: 'free' is not a number"),
     "unknown query": ("outcomes", _set("query_id", 2, "d"), "row 2: 'd' is not in .*queries.parquet"),
-    "answered twice": ("outcomes", _set("query_id", 3, "a"), "row 3: second answer of model 'small' to query 'a'"),
+    "answered twice": ("outcomes", _set("query_id", 3, "a"), "row 3: model 'small' has a second answer to query 'a'"),
     "no model name": ("outcomes", _set("model", 3, None), "column 'model', row 3: empty"),
     "no prompt": ("queries", _set("prompt", 1, None), "column 'prompt', row 1: empty"),
-    "duplicate ids": ("queries", _set("query_id", 2, "a"), "column 'query_id', row 2: 'a' occurs twice"),
+    "duplicate ids": ("queries", _set("query_id", 2, "a"), "column 'query_id', row 2: the id 'a' occurs twice"),
     "column missing": ("outcomes", lambda f: f.drop(columns="cost"), "column 'cost' is missing"),
     "task missing": ("queries", lambda f: f.drop(columns="task"), "column 'task' is missing"),
     "no queries": ("queries", lambda f: f.iloc[:0], "no rows"),
@@ -255,10 +255,10 @@ WIDE_ERRORS = {
     "negative cost": (_set("small|total_cost", 1, -1.0), r"column 'small\|total_cost', row 1 .*: -1"),
     "quality above": (_set("small", 0, 7.0), "column 'small', row 0 .*: 7.0 is outside"),
     "words": (_set("small", 2, "yes"), "column 'small', row 2 .*: 'yes' is not a number"),
-    "duplicate ids": (_set("sample_id", 1, "a"), "column 'sample_id', row 1: 'a' occurs twice"),
+    "duplicate ids": (_set("sample_id", 1, "a"), "column 'sample_id', row 1: the id 'a' occurs twice"),
     "no eval": (lambda f: f.drop(columns="eval_name"), "column 'eval_name' is missing"),
     "no quality": (lambda f: f.drop(columns="large"), "column 'large' is missing"),
-    "no models": (lambda f: f[["sample_id", "prompt", "eval_name"]], "no model was found"),
+    "no models": (lambda f: f[["sample_id", "prompt", "eval_name"]], "there are no models"),
     "one model": (lambda f: f.drop(columns="large|total_cost"), "only one model"),
     "nobody answered": (_set("small", 2, np.nan), "row 2: no model answered query 'c'"),
     "empty": (lambda f: f.iloc[:0], "no rows"),

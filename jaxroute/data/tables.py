@@ -1,16 +1,16 @@
-"""Full-feedback tables: prompts answered by every model. Reading, checking and writing.
+"""Full-feedback tables, in which every model answered every prompt: reading, checking and writing.
 
 Two shapes are read:
 
     a folder    queries.parquet   query_id, prompt, task, optional group (conversation or user)
-                outcomes.parquet  query_id, model, quality, cost; long: one row an answer
-                features*.npy     optional [N, D], row i belongs to row i of queries.parquet
-    one file    .parquet or .csv, wide, the shape of RouterBench: sample_id, prompt, eval_name, optional
-                group, and for every model a column ``<model>`` (quality) and one ``<model>|total_cost``
+                outcomes.parquet  query_id, model, quality, cost; one row per answer
+                features*.npy     optional [N, D]; row i belongs to row i of queries.parquet
+    one file    .parquet or .csv in the wide shape of RouterBench: sample_id, prompt, eval_name, optional group, and
+                for every model a column ``<model>`` (quality) and one ``<model>|total_cost``
 
-Missing is not zero. In a folder an absent answer is an absent row, and an empty number is an error; a wide
-file cannot leave a row out, so an empty quality is a hole there. A hole is NaN and not available.
-Rows are counted from 0 in messages, as pandas does.
+Missing is not zero. In a folder a missing answer is a missing row, and an empty number is an error. A wide file cannot
+leave a row out, so there an empty quality marks a missing answer. Missing answers are NaN and not available.
+Messages count rows from 0, as pandas does.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ def load(
 
     Args:
         path: a folder or a wide file, as described at the top of the module.
-        features: an .npy file [N, D] to use. Default: the only features*.npy of the folder, else the
+        features: an .npy file [N, D] to use. Default: the only features*.npy of the folder; if there is none, the
             prompts are encoded by ``encoder``.
-        encoder: see ``encoders.encode``; used only where there are no features.
+        encoder: see ``encoders.encode``; used only if there are no features.
         quality_range: (low, high) of the qualities as written.
 
     Returns:
-        Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is
-        filled where the outcomes carry expected_quality and expected_cost (saved synthetic tables).
+        Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is filled if the
+        outcomes have the columns expected_quality and expected_cost (saved synthetic tables).
 
     Raises:
-        InputError: one line that names file, column, row and value, and what to do.
+        InputError: one line that names the file, column, row and value, and says what to do.
 
     Example:
         >>> import tempfile, pathlib
@@ -80,7 +80,7 @@ def load(
         found = sorted(path.glob("features*.npy"))
         if features is None and len(found) > 1:
             names = ", ".join(f.name for f in found)
-            raise InputError(f"{path}: several feature files ({names}); name one with features=")
+            raise InputError(f"{path}: the folder has several feature files ({names}); choose one with features=")
         if features is None and found:
             features = found[0]
         queries, outcomes = path / "queries.parquet", path / "outcomes.parquet"
@@ -93,14 +93,14 @@ def load(
 
 
 def save(table: Table, path: str | os.PathLike[str]) -> None:
-    """Write a table as the folder that ``load`` reads, all of it or nothing.
+    """Write a table as the folder that ``load`` reads, completely or not at all.
 
     Args:
         table: any table; missing answers are left out, ``expected`` is kept.
         path: a folder that does not exist yet, or an empty one.
 
     Raises:
-        InputError: the folder holds something, or a model has no answer at all and would be lost.
+        InputError: the folder is not empty, or a model has no answer and would be lost.
 
     Example:
         >>> import tempfile, jax
@@ -114,11 +114,11 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
 
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: exists and is not an empty folder; choose another place or remove it")
+        raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
     if not table.available.any(0).all():
         lost = table.models[int(np.argmin(table.available.any(0)))]
-        raise InputError(f"{path}: model {lost!r} has no answer at all; leave it out before saving")
-    # Model by model, so that models come back in their order of appearance even where the table has holes.
+        raise InputError(f"{path}: model {lost!r} has no answer and would be lost; leave it out before saving")
+    # Model by model, so that models are read back in the same order even if answers are missing.
     model, row = np.nonzero(table.available.T)
     columns = {
         "query_id": table.query_id[row],
@@ -141,17 +141,17 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
 
 
 def with_task(table: Table, prefix: str) -> Table:
-    """The rows whose task starts with ``prefix``: one benchmark of a table that holds several.
+    """The rows whose task starts with ``prefix``, such as one benchmark of a table that holds several.
 
     Args:
         table: any table.
-        prefix: start of the task names, such as ``"bbh/"``.
+        prefix: the start of the task names, such as ``"bbh/"``.
 
     Returns:
         The smaller table.
 
     Raises:
-        InputError: no task starts like that.
+        InputError: no task starts with the prefix.
 
     Example:
         >>> import jax
@@ -163,7 +163,7 @@ def with_task(table: Table, prefix: str) -> Table:
     match = np.array([str(task).startswith(prefix) for task in table.task], bool)
     if not match.any():
         some = ", ".join(sorted({str(task) for task in table.task})[:5])
-        raise InputError(f"no task starts with {prefix!r}; tasks are: {some}, ...")
+        raise InputError(f"no task starts with {prefix!r}; the tasks are: {some}, ...")
     return table.rows(np.flatnonzero(match))
 
 
@@ -182,9 +182,9 @@ def from_long(
         query: columns query_id, prompt, task, optional group.
         answer: columns query_id, model, quality, cost.
         quality_range: (low, high) of the qualities as written.
-        queries, outcomes: what to call the two frames in messages.
-        holes: read an empty quality as an answer that was never judged (published tables have them);
-            otherwise it is refused, as an answer that does not exist should be left out.
+        queries, outcomes: names of the two frames in messages.
+        holes: read an empty quality as an answer that was never judged (published tables have them); otherwise it is
+            an error, because a missing answer should be a missing row.
 
     Returns:
         Table, checked.
@@ -208,7 +208,7 @@ def from_long(
     refuse(
         pd.DataFrame({"row": row, "model": model}).duplicated().to_numpy(),
         lambda i: (
-            f"{outcomes}, row {i}: second answer of model {names[i]!r} to query {answer_id[i]!r}; "
+            f"{outcomes}, row {i}: model {names[i]!r} has a second answer to query {answer_id[i]!r}; "
             "keep one row per query_id and model"
         ),
     )
@@ -227,7 +227,9 @@ def from_long(
     written = column_of("quality")
     refuse(
         np.isnan(written) & (not holes),
-        lambda i: f"{place(i, 'quality')}: empty or NaN; give the quality, or drop the row of an answer never judged",
+        lambda i: (
+            f"{place(i, 'quality')}: empty or NaN; give the quality, or drop the row if the answer was not judged"
+        ),
     )
     quality, cost = _checked(written, column_of("cost"), quality_range, place)
     expected = None
@@ -242,7 +244,7 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
     Args:
         frame: columns sample_id, prompt, eval_name, optional group, ``<model>``, ``<model>|total_cost``.
         quality_range: (low, high) of the qualities as written.
-        source: what to call the frame in messages.
+        source: name of the frame in messages.
 
     Returns:
         Table, checked.
@@ -250,7 +252,9 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
     described = _describe(frame, source, ("sample_id", "prompt", "eval_name"))
     models = tuple(str(name).removesuffix(COST_SUFFIX) for name in frame.columns if str(name).endswith(COST_SUFFIX))
     if not models:
-        raise InputError(f"{source}: no column ends in {COST_SUFFIX!r}, so no model was found; see the formats")
+        raise InputError(
+            f"{source}: no column ends in {COST_SUFFIX!r}, so there are no models; see README, Data for the formats"
+        )
     need(frame, source, [*models, *(model + COST_SUFFIX for model in models)])
     quality, cost = [], []
     for model in models:
@@ -268,7 +272,7 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
 
 
 def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -> dict[str, np.ndarray]:
-    """query_id, prompt, task and group of every prompt; ``columns`` is what the first three are called."""
+    """query_id, prompt, task and group of every prompt; ``columns`` holds the names of the first three."""
     import pandas as pd
 
     need(frame, source, columns)
@@ -277,7 +281,7 @@ def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -
     ids = described["query_id"]
     refuse(
         pd.Series(ids).duplicated().to_numpy(),
-        lambda i: f"{source}, column {columns[0]!r}, row {i}: {ids[i]!r} occurs twice; ids must be unique",
+        lambda i: f"{source}, column {columns[0]!r}, row {i}: the id {ids[i]!r} occurs twice; make ids unique",
     )
     group = np.arange(len(frame))
     if "group" in frame.columns:
@@ -288,17 +292,17 @@ def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -
 def _checked(
     quality: np.ndarray, cost: np.ndarray, quality_range: tuple[float, float], place: Place
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quality in [0, 1] and cost, both NaN where the quality is missing. Any shape of one axis."""
+    """Quality in [0, 1] and cost, both NaN where the quality is missing; arrays of one axis."""
     low, high = quality_range
     missing = np.isnan(quality)
     refuse(
         ~missing & ~((quality >= low) & (quality <= high)),
         lambda i: (
             f"{place(i, 'quality')}: {quality[i]} is outside [{low:g}, {high:g}]; "
-            "correct it or give the scale as quality_range"
+            "correct it, or give the scale as quality_range"
         ),
     )
-    # An answer that was billed but never judged is a hole; one that was judged must have its price.
+    # An answer that was billed but never judged counts as missing; one that was judged must have a cost.
     refuse(
         np.where(missing, np.isinf(cost) | (cost < 0), ~(np.isfinite(cost) & (cost >= 0))),
         lambda i: f"{place(i, 'cost')}: {cost[i]} is not a finite number of at least 0; correct it or drop the row",
@@ -309,14 +313,14 @@ def _checked(
 def _table(
     described: dict[str, np.ndarray],
     models: tuple[str, ...],
-    quality: Any,  # [N, K]; Any, as the record declares JAX arrays and holds NumPy's on the host
+    quality: Any,  # [N, K]; Any, because the record declares JAX arrays and holds NumPy arrays on the host
     cost: Any,
     queries: str,
     outcomes: str,
     expected: Outcomes | None,
 ) -> Table:
     if len(models) < 2:
-        raise InputError(f"{outcomes}: only one model ({models[0]!r}); routing needs at least two")
+        raise InputError(f"{outcomes}: there is only one model ({models[0]!r}); routing needs at least two")
     available = ~np.isnan(quality)
     refuse(
         ~available.any(1),

@@ -1,8 +1,8 @@
 """Value, regret, cost-quality curves and intervals. Pure functions, exact definitions.
 
-values      value, regret, mean points, shares, collapse, and other papers' cost weights
-curves      areas and read-outs of cost-quality curves
-two_models  read-outs of a router between a weak and a strong model
+values      value, regret, mean points, shares, collapse, conversion of other papers' cost weights
+curves      areas and summary numbers of cost-quality curves
+two_models  summary numbers of a router between a weak and a strong model
 intervals   bootstrap and paired intervals
 """
 

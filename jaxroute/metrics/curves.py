@@ -1,7 +1,7 @@
-"""Areas and read-outs of cost-quality curves. A point is (mean cost, mean quality), in any order.
+"""Areas and summary numbers of cost-quality curves. A point is (mean cost, mean quality); points may be in any order.
 
-Everything of static shape is compiled jnp, so that curve metrics also run under vmap (bootstraps). One NaN
-point makes a metric NaN: a missing outcome must not quietly drop a point.
+Functions of static shape are compiled, so curve metrics also run under vmap (bootstraps). One NaN point makes a metric
+NaN, so that a missing outcome never silently drops a point.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jaxroute.types import Outcomes
 Number = Float[Array, ""] | float
 
 ROUNDING = 8
-"""Units in the last place within which two means count as equal: the same policy's mean may be summed in
-another order, and must not miss a bound or a reference that it equals."""
+"""Two means within this many units in the last place count as equal, because the mean of one policy may be summed in a
+different order and must not miss a bound or a reference that it equals."""
 
 
 def loud(points: Float[Array, "L 2"], result: Array) -> Array:
@@ -28,16 +28,16 @@ def loud(points: Float[Array, "L 2"], result: Array) -> Array:
 
 @jax.jit
 def hull(points: Float[Array, "L 2"], costs: Float[Array, " C"]) -> Float[Array, " C"]:
-    """Least concave non-decreasing function above the points, at the costs asked for.
+    """The least concave non-decreasing function above the points, evaluated at the given costs.
 
         h(x) = max over i with c_i <= x of  max(q_i, chord from i to any j with c_j > x, at x)
 
-    This is what mixing the curve's policies at random can reach. It counts 0 below the smallest cost of
-    the points. Time and memory grow with L^2 per cost: meant for L up to some hundred.
+    This is what random mixtures of the curve's policies can reach. It is 0 below the smallest cost of the points. Time
+    and memory grow with L^2 per cost, so it is meant for L up to a few hundred.
 
     Args:
         points: [L, 2] (cost, quality).
-        costs: [C] where to evaluate.
+        costs: [C] at which to evaluate.
 
     Returns:
         [C], quality.
@@ -61,7 +61,7 @@ def hull(points: Float[Array, "L 2"], costs: Float[Array, " C"]) -> Float[Array,
 
 
 def _hull_area(points: Float[Array, "L 2"], low: Array, high: Array) -> Array:
-    # Nothing is counted below the points' own smallest cost, where the hull jumps up from 0.
+    # Nothing is counted below the smallest cost of the points, where the hull jumps up from 0.
     start = jnp.minimum(jnp.maximum(low, jnp.min(points[:, 0])), high)
     inside = jnp.clip(jnp.sort(points[:, 0]), start, high)
     nodes = jnp.concatenate([start[None], inside, high[None]])
@@ -74,12 +74,12 @@ def aiq(points: Float[Array, "L 2"], *, max_cost: Number | None = None) -> Float
 
         AIQ = 1/max_cost * integral of hull(x) dx from the points' smallest cost to max_cost
 
-    Cost below the router's own smallest counts 0. To compare routers pass one ``max_cost`` for all:
-    the own largest cost rewards a router that never spends.
+    The hull counts 0 below the router's own smallest cost. To compare routers pass the same ``max_cost`` for all of
+    them: with its own largest cost, a router that never spends is rewarded.
 
     Args:
         points: [L, 2] (cost, quality).
-        max_cost: upper bound of the integral; None: the points' own largest cost.
+        max_cost: upper bound of the integral; None takes the largest cost of the points.
 
     Returns:
         Quality units; NaN if max_cost is 0.
@@ -90,8 +90,8 @@ def aiq(points: Float[Array, "L 2"], *, max_cost: Number | None = None) -> Float
 
     Reference:
         RouterBench: A Benchmark for Multi-LLM Routing System, by Hu et al.
-        (https://arxiv.org/abs/2403.12031), 2024. Its code normalises by the last cost of the hull, its
-        formula by the range (``aiq_range``).
+        (https://arxiv.org/abs/2403.12031), 2024. Its code divides by the last cost of the hull, its formula by the
+        range (``aiq_range``).
     """
     chex.assert_shape(points, (None, 2))
     high = jnp.asarray(jnp.max(points[:, 0]) if max_cost is None else max_cost, points.dtype)
@@ -106,11 +106,11 @@ def aiq_range(
 
     Args:
         points: [L, 2] (cost, quality).
-        min_cost: lower bound; None: the points' own smallest cost. Below that the hull counts 0.
-        max_cost: upper bound; None: the points' own largest cost. Pass shared bounds to compare routers.
+        min_cost: lower bound; None takes the smallest cost of the points. Below it the hull counts 0.
+        max_cost: upper bound; None takes the largest cost of the points. Pass shared bounds to compare routers.
 
     Returns:
-        Quality units; the hull's height if the range is a single cost; NaN if it is reversed.
+        Quality units; the height of the hull if the range is a single cost; NaN if the range is reversed.
 
     Example:
         >>> print(aiq_range(jnp.array([[1.0, 0.5], [2.0, 1.0]])).round(4))
@@ -132,14 +132,14 @@ def aiq_range(
 def nauc(
     points: Float[Array, "L 2"], outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None
 ) -> Float[Array, ""]:
-    """Normalised area under the Pareto points, between bounds that every router on a table shares.
+    """Normalised area under the Pareto points, between bounds that all routers on a table share.
 
-    Bounds: mean over prompts of the cheapest available model's cost, and of the dearest's. The policy
-    "cheapest model per prompt" is added to the points as the left anchor. See ``nauc_between``.
+    The bounds are the means over prompts of the cost of the cheapest and of the most expensive available model. The
+    policy "cheapest model per prompt" is added to the points as the left anchor. See ``nauc_between``.
 
     Args:
         points: [L, 2] (cost, quality) of the router on this table.
-        outcomes: [N, K] the full table behind the points.
+        outcomes: [N, K] the full table that the points come from.
         available: [N, K]; None means all.
 
     Returns:
@@ -151,7 +151,7 @@ def nauc(
         0.875
 
     Reference:
-        The later of ORBIT's two definitions (its code), which shares its bounds among all routers.
+        The later of ORBIT's two definitions (that of its code), whose bounds are shared by all routers.
     """
     chex.assert_equal_shape([outcomes.quality, outcomes.cost])
     cheapest = masked_argmax(-outcomes.cost, available)[:, None]
@@ -166,11 +166,11 @@ def nauc(
 
 @jax.jit
 def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> Float[Array, ""]:
-    """Normalised area under the Pareto points between two costs, no anchor added.
+    """Normalised area under the Pareto points between two costs, without an anchor.
 
-    Straight lines through the Pareto points (running maximum of quality over cost) strictly inside, from
-    (lower, best quality at cost <= lower, 0 if none) to (upper, best quality at cost <= upper): the last
-    policy is carried to the upper bound, points above it are dropped, not interpolated.
+    The curve joins the Pareto points strictly inside the bounds (running maximum of quality over cost) by straight
+    lines. It starts at (lower, best quality at cost <= lower, or 0 if there is none) and ends at (upper, best quality
+    at cost <= upper): the last policy is extended to the upper bound, and points above the bound are dropped.
 
     Args:
         points: [L, 2] (cost, quality).
@@ -178,7 +178,7 @@ def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> F
         upper: upper cost bound, at least ``lower``.
 
     Returns:
-        Area / (upper - lower); with equal bounds the best quality at that cost, 0 if none.
+        Area / (upper - lower); with equal bounds the best quality at that cost, or 0 if there is none.
 
     Example:
         >>> print(nauc_between(jnp.array([[0.2, 0.5], [0.8, 0.9]]), 0.0, 1.0).round(4))
@@ -186,14 +186,14 @@ def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> F
     """
     chex.assert_shape(points, (None, 2))
     lower, upper = jnp.asarray(lower, points.dtype), jnp.asarray(upper, points.dtype)
-    # "Always the dearest model" costs exactly the bound: it must not be dropped for its last bits.
+    # "Always the most expensive model" costs exactly the bound, and must not be dropped because of rounding.
     rounding = ROUNDING * jnp.finfo(points.dtype).eps * jnp.abs(upper)
     cost = jnp.where(jnp.abs(points[:, 0] - upper) <= rounding, upper, points[:, 0])
 
     order = jnp.lexsort((-points[:, 1], cost))
     cost, quality = cost[order], points[order, 1]
     before = jnp.concatenate([jnp.full(1, -jnp.inf, points.dtype), jax.lax.cummax(quality)[:-1]])
-    # Every other point is replaced by the last Pareto point before it: a segment of length 0.
+    # Every other point is replaced by the last Pareto point before it, which adds a segment of length 0.
     pareto = jax.lax.cummax(jnp.where(quality > before, jnp.arange(len(cost)), 0))
     cost, quality = cost[pareto], quality[pareto]
 
@@ -206,7 +206,7 @@ def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> F
 
 
 def peak_quality(points: Float[Array, "L 2"]) -> Float[Array, ""]:
-    """Best mean quality among the points.
+    """The best mean quality among the points.
 
     >>> print(peak_quality(jnp.array([[0.1, 0.5], [0.2, 0.75], [0.3, 0.7]])))
     0.75
@@ -218,10 +218,10 @@ def peak_quality(points: Float[Array, "L 2"]) -> Float[Array, ""]:
 def quality_neutral_cost(
     points: Float[Array, "L 2"], reference_quality: Number, reference_cost: Number
 ) -> float | None:
-    """QNC: smallest mean cost of a point at least as good as the reference, as share of its cost.
+    """QNC: the smallest mean cost of a point at least as good as the reference, divided by the cost of the reference.
 
-    The reference is the best single model chosen on TRAINING data; choosing it on the test table is a
-    leak. No interpolation, and no tolerance beyond rounding. Host side.
+    The reference is the best single model chosen on TRAINING data; choosing it on the test table would be a leak.
+    There is no interpolation and no tolerance beyond rounding. Host side.
 
     Args:
         points: [L, 2] (cost, quality).
@@ -229,7 +229,7 @@ def quality_neutral_cost(
         reference_cost: mean cost of the reference.
 
     Returns:
-        Cost ratio; None if no point reaches the quality; infinite if one does and the reference is free;
+        The ratio of costs; None if no point reaches the quality; infinite if one does and the reference is free;
         NaN if a point is NaN.
 
     Example:

@@ -1,4 +1,4 @@
-"""Intervals: percentile bootstrap over prompts or groups, Student-t over paired seeds."""
+"""Intervals: percentile bootstrap over prompts or groups, and Student-t over paired seeds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scipy.special import stdtrit
 from jaxroute.types import Key
 
 ELEMENTS_PER_BATCH = 2**22
-"""Resampled numbers held at once; bounds the bootstrap's memory."""
+"""Number of resampled values in memory at a time."""
 
 
 class Interval(NamedTuple):
-    """An estimate and its interval, shaped as the statistic; NaN bounds where one unit is all there is."""
+    """An estimate and its interval, in the shape of the statistic; the bounds are NaN with a single unit."""
 
     estimate: Float[Array, "*shape"]
     low: Float[Array, "*shape"]
@@ -32,8 +32,8 @@ def _resample_groups(key: Key, label: Int[Array, " N"], count: Int[Array, ""]) -
     drawn = jax.random.randint(draw_key, (N,), 0, count)
     times = jnp.zeros(N, jnp.int32).at[jnp.where(jnp.arange(N) < count, drawn, N)].add(1, mode="drop")
     ends = jnp.cumsum(times[label])
-    # Groups of unequal size give more or fewer than N rows. Systematic sampling brings them to N (static
-    # shapes) and keeps each row's expected weight; with equal sizes it takes every row exactly.
+    # Groups of unequal size give more or fewer than N rows. Systematic sampling reduces or extends them to N rows
+    # (static shapes) and keeps each row's expected weight; with equal sizes it takes every row exactly.
     places = (jnp.arange(N) + jax.random.uniform(offset_key)) * (ends[-1] / N)
     return jnp.minimum(jnp.searchsorted(ends, places, side="right"), N - 1)
 
@@ -53,20 +53,20 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap interval of a statistic of rows.
 
-    Rows are drawn N times with replacement; with ``group``, whole groups are (rows of one conversation or
-    user are not independent). A curve metric is a statistic of per-prompt costs and qualities, and a
-    paired comparison one of per-prompt differences. The statistic compiles once per function object.
+    N rows are drawn with replacement; with ``group``, whole groups are drawn instead, because the rows of one
+    conversation or user are not independent. A curve metric is a statistic of per-prompt costs and qualities, and a
+    paired comparison a statistic of per-prompt differences. The statistic compiles once per function object.
 
     Args:
         key: random key.
         values: [N, ...] array, or a tuple or other tree of arrays that share the leading axis.
         statistic: resampled values [N, ...] -> array; by default the mean over rows.
-        level: of the interval.
-        resamples: bootstrap replicates R.
-        group: [N] integer label per row; None: rows are independent.
+        level: coverage of the interval.
+        resamples: number of bootstrap replicates R.
+        group: [N] integer label per row; None means that rows are independent.
 
     Returns:
-        Interval(estimate on the rows as they are, low, high); bounds NaN with a single row or group.
+        Interval(estimate on the original rows, low, high); the bounds are NaN with a single row or group.
 
     Example:
         >>> interval = bootstrap_interval(jax.random.key(0), jnp.arange(100.0))
@@ -108,12 +108,12 @@ def paired_interval(
 
     Args:
         a: [S, ...] a metric of one method, one entry per seed along ``axis``.
-        b: [S, ...] the same metric of the other, same seeds in the same order.
-        level: of the interval.
+        b: [S, ...] the same metric of the other method, for the same seeds in the same order.
+        level: coverage of the interval.
         axis: the paired axis.
 
     Returns:
-        Interval(difference, low, high), each [...]; bounds NaN for a single seed.
+        Interval(difference, low, high), each [...]; the bounds are NaN for a single seed.
 
     Example:
         >>> a, b = jnp.array([0.5, 0.75, 0.625]), jnp.array([0.5, 0.5, 0.5])

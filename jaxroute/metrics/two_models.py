@@ -1,4 +1,4 @@
-"""Read-outs of a router between a weak and a strong model, as RouteLLM reports them."""
+"""Summary numbers of a router between a weak and a strong model, as RouteLLM reports them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def apgr(points: Float[Array, "L 2"], weak: Number, strong: Number, *, anchored:
 
         APGR = (area under quality over share - weak * width) / ((strong - weak) * width)
 
-    Points come from ``quality_cost_points`` with costs 0 (weak) and 1 (strong): the mean cost is then the
-    share of strong calls.
+    Points come from ``quality_cost_points`` with costs 0 (weak) and 1 (strong), so that the mean cost is the share of
+    calls to the strong model.
 
     Args:
         points: [L, 2] (share of strong calls in [0, 1], mean quality).
         weak: mean quality of the weak model alone.
         strong: mean quality of the strong model alone.
-        anchored: add the ends (0, weak) and (1, strong) first. Without them the width is the points' own
-            range of shares, as RouteLLM codes it, and routers with other ranges do not compare.
+        anchored: add the ends (0, weak) and (1, strong) first. Without them the width is the range of shares of the
+            points, as in RouteLLM's code, and routers with different ranges cannot be compared.
 
     Returns:
-        Recovered share, 0 for a random and 1 for a perfect-at-once router on average; NaN if the width is
-        0 or both models are equally good.
+        The recovered share: 0 for a curve at the weak model's quality, 1 for one at the strong model's, about a half
+        for random routing; NaN if the width is 0 or both models are equally good.
 
     Example:
         >>> points = jnp.array([[0.0, 0.5], [0.5, 1.0], [1.0, 1.0]])
@@ -57,21 +57,21 @@ def apgr(points: Float[Array, "L 2"], weak: Number, strong: Number, *, anchored:
 def cpt(
     points: Float[Array, "L 2"], weak: Number, strong: Number, fraction: float, *, anchored: bool = False
 ) -> float | None:
-    """CPT(p): first share of strong calls that recovers a fraction of the gap (RouteLLM). Host side.
+    """CPT(p): the first share of strong calls that recovers a fraction of the gap (RouteLLM). Host side.
 
-    The first crossing of weak + fraction (strong - weak), linear between neighbours: the curve need not
-    be monotone.
+    This is the first crossing of weak + fraction (strong - weak), with linear interpolation between neighbours; the
+    curve need not be monotone.
 
     Args:
         points: [L, 2] (share of strong calls in [0, 1], mean quality).
         weak: mean quality of the weak model alone.
         strong: mean quality of the strong model alone.
-        fraction: of the gap, in [0, 1].
+        fraction: share of the gap, in [0, 1].
         anchored: add the ends (0, weak) and (1, strong) first.
 
     Returns:
-        Share of strong calls; that of the first point if it is there already; None if the curve never
-        gets there or strong <= weak; NaN if a point is NaN.
+        Share of strong calls; that of the first point if the goal is already reached there; None if the curve never
+        reaches it or strong <= weak; NaN if a point is NaN.
 
     Example:
         >>> print(cpt(jnp.array([[0.0, 0.5], [1.0, 1.0]]), 0.5, 1.0, 0.5))

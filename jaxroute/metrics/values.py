@@ -1,8 +1,8 @@
-"""What a policy's choices are worth: value, regret, mean cost and quality, shares, collapse.
+"""The worth of a policy's choices: value, regret, mean cost and quality, shares, collapse.
 
-A policy is a table of probabilities over models; a deterministic one is one-hot, a stochastic one counts
-with its expectation. Probability 0 times a missing outcome (NaN) is 0; positive probability on a missing
-outcome gives NaN, because missing is not zero.
+A policy is a table of probabilities over models. A deterministic policy is one-hot, and a stochastic policy counts with
+its expectation. Probability 0 times a missing outcome (NaN) is 0; a positive probability on a missing outcome gives
+NaN, because missing is not zero.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def value(
         value_i = sum_k pi_ik (quality_ik - cost_weight cost_ik)
 
     Args:
-        probabilities: [N, K] the policy, one-hot if deterministic; used as given, never re-normalised.
+        probabilities: [N, K] the policy, one-hot if deterministic; used as given and never renormalised.
         outcomes: [N, K] quality in [0, 1] and cost in the data's unit; NaN where missing.
         cost_weight: quality per unit of cost.
 
     Returns:
-        [N], quality units; NaN where the policy puts mass on a missing outcome.
+        [N], quality units; NaN where the policy gives a positive probability to a missing outcome.
 
     Example:
         >>> outcomes = Outcomes(jnp.array([[0.9, 0.6, jnp.nan]]), jnp.array([[1.0, 0.1, jnp.nan]]))
@@ -52,13 +52,13 @@ def regret(
     *,
     available: Bool[Array, "*N K"] | None = None,
 ) -> Float[Array, "*N"]:
-    """What the best available model would have added on each prompt.
+    """How much better the best available model would have been on each prompt.
 
         regret_i = max_{k available} u_ik - value_i,  u = quality - cost_weight cost
 
-    With realised outcomes this is regret to the realised oracle, which no policy reaches on 0/1 outcomes;
-    with expected outcomes, to the conditional oracle. Reports name which. With doubly robust
-    pseudo-outcomes it is biased upwards (a maximum of noise): from logs report value instead.
+    With realised outcomes this is the regret to the realised oracle, which no policy reaches on 0/1 outcomes. With
+    expected outcomes it is the regret to the conditional oracle. Reports name the oracle. With doubly robust
+    pseudo-outcomes it is biased upwards, because it takes a maximum of noise: from logs, report values instead.
 
     Args:
         probabilities: [N, K] the policy.
@@ -67,7 +67,7 @@ def regret(
         available: [N, K] models that could answer; None means all.
 
     Returns:
-        [N], quality units; 0 for a row in which nothing is available and nothing chosen.
+        [N], quality units; 0 for a row in which no model is available and none is chosen.
 
     Example:
         >>> outcomes = Outcomes(jnp.array([[0.75, 0.5]]), jnp.array([[1.0, 0.25]]))
@@ -90,7 +90,7 @@ def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes
         outcomes: [N, K] a full table; NaN where missing.
 
     Returns:
-        [L, 2], columns (mean cost, mean quality). Stochastic policies count with their expectation.
+        [L, 2] with columns (mean cost, mean quality). Stochastic policies count with their expectation.
 
     Example:
         >>> outcomes = Outcomes(jnp.array([[0.9, 0.6]]), jnp.array([[1.0, 0.25]]))
@@ -110,15 +110,16 @@ def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes
 def routing_collapse(
     choice: Int[Array, " N"], outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None
 ) -> Float[Array, ""]:
-    """RCI: share of prompts routed to a worse model, or to a priciest one although another is as good.
+    """RCI: share of prompts sent to a worse model, or to a most expensive one although another is as good.
 
-    A choice is fine if it is among the row's best available models by quality, and it is not a priciest
-    model or only priciest models are best. Priciest: largest mean cost over all rows (ties: all of them),
-    whatever is available in the row. RCI = 1 - share of fine choices. Report it at every cost weight.
+    A choice is good if it is among the row's best available models by quality, and is not a most expensive model
+    unless only most expensive models are best. A most expensive model has the largest mean cost over all rows (with
+    ties, all of them), whatever is available in the row. RCI = 1 - share of good choices. Report it at every cost
+    weight.
 
     Args:
         choice: [N] chosen model.
-        outcomes: [N, K] a full table; missing (NaN) cells must be unavailable and are left out of means.
+        outcomes: [N, K] a full table; missing (NaN) entries must be unavailable and are left out of means.
         available: [N, K]; None means all.
 
     Returns:
@@ -149,7 +150,7 @@ def routing_collapse(
 
 
 def routing_shares(choice: Int[Array, " N"], num_models: int) -> Float[Array, " K"]:
-    """Share of prompts per model. For a stochastic policy it is ``probabilities.mean(0)``.
+    """Share of prompts per model. For a stochastic policy use ``probabilities.mean(0)``.
 
     Args:
         choice: [N] chosen model.
@@ -167,13 +168,13 @@ def routing_shares(choice: Int[Array, " N"], num_models: int) -> Float[Array, " 
 
 
 def share_entropy(shares: Float[Array, "*batch K"], *, normalised: bool = False) -> Float[Array, "*batch"]:
-    """Entropy of routing shares in nats, with 0 log 0 = 0 (gradient 0 there, too).
+    """Entropy of routing shares in nats, with 0 log 0 = 0 and gradient 0 there.
 
         H = -sum_k s_k log s_k
 
     Args:
         shares: [..., K] non-negative, summing to one.
-        normalised: divide by log K, so that even use of all models is 1 (K = 1: 0).
+        normalised: divide by log K, so that equal use of all models gives 1 (0 if K = 1).
 
     Example:
         >>> print(share_entropy(jnp.array([0.5, 0.5, 0.0])).round(4))
