@@ -8,7 +8,7 @@
     results = sweep.gather(run(points, data), count)
 
 Points go over the mesh axis "sweep" without any collective; data that all points share are replicated, or their
-rows split over a second axis "data" (`rows`). On several hosts the same lines run on each.
+rows split over a second axis "data" (`engine`). On several hosts the same lines run on each.
 """
 
 from __future__ import annotations
@@ -75,6 +75,16 @@ def grid(**axes: Sequence[float] | float) -> Hyperparams:
         return np.asarray(values, np.int32 if isinstance(default, int) else np.float32)
 
     return Hyperparams(**{name: leaf(name) for name in Hyperparams._fields})  # type: ignore[arg-type]
+
+
+def grouped_grid(groups: int, **axes: Sequence[float] | float) -> Hyperparams:
+    """`grid` once per group, whose number is the seed: leaves [S, P], as `engine.train` takes them.
+
+    >>> print(grouped_grid(2, cost_weight=[0.0, 0.5, 1.0]).seed)
+    [[0 0 0]
+     [1 1 1]]
+    """
+    return jax.tree.map(lambda x: x.reshape(groups, -1), grid(seed=range(groups), **axes))
 
 
 def draw(count: int, *, kind: str = "sobol", seed: int = 0, **ranges: tuple[float, float]) -> Hyperparams:
@@ -190,7 +200,7 @@ def over_points(
     *,
     grouped: bool = False,
     block: int | None = None,
-    rest_specs: Sequence[Any] | None = None,
+    rest_specs: Callable[..., Sequence[Any]] | None = None,
     carry: bool = False,
 ) -> Callable[..., Any]:
     """``function`` for one point -> one jit-compiled program for all points, split over the mesh.
@@ -206,8 +216,8 @@ def over_points(
             of the devices along it (see ``pad``).
         block: run this many points at a time on each device (memory), and the same kernels whatever the
             number of devices: results are then bit-equal on 1 and on 8 (shown on CPU).
-        rest_specs: where each further argument lies (PartitionSpec, or a tree prefix of them); every device
-            has all of it by default. ``function`` then averages over the axis "data" itself (see `rows`).
+        rest_specs: rest -> where each of them lies (PartitionSpec, or a tree prefix of them); every device has all
+            of it by default. ``function`` then averages over the axis "data" itself (`engine.program.advance`).
         carry: ``function((point, state), *rest) -> state`` moves a state on. The callable is then
             (points, states, *rest) -> states, and the memory of the states given is used for those returned
             (donated): the ones given are gone after the call.
@@ -241,7 +251,7 @@ def over_points(
 
     def run(points: Any, *rest: Any) -> Any:
         body = by_group if grouped else shared
-        specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs))
+        specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs(*rest)))
         return jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(points, *rest)
 
     options = _same_rewrites(mesh) if block else None

@@ -81,17 +81,17 @@ class Examples(NamedTuple):
     available: Bool[Array, "N K"]
 
 
-class Continuum(NamedTuple):
-    """Examples for a router of every cost weight (`conditional`).
+class ConditionalExamples(NamedTuple):
+    """Examples for a router of every cost weight (`learn.conditional`).
 
-    ``start`` is what the scores start from, leaves [N, ...]: predicted Outcomes (affine), scores at the ends
+    ``initial`` is what the scores start from, leaves [N, ...]: predicted Outcomes (affine), scores at the ends
     [N, J, K] (interval) or () (plain). ``ends`` ascend and cut the range of cost weights into intervals.
     """
 
     features: Float[Array, "N D"]
     outcomes: Outcomes
     available: Bool[Array, "N K"]
-    start: Any
+    initial: Any
     ends: Float[Array, " J"]
 
 

@@ -1,25 +1,42 @@
-"""Rows on disk: NumPy files, written block by block and mapped, never read whole.
+"""Rows on disk: written block by block, mapped, never read whole; a block of them at a time visits the device.
 
     disk.write(folder, examples.corrected(blocks_of_logs, model, clip=0.05), num_rows)
-    learn = disk.open_rows(folder)                                     # Examples [N, ...], no row read yet
-    block = disk.read(learn, starts, run)                              # some of them, in memory
+    learn = disk.open_rows(folder)                                     # no row read yet
+    state = loop.train(program, points, learn, validate)
 
-What `streaming.train` trains on. Features are float16 by default: a million rows of 384 are 0.8 GB.
+A visit trains on one block as a chunk does on all rows, while a thread loads the next (double buffering): two blocks
+are in memory, whatever the number of rows. With one block that holds every row the training is that in memory, to the
+same bits. Features are float16 by default: a million rows of 384 are 0.8 GB.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import Int
 
-from jaxroute.types import Examples, InputError, Outcomes
+from jaxroute.engine.program import Program, Source, place, split
+from jaxroute.types import Examples, Hyperparams, InputError, Outcomes
+
+
+class Rows(NamedTuple):
+    """Rows on disk, leaves [N, ...], mapped.
+
+    block: rows of a visit, better a multiple of the batch size; all rows if there are fewer.
+    run: rows that are read together, see `runs_of`; divides ``block``.
+    """
+
+    examples: Examples
+    block: int = 65536
+    run: int = 256
 
 
 def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None:
@@ -38,7 +55,7 @@ def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None
         >>> block = Examples(np.ones((2, 3)), Outcomes(np.ones((2, 4)), np.ones((2, 4))), np.ones((2, 4), bool))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(f"{folder}/rows", [block, block, block], 6)
-        ...     print(open_rows(f"{folder}/rows").features.shape)
+        ...     print(open_rows(f"{folder}/rows").examples.features.shape)
         (6, 3)
     """
     folder = Path(folder)
@@ -66,14 +83,12 @@ def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None
     os.replace(part, folder)
 
 
-def open_rows(folder: Path | str) -> Examples:
-    """Rows on disk as arrays that are mapped, not read.
+def open_rows(folder: Path | str, **visits: int) -> Rows:
+    """Rows on disk as NumPy arrays that are mapped, not read.
 
     Args:
         folder: as `write` leaves it; features may be of any floating type.
-
-    Returns:
-        Examples [N, ...], NumPy.
+        **visits: ``block`` and ``run`` of `Rows`.
 
     Raises:
         InputError: a file is missing or no NumPy file, or shapes or types do not fit each other.
@@ -91,7 +106,61 @@ def open_rows(folder: Path | str) -> Examples:
         like = found["features"].shape[:1] if name in ("features", "quality") else found["quality"].shape
         if found[name].shape[: len(like)] != like or not found[name].size:
             raise InputError(f"{file}: {found[name].shape} does not fit the other files, {like}")
-    return Examples(found["features"], Outcomes(found["quality"], found["cost"]), found["available"])
+    return Rows(Examples(found["features"], Outcomes(found["quality"], found["cost"]), found["available"]), **visits)
+
+
+def source(program: Program, rows: Rows, points: Hyperparams) -> Source:
+    """Visits of one block each, the next one loaded while one is trained on.
+
+    Raises:
+        InputError: more than one group of points, or runs that do not fill a block; in a visit, a row that is not
+            finite.
+    """
+    if np.shape(points.seed)[:-1] != (1,):
+        raise InputError(f"points {np.shape(points.seed)}: all share the rows, so make it [1, P]; seeds go along P")
+    learn, block, run = rows
+    num_rows = len(learn.available)
+    if num_rows <= block:
+        block = run = num_rows
+    if run < 1 or block % run:
+        raise InputError(f"block={block}: must be a multiple of run={run}")
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, block, *x.shape[1:]), x.dtype), learn)
+    where = jax.tree.map(lambda spec: NamedSharding(program.mesh, spec), split(program, shapes))
+    like = jax.tree.map(lambda on, part: jax.tree.map(lambda x: x.update(sharding=on), part), where, shapes)
+
+    def load(visit: int) -> Examples:
+        some = read(learn, runs_of(visit, num_rows, block, run), run)
+        return place(program, jax.tree.map(lambda x: x[None], some))
+
+    def visits(first: int, last: int) -> Generator[Examples]:
+        with ThreadPoolExecutor(1) as loader:
+            coming = [loader.submit(load, visit) for visit in range(first, min(first + 1, last))]
+            for visit in range(first, last):
+                here = coming.pop().result()
+                if visit + 1 < last:
+                    coming.append(loader.submit(load, visit + 1))
+                yield here
+
+    steps = block // min(program.spec.batch_size, block)
+    return Source(like, steps, visits, {"count": num_rows, "block": block, "run": run})
+
+
+def runs_of(visit: int, num_rows: int, block: int, run: int) -> Int[np.ndarray, " R"]:
+    """First rows of the runs of ``run`` consecutive rows that are visited together; a function of the visit alone.
+
+    An epoch cuts the rows into runs, shuffles them and deals them to blocks: what a block holds comes from all
+    over the files, and is read in long pieces. Runs start at an offset drawn anew, so that rows beyond the last
+    whole run or block, which an epoch leaves out, are others in the next.
+
+    >>> print(np.sort([runs_of(visit, num_rows=12, block=6, run=3) for visit in (0, 1)], axis=None))
+    [0 3 6 9]
+    """
+    epoch, position = divmod(visit, num_rows // block)
+    generator = np.random.default_rng([epoch, num_rows])
+    offset = generator.integers(num_rows % run + 1)
+    runs = generator.permutation(num_rows // run)
+    each = block // run
+    return offset + run * np.sort(runs[position * each : (position + 1) * each])
 
 
 def read(learn: Examples, starts: Int[np.ndarray, " R"], run: int) -> Examples:

@@ -1,4 +1,4 @@
-"""A population that thins itself out: successive halving over the vmapped points of `population`.
+"""Successive halving: a training that drops its worst points on the way.
 
 At every rung, the settings with the best validation values stay and are moved together (compacted), so that
 the rest of the training costs what the survivors cost. Settings compete within their cost weight (values at
@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
-from jaxroute import sweep
-from jaxroute.engine import checkpoint, population, rows, training
-from jaxroute.types import Hyperparams, InputError, Network, Objective, Spec, TrainState
+from jaxroute.engine import loop
+from jaxroute.engine.program import Program
+from jaxroute.types import Hyperparams, InputError, Spec, TrainState
 
 
 class Found(NamedTuple):
@@ -41,6 +39,94 @@ class Found(NamedTuple):
     value: Float[np.ndarray, "S P"]
 
 
+def search(
+    program: Program,
+    points: Hyperparams,
+    learn: Any,
+    validate: Any,
+    *,
+    rungs: Sequence[int] = (),
+    keep: float = 0.5,
+    on_chunk: Callable[[int, Int[np.ndarray, " A"], Float[np.ndarray, "S P"]], None] | None = None,
+    **settings: Any,
+) -> Found:
+    """Train every point; at each rung keep the best; a killed search goes on to the same bits.
+
+    Args:
+        program: with a block, survivors get the same bits as without any rung (the same kernels run whatever the
+            number of points); without it they are close.
+        points: leaves [S, P]; the cost weight may differ along P, not along S.
+        learn, validate: as in `loop.train`.
+        rungs: steps after which points are dropped, multiples of the chunk and ascending.
+        keep: share of a cost weight's points that stays, at each rung.
+        on_chunk: called with (steps done, positions alive, values [S, P]) after every chunk.
+        **settings: of `loop.train` (folder, kept, about, budget).
+
+    Raises:
+        InputError: rungs that are not chunk ends, a share outside (0, 1], or what `loop.train` refuses.
+        checkpoint.SaveError: a checkpoint could not be written.
+    """
+    hook = Rungs(rungs, keep)
+    told = None if on_chunk is None else lambda done, _: on_chunk(done, hook.alive, hook.value)
+    state = loop.train(program, points, learn, validate, hook=hook, on_chunk=told, **settings)
+    survived = jax.tree.map(lambda x: np.asarray(x)[:, hook.alive], points)
+    return Found(survived, jax.tree.map(np.asarray, state), hook.alive, hook.dropped_at, hook.value)
+
+
+class Rungs(loop.Hook):
+    """The hook of `search`: counts, at each rung, who goes on."""
+
+    dropped_at: Int[np.ndarray, " P"]
+    value: Float[np.ndarray, "S P"]
+
+    def __init__(self, rungs: Sequence[int], keep: float) -> None:
+        if not 0 < keep <= 1:
+            raise InputError(f"keep={keep}: a share in (0, 1]")
+        self.rungs, self.keep = tuple(rungs), keep
+
+    def begin(self, points: Hyperparams, spec: Spec) -> None:
+        super().begin(points, spec)
+        rungs, weights = self.rungs, np.asarray(points.cost_weight)
+        if list(rungs) != sorted(set(rungs)) or any(r % spec.chunk or not 0 < r < spec.steps for r in rungs):
+            raise InputError(f"rungs={rungs}: need ascending multiples of chunk={spec.chunk} below {spec.steps}")
+        if (weights != weights[0]).any():
+            raise InputError(
+                "cost_weight differs between seeds: a setting is compared over all seeds at one cost weight"
+            )
+        self.group = weights[0]
+        self.dropped_at = np.full(len(self.alive), -1, np.int32)
+        self.value = np.full(weights.shape, -np.inf, np.float32)
+
+    def after(self, done: int, state: TrainState) -> Int[np.ndarray, " B"] | None:
+        self.value[:, self.alive] = np.asarray(state.best_value)
+        if done not in self.rungs:
+            return None
+        stay = survivors(self.value[:, self.alive], self.group[self.alive], self.keep)
+        self.dropped_at[np.delete(self.alive, stay)] = done
+        self.alive = self.alive[stay]
+        return stay
+
+    def left(self, done: int) -> int:
+        counts = np.unique(self.group, return_counts=True)[1].tolist()
+        for _ in range(sum(rung <= done for rung in self.rungs)):
+            counts = [_kept(count, self.keep) for count in counts]
+        return sum(counts)
+
+    def pack(self, done: int, state: Any) -> dict[str, Any]:
+        alive = self.alive[: self.left(done)].astype(np.int32)
+        arrays = {"alive": alive, "dropped_at": self.dropped_at, "value": self.value}
+        return {"state": state, **jax.tree.map(jnp.array, arrays)}
+
+    def unpack(self, held: dict[str, Any]) -> TrainState:
+        self.alive, self.dropped_at, self.value = (np.array(held[name]) for name in ("alive", "dropped_at", "value"))
+        return held["state"]
+
+    def worth(self, state: TrainState) -> float:
+        """The best setting's value, mean over cost weights."""
+        mean, group = self.value[:, self.alive].mean(0), self.group[self.alive]
+        return float(np.mean([mean[group == g].max() for g in np.unique(group)]))
+
+
 def survivors(value: Float[np.ndarray, "S A"], group: Float[np.ndarray, " A"], keep: float) -> Int[np.ndarray, " B"]:
     """Positions of the best ceil(keep n) of each group's n points by mean value over seeds, ascending.
 
@@ -50,133 +136,13 @@ def survivors(value: Float[np.ndarray, "S A"], group: Float[np.ndarray, " A"], k
     [1 2 3]
     """
     mean = value.mean(0)
-    kept = []
+    stay = []
     for each in np.unique(group):
         inside = np.flatnonzero(group == each)
         order = np.argsort(-mean[inside], kind="stable")
-        kept.append(inside[order[: _left(len(inside), keep)]])
-    return np.sort(np.concatenate(kept))
+        stay.append(inside[order[: _kept(len(inside), keep)]])
+    return np.sort(np.concatenate(stay))
 
 
-def train(
-    points: Hyperparams,
-    learn: Any,
-    validate: Any,
-    *,
-    network: Network,
-    objective: Objective,
-    spec: Spec,
-    mesh: Mesh,
-    rungs: Sequence[int] = (),
-    keep: float = 0.5,
-    block: int | None = None,
-    budget: int | None = None,
-    train_chunk: Callable[..., TrainState] = training.train_chunk,
-    folder: Path | None = None,
-    kept: int = 2,
-    about: dict[str, Any] | None = None,
-    on_chunk: Callable[[int, Int[np.ndarray, " A"], Float[np.ndarray, "S P"]], None] | None = None,
-) -> Found:
-    """Train every point; at each rung keep the best; a killed search goes on to the same bits.
-
-    Args:
-        points: leaves [S, P], any P; the cost weight may differ along P, not along S.
-        learn, validate: as in ``population.train``.
-        rungs: steps after which points are dropped, multiples of ``spec.chunk`` and ascending.
-        keep: share of a cost weight's points that stays, at each rung.
-        block: points run at a time on each device. With it, survivors get the same bits as without any rung
-            (the same kernels run whatever the number of points); without it they are close, and as many run at
-            a time as fit (`memory`). A search that goes on keeps the block that it was begun with.
-        budget: bytes a device may use; None: most of what is free.
-        folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
-        kept: the last so many checkpoints stay, and the best by validation value.
-        about: what to write into each checkpoint, a config say.
-        on_chunk: called with (steps done, positions alive, values [S, P]) after every chunk.
-
-    Raises:
-        InputError: rungs that are not chunk ends, a share outside (0, 1], or points that do not fit into memory.
-        checkpoint.SaveError: a checkpoint could not be written.
-    """
-    if list(rungs) != sorted(set(rungs)) or any(r % spec.chunk or not 0 < r < spec.steps for r in rungs):
-        raise InputError(f"rungs={tuple(rungs)}: need ascending multiples of chunk={spec.chunk} below {spec.steps}")
-    if not 0 < keep <= 1:
-        raise InputError(f"keep={keep}: a share in (0, 1]")
-    seeds, count = np.shape(points.seed)
-    weights = np.asarray(points.cost_weight)
-    if (weights != weights[0]).any():
-        raise InputError("cost_weight differs between seeds: a setting is compared over all seeds at one cost weight")
-    group = weights[0]
-    multiple = mesh.shape[sweep.SWEEP] * (block or 1)
-    learn, validate = rows.place(learn, mesh), sweep.put(validate, mesh)
-    static: Any = {"network": network, "objective": objective, "spec": spec, "mesh": mesh, "train_chunk": train_chunk}
-
-    def chosen(tree: Any, positions: Any) -> Any:
-        """Columns of the tree, padded to what the devices take and put on them."""
-        padded = np.concatenate([positions, np.full(-len(positions) % multiple, positions[-1])])
-        return sweep.place(jax.tree.map(lambda x: jnp.take(jnp.asarray(x), padded, axis=1), tree), mesh, axis=1)
-
-    def template(step: int) -> dict[str, Any]:
-        """What the checkpoint of a step holds: no padding, so that any number of devices can read it."""
-        left = sum(_after(int(n), keep, sum(r <= step for r in rungs)) for n in np.unique(group, return_counts=True)[1])
-        whole = NamedSharding(mesh, PartitionSpec())
-
-        def of(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
-
-        return {
-            "state": jax.tree.map(lambda x: of(x.dtype, seeds, left, *x.shape[2:]), shapes),
-            "alive": of(jnp.int32, left),
-            "dropped_at": of(jnp.int32, count),
-            "value": of(jnp.float32, seeds, count),
-        }
-
-    alive, dropped_at = np.arange(count), np.full(count, -1, np.int32)
-    value = np.full((seeds, count), -np.inf, np.float32)
-    active = chosen(points, alive)
-    shapes = jax.eval_shape(population.trainers(**static, block=block)[0], active, learn.features)
-    first = 0
-    checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
-    try:
-        restored = None if checkpoints is None else checkpoint.restore(checkpoints, template)
-        if restored is not None:
-            first, held = restored
-            alive, dropped_at, value = (np.array(held[name]) for name in ("alive", "dropped_at", "value"))
-            active, state = chosen(points, alive), chosen(held["state"], np.arange(len(alive)))
-            planned = checkpoint.about(checkpoints, first).get("block") if block is None else block
-        else:
-            planned = population.plan(active, learn, validate, **static, block=block, budget=budget)
-        initialise, chunk = population.trainers(**static, block=planned)
-        if restored is None:
-            state = initialise(active, learn.features)
-        for start in range(first, spec.steps, spec.chunk):
-            state = chunk(active, state, (learn, validate), jnp.int32(start))
-            done = start + spec.chunk
-            value[:, alive] = np.asarray(state.best_value)[:, : len(alive)]
-            if done in rungs:
-                stay = survivors(value[:, alive], group[alive], keep)
-                dropped_at[np.delete(alive, stay)] = done
-                alive, state = alive[stay], chosen(state, stay)
-                active = chosen(points, alive)
-            if checkpoints is not None:
-                arrays = {"alive": alive.astype(np.int32), "dropped_at": dropped_at, "value": value}
-                whole_state = jax.tree.map(lambda x: x[:, : len(alive)], state)  # noqa: B023
-                held = {"state": whole_state, **jax.tree.map(jnp.array, arrays)}
-                worth = float(np.mean([value[:, alive[group[alive] == g]].mean(0).max() for g in np.unique(group)]))
-                checkpoint.save(checkpoints, done, held, value=worth, about={**(about or {}), "block": planned})
-            if on_chunk is not None:
-                on_chunk(done, alive, value)
-    finally:
-        if checkpoints is not None:
-            checkpoint.close(checkpoints)
-    cut = sweep.gather(state, len(alive), axis=1)
-    return Found(jax.tree.map(lambda x: np.asarray(x)[:, alive], points), cut, alive, dropped_at, value)
-
-
-def _left(count: int, keep: float) -> int:
+def _kept(count: int, keep: float) -> int:
     return max(1, math.ceil(keep * count - 1e-9))
-
-
-def _after(count: int, keep: float, rungs: int) -> int:
-    for _ in range(rungs):
-        count = _left(count, keep)
-    return count

@@ -9,6 +9,7 @@ the first layer of all points is one matrix product.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,9 @@ from jaxroute.types import Examples, Hyperparams, Key, Network, Objective, Param
 # Named constants folded into keys: what is drawn never depends on a position in the grid.
 INIT, MINIBATCH, DROPOUT = 1, 2, 3
 ROWS_PER_BLOCK = 4096
+
+MinibatchLoss = Callable[[Params, Array, Key], Float[Array, ""]]
+"""(params, rows [B], key) -> scalar."""
 
 
 def optimiser(hyperparams: Hyperparams, steps: int) -> optax.GradientTransformation:
@@ -58,7 +62,7 @@ def step(
     state: TrainState,
     rows: Int[Array, " B"],
     key: Key,
-    loss: Callable[[Params, Array, Key], Float[Array, ""]],
+    loss: MinibatchLoss,
     optimise: optax.GradientTransformation,
 ) -> TrainState:
     """One optimiser step of ``loss(params, rows, key)``."""
@@ -70,7 +74,7 @@ def step(
 def run_steps(
     state: TrainState,
     first: Int[Array, ""] | int,
-    loss: Callable[[Params, Array, Key], Float[Array, ""]],
+    loss: MinibatchLoss,
     optimise: optax.GradientTransformation,
     *,
     num_rows: int,
@@ -113,7 +117,7 @@ def run_steps(
 
 def run_snapshots(
     params: Params,
-    loss: Callable[[Params, Array, Key], Float[Array, ""]],
+    loss: MinibatchLoss,
     hyperparams: Hyperparams,
     *,
     num_rows: int,
@@ -145,7 +149,7 @@ def dropout(key: Key, features: Float[Array, "B D"], rate: float) -> Float[Array
 
 def router_loss(
     network: Network, objective: Objective, spec: Spec, hyperparams: Hyperparams, examples: Examples
-) -> Callable[[Params, Array, Key], Float[Array, ""]]:
+) -> MinibatchLoss:
     """Mean surrogate regret of a minibatch at the point's cost weight."""
 
     def loss(params: Params, rows: Array, key: Key) -> Float[Array, ""]:
@@ -203,37 +207,21 @@ def keep_best(state: TrainState, value: Float[Array, ""]) -> TrainState:
     return state._replace(best_params=best, best_value=jnp.where(better, value, state.best_value))
 
 
-def train_chunk(
-    point: tuple[Hyperparams, TrainState],
-    data: tuple[Examples, Examples],
-    first: Int[Array, ""] | int,
-    *,
-    network: Network,
-    objective: Objective,
-    spec: Spec,
-) -> TrainState:
-    """One chunk (``spec.chunk`` steps) of a router's training, then best-step selection on validation.
+def averaged(optimise: optax.GradientTransformation, axis: str) -> optax.GradientTransformation:
+    """The same optimiser, given the mean of the gradients of all devices along a mesh axis.
 
-    Args:
-        point: hyperparameters and state of the sweep point.
-        data: (training, validation) examples; the validation outcomes come from logs (doubly robust), never
-            from the full table unless the full-feedback ceiling is what is being trained.
-        first: number of the chunk's first step, not batched.
+        g = (g_1 + ... + g_d) / d
 
-    Returns:
-        The state after the chunk, with the best parameters so far by validation value.
+    With equally many rows on each device that is the gradient of the mean over all of them. The optimiser's state
+    is then the same on every device. Runs where the axis is bound.
     """
-    hyperparams, state = point
-    train, validation = data
-    loss = router_loss(network, objective, spec, hyperparams, train)
-    with jax.default_matmul_precision(spec.matmul_precision):
-        state = run_steps(
-            state,
-            first,
-            loss,
-            optimiser(hyperparams, spec.steps),
-            num_rows=train.features.shape[0],
-            batch_size=spec.batch_size,
-            steps=spec.chunk,
-        )
-    return keep_best(state, policy_value(network, state.params, hyperparams, validation))
+
+    def update(gradient: Any, state: Any, params: Any = None) -> Any:
+        return optimise.update(jax.lax.pmean(gradient, axis), state, params)
+
+    return optax.GradientTransformation(optimise.init, update)
+
+
+def own_draws(loss: MinibatchLoss, axis: str) -> MinibatchLoss:
+    """The same loss with a key of its own on each device of a mesh axis: rows of different devices share no mask."""
+    return lambda params, rows, key: loss(params, rows, jax.random.fold_in(key, jax.lax.axis_index(axis)))

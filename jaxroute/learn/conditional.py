@@ -8,43 +8,43 @@
 one of them. Cost weights reach a network as log(1 + w), which is of the features' size for normalised cost:
 costs trained on must be normalised, never raw dollars.
 
-A network here is ``init(key, num_features)`` and ``apply(params, features [..., D], start, ends [J], cost_weight,
-width) -> [..., K]``; ``start`` holds, prompt by prompt, what the scores start from (``types.Continuum``).
+A network here is ``init(key, num_features)`` and ``apply(params, features [..., D], initial, ends [J], cost_weight,
+width) -> [..., K]``; ``initial`` holds, prompt by prompt, what the scores start from (``types.ConditionalExamples``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import utility
 from jaxroute.engine import networks, training
+from jaxroute.engine.program import Task
 from jaxroute.learn.interpolation import ETA, Weights, affine_scores, end_scores
 from jaxroute.learn.interpolation import interpolate as interpolate
 from jaxroute.learn.interpolation import interpolate_probabilities as interpolate_probabilities
 from jaxroute.learn.interpolation import nearest as nearest
 from jaxroute.learn.interpolation import position as position
 from jaxroute.numerics import map_blocks, masked_argmax
-from jaxroute.types import Continuum, Hyperparams, Key, Network, Objective, Outcomes, Params, Spec, TrainState
+from jaxroute.types import ConditionalExamples, Hyperparams, Key, Network, Objective, Outcomes, Params, Spec
 
 COST_WEIGHT = 4  # named constant folded into keys, next to those of training.py
 
 
 @cache
 def affine(num_models: int, hidden: tuple[int, ...] = (128, 128), eta: float = ETA) -> Network:
-    """``affine_scores`` with residual and factor from one network; ``start`` is predicted Outcomes [..., K]."""
+    """``affine_scores`` with residual and factor from one network; ``initial`` is predicted Outcomes [..., K]."""
     heads = networks.router(num_models + 1, hidden)
 
     def apply(
-        params: Params, features: Array, start: Outcomes, ends: Array, cost_weight: Array, width: Array | int
+        params: Params, features: Array, initial: Outcomes, ends: Array, cost_weight: Array, width: Array | int
     ) -> Array:
         out = heads.apply(params, features, width)
-        return affine_scores(start, cost_weight, out[..., :-1], out[..., -1], eta=eta)
+        return affine_scores(initial, cost_weight, out[..., :-1], out[..., -1], eta=eta)
 
     return Network(heads.init, apply)
 
@@ -53,7 +53,7 @@ def affine(num_models: int, hidden: tuple[int, ...] = (128, 128), eta: float = E
 def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
     """RM-Interval: ``interpolate`` with ONE residual network h(x, alpha, lo, hi) for all intervals.
 
-    ``start`` holds the scores of frozen routers at the ends, [..., J, K].
+    ``initial`` holds the scores of frozen routers at the ends, [..., J, K].
     """
     residual = networks.router(num_models, hidden)
 
@@ -61,12 +61,12 @@ def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
         return residual.init(key, num_features + 3)
 
     def apply(
-        params: Params, features: Array, start: Array, ends: Array, cost_weight: Array, width: Array | int
+        params: Params, features: Array, initial: Array, ends: Array, cost_weight: Array, width: Array | int
     ) -> Array:
         number, alpha = position(ends, cost_weight)
         ends = jnp.log1p(ends)
         inputs = _beside(features, alpha, ends[number], ends[number + 1])
-        low, high = end_scores(start, number)
+        low, high = end_scores(initial, number)
         return interpolate(low, high, alpha, residual.apply(params, inputs, width))
 
     return Network(init, apply)
@@ -74,14 +74,14 @@ def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
 
 @cache
 def plain(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
-    """f(x, w) without any structure in w; ``start`` is not looked at."""
+    """f(x, w) without any structure in w; ``initial`` is not looked at."""
     scores = networks.router(num_models, hidden)
 
     def init(key: Key, num_features: int) -> Params:
         return scores.init(key, num_features + 1)
 
     def apply(
-        params: Params, features: Array, start: Any, ends: Array, cost_weight: Array, width: Array | int
+        params: Params, features: Array, initial: Any, ends: Array, cost_weight: Array, width: Array | int
     ) -> Array:
         return scores.apply(params, _beside(features, jnp.log1p(cost_weight)), width)
 
@@ -94,26 +94,26 @@ def draw(key: Key, ends: Float[Array, " J"], count: int) -> Float[Array, " B"]:
     return jnp.interp(where, jnp.arange(ends.shape[0], dtype=ends.dtype), ends)
 
 
-def continuum_loss(
-    network: Network, objective: Objective, spec: Spec, hyperparams: Hyperparams, examples: Continuum
-) -> Callable[[Params, Array, Key], Float[Array, ""]]:
+def loss(
+    network: Network, objective: Objective, spec: Spec, hyperparams: Hyperparams, examples: ConditionalExamples
+) -> training.MinibatchLoss:
     """Mean surrogate regret of a minibatch, each row at a cost weight of its own.
 
     The key is shared by all points of a step, hence so are the positions drawn.
     """
 
-    def loss(params: Params, rows: Array, key: Key) -> Float[Array, ""]:
+    def of_batch(params: Params, rows: Array, key: Key) -> Float[Array, ""]:
         features = training.dropout(key, examples.features[rows], spec.dropout)
         weights = draw(jax.random.fold_in(key, COST_WEIGHT), examples.ends, len(rows))
-        start, outcomes = jax.tree.map(lambda x: x[rows], (examples.start, examples.outcomes))
-        scores = network.apply(params, features, start, examples.ends, weights, hyperparams.width)
+        initial, outcomes = jax.tree.map(lambda x: x[rows], (examples.initial, examples.outcomes))
+        scores = network.apply(params, features, initial, examples.ends, weights, hyperparams.width)
         return jnp.mean(objective(scores, utility(outcomes, weights), examples.available[rows], hyperparams))
 
-    return loss
+    return of_batch
 
 
 def scores_at(
-    network: Network, params: Params, hyperparams: Hyperparams, examples: Continuum, cost_weight: Array
+    network: Network, params: Params, hyperparams: Hyperparams, examples: ConditionalExamples, cost_weight: Array
 ) -> Float[Array, "N K"]:
     """Scores of every prompt at one cost weight, in blocks of prompts and at full precision."""
 
@@ -121,11 +121,11 @@ def scores_at(
         return network.apply(params, *prompt, examples.ends, cost_weight, hyperparams.width)
 
     with jax.default_matmul_precision("highest"):
-        return map_blocks(row, (examples.features, examples.start), training.ROWS_PER_BLOCK)
+        return map_blocks(row, (examples.features, examples.initial), training.ROWS_PER_BLOCK)
 
 
-def continuum_values(
-    network: Network, params: Params, hyperparams: Hyperparams, examples: Continuum
+def values(
+    network: Network, params: Params, hyperparams: Hyperparams, examples: ConditionalExamples
 ) -> Float[Array, " N"]:
     """Utility of the greedy policy under ``examples.outcomes``, mean over the intervals' ends and middles.
 
@@ -141,11 +141,21 @@ def continuum_values(
     return jnp.mean(jax.lax.map(at, weights), 0)
 
 
+def _mean_value(
+    network: Network, params: Params, hyperparams: Hyperparams, examples: ConditionalExamples
+) -> Float[Array, ""]:
+    return jnp.mean(values(network, params, hyperparams, examples))
+
+
+EVERY_WEIGHT = Task(loss, _mean_value, start_counts=True, whole=("ends",))
+"""A router of every cost weight; what it starts as is a candidate for the best."""
+
+
 def keep_on_evidence(
     network: Network,
     params: Params,
     hyperparams: Hyperparams,
-    validation: Continuum,
+    validation: ConditionalExamples,
     errors: Float[Array, ""] | float = 1.0,
 ) -> Params:
     """Trained parameters if they beat the start they came from on validation, else the start's.
@@ -164,40 +174,10 @@ def keep_on_evidence(
         Parameters of the same structure.
     """
     start = network.init(training.init_key(hyperparams), validation.features.shape[-1])
-    value, value_of_start = (continuum_values(network, p, hyperparams, validation) for p in (params, start))
+    value, value_of_start = (values(network, p, hyperparams, validation) for p in (params, start))
     gain = value - value_of_start
     kept = jnp.mean(gain) > errors * jnp.std(gain, ddof=1) / jnp.sqrt(gain.shape[0])
     return jax.tree.map(lambda new, old: jnp.where(kept, new, old), params, start)
-
-
-def train_chunk(
-    point: tuple[Hyperparams, TrainState],
-    data: tuple[Continuum, Continuum],
-    first: Int[Array, ""] | int,
-    *,
-    network: Network,
-    objective: Objective,
-    spec: Spec,
-) -> TrainState:
-    """``training.train_chunk`` for a router of every cost weight; the start itself is a candidate for best."""
-    hyperparams, state = point
-    train, validation = data
-
-    def consider(state: TrainState) -> TrainState:
-        return training.keep_best(state, jnp.mean(continuum_values(network, state.params, hyperparams, validation)))
-
-    with jax.default_matmul_precision(spec.matmul_precision):
-        state = jax.lax.cond(jnp.equal(first, 0), consider, lambda state: state, state)
-        state = training.run_steps(
-            state,
-            first,
-            continuum_loss(network, objective, spec, hyperparams, train),
-            training.optimiser(hyperparams, spec.steps),
-            num_rows=train.features.shape[0],
-            batch_size=spec.batch_size,
-            steps=spec.chunk,
-        )
-        return consider(state)
 
 
 def _beside(features: Float[Array, "*batch D"], *numbers: Weights) -> Array:

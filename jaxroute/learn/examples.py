@@ -1,18 +1,56 @@
-"""Training examples from blocks of a log: doubly robust outcomes, for rows that do not fit into memory."""
+"""What routers learn from, made from a log: doubly robust outcomes, block by block or at each point's own clip.
+
+    program = engine.Program(network, objective, spec, mesh, task=LOGGED)
+    state = engine.train(program, points, LoggedExamples(features, logs, nuisances, available), validate)
+
+`engine.ROUTER` gets outcomes that were corrected once, at one clip. With `LOGGED` they are corrected inside the
+program, at each point's own: one compile for all clips, and memory for a block of points at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from jaxtyping import Array, Bool, Float
 
 from jaxroute import nuisance
-from jaxroute.engine import logged
-from jaxroute.types import Examples, Logs
+from jaxroute.counterfactual import doubly_robust
+from jaxroute.engine import training
+from jaxroute.engine.program import Task
+from jaxroute.types import Examples, Hyperparams, Logs, Network, Nuisances, Objective, Spec
+
+
+class LoggedExamples(NamedTuple):
+    """What a router learns from: features that it sees, the log they belong to, and its nuisances."""
+
+    features: Float[Array, "N D"]
+    logs: Logs
+    nuisances: Nuisances
+    available: Bool[Array, "N K"]
+
+
+def at_clip(logged: LoggedExamples, clip: Float[Array, ""] | float) -> Examples:
+    """Doubly robust outcomes of the log at ``clip`` (formula: `counterfactual.doubly_robust`)."""
+    outcomes = doubly_robust(logged.logs, logged.nuisances, clip=clip)
+    return Examples(logged.features, outcomes, logged.available)
+
+
+def loss(
+    network: Network, objective: Objective, spec: Spec, hyperparams: Hyperparams, logged: LoggedExamples
+) -> training.MinibatchLoss:
+    """`training.router_loss` on the outcomes at the point's own clip."""
+    return training.router_loss(network, objective, spec, hyperparams, at_clip(logged, hyperparams.clip))
+
+
+LOGGED = Task(loss, training.policy_value)
+"""A router of one cost weight that learns from `LoggedExamples`; it is validated on `types.Examples`."""
 
 
 def corrected(
     logs: Iterable[Logs], model: nuisance.NuisanceModel, *, clip: float, cost_scale: float = 1.0
 ) -> Iterator[Examples]:
-    """Doubly robust outcomes of a log, block by block (formula: `counterfactual.doubly_robust`).
+    """Doubly robust outcomes of a log, block by block, for rows that do not fit into memory.
 
     Args:
         logs: the log's rows, a block at a time.
@@ -22,5 +60,5 @@ def corrected(
     """
     for block in logs:
         nuisances = nuisance.predict_logs(model, block)
-        made = logged.examples(logged.LoggedExamples(block.features, block, nuisances, block.available), clip)
+        made = at_clip(LoggedExamples(block.features, block, nuisances, block.available), clip)
         yield made._replace(outcomes=made.outcomes._replace(cost=made.outcomes.cost / cost_scale))
