@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import best_routers, evaluate, problem, settings, storage, watching
-from jaxroute import metrics, sweep
+from jaxroute import engine, metrics, sweep
 from jaxroute.data import units
-from jaxroute.engine import checkpoint, halving, logged, networks, population, training
+from jaxroute.engine import checkpoint, halving, networks
+from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.types import Examples, Hyperparams, InputError
 
@@ -144,7 +145,7 @@ def _cell(
     network = networks.router(problems.test.available.shape[-1], hidden)
     full = method.endswith("_full")
     log = problems.train_log._replace(features=problems.learn.features)  # what routers see; the rest is not needed
-    learn = logged.LoggedExamples(problems.learn.features, log, problems.nuisances, problems.learn.available)
+    learn = LoggedExamples(problems.learn.features, log, problems.nuisances, problems.learn.available)
     name = _name(method, hidden)
     begun = time.perf_counter()
     trained = 0
@@ -162,28 +163,22 @@ def _cell(
         show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
         stop_if_asked()
 
-    found = halving.train(
+    objective = OBJECTIVES[method.removesuffix("_full")]
+    found = halving.search(
+        engine.Program(network, objective, spec, mesh, engine.ROUTER if full else LOGGED, axes.block),
         points,
         problems.learn_full if full else learn,
         problems.validate_full if full else problems.validate,
-        network=network,
-        objective=OBJECTIVES[method.removesuffix("_full")],
-        spec=spec,
-        mesh=mesh,
         rungs=axes.rungs,
         keep=axes.keep,
-        block=axes.block,
-        train_chunk=training.train_chunk if full else logged.train_chunk,
         folder=_checkpoints(folder, method, hidden),
         about={"config": json.loads(json.dumps(dataclasses.asdict(config)))},
         on_chunk=on_chunk,
     )
     write(spec.steps, event="cell", cell=name, seconds=round(time.perf_counter() - begun, 3))
-    padded, count = sweep.pad(found.points, mesh.size, axis=1)
-    state = jax.tree.map(jnp.asarray, sweep.pad(found.state, mesh.size, axis=1)[0])
     test = problems.test
-    chosen = population.choose(padded, state, test.features, test.available, network=network, mesh=mesh)
-    utility, regret = (np.asarray(x)[:, :count] for x in _measure(chosen, padded.cost_weight, test))
+    chosen = engine.choose(found.points, found.state, test.features, test.available, network=network, mesh=mesh)
+    utility, regret = (np.asarray(x) for x in _measure(chosen, found.points.cost_weight, test))
     return _frame(config, points, found, method, hidden, (utility, regret)), found
 
 

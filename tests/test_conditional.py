@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute import counterfactual, losses, policies, sweep
-from jaxroute.engine import population, training
+from jaxroute import counterfactual, engine, losses, policies, sweep
+from jaxroute.engine import training
 from jaxroute.learn import conditional
-from jaxroute.types import Continuum, Hyperparams, Outcomes, Spec
+from jaxroute.types import ConditionalExamples, Hyperparams, Outcomes, Spec
 
 N, K, D = 96, 4, 5
 RNG = np.random.default_rng(0)
@@ -36,8 +36,8 @@ def hard_labels(scores, utility, where, h):
     return losses.regret_cross_entropy(scores, utility, where=where)
 
 
-def examples(start, ends=ENDS):
-    return Continuum(FEATURES, TRUE, jnp.ones((N, K), bool), start, ends)
+def examples(initial, ends=ENDS):
+    return ConditionalExamples(FEATURES, TRUE, jnp.ones((N, K), bool), initial, ends)
 
 
 def end_utilities(scales, ends=ENDS):
@@ -60,16 +60,8 @@ def scores_on(network, params, data, weights):
 def train(network, data, objective=entropic, steps=120):
     data = jax.tree.map(lambda x: x[None], data)
     spec = Spec(hidden=(8,), batch_size=32, steps=steps, chunk=steps // 2, dropout=0.0)
-    state = population.train(
-        population.grouped_grid(1, entropy=0.1, learning_rate=0.02),
-        data,
-        data,
-        network=network,
-        objective=objective,
-        spec=spec,
-        mesh=sweep.mesh(jax.devices()[:1]),
-        train_chunk=conditional.train_chunk,
-    )
+    program = engine.Program(network, objective, spec, sweep.mesh(jax.devices()[:1]), conditional.EVERY_WEIGHT)
+    state = engine.train(program, sweep.grouped_grid(1, entropy=0.1, learning_rate=0.02), data, data)
     return jax.tree.map(lambda x: x[0, 0], state)
 
 
@@ -240,7 +232,7 @@ def test_gradients(kind, objective):
     mask = jnp.asarray(RNG.random((N, K)) > 0.3).at[:, 0].set(True)
     holes = jax.tree.map(lambda y: jnp.where(mask, y, jnp.nan), TRUE)
     data = examples(start)._replace(outcomes=holes, available=mask)
-    loss = conditional.continuum_loss(network, objective, Spec(dropout=0.0), HYPERPARAMS, data)
+    loss = conditional.loss(network, objective, Spec(dropout=0.0), HYPERPARAMS, data)
     params = scrambled(network.init(jax.random.key(0), D), size=0.3)
     rows = jnp.arange(24)
     value = jax.jit(lambda p: loss(p, rows, jax.random.key(3)))

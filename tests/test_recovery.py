@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, losses, metrics, nuisance, policies, projection, sweep
+from jaxroute import counterfactual, engine, losses, metrics, nuisance, policies, projection, sweep
 from jaxroute.data import simulate, synthetic
-from jaxroute.engine import networks, population
+from jaxroute.engine import networks
 from jaxroute.types import Examples, NuisanceSpec, Outcomes, Spec
 
 WEIGHTS = (0.0, 0.25, 1.0)
@@ -36,22 +36,16 @@ def problem():
 def conditional_regret(problem, learn, validate):
     """Regret of RM-Softmax routers, per cost weight, to the best policy there is."""
     train, validation, test, scale, project = problem
-    points = population.grouped_grid(1, cost_weight=WEIGHTS, learning_rate=2e-3, entropy=0.02, weight_decay=0.1)
+    points = sweep.grouped_grid(1, cost_weight=WEIGHTS, learning_rate=2e-3, entropy=0.02, weight_decay=0.1)
     network, mesh = networks.router(len(train.models), SPEC.hidden), sweep.mesh(jax.devices()[:1])
 
     def examples(table, outcomes):
         return jax.tree.map(lambda x: jnp.asarray(x)[None], Examples(project(table), outcomes, table.available))
 
-    state = population.train(
-        points,
-        examples(train, learn),
-        examples(validation, validate),
-        network=network,
-        objective=lambda z, u, w, h: losses.softmax_regret(z, u, entropy=h.entropy, where=w),
-        spec=SPEC,
-        mesh=mesh,
-    )
-    chosen = population.choose(
+    objective = lambda z, u, w, h: losses.softmax_regret(z, u, entropy=h.entropy, where=w)
+    program = engine.Program(network, objective, SPEC, mesh)
+    state = engine.train(program, points, examples(train, learn), examples(validation, validate))
+    chosen = engine.choose(
         points, state, project(test)[None], jnp.asarray(test.available)[None], network=network, mesh=mesh
     )[0]
     return regrets(test, scale, jax.nn.one_hot(chosen, len(train.models)))

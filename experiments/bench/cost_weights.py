@@ -28,14 +28,15 @@ from rich.table import Table
 
 from experiments import problem, settings, storage
 from experiments.bench import machine, pytorch
-from jaxroute import nuisance, policies, sweep
+from jaxroute import engine, nuisance, policies, sweep
 from jaxroute.counterfactual import utility
 from jaxroute.data import units
-from jaxroute.engine import networks, population, training
+from jaxroute.engine import networks, training
+from jaxroute.engine.program import advance, compiled
 from jaxroute.learn import conditional
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import masked_argmax
-from jaxroute.types import Continuum, Hyperparams, TrainState
+from jaxroute.types import ConditionalExamples, Hyperparams, TrainState
 
 WEIGHTS = 30
 Report = dict[str, Any]
@@ -71,7 +72,7 @@ def built(config: settings.Config) -> problem.Problem:
 
 def points_of(config: settings.Config, weights: list[float]) -> Hyperparams:
     names = ("learning_rate", "weight_decay", "temperature", "entropy")
-    return population.grouped_grid(1, cost_weight=weights, **{name: getattr(config, name) for name in names})
+    return sweep.grouped_grid(1, cost_weight=weights, **{name: getattr(config, name) for name in names})
 
 
 def watched(train: Callable[..., TrainState], value: Callable[[TrainState], float], start: TrainState) -> Curve:
@@ -109,20 +110,14 @@ def separate(config: settings.Config, one: problem.Problem) -> Curve:
     network = networks.router(one.test.available.shape[-1], config.training.hidden)
     points = points_of(config, list(config.cost_weights))
     test = jax.tree.map(lambda x: x[0], one.test)
-    static: Any = {
-        "network": network,
-        "objective": OBJECTIVES["rm_softmax"],
-        "spec": config.training,
-        "mesh": mesh,
-    }
+    program = engine.Program(network, OBJECTIVES["rm_softmax"], config.training, mesh)
 
     def value(state: TrainState) -> float:
-        chosen = population.choose(points, state, one.test.features, one.test.available, network=network, mesh=mesh)
+        chosen = engine.choose(points, state, one.test.features, one.test.available, network=network, mesh=mesh)
         return mean_utility(chosen[0], weights, test)
 
-    initialise, _ = population.trainers(**static, train_chunk=training.train_chunk)
-    start = initialise(points, one.learn.features)
-    return watched(lambda **on: population.train(points, one.learn, one.validate, **static, **on), value, start)
+    start = compiled(program)[0](points, one.learn)
+    return watched(lambda **on: engine.train(program, points, one.learn, one.validate, **on), value, start)
 
 
 def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Curve:
@@ -136,15 +131,14 @@ def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Cur
         predicted, config.intervals, high=float(weights[-1]), available=np.asarray(one.learn.available[0])
     )
     learn, validate, test = (
-        Continuum(*part, start if affine else (), jnp.asarray(ends, jnp.float32)[None])
+        ConditionalExamples(*part, start if affine else (), jnp.asarray(ends, jnp.float32)[None])
         for part, start in (
             (one.learn, one.stack.learn),
             (one.validate, one.stack.validate),
             (one.test, one.stack.test),
         )
     )
-    static: Any = {"network": network, "objective": OBJECTIVES["rm_softmax"], "spec": config.training, "mesh": mesh,
-                   "train_chunk": conditional.train_chunk}  # fmt: skip
+    program = engine.Program(network, OBJECTIVES["rm_softmax"], config.training, mesh, conditional.EVERY_WEIGHT)
     rows = jax.tree.map(lambda x: x[0], test)
 
     @jax.jit
@@ -158,9 +152,8 @@ def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Cur
         params, point = jax.tree.map(lambda x: jnp.asarray(x)[0, 0], (state.best_params, points))
         return mean_utility(decide(params, point), weights, rows)
 
-    initialise, _ = population.trainers(**static)
-    start = initialise(points, learn.features)
-    return watched(lambda **on: population.train(points, learn, validate, **static, **on), value, start)
+    start = compiled(program)[0](points, learn)
+    return watched(lambda **on: engine.train(program, points, learn, validate, **on), value, start)
 
 
 def step_seconds(config: settings.Config, one: problem.Problem) -> dict[str, float | str]:
@@ -172,8 +165,8 @@ def step_seconds(config: settings.Config, one: problem.Problem) -> dict[str, flo
         (one.learn, one.validate, jax.tree.map(lambda x: x[:, 1], points_of(config, [0, 0.5]))),
     )
     state = training.init(network, point, spec, learn.features.shape[-1])
-    static: Any = {"network": network, "objective": OBJECTIVES["rm_softmax"], "spec": spec}
-    once = jax.jit(lambda state: training.train_chunk((point, state), (learn, validate), 0, **static))
+    program = engine.Program(network, OBJECTIVES["rm_softmax"], spec, sweep.mesh(jax.devices()[:1]))
+    once = jax.jit(lambda state: advance(program, (point, state), (learn, validate), 0))
     found: dict[str, float | str] = {
         "loop over one compiled function": machine.seconds(lambda: once(state)) / spec.chunk
     }

@@ -18,7 +18,7 @@ def train(
     spec: Spec,
     batches: np.ndarray,
 ) -> tuple[list[np.ndarray], float]:
-    """Train one router as `training.train_chunk` does: same network, loss, optimiser and schedule, from ``params``.
+    """Train one router as `engine.program.advance` does: same network, loss, optimiser and schedule, from ``params``.
 
     Args:
         params: of `networks.router`. examples: leaves [N, ...]. batches: row numbers [steps, B].

@@ -3,11 +3,11 @@
     make bench-scale          (two minutes; ROWS=1e7 for ten million rows and 9 GB of disk; SMOKE=1 for seconds)
 
 A made-up log of 384 float16 features and 11 models is written block by block with doubly robust outcomes (nuisances
-fitted on other rows), sent out of the page cache, and trained on by `streaming.train`: 8 cost weights side by side, an
-MLP [64]. Every size runs in a process of its own. RssAnon is what the process holds itself, without mapped files, as
-Linux counts it; its peak is over writing and training. CPU seconds are those of all threads: what the clock says
-depends on who else is at work. Prints a table and writes results/bench/scale.json. The exit
-status is 1 where the peak passes 4 GB.
+fitted on other rows), sent out of the page cache, and trained on from there by `engine.train`: 8 cost weights side by
+side, an MLP [64]. Every size runs in a process of its own. RssAnon is what the process holds itself, without mapped
+files, as Linux counts it; its peak is over writing and training. CPU seconds are those of all threads: what the clock
+says depends on who else is at work. Prints a table and writes results/bench/scale.json. The exit status is 1 where
+the peak passes 4 GB.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import storage
-from jaxroute import nuisance, sweep
-from jaxroute.engine import disk, networks, population, streaming
+from jaxroute import engine, nuisance, sweep
+from jaxroute.engine import disk, networks
 from jaxroute.learn import examples, objectives
 from jaxroute.types import Examples, Logs, NuisanceSpec, Spec
 
@@ -107,7 +107,7 @@ def measure(
         _forget(Path(folder))
         writing = time.perf_counter() - begun
         (validate,) = examples.corrected([next(made_up(validated, 8))], model, clip=0.05)
-        learn = disk.open_rows(folder)
+        learn = disk.open_rows(folder, block=block, run=min(256, block // 4))
         visits = max(visits, num_rows // block)
         steps = block // batch
         ticks: list[tuple[float, float]] = []
@@ -122,16 +122,12 @@ def measure(
             millions = (len(ticks) - 1) * block / 1e6
             return (ended - begun) / millions, (had_worked - worked) / millions
 
-        grid = population.grouped_grid(1, cost_weight=np.linspace(0.0, 1.0, points).tolist())
-        static: dict[str, Any] = {
-            "network": networks.router(MODELS, hidden),
-            "objective": objectives.OBJECTIVES["rm_softmax"],
-            "spec": Spec(hidden, batch, visits * steps, steps),
-            "mesh": sweep.mesh(jax.devices()[:1]),
-        }
+        grid = sweep.grouped_grid(1, cost_weight=np.linspace(0.0, 1.0, points).tolist())
+        spec, mesh = Spec(hidden, batch, visits * steps, steps), sweep.mesh(jax.devices()[:1])
+        program = engine.Program(networks.router(MODELS, hidden), objectives.OBJECTIVES["rm_softmax"], spec, mesh)
         one = jax.tree.map(lambda x: x[None], validate)
         with watched() as training:
-            state = streaming.train(grid, learn, one, **static, block=block, run=min(256, block // 4), on_visit=tick)
+            state = engine.train(program, grid, learn, one, on_chunk=tick)
         seconds, processor_seconds = a_million()
         found = {
             "rows": num_rows,
@@ -146,8 +142,8 @@ def measure(
     found["peak_gigabytes"] = round(whole[1], 2)
     if beside_memory:
         ticks.clear()
-        held: Examples = jax.tree.map(lambda x: jnp.asarray(x)[None], learn)
-        population.train(grid, held, one, **static, on_chunk=tick)
+        held: Examples = jax.tree.map(lambda x: jnp.asarray(x)[None], learn.examples)
+        engine.train(program, grid, held, one, on_chunk=tick)
         found["rows_per_second_in_memory"] = round(1e6 / a_million()[0])
         found["processor_seconds_a_million_in_memory"] = round(a_million()[1], 2)
     return found

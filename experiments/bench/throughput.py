@@ -33,7 +33,7 @@ from rich.table import Table
 from experiments import storage
 from experiments.bench import machine, pytorch
 from jaxroute import sweep
-from jaxroute.engine import memory, networks, population, training
+from jaxroute.engine import memory, networks, training
 from jaxroute.learn import objectives
 from jaxroute.types import Examples, Hyperparams, InputError, Outcomes, Spec, TrainState
 
@@ -115,7 +115,7 @@ class Engine:
 
     def __init__(self, work: Workload, count: int, steps: int, block: int | None = None) -> None:
         mesh = sweep.mesh(jax.devices()[:1])
-        points = population.grouped_grid(1, cost_weight=np.linspace(0, 2, count).tolist())
+        points = sweep.grouped_grid(1, cost_weight=np.linspace(0, 2, count).tolist())
         self.points, self.examples = sweep.place(points, mesh, axis=1), sweep.put(data(work), mesh)
         network = networks.router(work.models, work.hidden)
         init = sweep.over_points(

@@ -19,10 +19,10 @@ from jaxtyping import Array
 
 from experiments.methods.arena import Arena, weights_of
 from experiments.problem import Starts
-from jaxroute import policies, sweep
-from jaxroute.engine import networks, population, training
+from jaxroute import engine, policies, sweep
+from jaxroute.engine import networks, training
 from jaxroute.learn import conditional
-from jaxroute.types import Continuum, Examples, Hyperparams, Network, Objective, TrainState
+from jaxroute.types import ConditionalExamples, Examples, Hyperparams, Network, Objective, TrainState
 
 Ablation = Literal["no_residual", "probabilities", "nearest"]
 
@@ -46,12 +46,12 @@ def interval_ends(arena: Arena, *, full: bool) -> Array:
     return jnp.asarray(np.stack(ends), jnp.float32)
 
 
-def _points(arena: Arena, ends: Array | None = None) -> tuple[Hyperparams, int]:
-    """Members (times ends, which vary fastest) of every seed, [S, P], and P before padding."""
+def _points(arena: Arena, ends: Array | None = None) -> Hyperparams:
+    """Members (times ends, which vary fastest) of every seed, [S, P]."""
     config = arena.config
     seeds, members = config.seeds, config.members
     count = 1 if ends is None else ends.shape[1]
-    points = population.grouped_grid(
+    points = sweep.grouped_grid(
         seeds,
         learning_rate=[config.learning_rate] * (members * count),
         weight_decay=config.weight_decay,
@@ -63,30 +63,27 @@ def _points(arena: Arena, ends: Array | None = None) -> tuple[Hyperparams, int]:
     points = points._replace(seed=jnp.asarray(seed, jnp.int32))
     if ends is not None:
         points = points._replace(cost_weight=jnp.tile(ends, (1, members)))
-    return sweep.pad(points, arena.mesh.size, axis=1)
+    return points
 
 
 def _train(
     arena: Arena,
     folder: str,
     points: Hyperparams,
-    learn: Examples | Continuum,
-    validate: Examples | Continuum,
+    learn: Examples | ConditionalExamples,
+    validate: Examples | ConditionalExamples,
     network: Network,
     objective: Objective,
 ) -> TrainState:
-    return population.train(
+    task = conditional.EVERY_WEIGHT if isinstance(learn, ConditionalExamples) else engine.ROUTER
+    return engine.train(
+        engine.Program(network, objective, arena.config.training, arena.mesh, task),
         points,
         learn,
         validate,
-        network=network,
-        objective=objective,
-        spec=arena.config.training,
-        mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / folder,
         about={"config": dataclasses.asdict(arena.config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
-        train_chunk=conditional.train_chunk if isinstance(learn, Continuum) else training.train_chunk,
     )
 
 
@@ -112,27 +109,21 @@ def tuned(
     gated: keep it on evidence against its start; else the best on validation, of which the start is one.
     """
     problems = arena.problems
-    points, count = _points(arena)
-
-    def continuum(part: Examples, start: object) -> Continuum:
-        return Continuum(*part, start, ends)
-
-    learn = continuum(problems.learn_full if full else problems.learn, starts.learn)
-    validate = continuum(problems.validate_full if full else problems.validate, starts.validate)
-    test = continuum(problems.test, starts.test)
+    points = _points(arena)
+    learn = ConditionalExamples(*(problems.learn_full if full else problems.learn), starts.learn, ends)
+    validate = ConditionalExamples(*(problems.validate_full if full else problems.validate), starts.validate, ends)
+    test = ConditionalExamples(*problems.test, starts.test, ends)
     state = _train(arena, name, points, learn, validate, network, objective)
     if gated:
         evidence = jnp.float32(arena.config.evidence)
-        kept = population.evaluate(
+        kept = engine.evaluate(
             conditional.keep_on_evidence, points, state, validate, evidence, network=network, mesh=arena.mesh
         )
         state = state._replace(best_params=kept)
 
     def scores_at(weight: Array) -> Array:
-        scores = population.evaluate(
-            conditional.scores_at, points, state, test, weight, network=network, mesh=arena.mesh
-        )
-        return policies.ensemble(jnp.moveaxis(scores[:, :count], 1, 0), average="scores")
+        scores = engine.evaluate(conditional.scores_at, points, state, test, weight, network=network, mesh=arena.mesh)
+        return policies.ensemble(jnp.moveaxis(scores, 1, 0), average="scores")
 
     return _greedy(arena, scores_at)
 
@@ -142,7 +133,7 @@ def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -
 
     Their checkpoint is shared: the interval router and its ablations find it finished.
     """
-    problems, (points, count) = arena.problems, _points(arena, ends)
+    problems, points = arena.problems, _points(arena, ends)
     network = networks.router(len(arena.models), arena.config.training.hidden)
     learn, validate = problems.learn_full, problems.validate_full
     if not full:
@@ -151,9 +142,7 @@ def end_scores(arena: Arena, ends: Array, objective: Objective, *, full: bool) -
     state = _train(arena, folder, points, learn, validate, network, objective)
 
     def scores(part: Examples) -> Array:
-        found = population.evaluate(training.scores, points, state, part.features, network=network, mesh=arena.mesh)[
-            :, :count
-        ]
+        found = engine.evaluate(training.scores, points, state, part.features, network=network, mesh=arena.mesh)
         members = found.reshape(len(found), -1, ends.shape[1], *found.shape[2:])
         return jnp.moveaxis(policies.ensemble(jnp.moveaxis(members, 1, 0), average="scores"), 1, 2)
 

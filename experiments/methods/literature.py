@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from experiments.methods.arena import Arena, weights_of
-from jaxroute import counterfactual, policies, sweep
-from jaxroute.engine import networks, population
+from jaxroute import counterfactual, engine, policies, sweep
+from jaxroute.engine import networks
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import map_blocks
 from jaxroute.types import Examples, Outcomes
@@ -127,22 +127,18 @@ def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
         features = jnp.concatenate([spread(part.features), weight], -1)
         return Examples(features, Outcomes(utility, jnp.zeros_like(utility)), spread(part.available))
 
-    points = population.grouped_grid(
+    points = sweep.grouped_grid(
         config.seeds,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         temperature=config.temperature,
     )
-    points, _ = sweep.pad(points, arena.mesh.size, axis=1)
     network = networks.router(len(arena.models), config.training.hidden)
-    state = population.train(
+    state = engine.train(
+        engine.Program(network, OBJECTIVES["rm_softmax"], config.training, arena.mesh),
         points,
         copied(problems.learn_full),
         copied(problems.validate_full),
-        network=network,
-        objective=OBJECTIVES["rm_softmax"],
-        spec=config.training,
-        mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / name,
         about={"config": dataclasses.asdict(config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
@@ -152,7 +148,7 @@ def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
     def at(weight: float) -> Array:
         raw = jnp.full((*test.features.shape[:2], 1), weight / arena.cost_scale, jnp.float32)
         asked = jnp.concatenate([test.features, raw], -1)
-        chosen = population.choose(points, state, asked, test.available, network=network, mesh=arena.mesh)
+        chosen = engine.choose(points, state, asked, test.available, network=network, mesh=arena.mesh)
         return jax.nn.one_hot(chosen[:, 0], len(arena.models))
 
     return jnp.stack([at(weight) for weight in config.weights], 1)

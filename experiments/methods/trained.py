@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.methods.arena import Arena
-from jaxroute import counterfactual, policies, sweep
-from jaxroute.engine import networks, population, training
+from jaxroute import counterfactual, engine, policies, sweep
+from jaxroute.engine import networks, training
 from jaxroute.estimators import pessimism
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.types import Examples, Logs, Nuisances, Objective, Outcomes
@@ -64,7 +64,7 @@ def learned(
     """
     config, problems = arena.config, arena.problems
     members = config.members if members is None else members
-    points = population.grouped_grid(
+    points = sweep.grouped_grid(
         config.seeds,
         cost_weight=config.cost_weights * members,
         learning_rate=config.learning_rate,
@@ -73,17 +73,14 @@ def learned(
         entropy=config.entropy,
     )
     seed = np.arange(config.seeds)[:, None] + config.seeds * np.repeat(np.arange(members), len(config.cost_weights))
-    points, count = sweep.pad(points._replace(seed=jnp.asarray(seed, jnp.int32)), arena.mesh.size, axis=1)
-    network = networks.router(len(arena.models), config.training.hidden)
+    points = points._replace(seed=jnp.asarray(seed, jnp.int32))
+    network, mesh = networks.router(len(arena.models), config.training.hidden), arena.mesh
     log = problems.learn if estimator == "dr" else log_outcomes(arena, estimator)
-    state = population.train(
+    state = engine.train(
+        engine.Program(network, objective, config.training, mesh),
         points,
         problems.learn_full if full else log,
         problems.validate_full if full else problems.validate,
-        network=network,
-        objective=objective,
-        spec=config.training,
-        mesh=arena.mesh,
         folder=None if arena.checkpoints is None else arena.checkpoints / name,
         about={"config": dataclasses.asdict(config)},
         on_chunk=lambda steps, _: arena.on_chunk(steps),
@@ -91,10 +88,10 @@ def learned(
     test = problems.test
     nearest = np.argmin(np.abs(np.subtract.outer(config.weights, config.cost_weights)), 1)
     if members == 1:
-        chosen = population.choose(points, state, test.features, test.available, network=network, mesh=arena.mesh)
-        return jax.nn.one_hot(sweep.gather(chosen, count, axis=1)[:, nearest], len(arena.models))
-    scores = population.evaluate(training.scores, points, state, test.features, network=network, mesh=arena.mesh)
-    scores = scores[:, :count].reshape(len(scores), members, -1, *scores.shape[2:])
+        chosen = engine.choose(points, state, test.features, test.available, network=network, mesh=mesh)
+        return jax.nn.one_hot(np.asarray(chosen)[:, nearest], len(arena.models))
+    scores = engine.evaluate(training.scores, points, state, test.features, network=network, mesh=mesh)
+    scores = scores.reshape(len(scores), members, -1, *scores.shape[2:])
     available = jnp.broadcast_to(test.available[:, None], (len(scores), *scores.shape[2:]))
     mean = policies.ensemble(jnp.moveaxis(scores, 1, 0), temperature=config.temperature, available=available[None])
     return policies.greedy(mean, available=available)[:, nearest]

@@ -1,12 +1,15 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from engine_problem import regret
 
-from jaxroute import sweep
-from jaxroute.engine import checkpoint, halving, memory, networks, population, training
+from jaxroute import engine, sweep
+from jaxroute.engine import checkpoint, memory, networks
+from jaxroute.engine.program import compiled, template
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 S, N, K, D, H, B = 1, 256, 3, 16, 64, 128
@@ -17,28 +20,21 @@ EXAMPLES = Examples(
     np.ones((S, N, K), bool),
 )
 SPEC = Spec(hidden=(H,), batch_size=B, steps=4, chunk=2)
-NETWORK = networks.router(K, (H,))
-POINTS = population.grouped_grid(S, cost_weight=np.linspace(0, 1, 32).tolist(), learning_rate=0.02)
+POINTS = sweep.grouped_grid(S, cost_weight=np.linspace(0, 1, 32).tolist(), learning_rate=0.02)
 MESH = sweep.mesh(jax.devices()[:1])
-STATIC = {"network": NETWORK, "spec": SPEC, "mesh": MESH}
+PROGRAM = engine.Program(networks.router(K, (H,)), regret, SPEC, MESH)
 
 
-def regret(scores, utility, where, h):
-    probability = jax.nn.softmax(scores / h.temperature)
-    return jnp.sum(probability * (utility.max(-1, keepdims=True) - utility), -1)
-
-
-def compiled(count, block=None):
+def program_of(count, block=None):
     """The training program of ``count`` points."""
     points = sweep.place(jax.tree.map(lambda x: x[:, :count], POINTS), MESH, axis=1)
-    initialise, chunk = population.trainers(NETWORK, regret, SPEC, MESH, training.train_chunk, block)
-    state = jax.eval_shape(initialise, points, EXAMPLES.features)
-    return chunk.lower(points, state, (EXAMPLES, EXAMPLES), jnp.int32(0)).compile()
+    _, chunk = compiled(replace(PROGRAM, block=block))
+    return chunk.lower(points, template(PROGRAM, points, EXAMPLES), (EXAMPLES, EXAMPLES), jnp.int32(0)).compile()
 
 
 @pytest.fixture(scope="module")
 def programs():
-    return {key: compiled(*key) for key in ((16, None), (32, None), (32, 4))}
+    return {key: program_of(*key) for key in ((16, None), (32, None), (32, 4))}
 
 
 # Parameters: D x H + H + H x K + K; those, two moments and the best so far.
@@ -126,11 +122,10 @@ def test_emulated_devices_share_the_host():
 @pytest.mark.slow
 def test_a_small_budget_makes_batches_and_changes_no_result(programs, tmp_path):
     budget = int(1.05 * memory.needed(programs[32, 4], sweep.put((EXAMPLES, EXAMPLES), MESH)))
-    search_all = {"objective": regret, **STATIC}
-    at_once = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "all", **search_all)
-    split = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=budget, **search_all)
+    at_once = engine.train(PROGRAM, POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "all")
+    split = engine.train(PROGRAM, POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=budget)
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-5)  # Adam enlarges tiny gradients' errors
-    jax.tree.map(close, split.state, at_once.state)
+    jax.tree.map(close, split, at_once)
     blocks = []
     for name in ("all", "split"):
         saved = checkpoint.open_folder(tmp_path / name)
@@ -138,15 +133,12 @@ def test_a_small_budget_makes_batches_and_changes_no_result(programs, tmp_path):
         checkpoint.close(saved)
     assert blocks[0] is None
     assert 2 <= blocks[1] <= 8
-    # One that goes on keeps its block, whatever is free by then.
-    again = halving.train(POINTS, EXAMPLES, EXAMPLES, folder=tmp_path / "split", budget=1, **search_all)
-    jax.tree.map(np.testing.assert_array_equal, again.state, split.state)
 
 
 @pytest.mark.slow
 def test_a_block_that_does_not_fit_is_refused(programs):
     budget = memory.needed(programs[32, 4], sweep.put((EXAMPLES, EXAMPLES), MESH))
     with pytest.raises(InputError, match=r"block=32 does not fit.* points at a time do"):
-        halving.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, block=32, budget=budget, **STATIC)
+        engine.train(replace(PROGRAM, block=32), POINTS, EXAMPLES, EXAMPLES, budget=budget)
     with pytest.raises(InputError, match="even one at a time"):
-        halving.train(POINTS, EXAMPLES, EXAMPLES, objective=regret, budget=1000, **STATIC)
+        engine.train(PROGRAM, POINTS, EXAMPLES, EXAMPLES, budget=1000)
