@@ -219,7 +219,7 @@ def test_weights_mean_what_route_means(kept):
     assert gate.weights(router, settings) == [(3.0, 1.0)]
     target = float(np.mean(router.curve.quality))
     found = gate.weights(router, Settings(router.models, router.models[0], quality_target=target))
-    decided = router.route(np.zeros((1, router.student.axes.mean.shape[0]), np.float32), quality_target=target)
+    decided = router.route(np.zeros((1, router.kind.num_features), np.float32), quality_target=target)
     assert found == [(float(decided.cost_weight[0]), 1.0)]
 
 

@@ -195,7 +195,7 @@ class NoTorch:
             raise ImportError(name)
 
 sys.meta_path.insert(0, NoTorch)
-from jaxroute.router import Router
+from jaxroute.serving.router import Router
 
 print(Router.load(sys.argv[1]).route(sys.argv[2:], cost_weight=0.0).models)
 """

@@ -30,7 +30,7 @@ def export(
         "models": list(loaded.models),
         "encoder": loaded.encoder,
         "revision": loaded.revision,
-        "num_features": int(loaded.student.axes.mean.shape[0]),
+        "num_features": loaded.kind.num_features,
         "cost_scale": loaded.cost_scale,
         "platforms": list(exporting.PLATFORMS),
     }

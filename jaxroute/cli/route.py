@@ -65,7 +65,7 @@ def route(
 
 
 def _nothing(router: Router) -> Any:
-    return np.zeros((0, router.student.axes.mean.shape[0]), np.float32)
+    return np.zeros((0, router.kind.num_features), np.float32)
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def _prompts(rows: list[Any], router: Router, source: str, start: int) -> Any:
         found.append(value)
     if field == "prompt":
         return found
-    width = router.student.axes.mean.shape[0]
+    width = router.kind.num_features
     for i, vector in enumerate(found):
         if len(vector) != width or not all(isinstance(x, (int, float)) for x in vector):
             raise InputError(f"{source}, row {start + i}, column 'features': not {width} numbers")
@@ -136,14 +136,14 @@ def _prompts(rows: list[Any], router: Router, source: str, start: int) -> Any:
 def _lines(router: Router, decision: Decision) -> Iterator[str]:
     order = np.argsort(-decision.scores, 1)
     for i, model in enumerate(decision.models):
-        k, second = int(decision.index[i]), int(order[i, 1])
-        reason = f"predicted quality {decision.quality[i, k]:.3f} at cost {decision.cost[i, k]:.3g}"
-        lead = decision.scores[i, k] - decision.scores[i, second]
-        if np.isfinite(lead):
-            reason += f", {lead:.3f} of utility ahead of {router.models[second]}"
-        scores = {
-            name: round(float(score), 6)
-            for name, score in zip(router.models, decision.scores[i], strict=True)
-            if np.isfinite(score)
-        }
+        k, score = int(decision.index[i]), decision.scores[i]
+        predicts = np.isfinite(decision.quality[i, k])
+        reason = f"score {score[k]:.3f}"
+        if predicts:
+            reason = f"predicted quality {decision.quality[i, k]:.3f} at cost {decision.cost[i, k]:.3g}"
+        others = [j for j in order[i] if j != k and np.isfinite(score[j])]
+        if others:
+            lead = f"{score[k] - score[others[0]]:.3f}{' of utility' if predicts else ''}"
+            reason += f", {lead} ahead of {router.models[others[0]]}"
+        scores = {name: round(float(z), 6) for name, z in zip(router.models, score, strict=True) if np.isfinite(z)}
         yield json.dumps({"model": model, "scores": scores, "reason": reason}) + "\n"

@@ -102,3 +102,8 @@ def outcome(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
         return Outcomes(*module.apply(params, features))
 
     return Network(init, apply)
+
+
+def num_outputs(params: Params) -> int:
+    """Scores per prompt of a ``router``'s parameters, whatever axes are in front."""
+    return int(params["params"]["scores"]["bias"].shape[-1])

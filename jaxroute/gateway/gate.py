@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.policies import budgets
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 LOG = logging.getLogger("jaxroute.gateway")
+WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,10 @@ class Gate:
         try:
             features = self._features(prompt)
             assert features is not None
-            quality, cost = (y[0] for y in self.router.predict(features[None]))
-            index = [self.router.models.index(m) for m in allowed]
-            quality = np.where(self.router.available, quality, -np.inf)
-            mass = np.zeros(len(allowed))
-            for weight, share in weights(self.router, self.settings):
-                mass[int(np.argmax((quality - weight * cost)[index]))] += share
+            ways = np.array(weights(self.router, self.settings))
+            scores = self.router.scores(np.repeat(features[None], len(ways), 0), ways[:, 0])
+            best = np.argmax(scores[:, [self.router.models.index(m) for m in allowed]], 1)
+            mass = np.bincount(best, ways[:, 1], len(allowed))
             return mass, features, "router"
         except Exception:
             LOG.exception("the router failed on a prompt; %s answers", default)
@@ -145,7 +143,7 @@ class Gate:
     def _features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
         if self.router is None or prompt is None or isinstance(prompt, np.ndarray):
             return None if prompt is None or isinstance(prompt, str) else np.asarray(prompt, np.float32)
-        return np.asarray(self.router._features([prompt])[0])
+        return np.asarray(self.router.features([prompt])[0])
 
 
 def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
@@ -154,15 +152,7 @@ def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
     Raises:
         InputError: a budget or quality out of reach.
     """
-    if settings.cost_weight is not None:
-        return [(settings.cost_weight, 1.0)]
-    if settings.normalised_cost_weight is not None:
-        return [(settings.normalised_cost_weight / router.cost_scale, 1.0)]
-    if settings.budget is not None:
-        mixed = budgets.mixture(router.curve, settings.budget)
-        return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
-    assert settings.quality_target is not None
-    return [(budgets.for_quality(router.curve, settings.quality_target).cost_weight, 1.0)]
+    return router.weights(**{way: getattr(settings, way) for way in WAYS})
 
 
 def _checked(settings: Settings) -> Settings:
@@ -175,10 +165,9 @@ def _checked(settings: Settings) -> Settings:
         raise InputError(f"alias: {settings.alias!r} is the name of a model")
     if not 0 <= settings.epsilon <= 1:
         raise InputError(f"epsilon: {settings.epsilon}: a share of requests, 0 to 1")
-    ways = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
-    given = [way for way in ways if getattr(settings, way) is not None]
+    given = [way for way in WAYS if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
-        raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+        raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
     if settings.router is None and settings.log is not None and not settings.log_prompts:
         raise InputError(
             "log_prompts: false keeps a router's features instead of texts, and no router is named, so the log would "
@@ -191,8 +180,8 @@ def _fitting(router: Router, settings: Settings) -> Router:
     unknown = [m for m in settings.models if m not in router.models]
     if unknown:
         raise InputError(f"{settings.router}: knows no model {unknown[0]!r}; it knows: {', '.join(router.models)}")
-    weights(router, settings)
-    router.predict(np.zeros((1, router.student.axes.mean.shape[0]), np.float32))  # compile before the first request
+    ways = weights(router, settings)
+    router.scores(np.zeros((len(ways), router.kind.num_features), np.float32), ways[0][0])  # compile before any request
     return router
 
 

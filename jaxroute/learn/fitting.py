@@ -25,6 +25,7 @@ from jaxroute.estimators import evidence
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
 from jaxroute.serving import distil
+from jaxroute.serving.kinds import PlugIn
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
@@ -144,10 +145,9 @@ def fit(
     }
     return Router(
         tuple(models),
-        student,
-        hidden,
+        PlugIn(student, hidden),
         float(scale),
-        _thinned(pieces),
+        budgets.thinned(pieces, PIECES),
         np.ones(num_models, bool),
         encoder,
         revision,
@@ -254,9 +254,3 @@ def _distilling(
         other.append(float(jnp.mean(choice != jnp.argmax(theirs, 1))))
         lost.append(float(jnp.mean(jnp.max(theirs, 1) - jnp.take_along_axis(theirs, choice[:, None], 1)[:, 0])))
     return {"decides_otherwise": float(np.mean(other)), "predicted_utility_lost": float(np.mean(lost))}
-
-
-def _thinned(pieces: budgets.Curve) -> budgets.Curve:
-    """At most PIECES pieces: neighbouring ones differ by single rows of the log, which stay out of the artefact."""
-    index = np.unique(np.linspace(0, len(pieces.cost_weight) - 1, PIECES).astype(int))
-    return budgets.Curve(*(getattr(pieces, f)[index] for f in budgets.Curve.__dataclass_fields__))

@@ -9,13 +9,14 @@ budget is met by the exact smallest cost weight rather than by the nearest point
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from statistics import NormalDist
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from jaxroute import policies
 from jaxroute.types import InputError, Outcomes
@@ -25,7 +26,13 @@ from jaxroute.types import InputError, Outcomes
 class Curve:
     """What every cost weight spends and gains. All [P], NumPy; piece j holds from cost_weight[j] to the next.
 
-    cost, quality: means over the prompts. cost_error, quality_error: standard errors of the means.
+    cost, quality: means over the prompts. cost_error, quality_error: standard errors of the means. decided_at: the
+    cost weight inside each piece at which its own policy decides (``curve_of_policies``); None where all pieces are
+    one policy's (``curve``), which decides at the beginnings.
+
+    Raises:
+        InputError: arrays of different lengths, numbers that are not finite, cost weights that do not ascend from 0
+            or more, an error below 0.
     """
 
     cost_weight: np.ndarray
@@ -33,6 +40,21 @@ class Curve:
     quality: np.ndarray
     cost_error: np.ndarray
     quality_error: np.ndarray
+    decided_at: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        parts = {f.name: np.asarray(part) for f in fields(self) if (part := getattr(self, f.name)) is not None}
+        for name, part in parts.items():
+            if part.ndim != 1 or part.shape != np.shape(self.cost_weight) or not len(part):
+                raise InputError(f"curve: {name} has shape {part.shape}, cost_weight {np.shape(self.cost_weight)}")
+            if not np.isfinite(part).all() or (name.endswith("_error") and (part < 0).any()):
+                raise InputError(f"curve: {name} holds a number that is not finite, or an error below 0")
+            if name in ("cost_weight", "decided_at") and (part[0] < 0 or (np.diff(part) <= 0).any()):
+                raise InputError(f"curve: {name} must ascend from 0 or more")
+
+    def __getitem__(self, index: np.ndarray) -> Curve:
+        """The pieces of an ascending index."""
+        return Curve(*(None if part is None else part[index] for part in vars(self).values()))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,72 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
     return Curve(grid, mean_cost, mean_quality, cost_error, quality_error)
 
 
+def curve_of_policies(
+    cost_weights: Sequence[float] | np.ndarray,
+    decisions: Float[Array, "L N K"],
+    outcomes: Outcomes,
+    available: Bool[Array, "N K"] | None = None,
+) -> Curve:
+    """Mean cost and quality of one policy for each of L cost weights; between them the nearest weight's policy is used.
+
+        mean_i sum_k decisions_lik y_ik,    piece l holds from (w_{l-1} + w_l) / 2 to (w_l + w_{l+1}) / 2
+
+    This is how a router that predicts neither quality nor cost meets a budget: decisions are its own on a log, each
+    row decided by fits that never saw it, and outcomes the log's doubly robust ones.
+
+    Args:
+        cost_weights: [L], ascending from 0 or more.
+        decisions: [L, N, K] probabilities; the greedy choices of routers.
+        outcomes: [N, K] what is spent and gained.
+        available: [N, K], True where a model can be chosen; None: all of them.
+
+    Returns:
+        Curve of L pieces.
+
+    Raises:
+        InputError: shapes that do not match, fewer than two prompts, cost weights that do not ascend, mass on a model
+            that is unavailable or has no finite outcome.
+
+    Example:
+        >>> decisions = jnp.array([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> outcomes = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> pieces = curve_of_policies([0.0, 0.5], decisions, outcomes)
+        >>> print(pieces.cost_weight, pieces.cost, pieces.quality)
+        [0.   0.25] [1.  0.5] [0.875 0.75 ]
+    """
+    weights, mass = np.asarray(cost_weights, np.float64), np.asarray(decisions, np.float64)
+    quality, cost = (np.asarray(y, np.float64) for y in outcomes)
+    rows = len(quality)
+    if mass.shape != (len(weights), *quality.shape) or cost.shape != quality.shape:
+        raise InputError(
+            f"decisions {mass.shape} for {len(weights)} cost weights, quality {quality.shape} and cost {cost.shape}: "
+            "they must be [L, N, K], [N, K] and [N, K]"
+        )
+    if rows < 2:
+        raise InputError(f"{rows} prompts: a mean and its error need at least two")
+    if not (np.abs(mass.sum(-1) - 1) < 1e-4).all() or (mass < 0).any():
+        raise InputError("decisions: each row's probabilities must be at least 0 and sum to 1")
+    usable = np.isfinite(quality) & np.isfinite(cost)
+    if available is not None:
+        usable &= np.asarray(available)
+    if (bad := (mass > 0) & ~usable[None]).any():
+        _, row, model = np.argwhere(bad)[0]
+        raise InputError(f"outcomes, row {row}, model {model}: chosen, but unavailable or not finite")
+
+    def means(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gained = np.einsum("lnk,nk->ln", mass, np.where(usable, y, 0.0))
+        return gained.mean(1), gained.std(1, ddof=1) / np.sqrt(rows)
+
+    (mean_cost, cost_error), (mean_quality, quality_error) = means(cost), means(quality)
+    starts = np.concatenate([[0.0], (weights[1:] + weights[:-1]) / 2])
+    return Curve(starts, mean_cost, mean_quality, cost_error, quality_error, weights)
+
+
+def thinned(pieces: Curve, count: int) -> Curve:
+    """At most so many pieces, evenly picked: neighbouring ones of a log differ by single rows of it."""
+    return pieces[np.unique(np.linspace(0, len(pieces.cost_weight) - 1, count).astype(int))]
+
+
 def at(pieces: Curve, cost_weight: float, *, level: float = 0.95) -> Choice:
     """What a cost weight spends and gains.
 
@@ -130,6 +218,9 @@ def for_budget(pieces: Curve, budget: float, *, level: float = 0.95) -> Choice:
 
         min w  such that  mean cost(w) <= budget
 
+    Of policies of their own (``curve_of_policies``), which need not get cheaper as the cost weight grows, it is the
+    one of best quality within the budget.
+
     Args:
         pieces: of ``curve``. budget: cost units a prompt on average. level: coverage of the intervals.
 
@@ -144,15 +235,21 @@ def for_budget(pieces: Curve, budget: float, *, level: float = 0.95) -> Choice:
         >>> print(for_budget(curve(predicted, predicted), 0.6).cost_weight)
         0.25
     """
-    return _choice(pieces, _first_within(pieces, budget), level)
+    within = _within(pieces, budget)
+    first = within if pieces.decided_at is None else np.where(within, pieces.quality, -np.inf)
+    return _choice(pieces, int(np.argmax(first)), level)
 
 
 def mixture(pieces: Curve, budget: float, *, level: float = 0.95) -> Mixture:
-    """The two neighbouring pieces around a budget, mixed so that the mean cost is the budget itself.
+    """Two pieces around a budget, mixed so that the mean cost is the budget itself.
 
         share = (cost(dear) - budget) / (cost(dear) - cost(cheap))
 
-    Where even the dearest policy is within the budget, it is taken alone (share 0).
+    Of one policy's curve they are neighbours, and where even its first piece is within the budget, that is taken
+    alone (share 0). Policies of their own (``curve_of_policies``) need not get cheaper as the cost weight grows. Of
+    them the two are neighbours on the upper hull of (cost, quality), which runs from the cheapest policy to the one
+    of best quality: no mixture of the policies has more quality at this mean cost. A budget that the policy of best
+    quality is within takes that one alone.
 
     Args:
         pieces: of ``curve``. budget: cost units a prompt on average. level: coverage of the intervals.
@@ -165,11 +262,13 @@ def mixture(pieces: Curve, budget: float, *, level: float = 0.95) -> Mixture:
         >>> print(mixture(curve(predicted, predicted), 0.6).share)
         0.8
     """
-    index = _first_within(pieces, budget)
-    cheap = _choice(pieces, index, level)
-    if index == 0:
+    _within(pieces, budget)
+    order = np.arange(len(pieces.cost)) if pieces.decided_at is None else _hull(pieces.cost, pieces.quality)
+    first = int(np.argmax(pieces.cost[order] <= budget))
+    cheap = _choice(pieces, order[first], level)
+    if first == 0:
         return Mixture(cheap, cheap, 0.0, cheap.cost, cheap.quality)
-    dear = _choice(pieces, index - 1, level)
+    dear = _choice(pieces, order[first - 1], level)
     share = round((dear.cost - budget) / (dear.cost - cheap.cost), 12)
     return Mixture(dear, cheap, share, budget, (1 - share) * dear.quality + share * cheap.quality)
 
@@ -178,6 +277,8 @@ def for_quality(pieces: Curve, target: float, *, level: float = 0.95) -> Choice:
     """The cost weight that spends least among those whose mean quality reaches the target.
 
         argmin_w cost(w)  such that  mean quality(w) >= target
+
+    All pieces are compared, so cost and quality may rise and fall with the cost weight.
 
     Args:
         pieces: of ``curve``. target: in [0, 1]. level: coverage of the intervals.
@@ -196,11 +297,27 @@ def for_quality(pieces: Curve, target: float, *, level: float = 0.95) -> Choice:
     return _choice(pieces, int(np.argmin(np.where(reached, pieces.cost, np.inf))), level)
 
 
-def _first_within(pieces: Curve, budget: float) -> int:
+def _within(pieces: Curve, budget: float) -> np.ndarray:
     within = pieces.cost <= budget
     if not within.any():
         raise InputError(f"budget {budget:g}: at least {pieces.cost.min():.4g} a prompt is spent at any cost weight")
-    return int(np.argmax(within))
+    return within
+
+
+def _hull(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """Pieces on the upper hull of (cost, quality), from the best quality down to the least cost."""
+    kept: list[int] = []
+    for j in np.lexsort((-quality, cost)):
+        if kept and quality[j] <= quality[kept[-1]]:
+            continue  # costs as much or more, and gains nothing
+        while len(kept) > 1:
+            before, last = kept[-2:]
+            rise, run = quality[last] - quality[before], cost[last] - cost[before]
+            if rise * (cost[j] - cost[last]) > (quality[j] - quality[last]) * run:
+                break
+            kept.pop()  # below the line from the one before it to this one
+        kept.append(int(j))
+    return np.array(kept[::-1])
 
 
 def _choice(pieces: Curve, index: int, level: float, cost_weight: float | None = None) -> Choice:
@@ -209,5 +326,6 @@ def _choice(pieces: Curve, index: int, level: float, cost_weight: float | None =
     z = NormalDist().inv_cdf((1 + level) / 2)
     cost, quality = float(pieces.cost[index]), float(pieces.quality[index])
     spend, gain = z * float(pieces.cost_error[index]), z * float(pieces.quality_error[index])
-    weight = float(pieces.cost_weight[index]) if cost_weight is None else float(cost_weight)
+    decided_at = pieces.cost_weight if pieces.decided_at is None else pieces.decided_at
+    weight = float(decided_at[index]) if cost_weight is None else float(cost_weight)
     return Choice(weight, cost, quality, (cost - spend, cost + spend), (quality - gain, quality + gain))

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import export as jax_export
 from jaxtyping import Array, Float
 
-from jaxroute.serving import distil
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
@@ -24,7 +23,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def stablehlo(router: Router) -> bytes:
     """Serialised program of a router's scores.
 
-        score_k = quality_k - cost_weight cost_k,   -inf for removed models
+        score_k = that of the router's kind at one cost weight for all prompts,   -inf for removed models
 
     Args:
         router: any.
@@ -35,12 +34,12 @@ def stablehlo(router: Router) -> bytes:
     removed = ~jnp.asarray(router.available)
 
     def scores(features: Float[Array, "N D"], cost_weight: Float[Array, ""]) -> Float[Array, "N K"]:
-        predicted = distil.predict(router.student, features, router.hidden)
-        utility = predicted.quality - cost_weight * predicted.cost
-        return jnp.where(removed[None, :], -jnp.inf, utility)
+        with jax.default_matmul_precision("highest"):
+            found = router.kind.scores(features, jnp.broadcast_to(cost_weight, features.shape[:1]))
+        return jnp.where(removed[None, :], -jnp.inf, found)
 
     (rows,) = jax_export.symbolic_shape("N")
-    width = router.student.axes.mean.shape[0]
+    width = router.kind.num_features
     arguments = jax.ShapeDtypeStruct((rows, width), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
     return bytes(jax_export.export(jax.jit(scores), platforms=PLATFORMS)(*arguments).serialize())
 

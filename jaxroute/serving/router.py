@@ -4,44 +4,39 @@
     router.route(["What is 2 + 2?"], cost_weight=20.0).models        # quality per unit of cost
     router.route(features, budget=0.002)                             # cost units a prompt on average
 
-The folder holds ``router.json`` (schema, models, encoder, units, training summary, checksum) and
-``arrays.safetensors`` (one network's parameters and an aggregated spend curve). No log row and no pickle is
-in it; torch is needed only if the encoder needs it.
+What it decides with is one of `kinds`. Its `folder` holds ``router.json`` (models, encoder, units, training summary)
+and ``arrays.safetensors`` (the networks' parameters and an aggregated spend curve). No log row and no pickle is in it;
+torch is needed only if the encoder needs it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.metadata
-import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxroute.policies import budgets
-from jaxroute.projection import Projection
-from jaxroute.serving import distil
-from jaxroute.types import InputError
+from jaxroute.serving import folder, kinds
+from jaxroute.types import InputError, Outcomes
 
-SCHEMA = 1
 ROWS_PER_BLOCK = 16384
-META, ARRAYS = "router.json", "arrays.safetensors"
+ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 
 
 @dataclass(frozen=True)
 class Decision:
     """What a router says about N prompts.
 
-    models: names [N]. index: [N]. scores: [N, K] predicted utility, -inf for removed models. quality, cost:
-    [N, K] as predicted. cost_weight: [N] the one each prompt was decided at.
+    models: names [N]. index: [N]. scores: [N, K] of the router's kind (a plug-in's are predicted utilities), -inf for
+    removed models. quality, cost: [N, K] as predicted, NaN where the kind predicts none. cost_weight: [N] the one each
+    prompt was decided at.
     """
 
     models: list[str]
@@ -52,43 +47,43 @@ class Decision:
     cost_weight: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Router:
-    """A fitted router. Made by ``fitting.fit`` or ``load``.
+    """A fitted router of any kind.
 
-    models: K names. encoder: "kind" or "kind:MODEL" of ``encoders.encode``, None: features are given by the
-    caller. cost_scale: cost units per normalised unit. curve: of ``budgets``, thinned. available: [K], False
-    for removed models. summary: how it was trained and what the log said about it.
+    models: K names. kind: what decides, one of ``kinds.KINDS``. cost_scale: cost units per normalised unit. curve:
+    what each cost weight spends and gains, of ``budgets``; None: it takes no budgets. available: [K], False for
+    removed models; None: none is removed. encoder: "kind" or "kind:MODEL" of ``encoders.encode``, None: features are
+    given by the caller. summary: how it was trained and what the log said about it. may_send: whether texts may be
+    sent to the encoder's endpoint, see ``load``.
+
+    Raises:
+        InputError: names that are empty or not distinct, a scale that is not positive, arrays that are not finite or
+            do not fit together.
     """
 
     models: tuple[str, ...]
-    student: distil.Student
-    hidden: tuple[int, ...]
+    kind: kinds.Kind
     cost_scale: float
-    curve: budgets.Curve
-    available: np.ndarray
+    curve: budgets.Curve | None = None
+    available: np.ndarray = None  # type: ignore[assignment]
     encoder: str | None = None
     revision: str | None = None
     summary: dict[str, Any] = field(default_factory=dict)
+    may_send: bool = True
 
-    def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predicted quality and cost, [N, K] each.
+    def __post_init__(self) -> None:
+        if self.available is None:
+            object.__setattr__(self, "available", np.ones(len(self.models), bool))
+        _check(self)
 
-        Raises:
-            InputError: texts without an encoder, features of another width, a value that is not finite.
-        """
-        features = self._features(prompts)
-        blocks: list[list[Any]] = []
-        for start in range(0, len(features), ROWS_PER_BLOCK):
-            block = features[start : start + ROWS_PER_BLOCK]
-            padded = np.zeros((_padded(len(block)), features.shape[1]), np.float32)
-            padded[: len(block)] = block
-            found = distil.predict(self.student, jnp.asarray(padded), self.hidden)
-            blocks.append([np.asarray(y)[: len(block)] for y in found])
-        if not blocks:
-            blocks = [[np.zeros((0, len(self.models)), np.float32)] * 2]
-        quality, cost = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        return quality, cost
+    def __repr__(self) -> str:
+        removed = "" if self.available.all() else f" ({(~self.available).sum()} removed)"
+        made_by = "" if self.encoder is None else f" of {self.encoder}"
+        return (
+            f"Router({kinds.name_of(self.kind)}, {len(self.models)} models{removed}, "
+            f"{self.kind.num_features} features{made_by}, cost_scale={self.cost_scale:.4g})"
+        )
 
     def route(
         self,
@@ -115,40 +110,67 @@ class Router:
             Decision.
 
         Raises:
-            InputError: none or several of the four; a budget or target out of reach, or with models removed.
+            InputError: none or several of the four; a budget or target out of reach, with models removed, or of a
+                router without a curve; a cost weight so large that scores overflow.
         """
-        asked = {
-            "cost_weight": cost_weight,
-            "normalised_cost_weight": normalised_cost_weight,
-            "budget": budget,
-            "quality_target": quality_target,
-        }
-        given = [name for name, value in asked.items() if value is not None]
-        if len(given) != 1:
-            raise InputError(f"give exactly one of {', '.join(asked)}; got {' and '.join(given) or 'none'}")
-        quality, cost = self.predict(prompts)
-        weight = self._weights(len(quality), asked, seed)
-        scores = quality - weight[:, None] * cost
-        scores = np.where(self.available[None], scores, -np.inf)
+        ways = self.weights(
+            cost_weight=cost_weight,
+            normalised_cost_weight=normalised_cost_weight,
+            budget=budget,
+            quality_target=quality_target,
+        )
+        features = self.features(prompts)
+        weight = np.full(len(features), ways[-1][0])
+        if len(ways) > 1:
+            (cheap, share), (dear, _) = ways
+            weight = np.where(np.random.default_rng(seed).random(len(features)) < share, cheap, dear)
+        scores, quality, cost = self._answers(features, weight)
         index = np.argmax(scores, 1) if len(scores) else np.zeros(0, int)
         return Decision([self.models[k] for k in index], index, scores, quality, cost, weight)
 
-    def _weights(self, rows: int, asked: dict[str, float | None], seed: int) -> np.ndarray:
-        if (weight := asked["cost_weight"]) is None and (normalised := asked["normalised_cost_weight"]) is not None:
-            weight = normalised / self.cost_scale
-        if weight is not None:
-            if not 0 <= weight < np.inf:
-                raise InputError(f"cost weight {weight}: give a finite number of at least 0")
-            return np.full(rows, weight)
+    def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted quality and cost, [N, K] each; NaN where the kind predicts none.
+
+        Raises:
+            InputError: texts without an encoder, features of another width, a value that is not finite.
+        """
+        features = self.features(prompts)
+        _, quality, cost = self._answers(features, np.zeros(len(features)))
+        return quality, cost
+
+    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
+        """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
+
+        Raises:
+            InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
+        """
+        features = self.features(prompts)
+        return self._answers(features, np.broadcast_to(_weight(cost_weight), len(features)))[0]
+
+    def weights(self, **asked: float | None) -> list[tuple[float, float]]:
+        """Cost weights and their shares of the prompts: one, or the two of a budget's mixture, the cheaper one first.
+
+        Args:
+            asked: exactly one of ``route``'s four ways; the others None or left out.
+
+        Raises:
+            InputError: as for ``route``.
+        """
+        ways = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+        given = {name: value for name, value in asked.items() if value is not None}
+        if len(given) != 1 or given.keys() - set(ways):
+            raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+        ((way, value),) = given.items()
+        if way in ("cost_weight", "normalised_cost_weight"):
+            return [(float(_weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
+        if self.curve is None:
+            raise InputError("this router came without a curve of cost and quality: give a cost weight, or fit again")
         if not self.available.all():
             raise InputError("budgets and quality targets were measured with every model; models were removed: refit")
-        if (budget := asked["budget"]) is not None:
-            mixed = budgets.mixture(self.curve, budget)
-            cheap = np.random.default_rng(seed).random(rows) < mixed.share
-            return np.where(cheap, mixed.cheap.cost_weight, mixed.dear.cost_weight)
-        target = asked["quality_target"]
-        assert target is not None
-        return np.full(rows, budgets.for_quality(self.curve, target).cost_weight)
+        if way == "quality_target":
+            return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
+        mixed = budgets.mixture(self.curve, value)
+        return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
 
     def without(self, *names: str) -> Router:
         """The same router, never choosing the named models.
@@ -164,14 +186,35 @@ class Router:
             raise InputError("no model would be left")
         return dataclasses.replace(self, available=left)
 
-    def _features(self, prompts: Sequence[str] | np.ndarray) -> np.ndarray:
+    def text_encoder(self) -> str:
+        """The encoder of texts.
+
+        Raises:
+            InputError: it takes features only, or would send texts to an endpoint that the user has not named.
+        """
+        if self.encoder is None:
+            raise InputError("this router was fitted on features, not texts: pass an array [N, D]")
+        if self.encoder.startswith(ENDPOINT) and not self.may_send:
+            from jaxroute.data.encoders import endpoint
+
+            raise InputError(
+                f"this router would send every text to {endpoint.base_url()} (model "
+                f"{self.encoder.removeprefix(ENDPOINT)}); if it may, name its encoder: encoder={self.encoder!r}"
+            )
+        return self.encoder
+
+    def features(self, prompts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Features [N, D] of texts, or features themselves once they are checked.
+
+        Raises:
+            InputError: as for ``text_encoder``; features of another width, or not finite.
+        """
         if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
-            if self.encoder is None:
-                raise InputError("this router was fitted on features, not texts: pass an array [N, D]")
+            encoder = self.text_encoder()
             from jaxroute.data import encoders
 
-            prompts = encoders.encode(prompts, self.encoder, revision=self.revision)
-        width = self.student.axes.mean.shape[0]
+            prompts = encoders.encode(prompts, encoder, revision=self.revision)
+        width = self.kind.num_features
         if prompts.ndim != 2 or prompts.shape[1] != width:
             raise InputError(f"features of shape {prompts.shape}: this router takes [N, {width}]")
         features = np.asarray(prompts, np.float32)
@@ -179,88 +222,90 @@ class Router:
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite")
         return features
 
+    def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(scores, quality, cost), [N, K] each."""
+        shape = len(features), len(self.models)
+        scores, quality, cost = (np.full(shape, np.nan, np.float32) for _ in range(3))
+        for start in range(0, len(features), ROWS_PER_BLOCK):
+            rows = slice(start, min(start + ROWS_PER_BLOCK, len(features)))
+            count = rows.stop - start
+            inputs = np.zeros((_padded(count), features.shape[1]), np.float32)
+            weights = np.zeros(len(inputs), np.float32)
+            inputs[:count], weights[:count] = features[rows], weight[rows]
+            found, predicted = _scored(self.kind, inputs, weights)
+            scores[rows] = np.asarray(found)[:count]
+            if predicted is not None:
+                quality[rows], cost[rows] = (np.asarray(y)[:count] for y in predicted)
+        scores[:, ~self.available] = -np.inf
+        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
+            row = int(np.argmin(finite))
+            raise InputError(f"row {row}: its scores overflow at cost weight {weight[row]:g}; give a smaller one")
+        return scores, quality, cost
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the folder, all of it or nothing; an older router at the same place is replaced.
 
         Raises:
             InputError: the place holds something that is not a router.
         """
-        from safetensors.numpy import save
-
-        path = Path(path)
-        if path.exists() and not (path / META).is_file() and not (path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"{path}: exists and is no router; choose another place or remove it")
-        arrays = _flat({"student": self.student, "curve": dataclasses.asdict(self.curve)})
-        content = save(arrays)
+        tree = kinds.arrays(self.kind)
+        if self.curve is not None:
+            tree["curve"] = {key: part for key, part in dataclasses.asdict(self.curve).items() if part is not None}
         meta = {
-            "schema": SCHEMA,
+            "kind": kinds.name_of(self.kind),
+            "settings": kinds.settings(self.kind),
             "models": list(self.models),
             "removed": [name for name, left in zip(self.models, self.available, strict=True) if not left],
             "encoder": self.encoder,
             "revision": self.revision,
-            "num_features": int(self.student.axes.mean.shape[0]),
-            "hidden": list(self.hidden),
+            "num_features": self.kind.num_features,
             "cost_scale": self.cost_scale,
             "summary": self.summary,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "packages": {name: importlib.metadata.version(name) for name in ("jax", "numpy", "flax")},
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-            folder = Path(scratch) / "router"
-            folder.mkdir()
-            (folder / ARRAYS).write_bytes(content)
-            (folder / META).write_text(json.dumps(meta, indent=1) + "\n")
-            if path.exists():
-                os.replace(path, Path(scratch) / "old")
-            os.replace(folder, path)
+        folder.write(Path(path), meta, {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Router:
-        """Read a router's folder; nothing is unpickled.
+    def load(cls, path: str | os.PathLike[str], encoder: str | None = None) -> Router:
+        """Read a router's folder; nothing in it is run or unpickled.
+
+        Args:
+            path: of the folder.
+            encoder: the router's own encoder, named again. Only one that sends texts to an endpoint asks for it: a
+                folder from elsewhere does not decide where prompts go.
 
         Raises:
-            InputError: no router there, a newer schema, or a damaged file.
+            InputError: no router there, one of a newer version, a damaged file, or another encoder than the named one.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         path = Path(path)
-        if not (path / META).is_file():
-            raise InputError(f"{path}: no router here ({META} is missing)")
-        try:
-            meta = json.loads((path / META).read_text())
-            schema = int(meta["schema"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path / META}: damaged ({error}); restore it or fit again") from None
-        if schema > SCHEMA:
-            raise InputError(f"{path / META}: schema {schema} is newer than {SCHEMA}; update jaxroute to read it")
-        try:
-            content = (path / ARRAYS).read_bytes()
-            if hashlib.sha256(content).hexdigest() != meta["sha256"]:
-                raise InputError(f"{path / ARRAYS}: damaged (its checksum is not the one in {META}); fit again")
-            tree = _nested(load(content))
-            student = tree["student"]
-            models = tuple(meta["models"])
-            return cls(
-                models,
-                distil.Student(
-                    Projection(*(jnp.asarray(student["axes"][name]) for name in Projection._fields)),
-                    jnp.asarray(student["linear"]),
-                    jnp.asarray(student["bias"]),
-                    jax.tree.map(jnp.asarray, student["mlp"]),
-                    jnp.asarray(student["level"]),
-                ),
-                tuple(meta["hidden"]),
+        meta, tree = folder.read(path)
+        if meta["schema"] == 1:  # before there were kinds
+            meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
+        if meta.get("kind") not in kinds.KINDS:
+            raise InputError(f"{path}: a router of kind {meta.get('kind')!r}; update jaxroute to read it")
+        with folder.whole(path):
+            curve = tree.pop("curve", None)
+            if not set(meta["removed"]) <= set(meta["models"]):
+                raise ValueError("a removed model is none of its models")
+            router = cls(
+                tuple(meta["models"]),
+                kinds.of_arrays(meta["kind"], tree, meta["settings"]),
                 float(meta["cost_scale"]),
-                budgets.Curve(**tree["curve"]),
-                ~np.isin(models, meta["removed"]),
+                None if curve is None else budgets.Curve(**curve),
+                ~np.isin(meta["models"], meta["removed"]),
                 meta["encoder"],
                 meta["revision"],
                 meta["summary"],
+                may_send=encoder is not None,
             )
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); restore it or fit again") from None
+        if encoder is not None and encoder != router.encoder:
+            raise InputError(f"{path}: its texts are encoded by {router.encoder or 'nothing'}, not by {encoder}")
+        return router
+
+
+@jax.jit
+def _scored(kind: kinds.Kind, features: Array, cost_weight: Array) -> tuple[Array, Outcomes | None]:
+    with jax.default_matmul_precision("highest"):
+        return kind.scores(features, cost_weight), kind.predict(features)
 
 
 def _padded(rows: int) -> int:
@@ -268,22 +313,25 @@ def _padded(rows: int) -> int:
     return 1 << max(rows - 1, 0).bit_length()
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """A nest of dicts and NamedTuples as {"a/b/c": array}."""
-    if hasattr(tree, "_asdict"):
-        tree = tree._asdict()
-    if not isinstance(tree, dict):
-        return {prefix.removesuffix("/"): np.ascontiguousarray(tree)}
-    return {name: leaf for key, part in tree.items() for name, leaf in _flat(part, f"{prefix}{key}/").items()}
+def _weight(cost_weight: float | np.ndarray) -> np.ndarray:
+    weight = np.asarray(cost_weight, float)
+    if not ((weight >= 0) & (weight < np.inf)).all():
+        raise InputError(f"cost weight {cost_weight}: give a finite number of at least 0")
+    return weight
 
 
-def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The inverse of ``_flat``, as dicts."""
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *path, last = name.split("/")
-        place = tree
-        for key in path:
-            place = place.setdefault(key, {})
-        place[last] = leaf
-    return tree
+def _check(router: Router) -> None:
+    models = router.models
+    if not models or not all(isinstance(name, str) and name.strip() for name in models):
+        raise InputError(f"model names {list(models)}: at least one, none of them empty")
+    if len(set(models)) != len(models) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in "".join(models)):
+        raise InputError(f"model names {list(models)}: each once, without control characters")
+    if router.available.shape != (len(models),) or router.available.dtype != bool or not router.available.any():
+        raise InputError(f"available: {len(models)} booleans, at least one of them True")
+    if not (isinstance(router.cost_scale, float) and 0 < router.cost_scale < np.inf):
+        raise InputError(f"cost_scale: {router.cost_scale!r}: a positive, finite number")
+    if not all(name is None or isinstance(name, str) for name in (router.encoder, router.revision)):
+        raise InputError(f"encoder {router.encoder!r}, revision {router.revision!r}: texts or None")
+    if not isinstance(router.summary, dict):
+        raise InputError(f"summary: a {type(router.summary).__name__}, expected a dict")
+    kinds.check(router.kind, len(models))
