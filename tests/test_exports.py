@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import logs
-from jaxroute.data.logs import formats
+from jaxroute.data import logs, messages
 from jaxroute.types import InputError
 
 ASKED = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is 2 + 2?"}]
@@ -28,7 +27,7 @@ def spend(number, **changes):
         "startTime": "2025-01-01T12:00:00.000Z",
         "endTime": "2025-01-01T12:00:01.000Z",
         "model": "gpt-4o-2024-08-06",
-        "model_id": "7f1",
+        "model_id": f"7f{number % 2}",
         "model_group": "large" if number % 2 else "small",
         "custom_llm_provider": "openai",
         "user": "default_user_id",
@@ -108,7 +107,9 @@ def test_litellm_spend_logs(tmp_path, kind):
     check_litellm(log, [0, 0, 1, 1])
     assert log.counts["failed requests"] == log.counts["answers from a cache"] == 1
     assert log.counts["other calls than for text"] == 2
-    cost = logs.load(file, columns=RATING, quality_range=(1, 5), prices={"large": (1, 2), "small": (3, 4)}).cost
+    priced = {"large": (1, 2), "small": (3, 4)}
+    np.testing.assert_array_equal(logs.load(file, columns=RATING, quality_range=(1, 5), prices=priced).cost, [0.25] * 4)
+    cost = logs.load(file, columns=RATING, quality_range=(1, 5), prices=priced, reprice=True).cost
     np.testing.assert_allclose(cost, [1e-4, 4e-5] * 2)
 
 
@@ -134,12 +135,13 @@ def test_bad_records_are_named_like_bad_rows(tmp_path):
     said = [line.replace(f"  {file}, ", "") for line in str(error.value).splitlines() if line.startswith("  ")]
     assert {line.split(":")[0] for line in said} == {
         "row 1, column 'cost'",
-        "row 2, column 'prompt'",
         "row 3, column 'model'",
         "row 4, column 'timestamp'",
         "row 6",
     }
-    assert len(logs.load(file, drop_bad=True)) == 2
+    log = logs.load(file, drop_bad=True)
+    assert len(log) == 2
+    assert log.left_out["prompts that were not recorded"] == {"small": 1}
 
 
 PARTS = [{"role": "user", "parts": [{"type": "text", "content": "What is 2 + 2?"}]}]
@@ -255,11 +257,11 @@ def test_values_of_any_shape_are_no_traceback(tmp_path, name, value):
 
 
 def test_the_last_thing_a_user_said():
-    assert formats.text_of("text") == "text"
-    assert formats.text_of([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a"
-    assert formats.text_of([{"role": "assistant", "content": "b"}]) == "b"
-    assert formats.text_of([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]) is None
+    assert messages.text_of("text") == "text"
+    assert messages.text_of([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a"
+    assert messages.text_of([{"role": "assistant", "content": "b"}]) == "b"
+    assert messages.text_of([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]) is None
     two = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert formats.text_of(json.dumps([{"role": "user", "content": two}])) == "a\nb"
+    assert messages.text_of(json.dumps([{"role": "user", "content": two}])) == "a\nb"
     for nothing in (None, "", [], {}, 5, [5], [{"role": "user"}], [{"role": "user", "content": None}]):
-        assert formats.text_of(nothing) is None
+        assert messages.text_of(nothing) is None

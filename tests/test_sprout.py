@@ -129,7 +129,9 @@ def test_price_tables_are_checked(tmp_path):
     path.write_text("model,input,output,source,date\na,1,2,list,2025-01\nb,-1,2,list,2025-01\n")
     with pytest.raises(InputError, match=r"column 'input', row 1 \(model 'b'\): -1"):
         prices.load(path)
-    path.write_text("model,input,output,source,date\na,1,2,,2025-01\n")
-    with pytest.raises(InputError, match=r"column 'source', row 0: empty"):
-        prices.load(path)
+    path.write_text("model,input,output,cached_input\na,1,2,\nb,1,2,0.1\n")
+    loaded = prices.load(path)
+    assert loaded["b"].cached_input == 0.1
+    assert np.isnan(loaded["a"].cached_input)
+    assert loaded["a"][:4] == (1, 2, "", "")
     assert set(MODELS) <= set(prices.load())

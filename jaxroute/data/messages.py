@@ -1,41 +1,131 @@
-"""The text of a chat that a router sees."""
+"""The text of a chat that a router sees: one rule for learning, routing and the gateway.
+
+    last    the user's last message (the default)
+    user    everything the user said, in order
+    all     the whole chat, answers and system message included; the answers of tools are not part of any text
+
+A number of characters may follow, ``user:4000``: of a longer text its end is kept, as the question comes last.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data.records import parsed
+from jaxroute.types import InputError
+
+CHAT = "last"
+TURNS = ("last", "user", "all")
+TOOLS = ("tool", "function", "toolresult")
+HOLDERS = ("messages", "input", "contents", "prompt")
+"""Where the body of a request keeps its messages: chat completions, responses, Gemini's, text completions."""
 
 
-def text_of(messages: Any) -> str | None:
-    """The text that a router sees of a chat: that of the user's last message, of the last message where none is.
+def rule(chat: str) -> tuple[str, int | None]:
+    """(turns, characters kept) of a rule as it is written.
+
+    Raises:
+        InputError: no such rule.
+
+    Example:
+        >>> rule("last"), rule("user:4000")
+        (('last', None), ('user', 4000))
+    """
+    turns, colon, limit = chat.partition(":")
+    if turns not in TURNS or (colon and not (limit.isdecimal() and int(limit))):
+        raise InputError(f"chat rule {chat!r}: write one of {', '.join(TURNS)}, or with a cap on characters, user:4000")
+    return turns, int(limit) if colon else None
+
+
+def text_of(messages: Any, chat: str = CHAT) -> str | None:
+    """The text that a router sees of a chat.
 
     Args:
-        messages: a text, or messages of role and content (a text or typed parts), OpenTelemetry's parts included.
+        messages: a text; messages of role and content (a text or typed parts), as OpenAI, Anthropic, Gemini and
+            OpenTelemetry write them; or the body of a request that holds them.
+        chat: which of it, see the module; where the user said nothing, the last message that is no tool's counts.
 
     Returns:
         The text; None where there is none.
 
     Example:
-        >>> text_of([{"role": "system", "content": "Be kind."}, {"role": "user", "content": [
-        ...     {"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {}}]}])
-        'What is this?'
+        >>> chat = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."},
+        ...     {"role": "assistant", "content": "Hi."}, {"role": "user", "content": [
+        ...     {"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {}}]}]
+        >>> text_of(chat), text_of(chat, "user"), text_of(chat, "user:5")
+        ('What is this?', 'Hello.\\n\\nWhat is this?', 'this?')
     """
-    messages = parsed(messages)
-    if isinstance(messages, str):
-        return messages or None
-    said = []
+    turns, limit = rule(chat)
+    found = _opened(messages)
+    if isinstance(found, str):
+        text = found or None
+    else:
+        said = [(role, text) for role, text in _said(found) if role not in TOOLS and text]
+        users = [text for role, text in said if role in ("user", "human")]
+        if turns == "all":
+            users = [text for _, text in said]
+        elif turns == "last" or not users:
+            users = users[-1:] or [text for _, text in said[-1:]]
+        text = "\n\n".join(users) or None
+    return text[-limit:] if text and limit else text
+
+
+def only_tools(messages: Any) -> bool:
+    """Whether a chat has nothing but the answers of tools: a later turn of an agent, whose question is elsewhere.
+
+    Example:
+        >>> only_tools([{"role": "tool", "content": "21 degrees"}]), only_tools([{"role": "user", "content": None}])
+        (True, False)
+    """
+    found = _opened(messages)
+    said = [] if isinstance(found, str) else list(_said(found))
+    tools = [role in TOOLS for role, _ in said]
+    return any(tools) and not any(text and not tool for (_, text), tool in zip(said, tools, strict=True))
+
+
+def _opened(value: Any) -> Any:
+    """A text, or a list of messages. A text that is JSON but holds no message is a prompt that happens to be JSON."""
+    found = parsed(value)
+    if isinstance(found, dict):
+        held = next((parsed(found[name]) for name in HOLDERS if found.get(name)), None)
+        held = [found] if held is None and "role" in found else held
+    else:
+        held = found
+    if isinstance(value, str) and found and not isinstance(held, str):
+        messages = held if isinstance(held, list) else []
+        if not any(isinstance(m, dict) and m.keys() & {"role", "content", "parts", "type"} for m in messages):
+            return value
+    return held
+
+
+def _said(messages: Any) -> Iterator[tuple[str, str]]:
+    """(role, text) of every message; a result of a tool counts as a tool's message, whoever sends it."""
     for message in messages if isinstance(messages, list) else []:
-        if isinstance(message, dict):
-            content = message.get("content") if message.get("content") is not None else message.get("parts")
-            if text := _text(content):
-                said.append((message.get("role") == "user", text))
-    return next((text for user, text in reversed(said) if user), said[-1][1] if said else None)
+        if isinstance(message, str):
+            yield "user", message
+        elif isinstance(message, dict):
+            role = str(message.get("role") or "").lower()
+            content = next((message[name] for name in ("content", "parts") if message.get(name) is not None), None)
+            kind = str(message.get("type") or "")
+            if not role and kind.endswith(("_call_output", "tool_result")):
+                yield "tool", "result"
+            else:
+                text = _text(content)
+                results = not text and isinstance(content, list) and any(map(_is_result, content))
+                yield ("tool", "result") if results else (role or kind, text)
+
+
+def _is_result(part: Any) -> bool:
+    return isinstance(part, dict) and (
+        part.get("type") in ("tool_result", "tool_call_response") or "functionResponse" in part
+    )
 
 
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    texts = [part.get("text") or part.get("content") for part in parts if part.get("type") in ("text", "input_text")]
+    kinds = ("text", "input_text", None)
+    texts = [part.get("text") or part.get("content") for part in parts if part.get("type") in kinds]
     return "\n".join(text for text in texts if isinstance(text, str))

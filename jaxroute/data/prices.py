@@ -1,14 +1,23 @@
-"""Prices per million tokens, and the cost of an answer from its token counts.
+"""Prices per million tokens, and the cost of answers from their token counts.
 
-The table is the file prices.csv beside this module: model, input, output (US dollars per million tokens), source
-and date. A price that changes is a change of that file, or of a file of the same columns that is given instead.
+The packaged table is the file prices.csv beside this module. Every price file has its header:
+
+    model, input, output                    US dollars per million tokens
+    cached_input, cache_write, reasoning    the same, where they differ from input and output (optional)
+    source, date                            where and when that was the price (optional)
+
+A file in the layout of LiteLLM's price map (``model_prices_and_context_window.json``) is read as it is.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,22 +25,38 @@ from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError
 
 PRICES = Path(__file__).with_name("prices.csv")
+OPTIONAL = ("cached_input", "cache_write", "reasoning")
+MAP = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached_input": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "reasoning": "output_cost_per_reasoning_token",
+}
+DATE = re.compile(r"[-@:](20\d\d-?[01]\d-?[0-3]\d|latest)$")
 
 
 class Price(NamedTuple):
-    """US dollars per million tokens read and written, with where and when that was the price."""
+    """US dollars per million tokens read and written, with where and when that was the price.
+
+    cached_input, cache_write, reasoning: NaN where they are billed as input, input and output.
+    """
 
     input: float
     output: float
-    source: str
-    date: str
+    source: str = ""
+    date: str = ""
+    cached_input: float = math.nan
+    cache_write: float = math.nan
+    reasoning: float = math.nan
 
 
 def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
     """Prices by model.
 
     Args:
-        path: a .csv or .parquet file of columns model, input, output, source, date. Default: the packaged table.
+        path: a .csv or .parquet file with the columns above, or LiteLLM's price map as .json. Default: the packaged
+            table.
 
     Returns:
         model -> Price.
@@ -41,12 +66,14 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
             least 0; names file, column and row.
 
     Example:
-        >>> load()["openai-gpt-4o-mini"][:2]
-        (0.15, 0.6)
+        >>> load()["openai-gpt-4o-mini"][:2], find(load(), "openai/gpt-4o-mini-2024-07-18")[:2]
+        ((0.15, 0.6), (0.15, 0.6))
     """
     source = str(path or PRICES)
-    frame = read(Path(path or PRICES).expanduser(), ("model", "source", "date"))
-    need(frame, source, ("model", *Price._fields))
+    if source.endswith(".json"):
+        return _price_map(Path(source).expanduser())
+    frame = read(Path(source).expanduser(), ("model", "source", "date"))
+    need(frame, source, ("model", "input", "output"))
     names = text(frame, "model", source)
     refuse(
         frame["model"].duplicated().to_numpy(),
@@ -57,32 +84,127 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
         def place(i: int, column: str) -> str:
             return f"{source}, column {column!r}, row {i} (model {names[i]!r})"
 
+        if name not in frame:
+            return np.full(len(frame), np.nan)
         values = numbers(frame[name], name, place)
+        given = ~np.isnan(values) if name in OPTIONAL else np.ones(len(values), bool)
         refuse(
-            ~(np.isfinite(values) & (values >= 0)),
+            given & ~(np.isfinite(values) & (values >= 0)),
             lambda i: f"{place(i, name)}: {values[i]} is not a price; give US dollars per million tokens",
         )
         return values
 
-    rows = zip(
-        dollars("input").tolist(),
-        dollars("output").tolist(),
-        text(frame, "source", source),
-        text(frame, "date", source),
-        strict=True,
-    )
-    return {str(name): Price(*row) for name, row in zip(names, rows, strict=True)}
+    def words(name: str) -> list[str]:
+        return frame[name].fillna("").astype(str).tolist() if name in frame else [""] * len(frame)
+
+    required = zip(dollars("input").tolist(), dollars("output").tolist(), strict=True)
+    optional = zip(*(dollars(name).tolist() for name in OPTIONAL), strict=True)
+    rows = zip(required, zip(words("source"), words("date"), strict=True), optional, strict=True)
+    return {str(name): Price(*paid, *said, *apart) for name, (paid, said, apart) in zip(names, rows, strict=True)}
 
 
-def cost(
-    model: str, input_tokens: np.ndarray, output_tokens: np.ndarray, prices: dict[str, Price], source: str
+def _price_map(path: Path) -> dict[str, Price]:
+    """LiteLLM's price map; entries without prices per token (images, speech) are left out."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as a price map ({error}); write or copy it again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds a {type(found).__name__}; a price map is an object with models as keys")
+    prices = {}
+    for model, said in found.items():
+        if model == "sample_spec" or not isinstance(said, dict) or not {MAP["input"], MAP["output"]} <= said.keys():
+            continue
+        price: dict[str, Any] = {}
+        for name, key in MAP.items():
+            try:
+                value = math.nan if said.get(key) is None else 1e6 * float(said[key])
+            except (TypeError, ValueError):
+                value = -1.0
+            if value < 0 or math.isinf(value) or (math.isnan(value) and name in ("input", "output")):
+                raise InputError(f"{path}, model {model!r}, {key}: {said[key]!r} is not a price; give dollars a token")
+            price[name] = float(f"{value:.10g}")
+        prices[model] = Price(**price, source=str(path))
+    if not prices:
+        raise InputError(f"{path}: no model has {MAP['input']} and {MAP['output']}; is it LiteLLM's price map?")
+    return prices
+
+
+def named(prices: Mapping[str, Any], model: str) -> str | None:
+    """The name by which a table has a model: its own, else without date, provider, or both; None where it has none.
+
+    Example:
+        >>> named({"gpt-4o": 1, "azure/gpt-4o": 2}, "azure/gpt-4o-2024-08-06"), named({"gpt-4o": 1}, "openai/gpt-4o")
+        ('azure/gpt-4o', 'gpt-4o')
+    """
+    names = [model, DATE.sub("", model)]
+    for name in list(names):
+        parts = name.split("/")
+        names += ["/".join(parts[k:]) for k in range(1, len(parts))]
+    return next((name for name in names if name in prices), None)
+
+
+def find(prices: Mapping[str, Any], model: str) -> Any:
+    """The price of a model, by one of the names that ``named`` allows; None where there is none."""
+    name = named(prices, model)
+    return None if name is None else prices[name]
+
+
+def bill(
+    price: Sequence[Any],
+    input_tokens: np.ndarray,
+    output_tokens: np.ndarray,
+    *,
+    total: np.ndarray | float = np.nan,
+    cached: np.ndarray | float = np.nan,
+    written: np.ndarray | float = np.nan,
+    reasoning: np.ndarray | float = np.nan,
 ) -> np.ndarray:
     """US dollars of N answers of one model.
 
-        cost = (input tokens * input price + output tokens * output price) / 1e6
+        output = max(output tokens, total - input tokens)      (tokens of thought that are counted in the total only)
+        cost   = ((input - cached - written) p_input + cached p_cached + written p_written
+                  + (output - reasoning) p_output + reasoning p_reasoning) / 1e6
+
+    Cached and written tokens that are more than the input's come on top of it, as Anthropic counts them. A part
+    without a price of its own is billed as the rest.
 
     Args:
-        model: whose price to use.
+        price: (input, output, ...) per million tokens, or a Price.
+        input_tokens, output_tokens: counts [N], NaN where unknown.
+        total, cached, written, reasoning: counts [N], NaN where unknown: then none are taken apart.
+
+    Returns:
+        float64 [N], NaN where a count of input or output is.
+
+    Example:
+        >>> bill(Price(1.0, 4.0), np.array([92.0]), np.array([79.0]), total=np.array([2671.0])).round(6)
+        array([0.010408])
+    """
+    known = Price(*price) if len(price) == len(Price._fields) else Price(price[0], price[1])
+    inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
+    cached, written, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
+    apart = cached + written > inputs
+    fresh = inputs - np.where(apart, 0, cached + written)
+    beyond = np.asarray(total, float) - inputs - np.where(apart, cached + written, 0)
+    outputs = np.where(beyond > outputs, beyond, outputs)  # never where one of them is unknown
+    thought = np.fmin(thought, outputs)
+
+    def or_else(own: float, other: float) -> float:
+        return other if math.isnan(own) else own
+
+    spent = fresh * known.input + cached * or_else(known.cached_input, known.input)
+    spent = spent + written * or_else(known.cache_write, known.input) + (outputs - thought) * known.output
+    return (spent + thought * or_else(known.reasoning, known.output)) / 1e6
+
+
+def cost(
+    model: str, input_tokens: np.ndarray, output_tokens: np.ndarray, prices: Mapping[str, Price], source: str
+) -> np.ndarray:
+    """US dollars of N answers of one model, of which only input and output are known; see ``bill``.
+
+    Args:
+        model: whose price to use; see ``find``.
         input_tokens, output_tokens: counts [N], NaN where unknown.
         prices: see ``load``.
         source: what to call the data in the message.
@@ -97,7 +219,6 @@ def cost(
         >>> cost("m", np.array([1000.0]), np.array([500.0]), {"m": Price(2.0, 4.0, "list", "2025-01")}, "answers")
         array([0.004])
     """
-    if model not in prices:
+    if (price := find(prices, model)) is None:
         raise InputError(f"{source}: no price for model {model!r}; add it to {PRICES.name} or give a price table")
-    price = prices[model]
-    return (np.asarray(input_tokens) * price.input + np.asarray(output_tokens) * price.output) / 1e6
+    return bill(price, input_tokens, output_tokens)

@@ -1,8 +1,10 @@
-"""Rows of people's log files as they stand, a chunk at a time: Parquet, CSV, JSON lines (text also gzipped).
+"""Rows of people's logs as they stand, a chunk at a time: Parquet, CSV, JSON lines (text also gzipped), and tables in
+memory or in a database.
 
 Nothing is judged here but what cannot be read at all. A row that cannot be read (a line that is no JSON object, a
 line of too few cells) is named with its reason and the rest goes on; a file that cannot be read is an InputError.
-Rows count from 0, header apart; in JSON lines they are lines, empty ones included.
+Rows count from 0, header apart. In JSON lines they are lines, empty ones included; an object that was printed over
+several lines has the number of its first, and all elements of an array on a line have the line's number.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +22,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from jaxroute.data import memory, postgres
 from jaxroute.types import InputError
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 JSON = (".json", ".json.gz")
 ROWS = 20_000
+PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
+"""The keys of an object that only wraps a page of records, as services' interfaces answer."""
 
 Wanted = Callable[[Sequence[str]], Iterable[str]]
 """All column names of a file -> those that are to be read."""
+
+Source = Path | memory.Held | postgres.Table
+"""One table: a file, or rows that are held in memory or in a database. ``str`` of it is its name in messages."""
 
 
 class Chunk(NamedTuple):
@@ -40,8 +50,36 @@ class Chunk(NamedTuple):
     broken: list[tuple[int, str]]
 
 
+def sources(given: Any) -> list[Source]:
+    """The tables that a caller means.
+
+    Args:
+        given: a path (see ``files``), a URL ``postgresql://...`` (see ``postgres.table``), a pandas or pyarrow table,
+            a ``datasets.Dataset``, or a list of dictionaries.
+
+    Raises:
+        InputError: nothing there, or something of another kind.
+    """
+    if isinstance(given, str | os.PathLike):
+        text = os.fspath(given)
+        if text.startswith(postgres.SCHEMES):
+            return [postgres.table(text)]
+        return list(files(Path(text).expanduser()))
+    return [memory.hold(given)]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which numbers in names count as numbers.
+
+    Example:
+        >>> sorted(["log-10.csv", "log-9.csv"], key=natural)
+        ['log-9.csv', 'log-10.csv']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
 def files(path: Path) -> list[Path]:
-    """The log files that a path means: itself, or all in the folder at any depth, in order of their names.
+    """The log files that a path means: itself, or all in the folder at any depth, in natural order of their names.
 
     A folder's .json files count only where it has no others: gateways write one a request, and other programs
     leave settings beside a log.
@@ -58,9 +96,12 @@ def files(path: Path) -> list[Path]:
             )
         return [path]
     inside = sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+        (
+            file
+            for file in path.rglob("*")
+            if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+        ),
+        key=lambda file: [natural(part) for part in file.relative_to(path).parts],
     )
     found = [f for f in inside if f.name.lower().endswith(SUFFIXES)]
     found = found or [f for f in inside if f.name.lower().endswith(JSON)]
@@ -69,11 +110,11 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-def read(path: Path, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
-    """The rows of a file, a chunk at a time.
+def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
+    """The rows of a table, a chunk at a time.
 
     Args:
-        path: one of ``files``.
+        path: one of ``sources``.
         wanted: picks the columns of a table; the keys of JSON records all come.
 
     Returns:
@@ -90,10 +131,13 @@ def read(path: Path, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
         Chunk(row=[0], data={'prompt': ['hi'], 'model': ['small']}, names=['prompt', 'model'],
               broken=[(1, '1 cell(s) under 2 columns')])
     """
-    name = path.name.lower().removesuffix(".gz")
-    reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
     try:
-        yield from reader(path, wanted)
+        if isinstance(path, Path):
+            name = path.name.lower().removesuffix(".gz")
+            reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
+            yield from reader(path, wanted)
+        else:
+            yield from _table(path, wanted)
     except InputError:
         raise
     except Exception as error:  # of files, gzip, zlib, csv, JSON, Arrow and, as KeyError, of unknown time zones
@@ -146,8 +190,17 @@ def parsed(value: Any) -> Any:
     return value
 
 
+def _table(table: memory.Held | postgres.Table, wanted: Wanted) -> Iterator[Chunk]:
+    names = _once(table.names, table)
+    picked = [name for name in dict.fromkeys(wanted(names)) if name in names]
+    yield Chunk([], {name: [] for name in picked}, names, [])
+    done = 0
+    for cells, count in table.blocks(picked, ROWS):
+        yield Chunk(list(range(done, done + count)), cells, names, [])
+        done += count
+
+
 def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
-    import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     with pq.ParquetFile(path) as file:
@@ -156,11 +209,7 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
         yield Chunk([], {name: [] for name in picked}, names, [])
         done = 0
         for batch in file.iter_batches(ROWS, columns=picked):
-            cells = {}
-            for name in picked:
-                values = batch.column(batch.schema.get_field_index(name))
-                vectors = pa.types.is_list(values.type) and pa.types.is_floating(values.type.value_type)
-                cells[name] = list(values.to_numpy(zero_copy_only=False)) if vectors else values.to_pylist()
+            cells = {name: memory.cells(batch.column(batch.schema.get_field_index(name))) for name in picked}
             yield Chunk(list(range(done, done + len(batch))), cells, names, [])
             done += len(batch)
 
@@ -184,44 +233,77 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with _opened(path) as lines:
-        number = enumerate(_items(lines) if path.name.lower().endswith(JSON) else lines)
+        number = enumerate(_items(lines)) if path.name.lower().endswith(JSON) else _objects(lines)
         while some := list(islice(number, ROWS)):
             row, data, broken, names = [], [], [], dict[str, Any]()
             for i, item in some:
                 try:
-                    record = _record(item)
+                    found = _records(item)
                 except (ValueError, RecursionError) as error:
                     broken.append((i, f"not a JSON object ({str(error).splitlines()[0]})"))
                     continue
-                if record is not None:
+                for record in found:
                     row.append(i)
                     data.append(record)
                     names.update(record)
             yield Chunk(row, data, list(names), broken)
 
 
-def _record(item: Any) -> dict[str, Any] | None:
-    """The object on a line, or an object already; None for an empty line."""
+def _objects(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; an object that was printed with indents, from "{" to "}", is one."""
+    begun: list[bytes] = []
+    start = 0
+    for number, line in enumerate(lines):
+        if begun and line[:1].isspace() and line.strip():
+            begun.append(line)
+        elif begun and line[:1] == b"}":
+            yield start, b"".join([*begun, b"}"])
+            begun = []
+        else:
+            if begun:
+                yield start, b"".join(begun)
+                begun = []
+            if len(line) < 4 and line.strip() == b"{":
+                begun, start = [line], number
+            else:
+                yield number, line
+    if begun:
+        yield start, b"".join(begun)
+
+
+def _records(item: Any) -> Sequence[dict[str, Any]]:
+    """The records on a line, or of an item already read: an object, or an array of them; none in an empty line.
+
+    An object that only wraps a page of records, ``{"data": [...]}``, as interfaces of services answer, is that page.
+    """
     if isinstance(item, bytes):
         text = item.decode("utf-8-sig").strip()
         if not text:
-            return None
+            return ()
         item = json.loads(text)
-    if not isinstance(item, dict):
+    if isinstance(item, dict):
+        page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
+        return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
+    if not isinstance(item, list) or not all(isinstance(record, dict) for record in item):
         raise ValueError(f"found {type(item).__name__}")
     return item
 
 
 def _items(file: BinaryIO) -> list[Any]:
-    """What a .json file holds: the entries of its array, or its one object."""
+    """What a .json file holds: the entries of its array, its one object, or objects one after another."""
+    text = file.read().decode("utf-8-sig")
     try:
-        whole = json.loads(file.read().decode("utf-8-sig"))
+        whole = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return [line for _, line in _objects(text.encode().splitlines(keepends=True))]
     return whole if isinstance(whole, list) else [whole]
 
 
-def _once(names: Sequence[str], path: Path) -> list[str]:
+def _once(names: Sequence[str], path: Source) -> list[str]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{path}: column {name!r} occurs more than once; keep one")

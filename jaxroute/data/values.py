@@ -89,10 +89,21 @@ def label(value: Any) -> str | None:
     raise ValueError(f"a {type(value).__name__}")
 
 
-def prompt(value: Any) -> str | None:
-    """A prompt: text, or a chat."""
+def identity(value: Any) -> str | None:
+    """A cell as an identifier: as ``label``, but for whole numbers that some table turned into floats.
+
+    Example:
+        >>> identity(12.0), identity("12.0"), identity("a-12")
+        ('12', '12', 'a-12')
+    """
+    found = label(value)
+    return found[:-2] if found is not None and found.endswith(".0") and found[:-2].isdecimal() else found
+
+
+def prompt(value: Any, chat: str = messages.CHAT) -> str | None:
+    """A prompt: text, or a chat, of which ``messages.text_of`` says what counts."""
     if isinstance(value, list | np.ndarray) and len(value):
-        value = messages.text_of(list(value))
+        value = messages.text_of(list(value), chat)
         if value is None:
             raise ValueError("a list, but no chat with text")
     if not isinstance(value, str | None):

@@ -1,9 +1,15 @@
 """People's logs: one row a request, answered by one model.
 
-loading   reading, checking, splitting: ``load``
-formats   the records of gateways and tracers
-cells     cells as columns of one kind
-feedback  qualities that came after the answers
+loading    reading, checking, splitting: ``load``
+formats    the kinds of logs, one line each
+entries    what one record of a tool says
+spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, openinference, langfuse, mlflow, logfire
+litellm    payloads, spend logs and spans of LiteLLM
+cells      cells as columns of one kind
+joining    one request, one row
+naming     which model a row is of
+costs      what an answer cost
+feedback   qualities that came after the answers
 """
 
 from jaxroute.data.logs.loading import EXAMPLES as EXAMPLES

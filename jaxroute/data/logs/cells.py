@@ -1,4 +1,4 @@
-"""Cells of people's logs, file after file, as columns of one kind each, and which cells are none of that kind.
+"""Cells of people's logs, table after table, as columns of one kind each, and which cells are none of that kind.
 
 A cell becomes the value it says (see ``values``), is missing, or is named with what is wrong about it.
 """
@@ -8,139 +8,140 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from jaxroute.data import records, values
 from jaxroute.data.logs import formats
+from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, NUMBERS, Asked, Format, Judgement, Row
 from jaxroute.types import InputError
 
-NUMBERS = ("quality", "cost", "input_tokens", "output_tokens", "propensity")
-FIELDS = ("prompt", "model", *NUMBERS, "timestamp", "group", "request_id", "available", "features")
 SHOWN = 10
 UNFIT = "not a list of finite numbers"
+NAMED = ("model", "asked", "answered", "paid")
+"""Columns of models' names, which share their codes."""
+CODED = (*NAMED, "group", "deployment", "endpoint", "lost")
+KEYS = ("key", "parent", "trace", "chain", "stream")
 Bad = tuple[int, str, Any]
 """Place in a list of cells, what is wrong there, and the cell."""
 
 
-class Columns(NamedTuple):
-    """All rows [N] of a log. Optional columns are None where no file has them.
+@dataclass
+class Columns:
+    """All rows [N] of a log, failed requests among them; a column that no table has is absent.
 
-    file, row: where each is. names: what a file calls its fields. numbers: float64 by field. models, sets: what the
-    codes in model (-1: none) and available mean. odd: bad rows by (field, what is wrong). broken: rows that could
-    not be read, and why. raw: some of the bad cells. skipped: how many records were no answered request, by reason.
+    source, row: where each is. names: what a table calls its fields. column: arrays by field; codes are -1 and ids of
+    spans 0 where there is none. codes: what they mean, by field; the models' under "model", candidate sets under
+    "available". odd: bad rows by (field, what is wrong). broken: rows that could not be read, and why. raw: some of
+    the bad cells. left: how many records were no answered request, by (reason, model, endpoint). counts: of other
+    things. scores: {evaluation: {row: value}}. judged, said: what was recorded apart from its request. around: key
+    and parent of spans that are no request. gone: rows that are not to be used. forms: format by table.
     """
 
-    file: np.ndarray
+    source: np.ndarray
     row: np.ndarray
     names: list[dict[str, str]]
-    numbers: dict[str, np.ndarray]
-    models: list[str]
-    model: np.ndarray
-    sets: list[tuple[str, ...]]
-    available: np.ndarray
-    prompt: np.ndarray | None
-    timestamp: np.ndarray | None
-    group: np.ndarray | None
-    request_id: np.ndarray | None
-    features: np.ndarray | None
+    column: dict[str, np.ndarray]
+    codes: dict[str, list[Any]]
     odd: dict[tuple[str, str], np.ndarray]
     broken: dict[int, str]
     raw: dict[tuple[str, int], str]
-    skipped: dict[str, int]
+    left: Counter[tuple[str, str, str]]
+    counts: Counter[str]
+    scores: dict[str, dict[int, Any]]
+    judged: list[Judgement]
+    said: dict[int, list[Row]]
+    around: np.ndarray
+    forms: list[Format]
+    gone: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
-    def shown(self, field: str, i: int) -> str:
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def number(self, name: str) -> np.ndarray:
+        """A column of numbers [N], NaN where the log has none."""
+        return self.column[name] if name in self.column else np.full(len(self), np.nan)
+
+    def code(self, name: str) -> np.ndarray:
+        """A column of codes [N], -1 where the log has none."""
+        return self.column[name] if name in self.column else np.full(len(self), -1, np.int64)
+
+    def flag(self, name: str) -> np.ndarray:
+        """A column of truth values [N]."""
+        return self.column[name] if name in self.column else np.zeros(len(self), bool)
+
+    def shown(self, name: str, i: int) -> str:
         """What a bad cell holds, after a colon, for a message; nothing where it is empty or not worth showing."""
-        if (field, i) in self.raw:
-            return ": " + self.raw[field, i]
-        if field in self.numbers and not np.isnan(self.numbers[field][i]):
-            return f": {self.numbers[field][i]:g}"
-        if field == "request_id" and self.request_id is not None:
-            return f": {self.request_id[i]!r}"
-        return f": {self.models[self.model[i]]!r}" if field in ("model", "available") and self.model[i] >= 0 else ""
+        if (name, i) in self.raw:
+            return ": " + self.raw[name, i]
+        if name in NUMBERS and not np.isnan(value := self.number(name)[i]):
+            return f": {value:g}"
+        model = self.code("model")[i]
+        return f": {self.codes['model'][model]!r}" if name in ("model", "available", "cost") and model >= 0 else ""
 
 
-def gather(files: Sequence[Path], mapping: Mapping[str, str], form: str, needed: Sequence[str]) -> Columns:
-    """Read all files; a row is a record, or a request within one.
+def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Sequence[Sequence[str]]) -> Columns:
+    """Read all tables; a row is a record, or a request within one.
 
     Args:
-        files: see ``records.files``.
-        mapping: {field: name in the files}.
-        form: one of ``formats.FORMATS``, or "auto".
-        needed: the fields that a table must have, beside prompt or features.
+        tables: see ``records.sources``.
+        asked: {field: name in the tables}, and the rule for chats.
+        form: a format's name, or "auto".
+        needed: fields of which a table of our own columns must have one each, beside prompt or features.
 
     Raises:
-        InputError: a file that cannot be read, or lacks a column that is needed.
+        InputError: a table that cannot be read, or lacks a column that is needed.
     """
-    kept: dict[str, list[Any]] = defaultdict(list)
+    pieces: dict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
     odd: dict[tuple[str, str], list[int]] = {(name, "not a number"): [] for name in NUMBERS}
-    codes: dict[str, dict[Any, int]] = {"model": {}, "available": {(): 0}, "group": {}}
-    raw: dict[tuple[str, int], str] = {}
-    broken: dict[int, str] = {}
-    skipped: Counter[str] = Counter()
-    names: list[dict[str, str]] = []
+    codes: dict[str, dict[Any, int]] = {name: {} for name in CODED} | {"available": {(): 0}}
+    found = Columns(np.zeros(0, np.int32), np.zeros(0, np.int64), [], {}, {}, {}, {}, {}, Counter(), Counter(), {}, [],
+                    {}, np.zeros((0, 2), np.int64), [])  # fmt: skip
+    placed: list[tuple[np.ndarray, np.ndarray]] = []
+    around: list[np.ndarray] = []
     done = width = 0
-    present: set[str] = set()
-    for number, file in enumerate(files):
+    for number, table in enumerate(tables):
         called: dict[str, str] = {}
-        for chunk in _fielded(file, mapping, form, needed, skipped, called):
+        for chunk in _fielded(table, asked, form, needed, found, called, around, done):
             total = len(chunk.row) + len(chunk.broken)
-            broken |= {done + len(chunk.row) + i: why for i, (_, why) in enumerate(chunk.broken)}
-            kept["file"].append(np.full(total, number, np.int32))
-            kept["row"].append(np.array([*chunk.row, *(row for row, _ in chunk.broken)], np.int64))
+            found.broken |= {done + len(chunk.row) + i: why for i, (_, why) in enumerate(chunk.broken)}
+            rows = np.array([*chunk.row, *(row for row, _ in chunk.broken)], np.int64)
+            placed.append((np.full(total, number, np.int32), rows))
             assert isinstance(chunk.data, dict)
-            present |= chunk.data.keys()
-            for field in FIELDS:
-                cells = [*chunk.data.get(field, [None] * len(chunk.row)), *([None] * len(chunk.broken))]
-                if field == "features":
+            for name, cells in chunk.data.items():
+                if name == "features":
                     width = width or _width(cells)
-                column, bad = _convert(field, cells, codes, width)
-                kept[field].append(column)
+                column, bad = _convert(name, cells, codes, width, asked)
+                pieces[name].append((done, column))
                 for i, what, cell in bad:
-                    odd.setdefault((field, what), []).append(done + i)
-                    if len(odd[field, what]) <= SHOWN and cell is not None:
-                        raw[field, done + i] = values.short(cell)
+                    odd.setdefault((name, what), []).append(done + i)
+                    if len(odd[name, what]) <= SHOWN and cell is not None:
+                        found.raw[name, done + i] = values.short(cell)
             done += total
-        names.append(called)
+        found.names.append(called)
     if not done:
-        apart = "".join(f"; {count} {why}" for why, count in skipped.items())
-        raise InputError(f"{', '.join(map(str, files[:3]))}: no rows; at least one is needed{apart}")
-    if lost := [field for field in mapping if field not in present]:
-        raise InputError(f"{files[0]}: no record has {mapping[lost[0]]!r}, which columns names as {lost[0]}")
-    # Where no vector had come yet, its width was not known.
-    kept["features"] = [
-        p if p.shape[1] == width else np.full((len(p), width), np.nan, np.float32) for p in kept["features"]
-    ]
-    whole = {field: np.concatenate(parts) for field, parts in kept.items()}
-    unneeded = ("prompt", "empty") if "features" in present else ("features", UNFIT)
+        raise InputError(_nothing(tables, found))
+    for name, called_so in asked.columns.items():
+        said = any(rows for (field, _), rows in odd.items() if field == name)
+        if name not in pieces or ("." in called_so and not said and all(_blank(part) for _, part in pieces[name])):
+            raise InputError(f"{tables[0]}: no record has {called_so!r}, which columns names as {name}")
+    unneeded = ("prompt", "empty") if "features" in pieces else ("features", UNFIT)
     odd.pop(unneeded, None)
-    group = whole["group"]
-    group = np.where(group < 0, len(codes["group"]) + np.arange(done), group)
-
-    def given(field: str, values: np.ndarray) -> np.ndarray | None:
-        return values if field in present else None
-
-    return Columns(
-        file=whole["file"],
-        row=whole["row"],
-        names=names,
-        numbers={field: whole[field] for field in NUMBERS},
-        models=list(codes["model"]),
-        model=whole["model"],
-        sets=list(codes["available"]),
-        available=whole["available"],
-        prompt=given("prompt", whole["prompt"]),
-        timestamp=given("timestamp", whole["timestamp"]),
-        group=given("group", group),
-        request_id=given("request_id", whole["request_id"]),
-        features=given("features", whole["features"]),
-        odd={kind: marked(rows, done) for kind, rows in odd.items()},
-        broken=broken,
-        raw=raw,
-        skipped=dict(skipped),
-    )
+    found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
+    found.column = {name: _whole(name, parts, done, width) for name, parts in pieces.items()}
+    if "group" in found.column:  # a row without a group stands alone
+        group = found.column["group"]
+        found.column["group"] = np.where(group < 0, len(codes["group"]) + np.arange(done), group)
+    if "model" not in pieces and "asked" not in pieces and "answered" not in pieces:
+        found.column["model"] = np.full(done, -1, np.int64)
+    found.codes = {name: list(known) for name, known in codes.items()}
+    found.odd = {kind: marked(rows, done) for kind, rows in odd.items()}
+    found.around = np.concatenate(around) if around else found.around
+    found.gone = np.zeros(done, bool)
+    return found
 
 
 def marked(rows: Iterable[int], count: int) -> np.ndarray:
@@ -150,127 +151,206 @@ def marked(rows: Iterable[int], count: int) -> np.ndarray:
     return found
 
 
-def repeated(ids: np.ndarray) -> np.ndarray:
-    """Where an id [N] occurred before; None is no id.
+def _blank(part: np.ndarray) -> bool:
+    """Whether a piece of a column has no value at all."""
+    if part.dtype == object:
+        return all(cell is None for cell in part)
+    return bool(np.isnan(part).all() if part.dtype.kind == "f" else (part <= 0).all())
 
-    Example:
-        >>> repeated(np.array(["a", None, "a", None], object)).tolist()
-        [False, False, True, False]
-    """
-    seen: set[Any] = set()
 
-    def again(value: Any) -> bool:
-        before = value in seen
-        if value is not None:
-            seen.add(value)
-        return before
-
-    return np.array([again(value) for value in ids], bool)
+def _nothing(tables: Sequence[records.Source], found: Columns) -> str:
+    """What is said of tables without a request."""
+    apart: Counter[str] = Counter()
+    for (why, _, _), count in found.left.items():
+        apart[why] += count
+    kinds = dict.fromkeys(form.title for form in found.forms if form.name != "plain")
+    hints = list(dict.fromkeys(form.hint for form in found.forms if form.hint and LOST in apart))
+    parts = [f"{', '.join(map(str, tables[:3]))}: no rows; at least one is needed"]
+    parts += [f"read as {' and '.join(kinds)}"] if kinds else []
+    parts += [f"{count} {why}" for why, count in apart.items()] + hints
+    if said := sum(map(len, found.said.values())):
+        parts.append(f"{said} messages of requests whose spans are elsewhere; give both, in one folder")
+    return "; ".join(parts)
 
 
 def _fielded(
-    file: Path,
-    mapping: Mapping[str, str],
+    table: records.Source,
+    asked: Asked,
     form: str,
-    needed: Sequence[str],
-    skipped: Counter[str],
+    needed: Sequence[Sequence[str]],
+    log: Columns,
     called: dict[str, str],
+    around: list[np.ndarray],
+    done: int,
 ) -> Iterator[records.Chunk]:
-    """Chunks of a file whose columns are fields; fills in ``called`` and counts what is ``skipped``."""
-    known = form
+    """Chunks of a table whose columns are fields; fills in ``called`` and what of ``log`` is known as it reads."""
+    known = None if form == "auto" else formats.named(form)
+    mapping = asked.columns
 
     def wanted(names: Sequence[str]) -> Iterable[str]:
         nonlocal known
-        known = formats.format_of(names) if form == "auto" else form
-        if known != "plain":
-            return formats.wanted(names, mapping.values())
-        return {start: None for name in FIELDS if (start := records.outermost(mapping.get(name, name), names))}
+        known = known or formats.format_of(names)
+        starts = {start for name in mapping.values() if (start := records.outermost(name, names))}
+        if known.entries is None:
+            starts |= {s for name in FIELDS if name not in mapping and (s := records.outermost(name, names))}
+            return [name for name in names if name in starts]
+        return [name for name in names if name in starts or name in FIELDS or known.reads(name)]
 
     names: dict[str, None] = {}
-    for chunk in records.read(file, wanted):
-        if known == "auto" and chunk.names:
+    for chunk in records.read(table, wanted):
+        if known is None and chunk.names:
             known = formats.format_of(chunk.names)
         names |= dict.fromkeys(chunk.names)
-        if known not in ("auto", "plain"):
-            yield _exported(chunk, known, mapping, skipped)
-            continue
-        found = {
-            field: records.column(chunk, name)
-            for field in FIELDS
-            if records.outermost(name := mapping.get(field, field), chunk.names)
-        }
-        yield chunk._replace(data=found)
-    called |= {field: mapping.get(field, field) for field in FIELDS}
-    if known == "plain" and names:
-        _need(file, mapping, list(names), needed)
+        if known is not None and known.entries is not None:
+            fields = _exported(chunk, known, asked, log, around, done)
+        else:
+            cells = {
+                name: records.column(chunk, mapping.get(name, name))
+                for name in FIELDS
+                if records.outermost(mapping.get(name, name), chunk.names)
+            }
+            fields = chunk._replace(data=cells)
+        fields = fields._replace(data=_padded(fields))
+        done += len(fields.row) + len(fields.broken)
+        yield fields
+    log.forms.append(known or formats.PLAIN)
+    called |= {name: mapping.get(name, name) for name in FIELDS}
+    if known is formats.PLAIN and names:
+        _need(table, mapping, list(names), needed)
 
 
-def _need(file: Path, mapping: Mapping[str, str], names: Sequence[str], needed: Sequence[str]) -> None:
-    def there(field: str) -> bool:
-        return records.outermost(mapping.get(field, field), names) is not None
+def _padded(chunk: records.Chunk) -> dict[str, list[Any]]:
+    """Cells by field, with an empty one for every row that could not be read."""
+    assert isinstance(chunk.data, dict)
+    empty = [None] * len(chunk.broken)
+    return {name: [*cells, *empty] if empty else cells for name, cells in chunk.data.items()}
 
-    described = "features" if there("features") and "prompt" not in mapping else "prompt"
-    for field in (described, *needed, *mapping):
-        if not there(field):
-            more = "; with token counts, give a price table" if field == "cost" else ""
+
+def _need(
+    table: records.Source, mapping: Mapping[str, str], names: Sequence[str], needed: Sequence[Sequence[str]]
+) -> None:
+    def there(name: str) -> bool:
+        return records.outermost(mapping.get(name, name), names) is not None
+
+    described = ("features",) if there("features") and "prompt" not in mapping else ("prompt",)
+    for several in (described, *needed, *((name,) for name in mapping)):
+        if not any(map(there, several)):
+            name = several[0]
+            known = formats.unusable(names)
+            if known is not None:
+                raise InputError(f"{table}: {known}")
+            more = "; with token counts, give a price table" if name == "cost" else ""
             raise InputError(
-                f"{file}: column {mapping.get(field, field)!r} is missing; add or rename it{more} "
+                f"{table}: column {mapping.get(name, name)!r} is missing; add or rename it{more} "
                 f"(there are: {', '.join(map(str, names))})"
             )
 
 
-def _exported(chunk: records.Chunk, form: str, mapping: Mapping[str, str], skipped: Counter[str]) -> records.Chunk:
-    """A chunk of a gateway's or tracer's records, as fields."""
+def _exported(
+    chunk: records.Chunk, form: Format, asked: Asked, log: Columns, around: list[np.ndarray], done: int
+) -> records.Chunk:
+    """A chunk of a tool's records, as fields; what is no request is counted, what belongs to one is kept for it."""
     if isinstance(chunk.data, dict):
         columns = list(chunk.data)
-        data = [dict(zip(columns, values, strict=True)) for values in zip(*chunk.data.values(), strict=True)]
+        data: Iterable[Row] = (
+            {name: cell for name, cell in zip(columns, cells, strict=True) if cell is not None}
+            for cells in zip(*chunk.data.values(), strict=True)
+        )
     else:
         data = chunk.data
-    row, found = [], []
+    assert form.entries is not None
+    row: list[int] = []
+    found: list[Row] = []
+    edges: list[tuple[int, int]] = []
     for place, record in zip(chunk.row, data, strict=True):
-        for request, why in formats.rows(record, form, mapping):
-            if request is None:
-                skipped[why] += 1
+        for entry in form.entries(record, asked):
+            fields = entry.fields
+            if entry.said is not None:
+                log.said.setdefault(entry.key, []).extend(entry.said)
+            elif entry.judged is not None:
+                log.judged.append(entry.judged)
+            elif entry.left and entry.left != FAILED:
+                model = fields.get("model") or fields.get("answered") or fields.get("asked") or ""
+                log.left[entry.left, str(model), str(fields.get("endpoint") or "")] += 1
+                if entry.parent:
+                    edges.append((entry.key, entry.parent))
             else:
+                for name, value in fields.pop("scores", ()):
+                    log.scores.setdefault(name, {})[done + len(found)] = value
+                fields["key"], fields["parent"] = entry.key, entry.parent
                 row.append(place)
-                found.append(request)
-    fields = {field for request in found for field, value in request.items() if value is not None}
-    fields |= {"prompt"} - mapping.keys()
+                found.append(fields)
+    if edges:
+        around.append(np.array(edges, np.int64))
+    present = {name for fields in found for name, value in fields.items() if value is not None} | {"prompt"}
+    if not any(name in present for name in NAMED[:3]):
+        present.add("model")
+    present -= {"key"} if not any(fields["key"] for fields in found) else set()
+    if "key" not in present:
+        present -= {"parent"}
     return records.Chunk(
-        row, {field: [request.get(field) for request in found] for field in fields}, chunk.names, chunk.broken
+        row, {name: [fields.get(name) for fields in found] for name in present}, chunk.names, chunk.broken
     )
 
 
 def _convert(
-    field: str, cells: list[Any], codes: dict[str, dict[Any, int]], width: int
+    name: str, cells: list[Any], codes: dict[str, dict[Any, int]], width: int, asked: Asked
 ) -> tuple[np.ndarray, list[Bad]]:
     """Cells as the column of a field, and those that are bad."""
-    if field in NUMBERS or field == "timestamp":
-        reader, what = (values.moment, "not a time") if field == "timestamp" else (values.number, "not a number")
+    reader: Callable[[Any], Any]
+    if name in NUMBERS or name == "timestamp":
+        reader, what = (values.moment, "not a time") if name == "timestamp" else (values.number, "not a number")
         found, bad = _each(reader, cells, math.nan, what)
         return np.array(found, float), bad
-    if field == "available":
+    if name in KEYS:
+        return np.array([cell or 0 for cell in cells], np.int64), []
+    if name in ("failed", "fallback"):
+        return np.array([cell is True for cell in cells], bool), []
+    if name == "available":
         found, bad = _each(values.candidates, cells, (), "not a list of names")
-        known = codes[field]
+        known = codes[name]
         return np.array([known.setdefault(value, len(known)) for value in found], np.int64), bad
-    if field == "features":
+    if name == "features":
         vectors = [None if cell is None else values.vector(cell) for cell in cells]
         unfit: list[Bad] = [(i, UNFIT, cells[i]) for i, vector in enumerate(vectors) if vector is None]
         what = f"not of the first row's width, {width}"
         unfit += [(i, what, len(v)) for i, v in enumerate(vectors) if v is not None and len(v) != width]
         fits = [v if v is not None and len(v) == width else np.full(width, np.nan, np.float32) for v in vectors]
         return np.array(fits, np.float32).reshape(len(cells), width), unfit
-    found, bad = _each(values.prompt if field == "prompt" else values.label, cells, None, "not a text")
-    if field in ("prompt", "model"):
-        odd = {i for i, _, _ in bad}
-        bad += [(i, "empty", None) for i, value in enumerate(found) if value is None and i not in odd]
-    if field in ("model", "group"):
-        known = codes[field]
+    if name == "sampled":
+        return _objects(cells), []
+    reader = partial(values.prompt, chat=asked.chat) if name == "prompt" else values.label
+    reader = values.identity if name in ("request_id", "spare_id", "group") else reader
+    found, bad = _each(reader, cells, None, "not a text")
+    if name in CODED:
+        known = codes["model" if name in NAMED else name]
         coded = [-1 if value is None else known.setdefault(value, len(known)) for value in found]
         return np.array(coded, np.int64), bad
-    texts = np.empty(len(found), object)
-    texts[:] = found
-    return texts, bad
+    return _objects(found), bad
+
+
+def _objects(cells: Sequence[Any]) -> np.ndarray:
+    found = np.empty(len(cells), object)
+    found[:] = cells
+    return found
+
+
+EMPTY: dict[str, Any] = dict.fromkeys(CODED, -1) | dict.fromkeys(KEYS, 0) | {"available": 0}
+EMPTY |= dict.fromkeys(("prompt", "request_id", "spare_id", "sampled"))
+EMPTY |= dict.fromkeys((*NUMBERS, "timestamp"), math.nan) | dict.fromkeys(("failed", "fallback"), False)
+
+
+def _whole(name: str, parts: Sequence[tuple[int, np.ndarray]], count: int, width: int) -> np.ndarray:
+    """A column of all rows, of what its chunks have of it."""
+    found: np.ndarray
+    if name == "features":  # where no vector had come yet, its width was not known
+        parts = [(start, part) for start, part in parts if part.shape[1] == width]
+        found = np.full((count, width), np.nan, np.float32)
+    else:
+        found = np.full(count, EMPTY[name], object if EMPTY[name] is None else parts[0][1].dtype)
+    for start, part in parts:
+        found[start : start + len(part)] = part
+    return found
 
 
 def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
@@ -281,3 +361,8 @@ def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: 
 def _width(cells: Sequence[Any]) -> int:
     given = (values.vector(cell) for cell in cells if cell is not None)
     return next((len(vector) for vector in given if vector is not None), 0)
+
+
+def number_or_nan(value: Any) -> float:
+    """A value as a number, NaN where it says none."""
+    return _each(values.number, [value], math.nan, "")[0][0]

@@ -1,73 +1,190 @@
-"""Qualities that came after the answers: a file of request_id and quality beside a log.
+"""Qualities that came after the answers: a table of request_id and quality beside a log, and evaluations in it.
 
 People rate an answer when they have read it, and a judge grades at night; a gateway's log has no quality then. What
-came last for a request counts, as people change their minds.
+came last for a request counts, as people change their minds: by timestamp where there are any, else in the order of
+the table. A tool's own records of evaluations are read as they are: OpenTelemetry's events, Phoenix's annotations,
+Langfuse's scores.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxroute.data import records, values
+from jaxroute.data.logs import spans
+from jaxroute.data.logs.entries import Asked, Judgement
 from jaxroute.types import InputError
 
 EXAMPLES = 10
+UNKNOWN = "feedback on no request of the log"
+SHARED = "feedback on identifiers that several requests share"
+UNTIMED = "feedback without a time: the last in order counts"
+IDS = {
+    "request": ("request_id", "response_id", "gen_ai.response.id", "litellm_call_id"),
+    "span": ("span_id", "observationId", "observation_id", "context.span_id"),
+    "trace": ("trace_id", "traceId", "context.trace_id"),
+}
+QUALITY = ("quality", "score", "value", "result.score")
+NAME = ("name", "annotation_name", "evaluation", "metadata.name")
+TIME = ("timestamp", "updated_at", "updatedAt", "created_at", "createdAt")
 
 
 class Joined(NamedTuple):
-    """quality: [N], the feedback where there is one, else what the log had. unknown: feedback on no row of the log."""
+    """quality: [N], the feedback where there is one, else what the log had. counts: what could not be joined, and how
+    the last was told."""
 
     quality: np.ndarray
-    unknown: int
+    counts: dict[str, int]
 
 
-def join(path: str | os.PathLike[str], request_id: np.ndarray | None, quality: np.ndarray) -> Joined:
-    """Fill in the qualities of a log's rows by their request_id.
+def read(source: Any) -> list[Judgement]:
+    """The judgements of a table.
 
     Args:
-        path: a file or folder of the kinds of ``records.files``, columns request_id and quality.
-        request_id: [N], None where a row has none; None: the log has no such column.
-        quality: [N] as in the log, NaN where missing.
-
-    Returns:
-        Joined, on the scale that the files are written in.
+        source: as ``records.sources`` takes; columns request_id and quality, optionally timestamp and name.
 
     Raises:
-        InputError: the log has no ids, a column is missing, or rows without id or number (every one of them bad:
-            ten examples); names file, row and column.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "ratings.csv"
-        >>> _ = file.write_text("request_id,quality\\na,0\\nz,1\\na,1\\n")
-        >>> join(file, np.array(["a", "b"], object), np.array([np.nan, 0.5]))
-        Joined(quality=array([1. , 0.5]), unknown=1)
+        InputError: a column is missing, or rows without id or number (every one of them bad: ten examples); names
+            table, row and column.
     """
-    if request_id is None:
-        raise InputError(f"{path}: feedback is joined by request_id, which the log does not have; map the column")
-    said: dict[str, float] = {}
+    found: list[Judgement] = []
     bad: list[str] = []
-    for file in records.files(Path(path).expanduser()):
-        for chunk in records.read(file):
-            bad += [f"  {file}, row {row}: {why}" for row, why in chunk.broken]
-            if missing := [name for name in ("request_id", "quality") if chunk.names and name not in chunk.names]:
-                there = ", ".join(chunk.names)
-                raise InputError(f"{file}: column {missing[0]!r} is missing; add or rename it (there are: {there})")
-            cells = {}
-            for name, reader in (("request_id", values.label), ("quality", values.number)):
-                found = records.column(chunk, name)
-                cells[name], odd = values.each(reader, found, None)
-                empty = [i for i, cell in enumerate(cells[name]) if name == "request_id" and cell is None]
-                for i in sorted({*odd, *empty}):
-                    bad.append(f"  {file}, row {chunk.row[i]}, column {name!r}: {values.short(found[i])}")
-            said |= dict(zip(cells["request_id"], cells["quality"], strict=True))
+    for table in records.sources(source):
+        for chunk in records.read(table):
+            bad += [f"  {table}, row {row}: {why}" for row, why in chunk.broken]
+            if spans.detect(chunk.names) and isinstance(chunk.data, list):
+                for record in chunk.data:
+                    for one in spans.spans_of(record):
+                        entries = spans.entries_of(one, (), Asked({}))
+                        found += [entry.judged for entry in entries if entry.judged is not None]
+                continue
+            _judgements(chunk, table, found, bad)
     if bad:
         head = f"feedback that cannot be read: {len(bad)} cell(s) or row(s); correct them"
         raise InputError("\n".join([head, *bad[:EXAMPLES]]))
-    new = np.array([said.get(name, math.nan) for name in request_id], float)
-    return Joined(np.where(np.isnan(new), quality, new), len(said.keys() - set(request_id.tolist())))
+    return found
+
+
+def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgement], bad: list[str]) -> None:
+    if not chunk.names:
+        return
+    named = {kind: name for kind, names in IDS.items() if (name := _there(names, chunk.names))}
+    quality = _there(QUALITY, chunk.names)
+    if not named or not quality:
+        missing = "quality" if named else "request_id"
+        raise InputError(
+            f"{table}: column {missing!r} is missing; add or rename it (there are: {', '.join(chunk.names)})"
+        )
+
+    def column(name: str, reader: Any, may_be_empty: bool = True) -> list[Any]:
+        cells = records.column(chunk, name)
+        read, odd = values.each(reader, cells, None)
+        empty = [i for i, cell in enumerate(read) if cell is None and not may_be_empty]
+        for i in sorted({*odd, *empty}):
+            bad.append(f"  {table}, row {chunk.row[i]}, column {name!r}: {values.short(cells[i])}")
+        return read
+
+    ids = {kind: column(name, values.identity, len(named) > 1) for kind, name in named.items()}
+    score = column(quality, values.number)
+    name, time = _there(NAME, chunk.names), _there(TIME, chunk.names)
+    names = column(name, values.label) if name else [None] * len(chunk.row)
+    times = column(time, values.moment) if time else [None] * len(chunk.row)
+    for i in range(len(chunk.row)):
+        known = {kind: cells[i] for kind, cells in ids.items() if cells[i] is not None}
+        found.append(Judgement(known, names[i] or "", score[i], times[i]))
+
+
+def _there(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    return next((name for name in names if records.outermost(name, columns)), None)
+
+
+def join(
+    judgements: Sequence[Judgement],
+    ids: dict[str, np.ndarray],
+    quality: np.ndarray,
+    shared: set[str] = frozenset(),  # type: ignore[assignment]
+) -> Joined:
+    """Fill in the qualities of a log's rows by their identifiers.
+
+    Args:
+        judgements: in order.
+        ids: {"request", "call" or "span": [N], None where a row has none; "trace": hashes [N], 0 for none}.
+        quality: [N] as in the log, NaN where missing.
+        shared: identifiers that several requests have had, by which nothing is joined.
+
+    Returns:
+        Joined, on the scale that the judgements are written in.
+
+    Example:
+        >>> said = [Judgement({"request": "a"}, "", 0.0), Judgement({"request": "z"}, "", 1.0),
+        ...     Judgement({"request": "a"}, "", 1.0)]
+        >>> join(said, {"request": np.array(["a", "b"], object)}, np.array([np.nan, 0.5])).quality.tolist()
+        [1.0, 0.5]
+    """
+    place: dict[str, dict[str, int]] = {}
+    for kind, column in ids.items():
+        known: dict[str, int] = {}
+        for i, name in enumerate(column.tolist()):
+            if name is not None and name != 0:
+                name = plain_id(name) if kind == "span" else name
+                known[name] = -1 if name in known else i  # -1: of several requests
+        place[kind] = known
+    counts = {UNKNOWN: 0, SHARED: 0}
+    last: dict[int, tuple[float, int, float]] = {}
+    untimed = 0
+    lost: dict[str, set[Any]] = {UNKNOWN: set(), SHARED: set()}
+    for order, one in enumerate(judgements):
+        found = _place(one.ids, place)
+        if found is None or found < 0:
+            several = found == -1 or not shared.isdisjoint(one.ids.values())
+            lost[SHARED if several else UNKNOWN].add(tuple(one.ids.values()))
+            continue
+        time = _moment(one.time)
+        untimed += time == -math.inf
+        new = (time, order, _number(one.value))
+        if not math.isnan(new[2]) and (found not in last or new[:2] > last[found][:2]):
+            last[found] = new
+    filled = quality.copy()
+    for i, (_, _, value) in last.items():
+        filled[i] = value
+    counts = {why: len(several) for why, several in lost.items() if several or why == UNKNOWN}
+    if untimed and untimed > len(last):
+        counts[UNTIMED] = untimed
+    return Joined(filled, counts)
+
+
+def _place(said: Any, place: dict[str, dict[str, int]]) -> int | None:
+    """The row of a judgement: by the response, the gateway's call or the span, else by a trace of one request."""
+    for kind in ("request", "span", "trace"):
+        if (name := said.get(kind)) is None:
+            continue
+        if kind != "request":
+            name = plain_id(name) if kind == "span" else hash(plain_id(name))
+        for known in ("request", "call") if kind == "request" else (kind,):
+            if (found := place.get(known, {}).get(name)) is not None:
+                return found
+    return None
+
+
+def plain_id(name: str) -> str:
+    """An identifier of a span or trace without what only some exporters write before it."""
+    return name.removeprefix("0x").lower()
+
+
+def _moment(value: Any) -> float:
+    try:
+        found = values.moment(value)
+    except (ValueError, TypeError, OverflowError):
+        return -math.inf
+    return -math.inf if math.isnan(found) else found
+
+
+def _number(value: Any) -> float:
+    try:
+        return values.number(value)
+    except (ValueError, TypeError, OverflowError):
+        return math.nan

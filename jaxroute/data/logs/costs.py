@@ -1,0 +1,96 @@
+"""What answers cost: the row's own cost, else its tokens by a price table; unknown is never 0.
+
+A cost of 0 beside tokens that were used, or beside a usage of no tokens at all, is what tools write of models they
+have no price for and of streams whose usage they did not see. It is unknown, unless the price table has 0 for the
+model. In a table of our own columns, a 0 without token counts is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import prices as table
+from jaxroute.data.logs.cells import Columns
+
+TOKENS = ("input_tokens", "output_tokens")
+APART = {"total": "total_tokens", "cached": "cached_tokens", "written": "cache_write_tokens",
+         "reasoning": "reasoning_tokens"}  # fmt: skip
+USED = "cost is 0 though tokens were used, so unknown"
+EMPTY = "cost is 0 and no tokens were counted, so unknown"
+FILLED = "costs filled in from prices"
+
+
+def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool) -> None:
+    """Make zeros that mean nothing unknown, and price what is unknown (or all); in place."""
+    cost = log.number("cost").copy()
+    used, none = _zeros(log)
+    cost[used | none] = np.nan
+    log.column["zero"] = used.astype(np.int8) + 2 * none.astype(np.int8)
+    if prices is not None:
+        wanted = np.ones(len(log), bool) if reprice else np.isnan(cost)
+        wanted &= ~(log.flag("failed") & (cost == 0))  # what was not billed, whatever it had sent
+        priced = _priced(log, prices, wanted & ~none & ~log.gone)
+        cost = np.where(wanted, priced, cost)
+        if count := int((wanted & np.isfinite(priced)).sum()):
+            log.counts[FILLED] += count
+    log.column["cost"] = cost
+
+
+def _priced(log: Columns, prices: Mapping[str, Sequence[Any]], rows: np.ndarray) -> np.ndarray:
+    """The bill [N] of rows by their tokens, NaN for others and where a count or a price is missing."""
+    tokens = [log.number(name) for name in TOKENS]
+    apart = {key: log.number(name) for key, name in APART.items()}
+    rows = np.flatnonzero(rows & np.all([np.isfinite(y) & (y >= 0) for y in tokens], axis=0))
+    found = np.full(len(log), np.nan)
+    price = price_of(log, prices)
+    for which in set(price[rows].tolist()) - {-1}:
+        own = rows[price[rows] == which]
+        listed = prices[log.codes["price"][which]]
+        found[own] = table.bill(listed, *(y[own] for y in tokens), **{key: y[own] for key, y in apart.items()})
+    return found
+
+
+def price_of(log: Columns, prices: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """The price [N] of every row, as a code of ``codes["price"]``; -1: none.
+
+    It is that of the model's name, else of the deployment or the answer that the tool names beside it.
+    """
+    known = log.codes.setdefault("price", list(prices))
+    place = {name: k for k, name in enumerate(known)}
+    code = np.array([place.get(table.named(prices, name), -1) for name in log.codes["model"]] + [-1], np.int64)
+    found = np.full(len(log), -1, np.int64)
+    for column in ("model", "paid", "answered", "asked"):
+        found = np.where(found < 0, code[log.code(column)], found)
+    return found
+
+
+def _zeros(log: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [N] whose cost is 0 although tokens were used, and rows of tools whose usage is empty."""
+    if "cost" not in log.column:
+        return np.zeros(len(log), bool), np.zeros(len(log), bool)
+    counts = np.stack([np.nan_to_num(log.number(name)) for name in (*TOKENS, "total_tokens")])
+    zero = (log.column["cost"] == 0) & ~log.flag("failed")
+    tool = np.array([form.entries is not None for form in log.forms], bool)[log.source]
+    return zero & (counts > 0).any(0), zero & tool & ~(counts > 0).any(0)
+
+
+def problems(log: Columns, prices: Mapping[str, Sequence[Any]] | None) -> dict[tuple[str, str], np.ndarray]:
+    """Bad rows [N] by what is wrong with their cost, or with what it would be computed of."""
+    cost, zero = log.number("cost"), log.column["zero"]
+    odd = [rows for (name, what), rows in log.odd.items() if name == "cost"]
+    wrong = ~(np.isfinite(cost) & (cost >= 0)) & ~np.any([*odd, np.zeros(len(log), bool)], axis=0)
+    found = {(USED, "cost"): wrong & (zero == 1), (EMPTY, "cost"): wrong & (zero == 2)}
+    wrong &= zero == 0
+    if prices is not None:
+        unpriced = (price_of(log, prices) < 0) & (log.code("model") >= 0)
+        found["model is not in the price table", "model"] = (~(np.isfinite(cost) & (cost >= 0))) & unpriced
+        for name in TOKENS:
+            tokens = log.number(name)
+            bad = ~(np.isfinite(tokens) & (tokens >= 0)) & ~log.odd[name, "not a number"]
+            found[f"{name} is empty, infinite or negative", name] = wrong & ~unpriced & bad
+        wrong &= np.zeros(len(log), bool) if "cost" not in log.column else ~unpriced & np.isfinite(cost)
+    found["cost is empty, infinite or negative", "cost"] = wrong
+    return found

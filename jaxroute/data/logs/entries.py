@@ -1,0 +1,175 @@
+"""What one record of a tool says, as an entry: the fields of a request, or why it is none.
+
+A tool's format turns records into entries; ``cells`` gathers them as columns, ``joining`` makes one row of the
+entries of one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from jaxroute.data import messages
+from jaxroute.data.records import at, parsed
+
+NUMBERS = ("quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens",
+           "reasoning_tokens", "propensity")  # fmt: skip
+FIELDS = ("prompt", "model", *NUMBERS, "timestamp", "group", "request_id", "available", "features")
+OWN = tuple(field for field in FIELDS if field not in ("model", "timestamp", "request_id"))
+"""Our own names, which count at the top level of every tool's records; the other three mean something there."""
+CARRIED = tuple((field, f"jaxroute.{field}") for field in (*OWN, "model"))
+"""Attributes by which a span can carry what its tool has no name for."""
+
+FAILED = "failed requests"
+CACHED = "answers from a cache"
+OTHER = "other calls than for text"
+ELSE = "spans of other things"
+TOOLS = "turns of tools only"
+LOST = "prompts that were not recorded"
+CUT = "prompts that were cut"
+FOREIGN = "records of another kind"
+
+Row = dict[str, Any]
+
+
+class Judgement(NamedTuple):
+    """A quality that is recorded apart from its request.
+
+    ids: {"request", "span" or "trace": identifier}. name: of the evaluation, "" without one. time: None without one.
+    """
+
+    ids: Mapping[str, str]
+    name: str
+    value: Any
+    time: Any = None
+
+
+class Entry(NamedTuple):
+    """What a record says of a request.
+
+    fields: by ``FIELDS``, and those that only joining needs: asked and answered (models), deployment, spare_id,
+    endpoint, chain, trace, failed, stream, lost, scores. left: why it is no answered request; "" where it is one.
+    key, parent: of the span it is and the span around it; 0 without one. said: messages that belong to the span
+    ``key``. judged: an evaluation.
+    """
+
+    fields: Row
+    left: str = ""
+    key: int = 0
+    parent: int = 0
+    said: list[Row] | None = None
+    judged: Judgement | None = None
+
+
+class Asked(NamedTuple):
+    """What a caller wants of the records: {field: name in them}, and which part of a chat."""
+
+    columns: Mapping[str, str]
+    chat: str = messages.CHAT
+
+
+class Format(NamedTuple):
+    """One kind of log.
+
+    name: by which a caller asks for it. title: for messages. detect: whether a table's columns, or a record's keys,
+    are of the kind. reads: whether a column of a table is looked at. entries: of a record. convention: how spans of
+    the kind name things, for tools that write OpenTelemetry's spans. hint: what to do where prompts are missing.
+    """
+
+    name: str
+    title: str
+    detect: Callable[[Collection[str]], bool]
+    reads: Callable[[str], bool]
+    entries: Callable[[Row, Asked], Iterator[Entry]] | None
+    convention: Convention | None = None
+    hint: str = ""
+
+
+class Convention(NamedTuple):
+    """How the spans of one instrumentation say what a request was; each function is of a span's attributes.
+
+    told: whether a span is of the kind. left: why it is no call for text, "" where it is one. names: attributes by
+    field, the first that is there counts. more: further fields, from values that hold several. chat: the messages,
+    from every place where they may be.
+    """
+
+    told: Callable[[Row], bool]
+    left: Callable[[Row], str]
+    names: Mapping[str, tuple[str, ...]]
+    more: Callable[[Row], Row]
+    chat: Callable[[Row], Iterable[Any]]
+
+
+def first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """The first of several values that is there and not empty."""
+    for name in names:
+        value = record.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def own(record: Row, asked: Asked, *holders: Row) -> Row:
+    """Fields by our own names at a record's top level, and those that the caller maps: there, or in ``holders``.
+
+    Example:
+        >>> own({"quality": 1, "metadata": {"user": "a"}}, Asked({"group": "metadata.user"}))
+        {'quality': 1, 'group': 'a'}
+    """
+    found = {field: record[field] for field in OWN if record.get(field) is not None}
+    for field, name in asked.columns.items():
+        value = None
+        for holder in (*holders, record):
+            value = at(holder, name)
+            if value is not None:
+                break
+        found[field] = value
+    return found
+
+
+def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
+    """Fill in the text of a chat, the first of several places that has one, or why there is none.
+
+    A prompt that is there already, by our own name or the caller's, stays.
+    """
+    text = fields.get("prompt")
+    if text is None or isinstance(text, list):
+        why = LOST
+        for chat in chats if text is None else [text]:
+            if chat is not None and (text := messages.text_of(chat, asked.chat)) is not None:
+                break
+            if chat and messages.only_tools(chat):
+                why = TOOLS
+        fields["prompt"] = text
+        if text is None:
+            fields["lost"] = why
+            return
+    if isinstance(text, str) and "litellm_truncated" in text:
+        fields["lost"] = CUT
+
+
+def usage(counts: Any) -> Row:
+    """Tokens of a usage object, whoever's names it has: OpenAI's, Anthropic's, LiteLLM's, Langfuse's or MLflow's.
+
+    Example:
+        >>> usage({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}})
+        {'input_tokens': 9, 'output_tokens': 2, 'cached_tokens': 4}
+    """
+    counts = parsed(counts)
+    if not isinstance(counts, dict):
+        return {}
+    inside = [parsed(counts.get(name)) for name in DETAILS if counts.get(name)]
+    flat = counts | {k: v for details in inside if isinstance(details, dict) for k, v in details.items()}
+    found = {field: first(flat, names) for field, names in USAGE.items()}
+    return {field: value for field, value in found.items() if value is not None}
+
+
+DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details")
+USAGE = {
+    "input_tokens": ("prompt_tokens", "input_tokens", "input"),
+    "output_tokens": ("completion_tokens", "output_tokens", "output"),
+    "total_tokens": ("total_tokens", "total"),
+    "cached_tokens": ("cached_tokens", "cache_read_input_tokens", "input_cached_tokens"),
+    "cache_write_tokens": ("cache_creation_input_tokens", "cache_creation_tokens", "input_cache_creation"),
+    "reasoning_tokens": ("reasoning_tokens", "output_reasoning_tokens"),
+}

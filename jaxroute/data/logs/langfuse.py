@@ -1,0 +1,133 @@
+"""Langfuse: the spans of its SDK, and observations as its interface and its exports give them.
+
+Reference:
+    Langfuse, "OpenTelemetry" (attributes of its spans) and "Public API", observations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from jaxroute.data.logs import spans
+from jaxroute.data.logs.entries import (
+    FAILED,
+    OTHER,
+    Asked,
+    Convention,
+    Entry,
+    Format,
+    Row,
+    first,
+    own,
+    read_prompt,
+    usage,
+)
+from jaxroute.data.records import parsed
+
+START = "langfuse.observation."
+NAMES = {
+    "answered": (START + "model.name",),
+    "group": ("user.id", "langfuse.user.id", "session.id", "langfuse.session.id"),
+    "endpoint": (START + "type",),
+}
+
+
+def told(attributes: Row) -> bool:
+    return START + "type" in attributes
+
+
+def left(attributes: Row) -> str:
+    return "" if attributes[START + "type"] == "generation" and attributes.get(START + "model.name") else OTHER
+
+
+def more(attributes: Row) -> Row:
+    found = usage(attributes.get(START + "usage_details"))
+    found["cost"] = cost(attributes.get(START + "cost_details"))
+    answer = parsed(attributes.get(START + "output"))
+    if isinstance(answer, dict) and isinstance(answer.get("id"), str):
+        found["request_id"] = answer["id"]
+    return found
+
+
+def cost(details: Any) -> Any:
+    """The total of a cost object, or the sum of its parts.
+
+    Example:
+        >>> cost('{"input": 0.001, "output": 0.002, "total": 0.003}'), cost({"input": 0.5, "output": 0.25}), cost(None)
+        (0.003, 0.75, None)
+    """
+    details = parsed(details)
+    if not isinstance(details, dict):
+        return None
+    if details.get("total") is not None:
+        return details["total"]
+    parts = [value for value in details.values() if isinstance(value, int | float)]
+    return sum(parts) if parts else None
+
+
+def chat(attributes: Row) -> Iterator[Any]:
+    yield attributes.get(START + "input")
+
+
+CONVENTION = Convention(told, left, NAMES, more, chat)
+
+OBSERVATION = {
+    "answered": ("providedModelName", "model", "internalModelId"),
+    "cost": ("calculatedTotalCost", "totalCost", "total_cost"),
+    "timestamp": ("startTime", "start_time"),
+    "request_id": ("id",),
+    "group": ("userId", "user_id", "sessionId", "session_id"),
+    "endpoint": ("type",),
+}
+HELD = ("type", "level", "input", "usage", "usageDetails", "usage_details", "costDetails", "cost_details",
+        "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores")  # fmt: skip
+
+
+def detect(names: Collection[str]) -> bool:
+    parent = "parentObservationId" in names or "parent_observation_id" in names
+    return parent and "type" in names and ("traceId" in names or "trace_id" in names)
+
+
+def observation(record: Row, asked: Asked) -> Iterator[Entry]:
+    """An observation as the interface gives it."""
+    trace = str(first(record, ("traceId", "trace_id")) or "")
+    key = hash((trace, record.get("id")))
+    around = first(record, ("parentObservationId", "parent_observation_id"))
+    parent = hash((trace, around)) if around else 0
+    fields = {field: first(record, names) for field, names in OBSERVATION.items()}
+    if str(record.get("type")).upper() != "GENERATION" or not fields["answered"]:
+        yield Entry({"answered": fields["answered"], "endpoint": record.get("type")}, OTHER, key, parent)
+        return
+    fields |= usage(first(record, ("usageDetails", "usage_details", "usage")))
+    if fields["cost"] is None:
+        fields["cost"] = cost(first(record, ("costDetails", "cost_details")))
+    fields["failed"] = record.get("level") == "ERROR"
+    fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
+    scores = [score for score in spans.listed(record.get("scores")) if isinstance(score, dict)]
+    if scores:
+        fields["scores"] = [(str(score.get("name") or ""), score.get("value")) for score in scores]
+    fields |= own({k: v for k, v in record.items() if k != "cost"}, asked)
+    read_prompt(fields, [record.get("input")], asked)
+    yield Entry(fields, FAILED if fields["failed"] else "", key, parent)
+
+
+OBSERVATIONS = Format(
+    "langfuse-observations",
+    "Langfuse's observations",
+    detect,
+    lambda name: name in HELD or any(name in several for several in OBSERVATION.values()),
+    observation,
+)
+
+
+def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
+    """The format of the SDK's spans."""
+    return Format(
+        "langfuse",
+        "Langfuse's spans",
+        lambda names: any(name.startswith(("attributes.langfuse.", "langfuse.")) for name in names),
+        lambda name: spans.reads(name) or name.startswith("langfuse."),
+        spans.reader(conventions),
+        CONVENTION,
+    )

@@ -1,0 +1,115 @@
+"""OpenInference's spans (Arize): its instrumentations' attributes, and the data frames that Phoenix gives of them.
+
+Reference:
+    Arize, "OpenInference semantic conventions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from jaxroute.data.logs import spans
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row
+from jaxroute.data.records import parsed
+
+NAMES = {
+    "answered": ("llm.model_name",),
+    "cost": ("llm.cost.total",),
+    "input_tokens": ("llm.token_count.prompt",),
+    "output_tokens": ("llm.token_count.completion",),
+    "total_tokens": ("llm.token_count.total",),
+    "cached_tokens": ("llm.token_count.prompt_details.cache_read",),
+    "cache_write_tokens": ("llm.token_count.prompt_details.cache_write",),
+    "reasoning_tokens": ("llm.token_count.completion_details.reasoning",),
+    "group": ("user.id", "session.id"),
+    "endpoint": ("openinference.span.kind",),
+}
+MESSAGES = "llm.input_messages"
+
+
+def told(attributes: Row) -> bool:
+    return "openinference.span.kind" in attributes or "llm.model_name" in attributes
+
+
+def left(attributes: Row) -> str:
+    kind = attributes.get("openinference.span.kind", "LLM")
+    return "" if kind == "LLM" and (attributes.get("llm.model_name") or more(attributes).get("asked")) else OTHER
+
+
+def more(attributes: Row) -> Row:
+    """The model that was asked, and the answer's identifier, from the request and the response as they were sent."""
+    asked = parsed(attributes.get("llm.invocation_parameters"))
+    asked = asked if isinstance(asked, dict) else {}
+    if not asked.get("model"):
+        body = parsed(attributes.get("input.value"))
+        asked = body if isinstance(body, dict) else {}
+    answer = attributes.get("output.value")
+    start = '{"id":"'
+    told = isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start)
+    return {
+        "asked": asked.get("model") or asked.get("model_name"),
+        "request_id": answer.split('"')[3] if isinstance(answer, str) and told else None,
+    }
+
+
+def chat(attributes: Row) -> Iterator[Any]:
+    """The messages: numbered attributes, which need not start at 0, a list of them, or the request as it was sent."""
+    listed = attributes.get(MESSAGES)
+    if listed is None:
+        found: dict[int, Row] = {}
+        for name, value in attributes.items():
+            if name.startswith(MESSAGES + "."):
+                number, _, rest = name[len(MESSAGES) + 1 :].partition(".")
+                if number.isdecimal():
+                    _put(found.setdefault(int(number), {}), rest, value)
+        yield [_message(found[number]) for number in sorted(found)]
+    else:
+        yield [_message(one) for one in spans.listed(listed) if isinstance(one, dict)]
+    yield attributes.get("input.value")
+
+
+def _put(message: Row, name: str, value: Any) -> None:
+    """One attribute of a numbered message: its role, its text, or a text among its parts."""
+    if name.startswith("message.contents."):
+        number, _, rest = name.removeprefix("message.contents.").partition(".")
+        message.setdefault("parts", {}).setdefault(number, {})[rest] = value
+    else:
+        message[name] = value
+
+
+def _message(found: Row) -> Row:
+    inner = found.get("message")
+    found = {**found, **{f"message.{k}": v for k, v in inner.items()}} if isinstance(inner, dict) else found
+    parts = found.get("parts") or found.get("message.contents") or []
+    parts = parts.values() if isinstance(parts, dict) else spans.listed(parts)
+    texts = [
+        {"type": "text", "text": text}
+        for part in parts
+        if isinstance(part, dict) and (text := part.get("message_content.text"))
+    ]
+    content = found.get("message.content")
+    return {"role": found.get("message.role"), "content": texts if content is None else content}
+
+
+def reads(name: str) -> bool:
+    """Whether a column of a table of spans is looked at."""
+    return (
+        spans.reads(name) or name.startswith(("llm.", "input.", "openinference.")) or name in ("user.id", "session.id")
+    )
+
+
+CONVENTION = Convention(told, left, NAMES, more, chat)
+
+
+def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
+    """The format of spans that have these names, in any layout."""
+    return Format(
+        "openinference",
+        "OpenInference spans",
+        lambda names: any(n.startswith(("attributes.llm.", "llm.", "attributes.openinference.")) for n in names),
+        reads,
+        spans.reader(conventions),
+        CONVENTION,
+        "unset OPENINFERENCE_HIDE_INPUTS and OPENINFERENCE_HIDE_INPUT_MESSAGES",
+    )

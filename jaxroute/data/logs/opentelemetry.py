@@ -1,0 +1,89 @@
+"""OpenTelemetry's semantic conventions for generative AI, newest and older names; Traceloop's and OpenLIT's as well.
+
+An operation name says which spans are calls for text. Spans of older instrumentations have none: they count where
+they say what was answered (a response's id or model, numbered messages), and not where they name an agent, a tool or
+a workflow, as a framework's spans do, whose usage is the sum of the calls within.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from jaxroute.data.logs import spans
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row
+from jaxroute.data.records import parsed
+
+NAMES = {
+    "asked": ("gen_ai.request.model",),
+    "answered": ("gen_ai.response.model",),
+    "cost": ("gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost"),  # OpenLIT's, LiteLLM's and logfire's
+    "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+    "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    "total_tokens": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
+    "cached_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
+                      "gen_ai.usage.details.cache_read_tokens"),
+    "cache_write_tokens": ("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+                           "gen_ai.usage.details.cache_write_tokens"),
+    "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
+                         "gen_ai.usage.details.reasoning_tokens"),
+    "group": ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id"),
+    "request_id": ("gen_ai.response.id",),
+    "endpoint": ("gen_ai.operation.name",),
+}  # fmt: skip
+OPERATIONS = ("chat", "text_completion", "generate_content", "completion", "responses", "response")
+AROUND = ("gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.tool.name", "gen_ai.workflow.name", "traceloop.span.kind")
+ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons", "llm.request.type",
+          "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
+
+
+def told(attributes: Row) -> bool:
+    return any(name.startswith("gen_ai.") for name in attributes)
+
+
+def left(attributes: Row) -> str:
+    if not (attributes.get("gen_ai.request.model") or attributes.get("gen_ai.response.model")):
+        return OTHER
+    operation = attributes.get("gen_ai.operation.name") or attributes.get("llm.request.type")
+    if operation is not None:
+        return "" if operation in OPERATIONS else OTHER
+    around = any(name in attributes for name in AROUND)
+    return "" if not around and any(name in attributes for name in ANSWER) else OTHER
+
+
+def chat(attributes: Row) -> Iterator[Any]:
+    """The messages: one attribute, or those of conventions before 1.37, whole or numbered."""
+    yield attributes.get("gen_ai.input.messages")
+    yield attributes.get("gen_ai.prompt")
+    numbered: list[Row] = []
+    while f"gen_ai.prompt.{len(numbered)}.content" in attributes or f"gen_ai.prompt.{len(numbered)}.role" in attributes:
+        start = f"gen_ai.prompt.{len(numbered)}."
+        content = parsed(attributes.get(start + "content"))
+        numbered.append({"role": attributes.get(start + "role"), "content": content})
+    yield numbered
+
+
+def more(attributes: Row) -> Row:
+    return {}
+
+
+CONVENTION = Convention(told, left, NAMES, more, chat)
+
+
+def reads(name: str) -> bool:
+    """Whether a column of a table of spans is looked at."""
+    return spans.reads(name) or name.startswith("gen_ai.") or name == "operation.cost"
+
+
+def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
+    """The format of spans, whoever wrote them."""
+    return Format(
+        "opentelemetry",
+        "OpenTelemetry spans",
+        lambda names: spans.detect(names) or any(n.startswith(("gen_ai.", "attributes.gen_ai.")) for n in names),
+        reads,
+        spans.reader(conventions),
+        CONVENTION,
+        "switch the capture of message content on in the instrumentation "
+        "(OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT), or give the log records beside the spans",
+    )

@@ -1,0 +1,122 @@
+"""Tables that are in memory already, read as files are: pandas, pyarrow, ``datasets``, or a list of dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxroute.types import InputError
+
+Block = tuple[dict[str, list[Any]], int]
+"""Cells by column, None where empty, and how many rows they are."""
+
+
+class Held(NamedTuple):
+    """A table in memory. label: what messages call it. blocks: (columns, rows a block) -> blocks of the rows."""
+
+    label: str
+    names: Sequence[str]
+    blocks: Callable[[Sequence[str], int], Iterator[Block]]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def hold(table: Any) -> Held:
+    """A table in memory, to be read a block at a time.
+
+    Args:
+        table: a pandas data frame, a pyarrow table, a ``datasets.Dataset``, or a list of dictionaries.
+
+    Raises:
+        InputError: it is none of them.
+
+    Example:
+        >>> held = hold([{"prompt": "hi", "model": "small"}, {"prompt": "ho"}])
+        >>> str(held), list(held.blocks(held.names, 10))
+        ('the list', [({'prompt': ['hi', 'ho'], 'model': ['small', None]}, 2)])
+    """
+    kind = f"{type(table).__module__.split('.')[0]}.{type(table).__name__}"
+    if kind == "pandas.DataFrame":
+        return Held("the data frame", [str(name) for name in table.columns], lambda *how: _of_frame(table, *how))
+    if kind == "pyarrow.Table":
+        return Held("the pyarrow table", table.column_names, lambda *how: _of_arrow(table.to_batches, *how))
+    if kind == "datasets.Dataset":
+        arrow = table.with_format("arrow")
+        return Held("the data set", table.column_names, lambda picked, rows: _of_arrow(arrow.iter, picked, rows))
+    if kind in ("datasets.DatasetDict", "datasets.IterableDataset", "datasets.IterableDatasetDict"):
+        raise InputError(f"a {kind} is no table of rows; give one split of it, as a datasets.Dataset")
+    if isinstance(table, Sequence) and not isinstance(table, str | bytes):
+        if odd := [i for i, record in enumerate(table) if not isinstance(record, Mapping)]:
+            raise InputError(f"the list, row {odd[0]}: a {type(table[odd[0]]).__name__}; give dictionaries")
+        names = list(dict.fromkeys(str(name) for record in table for name in record))
+        return Held("the list", names, lambda *how: _of_list(table, *how))
+    raise InputError(
+        f"cannot read a log from a {kind}; give a path, a pandas or pyarrow table, a datasets.Dataset or a list of "
+        "dictionaries"
+    )
+
+
+def cells(column: Any) -> list[Any]:
+    """A pyarrow column as Python values: vectors as arrays, maps as dictionaries.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> cells(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())))
+        [{'a': 1}, None]
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    kind = column.type
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_floating(kind.value_type):
+        return list(column.to_numpy(zero_copy_only=False))
+    values = column.to_pylist()
+    return [_plain(value, kind) for value in values] if _has_map(kind) else values
+
+
+def _has_map(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_map(kind) or any(_has_map(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    """A value whose maps, at any depth, are dictionaries."""
+    import pyarrow as pa
+
+    if value is None:
+        return None
+    if pa.types.is_map(kind):
+        return {key: _plain(inner, kind.item_type) for key, inner in value}
+    if pa.types.is_struct(kind):
+        return {field.name: _plain(value[field.name], field.type) for field in kind}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_plain(inner, kind.value_type) for inner in value]
+    return value
+
+
+def _of_arrow(batches: Callable[[int], Any], picked: Sequence[str], rows: int) -> Iterator[Block]:
+    for batch in batches(rows):
+        found = {}
+        for name in picked:
+            column = batch.column(batch.schema.get_field_index(name))
+            chunks = column.chunks if hasattr(column, "chunks") else [column]
+            found[name] = [cell for chunk in chunks for cell in cells(chunk)]
+        yield found, batch.num_rows
+
+
+def _of_frame(table: Any, picked: Sequence[str], rows: int) -> Iterator[Block]:
+    frame = table.set_axis([str(name) for name in table.columns], axis=1)
+    for start in range(0, len(frame), rows):
+        part = frame.iloc[start : start + rows]
+        found = {}
+        for name in picked:
+            column, missing = part[name].tolist(), part[name].isna().tolist()
+            found[name] = [None if gone else cell for cell, gone in zip(column, missing, strict=True)]
+        yield found, len(part)
+
+
+def _of_list(table: Sequence[Mapping[str, Any]], picked: Sequence[str], rows: int) -> Iterator[Block]:
+    for start in range(0, len(table), rows):
+        part = table[start : start + rows]
+        yield {name: [record.get(name) for record in part] for name in picked}, len(part)
