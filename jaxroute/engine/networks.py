@@ -3,6 +3,10 @@
 Parameters are plain dicts, which vmap, optax and Orbax take as they are. Hidden widths are allocated
 in full and masked to ``width`` (a traced number), so that one compiled program serves every width:
 with the read-out scaled by sqrt(H / width) the masked network is the narrow network.
+
+``router`` serves one cost weight. ``affine``, ``interval`` and ``plain`` serve all: ``apply(params, features [..., D],
+initial, ends [J], cost_weight [...], width) -> [..., K]``. They see the cost weight as log(1 + w), which is of the
+features' size for normalised cost.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxroute.engine.interpolation import ETA, Weights, affine_scores, end_scores, interpolate, position
 from jaxroute.types import Key, Network, Outcomes, Params
 
 FULL_WIDTH = 2**30
@@ -102,6 +107,65 @@ def outcome(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
         return Outcomes(*module.apply(params, features))
 
     return Network(init, apply)
+
+
+@cache
+def affine(num_models: int, hidden: tuple[int, ...] = (128, 128), eta: float = ETA) -> Network:
+    """``affine_scores`` with residual and factor from one network; ``initial`` is predicted Outcomes [..., K]."""
+    heads = router(num_models + 1, hidden)
+
+    def apply(
+        params: Params, features: Array, initial: Outcomes, ends: Array, cost_weight: Array, width: Array | int
+    ) -> Array:
+        out = heads.apply(params, features, width)
+        return affine_scores(initial, cost_weight, out[..., :-1], out[..., -1], eta=eta)
+
+    return Network(heads.init, apply)
+
+
+@cache
+def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
+    """RM-Interval: ``interpolate`` with ONE residual network h(x, alpha, lo, hi) for all intervals.
+
+    ``initial`` holds the scores of frozen routers at the ends, [..., J, K].
+    """
+    residual = router(num_models, hidden)
+
+    def init(key: Key, num_features: int) -> Params:
+        return residual.init(key, num_features + 3)
+
+    def apply(
+        params: Params, features: Array, initial: Array, ends: Array, cost_weight: Array, width: Array | int
+    ) -> Array:
+        number, alpha = position(ends, cost_weight)
+        ends = jnp.log1p(ends)
+        inputs = _beside(features, alpha, ends[number], ends[number + 1])
+        low, high = end_scores(initial, number)
+        return interpolate(low, high, alpha, residual.apply(params, inputs, width))
+
+    return Network(init, apply)
+
+
+@cache
+def plain(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
+    """f(x, w) without any structure in w; ``initial`` is not looked at."""
+    scores = router(num_models, hidden)
+
+    def init(key: Key, num_features: int) -> Params:
+        return scores.init(key, num_features + 1)
+
+    def apply(
+        params: Params, features: Array, initial: Params, ends: Array, cost_weight: Array, width: Array | int
+    ) -> Array:
+        return scores.apply(params, _beside(features, jnp.log1p(cost_weight)), width)
+
+    return Network(init, apply)
+
+
+def _beside(features: Float[Array, "*batch D"], *numbers: Weights) -> Array:
+    """Features with further columns, each one number a row (or one for all)."""
+    columns = [jnp.broadcast_to(x, features.shape[:-1])[..., None] for x in numbers]
+    return jnp.concatenate([features, *columns], -1)
 
 
 def num_outputs(params: Params) -> int:

@@ -8,13 +8,12 @@
 one of them. Cost weights reach a network as log(1 + w), which is of the features' size for normalised cost:
 costs trained on must be normalised, never raw dollars.
 
-A network here is ``init(key, num_features)`` and ``apply(params, features [..., D], initial, ends [J], cost_weight,
-width) -> [..., K]``; ``initial`` holds, prompt by prompt, what the scores start from (``types.ConditionalExamples``).
+The three are in `engine.networks`; ``initial`` holds, prompt by prompt, what their scores start from
+(``types.ConditionalExamples``).
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import jax
@@ -22,70 +21,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import utility
-from jaxroute.engine import networks, training
+from jaxroute.engine import training
+from jaxroute.engine.interpolation import end_scores as end_scores
+from jaxroute.engine.interpolation import interpolate as interpolate
+from jaxroute.engine.interpolation import interpolate_probabilities as interpolate_probabilities
+from jaxroute.engine.interpolation import nearest as nearest
+from jaxroute.engine.interpolation import position as position
+from jaxroute.engine.networks import affine as affine
+from jaxroute.engine.networks import interval as interval
+from jaxroute.engine.networks import plain as plain
 from jaxroute.engine.program import Task
-from jaxroute.learn.interpolation import ETA, Weights, affine_scores, end_scores
-from jaxroute.learn.interpolation import interpolate as interpolate
-from jaxroute.learn.interpolation import interpolate_probabilities as interpolate_probabilities
-from jaxroute.learn.interpolation import nearest as nearest
-from jaxroute.learn.interpolation import position as position
 from jaxroute.numerics import map_blocks, masked_argmax
-from jaxroute.types import ConditionalExamples, Hyperparams, Key, Network, Objective, Outcomes, Params, Spec
+from jaxroute.types import ConditionalExamples, Hyperparams, Key, Network, Objective, Params, Spec
 
 COST_WEIGHT = 4  # named constant folded into keys, next to those of training.py
-
-
-@cache
-def affine(num_models: int, hidden: tuple[int, ...] = (128, 128), eta: float = ETA) -> Network:
-    """``affine_scores`` with residual and factor from one network; ``initial`` is predicted Outcomes [..., K]."""
-    heads = networks.router(num_models + 1, hidden)
-
-    def apply(
-        params: Params, features: Array, initial: Outcomes, ends: Array, cost_weight: Array, width: Array | int
-    ) -> Array:
-        out = heads.apply(params, features, width)
-        return affine_scores(initial, cost_weight, out[..., :-1], out[..., -1], eta=eta)
-
-    return Network(heads.init, apply)
-
-
-@cache
-def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
-    """RM-Interval: ``interpolate`` with ONE residual network h(x, alpha, lo, hi) for all intervals.
-
-    ``initial`` holds the scores of frozen routers at the ends, [..., J, K].
-    """
-    residual = networks.router(num_models, hidden)
-
-    def init(key: Key, num_features: int) -> Params:
-        return residual.init(key, num_features + 3)
-
-    def apply(
-        params: Params, features: Array, initial: Array, ends: Array, cost_weight: Array, width: Array | int
-    ) -> Array:
-        number, alpha = position(ends, cost_weight)
-        ends = jnp.log1p(ends)
-        inputs = _beside(features, alpha, ends[number], ends[number + 1])
-        low, high = end_scores(initial, number)
-        return interpolate(low, high, alpha, residual.apply(params, inputs, width))
-
-    return Network(init, apply)
-
-
-@cache
-def plain(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
-    """f(x, w) without any structure in w; ``initial`` is not looked at."""
-    scores = networks.router(num_models, hidden)
-
-    def init(key: Key, num_features: int) -> Params:
-        return scores.init(key, num_features + 1)
-
-    def apply(
-        params: Params, features: Array, initial: Any, ends: Array, cost_weight: Array, width: Array | int
-    ) -> Array:
-        return scores.apply(params, _beside(features, jnp.log1p(cost_weight)), width)
-
-    return Network(init, apply)
 
 
 def draw(key: Key, ends: Float[Array, " J"], count: int) -> Float[Array, " B"]:
@@ -178,9 +127,3 @@ def keep_on_evidence(
     gain = value - value_of_start
     kept = jnp.mean(gain) > errors * jnp.std(gain, ddof=1) / jnp.sqrt(gain.shape[0])
     return jax.tree.map(lambda new, old: jnp.where(kept, new, old), params, start)
-
-
-def _beside(features: Float[Array, "*batch D"], *numbers: Weights) -> Array:
-    """Features with further columns, each one number a row (or one for all)."""
-    columns = [jnp.broadcast_to(x, features.shape[:-1])[..., None] for x in numbers]
-    return jnp.concatenate([features, *columns], -1)

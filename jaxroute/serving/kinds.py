@@ -29,7 +29,7 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float, Int
 
 from jaxroute.counterfactual import utility
-from jaxroute.engine import interpolation, networks
+from jaxroute.engine import networks
 from jaxroute.projection import Projection, project
 from jaxroute.serving import distil, shapes
 from jaxroute.serving.distil import Student
@@ -188,17 +188,16 @@ class Interval:
 
     def scores(self, features: Features, cost_weight: Weights) -> Scores:
         """[N, K] in the networks' own units."""
-        x = project(self.axes, features)
-        network = networks.router(networks.num_outputs(self.residual), self.hidden)
-        ends = self.ends * self.cost_scale
-        number, alpha = interpolation.position(ends, cost_weight * self.cost_scale)
+        x, num_models = project(self.axes, features), networks.num_outputs(self.residual)
+        end, between = (make(num_models, self.hidden) for make in (networks.router, networks.interval))
+        z = jax.vmap(jax.vmap(end.apply, (0, None)), (0, None))(self.end_params, x)  # [J, M, N, K]
+        initial = jnp.moveaxis(jnp.mean(z, 1), 0, 1)
 
-        def mean(params: Params, x: Array) -> Scores:
-            return jnp.mean(jax.vmap(network.apply, (0, None))(params, x), 0)
+        def member(params: Params) -> Scores:
+            scale = self.cost_scale
+            return between.apply(params, x, initial, self.ends * scale, cost_weight * scale, networks.FULL_WIDTH)
 
-        low, high = (_each(mean, self.end_params, number + side, x) for side in (0, 1))
-        where = jnp.stack([alpha, jnp.log1p(ends)[number], jnp.log1p(ends)[number + 1]], 1)
-        return interpolation.interpolate(low, high, alpha, mean(self.residual, jnp.concatenate([x, where], 1)))
+        return jnp.mean(jax.vmap(member)(self.residual), 0)
 
     def predict(self, features: Features) -> None:
         """None: it decides without predicting quality and cost."""
@@ -243,12 +242,11 @@ class Affine:
 
     def scores(self, features: Features, cost_weight: Weights) -> Scores:
         """[N, K] corrected utilities over eta."""
-        heads = networks.router(networks.num_outputs(self.params), self.hidden)
-        x, predicted = project(self.axes, features), self.predict(features)
+        network = networks.affine(self.start.level.shape[0], self.hidden, self.eta)
+        x, initial = project(self.axes, features), self.predict(features)
 
         def member(params: Params) -> Scores:
-            out = heads.apply(params, x)
-            return interpolation.affine_scores(predicted, cost_weight, out[:, :-1], out[:, -1], eta=self.eta)
+            return network.apply(params, x, initial, (), cost_weight, networks.FULL_WIDTH)
 
         return jnp.mean(jax.vmap(member)(self.params), 0)
 
