@@ -139,6 +139,19 @@ def check(loss: Loss, num_models: int, hyperparams: Hyperparams = Hyperparams())
     return objective
 
 
+def named(loss: str | Loss) -> Loss:
+    """The loss of ``LOSSES`` with this name, or the function itself.
+
+    Raises:
+        InputError: an unknown name, or something that cannot be called.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]
+    if isinstance(loss, str) or not callable(loss):
+        raise InputError(f"unknown loss {loss!r}: choose from {', '.join(LOSSES)}, or pass a function")
+    return loss
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """What to call a function in messages and artefacts."""
     inner = function.func if isinstance(function, partial) else function
