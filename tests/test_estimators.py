@@ -490,7 +490,7 @@ def test_support_sees_a_deterministic_log_through_a_fitted_model(fitted):
     assert report.verdict == "refuse"
     assert report.numbers["unsupported_mass"] > 0.7  # only where model 0 was chosen anyway
     if not fitted:
-        assert any("direct method's guess" in reason for reason in report.reasons)
+        assert any("outcome model's guess" in reason for reason in report.reasons)
     own = np.eye(4, dtype=np.float32)[logs.action]
     assert estimators.support(logs, own).verdict == "ok"  # the log's own policy is what it does identify
 

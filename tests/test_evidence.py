@@ -209,12 +209,12 @@ def test_prompts_that_lack_an_answer_are_left_out_and_too_few_are_not_used(case,
 
 def test_a_shadow_that_does_not_fit_is_refused(case):
     sample, ours, single = beside_of(case)
-    with pytest.raises(InputError, match="one: a policy of shape"):
+    with pytest.raises(InputError, match="one: the policy on the shadow sample has shape"):
         with_shadow(case, sample, {"router": ours, "one": single[:, :-1]})
-    with pytest.raises(InputError, match="policy of router on the shadow's prompts is missing"):
+    with pytest.raises(InputError, match="add the policy of router on the shadow sample's prompts"):
         with_shadow(case, sample, {"one": single})
     fewer = Examples(sample.features, jax.tree.map(lambda y: y[:, :3], sample.outcomes), sample.available[:, :3])
-    with pytest.raises(InputError, match="a shadow of 3 models beside a log of 4"):
+    with pytest.raises(InputError, match="the shadow sample has 3 models and the log 4"):
         with_shadow(case, fewer, {"router": ours[..., :3]})
 
 
@@ -222,7 +222,7 @@ def test_the_page_says_what_rests_on_the_shadow(case, found, tmp_path):
     sample, ours, single = beside_of(case)
     both = with_shadow(case, sample, {"router": ours, "one": single})
     html = report.write_html(tmp_path, None, {}, report.draw_evidence(both), evidence=both).read_text()
-    for text in ("From a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share"):
+    for text in ("Evidence from a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share"):
         assert text in html
     assert f"{both.values['shadow_share'][0]:.0%}" in html
     assert (
@@ -232,7 +232,7 @@ def test_the_page_says_what_rests_on_the_shadow(case, found, tmp_path):
 
 def test_policies_of_another_shape_are_refused(case):
     logs, nuisances, router, *_ = case
-    with pytest.raises(InputError, match="router: a policy of shape"):
+    with pytest.raises(InputError, match="router: the policy on the log has shape"):
         evidence.gather(jax.random.key(3), logs, nuisances, router[:1], WEIGHTS)
 
 
@@ -240,7 +240,7 @@ def test_the_page_holds_values_verdict_truth_and_both_figures(found, tmp_path):
     drawings = report.draw_evidence(found)
     html = report.write_html(tmp_path, None, {"title": "x"}, drawings, evidence=found).read_text()
     assert html.count("<figure") == 2
-    assert "From a log alone" in html
+    assert "Evidence from a log:" in html
     for text in (*found.values["verdict"], f"{100 * found.values['value'][0]:.1f}", "flips at", "truth"):
         assert text in html
     assert all(model in html for model in found.models)

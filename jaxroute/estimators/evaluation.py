@@ -23,14 +23,14 @@ EXTRAPOLATION = "extrapolation"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A target policy's value and what it rests on.
+    """A target policy's value and the evidence for it.
 
-    value: in quality units. interval: (low, high), None for an extrapolation. label: what the value is
-    to be called: "extrapolation" is the outcome model's guess, without any evidence from the log.
-    verdict, reasons: of ``support`` for this target. effective_sample_size: NaN for an extrapolation.
-    bounds: (low, high) under a hidden confounder of the strength asked for, without sampling noise.
-    tipping_point: the strength that undoes the comparison with the logging policy, inf if none up to 100
-    does. Both None where nothing was asked or the value is an extrapolation.
+    value: in quality units. interval: (low, high), None for an extrapolation. label: the kind of value; "extrapolation"
+    is the outcome model's guess, without evidence from the log. verdict, reasons: of ``support`` for this target.
+    effective_sample_size: NaN for an extrapolation. bounds: (low, high) under a hidden confounder of the given
+    strength, without sampling noise. tipping_point: the strength at which the comparison with the logging policy is no
+    longer certain, inf if no strength up to 100 suffices. Both are None if no strength was given or the value is an
+    extrapolation.
     """
 
     cost_weight: float
@@ -60,8 +60,8 @@ def evaluate(
         ok, caution    self-normalised doubly robust, with its `influence.interval`
         refuse         direct method, labelled "extrapolation", no interval
 
-    A deterministic log (every known propensity is 1) never saw what another policy would do: any target
-    but its own choices is an extrapolation, whatever the other numbers say.
+    A deterministic log (every known propensity is 1) contains nothing about other policies: every target other than its
+    own choices is an extrapolation, whatever the other numbers say.
 
     Args:
         logs: N rows.
@@ -69,8 +69,8 @@ def evaluate(
         cost_weight: quality per unit of cost; one or L.
         nuisances: cross-fitted for these rows.
         clip: smaller propensities are raised to it; None: ``evaluation_clip(K)``.
-        level: coverage aimed at, between 0 and 1.
-        models: K names for the reasons; None: their positions.
+        level: intended coverage, between 0 and 1.
+        models: K names for the reasons; None uses their positions.
         strength: odds ratio of a hidden confounder, at least 1: bounds and tipping point beside the value
             (``sensitivity``, doubly robust); None: neither.
 
@@ -89,11 +89,13 @@ def evaluate(
         0.25 extrapolation None
     """
     if not 0 < level < 1:
-        raise InputError(f"level is {level}: a coverage lies between 0 and 1, as in 0.95")
+        raise InputError(f"level is {level}; it must be between 0 and 1, as in 0.95")
     weights = np.atleast_1d(np.asarray(cost_weight, np.float64))
     policies = jnp.asarray(target)
     if policies.ndim == 3 and len(policies) != len(weights):
-        raise InputError(f"{len(policies)} target policies for {len(weights)} cost weights: give one for each")
+        raise InputError(
+            f"{len(policies)} target policies for {len(weights)} cost weights; give one policy per cost weight"
+        )
     report = support(logs, policies, nuisances, clip=clip, models=models)
     clip = report.numbers["clip"]
     known = np.asarray(logs.propensity)

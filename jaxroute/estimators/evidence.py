@@ -106,15 +106,21 @@ def gather(
     weights = jnp.asarray(cost_weights, jnp.float32)
     for other, policy in {name: router, **(against or {})}.items():
         if policy.shape != (len(weights), *logs.available.shape):
-            raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} cost weights of the log")
+            raise InputError(
+                f"{other}: the policy on the log has shape {policy.shape}; "
+                f"it must be {(len(weights), *logs.available.shape)} (cost weights, rows, models)"
+            )
     on_shadow = on_shadow or {}
     if shadow is not None:
         shadow = estimators.complete(shadow, jnp.all(logs.available, 0))
         for other, policy in on_shadow.items():
             if policy.shape != (len(weights), *shadow.available.shape):
-                raise InputError(f"{other}: a policy of shape {policy.shape} for {len(weights)} weights of the shadow")
+                raise InputError(
+                    f"{other}: the policy on the shadow sample has shape {policy.shape}; "
+                    f"it must be {(len(weights), *shadow.available.shape)} (cost weights, prompts, models)"
+                )
         if name not in on_shadow:
-            raise InputError(f"the policy of {name} on the shadow's prompts is missing: on_shadow has {[*on_shadow]}")
+            raise InputError(f"on_shadow holds {[*on_shadow]}; add the policy of {name} on the shadow sample's prompts")
     clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
     by_log = np.array([e.interval is not None for e in judged])

@@ -228,7 +228,7 @@ def half_width(effective_sample_size: Array | np.ndarray | float, level: float =
 
 def outcomes_of(nuisances: Nuisances | None) -> Outcomes:
     if nuisances is None:
-        raise ValueError("this estimator needs nuisances (an outcome model): see nuisance.fit")
+        raise ValueError("this estimator needs nuisances with an outcome model; fit them with nuisance.fit")
     return nuisances.outcomes
 
 

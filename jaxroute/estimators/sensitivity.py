@@ -163,7 +163,7 @@ def bounds_interval(
     """
     _check_strength(strength)
     if not 0 < level < 1:
-        raise InputError(f"level is {level}: a coverage lies between 0 and 1, as in 0.95")
+        raise InputError(f"level is {level}; it must be between 0 and 1, as in 0.95")
     table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
     N = table.error.shape[0]
     label, groups = jnp.arange(N), jnp.asarray(N)
@@ -308,4 +308,6 @@ def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
 
 def _check_strength(strength: Scalar) -> None:
     if not isinstance(strength, jax.core.Tracer) and not np.all(np.asarray(strength) >= 1):
-        raise InputError(f"strength is {strength}: an odds ratio of at least 1 is needed (1: no hidden confounder)")
+        raise InputError(
+            f"strength is {strength}; it must be an odds ratio of at least 1 (1 means no hidden confounder)"
+        )

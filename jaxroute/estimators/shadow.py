@@ -171,7 +171,9 @@ def complete(shadow: Examples, offered: Bool[Array, " K"]) -> Examples:
     """
     models, quality = shadow.available.shape[1], jnp.asarray(shadow.outcomes.quality)
     if models != len(offered):
-        raise InputError(f"a shadow of {models} models beside a log of {len(offered)}")
+        raise InputError(
+            f"the shadow sample has {models} models and the log {len(offered)}; both must have the same models"
+        )
     seen = jnp.asarray(shadow.available) & jnp.isfinite(quality)
     whole = jnp.all(seen | ~offered[None], 1, keepdims=True)
     return shadow._replace(outcomes=shadow.outcomes._replace(quality=jnp.where(whole, quality, jnp.nan)))

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 ENOUGH_EFFECTIVE_ROWS = 200
-"""Effective sample size from which the verdict may be ok: errors of about std(reward) / 14."""
+"""Effective sample size from which the verdict may be ok; the standard error is then about std(reward) / 14."""
 FEWEST_EFFECTIVE_ROWS = 50
-"""Effective sample size below which the verdict is refuse: the normal interval itself is doubtful."""
+"""Effective sample size below which the verdict is refuse, because the interval itself is unreliable."""
 LARGEST_WEIGHT_SHARE = 0.05
 """Share of the weights' sum that one row may carry for an ok."""
 TOLERATED_UNSUPPORTED_MASS = 0.01
@@ -24,9 +24,9 @@ LARGEST_UNSUPPORTED_MASS = 0.05
 FEWEST_ROWS_PER_MODEL = 30
 """Rows with feedback below which a model is unsupported everywhere."""
 MISMATCH_ERRORS = 4.0
-"""Standard errors between propensities and the model's share of the log from which they do not match."""
+"""Number of standard errors between propensities and a model's share of the log from which they do not match."""
 MISMATCH_RATIO = 0.1
-"""Relative gap that has to be exceeded as well: in a large log a harmless rounding is significant."""
+"""Relative gap that must be exceeded too, because in a large log even rounding is significant."""
 
 
 def rows_needed(feedback: float, effective: float, mass: float) -> int:
@@ -34,9 +34,8 @@ def rows_needed(feedback: float, effective: float, mass: float) -> int:
 
         max(30, 200 mass * feedback / effective)
 
-    If every model k has effective rows E_k >= 200 m_k, the whole has 1 / sum_k (m_k^2 / E_k) >= 200. The
-    further rows are taken to be as useful as those at hand (effective / feedback each), or all alike
-    where there are none.
+    If every model k has effective rows E_k >= 200 m_k, the whole has 1 / sum_k (m_k^2 / E_k) >= 200. Further rows are
+    assumed to be as useful as those in the log (effective / feedback each), or worth one row each if there are none.
 
     Args:
         feedback: the model's rows with feedback.
@@ -44,7 +43,7 @@ def rows_needed(feedback: float, effective: float, mass: float) -> int:
         mass: share of the prompts that the target sends to the model.
 
     Returns:
-        Rows in all, those at hand included; 0 for a mass of at most 1%, which the verdict tolerates.
+        Total number of rows, including those in the log; 0 for a mass of at most 1%, which the verdict tolerates.
 
     Example:
         >>> rows_needed(12, 6.0, 0.31)
@@ -61,18 +60,18 @@ def fix_of_model(name: str, feedback: float, needed: int, mass: float) -> str:
     """What would fix one model's evidence; "" where nothing is missing.
 
     >>> print(fix_of_model("X", 12, 124, 0.31))
-    model X has 12 rows where the new router sends 31% of the prompts: log at least 112 more, or mask it
+    model X has 12 rows and would get 31% of the prompts; log at least 112 more rows, or leave it out
     """
     if needed <= feedback:
         return ""
     return (
-        f"model {name} has {feedback:.0f} rows where the new router sends {mass:.0%} of the prompts: "
-        f"log at least {needed - feedback:.0f} more, or mask it"
+        f"model {name} has {feedback:.0f} rows and would get {mass:.0%} of the prompts; "
+        f"log at least {needed - feedback:.0f} more rows, or leave it out"
     )
 
 
 def verdict_of_model(feedback: float, needed: int, unsupported_mass: float) -> str:
-    """Verdict on one model: refuse if the target needs it and the log has next to nothing on it.
+    """Verdict on one model: refuse if the target needs it and the log has almost no rows of it.
 
     >>> verdict_of_model(12, 124, 0.31), verdict_of_model(90, 124, 0.0), verdict_of_model(12, 0, 0.001)
     ('refuse', 'caution', 'ok')
@@ -90,7 +89,7 @@ def judge(
     Args:
         numbers: of the log and the target, as in ``Support.numbers``.
         models: one record per model, as in ``Support.models``.
-        mismatches: lines about propensities that do not match the shares; any of them forbids an ok.
+        mismatches: lines about propensities that do not match the shares; any such line rules out an ok.
 
     Returns:
         "ok", "caution" or "refuse", and one line per reason.
@@ -103,36 +102,36 @@ def judge(
     refused = not (effective >= FEWEST_EFFECTIVE_ROWS and mass <= LARGEST_UNSUPPORTED_MASS)
     if enough and spread and supported and not mismatches:
         line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows"
-        return "ok", (f"{line}, {mass:.1%} of the target's choices unsupported",)
+        return "ok", (f"{line}; {mass:.1%} of the target's choices are unsupported",)
 
     reasons = []
     if not enough:
         share, uniform = numbers["effective_sample_size_share"], numbers["uniform_greedy_share"]
         times = f"about {ENOUGH_EFFECTIVE_ROWS / effective:.1f} times as many" if effective else "more"
         reasons.append(
-            f"effective sample size {effective:.0f} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the "
-            f"rows; uniform logging would give a greedy target {uniform:.1%}): log {times} rows, "
-            "or value a policy closer to the logging policy"
+            f"the effective sample size {effective:.0f} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the rows; "
+            f"a uniform log would give a greedy target {uniform:.1%}); log {times} rows, or evaluate a policy that is "
+            "closer to the logging policy"
         )
     if not spread:
         reasons.append(
             f"one row carries {numbers['largest_weight_share']:.1%} of the weights "
-            f"(limit {LARGEST_WEIGHT_SHARE:.0%}): log more rows, or explore with larger probabilities"
+            f"(limit {LARGEST_WEIGHT_SHARE:.0%}); log more rows, or explore with larger probabilities"
         )
     if not supported:
         worst = max(models, key=lambda row: row["unsupported_mass"])
         reasons.append(
-            f"{mass:.1%} of the target's choices are on models the log hardly tried there "
-            f"(limit {TOLERATED_UNSUPPORTED_MASS:.0%}), most on model {worst['model']} "
-            f"({worst['rows_with_feedback']:.0f} rows with feedback): send it a random share of the "
-            f"traffic of at least {numbers['clip']:.1%}, or take it out of the candidates"
+            f"{mass:.1%} of the target's choices are models that the log rarely tried on such prompts "
+            f"(limit {TOLERATED_UNSUPPORTED_MASS:.0%}), most of them model {worst['model']} "
+            f"({worst['rows_with_feedback']:.0f} rows with feedback); send at least {numbers['clip']:.1%} of the "
+            "requests to it at random, or remove it from the candidates"
         )
     if not (enough and supported):
         reasons += [row["fix"] for row in models if row["fix"]]
     if numbers["deterministic_share"] > 0.5:
         reasons.append(
-            f"{numbers['deterministic_share']:.0%} of the choices were deterministic: there a log identifies "
-            "nothing but the direct method's guess, to be labelled so; randomise a share of the traffic"
+            f"{numbers['deterministic_share']:.0%} of the choices were deterministic; for these the log supports "
+            "nothing but the outcome model's guess; randomise a share of the requests"
         )
     return "refuse" if refused else "caution", (*reasons, *mismatches)
 
@@ -143,15 +142,15 @@ def mismatch_of_model(name: str, ratio: float, standard_error: float) -> str:
     ratio = mean of 1{chosen} / propensity over the rows where the model was available: 1 if they match.
 
     >>> print(mismatch_of_model("X", 1.5, 0.05))
-    model X was chosen 1.50 times as often as its propensities say (standard error 0.05): check the logger
+    model X was chosen 1.50 times as often as its propensities say (standard error 0.05); check the logger
     >>> print(mismatch_of_model("X", 1.05, 0.001), mismatch_of_model("X", 1.5, 0.2))
     <BLANKLINE>
     """
     gap = abs(ratio - 1)
     if not (gap > MISMATCH_RATIO and gap > MISMATCH_ERRORS * standard_error):
         return ""
-    doubt = "check the logger" if ratio > 1 else "check the logger, or it had no chance on some prompts"
+    doubt = "check the logger" + ("" if ratio > 1 else "; or the model could not be chosen on some prompts")
     return (
         f"model {name} was chosen {ratio:.2f} times as often as its propensities say "
-        f"(standard error {standard_error:.2f}): {doubt}"
+        f"(standard error {standard_error:.2f}); {doubt}"
     )

@@ -46,7 +46,7 @@ def fit(kind: str, logits: Float[Array, "N K"], action: Int[Array, " N"], availa
     if kind == "temperature":
         return identity._replace(temperature=fit_temperature(logits, action, available))
     if kind != "isotonic":
-        raise ValueError(f"unknown calibration {kind!r}: use 'temperature', 'isotonic' or 'none'")
+        raise ValueError(f"unknown calibration {kind!r}; use 'temperature', 'isotonic' or 'none'")
     from sklearn.isotonic import IsotonicRegression
 
     probability = np.asarray(masked_softmax(logits, available), np.float64)

@@ -82,28 +82,30 @@ def diagnose(
         Diagnostics.
 
     Raises:
-        InputError: no row, or a known propensity that is no probability.
+        InputError: the log is empty, or a known propensity is not a probability.
 
     Example:
         >>> from jaxroute.types import Outcomes
         >>> one, half = np.ones(4), np.full((4, 2), 0.5)
         >>> logs = Logs(np.zeros((4, 1)), np.array([0, 0, 1, 1]), one, one, one, np.ones((4, 2), bool))
         >>> print(diagnose(logs, Nuisances(half, Outcomes(half, half)), models=["small", "large"]).warnings[0])
-        the log is deterministic (every propensity is exactly 1): only the direct method's extrapolation is left
+        the log is deterministic (every propensity is exactly 1), so only the outcome model's extrapolation is left
 
-    Reference: METRICS.md, support; Guo et al. (2017) for calibration.
+    Reference: On Calibration of Modern Neural Networks, by Guo et al. (2017), for the calibration error.
     """
     N, K = logs.available.shape
     names = [f"model {k}" for k in range(K)] if models is None else list(models)
     if not N:
-        raise InputError("diagnostics need at least one log row; this log is empty")
+        raise InputError("diagnostics: the log is empty; at least one row is needed")
     if len(names) != K:
-        raise InputError(f"{len(names)} model names for {K} models in the log")
+        raise InputError(f"{len(names)} model names for {K} models in the log; give one name per model")
     chex.assert_shape([nuisances.propensity, *nuisances.outcomes], (N, K))
     own = np.asarray(logs.propensity, float)
     wrong = np.flatnonzero((own <= 0) | (own > 1))
     if wrong.size:
-        raise InputError(f"logs.propensity is {own[wrong[0]]:g} in row {wrong[0]}: a chosen model's lies in (0, 1]")
+        raise InputError(
+            f"logs.propensity, row {wrong[0]}: {own[wrong[0]]:g} is not in (0, 1]; correct it, or use NaN if unknown"
+        )
 
     action, available = np.asarray(logs.action), np.asarray(logs.available, bool)
     fitted = np.clip(np.nan_to_num(np.asarray(nuisances.propensity, float)), 0, 1)
@@ -183,40 +185,47 @@ def _warnings(of: Diagnostics, own: np.ndarray, names: list[str]) -> tuple[str, 
     lines = []
     if of.source == "deterministic":
         lines.append(
-            "the log is deterministic (every propensity is exactly 1): only the direct method's extrapolation is left"
+            "the log is deterministic (every propensity is exactly 1), so only the outcome model's extrapolation is "
+            "left"
         )
     elif of.source != "known":
         missing = np.isnan(own).mean()
-        lines.append(f"propensities of {missing:.0%} of the rows are ESTIMATED: hidden confounding cannot be ruled out")
+        lines.append(
+            f"the propensities of {missing:.0%} of the rows are estimated; hidden confounding cannot be ruled out"
+        )
     for k, name in enumerate(names):
         if not of.rows[k]:
-            lines.append(f"{name} was never chosen: its outcomes are extrapolated from other models")
+            lines.append(f"{name} was never chosen, so its outcomes are extrapolated from other models")
             continue
         if of.source != "deterministic" and abs(of.mass_z[k]) > Z_ALARM:
-            kind, cure = ("", "is the logger miscalibrated?")
+            kind, cure = ("", "check whether the logger writes the right probabilities")
             if of.source == "estimated":
-                kind, cure = ("estimated ", "try other propensity models or log propensities")
+                kind, cure = ("estimated ", "try other propensity models, or log the propensities")
             lines.append(
-                f"{name}: {kind}propensities do not match its share of the log (mean of 1{{chosen}}/p is "
-                f"{of.mass[k]:.2f} where 1 is right, z = {of.mass_z[k]:+.1f}): {cure}"
+                f"{name}: {kind}propensities do not match its share of the log (the mean of 1{{chosen}}/p is "
+                f"{of.mass[k]:.2f} and should be 1, z = {of.mass_z[k]:+.1f}); {cure}"
             )
         elif abs(of.share_z[k]) > Z_ALARM:
             lines.append(
-                f"{name}: {of.share[k]:.1%} of the rows, which is not what the logged propensities of all models "
-                f"promise (z = {of.share_z[k]:+.1f}): is the logger miscalibrated?"
+                f"{name}: has {of.share[k]:.1%} of the rows, which does not match the logged propensities of all "
+                f"models (z = {of.share_z[k]:+.1f}); check whether the logger writes the right probabilities"
             )
-        # n bins of n_b rows each miss by about sum sqrt(p (1 - p) n_b) / n even when calibrated
+        # bins of n_b rows differ by about sum sqrt(p (1 - p) n_b) / n even when the model is calibrated
         curve = of.propensity_curves[k]
         p = np.nan_to_num(curve.predicted)
         noise = np.sqrt(p * (1 - p) * curve.rows).sum() / max(curve.rows.sum(), 1)
         if of.source in ("estimated", "partly estimated") and of.propensity_error[k] > CALIBRATION_ALARM + 2 * noise:
-            lines.append(f"{name}: propensities are off by {of.propensity_error[k]:.2f} on average (calibration)")
+            lines.append(
+                f"{name}: the calibration error of its propensities is {of.propensity_error[k]:.2f} on average"
+            )
         if of.auc[k] > SEPARATED:
             lines.append(
-                f"{name}: its prompts hardly overlap with the others' (AUC {of.auc[k]:.2f}): weights will be huge"
+                f"{name}: its prompts hardly overlap with those of other models (AUC {of.auc[k]:.2f}); weights will "
+                "be large"
             )
         if of.feedback[k] < 1:
             lines.append(
-                f"{name}: feedback on {of.feedback[k]:.0%} of its rows, assumed missing at random given the prompt"
+                f"{name}: has feedback on {of.feedback[k]:.0%} of its rows; the rest is assumed missing at random "
+                "given the prompt"
             )
     return tuple(lines)

@@ -80,11 +80,11 @@ def fit_response(
     N = logs.available.shape[0]
     heard = ~jnp.isnan(logs.quality)
     if not bool(heard.any()):
-        raise InputError(f"logs.quality is NaN in all {N} rows: without any feedback there is nothing to weigh")
+        raise InputError(f"logs.quality is NaN in all {N} rows; response weights need rows with feedback")
     if bool(heard.all()):
         return jnp.ones(N, logs.features.dtype)
     if 2 * spec.folds > N:
-        raise InputError(f"{N} log rows are too few for {spec.folds} folds: log more, or lower folds")
+        raise InputError(f"{N} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
     group = None if logs.group is None else np.asarray(logs.group)
     fold = jnp.asarray(assign_folds(key, N, spec.folds, group))
     return jnp.clip(_cross_fit(logs.features, logs.action, logs.available, heard, fold, spec), least, 1.0)

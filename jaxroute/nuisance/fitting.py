@@ -92,7 +92,7 @@ def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: Nuis
     )
     if not len(index):
         raise ValueError(
-            f"none of {spec.outcome_models} was fitted: there are {', '.join(candidate_names(model.spec))}"
+            f"none of {spec.outcome_models} was fitted; choose from {', '.join(candidate_names(model.spec))}"
         )
     part = jax.tree.map(lambda c: c[index], model.out_of_fold)
     weights = _weigh(part, outcomes, _seen(outcomes, observed), spec.combine)
@@ -173,9 +173,9 @@ def fit(
     num_rows, num_models = logs.available.shape
     unknown = set(spec.propensity_models) - set(PROPENSITY_LEARNERS)
     if unknown or not spec.propensity_models:
-        raise InputError(f"unknown propensity models {sorted(unknown)}: choose from {', '.join(PROPENSITY_LEARNERS)}")
+        raise InputError(f"unknown propensity models {sorted(unknown)}; choose from {', '.join(PROPENSITY_LEARNERS)}")
     if num_rows < 2 * spec.folds:
-        raise InputError(f"{num_rows} log rows are too few for {spec.folds} folds: log more, or lower folds")
+        raise InputError(f"{num_rows} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
     outcome_key, propensity_key = jax.random.split(key)
     logs = jax.tree.map(jnp.asarray, logs)
     cells = Examples(logs.features, *as_cells(logs))

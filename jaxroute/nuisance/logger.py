@@ -1,7 +1,7 @@
-"""Does a logger's propensity agree with what it did? Tests per model that need no outcome. Host side.
+"""Tests, per model, whether the logged propensities agree with the choices; no outcomes are needed. Host side.
 
-Miscalibrated propensities are the commonest silent failure of a log: every weighted estimate is then off, and
-nothing in it looks wrong.
+Wrong propensities are a common silent failure of logs: every weighted estimate is then biased, and nothing in the log
+looks wrong.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ LEAST = 1e-12
 def mass_test(
     action: np.ndarray, propensity: np.ndarray, available: np.ndarray, fitted: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Do the chosen models' propensities agree with how often each was chosen? (mass, z), each [K].
+    """Whether the propensities of the chosen models agree with how often each was chosen: (mass, z), each [K].
 
         mass_k = sum_i 1{a_i = k} / p_i / n_k,   E[mass_k] = 1   (n_k rows on which k was available)
 
-    It needs only the propensity of the model that was chosen. A logger that writes the wrong probabilities
-    (before masking, of another version, of the argmax) shifts it; one wrong about prompts but right on average
-    does not: see the calibration curves.
+    This needs only the propensity of the chosen model. It changes if the logger writes wrong probabilities (before
+    masking, of another version, of the argmax). It does not change if they are wrong for single prompts but right on
+    average; the calibration curves show that.
 
-    The standard error is the empirical one. That misses what a near-deterministic logger did not happen to
-    draw, so with ``fitted`` it is at least sqrt(mean(1/fitted - 1) / n_k), which counts every row.
+    The standard error is the empirical one. It misses choices that a nearly deterministic logger could have made but
+    did not, so with ``fitted`` it is at least sqrt(mean(1/fitted - 1) / n_k), which counts every row.
 
     Args:
         action: [N]. propensity: [N] of the chosen model; rows with NaN are left out. available: [N, K].
@@ -53,7 +53,7 @@ def mass_test(
 
 
 def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same question where the logger wrote EVERY model's propensity: (expected share, z), each [K].
+    """The same test if the logger wrote the propensity of EVERY model: (expected share, z), each [K].
 
         z_k = sum_i (1{a_i = k} - p_ik) / sqrt(sum_i p_ik (1 - p_ik))
 
@@ -61,7 +61,7 @@ def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray
         action: [N]. propensity: [N, K]; rows with NaN on an available model are left out. available: [N, K].
 
     Returns:
-        Share of the rows that the propensities promise, and z.
+        The expected share of the rows according to the propensities, and z.
 
     Example:
         >>> print(*share_test(np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), np.ones((4, 2), bool)))
@@ -74,7 +74,7 @@ def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray
 
 
 def _z(gap: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """gap / error; without any error 0 for no gap (up to rounding), and infinite for one."""
+    """gap / error; if the error is 0, 0 for no gap (up to rounding) and infinite for a gap."""
     certain = np.where(np.abs(gap) < 1e-6, 0.0, np.copysign(np.inf, gap))
     z = np.where(error > 0, gap / np.where(error > 0, error, 1), certain)
     return np.where(np.isnan(gap), np.nan, z)

@@ -28,7 +28,7 @@ def _booster(library: str, task: str, categorical: list[int], seed: int) -> Any:
     try:
         import xgboost
     except ImportError:
-        raise InputError("the outcome or propensity model 'xgboost' needs the library: pip install xgboost") from None
+        raise InputError("the model 'xgboost' needs the library xgboost; run pip install xgboost") from None
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
     return kind(n_estimators=ITERATIONS, max_depth=4, learning_rate=0.06, reg_lambda=5.0, random_state=seed)
 

@@ -73,7 +73,7 @@ def breakpoints(
     chex.assert_equal_shape([quality, cost])
     chex.assert_rank(quality, 1)
     if not (np.isfinite(low) and low <= high):
-        raise InputError(f"cost weights must satisfy low <= high with low finite, not [{low}, {high}]")
+        raise InputError(f"cost weights [{low}, {high}]: low must be finite and not above high")
     lines = _lines(np.asarray(quality), np.asarray(cost), available)
     start = Fraction(float(low))
     utility = {k: q - start * c for k, (q, c) in lines.items()}
@@ -126,10 +126,12 @@ def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: 
     chex.assert_equal_shape([quality, cost])
     chex.assert_rank(quality, 2)
     if num < 1 or not 0 < high < np.inf:
-        raise InputError(f"intervals need num >= 1 and a finite high > 0, not num={num}, high={high}")
+        raise InputError(f"num={num}, high={high}: num must be at least 1, and high finite and above 0")
     usable = np.ones(quality.shape, bool) if available is None else np.asarray(available)
     if not np.isfinite([quality[usable], cost[usable]]).all():
-        raise InputError("quality and cost of every available model must be finite; mask missing models")
+        raise InputError(
+            "quality and cost of every available model must be finite; mask missing models with available="
+        )
     first, second = np.triu_indices(quality.shape[1], 1)
     pairs = usable[:, first] & usable[:, second] & (cost[:, first] != cost[:, second])
     gained, paid = (np.where(usable, y, 0.0)[:, first] - np.where(usable, y, 0.0)[:, second] for y in (quality, cost))
@@ -217,7 +219,9 @@ def _lines(quality: np.ndarray, cost: np.ndarray, available: np.ndarray | None) 
     everything = np.ones(len(quality), bool)
     models = np.flatnonzero(everything if available is None else np.asarray(available))
     if not models.size:
-        raise InputError("no model is available: at least one entry of `available` must be True")
+        raise InputError("no model is available; at least one entry of available must be True")
     if not np.isfinite([quality[models], cost[models]]).all():
-        raise InputError("quality and cost of every available model must be finite; mask missing models")
+        raise InputError(
+            "quality and cost of every available model must be finite; mask missing models with available="
+        )
     return {int(k): (Fraction(float(quality[k])), Fraction(float(cost[k]))) for k in models}
