@@ -222,7 +222,8 @@ def test_the_page_says_what_rests_on_the_shadow(case, found, tmp_path):
     sample, ours, single = beside_of(case)
     both = with_shadow(case, sample, {"router": ours, "one": single})
     html = report.write_html(tmp_path, None, {}, report.draw_evidence(both), evidence=both).read_text()
-    for text in ("Evidence from a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share"):
+    said = ("Evidence from a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share")
+    for text in said:
         assert text in html
     assert f"{both.values['shadow_share'][0]:.0%}" in html
     assert (
