@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ from rich.table import Table as Sheet
 from jaxroute.data import encoders, tables
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
+from jaxroute.data import shadow as shadows
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.types import Examples, InputError, Logs, Outcomes
+from jaxroute.types import Examples, InputError, Logs
 
 LogPath = Annotated[Path, typer.Argument(help="Log: a .parquet, .csv or .jsonl file (also .gz), or a folder of them.")]
 Column = Annotated[
@@ -96,16 +98,12 @@ def made_by(encoder: str, log: people.LogTable) -> str:
 
 def as_shadow(path: Path | None, log: people.LogTable, encoder: str | None) -> Examples | None:
     """Prompts that every model answered, models in the log's order, features made as the log's are."""
-    if path is None:
-        return None
-    table = tables.load(path)
-    if set(table.models) != set(log.models):
-        odd = sorted(set(table.models) ^ set(log.models))[0]
-        raise InputError(f"{path}: shadow and log must hold the same models; only one of them has {odd!r}")
-    order = [table.models.index(name) for name in log.models]
-    features = table.features if encoder is None else encoders.encode(table.prompt.tolist(), encoder)
-    outcomes = Outcomes(table.outcomes.quality[:, order], table.outcomes.cost[:, order])
-    return Examples(features, outcomes, table.available[:, order])  # type: ignore[arg-type]
+    return None if path is None else shadows.examples(tables.load(path), log.models, encoder=encoder)
+
+
+def print_json(frame: pd.DataFrame) -> None:
+    """A table as a JSON list of records; null where a number is unknown."""
+    print(json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1))
 
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:

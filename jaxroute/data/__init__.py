@@ -1,0 +1,42 @@
+"""Readers, encoders and simulated data. Modules are imported when they are first used.
+
+logs, tables, shadow   people's request logs; tables of every model's answers; a table beside a log
+benchmarks, hub        published tables and where they are fetched
+encoders               features of prompts
+simulate, synthetic    logs from a table; a table with known truth
+splits, units, prices  splits without leakage; the cost scale; prices per token
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxroute._lazy import lazy
+
+if TYPE_CHECKING:
+    from jaxroute.data import benchmarks as benchmarks
+    from jaxroute.data import encoders as encoders
+    from jaxroute.data import hub as hub
+    from jaxroute.data import logs as logs
+    from jaxroute.data import prices as prices
+    from jaxroute.data import shadow as shadow
+    from jaxroute.data import simulate as simulate
+    from jaxroute.data import splits as splits
+    from jaxroute.data import synthetic as synthetic
+    from jaxroute.data import tables as tables
+    from jaxroute.data import units as units
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        (
+            "benchmarks",
+            "encoders",
+            "hub",
+            "logs",
+            "prices",
+            "shadow",
+            "simulate",
+            "splits",
+            "synthetic",
+            "tables",
+            "units",
+        ),
+    )

@@ -1,0 +1,179 @@
+"""Public names of the former layout, and where they are now: one table and one import hook, for one release.
+
+    import jaxroute.budgets                 DeprecationWarning: jaxroute.budgets is now jaxroute.policies.budgets
+    from jaxroute.recipe import temper      DeprecationWarning: ... is now jaxroute.recipe.shrink_contrasts
+
+An old module name gives a module that takes its attributes from the new place. Names inside a module that stayed where
+it was are looked up only when the module has no such attribute. Names in the tables are without "jaxroute.".
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+PACKAGE = "jaxroute"
+LAST = "0.3"
+"""The release in which the old names go."""
+
+FIXED = {"router": "serving.router"}
+"""Modules whose old name is as good as the new one: no warning, and it stays."""
+
+MODULES = {
+    "budgets": "policies.budgets",
+    "checkpoint": "engine.checkpoint",
+    "conditional": "learn.conditional",
+    "contrasts": "recipe.contrasts",
+    "distil": "serving.distil",
+    "evidence": "estimators.evidence",
+    "export": "serving.export",
+    "fitting": "learn.fitting",
+    "interpolation": "learn.interpolation",
+    "levels": "recipe.levels",
+    "logged": "engine.logged",
+    "memory": "engine.memory",
+    "networks": "engine.networks",
+    "ondisk": "engine.disk",
+    "pessimism": "estimators.pessimism",
+    "population": "engine.population",
+    "rows": "engine.rows",
+    "search": "engine.halving",
+    "streaming": "engine.streaming",
+    "training": "engine.training",
+    "policies.deciding": "policies.decisions",
+    "policies.pieces": "policies.piecewise",
+    "data.answers": "data.benchmarks.answers",
+    "data.cells": "data.logs.cells",
+    "data.correctness": "data.benchmarks.correctness",
+    "data.exports": "data.logs.formats",
+    "data.feedback": "data.logs.feedback",
+    "data.leaderboard": "data.benchmarks.leaderboard",
+    "data.llmrouterbench": "data.benchmarks.llmrouterbench",
+    "data.logging": "data.simulate",
+    "data.paretobandit": "data.benchmarks.paretobandit",
+    "data.routellm": "data.benchmarks.routellm",
+    "data.routerbench": "data.benchmarks.routerbench",
+    "data.routereval": "data.benchmarks.routereval",
+    "data.sprout": "data.benchmarks.sprout",
+}
+
+NAMES = {
+    "cli.evaluate.SPEC": "serving.evaluation.SPEC",
+    "ondisk.corrected": "learn.examples.corrected",
+    "recipe.beside": "recipe.shadow_predictions",
+    "recipe.choose_share": "recipe.estimate_share",
+    "recipe.log_levels": "recipe.estimate_levels",
+    "recipe.temper": "recipe.shrink_contrasts",
+}
+
+_READ_AS_DATA = "a pickle is read by an interpreter that knows data only, so no function is admitted"
+REMOVED = dict.fromkeys(
+    (f"data.unpickle.{name}" for name in ("ADMITTED", "ARRAY", "MOVED", "OLD_NUMPY")), _READ_AS_DATA
+)
+"""Old names without a successor, each with the reason."""
+
+
+def install() -> None:
+    """Make the old names importable. They are found before the package's own modules, and cost one look-up each."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def resolve(name: str) -> Any:
+    """What a name in the tables' form stands for in the present layout."""
+    module, _, attribute = f"{PACKAGE}.{name}".rpartition(".")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if hasattr(found, attribute) else importlib.import_module(f"{module}.{attribute}")
+
+
+class _Finder(MetaPathFinder):
+    """Finds old modules, and the present ones that have lost a name."""
+
+    holders = frozenset(name.rpartition(".")[0] for name in (*NAMES, *REMOVED)) - MODULES.keys() - FIXED.keys()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        if package != PACKAGE:
+            return None
+        if name in REMOVED:
+            raise ModuleNotFoundError(f"{fullname} was removed: {REMOVED[name]}", name=fullname)
+        if name in MODULES or name in FIXED:
+            return ModuleSpec(fullname, _Former())
+        spec = PathFinder.find_spec(fullname, path, target) if name in self.holders else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Renamed(spec.loader)
+        return spec
+
+
+class _Former(Loader):
+    """An old module: its attributes are those of the new one."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__.removeprefix(f"{PACKAGE}.")
+        if name in MODULES:
+            _warn(name, MODULES[name], stacklevel=3)
+        present = importlib.import_module(f"{PACKAGE}.{MODULES.get(name) or FIXED[name]}")
+        module.__doc__ = present.__doc__
+        vars(module).update(__getattr__=partial(_former, name, present), __dir__=partial(dir, present))
+
+
+class _Renamed(Loader):
+    """A present module: what it lacks is looked up in the tables."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        own = vars(module).get("__getattr__")
+        vars(module)["__getattr__"] = partial(_renamed, module.__name__.removeprefix(f"{PACKAGE}."), own)
+
+
+def _former(module: str, present: ModuleType, attribute: str) -> Any:
+    if f"{module}.{attribute}" in NAMES or f"{module}.{attribute}" in REMOVED:
+        return _look_up(module, attribute)
+    return getattr(present, attribute)
+
+
+def _renamed(module: str, own: Any, attribute: str) -> Any:
+    if own is not None:
+        try:
+            return own(attribute)
+        except AttributeError:
+            pass
+    return _look_up(module, attribute)
+
+
+def _look_up(module: str, attribute: str) -> Any:
+    name = f"{module}.{attribute}"
+    if name in NAMES:
+        _warn(name, NAMES[name], stacklevel=4)
+        return resolve(NAMES[name])
+    if name in REMOVED:
+        raise AttributeError(f"{PACKAGE}.{name} was removed: {REMOVED[name]}")
+    raise AttributeError(f"module '{PACKAGE}.{module}' has no attribute {attribute!r}")
+
+
+def _warn(old: str, new: str, stacklevel: int) -> None:
+    message = f"{PACKAGE}.{old} is now {PACKAGE}.{new}; the old name goes in release {LAST}"
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)

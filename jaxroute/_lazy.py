@@ -1,0 +1,44 @@
+"""Names of a package that are imported when they are first asked for (PEP 562), so that importing it costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def lazy(
+    package: str, modules: Sequence[str], names: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package.
+
+    Args:
+        package: its dotted name.
+        modules: its modules that are attributes of it.
+        names: other attributes, each with the module that defines it.
+
+    Returns:
+        The two functions, to be assigned to ``__getattr__, __dir__`` in the package.
+
+    Example:
+        >>> get, names = lazy("json", ["decoder"], {"dumps": "json"})
+        >>> get("decoder").__name__, get("dumps")([1])
+        ('json.decoder', '[1]')
+    """
+    defined_in = dict(names or {})
+
+    def get(name: str) -> Any:
+        if name in defined_in:
+            value = getattr(importlib.import_module(defined_in[name]), name)
+        elif name in modules:
+            value = importlib.import_module(f"{package}.{name}")
+        else:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names_of() -> list[str]:
+        return sorted({*(name for name in vars(sys.modules[package]) if name.startswith("__")), *modules, *defined_in})
+
+    return get, names_of

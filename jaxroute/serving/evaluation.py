@@ -1,0 +1,276 @@
+"""What a log or a full table that routers have not seen says of them.
+
+A log gives values with intervals and verdicts (`estimators.evidence`); a full table gives values and regret themselves.
+Costs and cost weights are in the data's unit; a normalised cost weight is relative to the (first) router's cost_scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from jaxroute import counterfactual, metrics, nuisance, policies
+from jaxroute.data import encoders, shadow
+from jaxroute.data import logs as people
+from jaxroute.estimators import evidence
+from jaxroute.recipe import GRID, levels
+from jaxroute.serving.router import Router
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table
+
+SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
+"""Nuisances of the log that judges: quick to fit, and no network among them."""
+OPPONENTS = ("logging policy", "best single")
+
+
+@dataclass(frozen=True)
+class LogEvaluation:
+    """What a log says of a router. evidence: everything, for reports; cost_scale: the router's."""
+
+    evidence: evidence.Evidence
+    cost_scale: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per cost weight.
+
+        normalised_cost_weight, cost_weight, value, low, high (95% interval, NaN for an extrapolation), and for each
+        opponent the gain on it with its interval; flips_at: the strength of a hidden confounder that would undo the
+        comparison with the logging policy; effective_sample_size, label, verdict, reasons; shadow_share if there is a
+        shadow sample.
+        """
+        values = self.evidence.values
+        frame = values[["cost_weight", "value", "low", "high"]].copy()
+        frame.insert(0, "normalised_cost_weight", (frame["cost_weight"] * self.cost_scale).round(6))
+        for opponent in OPPONENTS:
+            gains = self.evidence.gains[self.evidence.gains["against"] == opponent].reset_index(drop=True)
+            name = f"gain_on_{opponent.replace(' ', '_')}"
+            frame[[name, f"{name}_low", f"{name}_high"]] = gains[["gain", "low", "high"]]
+        last = ["flips_at", "effective_sample_size", "label", "verdict", "reasons", "shadow_share"]
+        return frame.join(values[[column for column in last if column in values]])
+
+
+@dataclass(frozen=True)
+class TableEvaluation:
+    """A router on a table of every model's answers. All [L], means over the prompts; best_single names the model."""
+
+    normalised_cost_weight: np.ndarray
+    cost_weight: np.ndarray
+    value: np.ndarray
+    regret: np.ndarray
+    quality: np.ndarray
+    cost: np.ndarray
+    best_single: np.ndarray
+    best_single_value: np.ndarray
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per cost weight, the fields as columns."""
+        return pd.DataFrame(asdict(self))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Value of the first router minus that of the second. All [L].
+
+    low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
+    model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported".
+    """
+
+    normalised_cost_weight: np.ndarray
+    cost_weight: np.ndarray
+    difference: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    verdict: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per cost weight, the fields as columns."""
+        return pd.DataFrame(asdict(self))
+
+
+class _Views(NamedTuple):
+    """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features."""
+
+    logs: Logs
+    nuisances: Nuisances
+    shadow: Examples | None
+    encoder: str | None
+    revision: str | None
+
+
+def on_log(
+    router: Router,
+    log: people.LogTable,
+    *,
+    shadow: Table | None = None,
+    name: str = "router",
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> LogEvaluation:
+    """Value of a router by cost weight from a log that it was not fitted on.
+
+    Args:
+        router: any; it chooses among the log's models and candidate sets.
+        log: N rows.
+        shadow: prompts like the log's that every model answered and the router has not seen either.
+        name: of the router, for reports.
+        normalised_cost_weights: [L].
+
+    Returns:
+        LogEvaluation.
+
+    Raises:
+        InputError: a model that the router does not know, or features of another width.
+    """
+    views = _views(router, log, shadow)
+    weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
+    policy, on_shadow = _policies(router, log, views, weights)
+    learn = counterfactual.examples(views.logs, views.nuisances, views.shadow, clip=levels.CLIP)
+
+    def best_single(prompts: Array) -> Array:
+        return policies.best_single(learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts)
+
+    # How the logging policy would have chosen on the shadow's prompts is not known.
+    own = evidence.logging_policy(views.logs, views.nuisances, len(weights))
+    against = dict(zip(OPPONENTS, (own, best_single(views.logs.available)), strict=True))
+    both = {}
+    if views.shadow is not None and on_shadow is not None:
+        both = {name: on_shadow, OPPONENTS[1]: best_single(views.shadow.available)}
+    found = evidence.gather(
+        jax.random.key(0),
+        views.logs,
+        views.nuisances,
+        policy,
+        weights,
+        against=against,
+        models=log.models,
+        name=name,
+        shadow=views.shadow,
+        on_shadow=both,
+    )
+    return LogEvaluation(found, router.cost_scale)
+
+
+def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[float] = GRID) -> TableEvaluation:
+    """Value, regret, quality and cost of a router on a table of every model's answers.
+
+    Raises:
+        InputError: a model that the router does not know, or features of another width.
+    """
+    index = _positions(router, table.models)
+    prompts = table.features if router.encoder is None else _encoded(router, table.prompt)
+    outcomes = jax.tree.map(jnp.asarray, table.outcomes)
+    available = jnp.asarray(table.available)
+    anyone = jnp.ones((1, len(index)), bool)
+
+    def at(weight: float) -> dict[str, Any]:
+        scores = jnp.asarray(router.route(prompts, cost_weight=weight).scores[:, index])
+        policy = policies.greedy(scores, available=available)
+        chosen = np.asarray(policy).argmax(1)[:, None]
+        quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
+        single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
+        alone = (table.outcomes.quality - weight * table.outcomes.cost)[table.available[:, single], single]
+        return {
+            "value": float(jnp.mean(metrics.value(policy, outcomes, weight))),
+            "regret": float(jnp.mean(metrics.regret(policy, outcomes, weight, available=available))),
+            "quality": float(quality),
+            "cost": float(cost),
+            "best_single": table.models[single],
+            "best_single_value": float(alone.mean()),
+        }
+
+    weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
+    found = [at(weight) for weight in weights]
+    columns = {name: np.array([record[name] for record in found]) for name in found[0]}
+    return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns)
+
+
+def compare(
+    first: Router,
+    second: Router,
+    log: people.LogTable,
+    *,
+    shadow: Table | None = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> Comparison:
+    """The first router minus the second on a log that neither has seen, paired row by row.
+
+    Args:
+        first, second: routers; cost weights are normalised by the first one's cost_scale, and the same for both.
+        log, shadow, normalised_cost_weights: see ``on_log``.
+
+    Returns:
+        Comparison.
+
+    Raises:
+        InputError: a model that a router does not know, or features of another width.
+    """
+    views = _views(first, log, shadow)
+    weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
+    (ours, we), (theirs, they) = (_policies(router, log, views, weights) for router in (first, second))
+    both = None if we is None or they is None else (we, they)
+    found = evidence.gains(views.logs, views.nuisances, ours, theirs, weights, shadow=views.shadow, on_shadow=both)
+    low, high = found["low"].to_numpy(), found["high"].to_numpy()
+    verdict = np.select([np.isnan(low), low > 0, high < 0], ["not supported", "better", "worse"], "undecided")
+    return Comparison(
+        np.asarray(normalised_cost_weights, float),
+        found["cost_weight"].to_numpy(),
+        found["gain"].to_numpy(),
+        low,
+        high,
+        tuple(verdict.tolist()),
+    )
+
+
+def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
+    """The log and the shadow with features as the router takes them."""
+    encoder = None
+    if log.features is None:
+        log, encoder = replace(log, features=_encoded(router, log.prompt)), router.encoder
+    logs = jax.tree.map(jnp.asarray, people.as_logs(log))
+    answered = None
+    if table is not None:
+        answered = jax.tree.map(
+            jnp.asarray, shadow.examples(table, log.models, encoder=encoder, revision=router.revision)
+        )
+        if answered.features.shape[1] != logs.features.shape[1]:
+            raise InputError(
+                f"the shadow sample has {answered.features.shape[1]} features a prompt, the log has "
+                f"{logs.features.shape[1]}: make both with the same encoder"
+            )
+    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=answered)
+    return _Views(logs, nuisances, answered, encoder, router.revision)
+
+
+def _policies(
+    router: Router, log: people.LogTable, views: _Views, weights: Sequence[float]
+) -> tuple[Float[Array, "L N K"], Float[Array, "L S K"] | None]:
+    """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
+    index = _positions(router, log.models)
+
+    def decided(prompts: np.ndarray, available: Array) -> Array:
+        scores = (router.route(prompts, cost_weight=weight).scores[:, index] for weight in weights)
+        return jnp.stack([policies.greedy(jnp.asarray(score), available=available) for score in scores])
+
+    same = views.encoder is None or (router.encoder, router.revision) == (views.encoder, views.revision)
+    ours = decided(np.asarray(views.logs.features) if same else _encoded(router, log.prompt), views.logs.available)
+    if views.shadow is None:
+        return ours, None
+    return ours, decided(np.asarray(views.shadow.features), views.shadow.available)
+
+
+def _positions(router: Router, models: Sequence[str]) -> list[int]:
+    """Where the data's models stand in the router."""
+    if unknown := [name for name in models if name not in router.models]:
+        raise InputError(f"the data hold model {unknown[0]!r}; the router knows: {', '.join(router.models)}")
+    return [router.models.index(name) for name in models]
+
+
+def _encoded(router: Router, prompts: Any) -> np.ndarray:
+    if router.encoder is None:
+        raise InputError("the router was fitted on features and the log has none: give it a column features")
+    return encoders.encode(prompts, router.encoder, revision=router.revision)
