@@ -35,17 +35,17 @@ MODULES = {
     "evidence": "estimators.evidence",
     "export": "serving.export",
     "fitting": "learn.fitting",
-    "interpolation": "learn.interpolation",
+    "interpolation": "engine.interpolation",
     "levels": "recipe.levels",
-    "logged": "engine.logged",
+    "logged": "learn.examples",
     "memory": "engine.memory",
     "networks": "engine.networks",
     "ondisk": "engine.disk",
     "pessimism": "estimators.pessimism",
-    "population": "engine.population",
-    "rows": "engine.rows",
+    "population": "engine.loop",
+    "rows": "engine.program",
     "search": "engine.halving",
-    "streaming": "engine.streaming",
+    "streaming": "engine.disk",
     "training": "engine.training",
     "policies.deciding": "policies.decisions",
     "policies.pieces": "policies.piecewise",
@@ -66,17 +66,47 @@ MODULES = {
 
 NAMES = {
     "cli.evaluate.SPEC": "serving.evaluation.SPEC",
+    "conditional.continuum_loss": "learn.conditional.loss",
+    "conditional.continuum_values": "learn.conditional.values",
+    "conditional.train_chunk": "learn.conditional.EVERY_WEIGHT",
+    "data.cells.repeated": "data.logs.joining.repeated",
+    "data.exports.text_of": "data.messages.text_of",
+    "logged.examples": "learn.examples.at_clip",
+    "logged.train_chunk": "learn.examples.LOGGED",
     "ondisk.corrected": "learn.examples.corrected",
+    "population.grouped_grid": "sweep.grouped_grid",
+    "population.plan": "engine.program.plan",
+    "population.template": "engine.program.template",
+    "population.trainers": "engine.program.compiled",
     "recipe.beside": "recipe.shadow_predictions",
     "recipe.choose_share": "recipe.estimate_share",
     "recipe.log_levels": "recipe.estimate_levels",
     "recipe.temper": "recipe.shrink_contrasts",
+    "router.ARRAYS": "serving.folder.ARRAYS",
+    "router.META": "serving.folder.META",
+    "router.SCHEMA": "serving.folder.SCHEMA",
+    "rows.averaged": "engine.training.averaged",
+    "rows.train_chunk": "engine.program.advance",
+    "search.train": "engine.halving.search",
+    "streaming.train": "engine.loop.train",
+    "training.train_chunk": "engine.program.advance",
+    "types.Continuum": "types.ConditionalExamples",
 }
 
-_READ_AS_DATA = "a pickle is read by an interpreter that knows data only, so no function is admitted"
-REMOVED = dict.fromkeys(
-    (f"data.unpickle.{name}" for name in ("ADMITTED", "ARRAY", "MOVED", "OLD_NUMPY")), _READ_AS_DATA
-)
+_REASONS = {
+    "there is one training loop, and what is done between its chunks is a Hook; see jaxroute.engine": (
+        "population.begin population.worth streaming.BLOCK streaming.RUN"
+    ),
+    "a pickle is read by an interpreter that knows data only, so no function is admitted": (
+        "data.unpickle.ADMITTED data.unpickle.ARRAY data.unpickle.MOVED data.unpickle.OLD_NUMPY"
+    ),
+    "every format of logs is a Format record in a module of its own; see jaxroute.data.logs.formats": (
+        "data.exports.LITELLM data.exports.LITELLM_CALLS data.exports.LITELLM_READ data.exports.OPENTELEMETRY"
+        " data.exports.OPERATIONS data.exports.OTLP data.exports.Row data.exports.SPAN data.exports.START"
+        " data.exports.check data.exports.rows data.exports.wanted"
+    ),
+}
+REMOVED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 """Old names without a successor, each with the reason."""
 
 
