@@ -155,7 +155,9 @@ def test_what_is_refused_or_counted():
         logs.load(LOGS / "otel_two_evaluations.jsonl", score="kindness")
     with pytest.raises(InputError, match=r"no record has 'metadata.ratng'"):
         logs.load(LOGS / "plain_map.parquet", columns={"quality": "metadata.ratng"})
-    with pytest.raises(InputError, match=r"cost is 0 though tokens were used, so unknown: 78 row\(s\) \(max 78\).*price"):
+    with pytest.raises(
+        InputError, match=r"cost is 0 though tokens were used, so unknown: 78 row\(s\) \(max 78\).*price"
+    ):
         logs.load(LOGS / "litellm_spend_zero.jsonl", columns=RATING)
     log = logs.load(LOGS / "litellm_failures.jsonl", columns=RATING)
     assert log.left_out == {"failed requests": {"base": 224}}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import typer
 
-from jaxroute.cli import demo, doctor, evaluate, export, fit, route, shadow
+from jaxroute.cli import demo, doctor, evaluate, export, fit, reading, route, shadow
 from jaxroute.data import hub
 from jaxroute.types import InputError
 
@@ -23,11 +23,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("doctor")(doctor.doctor)
-app.command("fit")(fit.fit)
-app.command("shadow")(shadow.shadow)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(evaluate.compare)
+app.command("doctor")(reading.with_log_options(doctor.doctor))
+app.command("fit")(reading.with_log_options(fit.fit))
+app.command("shadow")(reading.with_log_options(shadow.shadow))
+app.command("evaluate")(reading.with_log_options(evaluate.evaluate))
+app.command("compare")(reading.with_log_options(evaluate.compare))
 app.command("route")(route.route)
 app.command("export")(export.export)
 app.command("demo-log")(demo.demo_log)

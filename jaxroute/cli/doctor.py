@@ -14,7 +14,8 @@ import typer
 from jaxroute import estimators, nuisance, recipe
 from jaxroute.cli import reading
 from jaxroute.data import splits
-from jaxroute.data.logs.loading import LogTable
+from jaxroute.data.logs.entries import ELSE, OTHER
+from jaxroute.data.logs.loading import LogTable, folding
 from jaxroute.learn import fitting
 from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec
@@ -25,12 +26,7 @@ SHADOW = 250
 
 def doctor(
     log: reading.LogPath,
-    column: reading.Column = None,
-    prices: reading.Prices = None,
-    quality_range: reading.QualityRange = "0,1",
-    feedback: reading.Feedback = None,
-    form: reading.Form = "auto",
-    drop_bad: reading.DropBad = False,
+    how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     shadow: reading.Shadow = None,
     as_json: reading.Json = False,
@@ -50,7 +46,7 @@ def doctor(
 
       jaxroute doctor requests.parquet --shadow answered_by_all/
     """
-    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, used)
     found = {"log": str(log), "features": "the log's own" if used is None else used} | examine(table, logs, answered)
@@ -97,31 +93,63 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
                 "rows": int(own.sum()),
                 "share": float(own.mean()),
                 "feedback": float(judged.sum() / max(own.sum(), 1)),
-                "quality": float(quality[judged].mean()) if judged.any() else float("nan"),
-                "cost": float(cost[own].mean()) if own.any() else float("nan"),
-                "verdict": report.targets[1 + k]["verdict"],
+                "quality": float(quality[judged].mean()) if judged.any() else None,
+                "cost": float(cost[own].mean()) if own.any() else None,
+                "verdict": report.targets[1 + k]["verdict"] if judged.any() else "refuse",
                 "rows_needed": int(needed[k]),
             }
         )
     duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
-    verdict = _overall(diagnosis.source, report.targets[0]["verdict"], [m["verdict"] for m in models])
+    verdict = _overall(diagnosis.source, report.targets[0]["verdict"], [str(m["verdict"]) for m in models])
     answered = np.zeros(num_models) if shadow is None else fitting.answers(shadow)
     known = [name for name, count in zip(names, answered, strict=True) if count >= fitting.ROWS_A_MODEL]
     carried = verdict == "refuse" and len(known) > 1
-    verdict = "caution" if carried else verdict
+    missed = missing(table)
+    verdict = "caution" if carried or (verdict == "ok" and missed) else verdict
     advice = _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
     if carried:
         advice.insert(0, "The log alone is refused; the shadow sample knows enough models to route among.")
     return {
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
+        "left_out": table.left_out,
         "models": models,
         "propensities": diagnosis.source,
         "effective_rows_of_uniform": float(report.targets[0]["effective_sample_size"]),
         "uniform": report.targets[0]["verdict"],
-        "warnings": list(diagnosis.warnings),
+        "warnings": missed + [said for said in [folding(table, QUICK.folds)] if said] + list(diagnosis.warnings),
         "verdict": verdict,
         "advice": advice,
     } | ({} if beside is None else {"shadow": beside})
+
+
+def missing(table: LogTable) -> list[str]:
+    """What is wholly or mostly missing from a log because of what was left out of it: a model, or an endpoint.
+
+    Args:
+        table: the checked log.
+
+    Returns:
+        A line for each, which says why.
+    """
+    lines = []
+    rows = dict(zip(table.models, np.bincount(table.action, minlength=len(table.models)).tolist(), strict=True))
+    reasons: dict[str, dict[str, int]] = {}
+    for why, by in table.left_out.items():
+        for model, count in by.items():
+            if why not in (OTHER, ELSE) and model != "no model":
+                reasons.setdefault(model, {})[why] = count
+    for model, by in reasons.items():
+        kept, lost = rows.get(model, 0), sum(by.values())
+        if lost >= kept:
+            why = ", ".join(f"{reason} {count}" for reason, count in by.items())
+            share = f"all {lost}" if kept == 0 else f"{lost} of {lost + kept}"
+            lines.append(
+                f"{model}: {share} requests are left out ({why}); what is said of the log leaves them out, too"
+            )
+    for endpoint, (kept, lost) in table.endpoints.items():
+        if kept == 0 and lost:
+            lines.append(f"endpoint {endpoint}: all {lost} requests are left out")
+    return lines
 
 
 def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
@@ -183,6 +211,12 @@ def _print(found: dict[str, Any]) -> None:
     header = ["model", "rows", "share", "feedback", "quality", "cost", "value of it alone", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     reading.show("models", header, [[m[key] for key in keys] for m in found["models"]])
+    if found["left_out"]:
+        lines = [
+            [why, sum(by.values()), ", ".join(f"{m} {n}" for m, n in by.items())]
+            for why, by in found["left_out"].items()
+        ]
+        reading.show("left out", ["why", "records", "by model"], lines)
     if "shadow" in found:
         header = ["model", "answers", "error, log alone", "error, log and shadow"]
         keys = ["model", "answers", "error_log", "error_both"]

@@ -19,14 +19,9 @@ RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder tha
 
 def evaluate(
     router: RouterPath,
-    log: Annotated[Path | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
+    log: Annotated[str | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
     table: Annotated[Path | None, typer.Option(help="A full table instead of a log: regret, too.")] = None,
-    column: reading.Column = None,
-    prices: reading.Prices = None,
-    quality_range: reading.QualityRange = "0,1",
-    feedback: reading.Feedback = None,
-    form: reading.Form = "auto",
-    drop_bad: reading.DropBad = False,
+    how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
     page: Annotated[Path | None, typer.Option("--report", help="Folder for report.html: the log's evidence.")] = None,
     as_json: reading.Json = False,
@@ -57,7 +52,7 @@ def evaluate(
         header, lines = ["normalised", "value", "regret", "quality", "cost", "best single"], _of_table(found)
     else:
         assert log is not None
-        rows = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+        rows = reading.read(log, how)
         answered = None if shadow is None else tables.load(shadow)
         found = evaluation.on_log(loaded, rows, shadow=answered, name=Path(router).name)
         header = ["normalised", "value", "95% interval", "gain on the logger", "gain on best single"]
@@ -76,12 +71,7 @@ def compare(
     a: RouterPath,
     b: RouterPath,
     log: reading.LogPath,
-    column: reading.Column = None,
-    prices: reading.Prices = None,
-    quality_range: reading.QualityRange = "0,1",
-    feedback: reading.Feedback = None,
-    form: reading.Form = "auto",
-    drop_bad: reading.DropBad = False,
+    how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
     as_json: reading.Json = False,
 ) -> None:
@@ -94,7 +84,7 @@ def compare(
 
       jaxroute compare router_new router_old later_requests.parquet
     """
-    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    table = reading.read(log, how)
     answered = None if shadow is None else tables.load(shadow)
     found = evaluation.compare(Router.load(a), Router.load(b), table, shadow=answered)
     if as_json:

@@ -19,12 +19,7 @@ from jaxroute.serving.router import Router
 def fit(
     log: reading.LogPath,
     out: Annotated[Path, typer.Option(help="Where the router goes: a folder, replaced if it is a router.")],
-    column: reading.Column = None,
-    prices: reading.Prices = None,
-    quality_range: reading.QualityRange = "0,1",
-    feedback: reading.Feedback = None,
-    form: reading.Form = "auto",
-    drop_bad: reading.DropBad = False,
+    how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     features_by: Annotated[
         str | None,
@@ -54,7 +49,7 @@ def fit(
 
       jaxroute fit requests.parquet --shadow answered_by_all/ --out router
     """
-    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     used = used if features_by is None else reading.made_by(features_by, table)
     answered = reading.as_shadow(shadow, table, used)

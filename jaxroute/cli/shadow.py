@@ -30,12 +30,7 @@ def shadow(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="JSONL file for the lines of the pool that were drawn.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same prompts.")] = 0,
-    column: reading.Column = None,
-    prices: reading.Prices = None,
-    quality_range: reading.QualityRange = "0,1",
-    feedback: reading.Feedback = None,
-    form: reading.Form = "auto",
-    drop_bad: reading.DropBad = False,
+    how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     as_json: reading.Json = False,
 ) -> None:
@@ -54,7 +49,7 @@ def shadow(
     if (pool is None) != (out is None):
         raise InputError("--pool and --out go together: prompts are drawn from the one and written to the other")
     lines = [] if pool is None else draw(pool, count, seed)
-    table = reading.read(log, column, prices, quality_range, feedback, form, drop_bad)
+    table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
     found = {"log": str(log)} | plan(logs, table.models, count)
     if out is not None:

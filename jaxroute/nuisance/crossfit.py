@@ -44,6 +44,33 @@ def assign_folds(key: Key, num_rows: int, folds: int, group: np.ndarray | None =
     return (order % folds)[unit_of_row].astype(np.int32)
 
 
+def unfoldable(group: np.ndarray | None, action: np.ndarray, folds: int) -> str:
+    """Why the groups of a log cannot make folds; "" where they can. Rows are then folded one by one.
+
+    Args:
+        group: [N] ids. action: [N]. folds: how many.
+
+    Example:
+        >>> unfoldable(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 3)
+        '2 groups are fewer than 3 folds'
+    """
+    if group is None:
+        return ""
+    group, action = np.asarray(group), np.asarray(action)
+    if (count := len(np.unique(group))) < folds:
+        return f"{count} group{'s are' if count != 1 else ' is'} fewer than {folds} folds"
+    rows = np.bincount(action)
+    spread = np.bincount(np.unique(np.stack([action, group]), axis=1)[0], minlength=len(rows))
+    held = np.flatnonzero((rows >= folds) & (spread == 1))
+    return f"one group holds all {rows[held[0]]} rows of model {held[0]}" if len(held) else ""
+
+
+def foldable(group: Array | np.ndarray | None, action: Array | np.ndarray, folds: int) -> np.ndarray | None:
+    """The groups that share folds: those of the log, or None where they cannot make folds."""
+    known = None if group is None else np.asarray(group)
+    return None if unfoldable(known, np.asarray(action), folds) else known
+
+
 def _outcome_candidates(fold: OutcomeFold, x: Array, spec: NuisanceSpec) -> Outcomes:
     """Every compiled candidate's quality and RELATIVE cost [C, K] for one projected prompt."""
     predicted = [

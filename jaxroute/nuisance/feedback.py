@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import projection
-from jaxroute.nuisance.crossfit import assign_folds
+from jaxroute.nuisance.crossfit import assign_folds, foldable
 from jaxroute.nuisance.propensity import fit_logistic, log_loss
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec
 
@@ -85,8 +85,7 @@ def fit_response(
         return jnp.ones(N, logs.features.dtype)
     if 2 * spec.folds > N:
         raise InputError(f"{N} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
-    group = None if logs.group is None else np.asarray(logs.group)
-    fold = jnp.asarray(assign_folds(key, N, spec.folds, group))
+    fold = jnp.asarray(assign_folds(key, N, spec.folds, foldable(logs.group, logs.action, spec.folds)))
     return jnp.clip(_cross_fit(logs.features, logs.action, logs.available, heard, fold, spec), least, 1.0)
 
 

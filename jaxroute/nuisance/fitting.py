@@ -46,7 +46,7 @@ def fit_outcomes(
     observed: Bool[Array, "N K"],
     spec: NuisanceSpec = NuisanceSpec(),
     *,
-    group: Int[Array, " N"] | None = None,
+    group: Int[Array, " N"] | np.ndarray | None = None,
 ) -> tuple[Outcomes, OutcomeModel]:
     """Cross-fitted outcome model from any pattern of observed cells.
 
@@ -181,12 +181,12 @@ def fit(
     cells = Examples(logs.features, *as_cells(logs))
     if shadow is not None:
         cells = jax.tree.map(lambda a, b: jnp.concatenate([a, jnp.asarray(b, a.dtype)]), cells, shadow)
-    grouped = _with_shadow(logs.group, num_rows, len(cells.available))
+    group = crossfit.foldable(logs.group, logs.action, spec.folds)
+    grouped = _with_shadow(group, num_rows, len(cells.available))
     outcomes, model = fit_outcomes(outcome_key, *cells, spec, group=grouped)
     outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
 
     fold_key, fit_key = jax.random.split(propensity_key)
-    group = None if logs.group is None else np.asarray(logs.group)
     fold = crossfit.assign_folds(fold_key, num_rows, spec.folds, group)
     folds, logits = crossfit.fit_propensities(fit_key, logs.features, logs.action, logs.available, fold, spec)
     on_host, more = host.fit_propensities(
@@ -201,11 +201,11 @@ def fit(
     return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
 
 
-def _with_shadow(group: Array | None, log_rows: int, rows: int) -> Array | None:
+def _with_shadow(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | None:
     """Groups of the log's rows, and one of its own for every shadow prompt."""
     if group is None or rows == log_rows:
         return group
-    return jnp.concatenate([group, jnp.max(group) + 1 + jnp.arange(rows - log_rows)])
+    return np.concatenate([group, np.max(group) + 1 + np.arange(rows - log_rows)])
 
 
 def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:

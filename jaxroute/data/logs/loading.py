@@ -22,9 +22,11 @@ import numpy as np
 from jaxroute.data import encoders, messages, records, splits
 from jaxroute.data.logs import cells, costs, feedback, formats, joining, naming, router_replay
 from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, OTHER, Asked
+from jaxroute.nuisance import crossfit
 from jaxroute.types import InputError, Logs
 
 EXAMPLES = 10
+CLUSTERS = 10
 FAILURES = ("drop", "zero")
 SIMULATED = "propensities simulated from posterior scores"
 HINTS = {
@@ -154,21 +156,42 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         encoder: of the prompts, where the log has no features; see ``encoders.encode``.
 
     Returns:
-        Logs; rows without quality count for propensities, not for outcomes.
+        Logs; rows without quality count for propensities, not for outcomes. With fewer than ten groups every row is
+        a group of its own: neither folds nor clustered intervals can be made of so few.
 
     Example:
-        >>> import tempfile, pathlib
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
-        >>> _ = file.write_text("prompt,model,quality,cost\\nhi,small,1,0.1\\nho,large,,0.2\\n")
-        >>> as_logs(load(file)).features.shape
+        >>> rows = [{"prompt": "hi", "model": "small", "quality": 1, "cost": 0.1},
+        ...     {"prompt": "ho", "model": "large", "cost": 0.2}]
+        >>> as_logs(load(rows)).features.shape
         (2, 256)
     """
     features = log.features
     if features is None:
         assert log.prompt is not None  # a log has one of them
         features = encoders.encode(log.prompt, encoder)
-    group = np.arange(len(log)) if log.group is None else log.group
+    few = log.group is None or len(np.unique(log.group)) < CLUSTERS
+    group = np.arange(len(log)) if few else log.group
     return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
+
+
+def folding(log: LogTable, folds: int) -> str:
+    """What is said where the groups of a log cannot make folds; "" where they can, or where there are none.
+
+    Example:
+        >>> rows = [{"prompt": str(i), "model": "ab"[i % 2], "quality": 1, "cost": 1, "group": "u"} for i in range(9)]
+        >>> folding(load(rows), 5)
+        '1 group is fewer than 10: rows are folded one by one, and intervals take every row as a draw of its own'
+    """
+    if log.group is None:
+        return ""
+    count = len(np.unique(log.group))
+    if count < CLUSTERS:
+        return (
+            f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: rows are folded one by one, and "
+            "intervals take every row as a draw of its own"
+        )
+    why = crossfit.unfoldable(log.group, log.action, folds)
+    return f"{why}: rows are folded one by one; intervals stay clustered by group" if why else ""
 
 
 def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
