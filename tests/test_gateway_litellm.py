@@ -231,7 +231,7 @@ def test_a_broken_router_falls_back_to_the_default_and_says_so(gateway, tmp_path
 def test_a_router_of_features_is_said_to_be_of_no_use_here(gateway, tmp_path, kept, caplog):
     dataclasses.replace(Router.load(kept), encoder=None).save(tmp_path / "router")
     _, ask, _ = gateway(router=str(tmp_path / "router"), cost_weight=1.0, epsilon=0.0)
-    assert "the router takes features, and requests are texts: small answers" in caplog.text
+    assert "the router takes features but requests are texts, so small answers" in caplog.text
     assert {a.choices[0].message.content for a in ask(questions(0, 4))} == {"small"}
 
 
@@ -240,7 +240,7 @@ def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog)
     handler.writer.close()
     answers = ask(["x"] * 3)
     assert all(a.choices[0].message.content in MODELS for a in answers)
-    assert "a row of the log is lost" in caplog.text
+    assert "a row of the log could not be written and is lost" in caplog.text
 
 
 def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):

@@ -1,7 +1,7 @@
-"""A router inside a gateway that people already run, and the log from which the next router is fitted.
+"""A router inside an existing gateway, and the log from which the next router is fitted.
 
-gate      which model answers a request, with an exploration floor and the exact propensity; falls back, never fails
-writing   the log, in the schema that `fit` reads: whole lines, several threads, nothing lost on a crash
+gate      which model answers a request, with exploration and the exact propensity; falls back to a default
+writing   the log in the schema that `fit` reads: complete lines, several writers
 hooks     LiteLLM: a routing strategy for its Router, a handler for its proxy (extra ``gateway``)
 
 Only `hooks` imports LiteLLM, so it is not imported here.

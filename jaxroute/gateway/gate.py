@@ -1,10 +1,10 @@
-"""Which model answers this request: the router's choice, explored around, with the exact propensity.
+"""Which model answers a request: the router's choice with random exploration, and the exact propensity.
 
     p_k = (1 - epsilon) 1{k = router's choice} + epsilon / |candidates|
 
-The floor epsilon / |candidates| is what makes tomorrow's log an experiment: without it nothing can be learnt about
-the models that the router leaves out. Whatever goes wrong in here, a request is answered: a router that cannot be
-loaded, or that fails on a prompt, leaves its place to the configured default, and says so.
+The floor epsilon / |candidates| makes the next log informative: without it nothing can be learnt about models that the
+router does not choose. A request is always answered: if the router cannot be loaded or fails on a prompt, the
+configured default answers and an error is logged.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a gateway's ``models.yaml`` says.
+    """The contents of a gateway's ``models.yaml``.
 
-    With a router exactly one of cost_weight, normalised_cost_weight, budget and quality_target, as `Router.route` has
-    them. models: the gateway's names that may answer. default: answers when the router cannot. router: folder of
-    `Router.save`; None: no router yet, the default with exploration, which is how a first log is made. alias: the
-    model name by which clients ask for routing. epsilon: share of requests spread evenly over the candidates.
-    log: JSONL file to append to, None: no log. log_prompts: False keeps the router's features instead of texts, so it
-    needs a router. seed: of the exploration, None: new at every start.
+    With a router, give exactly one of cost_weight, normalised_cost_weight, budget and quality_target, as in
+    `Router.route`. models: the gateway's names of the models that may answer. default: answers if the router cannot.
+    router: folder of `Router.save`; None means that there is no router yet, and the default answers with exploration,
+    which makes the first log. alias: the model name with which clients ask for routing. epsilon: share of requests
+    spread evenly over the candidates. log: JSONL file to append to; None means no log. log_prompts: False logs the
+    router's features instead of texts, so it needs a router. seed: of the exploration; None draws a new one at every
+    start.
     """
 
     models: tuple[str, ...]
@@ -57,7 +58,7 @@ class Settings:
 class Choice:
     """One decision. propensity: of ``model`` among ``candidates``. by: "router", "exploration", "default" or "only".
 
-    features: [D] of the prompt, None where they were not computed.
+    features: [D] of the prompt, None if they were not computed.
     """
 
     model: str
@@ -108,7 +109,9 @@ class Gate:
         known = self.settings.models
         allowed = known if candidates is None else tuple(m for m in known if m in set(candidates))
         if not allowed:
-            raise InputError(f"none of the candidates {list(candidates or ())} is one of {', '.join(known)}")
+            raise InputError(
+                f"none of the candidates {list(candidates or ())} is known; use some of {', '.join(known)}"
+            )
         if self.router is not None:  # models removed from the router are not explored, unless no other may answer
             left = {m for m, kept in zip(self.router.models, self.router.available, strict=True) if kept}
             allowed = tuple(m for m in allowed if m in left) or allowed
@@ -158,20 +161,20 @@ def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
 def _checked(settings: Settings) -> Settings:
     models = tuple(settings.models)
     if not models or len(set(models)) != len(models):
-        raise InputError(f"models: {list(models)}: at least one, each once")
+        raise InputError(f"models is {list(models)}; name at least one model, and each only once")
     if settings.default not in models:
-        raise InputError(f"default: {settings.default!r} is not one of {', '.join(models)}")
+        raise InputError(f"default is {settings.default!r}; it must be one of {', '.join(models)}")
     if settings.alias in models:
-        raise InputError(f"alias: {settings.alias!r} is the name of a model")
+        raise InputError(f"alias is {settings.alias!r}, which is the name of a model; choose another name")
     if not 0 <= settings.epsilon <= 1:
-        raise InputError(f"epsilon: {settings.epsilon}: a share of requests, 0 to 1")
+        raise InputError(f"epsilon is {settings.epsilon}; it must be a share of requests between 0 and 1")
     given = [way for way in WAYS if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
         raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
     if settings.router is None and settings.log is not None and not settings.log_prompts:
         raise InputError(
-            "log_prompts: false keeps a router's features instead of texts, and no router is named, so the log would "
-            "hold neither; name a router, or set log_prompts: true until there is one"
+            "log_prompts is false and no router is named, so the log would hold neither texts nor features; "
+            "name a router, or set log_prompts: true until there is one"
         )
     return dataclasses.replace(settings, models=models)
 
@@ -179,17 +182,19 @@ def _checked(settings: Settings) -> Settings:
 def _fitting(router: Router, settings: Settings) -> Router:
     unknown = [m for m in settings.models if m not in router.models]
     if unknown:
-        raise InputError(f"{settings.router}: knows no model {unknown[0]!r}; it knows: {', '.join(router.models)}")
+        raise InputError(
+            f"{settings.router}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}"
+        )
     ways = weights(router, settings)
     router.scores(np.zeros((len(ways), router.kind.num_features), np.float32), ways[0][0])  # compile before any request
     return router
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:
-    """Settings from a YAML file; relative paths in it are meant from its folder.
+    """Settings from a YAML file; relative paths in it are relative to its folder.
 
     Raises:
-        InputError: no such file, no YAML, an unknown or a missing key, a value that cannot be meant.
+        InputError: the file is missing or not YAML, a key is unknown or missing, or a value is invalid.
     """
     import yaml
 
@@ -199,10 +204,10 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(said, dict):
-        raise InputError(f"{path}: give keys and values, such as `default: small`")
+        raise InputError(f"{path}: the file must hold keys and values, such as `default: small`")
     names = {f.name for f in dataclasses.fields(Settings)}
     if unknown := [key for key in said if key not in names]:
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; there are: {', '.join(sorted(names))}")
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; the keys are: {', '.join(sorted(names))}")
     for key in ("router", "log"):
         if said.get(key):
             said[key] = str(path.parent / said[key])

@@ -1,4 +1,4 @@
-"""LiteLLM's two ways in: a routing strategy for `litellm.Router`, a handler for its proxy.
+"""The two ways to use jaxroute in LiteLLM: a routing strategy for `litellm.Router`, and a handler for its proxy.
 
     router = litellm.Router(model_list=...)
     install(router, Gate(load_settings("models.yaml")))     # requests for "auto" are routed, answers are logged
@@ -6,9 +6,9 @@
     # callbacks.py, beside the proxy's config.yaml:  litellm_settings: {callbacks: callbacks.handler}
     handler = Handler.from_file("models.yaml")
 
-A decision travels in the request's metadata; the row is written when the answer is there. An answer from another
-model than the chosen one (LiteLLM fell back) is logged as that model's, without a propensity. Requests for other
-model names are left alone and not logged.
+A decision is kept in the request's metadata, and the row is written when the answer arrives. If another model than the
+chosen one answers (LiteLLM fell back), the row names that model and has no propensity. Requests for other model names
+are passed on unchanged and not logged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ KEY = "jaxroute"
 
 
 class Strategy(CustomRoutingStrategyBase):
-    """Chooses a model group for requests to the gate's alias; LiteLLM then picks a deployment of it as always.
+    """Chooses a model group for requests to the gate's alias; LiteLLM then picks one of its deployments as usual.
 
-    A retry of the same request chooses among the models that have not failed it yet.
+    A retry of the same request chooses among the models that have not failed yet.
     """
 
     def __init__(self, router: Any, gate: Gate) -> None:
@@ -65,7 +65,7 @@ class Strategy(CustomRoutingStrategyBase):
         specific_deployment: bool | None,
         request_kwargs: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        """What LiteLLM's own choice of a deployment is asked with: the alias replaced, the decision in the metadata."""
+        """Arguments for LiteLLM's choice of a deployment: the alias replaced, the decision in the metadata."""
         kwargs = {} if request_kwargs is None else request_kwargs
         return {
             "model": self._model(model, messages, kwargs),
@@ -87,14 +87,14 @@ class Strategy(CustomRoutingStrategyBase):
 
 
 class Handler(CustomLogger):
-    """Routes before the proxy's call, and logs every routed request that was answered, whoever routed it."""
+    """Routes before the proxy's call, and logs every routed request that was answered."""
 
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
         super().__init__()
         self.gate = gate
         if gate.router is not None and gate.router.encoder is None:
             LOG.error(
-                "the router takes features, and requests are texts: %s answers; fit it with --features-by",
+                "the router takes features but requests are texts, so %s answers; fit the router with --features-by",
                 gate.settings.default,
             )
         log = gate.settings.log
@@ -105,14 +105,14 @@ class Handler(CustomLogger):
         """From a ``models.yaml``.
 
         Raises:
-            InputError: the file says what cannot be meant.
+            InputError: the file is invalid; see ``load_settings``.
         """
         return cls(Gate(load_settings(path)))
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> Any:
-        """The proxy asks before a call: the alias is replaced by the chosen model."""
+        """Called by the proxy before a request: replaces the alias by the chosen model."""
         if data.get("model") == self.gate.settings.alias:
             choice = self.gate.choose(text_of(data.get("messages") or data.get("input")))
             data["model"] = choice.model
@@ -126,7 +126,7 @@ class Handler(CustomLogger):
         self._log(kwargs, response_obj, start_time, end_time)
 
     def _log(self, kwargs: dict[str, Any], response: Any, start: Any, end: Any) -> None:
-        """One answered request; a log that cannot be written never costs an answer."""
+        """Log one answered request; a failure to write never affects the answer."""
         metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
         note = metadata.get(KEY)
         if self.writer is None or note is None:
@@ -134,7 +134,7 @@ class Handler(CustomLogger):
         try:
             self.writer.write(**row(kwargs, response, start, end, metadata, note, texts=self.gate.settings.log_prompts))
         except (OSError, ValueError, TypeError):
-            LOG.exception("a row of the log is lost")
+            LOG.exception("a row of the log could not be written and is lost")
 
 
 def row(
@@ -147,7 +147,7 @@ def row(
     *,
     texts: bool,
 ) -> dict[str, Any]:
-    """The row of one answer: nothing of the request is in it but what is named here, so no key can be."""
+    """The row of one answer. It holds only the fields listed here, so it cannot hold an API key."""
     answered = metadata.get("deployment_model_name") or metadata.get("model_group") or note["model"]
     usage = getattr(response, "usage", None)
     body = {"prompt": text_of(kwargs.get("messages") or kwargs.get("input"))} if texts else {}
@@ -177,7 +177,7 @@ def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler
         router: its model_list must hold every model of the settings, under the same names, and the alias (with any
             deployment: LiteLLM retries only names that it knows).
         gate: settings and router.
-        writer: of the log; None: the settings' own.
+        writer: of the log; None makes the one that the settings name.
 
     Returns:
         The handler, registered with LiteLLM.
@@ -190,7 +190,10 @@ def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler
     names = set(router.get_model_names())
     missing = [m for m in (*gate.settings.models, gate.settings.alias) if m not in names]
     if missing:
-        raise InputError(f"models: {missing[0]!r} is not in the gateway's model_list ({', '.join(sorted(names))})")
+        raise InputError(
+            f"models: {missing[0]!r} is not in the gateway's model_list ({', '.join(sorted(names))}); "
+            "add it there, or remove it from the settings"
+        )
     router.set_custom_routing_strategy(Strategy(router, gate))
     handler = Handler(gate, writer)
     litellm.callbacks.append(handler)
@@ -198,7 +201,7 @@ def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler
 
 
 def _note(choice: Choice, tried: list[str]) -> dict[str, Any]:
-    """What of a decision travels with the request: plain JSON."""
+    """The part of a decision that is kept in the request's metadata, as plain JSON."""
     return {
         "model": choice.model,
         "propensity": choice.propensity,

@@ -1,4 +1,4 @@
-"""The log of a gateway: JSON lines in the schema of `jaxroute fit`, appended whole or not at all."""
+"""The log of a gateway: JSON lines in the schema of `jaxroute fit`, each appended completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TAIL = 1 << 20  # bytes searched backwards for the end of the last whole line
 
 
 class LogWriter:
-    """Appends one row a line; several threads and processes may write to one file.
+    """Appends one row per line; several threads and processes may write to one file.
 
-    A line is one ``write`` to a file opened for appending, so rows of different writers never mix. What a killed
-    process left of a half-written line is closed with a newline at the next start; the reader then reports it as one
-    bad row instead of losing its neighbour.
+    A line is one ``write`` to a file opened for appending, so rows of different writers never mix. If a killed process
+    left half a line, the next start ends it with a newline. The reader then reports one bad row, and the next row is
+    not lost.
 
     Example:
         >>> import tempfile
@@ -32,8 +32,8 @@ class LogWriter:
         """Open (and create) the file.
 
         Args:
-            path: of the JSONL file; its folder is created.
-            sync: flush every row to the disk before going on, for logs that must survive a power cut.
+            path: the JSONL file; its folder is created.
+            sync: flush every row to the disk before continuing, for logs that must survive a power cut.
 
         Raises:
             OSError: the file cannot be opened.
@@ -47,17 +47,17 @@ class LogWriter:
             os.write(self._file, b"\n")
 
     def write(self, **row: Any) -> None:
-        """Append one row; arrays become lists, a number that is not finite becomes null.
+        """Append one row; arrays become lists, and numbers that are not finite become null.
 
         Raises:
-            OSError: the disk is full; what was written of the row is taken back.
+            OSError: the disk is full; the part of the row that was written is removed.
         """
         line = (json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n").encode()
         with self._lock:
             written = os.write(self._file, line)
-            if written != len(line):  # a full disk takes a part: give it back, say so
+            if written != len(line):  # a full disk takes a part of the line, which is removed
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise OSError(f"{self.path}: no space left for a row of {len(line)} bytes")
+                raise OSError(f"{self.path}: the disk has no space for a row of {len(line)} bytes")
             if self.sync:
                 os.fsync(self._file)
 
@@ -66,7 +66,7 @@ class LogWriter:
 
 
 def read_tail(path: str | os.PathLike[str], rows: int = 10) -> list[dict[str, Any]]:
-    """The last whole rows of a log, for a look at what is being written."""
+    """The last complete rows of a log, to see what is being written."""
     with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
