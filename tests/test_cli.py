@@ -186,7 +186,7 @@ def test_features_by_another_encoder_are_refused(capsys, tmp_path):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = run(capsys, "fit", file, "--out", tmp_path / "router", "--features-by", "hashed")
     assert code == 2
-    assert "makes 256 features a prompt, the log has 3" in err
+    assert "makes 256 features per prompt and the log has 3" in err
     file.write_text("".join(json.dumps({**row, "prompt": "p"}).replace("features", "other") + "\n" for row in rows))
     code, _, err = run(capsys, "fit", file, "--out", tmp_path / "router", "--features-by", "hashed")
     assert code == 2
@@ -255,7 +255,7 @@ def test_shadow_prices_a_sample_and_draws_its_prompts(capsys, folder, tmp_path):
     assert "60 prompts of" in out
     code, _, err = run(capsys, *command[:3], "300", *command[4:])
     assert code == 2
-    assert "200 prompts are fewer than --count 300" in err
+    assert "has 200 prompts, fewer than --count 300" in err
 
 
 @pytest.mark.slow
@@ -330,8 +330,8 @@ def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, co
         (["doctor", "no/such.jsonl"], "no/such.jsonl"),
         (["fit", "no/such.jsonl", "--out", "x"], "no/such.jsonl"),
         (["route", "no/router", "--cost-weight", "1"], "no router here"),
-        (["evaluate", "no/router"], "no router here"),
-        (["shadow", "x.jsonl", "--pool", "y.jsonl"], "go together"),
+        (["evaluate", "no/router", "x.jsonl"], "no router here"),
+        (["shadow", "x.jsonl", "--pool", "y.jsonl"], "must be given together"),
         (["shadow", "x.jsonl", "--pool", "y.jsonl", "--out", "z.jsonl"], "y.jsonl"),
         (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),
         (["doctor", "x.jsonl", "--quality-range", "five"], "write LOW,HIGH"),

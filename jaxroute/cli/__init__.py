@@ -1,7 +1,7 @@
 """The command line: ``jaxroute doctor | fit | shadow | evaluate | compare | route | export | demo-log``.
 
-``app`` is the parser, ``main`` what ``python -m jaxroute`` and the console script call: bad input is one line on
-stderr and exit code 2, a log that cannot carry a router exit code 3.
+``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. Bad input gives one line
+on stderr and exit code 2; a log to which no router can be fitted gives exit code 3.
 """
 
 import os
@@ -17,7 +17,7 @@ from jaxroute.types import InputError
 
 app = typer.Typer(
     help="Learn which language model should answer which prompt, from logs in which each prompt was answered by one.",
-    epilog="Start with: jaxroute doctor LOG. No log at hand: jaxroute demo-log log.jsonl",
+    epilog="Start with jaxroute doctor LOG. If you have no log yet, make one with jaxroute demo-log log.jsonl.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -34,7 +34,7 @@ app.command("demo-log")(demo.demo_log)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code. Programs compile once a machine: the cache is on."""
+    """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(hub.cache_folder() / "compiled"))
     try:

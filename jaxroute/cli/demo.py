@@ -1,4 +1,4 @@
-"""``jaxroute demo-log``: a made-up log to try the other commands on."""
+"""``jaxroute demo-log``: an artificial log for trying the other commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EPSILON = 0.3
 
 def demo_log(
     out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
-    rows: Annotated[int, typer.Option(help="Requests.")] = 3000,
-    seed: Annotated[int, typer.Option(help="The same seed, the same log.")] = 0,
+    rows: Annotated[int, typer.Option(help="Number of requests.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.")] = 0,
 ) -> None:
-    """Write a made-up request log: three models, five topics, propensities, some ratings missing.
+    """Write an artificial request log with three models, five topics, propensities and some missing ratings.
 
-    Prompts on hard topics need the large model, easy ones do not; the logger mostly takes the medium one.
+    Prompts on hard topics need the large model and easy ones do not. The logging policy mostly chooses the medium one.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""``jaxroute doctor LOG``: what is in a log, and what can be learnt from it."""
+"""``jaxroute doctor LOG``: what a log contains and what can be learnt from it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def doctor(
     shadow: reading.Shadow = None,
     as_json: reading.Json = False,
 ) -> None:
-    """Examine a log: models, costs, propensities, overlap, and a verdict on what can be learnt.
+    """Check a log: models, costs, propensities and overlap, with a verdict on what can be learnt from it.
 
-    Exit code 0: ok or caution. 2: bad input. 3: refuse, the log cannot carry a router. With --shadow it says what the
-    shadow sample adds: how well each model's mean quality is known from the log, and from both.
+    The exit code is 0 for ok or caution, 2 for bad input, and 3 for refuse (no router can be fitted to this log). With
+    --shadow the report says how precisely the mean quality of each model is known from the log, and from the log and
+    the shadow sample together.
 
     Examples:
 
@@ -59,16 +60,16 @@ def doctor(
 
 
 def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict[str, Any]:
-    """Everything the doctor says, as plain numbers and words.
+    """Everything that the doctor reports, as numbers and texts.
 
     Args:
         table: the checked log. logs: the same as arrays.
-        shadow: S prompts beside it that every model answered.
+        shadow: S further prompts that every model answered.
 
     Returns:
         counts, models (a record each), targets (a uniform policy and each single model, with verdicts),
-        propensities, warnings, verdict, advice; with a shadow sample also shadow: prompts, and of every model its
-        answers and the standard errors of its mean quality (``levels``) from the log and from both.
+        propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and for every
+        model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
     names = table.models
     num_models = len(names)
@@ -77,7 +78,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     available = np.asarray(logs.available)
     uniform = available / available.sum(1, keepdims=True)
     singles = np.eye(num_models)[:, None, :] * available[None]
-    left = singles.sum(2, keepdims=True) == 0  # where the one model is missing, any other has to do
+    left = singles.sum(2, keepdims=True) == 0  # where that model is not available, any other one counts
     singles = np.where(left, uniform[None], singles)
     report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
     beside = None if shadow is None else _beside(logs, nuisances, shadow, names)
@@ -108,7 +109,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     verdict = "caution" if carried or (verdict == "ok" and missed) else verdict
     advice = _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
     if carried:
-        advice.insert(0, "The log alone is refused; the shadow sample knows enough models to route among.")
+        advice.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
     return {
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
         "left_out": table.left_out,
@@ -123,13 +124,13 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
 
 
 def missing(table: LogTable) -> list[str]:
-    """What is wholly or mostly missing from a log because of what was left out of it: a model, or an endpoint.
+    """Models and endpoints of which all or most requests were left out of the log.
 
     Args:
         table: the checked log.
 
     Returns:
-        A line for each, which says why.
+        One line for each, with the reasons.
     """
     lines = []
     rows = dict(zip(table.models, np.bincount(table.action, minlength=len(table.models)).tolist(), strict=True))
@@ -143,9 +144,7 @@ def missing(table: LogTable) -> list[str]:
         if lost >= kept:
             why = ", ".join(f"{reason} {count}" for reason, count in by.items())
             share = f"all {lost}" if kept == 0 else f"{lost} of {lost + kept}"
-            lines.append(
-                f"{model}: {share} requests are left out ({why}); what is said of the log leaves them out, too"
-            )
+            lines.append(f"{model}: {share} requests are left out ({why}), so the results do not describe them")
     for endpoint, (kept, lost) in table.endpoints.items():
         if kept == 0 and lost:
             lines.append(f"endpoint {endpoint}: all {lost} requests are left out")
@@ -153,7 +152,7 @@ def missing(table: LogTable) -> list[str]:
 
 
 def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
-    """What the shadow adds to what is known of every model."""
+    """What the shadow sample adds to the knowledge about every model."""
     together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadow)
     before = levels.fit(logs, nuisances).deviation
     after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation
@@ -168,7 +167,7 @@ def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[
 
 
 def _overall(source: str, uniform: str, singles: list[str]) -> str:
-    """refuse: no choice of the logger's was random, or fewer than two models can be valued at all."""
+    """refuse: no choice of the logging policy was random, or fewer than two models can be evaluated."""
     if source == "deterministic" or sum(verdict != "refuse" for verdict in singles) < 2:
         return "refuse"
     return "ok" if uniform == "ok" else "caution"
@@ -177,38 +176,42 @@ def _overall(source: str, uniform: str, singles: list[str]) -> str:
 def _advice(
     source: str, reasons: Any, models: list[dict[str, Any]], verdict: str, known: list[str], alone: bool
 ) -> list[str]:
-    """known: models that the shadow sample knows well enough. alone: there is no shadow sample."""
+    """known: models with enough answers in the shadow sample. alone: there is no shadow sample."""
     lines = []
     if source == "deterministic":
         lines.append(
-            "Every request's model was certain, so nothing is known of the others: send a small share of requests "
-            "to a random model (5% will do) and log the probability of the choice."
+            "The model of every request was certain, so the log says nothing about the other models. Send a small "
+            "share of requests (5% is enough) to a random model, and log the probability of every choice."
         )
     elif source != "known":
-        lines.append("Log the probability of every choice (propensity): here it was partly or wholly estimated.")
+        lines.append(
+            "Log the probability of every choice (propensity); here it had to be estimated for some or all rows."
+        )
     lines += list(reasons)
     lines += [
-        f"{m['model']}: {m['rows_needed']} more answers with feedback before it is worth routing on, or leave it out."
+        f"{m['model']}: collect {m['rows_needed']} more answers with feedback before routing to it, or leave it out."
         for m in models
         if m["rows_needed"]
     ]
     if alone and any(m["rows_needed"] for m in models):
         lines.append(
-            f"Instead of logging more: have {SHADOW} prompts answered by every model ({SHADOW * len(models)} answers) "
-            "and give them to jaxroute fit --shadow: they say of rare models what the log cannot. "
-            "Their price: jaxroute shadow LOG."
+            f"As an alternative to a longer log, have {SHADOW} prompts answered by every model "
+            f"({SHADOW * len(models)} answers) and pass them as --shadow. They describe rarely chosen models better "
+            "than the log does. jaxroute shadow LOG estimates what they cost."
         )
     if verdict != "refuse":
         usable = [m["model"] for m in models if m["verdict"] != "refuse" or m["model"] in known]
         beside = "" if alone else " --shadow FOLDER"
-        lines.append(f"Can be learnt: routing among {', '.join(usable)}. Next: jaxroute fit LOG{beside} --out ROUTER")
+        lines.append(
+            f"A router can be fitted among {', '.join(usable)}. Next step: jaxroute fit LOG{beside} --out ROUTER"
+        )
     return lines
 
 
 def _print(found: dict[str, Any]) -> None:
     print(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
     print(f"features: {found['features']}; propensities: {found['propensities']}")
-    header = ["model", "rows", "share", "feedback", "quality", "cost", "value of it alone", "rows needed"]
+    header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     reading.show("models", header, [[m[key] for key in keys] for m in found["models"]])
     if found["left_out"]:
@@ -223,8 +226,8 @@ def _print(found: dict[str, Any]) -> None:
         title = f"shadow sample of {found['shadow']['prompts']} prompts: standard error of mean quality"
         reading.show(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]])
     print(
-        f"a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
-        "feedback is taken to be missing at random"
+        f"evaluating a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
+        "missing feedback is assumed to be missing at random"
     )
     for line in found["warnings"]:
         print(f"warning: {line}")

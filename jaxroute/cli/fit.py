@@ -18,28 +18,32 @@ from jaxroute.serving.router import Router
 
 def fit(
     log: reading.LogPath,
-    out: Annotated[Path, typer.Option(help="Where the router goes: a folder, replaced if it is a router.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
+    ],
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     features_by: Annotated[
         str | None,
         typer.Option(
-            help="The encoder that made the log's features: with it the router takes texts, without it features."
+            help="The encoder that made the log's features. With it the router accepts texts, otherwise only features."
         ),
     ] = None,
     shadow: reading.Shadow = None,
     members: Annotated[
         int,
         typer.Option(
-            min=1, help="Recipes fitted with seeds of their own and averaged: steadier, as many times longer."
+            min=1,
+            help="Number of recipes that are fitted with different seeds and averaged: less noise, and longer fitting.",
         ),
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Of everything random: the same seed, the same router.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same router.")] = 0,
 ) -> None:
     """Fit the recommended router to a log and save it.
 
-    Everything it reports comes from the log, each row decided by fits that never saw it. A shadow sample teaches the
-    models' quality and adds its own rows to the evidence; alone it is the evidence where the log says too little.
+    The report is estimated from the log, and every row is decided by a fit that did not use it. The router also learns
+    from a shadow sample, whose rows are added to the evidence. Where the log does not support an estimate, the shadow
+    sample is the only evidence.
 
     Examples:
 

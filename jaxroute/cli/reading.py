@@ -1,4 +1,4 @@
-"""What every command that reads a log shares: its options, and the log itself with what it was read as."""
+"""Shared by every command that reads a log: the options, reading the log, and printing tables."""
 
 from __future__ import annotations
 
@@ -26,57 +26,74 @@ from jaxroute.types import Examples, InputError, Logs, NuisanceSpec
 LogPath = Annotated[
     str,
     typer.Argument(
-        help="Log: a .parquet, .csv or .jsonl file (also .gz), a folder of them, or postgresql://USER@HOST/DATABASE."
+        help="The log: a .parquet, .csv or .jsonl file (also .gz), a folder of them, or "
+        "postgresql://USER@HOST/DATABASE."
     ),
 ]
 Column = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", help="FIELD=NAME where the log calls a field otherwise: quality=metadata.rating. Repeatable."
+        "--column",
+        help="FIELD=NAME, if the log has another name for a field, as in quality=metadata.rating. Repeatable.",
     ),
 ]
 Prices = Annotated[
     str | None,
     typer.Option(
-        help="Price table (CSV, or LiteLLM's price map as JSON) for rows whose cost is unknown; "
-        "'default' is the packaged one."
+        help="Price table for rows whose cost is unknown: a CSV, LiteLLM's price map as JSON, or 'default' for the "
+        "table in this package."
     ),
 ]
-Reprice = Annotated[bool, typer.Option("--reprice", help="Price every row by --prices, whatever cost the log has.")]
-QualityRange = Annotated[str, typer.Option(help="LOW,HIGH of the qualities as written: 1,5 for stars.")]
-Feedback = Annotated[
-    str | None, typer.Option(help="Table of request_id and quality, for ratings that came after the log.")
+Reprice = Annotated[
+    bool, typer.Option("--reprice", help="Compute the cost of every row from --prices, even if the log has costs.")
 ]
-Score = Annotated[str | None, typer.Option(help="The evaluation that is the quality, where a log has several.")]
-Failures = Annotated[str, typer.Option(help="Failed requests: drop them, or keep them with quality zero.")]
+QualityRange = Annotated[
+    str, typer.Option(help="LOW,HIGH: the scale of the qualities in the log, as in 1,5 for one to five stars.")
+]
+Feedback = Annotated[
+    str | None,
+    typer.Option(help="File with the columns request_id and quality, for ratings that arrived after the log."),
+]
+Score = Annotated[str | None, typer.Option(help="Name of the evaluation to use as quality, if the log has several.")]
+Failures = Annotated[
+    str, typer.Option(help="What to do with failed requests: drop leaves them out, zero keeps them with quality 0.")
+]
 Chat = Annotated[
     str,
     typer.Option(
-        help="What of a chat is the prompt: last (the user's last message), user (all of the user's), all; "
-        "with a cap on characters: user:4000."
+        help="Which part of a chat is the prompt: last (the user's last message), user (all messages of the user) or "
+        "all. Add a limit on characters as in user:4000."
     ),
 ]
 KeepDates = Annotated[
-    bool, typer.Option("--keep-dates", help="Keep models apart by date: gpt-4o-2024-08-06 is not gpt-4o.")
+    bool, typer.Option("--keep-dates", help="Treat dated models as separate models: gpt-4o-2024-08-06 is not gpt-4o.")
 ]
-Form = Annotated[str, typer.Option(help=f"Kind of log: auto (by the names in each file), {', '.join(formats.NAMES)}.")]
-DropBad = Annotated[bool, typer.Option("--drop-bad/--strict", help="Drop and count bad rows, or refuse the log.")]
+Form = Annotated[
+    str, typer.Option(help=f"Format of the log: auto (from the names in each file), {', '.join(formats.NAMES)}.")
+]
+DropBad = Annotated[
+    bool,
+    typer.Option("--drop-bad/--strict", help="Whether to drop and count bad rows, or to refuse a log that has any."),
+]
 Encoder = Annotated[
-    str, typer.Option(help="Of the prompts, where the log has no features: hashed (offline), sentence:NAME, ...")
+    str,
+    typer.Option(
+        help="Encoder of the prompts, if the log has no features: hashed (offline), sentence:NAME and others."
+    ),
 ]
 Shadow = Annotated[
     Path | None,
     typer.Option(
-        help="Folder: full table of prompts like the log's that every model answered, none of them chosen for its "
-        "answers: see README, Data."
+        help="Folder of a shadow sample: prompts like those of the log that every model answered, drawn without "
+        "looking at the answers; see README, Data."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @dataclass(frozen=True)
 class How:
-    """The options of every command that reads a log, which say how; see ``with_log_options``."""
+    """The options that say how to read a log; see ``with_log_options``."""
 
     column: Column = None
     prices: Prices = None
@@ -95,7 +112,7 @@ AS_IT_IS = How()
 
 
 def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of ``How``, which it takes as its one argument ``how``."""
+    """The command with the options of ``How`` added; it receives them as its argument ``how``."""
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())
     place = next(i for i, one in enumerate(parameters) if one.name == "how")
     hints = get_type_hints(How, include_extras=True)
@@ -125,7 +142,7 @@ def read(path: str, how: How) -> people.LogTable:
             raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
         mapping[field] = name
     if how.reprice and how.prices is None:
-        raise InputError("--reprice: by which prices? Give --prices FILE, or --prices default")
+        raise InputError("--reprice needs prices; add --prices FILE or --prices default")
     table: Any = None if how.prices is None else price_table.load(None if how.prices == "default" else how.prices)
     try:
         low, high = (float(part) for part in how.quality_range.split(","))
@@ -148,36 +165,37 @@ def read(path: str, how: How) -> people.LogTable:
 
 
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
-    """The log as arrays, and the encoder that served it (None: it brought features); says how groups are folded."""
+    """The log as arrays, and the encoder that was used (None if the log has features); notes how groups are folded."""
     if said := people.folding(log, NuisanceSpec().folds):
         note(f"note: {said}")
     return people.as_logs(log, encoder), None if log.features is not None else encoder
 
 
 def made_by(encoder: str, log: people.LogTable) -> str:
-    """The encoder that is said to have made a log's features; refused where it makes others."""
+    """The encoder that made a log's features according to --features-by; an error if its width differs."""
     if log.features is None:
-        raise InputError("--features-by: the log has no features; --encoder makes them of its prompts")
+        raise InputError("--features-by: the log has no features; use --encoder, which makes them from the prompts")
     width = encoders.encode(["a text"], encoder).shape[1]
     if width != log.features.shape[1]:
         raise InputError(
-            f"--features-by {encoder}: makes {width} features a prompt, the log has {log.features.shape[1]}"
+            f"--features-by {encoder}: this encoder makes {width} features per prompt and the log has "
+            f"{log.features.shape[1]}; name the encoder that made them"
         )
     return encoder
 
 
 def as_shadow(path: Path | None, log: people.LogTable, encoder: str | None) -> Examples | None:
-    """Prompts that every model answered, models in the log's order, features made as the log's are."""
+    """The shadow sample, with models in the log's order and features from the log's encoder."""
     return None if path is None else shadows.examples(tables.load(path), log.models, encoder=encoder)
 
 
 def print_json(frame: pd.DataFrame) -> None:
-    """A table as a JSON list of records; null where a number is unknown."""
+    """Print a table as a JSON list of records; unknown numbers are null."""
     print(json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1))
 
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
-    """A table on stdout: text left, numbers right."""
+    """Print a table on stdout; text is aligned left and numbers right."""
     sheet = Sheet(title=title, title_justify="left")
     for j, name in enumerate(header):
         numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
@@ -190,7 +208,7 @@ def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
 
 
 def normalised(found: Evidence, scale: float) -> Evidence:
-    """The same with normalised cost weights, as pages and tables show them."""
+    """The same evidence with normalised cost weights, as in pages and tables."""
 
     def rescaled(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(cost_weight=(frame["cost_weight"] * scale).round(6))
@@ -199,7 +217,7 @@ def normalised(found: Evidence, scale: float) -> Evidence:
 
 
 def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> Path:
-    """report.html with what the log says; returns its path."""
+    """Write report.html with the evidence of the log; returns its path."""
     from jaxroute import report
 
     drawings = report.draw_evidence(found, cost_scale=cost_scale, unit="unit of cost")
@@ -208,5 +226,5 @@ def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> 
 
 
 def note(message: str) -> None:
-    """A line on stderr, so that stdout stays what was asked for."""
+    """Print a line on stderr, so that stdout holds only the result."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)

@@ -1,4 +1,4 @@
-"""``jaxroute shadow LOG``: prompts that every model answers beside a log: their price, what they tell, and which."""
+"""``jaxroute shadow LOG``: plan a shadow sample, which is prompts beside a log that every model answers."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ def shadow(
     log: reading.LogPath,
     count: Annotated[int, typer.Option(help="Prompts to have answered by every model.", min=1)] = 250,
     pool: Annotated[
-        Path | None, typer.Option(help="JSONL file of further prompts, none of the log's: some are drawn at random.")
+        Path | None,
+        typer.Option(help="JSONL file of further prompts that are not in the log; some are drawn at random."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSONL file for the lines of the pool that were drawn.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same prompts.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSONL file to write the drawn lines of the pool to.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.")] = 0,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     as_json: reading.Json = False,
 ) -> None:
     """Plan a shadow sample: prompts that every model answers beside the log, for jaxroute fit --shadow.
 
-    Says what each model's level (its mean quality) is known to now and would be then, what the answers cost by
-    what the log's cost, and how many more log rows the same money buys. Prompts are drawn at random: rules that
-    prefer doubtful or far-off prompts did no better (experiments/README.md).
+    The report says how precisely the mean quality of each model is known now and would be known then, what the answers
+    would cost at the log's prices, and how many log rows the same money buys. Prompts are drawn at random, because
+    rules that prefer uncertain or unusual prompts were not better (experiments/README.md).
 
     Examples:
 
@@ -47,7 +48,7 @@ def shadow(
       jaxroute shadow requests.parquet --count 250 --pool prompts.jsonl --out to_answer.jsonl
     """
     if (pool is None) != (out is None):
-        raise InputError("--pool and --out go together: prompts are drawn from the one and written to the other")
+        raise InputError("--pool and --out must be given together: prompts are drawn from the pool and written to OUT")
     lines = [] if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
@@ -65,7 +66,7 @@ def shadow(
 
 
 def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
-    """What a shadow sample of ``count`` prompts costs and tells, as plain numbers.
+    """The cost and the benefit of a shadow sample of ``count`` prompts, as numbers.
 
     Args:
         logs: the checked log as arrays. models: K names.
@@ -109,14 +110,14 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
 
 
 def draw(pool: Path, count: int, seed: int) -> list[str]:
-    """``count`` lines of a JSONL file at random, in the file's order."""
+    """``count`` random lines of a JSONL file, in the order of the file."""
     try:
         with pool.open(encoding="utf-8") as file:
             lines = [line.rstrip("\n") + "\n" for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{pool}: cannot be read as JSONL ({error})") from None
+        raise InputError(f"{pool}: cannot be read as JSONL ({error}); check the file") from None
     if len(lines) < count:
-        raise InputError(f"{pool}: {len(lines)} prompts are fewer than --count {count}")
+        raise InputError(f"{pool}: the file has {len(lines)} prompts, fewer than --count {count}; lower --count")
     return [lines[i] for i in sorted(np.random.default_rng(seed).choice(len(lines), count, replace=False))]
 
 
@@ -128,4 +129,7 @@ def _print(found: dict[str, Any]) -> None:
     header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
     keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]
     reading.show("sizes", header, [[size[key] for key in keys] for size in found["sizes"]])
-    print("prices in the log's unit of cost; errors as a sample of answers as noisy as the log's would leave them")
+    print(
+        "Prices are in the log's unit of cost. Errors are standard errors of mean quality, if the new answers are as "
+        "noisy as those of the log."
+    )
