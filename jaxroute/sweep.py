@@ -244,7 +244,7 @@ def over_points(
             return jax.vmap(lambda point: function(point, *common))(points)
         return jax.lax.map(lambda point: function(point, *common), points, batch_size=block)
 
-    def by_group(points: Any, group: Any, *common: Any) -> Any:
+    def by_group(points: Any, group: Any = None, *common: Any) -> Any:
         return jax.vmap(lambda p, g: shared(p, g, *common))(points, group)
 
     split = PartitionSpec(None, SWEEP) if grouped else PartitionSpec(SWEEP)

@@ -154,7 +154,7 @@ def test_a_state_other_than_the_one_sealed_is_refused(written, tmp_path, monkeyp
     assert ten.endswith("none is left: training starts anew")
 
 
-def test_half_written_is_said_and_the_one_before_it_is_used(written, tmp_path, capsys):
+def test_half_written_is_reported_and_the_one_before_it_is_used(written, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(written, folder)
     os.rename(folder / "20", folder / "20.orbax-checkpoint-tmp")

@@ -269,7 +269,7 @@ def test_the_next_block_is_loaded_while_one_is_trained_on(learn, monkeypatch):
         assert events[:at].count("load") == visit + 2
 
 
-def test_what_cannot_be_meant_is_refused(learn):
+def test_bad_settings_are_refused(learn):
     with pytest.raises(InputError, match=r"make it \[1, P\]"):
         engine.train(program(), sweep.grouped_grid(2), learn, VALIDATE)
     with pytest.raises(InputError, match="multiple of run=7"):

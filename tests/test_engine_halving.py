@@ -94,7 +94,7 @@ def test_eight_devices_find_the_same_bits_and_two_read_what_they_wrote(halved, t
     assert_same_bits(halved, search(rungs=(6, 12), devices=2, folder=tmp_path / "run"))
 
 
-def test_what_cannot_be_meant_is_refused():
+def test_bad_settings_are_refused():
     for settings in ({"rungs": (5,)}, {"rungs": (12, 6)}, {"rungs": (24,)}, {"rungs": (6,), "keep": 0.0}):
         with pytest.raises(InputError):
             search(**settings)

@@ -9,7 +9,7 @@ from engine_problem import regret
 
 from jaxroute import engine, sweep
 from jaxroute.engine import checkpoint, memory, networks
-from jaxroute.engine.program import compiled, template
+from jaxroute.engine.program import compiled_chunk, template
 from jaxroute.types import Examples, InputError, Outcomes, Spec
 
 S, N, K, D, H, B = 1, 256, 3, 16, 64, 128
@@ -28,8 +28,8 @@ PROGRAM = engine.Program(networks.router(K, (H,)), regret, SPEC, MESH)
 def program_of(count, block=None):
     """The training program of ``count`` points."""
     points = sweep.place(jax.tree.map(lambda x: x[:, :count], POINTS), MESH, axis=1)
-    _, chunk = compiled(replace(PROGRAM, block=block))
-    return chunk.lower(points, template(PROGRAM, points, EXAMPLES), (EXAMPLES, EXAMPLES), jnp.int32(0)).compile()
+    arguments = (points, template(PROGRAM, points, D), (EXAMPLES, EXAMPLES), jnp.int32(0))
+    return compiled_chunk(replace(PROGRAM, block=block)).lower(*arguments).compile()
 
 
 @pytest.fixture(scope="module")

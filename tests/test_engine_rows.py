@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 
 from jaxroute import engine, sweep
 from jaxroute.engine import training
-from jaxroute.engine.program import advance, compiled, place, split
+from jaxroute.engine.program import advance, compiled_chunk, place, split, template
 from jaxroute.types import InputError
 
 HERE = Path(__file__).parent
@@ -84,9 +84,8 @@ def test_rows_are_split_and_only_the_data_axis_communicates():
         rows = N // made.devices_of_rows
         assert {shard.data.shape for shard in learn.features.addressable_shards} == {(S, rows, D)}
         points = sweep.place(sweep.pad(POINTS, made.mesh.shape[sweep.SWEEP], axis=1)[0], made.mesh, axis=1)
-        initialise, chunk = compiled(made)
-        state = initialise(points, learn)
-        texts.append(chunk.lower(points, state, (learn, EXAMPLES), jnp.int32(0)).compile().as_text())
+        arguments = (points, template(made, points, D), (learn, EXAMPLES), jnp.int32(0))
+        texts.append(compiled_chunk(made).lower(*arguments).compile().as_text())
     assert "all-reduce" in texts[0]
     assert "all-gather" not in texts[0]
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):

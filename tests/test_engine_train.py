@@ -29,7 +29,7 @@ from engine_problem import (
 
 from jaxroute import counterfactual, engine, sweep
 from jaxroute.engine import checkpoint, memory
-from jaxroute.engine.program import compiled, template
+from jaxroute.engine.program import compiled_chunk, template
 from jaxroute.types import InputError
 
 
@@ -63,7 +63,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
 def written(folder):
     """Every checkpoint's step, words and value; and the step of the best that loads."""
     saved = checkpoint.open_folder(folder)
-    best, _ = checkpoint.restore(saved, template(program(1), POINTS, EXAMPLES), best=True)
+    best, _ = checkpoint.restore(saved, template(program(1), POINTS, D), best=True)
     words = {m.step: (checkpoint.about(saved, m.step), m.metrics["value"]) for m in saved.checkpoints}
     checkpoint.close(saved)
     return words, best
@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_the_callers_words_and_the_value(tmp_path):
     assert best == 24  # a state holds its best parameters, so the value never falls: of equals, the newest
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path, capsys):
     with pytest.raises(KilledError):
         train(folder=tmp_path / "run", on_chunk=kill_at(18))
     for path in (tmp_path / "run" / "18").rglob("*"):
@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsy
     assert_same_bits(train(), resumed)
 
 
-def test_a_full_disk_is_said(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     """Orbax's own failure, as a folder that cannot be written raises it."""
     from orbax.checkpoint import v1 as ocp
 
@@ -147,9 +147,9 @@ def test_any_number_of_points_on_one_device_and_on_eight(name, tmp_path):
 
 def test_the_points_of_a_group_share_rows_and_the_first_product():
     """Rows are gathered once a group, and the first layer of all its points is one product, forward and backward."""
-    initialise, chunk = compiled(program(1))
-    state = jax.eval_shape(initialise, POINTS, EXAMPLES)
-    text = chunk.lower(POINTS, state, (EXAMPLES, EXAMPLES), jnp.int32(0)).as_text()
+    made = program(1)
+    arguments = (POINTS, template(made, POINTS, D), (EXAMPLES, EXAMPLES), jnp.int32(0))
+    text = compiled_chunk(made).lower(*arguments).as_text()
     P, B, H = len(WEIGHTS), SPEC.batch_size, SPEC.hidden[0]
     products = re.findall(r"stablehlo.dot_general .*: \((tensor<\S+>), (tensor<\S+>)\) -> (tensor<\S+>)", text)
     shapes = {tuple(re.sub(r"tensor<|xf32>", "", x) for x in product) for product in products}
@@ -188,7 +188,7 @@ def test_points_do_not_depend_on_the_rest_of_the_grid():
     np.testing.assert_allclose(kernel(one)[:, 0], kernel(four)[:, 2], rtol=1e-3, atol=1e-4)
 
 
-def test_what_cannot_be_meant_is_refused():
+def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="batch_size=30 over 8"):
         program(8, data=8, batch_size=30)
     with pytest.raises(InputError, match="block=0"):

@@ -125,7 +125,7 @@ def test_a_sobol_draw_is_balanced_where_a_random_one_is_not():
     assert in_cells("random").max() > 1
 
 
-def test_a_draw_refuses_what_cannot_be_meant():
+def test_a_draw_refuses_bad_ranges():
     for kind, ranges in (
         ("sobol", {"entrpy": (0, 1)}),
         ("sobol", {"entropy": (1, 0)}),

@@ -32,7 +32,7 @@ from jaxroute import engine, nuisance, policies, sweep
 from jaxroute.counterfactual import utility
 from jaxroute.data import units
 from jaxroute.engine import networks, training
-from jaxroute.engine.program import advance, compiled
+from jaxroute.engine.program import advance, compiled_start
 from jaxroute.learn import conditional
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import masked_argmax
@@ -116,7 +116,7 @@ def separate(config: settings.Config, one: problem.Problem) -> Curve:
         chosen = engine.choose(points, state, one.test.features, one.test.available, network=network, mesh=mesh)
         return mean_utility(chosen[0], weights, test)
 
-    start = compiled(program)[0](points, one.learn)
+    start = compiled_start(program, one.learn.features.shape[-1])(points)
     return watched(lambda **on: engine.train(program, points, one.learn, one.validate, **on), value, start)
 
 
@@ -152,7 +152,7 @@ def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Cur
         params, point = jax.tree.map(lambda x: jnp.asarray(x)[0, 0], (state.best_params, points))
         return mean_utility(decide(params, point), weights, rows)
 
-    start = compiled(program)[0](points, learn)
+    start = compiled_start(program, learn.features.shape[-1])(points)
     return watched(lambda **on: engine.train(program, points, learn, validate, **on), value, start)
 
 

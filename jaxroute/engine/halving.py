@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxroute import sweep
 from jaxroute.engine import loop
 from jaxroute.engine.program import Program
 from jaxroute.types import Hyperparams, InputError, Spec, TrainState
@@ -70,7 +71,7 @@ def search(
     told = None if on_chunk is None else lambda done, _: on_chunk(done, hook.alive, hook.value)
     state = loop.train(program, points, learn, validate, hook=hook, on_chunk=told, **settings)
     survived = jax.tree.map(lambda x: np.asarray(x)[:, hook.alive], points)
-    return Found(survived, jax.tree.map(np.asarray, state), hook.alive, hook.dropped_at, hook.value)
+    return Found(survived, sweep.gather(state, len(hook.alive), axis=1), hook.alive, hook.dropped_at, hook.value)
 
 
 class Rungs(loop.Hook):

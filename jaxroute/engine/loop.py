@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import sweep
 from jaxroute.engine import checkpoint, disk, memory, training
-from jaxroute.engine.program import Program, compiled, in_memory, plan, template
+from jaxroute.engine.program import Program, compiled_chunk, compiled_start, in_memory, plan, template
 from jaxroute.types import Hyperparams, InputError, Network, Params, Spec, TrainState
 
 
@@ -96,13 +96,13 @@ def train(
     source = disk.source(program, learn, points) if isinstance(learn, disk.Rows) else in_memory(program, learn)
     program = replace(program, spec=replace(program.spec, chunk=source.steps))
     spec, multiple = program.spec, mesh.shape[sweep.SWEEP] * (program.block or 1)
-    validate = sweep.put(validate, mesh)
+    validate, num_features = sweep.put(validate, mesh), source.like.features.shape[-1]
     hook.begin(points, spec)
     active = _placed(_chosen(points, hook.alive), mesh, multiple)
     checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
 
     def expected(step: int) -> Any:
-        return hook.pack(step, template(program, active, source.like, hook.left(step)))
+        return hook.pack(step, template(program, active, num_features, hook.left(step)))
 
     try:
         restored = None if checkpoints is None else checkpoint.restore(checkpoints, expected)
@@ -116,9 +116,10 @@ def train(
             block = program.block or begun.get("block")
             state = _placed(hook.unpack(held), mesh, multiple)
             active = _placed(_chosen(points, hook.alive), mesh, multiple)
-        initialise, chunk = compiled(replace(program, block=block))
+        program = replace(program, block=block)
+        chunk = compiled_chunk(program)
         if restored is None:
-            state = initialise(active, source.like)
+            state = compiled_start(program, num_features)(active)
         words = {**(about or {}), **({"rows": source.words} if source.words else {}), "block": block}
         with closing(source.visits(first // spec.chunk, -(-spec.steps // spec.chunk))) as visits:
             for start, rows in zip(range(first, spec.steps, spec.chunk), visits, strict=True):

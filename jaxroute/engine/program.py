@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -175,34 +175,31 @@ def advance(
 
 
 @cache
-def compiled(program: Program) -> tuple[Callable[..., TrainState], Callable[..., TrainState]]:
-    """(initialise, chunk), each for all points at once.
+def compiled_start(program: Program, num_features: int) -> Callable[[Hyperparams], TrainState]:
+    """points [S, P] -> their states before the first step."""
 
-    ``initialise(points, learn) -> states`` before the first step; ``chunk(points, states, (learn, validate), first) ->
-    states`` after one chunk, which take the place of those given (donated).
-    """
+    def start(point: Hyperparams, _: None) -> TrainState:
+        return training.init(program.network, point, program.spec, num_features)
 
-    def initialise(point: Hyperparams, learn: Any) -> TrainState:
-        return training.init(program.network, point, program.spec, learn.features.shape[-1])
+    return sweep.over_points(start, program.mesh, grouped=True, block=program.block)
+
+
+@cache
+def compiled_chunk(program: Program) -> Callable[..., TrainState]:
+    """(points, states, (learn, validate), first) -> states after one chunk, in place of those given (donated)."""
 
     def chunk(point: tuple[Hyperparams, TrainState], data: tuple[Any, Any], first: Array) -> TrainState:
         return advance(program, point, data, first)
 
-    everywhere = PartitionSpec()
-    over_points = partial(sweep.over_points, mesh=program.mesh, grouped=True, block=program.block)
-    return (
-        over_points(initialise, rest_specs=lambda learn: (split(program, learn),)),
-        over_points(
-            chunk,
-            rest_specs=lambda data, first: ((split(program, data[0]), everywhere), everywhere),
-            carry=True,
-        ),
-    )
+    def specs(data: tuple[Any, Any], first: Array) -> tuple[Any, ...]:
+        return (split(program, data[0]), PartitionSpec()), PartitionSpec()
+
+    return sweep.over_points(chunk, program.mesh, grouped=True, block=program.block, rest_specs=specs, carry=True)
 
 
-def template(program: Program, points: Hyperparams, learn: Any, count: int | None = None) -> TrainState:
+def template(program: Program, points: Hyperparams, num_features: int, count: int | None = None) -> TrainState:
     """The points' TrainState as shapes and where they lie; ``count`` points instead of all, if given."""
-    shapes = jax.eval_shape(compiled(program)[0], points, learn)
+    shapes = jax.eval_shape(compiled_start(program, num_features), points)
     count = np.shape(points.seed)[1] if count is None else count
     even = count % program.mesh.shape[sweep.SWEEP] == 0
     where = NamedSharding(program.mesh, PartitionSpec(None, sweep.SWEEP) if even else PartitionSpec())
@@ -225,9 +222,9 @@ def plan(program: Program, points: Hyperparams, learn: Any, validate: Any, budge
     mesh, block = program.mesh, program.block
 
     def chunk(block: int | None) -> Any:
-        return compiled(replace(program, block=block))[1]
+        return compiled_chunk(replace(program, block=block))
 
-    arguments = (points, template(program, points, learn), (learn, validate), jnp.int32(0))
+    arguments = (points, template(program, points, learn.features.shape[-1]), (learn, validate), jnp.int32(0))
     resident = [leaf for leaf in jax.tree.leaves((points, learn, validate)) if isinstance(leaf, jax.Array)]
     count = np.shape(points.seed)[1] // mesh.shape[sweep.SWEEP]
     budget = int(memory.SHARE * memory.free(mesh)) if budget is None else budget
