@@ -77,7 +77,7 @@ NAMES = {
     "population.grouped_grid": "sweep.grouped_grid",
     "population.plan": "engine.program.plan",
     "population.template": "engine.program.template",
-    "population.trainers": "engine.program.compiled",
+    "population.trainers": "engine.program.compiled_chunk",
     "recipe.beside": "recipe.shadow_predictions",
     "recipe.choose_share": "recipe.estimate_share",
     "recipe.log_levels": "recipe.estimate_levels",
