@@ -77,7 +77,7 @@ def fit(
     log = read_log(log)
     used = encoder if log.features is None else None
     answered = None if shadow is None else shadows.examples(read_table(shadow), log.models, encoder=used)
-    return fitting.fit(
+    router = fitting.fit(
         jax.random.key(seed),
         people.as_logs(log, encoder),
         log.models,
@@ -86,6 +86,8 @@ def fit(
         members=members,
         **options,
     )
+    router.summary["chat"] = log.chat
+    return router
 
 
 def evaluate(

@@ -40,13 +40,13 @@ def evaluate(
 
       jaxroute evaluate router --table tables/routerbench
     """
+    loaded = Router.load(router)
     if (log is None) == (table is None):
         raise InputError("give either a LOG or --table FOLDER")
     for option, given in (("--report", page), ("--shadow", shadow)):
         if given is not None and log is None:
             raise InputError(f"{option} goes with a log: give a LOG")
     found: evaluation.LogEvaluation | evaluation.TableEvaluation
-    loaded = Router.load(router)
     if table is not None:
         found = evaluation.on_table(loaded, tables.load(table))
         header, lines = ["normalised", "value", "regret", "quality", "cost", "best single"], _of_table(found)

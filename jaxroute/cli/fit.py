@@ -72,6 +72,7 @@ def fit(
             on_stage=lambda stage: progress.update(bar, description=stage),
             on_evidence=gathered.append,
         )
+    router.summary["chat"] = table.chat
     router.save(out)
     page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
     report(router)

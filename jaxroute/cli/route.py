@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import typer
 
 from jaxroute.cli.evaluate import RouterPath
+from jaxroute.data import messages, prompts
 from jaxroute.serving.router import Decision, Router
 from jaxroute.types import InputError
 
@@ -24,7 +24,10 @@ ROWS = 4096
 def route(
     router: RouterPath,
     source: Annotated[
-        str, typer.Option("--input", help=".jsonl or .parquet with prompt or features in each row; - is stdin (JSONL).")
+        str,
+        typer.Option(
+            "--input", help="Prompts, chats or features, in any file that jaxroute fit reads; - is stdin (JSON lines)."
+        ),
     ] = "-",
     out: Annotated[Path | None, typer.Option(help="JSONL file, written whole or not at all. Default: stdout.")] = None,
     cost_weight: Annotated[float | None, typer.Option(help="Quality per unit of cost.")] = None,
@@ -54,13 +57,16 @@ def route(
         "quality_target": quality_target,
     }
     loaded.route(_nothing(loaded), **asked)  # a preference that cannot be met is refused before anything is read
+    chat = loaded.summary.get("chat", messages.CHAT)
+    width = None if loaded.encoder is not None else loaded.kind.num_features
     with _opened(out) as sink:
-        for number, (start, rows) in enumerate(_blocks(source)):
-            prompts = _prompts(rows, loaded, source, start)
+        done = 0
+        for number, block in enumerate(prompts.read(source, chat=chat, width=width, rows=ROWS)):
             try:
-                decision = loaded.route(prompts, seed=seed + number, **asked)
+                decision = loaded.route(block, seed=seed + number, **asked)
             except InputError as error:
-                raise InputError(f"{source}, rows {start} to {start + len(rows) - 1}: {error}") from None
+                raise InputError(f"{source}, prompts {done} to {done + len(block) - 1}: {error}") from None
+            done += len(block)
             sink.writelines(_lines(loaded, decision))
 
 
@@ -80,57 +86,6 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _blocks(source: str) -> Iterator[tuple[int, list[Any]]]:
-    """(number of the first row, rows) of at most ROWS rows."""
-    if source != "-" and (not Path(source).exists() or Path(source).is_dir()):
-        raise InputError(f"{source}: no such file; check the path")
-    if source.endswith(".parquet"):
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-        start = 0
-        try:
-            for batch in pq.ParquetFile(source).iter_batches(ROWS):
-                yield start, batch.to_pylist()
-                start += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{source}: cannot be read as Parquet ({error})") from None
-        return
-    with contextlib.ExitStack() as stack:
-        lines = sys.stdin if source == "-" else stack.enter_context(open(source, encoding="utf-8"))
-        start = 0
-        while block := list(islice(lines, ROWS)):
-            yield start, [_parsed(line, source, start + i) for i, line in enumerate(block)]
-            start += len(block)
-
-
-def _parsed(line: str, source: str, row: int) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{source}, row {row}: not JSON ({error})") from None
-
-
-def _prompts(rows: list[Any], router: Router, source: str, start: int) -> Any:
-    field = "features" if router.encoder is None else "prompt"
-    found: list[Any] = []
-    for i, row in enumerate(rows):
-        value = row.get(field) if isinstance(row, dict) else None
-        if field == "prompt" and isinstance(row, str):
-            value = row
-        good = isinstance(value, str) if field == "prompt" else isinstance(value, list)
-        if not good:
-            raise InputError(f"{source}, row {start + i}, column {field!r}: missing or of the wrong kind")
-        found.append(value)
-    if field == "prompt":
-        return found
-    width = router.kind.num_features
-    for i, vector in enumerate(found):
-        if len(vector) != width or not all(isinstance(x, (int, float)) for x in vector):
-            raise InputError(f"{source}, row {start + i}, column 'features': not {width} numbers")
-    return np.asarray(found, np.float32).reshape(len(found), width)
 
 
 def _lines(router: Router, decision: Decision) -> Iterator[str]:

@@ -34,8 +34,19 @@ PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "
 Wanted = Callable[[Sequence[str]], Iterable[str]]
 """All column names of a file -> those that are to be read."""
 
-Source = Path | memory.Held | postgres.Table
-"""One table: a file, or rows that are held in memory or in a database. ``str`` of it is its name in messages."""
+
+class Stream(NamedTuple):
+    """JSON lines that come one after another, as on the standard input."""
+
+    label: str
+    lines: Iterable[bytes]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+Source = Path | Stream | memory.Held | postgres.Table
+"""One table: a file, a stream, or rows that are held in memory or in a database; ``str`` is its name in messages."""
 
 
 class Chunk(NamedTuple):
@@ -132,7 +143,9 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
               broken=[(1, '1 cell(s) under 2 columns')])
     """
     try:
-        if isinstance(path, Path):
+        if isinstance(path, Stream):
+            yield from _chunks(_objects(path.lines))
+        elif isinstance(path, Path):
             name = path.name.lower().removesuffix(".gz")
             reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
             yield from reader(path, wanted)
@@ -233,20 +246,25 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with _opened(path) as lines:
-        number = enumerate(_items(lines)) if path.name.lower().endswith(JSON) else _objects(lines)
-        while some := list(islice(number, ROWS)):
-            row, data, broken, names = [], [], [], dict[str, Any]()
-            for i, item in some:
-                try:
-                    found = _records(item)
-                except (ValueError, RecursionError) as error:
-                    broken.append((i, f"not a JSON object ({str(error).splitlines()[0]})"))
-                    continue
-                for record in found:
-                    row.append(i)
-                    data.append(record)
-                    names.update(record)
-            yield Chunk(row, data, list(names), broken)
+        yield from _chunks(enumerate(_items(lines)) if path.name.lower().endswith(JSON) else _objects(lines))
+
+
+def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
+    """Lines or objects with their numbers, as chunks of records."""
+    while some := list(islice(number, ROWS)):
+        row, data, broken, names = [], [], [], dict[str, Any]()
+        for i, item in some:
+            try:
+                found = _records(item)
+            except (ValueError, RecursionError) as error:
+                kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
+                broken.append((i, f"{kind} ({str(error).splitlines()[0]})"))
+                continue
+            for record in found:
+                row.append(i)
+                data.append(record)
+                names.update(record)
+        yield Chunk(row, data, list(names), broken)
 
 
 def _objects(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -102,6 +102,8 @@ def identity(value: Any) -> str | None:
 
 def prompt(value: Any, chat: str = messages.CHAT) -> str | None:
     """A prompt: text, or a chat, of which ``messages.text_of`` says what counts."""
+    if isinstance(value, str) and value.startswith("[{") and '"role"' in value:
+        value = records.parsed(value)  # a chat, as tables of texts hold it
     if isinstance(value, list | np.ndarray) and len(value):
         value = messages.text_of(list(value), chat)
         if value is None:

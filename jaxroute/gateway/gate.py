@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data.messages import CHAT
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
@@ -92,6 +93,11 @@ class Gate:
         except InputError as error:
             self.problem = str(error)
             LOG.error("no router, %s answers: %s", settings.default, error)
+
+    @property
+    def chat(self) -> str:
+        """Which part of a chat the router sees: the rule that it was fitted with; see ``data.messages``."""
+        return CHAT if self.router is None else str(self.router.summary.get("chat", CHAT))
 
     def choose(self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None) -> Choice:
         """The model of one request.

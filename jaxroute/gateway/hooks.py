@@ -81,7 +81,7 @@ class Strategy(CustomRoutingStrategyBase):
         metadata = kwargs.setdefault("metadata", {})
         tried = metadata.get(KEY, {}).get("tried", [])
         left = [m for m in self.gate.settings.models if m not in tried]
-        choice = self.gate.choose(text_of(messages), left or None)
+        choice = self.gate.choose(text_of(messages, self.gate.chat), left or None)
         metadata[KEY] = _note(choice, [*tried, choice.model])
         return choice.model
 
@@ -114,7 +114,7 @@ class Handler(CustomLogger):
     ) -> Any:
         """Called by the proxy before a request: replaces the alias by the chosen model."""
         if data.get("model") == self.gate.settings.alias:
-            choice = self.gate.choose(text_of(data.get("messages") or data.get("input")))
+            choice = self.gate.choose(text_of(data.get("messages") or data.get("input"), self.gate.chat))
             data["model"] = choice.model
             data.setdefault("metadata", {})[KEY] = _note(choice, [choice.model])
         return data
@@ -132,7 +132,18 @@ class Handler(CustomLogger):
         if self.writer is None or note is None:
             return
         try:
-            self.writer.write(**row(kwargs, response, start, end, metadata, note, texts=self.gate.settings.log_prompts))
+            self.writer.write(
+                **row(
+                    kwargs,
+                    response,
+                    start,
+                    end,
+                    metadata,
+                    note,
+                    texts=self.gate.settings.log_prompts,
+                    chat=self.gate.chat,
+                )
+            )
         except (OSError, ValueError, TypeError):
             LOG.exception("a row of the log could not be written and is lost")
 
@@ -146,11 +157,12 @@ def row(
     note: dict[str, Any],
     *,
     texts: bool,
+    chat: str,
 ) -> dict[str, Any]:
     """The row of one answer. It holds only the fields listed here, so it cannot hold an API key."""
     answered = metadata.get("deployment_model_name") or metadata.get("model_group") or note["model"]
     usage = getattr(response, "usage", None)
-    body = {"prompt": text_of(kwargs.get("messages") or kwargs.get("input"))} if texts else {}
+    body = {"prompt": text_of(kwargs.get("messages") or kwargs.get("input"), chat)} if texts else {}
     if not texts:
         body = {"features": note["features"]}
     return {

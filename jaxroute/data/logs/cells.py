@@ -185,11 +185,13 @@ def _fielded(
 ) -> Iterator[records.Chunk]:
     """Chunks of a table whose columns are fields; fills in ``called`` and what of ``log`` is known as it reads."""
     known = None if form == "auto" else formats.named(form)
-    mapping = asked.columns
+    mapping = dict(asked.columns)
 
     def wanted(names: Sequence[str]) -> Iterable[str]:
         nonlocal known
         known = known or formats.format_of(names)
+        if known.entries is None:
+            mapping.update(chats(names, mapping))
         starts = {start for name in mapping.values() if (start := records.outermost(name, names))}
         if known.entries is None:
             starts |= {s for name in FIELDS if name not in mapping and (s := records.outermost(name, names))}
@@ -204,6 +206,7 @@ def _fielded(
         if known is not None and known.entries is not None:
             fields = _exported(chunk, known, asked, log, around, done)
         else:
+            mapping.update(chats(chunk.names, mapping))
             cells = {
                 name: records.column(chunk, mapping.get(name, name))
                 for name in FIELDS
@@ -217,6 +220,11 @@ def _fielded(
     called |= {name: mapping.get(name, name) for name in FIELDS}
     if known is formats.PLAIN and names:
         _need(table, mapping, list(names), needed)
+
+
+def chats(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Where a table of our own columns has its prompts, if they are not called so: in its messages."""
+    return {"prompt": "messages"} if "messages" in names and not {"prompt"} & {*names, *mapping} else {}
 
 
 def _padded(chunk: records.Chunk) -> dict[str, list[Any]]:

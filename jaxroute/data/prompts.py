@@ -1,0 +1,85 @@
+"""Prompts to be routed, read by the rules of logs: the same files, the same chats, errors by row.
+
+A table of our own columns has a prompt (a text or a chat), or messages, in every row; where a router takes features,
+those. A gateway's or tracer's records have theirs where they have them in a log.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import messages, records, values
+from jaxroute.data.logs import cells, formats
+from jaxroute.data.logs.entries import FAILED, Asked
+from jaxroute.types import InputError
+
+STDIN = "-"
+
+
+def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, rows: int = 4096) -> Iterator[Any]:
+    """Prompts of a table, so many at a time.
+
+    Args:
+        source: "-" (JSON lines on the standard input), or as ``records.sources`` takes.
+        chat: which part of a chat counts; see ``messages``.
+        width: features are read instead of prompts, each of so many numbers.
+        rows: at most so many a block.
+
+    Returns:
+        Blocks: lists of texts, or float32 [n, width].
+
+    Raises:
+        InputError: a row without a prompt, or that cannot be read; names table, row and column.
+
+    Example:
+        >>> chat = [{"role": "user", "content": "one"}]
+        >>> list(read([{"prompt": "zero"}, {"prompt": chat}]))
+        [['zero', 'one']]
+    """
+    tables = [records.Stream("the standard input", sys.stdin.buffer)] if source == STDIN else records.sources(source)
+    prompts = (cell for table in tables for cell in _cells(table, chat, width))
+    while block := list(islice(prompts, rows)):
+        yield block if width is None else np.stack(block)
+
+
+def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]:
+    field = "prompt" if width is None else "features"
+    reader = partial(values.prompt, chat=chat) if width is None else values.vector
+    for chunk in records.read(table):
+        if chunk.broken:
+            row, why = chunk.broken[0]
+            raise InputError(f"{table}, row {row}: {why}")
+        if not chunk.names:
+            continue
+        form = formats.format_of(chunk.names)
+        name = cells.chats(chunk.names, {}).get(field, field)
+        found = records.column(chunk, name) if form.entries is None else _of_tool(chunk, form, chat)
+        for row, cell in zip(chunk.row, found, strict=True):
+            try:
+                value = reader(cell)
+            except (ValueError, TypeError, OverflowError):
+                value = None
+            if value is None:
+                kind = "missing or no text" if width is None else f"not {width} finite numbers"
+                raise InputError(f"{table}, row {row}, column {name!r}: {kind}")
+            if width is not None and len(value) != width:
+                raise InputError(f"{table}, row {row}, column {name!r}: not {width} finite numbers")
+            yield value
+
+
+def _of_tool(chunk: records.Chunk, form: Any, chat: str) -> list[Any]:
+    """The prompt of every record of a tool, None where it has none."""
+    data = chunk.data
+    if isinstance(data, dict):
+        data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
+    found = []
+    for record in data:
+        entries = [e for e in form.entries(record, Asked({}, chat)) if e.left in ("", FAILED)]
+        found.append(entries[0].fields.get("prompt") if len(entries) == 1 else None)
+    return found
