@@ -41,7 +41,7 @@ def mesh(devices: Sequence[Any] | None = None, *, data: int | None = None) -> Me
     if data is None:
         return jax.make_mesh((len(devices),), (SWEEP,), axis_types=(AxisType.Auto,), devices=devices)
     if data < 1 or len(devices) % data:
-        raise InputError(f"mesh: data={data} does not divide {len(devices)} devices")
+        raise InputError(f"mesh: data={data} does not divide {len(devices)} devices; choose a divisor")
     return jax.make_mesh((len(devices) // data, data), (SWEEP, DATA), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
@@ -64,7 +64,7 @@ def grid(**axes: Sequence[float] | float) -> Hyperparams:
     """
     unknown = set(axes) - set(Hyperparams._fields)
     if unknown:
-        raise TypeError(f"not a hyperparameter: {sorted(unknown)}; fields are {Hyperparams._fields}")
+        raise TypeError(f"{sorted(unknown)} are no hyperparameters; the fields are {Hyperparams._fields}")
     names = list(axes)
     rows = list(itertools.product(*(np.atleast_1d(axes[name]).tolist() for name in names)))
     columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if names else {}
@@ -115,10 +115,10 @@ def draw(count: int, *, kind: str = "sobol", seed: int = 0, **ranges: tuple[floa
     """
     unknown = set(ranges) - set(Hyperparams._fields)
     if unknown:
-        raise InputError(f"draw: not a hyperparameter: {sorted(unknown)}; fields are {Hyperparams._fields}")
+        raise InputError(f"draw: {sorted(unknown)} are no hyperparameters; the fields are {Hyperparams._fields}")
     for name, (low, high) in ranges.items():
         if not 0 <= low <= high < np.inf:
-            raise InputError(f"draw: {name}={(low, high)}: needs 0 <= low <= high, both finite")
+            raise InputError(f"draw: {name}={(low, high)}: the range must satisfy 0 <= low <= high, both finite")
     if kind == "sobol":
         from scipy.stats import qmc
 
@@ -127,7 +127,7 @@ def draw(count: int, *, kind: str = "sobol", seed: int = 0, **ranges: tuple[floa
     elif kind == "random":
         unit = np.random.default_rng(seed).random((count, max(len(ranges), 1)))
     else:
-        raise InputError(f'draw: unknown kind {kind!r}; there are "sobol" and "random"')
+        raise InputError(f'draw: unknown kind {kind!r}; use "sobol" or "random"')
     points = grid()
     columns = {name: np.broadcast_to(getattr(points, name), count).copy() for name in Hyperparams._fields}
     for (name, (low, high)), u in zip(ranges.items(), unit[:count].T, strict=False):

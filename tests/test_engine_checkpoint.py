@@ -148,10 +148,10 @@ def test_a_state_other_than_the_one_sealed_is_refused(written, tmp_path, monkeyp
     out = capsys.readouterr().out
     twenty, ten = out.splitlines()
     assert "checkpoint 20" in twenty
-    assert "not those that were written" in twenty
+    assert "differ from those that were written" in twenty
     assert twenty.endswith("the one before it is used")
     assert "checkpoint 10" in ten
-    assert ten.endswith("none is left: training starts anew")
+    assert ten.endswith("no other is left, so training starts from the beginning")
 
 
 def test_half_written_is_reported_and_the_one_before_it_is_used(written, tmp_path, capsys):
@@ -165,7 +165,7 @@ def test_half_written_is_reported_and_the_one_before_it_is_used(written, tmp_pat
     assert capsys.readouterr().out == said.format(20, "the one before it is used")
     os.rename(folder / "10", folder / "10.orbax-checkpoint-tmp")
     assert read(folder) is None
-    assert capsys.readouterr().out == said.format(10, "none is left: training starts anew")
+    assert capsys.readouterr().out == said.format(10, "no other is left, so training starts from the beginning")
 
 
 def test_a_save_that_is_killed_leaves_what_is_looked_for(tmp_path, capsys):

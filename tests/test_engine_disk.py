@@ -94,12 +94,12 @@ def test_rows_that_are_not_finite_are_named(learn):
 
 
 def test_a_wrong_number_of_rows_leaves_no_folder(tmp_path):
-    for said, came in ((20, "are more"), (40, "30 came")):
+    for said, came in ((20, "hold more rows"), (40, "hold 30 rows")):
         with pytest.raises(InputError, match=came):
             disk.write(tmp_path / "rows", [part(0, 15), part(15, 30)], said)
         assert not (tmp_path / "rows").exists()
     disk.write(tmp_path / "rows", [part(0, 30)], 30)  # what the failures left is no hindrance
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         disk.write(tmp_path / "rows", [part(0, 30)], 30)
 
 
@@ -109,10 +109,14 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.features.npy: cannot be mapped"):
         disk.open_rows(folder / "nowhere")
     for name, array, said in (
-        ("cost", COST[:N, :2], r"cost.npy: \(384, 2\) does not fit the other files, \(384, 3\)"),
-        ("quality", QUALITY[:5], r"quality.npy: \(5, 3\) does not fit the other files, \(384,\)"),
-        ("available", np.float32(LEARN.available), r"available.npy: float32 \(384, 3\); needs bool"),
-        ("features", FEATURES[0], r"features.npy: float16 \(4,\); needs floating, two axes"),
+        ("cost", COST[:N, :2], r"cost.npy: its shape \(384, 2\) does not match the other files, \(384, 3\)"),
+        ("quality", QUALITY[:5], r"quality.npy: its shape \(5, 3\) does not match the other files, \(384,\)"),
+        (
+            "available",
+            np.float32(LEARN.available),
+            r"available.npy: holds float32 of shape \(384, 3\); it must be bool",
+        ),
+        ("features", FEATURES[0], r"features.npy: holds float16 of shape \(4,\); it must be floating with two axes"),
     ):
         file = folder / f"{name}.npy"
         right = file.read_bytes()

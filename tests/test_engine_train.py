@@ -121,7 +121,7 @@ def test_a_full_disk_is_reported(tmp_path, monkeypatch):
         raise OSError(27, "File too large")
 
     monkeypatch.setattr(ocp.training.Checkpointer, "save_async", full)
-    with pytest.raises(checkpoint.SaveError, match=r"File too large.*those before it are intact"):
+    with pytest.raises(checkpoint.SaveError, match=r"File too large.*earlier ones are intact"):
         train(folder=tmp_path / "run")
 
 
@@ -189,7 +189,7 @@ def test_points_do_not_depend_on_the_rest_of_the_grid():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(InputError, match="batch_size=30 over 8"):
+    with pytest.raises(InputError, match="batch_size=30 does not divide over 8"):
         program(8, data=8, batch_size=30)
     with pytest.raises(InputError, match="block=0"):
         replace(program(), block=0)

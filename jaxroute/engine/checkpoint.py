@@ -108,7 +108,7 @@ def restore(
             state = checkpoints.load(metadata.step, abstract)
             seal = checkpoints.metadata(metadata.step).custom_metadata
             if seal["digest"] != digest(state, seal["about"]):
-                raise ValueError("its arrays are not those that were written")
+                raise ValueError("its arrays differ from those that were written")
             return metadata.step, state
         except Exception as error:  # a damaged checkpoint: say so, and take the next
             following = "the next best" if best else "the one before it"
@@ -139,8 +139,8 @@ def _said(checkpoints: ocp.training.Checkpointer, act: Callable[[], Any]) -> Non
         act()
     except Exception as error:
         raise SaveError(
-            f"{checkpoints.directory}: a checkpoint could not be written ({_line(error)}); those before it are "
-            "intact: free space, then run the same command again"
+            f"{checkpoints.directory}: a checkpoint could not be written ({_line(error)}); earlier ones are intact; "
+            "free some space and run the same command again"
         ) from error
 
 
@@ -163,7 +163,7 @@ def _look_over(folder: Path) -> None:
 
 
 def _say(path: Any, what: str, left: int, following: str = "the one before it") -> None:
-    instead = f"{following} is used" if left else "none is left: training starts anew"
+    instead = f"{following} is used" if left else "no other is left, so training starts from the beginning"
     print(f"checkpoint {path.name.split('.')[0]} in {path.parent} is {what}; {instead}", flush=True)
 
 

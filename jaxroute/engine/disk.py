@@ -60,7 +60,7 @@ def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None
     """
     folder = Path(folder)
     if folder.exists():
-        raise InputError(f"{folder}: is there already; name another folder, or remove it")
+        raise InputError(f"{folder}: already exists; choose another folder, or remove it")
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -69,7 +69,7 @@ def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None
     for block in blocks:
         end = done + len(block.available)
         if end > num_rows:
-            raise InputError(f"{folder}: {num_rows} rows were said, and there are more")
+            raise InputError(f"{folder}: num_rows is {num_rows}, but the blocks hold more rows; pass their total")
         for name, values in _named(block).items():
             if not done:
                 dtype = {"features": np.float16, "available": np.bool_}.get(name, np.float32)
@@ -78,7 +78,7 @@ def write(folder: Path | str, blocks: Iterable[Examples], num_rows: int) -> None
             files[name][done:end] = values
         done = end
     if done < num_rows or not done:
-        raise InputError(f"{folder}: {num_rows} rows were said, and {done} came")
+        raise InputError(f"{folder}: num_rows is {num_rows}, but the blocks hold {done} rows; pass their total")
     files.clear()  # unmapped, hence written
     os.replace(part, folder)
 
@@ -99,13 +99,18 @@ def open_rows(folder: Path | str, **visits: int) -> Rows:
         try:
             found[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
-            raise InputError(f"{file}: cannot be mapped ({error}); `disk.write` makes such files") from error
+            raise InputError(f"{file}: cannot be mapped into memory ({error}); write it with disk.write") from error
         wanted = np.bool_ if name == "available" else np.floating
         if found[name].ndim != 2 or not np.issubdtype(found[name].dtype, wanted):
-            raise InputError(f"{file}: {found[name].dtype} {found[name].shape}; needs {wanted.__name__}, two axes")
+            raise InputError(
+                f"{file}: holds {found[name].dtype} of shape {found[name].shape}; it must be {wanted.__name__} with "
+                "two axes"
+            )
         like = found["features"].shape[:1] if name in ("features", "quality") else found["quality"].shape
         if found[name].shape[: len(like)] != like or not found[name].size:
-            raise InputError(f"{file}: {found[name].shape} does not fit the other files, {like}")
+            raise InputError(
+                f"{file}: its shape {found[name].shape} does not match the other files, {like}; write all again"
+            )
     return Rows(Examples(found["features"], Outcomes(found["quality"], found["cost"]), found["available"]), **visits)
 
 
@@ -117,13 +122,16 @@ def source(program: Program, rows: Rows, points: Hyperparams) -> Source:
             finite.
     """
     if np.shape(points.seed)[:-1] != (1,):
-        raise InputError(f"points {np.shape(points.seed)}: all share the rows, so make it [1, P]; seeds go along P")
+        raise InputError(
+            f"points have shape {np.shape(points.seed)}; all points share the rows on disk, so make it [1, P] with the "
+            "seeds along P"
+        )
     learn, block, run = rows
     num_rows = len(learn.available)
     if num_rows <= block:
         block = run = num_rows
     if run < 1 or block % run:
-        raise InputError(f"block={block}: must be a multiple of run={run}")
+        raise InputError(f"block={block}: it must be a multiple of run={run}")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, block, *x.shape[1:]), x.dtype), learn)
     where = jax.tree.map(lambda spec: NamedSharding(program.mesh, spec), split(program, shapes))
     like = jax.tree.map(lambda on, part: jax.tree.map(lambda x: x.update(sharding=on), part), where, shapes)

@@ -82,17 +82,20 @@ class Rungs(loop.Hook):
 
     def __init__(self, rungs: Sequence[int], keep: float) -> None:
         if not 0 < keep <= 1:
-            raise InputError(f"keep={keep}: a share in (0, 1]")
+            raise InputError(f"keep={keep}: it must be a share in (0, 1]")
         self.rungs, self.keep = tuple(rungs), keep
 
     def begin(self, points: Hyperparams, spec: Spec) -> None:
         super().begin(points, spec)
         rungs, weights = self.rungs, np.asarray(points.cost_weight)
         if list(rungs) != sorted(set(rungs)) or any(r % spec.chunk or not 0 < r < spec.steps for r in rungs):
-            raise InputError(f"rungs={rungs}: need ascending multiples of chunk={spec.chunk} below {spec.steps}")
+            raise InputError(
+                f"rungs={rungs}: they must be ascending multiples of chunk={spec.chunk} below {spec.steps}"
+            )
         if (weights != weights[0]).any():
             raise InputError(
-                "cost_weight differs between seeds: a setting is compared over all seeds at one cost weight"
+                "cost_weight differs between seeds; a setting is compared over all seeds, so give them the same cost "
+                "weight"
             )
         self.group = weights[0]
         self.dropped_at = np.full(len(self.alive), -1, np.int32)

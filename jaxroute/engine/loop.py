@@ -112,7 +112,9 @@ def train(
             first, held = restored
             begun = checkpoint.about(checkpoints, first)
             if begun.get("rows") != source.words:
-                raise InputError(f"{folder}: was begun with other rows, block or run than {source.words}")
+                raise InputError(
+                    f"{folder}: was begun with other rows, block or run than {source.words}; use another folder"
+                )
             block = program.block or begun.get("block")
             state = _placed(hook.unpack(held), mesh, multiple)
             active = _placed(_chosen(points, hook.alive), mesh, multiple)

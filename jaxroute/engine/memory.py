@@ -104,9 +104,8 @@ def largest_block(needed_at: Callable[[int], int], count: int, budget: int) -> i
     least = needed_at(1) if count > 1 else everything
     if least > budget:
         raise InputError(
-            f"{count} points on a device need {_size(least)} even one at a time, and {_size(budget)} may be used: "
-            "fewer points (about "
-            f"{count * budget // least}), a smaller network, or more devices"
+            f"{count} points on a device need {_size(least)} even one at a time, but only {_size(budget)} may be used; "
+            f"use fewer points (about {count * budget // least}), a smaller network, or more devices"
         )
     block, need = count, everything
     while block > 1 and need > budget:

@@ -71,10 +71,11 @@ class Program:
     def __post_init__(self) -> None:
         if self.spec.batch_size % self.devices_of_rows:
             raise InputError(
-                f"batch_size={self.spec.batch_size} over {self.devices_of_rows} devices: make it a multiple"
+                f"batch_size={self.spec.batch_size} does not divide over {self.devices_of_rows} devices; make it a "
+                "multiple"
             )
         if self.block is not None and self.block < 1:
-            raise InputError(f"block={self.block}: must be 1 or more, or None for as many points as fit")
+            raise InputError(f"block={self.block}: it must be at least 1, or None for as many points as fit")
 
     @property
     def devices_of_rows(self) -> int:
@@ -126,7 +127,9 @@ def split(program: Program, learn: Any) -> Any:
     """Where each field of the examples (leaves [S, N, ...]) lies: a PartitionSpec a field, rows over "data"."""
     count, devices = learn.features.shape[1], program.devices_of_rows
     if count % devices:
-        raise InputError(f"{count} rows over {devices} devices: drop the last {count % devices}, or use fewer devices")
+        raise InputError(
+            f"{count} rows do not divide over {devices} devices; drop the last {count % devices}, or use fewer devices"
+        )
     rows = PartitionSpec(None, sweep.DATA) if sweep.DATA in program.mesh.axis_names else PartitionSpec()
     return type(learn)(*(PartitionSpec() if name in program.task.whole else rows for name in learn._fields))
 
@@ -232,7 +235,5 @@ def plan(program: Program, points: Hyperparams, learn: Any, validate: Any, budge
         return block
     found = memory.plan(chunk, count, arguments, mesh=mesh, resident=resident, budget=budget)
     if block is not None:
-        raise InputError(
-            f"block={block} does not fit into the memory that is free; {found or count} points at a time do"
-        )
+        raise InputError(f"block={block} does not fit into the free memory; block={found or count} fits")
     return found
