@@ -41,17 +41,20 @@ def load(
     features: str | os.PathLike[str] | None = None,
     encoder: str = "hashed",
     quality_range: tuple[float, float] = (0.0, 1.0),
+    unknown_costs: bool = False,
 ) -> Table:
     """Read and check a full-feedback table.
 
-        quality = (quality as written - low) / (high - low)
+        quality = (quality as written - worst) / (best - worst)
 
     Args:
         path: a folder or a wide file, as described at the top of the module.
         features: an .npy file [N, D] to use. Default: the only features*.npy of the folder; if there is none, the
             prompts are encoded by ``encoder``.
         encoder: see ``encoders.encode``; used only if there are no features.
-        quality_range: (low, high) of the qualities as written.
+        quality_range: (worst, best) of the qualities as written, (5, 1) where less is better.
+        unknown_costs: read an empty cost in a folder as unknown, as results of evaluations often have none:
+            outcomes.cost is NaN there and the model stays available. Otherwise it is an error.
 
     Returns:
         Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is filled if the
@@ -73,9 +76,9 @@ def load(
         (('small', 'large'), [[True, True], [True, False]])
     """
     path = Path(path).expanduser()
-    low, high = quality_range
-    if not low < high:
-        raise InputError(f"quality_range is {quality_range}; give (low, high) with low < high")
+    worst, best = quality_range
+    if worst == best or not np.isfinite(quality_range).all():
+        raise InputError(f"quality_range is {quality_range}; give two different numbers, (worst, best)")
     if path.is_dir():
         found = sorted(path.glob("features*.npy"))
         if features is None and len(found) > 1:
@@ -84,7 +87,14 @@ def load(
         if features is None and found:
             features = found[0]
         queries, outcomes = path / "queries.parquet", path / "outcomes.parquet"
-        table = from_long(read(queries), read(outcomes), quality_range, queries=str(queries), outcomes=str(outcomes))
+        table = from_long(
+            read(queries),
+            read(outcomes),
+            quality_range,
+            queries=str(queries),
+            outcomes=str(outcomes),
+            unknown_costs=unknown_costs,
+        )
     else:
         table = from_wide(read(path, WIDE_TEXT), quality_range, source=str(path))
     if features is None:
@@ -112,9 +122,6 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
     """
     import pandas as pd
 
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
     if not table.available.any(0).all():
         lost = table.models[int(np.argmin(table.available.any(0)))]
         raise InputError(f"{path}: model {lost!r} has no answer and would be lost; leave it out before saving")
@@ -130,13 +137,35 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
         columns["expected_quality"] = table.expected.quality[row, model]
         columns["expected_cost"] = table.expected.cost[row, model]
     names = ("query_id", "prompt", "task", "group")
+    queries = pd.DataFrame({name: getattr(table, name) for name in names})
+    write(path, queries, pd.DataFrame(columns), table.features)
+
+
+def write(
+    path: str | os.PathLike[str], queries: pd.DataFrame, outcomes: pd.DataFrame, features: np.ndarray | None = None
+) -> None:
+    """Write the frames of a table as the folder that ``load`` reads, completely or not at all.
+
+    Args:
+        path: a folder that does not exist yet, or an empty one.
+        queries: columns query_id, prompt, task, optional group.
+        outcomes: columns query_id, model, quality, cost and what else is to be kept.
+        features: [N, D] of the queries; None: the folder has none.
+
+    Raises:
+        InputError: the folder holds something.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
         folder = Path(scratch) / "table"
         folder.mkdir()
-        pd.DataFrame({name: getattr(table, name) for name in names}).to_parquet(folder / "queries.parquet")
-        pd.DataFrame(columns).to_parquet(folder / "outcomes.parquet")
-        np.save(folder / "features.npy", table.features)
+        queries.to_parquet(folder / "queries.parquet")
+        outcomes.to_parquet(folder / "outcomes.parquet")
+        if features is not None:
+            np.save(folder / "features.npy", features)
         os.replace(folder, path)
 
 
@@ -175,16 +204,18 @@ def from_long(
     queries: str = "queries",
     outcomes: str = "outcomes",
     holes: bool = False,
+    unknown_costs: bool = False,
 ) -> Table:
     """Table without features (D = 0) from the two frames of the folder format; see ``load``.
 
     Args:
         query: columns query_id, prompt, task, optional group.
         answer: columns query_id, model, quality, cost.
-        quality_range: (low, high) of the qualities as written.
+        quality_range: (worst, best) of the qualities as written.
         queries, outcomes: names of the two frames in messages.
         holes: read an empty quality as an answer that was never judged (published tables have them); otherwise it is
             an error, because a missing answer should be a missing row.
+        unknown_costs: see ``load``.
 
     Returns:
         Table, checked.
@@ -231,7 +262,7 @@ def from_long(
             f"{place(i, 'quality')}: empty or NaN; give the quality, or drop the row if the answer was not judged"
         ),
     )
-    quality, cost = _checked(written, column_of("cost"), quality_range, place)
+    quality, cost = _checked(written, column_of("cost"), quality_range, place, unknown_costs)
     expected = None
     if {"expected_quality", "expected_cost"} <= set(answer.columns):
         expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
@@ -243,7 +274,7 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
 
     Args:
         frame: columns sample_id, prompt, eval_name, optional group, ``<model>``, ``<model>|total_cost``.
-        quality_range: (low, high) of the qualities as written.
+        quality_range: (worst, best) of the qualities as written.
         source: name of the frame in messages.
 
     Returns:
@@ -290,10 +321,15 @@ def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -
 
 
 def _checked(
-    quality: np.ndarray, cost: np.ndarray, quality_range: tuple[float, float], place: Place
+    quality: np.ndarray,
+    cost: np.ndarray,
+    quality_range: tuple[float, float],
+    place: Place,
+    unknown_costs: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quality in [0, 1] and cost, both NaN where the quality is missing; arrays of one axis."""
-    low, high = quality_range
+    worst, best = quality_range
+    low, high = sorted(quality_range)
     missing = np.isnan(quality)
     refuse(
         ~missing & ~((quality >= low) & (quality <= high)),
@@ -303,11 +339,12 @@ def _checked(
         ),
     )
     # An answer that was billed but never judged counts as missing; one that was judged must have a cost.
+    unknown = np.isnan(cost) & (missing | unknown_costs)
     refuse(
-        np.where(missing, np.isinf(cost) | (cost < 0), ~(np.isfinite(cost) & (cost >= 0))),
+        ~unknown & ~(np.isfinite(cost) & (cost >= 0)),
         lambda i: f"{place(i, 'cost')}: {cost[i]} is not a finite number of at least 0; correct it or drop the row",
     )
-    return (quality - low) / (high - low), np.where(missing, np.nan, cost)
+    return (quality - worst) / (best - worst), np.where(missing, np.nan, cost)
 
 
 def _table(

@@ -1,0 +1,117 @@
+"""``jaxroute table RUN... --out FOLDER``: results of evaluation tools as one full-feedback table."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxroute.cli import reading
+from jaxroute.data import harness, tables
+from jaxroute.data import prices as price_table
+from jaxroute.data.harness import scores
+from jaxroute.types import InputError
+
+
+def table(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Result files or folders of them; NAME=RUN where a run names no model."),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the table goes: a folder that does not exist yet.")],
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="The scorer, metric or filter that is the quality. Repeatable: one for each task."),
+    ] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="LABEL=NUMBER,... where scores are words: C=1,P=0.5,I=0 unless said otherwise.")
+    ] = None,
+    quality_range: Annotated[
+        str | None, typer.Option(help="WORST,BEST of scores that are numbers: 1,5 for stars, 5,1 where less is better.")
+    ] = None,
+    prices: reading.Prices = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option("--scores", help="File of ids, optional models, and scores, where the runs have none."),
+    ] = None,
+    as_json: reading.Json = False,
+) -> None:
+    """Turn results of evaluation tools into a table of prompts that several models answered.
+
+    Reads Inspect AI, lm-evaluation-harness, promptfoo, OpenAI Batch, HELM, DeepEval, and files of one answer a row
+    (Ragas and others). Runs are joined by prompt; what a model did not answer is a hole, a cost that is not known
+    stays unknown. The table is for jaxroute fit --table and --shadow.
+
+    Examples:
+
+      jaxroute table logs/small.eval logs/large.eval --out table
+
+      jaxroute table results/ --score exact_match --prices prices.csv --out table
+
+      jaxroute table small=small.csv large=large.csv --score faithfulness --out table
+    """
+    found = [one for run in runs for one in harness.read(run)]
+    if judged is not None:
+        found = harness.judged(found, judged)
+    joined = harness.join(
+        found,
+        wanted=score or (),
+        labels=scores.mapping(quality),
+        quality_range=None if quality_range is None else _range(quality_range),
+        prices=None if prices is None else price_table.load(None if prices == "default" else prices),
+    )
+    tables.write(out, joined.queries, joined.outcomes)
+    counts: dict[str, Any] = {"table": str(out), **joined.counts}
+    if as_json:
+        print(json.dumps(_finite(counts), indent=1))
+    else:
+        _print(counts)
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        worst, best = (float(part) for part in text.split(","))
+    except ValueError:
+        worst = best = math.nan
+    if not math.isfinite(worst - best) or worst == best:
+        raise InputError(f"--quality-range {text!r}: write WORST,BEST, two different numbers, as in 1,5 or 5,1")
+    return worst, best
+
+
+def _finite(value: Any) -> Any:
+    """The same with null in place of NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _print(counts: dict[str, Any]) -> None:
+    used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
+    print(f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}")
+    keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
+    lines = [
+        [*(row[key] for key in keys), ", ".join(f"{n} {why}" for why, n in row["failed"].items()) or "none"]
+        for row in counts["by_model"]
+    ]
+    reading.show("models", ["model", "answers", "quality", "cost", "missing", "cost unknown", "failed"], lines)
+    said = {
+        "unscored": "answers without a score are holes",
+        "repeats_averaged": "further answers of a model to the same prompt were averaged",
+        "prompts_without_a_score": "prompts have no score of any model and are left out",
+        "prompts_worded_differently": "prompts are worded differently from run to run; the first wording counts",
+        "near_duplicate_prompts": "prompts repeat another, case and punctuation apart",
+    }
+    for key, what in said.items():
+        if counts[key]:
+            print(f"{counts[key]} {what}")
+    if counts["cost_unknown"]:
+        print(
+            f"{counts['cost_unknown']} costs are unknown: jaxroute fit --table learns cost weight 0 alone from them; "
+            "with token counts, --prices gives costs"
+        )
+    print(f"next: jaxroute fit --table {counts['table']} --out ROUTER")

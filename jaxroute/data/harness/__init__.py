@@ -1,0 +1,133 @@
+"""Results of evaluation tools as full-feedback tables.
+
+answers   what every reader makes
+scores    which score is the quality
+joining   answers of several runs as one table
+and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxroute.data.harness import columns, deepeval, helm, inspect_ai, lm_eval, openai_batch, promptfoo
+from jaxroute.data.harness.answers import Answer, File
+from jaxroute.data.harness.joining import Joined as Joined
+from jaxroute.data.harness.joining import Run as Run
+from jaxroute.data.harness.joining import join as join
+from jaxroute.types import InputError
+
+
+class Reader(Protocol):
+    """A module that reads the results of one tool."""
+
+    NAME: str
+
+    def sees(self, file: File) -> bool:
+        """Whether a file is this tool's."""
+
+    def read(self, file: File) -> Iterator[Answer]:
+        """The answers in a file that ``sees`` knows."""
+
+
+READERS: tuple[Reader, ...] = (inspect_ai, lm_eval, promptfoo, openai_batch, helm, deepeval, columns)
+
+
+SUFFIXES = (".eval", ".json", ".jsonl", ".parquet", ".csv")
+
+
+def read(run: str | os.PathLike[str]) -> list[Run]:
+    """The results in a file, or in all files of a folder that a reader knows.
+
+    Files of one tool whose names differ in their suffix are one run in several forms: the fullest is read.
+
+    Args:
+        run: a path, or ``NAME=path`` where the file names no model or should go by another name.
+
+    Returns:
+        Runs, in order of the files' names.
+
+    Raises:
+        InputError: no such file, one that no reader knows, or a name for results of several models.
+    """
+    name, path = "", Path(run).expanduser()
+    if not path.exists():
+        name, _, rest = str(run).partition("=")
+        name, path = (name, Path(rest).expanduser()) if rest else ("", path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    found: dict[tuple[str, Path], tuple[File, Reader]] = {}
+    for file in sorted(map(File, _files(path)), key=lambda file: _preferred(file.suffix)):
+        reader = next((reader for reader in READERS if reader.sees(file)), None)
+        if reader is not None:
+            found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
+    if not found:
+        known = ", ".join(reader.NAME for reader in READERS)
+        raise InputError(f"{path}: no results that are known here ({known}); see docs/tables.md")
+    kept = sorted(found.values(), key=lambda pair: pair[0].path)
+    runs = [Run(str(file.path), reader.NAME, list(reader.read(file))) for file, reader in kept]
+    return _renamed(runs, name, path) if name else runs
+
+
+def _preferred(suffix: str) -> int:
+    """Tools export one run in several forms: the fullest comes first."""
+    return SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+
+
+def _files(path: Path) -> Sequence[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts))
+
+
+def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
+    """Runs with scores from a file of their own, as for answers of a batch that a judge graded later.
+
+    Args:
+        runs: see ``read``.
+        path: a .csv, .parquet or .jsonl file of what the tool calls the prompts (custom_id, query_id, sample_id or
+            id), optional model, and columns of scores.
+
+    Returns:
+        The runs; scores of the file come beside those that an answer has.
+
+    Raises:
+        InputError: no ids, no score, a row that fits no answer, or an answer that two rows fit; names file and row.
+    """
+    file = File(Path(path).expanduser())
+    if not file.path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    known: dict[tuple[str, str | None], tuple[str, Mapping[str, Any]]] = {}
+    for at, row in columns.scores(file):
+        if (row.id, row.model) in known:
+            raise InputError(f"{at}: a second row for {row.id!r}; keep one a prompt and model")
+        known[row.id, row.model] = at, row.scores
+    used: set[tuple[str, str | None]] = set()
+
+    def with_scores(answer: Answer) -> Answer:
+        place = next((key for key in ((answer.id, answer.model), (answer.id, None)) if key in known), None)
+        if place is None:
+            return answer
+        used.add(place)
+        return replace(answer, scores={**answer.scores, **known[place][1]})
+
+    found = [run._replace(answers=[with_scores(answer) for answer in run.answers]) for run in runs]
+    for (name, model), (at, _) in known.items():
+        if (name, model) not in used:
+            models = ", ".join(sorted({str(answer.model) for run in runs for answer in run.answers}))
+            whose = "" if model is None else f" of model {model!r}"
+            raise InputError(f"{at}: no answer{whose} to {name!r} in the runs (models: {models}); correct the row")
+    return found
+
+
+def _renamed(runs: Sequence[Run], name: str, path: Path) -> list[Run]:
+    models = {answer.model for run in runs for answer in run.answers}
+    if len(models) > 1:
+        listed = ", ".join(sorted(map(str, models)))
+        raise InputError(f"{name}={path}: one name for results of {len(models)} models ({listed}); give one run each")
+    return [run._replace(answers=[replace(answer, model=name) for answer in run.answers]) for run in runs]

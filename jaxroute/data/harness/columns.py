@@ -1,0 +1,123 @@
+"""Answers in columns, one a row: CSV, Parquet, JSON lines, with the names of Ragas, OpenRouter, LiteLLM and others.
+
+A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``). Every other column of numbers
+or truth values is a score; one called quality or score is the main one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxroute.data import records, values
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount
+from jaxroute.types import InputError
+
+NAME = "columns"
+FIELDS: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "messages", "user_input", "input", "question", "query", "instruction"),
+    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id"),
+    "task": ("task", "category", "dataset", "eval_name", "subject"),
+    "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
+    "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
+    "input": ("input_tokens", "prompt_tokens", "tokens_prompt", "usage.prompt_tokens", "usage.input_tokens"),
+    "output": (
+        *("output_tokens", "completion_tokens", "tokens_completion"),
+        *("usage.completion_tokens", "usage.output_tokens"),
+    ),
+    "total": ("total_tokens", "usage.total_tokens"),
+    "cached": ("cached_tokens", "tokens_cached", "usage.prompt_tokens_details.cached_tokens"),
+    "reasoning": ("reasoning_tokens", "tokens_reasoning", "usage.completion_tokens_details.reasoning_tokens"),
+    "failed": ("error", "exception", "error_code"),
+}
+MAIN = ("quality", "score")
+SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
+
+
+def sees(file: File) -> bool:
+    """Whether a file has a column of prompts beside others."""
+    if file.suffix not in SUFFIXES:
+        return False
+    names = _names(file)
+    return len(names) > 1 and any(name in names for name in FIELDS["prompt"])
+
+
+def read(file: File) -> Iterator[Answer]:
+    """The answers, a row each.
+
+    Raises:
+        InputError: rows that cannot be read, or a cost or count that is none; names file, row and column.
+    """
+    rows = list(file.table())
+    called, scores = _columns([record for _, record in rows])
+    for at, record in rows:
+        cell = {field: records.at(record, name) for field, name in called.items()}
+        try:
+            texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed")}
+            prompt = values.prompt(records.parsed(cell.get("prompt")))
+        except ValueError as error:
+            raise InputError(f"{at}: prompt, model, task, id or error is {error}; correct it") from error
+        counts = {
+            field: amount(cell.get(field), at, called.get(field, field))
+            for field in ("cost", "input", "output", "total", "cached", "reasoning")
+        }
+        yield Answer(
+            at=at,
+            model=texts["model"],
+            prompt=prompt,
+            task=texts["task"] or "all",
+            id=texts["id"] or "",
+            scores={name: record.get(name) for name in scores},
+            main=next((name for name in MAIN if name in scores), ""),
+            cost=counts.pop("cost"),
+            tokens=Tokens(**counts),
+            failed=texts["failed"] or "",
+        )
+
+
+def scores(file: File) -> Iterator[tuple[str, Answer]]:
+    """Where each row of a file of scores is, and its id, model and scores.
+
+    Raises:
+        InputError: no column of ids, or none of scores; names file and row.
+    """
+    rows = list(file.table())
+    called, found = _columns([record for _, record in rows])
+    if "id" not in called or not found:
+        lacks = "ids" if "id" not in called else "scores"
+        raise InputError(f"{file.path}: no column of {lacks}; it needs {', '.join(FIELDS['id'][:4])} and scores")
+    for at, record in rows:
+        name = values.label(records.at(record, called["id"]))
+        if name is None:
+            raise InputError(f"{at}: {called['id']} is empty; fill it or drop the row")
+        model = values.label(records.at(record, called["model"])) if "model" in called else None
+        yield at, Answer(at=at, model=model, prompt=None, id=name, scores={key: record.get(key) for key in found})
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[str]]:
+    """Field -> the name of its column or path, and the columns that are scores."""
+    there = dict.fromkeys(name for record in rows for name in record)
+    called = {field: name for field, names in FIELDS.items() if (name := _first(names, there))}
+    known = {records.outermost(name, there) for name in called.values()}
+    known |= {name for names in FIELDS.values() for name in names}
+    return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
+
+
+def _first(names: Sequence[str], there: Iterable[str]) -> str | None:
+    """The first name that is a column, or a path into one."""
+    return next((name for name in names if records.outermost(name, there)), None)
+
+
+def _names(file: File) -> Sequence[str]:
+    if file.suffix == ".parquet":
+        return next(records.read(file.path)).names
+    return file.header or list(file.first)
+
+
+def _are_scores(cells: Sequence[Any]) -> bool:
+    """Whether a column is of numbers or truth values, apart from what is missing."""
+    there = [cell for cell in cells if cell is not None and not (isinstance(cell, float) and math.isnan(cell))]
+    if not there or any(isinstance(cell, Mapping | list) for cell in there):
+        return False
+    return not values.each(values.number, there, math.nan)[1]

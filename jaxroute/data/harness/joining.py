@@ -1,0 +1,217 @@
+"""Answers of several runs as one full-feedback table: joined by prompt, holes masked, everything left out counted."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxroute.data import prices as price_table
+from jaxroute.data import splits, tables
+from jaxroute.data.harness import scores
+from jaxroute.data.harness.answers import Answer
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NUMBERS = ["quality", "cost", "input_tokens", "output_tokens"]
+
+
+class Run(NamedTuple):
+    """What one file holds: its name, the tool that wrote it, and its answers."""
+
+    source: str
+    tool: str
+    answers: list[Answer]
+
+
+class Joined(NamedTuple):
+    """The two frames of the folder format (see ``tables``), and what was counted on the way, by name."""
+
+    queries: pd.DataFrame
+    outcomes: pd.DataFrame
+    counts: dict[str, Any]
+
+
+def join(
+    runs: Sequence[Run],
+    *,
+    wanted: Sequence[str] = (),
+    labels: Mapping[str, float] | None = None,
+    quality_range: tuple[float, float] | None = None,
+    prices: Mapping[str, price_table.Price] | None = None,
+) -> Joined:
+    """One table of all runs.
+
+        quality = mean over a prompt's repeats of (score - worst) / (best - worst)
+        cost    = mean of the repeats' known costs: from tokens where there are prices, else as the tool wrote it
+
+    Args:
+        runs: see ``harness.read``.
+        wanted: names of the scores to use; see ``scores.chosen``.
+        labels: what labels count; see ``scores.quality``.
+        quality_range: (worst, best) of scores that are numbers; worst above best where less is better. Default: 0, 1.
+        prices: see ``prices.load``.
+
+    Returns:
+        Joined. An answer without a score, failed or unscored, is a hole; a cost that is not known is NaN.
+
+    Raises:
+        InputError: no or several scores, a label or number that is no quality, a model's runs of different prompts,
+            or less than two models; one line that names file, task or model.
+    """
+    answers = [answer for run in runs for answer in run.answers]
+    if not answers:
+        raise InputError(f"{', '.join(run.source for run in runs)}: no answer in it")
+    _same_prompts(runs)
+    names = scores.chosen(answers, wanted)
+    asked = _frame(answers, _qualities(answers, names, labels or {}, quality_range), _costs(answers, prices))
+    scored = asked.dropna(subset="quality")
+    queries = scored.drop_duplicates(["task", "key"])[["task", "key", "id", "prompt"]]
+    queries = queries.assign(query_id=_query_ids(queries["task"].tolist(), queries["id"].tolist()))
+    outcomes = scored.merge(queries[["task", "key", "query_id"]], on=["task", "key"])
+    outcomes = outcomes.groupby(["model", "query_id"], sort=False)[NUMBERS].mean().reset_index()
+    by_model = [_counted(asked, outcomes, model, len(queries)) for model in asked["model"].unique()]
+    same = asked.groupby(["task", "key"])
+    queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
+    if len(by_model) > 1 and len(outcomes) == len(queries):
+        raise InputError(
+            f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so this is no table; "
+            "where it is a log of requests, use jaxroute fit LOG"
+        )
+    tables.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True)
+    counts = {
+        "models": [found["model"] for found in by_model],
+        "prompts": len(queries),
+        "answers": len(outcomes),
+        **{name: sum(found[name] for found in by_model) for name in ("missing", "cost_unknown", "unscored")},
+        "failed": sum(sum(found["failed"].values()) for found in by_model),
+        "repeats_averaged": len(scored) - len(outcomes),
+        "prompts_without_a_score": same.ngroups - len(queries),
+        "prompts_worded_differently": int((same["prompt"].nunique() > 1).sum()),
+        "near_duplicate_prompts": splits.near_duplicates(queries["prompt"].tolist()),
+        "scores": names,
+        "runs": {run.source: run.tool for run in runs},
+        "by_model": by_model,
+    }
+    return Joined(queries, outcomes, counts)
+
+
+def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: Sequence[float]) -> pd.DataFrame:
+    """A row an answer; quality is NaN where it failed."""
+    import pandas as pd
+
+    for answer in answers:
+        if answer.prompt is None or not answer.prompt.strip():
+            raise InputError(f"{answer.at}: the prompt is empty; correct it or leave the row out")
+    texts = ("task", "id", "prompt", "model", "failed")
+    return pd.DataFrame(
+        {
+            **{name: [getattr(answer, name) for answer in answers] for name in texts},
+            "key": [answer.key or answer.prompt for answer in answers],
+            "quality": [math.nan if answer.failed else y for answer, y in zip(answers, quality, strict=True)],
+            "cost": cost,
+            "input_tokens": [answer.tokens.input for answer in answers],
+            "output_tokens": [answer.tokens.output for answer in answers],
+        }
+    )
+
+
+def _counted(asked: pd.DataFrame, outcomes: pd.DataFrame, model: str, prompts: int) -> dict[str, Any]:
+    """What there is of a model, and what there is not."""
+    own, mine = outcomes[outcomes["model"] == model], asked[asked["model"] == model]
+    failed = mine.loc[mine["failed"] != "", "failed"].value_counts().to_dict()
+    if own.empty:
+        why = ", ".join(f"{count} {kind}" for kind, count in failed.items()) or "all unscored"
+        raise InputError(f"model {model!r} has no answer with a score ({why}); leave its run out")
+    return {
+        "model": model,
+        "answers": len(own),
+        "quality": float(own["quality"].mean()),
+        "cost": float(own["cost"].mean()),
+        "missing": prompts - len(own),
+        "failed": failed,
+        "unscored": int(mine["quality"].isna().sum()) - sum(failed.values()),
+        "cost_unknown": int(own["cost"].isna().sum()),
+    }
+
+
+def _same_prompts(runs: Sequence[Run]) -> None:
+    """Refuse runs of one model and task that asked different prompts: which of them is meant cannot be told."""
+    asked: dict[tuple[str | None, str], dict[str, set[str]]] = defaultdict(dict)
+    for run in runs:
+        for answer in run.answers:
+            if answer.model is None:
+                raise InputError(f"{run.source}: names no model; say it as NAME={run.source}")
+            keys = asked[answer.model, answer.task].setdefault(run.source, set())
+            keys.add(answer.key or answer.prompt or "")
+    for (model, task), by_run in asked.items():
+        (first, keys), *others = by_run.items()
+        for source, found in others:
+            if found != keys:
+                about = "" if task == "all" else f", task {task!r}"
+                raise InputError(
+                    f"model {model!r}{about}: two runs of different prompts, {first} ({len(keys)}) and {source} "
+                    f"({len(found)}), {len(keys & found)} in common; leave one out, or name one: OTHER={source}"
+                )
+
+
+def _qualities(
+    answers: Sequence[Answer],
+    names: Mapping[str, str],
+    labels: Mapping[str, float],
+    quality_range: tuple[float, float] | None,
+) -> list[float]:
+    worst, best = quality_range or (0.0, 1.0)
+    found = []
+    for answer in answers:
+        name = names[answer.task]
+        value = answer.scores.get(name)
+        if name in answer.lower and quality_range is None:
+            raise InputError(
+                f"{answer.at}: less is better of score {name!r}; say its scale as --quality-range WORST,BEST, as in 5,1"
+            )
+        try:
+            number = scores.quality(value, labels)
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(
+                f"{answer.at}: score {name!r} is {value!r:.60}; say what it counts: --quality {value}=1,..."
+            ) from None
+        labelled = str(value).strip() in labels or (isinstance(value, str) and value.strip().lower() in scores.MEANING)
+        share = number if labelled else (number - worst) / (best - worst)
+        if not (math.isnan(share) or 0 <= share <= 1):
+            low, high = sorted((worst, best))
+            raise InputError(
+                f"{answer.at}: score {name!r} is {number:g}, outside [{low:g}, {high:g}]; "
+                "say its scale as --quality-range WORST,BEST"
+            )
+        found.append(share)
+    return found
+
+
+def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None) -> list[float]:
+    """US dollars of each answer, NaN where unknown. Nothing spent on tokens that were used is no price."""
+    found = []
+    for answer in answers:
+        cost = answer.cost
+        used = answer.tokens.input + answer.tokens.output
+        price = None if prices is None else prices.get(str(answer.model))
+        if price is not None and not math.isnan(used):
+            cost = (answer.tokens.input * price.input + answer.tokens.output * price.output) / 1e6
+        elif cost == 0 and used > 0:
+            cost = math.nan
+        found.append(cost)
+    return found
+
+
+def _query_ids(tasks: Sequence[str], ids: Sequence[str]) -> list[str]:
+    """A name of its own for every prompt: its task and what the tool calls it, or its number."""
+    found: dict[str, None] = {}
+    for number, (task, name) in enumerate(zip(tasks, ids, strict=True)):
+        name = name or str(number)
+        name = name if task == "all" else f"{task}/{name}"
+        found[name if name not in found else f"{name} ({number})"] = None
+    return list(found)

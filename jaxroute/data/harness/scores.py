@@ -1,0 +1,110 @@
+"""Which of an answer's scores is the quality, and what it says as a number in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxroute.data import values
+from jaxroute.data.harness.answers import Answer
+from jaxroute.types import InputError
+
+# What labels count; as Inspect AI has it for its own: correct, incorrect, partly, no answer.
+MEANING = {"c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0} | {
+    label: float(good) for good, labels in enumerate(("no false fail", "yes true pass")) for label in labels.split()
+}
+
+
+def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
+    """The score that is the quality, by task.
+
+    Args:
+        answers: of all runs.
+        wanted: names, or parts of names (a metric or a filter of ``metric,filter``), as many as needed for every
+            task to have one. Where none is wanted: the tool's main score, else the only one.
+
+    Returns:
+        task -> name. A task that has only one score has that, as long as each wanted name is another task's.
+
+    Raises:
+        InputError: no score, none of that name, or several to choose from; the message has the names.
+
+    Example:
+        >>> answer = Answer(at="a.json", model="m", prompt="p", scores={"acc,none": 1, "acc,strict": 0})
+        >>> chosen([answer], ["strict"])
+        {'all': 'acc,strict'}
+    """
+    names: dict[str, dict[str, None]] = {}
+    for answer in answers:
+        names.setdefault(answer.task, {}).update(dict.fromkeys(answer.scores))
+    main = {answer.task: answer.main for answer in answers if answer.main}
+    everything = ", ".join(dict.fromkeys(name for some in names.values() for name in some))
+    for name in wanted:
+        if not any(_is(name, score) for some in names.values() for score in some):
+            raise InputError(f"--score {name}: no such score; there are: {everything or 'none'}")
+    found = {}
+    for task, some in names.items():
+        where = "the runs" if len(names) == 1 else f"task {task!r}"
+        if not some:
+            example = next(answer.at for answer in answers if answer.task == task)
+            raise InputError(f"{example}: no answer has a score; give them with --scores FILE (see docs/tables.md)")
+        fits = [score for score in some if any(_is(name, score) for name in wanted)]
+        if not wanted and main.get(task) in some:
+            fits = [main[task]]
+        fits = fits or list(some)
+        if len(fits) > 1:
+            raise InputError(f"{where}: several scores; choose with --score NAME: {', '.join(fits)}")
+        found[task] = fits[0]
+    return found
+
+
+def _is(name: str, score: str) -> bool:
+    return name == score or name in re.split(r"[,.]", score)
+
+
+def quality(value: Any, labels: Mapping[str, float]) -> float:
+    """What a score says as a number, NaN where it is missing.
+
+    Args:
+        value: as written: a number, a truth value, or a label.
+        labels: what labels count, before ``MEANING``.
+
+    Raises:
+        ValueError: a label that is in neither.
+
+    Example:
+        >>> quality("C", {}), quality("I", {"I": 0.25}), quality(True, {}), quality("0.5", {})
+        (1.0, 0.25, 1.0, 0.5)
+    """
+    if value is None:
+        return math.nan
+    label = str(value).strip()
+    if label in labels:
+        return labels[label]
+    if isinstance(value, str) and label.lower() in MEANING:
+        return MEANING[label.lower()]
+    return values.number(value)
+
+
+def mapping(text: str | None) -> dict[str, float]:
+    """Labels and what they count, from ``LABEL=NUMBER,...``.
+
+    Raises:
+        InputError: another form, or a number outside [0, 1].
+
+    Example:
+        >>> mapping("C=1,P=0.25")
+        {'C': 1.0, 'P': 0.25}
+    """
+    found = {}
+    for pair in (text or "").split(",") if text else []:
+        label, equals, number = pair.rpartition("=")
+        try:
+            found[label.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not 0 <= found[label.strip()] <= 1:
+            raise InputError(f"--quality {text!r}: write LABEL=NUMBER,..., numbers in [0, 1], as in C=1,P=0.5,I=0")
+    return found
