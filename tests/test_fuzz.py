@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 from collections import Counter
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxroute.data import logs, prices, tables
+from jaxroute.data import harness, logs, prices, tables
 from jaxroute.data.benchmarks import (
     correctness,
     leaderboard,
@@ -38,7 +39,7 @@ from jaxroute.data.logs import feedback
 from jaxroute.types import InputError, Outcomes, Table
 
 CASES = int(os.environ.get("FUZZ_CASES", "800"))
-PROPERTIES = 10  # the last one has 20 cases only
+PROPERTIES = 11  # the last one has 20 cases only
 MISSING, BAD = "missing", "bad"
 HERE = Path(__file__).parent
 
@@ -574,6 +575,34 @@ def test_json_records_of_any_shape(tmp_path_factory, tally, data, new):
     table = attempt(tally, load)
     if table is not None:
         whole(table)
+
+
+RESULTS = {
+    "a.json": "inspect/choice.json",
+    "b.json": "promptfoo/tiny.json",
+    "c.json": "deepeval/small.json",
+    "helm/per_instance_stats.json": "helm/small/per_instance_stats.json",
+    "helm/scenario_state.json": "helm/small/scenario_state.json",
+    "samples_tiny_mc_2026-11-28T10-52-00.859789.jsonl": None,
+}
+
+
+@fuzz
+@given(data=st.data(), name=st.sampled_from(sorted(RESULTS)), new=junk)
+def test_results_of_any_shape(tmp_path_factory, tally, data, name, new):
+    """A place in a tool's file replaced by something else: read, or our own error."""
+    stored = HERE / "data" / "harness"
+    folder = tmp_path_factory.mktemp("results")
+    shutil.copytree(stored / "helm" / "small", folder / "helm")
+    whole = (stored / (RESULTS[name] or f"lm_eval/small/{name}")).read_text()
+    found = list(map(json.loads, whole.splitlines())) if name.endswith("l") else json.loads(whole)
+    found = replaced(found, data.draw(st.sampled_from(spots(found))), new)
+    (folder / name).write_text("\n".join(map(json.dumps, found)) if name.endswith("l") else json.dumps(found))
+    runs = attempt(tally, lambda: harness.read((folder / name).parent if "helm" in name else folder / name))
+    other = harness.read(f"other={stored / 'ragas' / 'small.csv'}")
+    for want in ("score", "Exact", "exact_match", "choice", "acc") if runs else ():
+        with contextlib.suppress(InputError):
+            harness.join([*runs, *other], wanted=[want, "exact_match"])
 
 
 @fuzz

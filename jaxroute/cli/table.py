@@ -53,6 +53,7 @@ def table(
 
       jaxroute table small=small.csv large=large.csv --score faithfulness --out table
     """
+    tables.refuse_occupied(out)
     found = [one for run in runs for one in harness.read(run)]
     if judged is not None:
         found = harness.judged(found, judged)
@@ -94,10 +95,11 @@ def _print(counts: dict[str, Any]) -> None:
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     print(f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}")
     keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
-    lines = [
-        [*(row[key] for key in keys), ", ".join(f"{n} {why}" for why, n in row["failed"].items()) or "none"]
-        for row in counts["by_model"]
-    ]
+    lines = []
+    for row in counts["by_model"]:
+        cost = "unknown" if math.isnan(row["cost"]) else f"{row['cost']:.4g}"
+        failed = ", ".join(f"{count} {why}" for why, count in row["failed"].items()) or "none"
+        lines.append([*({**row, "cost": cost}[key] for key in keys), failed])
     reading.show("models", ["model", "answers", "quality", "cost", "missing", "cost unknown", "failed"], lines)
     said = {
         "unscored": "answers without a score are holes",

@@ -155,9 +155,7 @@ def write(
     Raises:
         InputError: the folder holds something.
     """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
+    path = refuse_occupied(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
         folder = Path(scratch) / "table"
@@ -167,6 +165,18 @@ def write(
         if features is not None:
             np.save(folder / "features.npy", features)
         os.replace(folder, path)
+
+
+def refuse_occupied(path: str | os.PathLike[str]) -> Path:
+    """The path, if a table can be written there; commands ask before they work.
+
+    Raises:
+        InputError: something is there that is not an empty folder.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
+    return path
 
 
 def with_task(table: Table, prefix: str) -> Table:

@@ -69,8 +69,22 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
         known = ", ".join(reader.NAME for reader in READERS)
         raise InputError(f"{path}: no results that are known here ({known}); see docs/tables.md")
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
-    runs = [Run(str(file.path), reader.NAME, list(reader.read(file))) for file, reader in kept]
+    runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
     return _renamed(runs, name, path) if name else runs
+
+
+def _answers(file: File, reader: Reader) -> list[Answer]:
+    """What a reader finds in a file; a shape that its tool does not write is one error."""
+    try:
+        found = list(reader.read(file))
+    except InputError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{file.path}: not as {reader.NAME} writes results ({error}); export them again") from error
+    for answer in found:
+        if not isinstance(answer.model, str | None) or not isinstance(answer.prompt, str | None):
+            raise InputError(f"{answer.at}: model or prompt is no text; export the results again")
+    return found
 
 
 def _preferred(suffix: str) -> int:

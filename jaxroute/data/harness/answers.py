@@ -16,10 +16,10 @@ from jaxroute.types import InputError
 
 
 class Tokens(NamedTuple):
-    """Token counts of an answer, NaN where unknown; cached and written ones may be part of input or beside it."""
+    """Token counts of an answer, NaN where unknown, named as ``prices.bill`` takes them."""
 
-    input: float = math.nan
-    output: float = math.nan
+    input_tokens: float = math.nan
+    output_tokens: float = math.nan
     total: float = math.nan
     cached: float = math.nan
     written: float = math.nan

@@ -21,8 +21,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "task": ("task", "category", "dataset", "eval_name", "subject"),
     "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
-    "input": ("input_tokens", "prompt_tokens", "tokens_prompt", "usage.prompt_tokens", "usage.input_tokens"),
-    "output": (
+    "input_tokens": ("input_tokens", "prompt_tokens", "tokens_prompt", "usage.prompt_tokens", "usage.input_tokens"),
+    "output_tokens": (
         *("output_tokens", "completion_tokens", "tokens_completion"),
         *("usage.completion_tokens", "usage.output_tokens"),
     ),
@@ -60,7 +60,7 @@ def read(file: File) -> Iterator[Answer]:
             raise InputError(f"{at}: prompt, model, task, id or error is {error}; correct it") from error
         counts = {
             field: amount(cell.get(field), at, called.get(field, field))
-            for field in ("cost", "input", "output", "total", "cached", "reasoning")
+            for field in ("cost", "input_tokens", "output_tokens", "total", "cached", "reasoning")
         }
         yield Answer(
             at=at,

@@ -23,8 +23,9 @@ NAME = "Inspect AI"
 ZSTD = 93
 LIMIT = 2**30
 COUNTS = {
-    "input": "input_tokens",
-    "output": "output_tokens",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "total": "total_tokens",
     "cached": "input_tokens_cache_read",
     "written": "input_tokens_cache_write",
     "reasoning": "reasoning_tokens",
@@ -64,7 +65,7 @@ def read(file: File) -> Iterator[Answer]:
             prompt=_prompt(sample),
             scores=_scores(sample.get("scores") or {}),
             cost=count("total_cost"),
-            tokens=Tokens(**{field: count(name) for field, name in COUNTS.items()}),
+            tokens=_whole(Tokens(**{field: count(name) for field, name in COUNTS.items()})),
             failed=str(inner(sample, "error", "message")).split("(")[0] if sample.get("error") else "",
         )
 
@@ -79,6 +80,12 @@ def _prompt(sample: dict[str, Any]) -> str | None:
     if text is None or not choices:
         return text
     return "\n".join([text, "", *(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))])
+
+
+def _whole(counted: Tokens) -> Tokens:
+    """Inspect's input leaves out what was read from a cache or written to one; that of ``prices.bill`` does not."""
+    beside = [count for count in (counted.cached, counted.written) if not math.isnan(count)]
+    return counted._replace(input_tokens=counted.input_tokens + sum(beside))
 
 
 def _scores(said: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from jaxroute.data import prices as price_table
 from jaxroute.data import splits, tables
 from jaxroute.data.harness import scores
-from jaxroute.data.harness.answers import Answer
+from jaxroute.data.harness.answers import Answer, Tokens
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def join(
     return Joined(queries, outcomes, counts)
 
 
-def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: Sequence[float]) -> pd.DataFrame:
+def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: np.ndarray) -> pd.DataFrame:
     """A row an answer; quality is NaN where it failed."""
     import pandas as pd
 
@@ -114,8 +116,8 @@ def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: Sequence[f
             "key": [answer.key or answer.prompt for answer in answers],
             "quality": [math.nan if answer.failed else y for answer, y in zip(answers, quality, strict=True)],
             "cost": cost,
-            "input_tokens": [answer.tokens.input for answer in answers],
-            "output_tokens": [answer.tokens.output for answer in answers],
+            "input_tokens": [answer.tokens.input_tokens for answer in answers],
+            "output_tokens": [answer.tokens.output_tokens for answer in answers],
         }
     )
 
@@ -192,19 +194,18 @@ def _qualities(
     return found
 
 
-def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None) -> list[float]:
-    """US dollars of each answer, NaN where unknown. Nothing spent on tokens that were used is no price."""
-    found = []
-    for answer in answers:
-        cost = answer.cost
-        used = answer.tokens.input + answer.tokens.output
-        price = None if prices is None else prices.get(str(answer.model))
-        if price is not None and not math.isnan(used):
-            cost = (answer.tokens.input * price.input + answer.tokens.output * price.output) / 1e6
-        elif cost == 0 and used > 0:
-            cost = math.nan
-        found.append(cost)
-    return found
+def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None) -> np.ndarray:
+    """US dollars of each answer [N], NaN where unknown. Nothing spent on tokens that were used is no price."""
+    tokens = Tokens(*np.array([answer.tokens for answer in answers], float).T)
+    cost = np.array([answer.cost for answer in answers], float)
+    cost[(cost == 0) & (np.nan_to_num(tokens.input_tokens) + np.nan_to_num(tokens.output_tokens) > 0)] = math.nan
+    model = np.array([answer.model for answer in answers], object)
+    for name in dict.fromkeys(model.tolist()):
+        price = None if prices is None else price_table.find(prices, name)
+        if price is not None:
+            billed = price_table.bill(price, **tokens._asdict())
+            cost = np.where((model == name) & ~np.isnan(billed), billed, cost)
+    return cost
 
 
 def _query_ids(tasks: Sequence[str], ids: Sequence[str]) -> list[str]:

@@ -55,8 +55,8 @@ def read(file: File) -> Iterator[Answer]:
             prompt=prompts.pop(),
             id=str(line["custom_id"]),
             tokens=Tokens(
-                input=count(INPUT),
-                output=count(OUTPUT),
+                input_tokens=count(INPUT),
+                output_tokens=count(OUTPUT),
                 cached=amount(inner(usage, "prompt_tokens_details", "cached_tokens"), at, "cached_tokens"),
             ),
             failed=_failure(line),
