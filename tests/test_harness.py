@@ -298,6 +298,9 @@ def test_columns_as_openrouter_names_them(tmp_path, suffix):
     )
     listed = {"meta/llama": prices.Price(1.0, 2.0, "list", "2026")}
     assert wide(joined(path, prices=listed), "cost")["0"] == {"openai/gpt-4o": 0.01, "meta/llama": 20 / 1e6}
+    listed["gpt-4o"] = prices.Price(2.0, 4.0)
+    assert wide(joined(path, prices=listed), "cost")["1"] == {"openai/gpt-4o": 0.02}
+    assert wide(joined(path, prices=listed, reprice=True), "cost")["1"] == {"openai/gpt-4o": 60 / 1e6}
 
 
 def test_columns_as_litellm_writes_them(tmp_path):
@@ -447,6 +450,11 @@ def test_failed_answers_and_near_duplicates_are_counted(tmp_path):
     assert counts["near_duplicate_prompts"] == 1
     assert (counts["missing"], counts["failed"], counts["unscored"]) == (1, 1, 0)
     assert counts["by_model"][0]["failed"] == {"timeout": 1}
+    kept = joined(tmp_path / "run.csv", failures="zero")
+    assert wide(kept)["2"] == {"a": 0.0, "b": 1.0}
+    assert (kept.counts["missing"], kept.counts["failed"]) == (0, 1)
+    with pytest.raises(InputError, match="failures is 'keep'; use drop or zero"):
+        joined(tmp_path / "run.csv", failures="keep")
 
 
 def test_labels():

@@ -141,9 +141,7 @@ def read(path: str, how: How) -> people.LogTable:
         if not equals or not name:
             raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
         mapping[field] = name
-    if how.reprice and how.prices is None:
-        raise InputError("--reprice needs prices; add --prices FILE or --prices default")
-    table: Any = None if how.prices is None else price_table.load(None if how.prices == "default" else how.prices)
+    table = price_list(how.prices, how.reprice)
     try:
         low, high = (float(part) for part in how.quality_range.split(","))
     except ValueError:
@@ -162,6 +160,13 @@ def read(path: str, how: How) -> people.LogTable:
         form=how.form,
         drop_bad=how.drop_bad,
     )
+
+
+def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price] | None:
+    """The prices that --prices names, if any."""
+    if reprice and prices is None:
+        raise InputError("--reprice needs prices; add --prices FILE or --prices default")
+    return None if prices is None else price_table.load(None if prices == "default" else prices)
 
 
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:

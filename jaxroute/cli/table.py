@@ -11,7 +11,6 @@ import typer
 
 from jaxroute.cli import reading
 from jaxroute.data import harness, tables
-from jaxroute.data import prices as price_table
 from jaxroute.data.harness import scores
 from jaxroute.types import InputError
 
@@ -33,6 +32,8 @@ def table(
         str | None, typer.Option(help="WORST,BEST of scores that are numbers: 1,5 for stars, 5,1 where less is better.")
     ] = None,
     prices: reading.Prices = None,
+    reprice: reading.Reprice = False,
+    failures: reading.Failures = "drop",
     judged: Annotated[
         Path | None,
         typer.Option("--scores", help="File of ids, optional models, and scores, where the runs have none."),
@@ -62,7 +63,9 @@ def table(
         wanted=score or (),
         labels=scores.mapping(quality),
         quality_range=None if quality_range is None else _range(quality_range),
-        prices=None if prices is None else price_table.load(None if prices == "default" else prices),
+        prices=reading.price_list(prices, reprice),
+        reprice=reprice,
+        failures=failures,
     )
     tables.write(out, joined.queries, joined.outcomes)
     counts: dict[str, Any] = {"table": str(out), **joined.counts}

@@ -45,11 +45,13 @@ def join(
     labels: Mapping[str, float] | None = None,
     quality_range: tuple[float, float] | None = None,
     prices: Mapping[str, price_table.Price] | None = None,
+    reprice: bool = False,
+    failures: str = "drop",
 ) -> Joined:
     """One table of all runs.
 
         quality = mean over a prompt's repeats of (score - worst) / (best - worst)
-        cost    = mean of the repeats' known costs: from tokens where there are prices, else as the tool wrote it
+        cost    = mean of the repeats' known costs: as the tool wrote it, else from tokens where there are prices
 
     Args:
         runs: see ``harness.read``.
@@ -57,9 +59,11 @@ def join(
         labels: what labels count; see ``scores.quality``.
         quality_range: (worst, best) of scores that are numbers; worst above best where less is better. Default: 0, 1.
         prices: see ``prices.load``.
+        reprice: compute every cost from prices and tokens where there are both, not only the unknown ones.
+        failures: "drop": a failed answer is a hole; "zero": it has quality 0.
 
     Returns:
-        Joined. An answer without a score, failed or unscored, is a hole; a cost that is not known is NaN.
+        Joined. An answer without a score is a hole; a cost that is not known is NaN.
 
     Raises:
         InputError: no or several scores, a label or number that is no quality, a model's runs of different prompts,
@@ -70,7 +74,11 @@ def join(
         raise InputError(f"{', '.join(run.source for run in runs)}: no answer in it")
     _same_prompts(runs)
     names = scores.chosen(answers, wanted)
-    asked = _frame(answers, _qualities(answers, names, labels or {}, quality_range), _costs(answers, prices))
+    missed = {"drop": math.nan, "zero": 0.0}.get(failures)
+    if missed is None:
+        raise InputError(f"failures is {failures!r}; use drop or zero")
+    quality = _qualities(answers, names, labels or {}, quality_range)
+    asked = _frame(answers, missed, quality, _costs(answers, prices, reprice))
     scored = asked.dropna(subset="quality")
     queries = scored.drop_duplicates(["task", "key"])[["task", "key", "id", "prompt"]]
     queries = queries.assign(query_id=_query_ids(queries["task"].tolist(), queries["id"].tolist()))
@@ -102,8 +110,8 @@ def join(
     return Joined(queries, outcomes, counts)
 
 
-def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: np.ndarray) -> pd.DataFrame:
-    """A row an answer; quality is NaN where it failed."""
+def _frame(answers: Sequence[Answer], missed: float, quality: Sequence[float], cost: np.ndarray) -> pd.DataFrame:
+    """A row an answer; quality is ``missed`` where it failed."""
     import pandas as pd
 
     for answer in answers:
@@ -114,7 +122,7 @@ def _frame(answers: Sequence[Answer], quality: Sequence[float], cost: np.ndarray
         {
             **{name: [getattr(answer, name) for answer in answers] for name in texts},
             "key": [answer.key or answer.prompt for answer in answers],
-            "quality": [math.nan if answer.failed else y for answer, y in zip(answers, quality, strict=True)],
+            "quality": [missed if answer.failed else y for answer, y in zip(answers, quality, strict=True)],
             "cost": cost,
             "input_tokens": [answer.tokens.input_tokens for answer in answers],
             "output_tokens": [answer.tokens.output_tokens for answer in answers],
@@ -136,7 +144,7 @@ def _counted(asked: pd.DataFrame, outcomes: pd.DataFrame, model: str, prompts: i
         "cost": float(own["cost"].mean()),
         "missing": prompts - len(own),
         "failed": failed,
-        "unscored": int(mine["quality"].isna().sum()) - sum(failed.values()),
+        "unscored": int((mine["quality"].isna() & (mine["failed"] == "")).sum()),
         "cost_unknown": int(own["cost"].isna().sum()),
     }
 
@@ -194,7 +202,7 @@ def _qualities(
     return found
 
 
-def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None) -> np.ndarray:
+def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None, reprice: bool) -> np.ndarray:
     """US dollars of each answer [N], NaN where unknown. Nothing spent on tokens that were used is no price."""
     tokens = Tokens(*np.array([answer.tokens for answer in answers], float).T)
     cost = np.array([answer.cost for answer in answers], float)
@@ -204,7 +212,7 @@ def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | 
         price = None if prices is None else price_table.find(prices, name)
         if price is not None:
             billed = price_table.bill(price, **tokens._asdict())
-            cost = np.where((model == name) & ~np.isnan(billed), billed, cost)
+            cost = np.where((model == name) & ~np.isnan(billed) & (reprice | np.isnan(cost)), billed, cost)
     return cost
 
 
