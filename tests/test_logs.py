@@ -171,7 +171,7 @@ def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(InputError, match=r"cannot read \.txt"):
         logs.load(tmp_path / "log.txt")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="no log file in it"):
+    with pytest.raises(InputError, match="the folder has no log file"):
         logs.load(tmp_path / "folder")
 
 

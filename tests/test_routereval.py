@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     refused(lambda whole, pool: pool.update(model=None), "model is no list of texts")
     refused(lambda whole, pool: whole["prompt"].update(test_prompt=["a", 2]), "prompt/test_prompt is no list of texts")
     refused(lambda whole, pool: pool.update(model=["a"] * 10), "names a model twice")
-    refused(lambda whole, pool: pool.update(model=print), r"refused, as the pickle asks for builtins\.print")
+    refused(lambda whole, pool: pool.update(model=print), r"refused, because the pickle asks for builtins\.print")
 
 
 def test_a_broken_archive(tmp_path):

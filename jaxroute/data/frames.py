@@ -1,6 +1,6 @@
-"""People's files and data frames, read with errors that say where and what to do.
+"""Reading files and data frames, with errors that say where the problem is and what to do.
 
-Rows are counted from 0 in messages, as pandas does. ``source`` is what a message calls the frame: its file.
+Messages count rows from 0, as pandas does. ``source`` is the name of the frame in messages, usually its file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Place = Callable[[int, str], str]
-"""(row, column's meaning) -> where that is, in words: file, column, row, and whose value it is."""
+"""(row, meaning of the column) -> a phrase that names file, column, row and whose value it is."""
 
 
 def refuse(bad: np.ndarray, message: Callable[[int], str]) -> None:
-    """Raise InputError about the first row [N] that is bad, if there is one.
+    """Raise InputError about the first bad row [N], if there is one.
 
     Example:
         >>> refuse(np.array([False, True]), lambda row: f"row {row} is bad")
@@ -38,7 +38,7 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
     """Data frame of a .parquet or .csv file; columns ``as_text`` of a csv are not turned into numbers.
 
     Raises:
-        InputError: no such file, another kind of file, or a damaged one.
+        InputError: the file does not exist, is of another kind, or is damaged.
     """
     import pandas as pd
 
@@ -49,16 +49,14 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        # A prompt may well read "None" or "NA", an id "007": only an empty cell is missing.
+        # A prompt may be "None" or "NA" and an id "007", so only an empty cell counts as missing.
         return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=[""])
-    except (
-        Exception
-    ) as error:  # beside their own errors, pandas and Arrow let parsers' through, as KeyError of metadata
+    except Exception as error:  # pandas and Arrow also pass on errors of their parsers, such as KeyError for metadata
         raise InputError(f"{path}: damaged or truncated ({_reason(error)}); write or copy it again") from error
 
 
 def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
-    """Raise InputError unless the frame has rows and all the columns, each once."""
+    """Raise InputError unless the frame has rows, and has all the columns once."""
     count = Counter(frame.columns)
     for name in columns:
         if name not in count:
@@ -67,18 +65,18 @@ def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
         if count[name] > 1:
             raise InputError(f"{source}: column {name!r} occurs more than once; keep one")
     if frame.empty:
-        raise InputError(f"{source}: no rows; at least one is needed")
+        raise InputError(f"{source}: the table has no rows; at least one is needed")
 
 
 def text(frame: pd.DataFrame, column: str, source: str) -> np.ndarray:
-    """A column as strings [N], none missing; numbers as they are written."""
+    """A column as strings [N], none of them missing; numbers are kept as written."""
     found, odd = values.each(values.label, frame[column].tolist(), None)
     missing = np.array([value is None for value in found], bool)
     missing[odd] = False
     refuse(missing, lambda i: f"{source}, column {column!r}, row {i}: empty; fill it or drop the row")
     if odd:
         raise InputError(
-            f"{source}, column {column!r}, row {odd[0]}: {values.short(frame[column].iloc[odd[0]])} is not a text; "
+            f"{source}, column {column!r}, row {odd[0]}: {values.short(frame[column].iloc[odd[0]])} is not text; "
             "correct it or drop the row"
         )
     texts = np.empty(len(found), object)
@@ -87,7 +85,7 @@ def text(frame: pd.DataFrame, column: str, source: str) -> np.ndarray:
 
 
 def numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
-    """A column as float64 [N], NaN where it is missing."""
+    """A column as float64 [N], NaN where missing."""
     if column.dtype.kind in "fiub":
         return column.to_numpy(dtype=float, na_value=np.nan)
     cells = [None if missing else cell for cell, missing in zip(column.tolist(), column.isna(), strict=True)]
@@ -101,17 +99,17 @@ def numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
 def read_features(path: Path, rows: int) -> np.ndarray:
     """float32 [rows, D] of an .npy file, all finite.
 
-    The file is memory-mapped on the way in, so only the converted copy is held, and none of a float32 file.
+    The file is memory-mapped, so only the converted copy is in memory, and for a float32 file not even that.
 
     Raises:
-        InputError: no such file, a damaged one, or an array of another shape or kind.
+        InputError: the file does not exist or is damaged, or its array has another shape or kind.
     """
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy lets whatever its parser raises on a damaged header through
+    except Exception as error:  # NumPy passes on any error of its parser for a damaged header
         raise InputError(f"{path}: not a readable .npy array ({_reason(error)}); write or copy it again") from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim != 2:
-        raise InputError(f"{path}: not an array of numbers [rows, dimensions]; save one with numpy.save")
+        raise InputError(f"{path}: not an array of numbers [rows, features]; save one with numpy.save")
     if stored.shape[0] != rows or stored.shape[1] == 0:
         raise InputError(f"{path}: shape {stored.shape}, expected [{rows}, D]; encode every prompt once, in order")
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Tables that are in memory already, read as files are: pandas, pyarrow, ``datasets``, or a list of dictionaries."""
+"""Tables in memory, read like files: pandas, pyarrow, ``datasets``, or a list of dictionaries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from jaxroute.types import InputError
 
 Block = tuple[dict[str, list[Any]], int]
-"""Cells by column, None where empty, and how many rows they are."""
+"""Cells by column (None where empty) and the number of rows."""
 
 
 class Held(NamedTuple):
-    """A table in memory. label: what messages call it. blocks: (columns, rows a block) -> blocks of the rows."""
+    """A table in memory. label: its name in messages. blocks: (columns, rows per block) -> blocks of rows."""
 
     label: str
     names: Sequence[str]
@@ -23,13 +23,13 @@ class Held(NamedTuple):
 
 
 def hold(table: Any) -> Held:
-    """A table in memory, to be read a block at a time.
+    """A table in memory, ready to be read in blocks.
 
     Args:
         table: a pandas data frame, a pyarrow table, a ``datasets.Dataset``, or a list of dictionaries.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is of another type.
 
     Example:
         >>> held = hold([{"prompt": "hi", "model": "small"}, {"prompt": "ho"}])
@@ -45,10 +45,12 @@ def hold(table: Any) -> Held:
         arrow = table.with_format("arrow")
         return Held("the data set", table.column_names, lambda picked, rows: _of_arrow(arrow.iter, picked, rows))
     if kind in ("datasets.DatasetDict", "datasets.IterableDataset", "datasets.IterableDatasetDict"):
-        raise InputError(f"a {kind} is no table of rows; give one split of it, as a datasets.Dataset")
+        raise InputError(f"a {kind} is not a table of rows; pass one of its splits as a datasets.Dataset")
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         if odd := [i for i, record in enumerate(table) if not isinstance(record, Mapping)]:
-            raise InputError(f"the list, row {odd[0]}: a {type(table[odd[0]]).__name__}; give dictionaries")
+            raise InputError(
+                f"the list, row {odd[0]}: is a {type(table[odd[0]]).__name__}; every row must be a dictionary"
+            )
         names = list(dict.fromkeys(str(name) for record in table for name in record))
         return Held("the list", names, lambda *how: _of_list(table, *how))
     raise InputError(
@@ -58,7 +60,7 @@ def hold(table: Any) -> Held:
 
 
 def cells(column: Any) -> list[Any]:
-    """A pyarrow column as Python values: vectors as arrays, maps as dictionaries.
+    """A pyarrow column as Python values; vectors become arrays and maps become dictionaries.
 
     Example:
         >>> import pyarrow as pa
@@ -81,7 +83,7 @@ def _has_map(kind: Any) -> bool:
 
 
 def _plain(value: Any, kind: Any) -> Any:
-    """A value whose maps, at any depth, are dictionaries."""
+    """The value with its maps, at any depth, turned into dictionaries."""
     import pyarrow as pa
 
     if value is None:

@@ -1,10 +1,11 @@
-"""The text of a chat that a router sees: one rule for learning, routing and the gateway.
+"""The part of a chat that is the prompt: one rule for fitting, routing and the gateway.
 
     last    the user's last message (the default)
-    user    everything the user said, in order
-    all     the whole chat, answers and system message included; the answers of tools are not part of any text
+    user    all messages of the user, in order
+    all     the whole chat including answers and system message; results of tools are never part of the text
 
-A number of characters may follow, ``user:4000``: of a longer text its end is kept, as the question comes last.
+A limit on characters may follow, as in ``user:4000``. Of a longer text the end is kept, because the question comes
+last.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ CHAT = "last"
 TURNS = ("last", "user", "all")
 TOOLS = ("tool", "function", "toolresult")
 HOLDERS = ("messages", "input", "contents", "prompt")
-"""Where the body of a request keeps its messages: chat completions, responses, Gemini's, text completions."""
+"""Fields in which the body of a request holds its messages: chat completions, responses, Gemini, text completions."""
 
 
 def rule(chat: str) -> tuple[str, int | None]:
-    """(turns, characters kept) of a rule as it is written.
+    """(turns, limit on characters) of a rule.
 
     Raises:
-        InputError: no such rule.
+        InputError: the rule is unknown.
 
     Example:
         >>> rule("last"), rule("user:4000")
@@ -34,20 +35,23 @@ def rule(chat: str) -> tuple[str, int | None]:
     """
     turns, colon, limit = chat.partition(":")
     if turns not in TURNS or (colon and not (limit.isdecimal() and int(limit))):
-        raise InputError(f"chat rule {chat!r}: write one of {', '.join(TURNS)}, or with a cap on characters, user:4000")
+        raise InputError(
+            f"chat rule {chat!r}: write one of {', '.join(TURNS)}, with a limit on characters if wanted, as in "
+            "user:4000"
+        )
     return turns, int(limit) if colon else None
 
 
 def text_of(messages: Any, chat: str = CHAT) -> str | None:
-    """The text that a router sees of a chat.
+    """The part of a chat that a router sees.
 
     Args:
-        messages: a text; messages of role and content (a text or typed parts), as OpenAI, Anthropic, Gemini and
-            OpenTelemetry write them; or the body of a request that holds them.
-        chat: which of it, see the module; where the user said nothing, the last message that is no tool's counts.
+        messages: a text; a list of messages with role and content (a text or typed parts), as OpenAI, Anthropic,
+            Gemini and OpenTelemetry write them; or the body of a request that holds them.
+        chat: the rule, see the module. Without a message of the user, the last message that is not a tool's counts.
 
     Returns:
-        The text; None where there is none.
+        The text; None if there is none.
 
     Example:
         >>> chat = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."},
@@ -72,7 +76,7 @@ def text_of(messages: Any, chat: str = CHAT) -> str | None:
 
 
 def only_tools(messages: Any) -> bool:
-    """Whether a chat has nothing but the answers of tools: a later turn of an agent, whose question is elsewhere.
+    """Whether a chat holds only results of tools: a later turn of an agent, whose question is in another record.
 
     Example:
         >>> only_tools([{"role": "tool", "content": "21 degrees"}]), only_tools([{"role": "user", "content": None}])
@@ -85,7 +89,7 @@ def only_tools(messages: Any) -> bool:
 
 
 def _opened(value: Any) -> Any:
-    """A text, or a list of messages. A text that is JSON but holds no message is a prompt that happens to be JSON."""
+    """A text or a list of messages. A text that is JSON but holds no message is itself the prompt."""
     found = parsed(value)
     if isinstance(found, dict):
         held = next((parsed(found[name]) for name in HOLDERS if found.get(name)), None)
@@ -100,7 +104,7 @@ def _opened(value: Any) -> Any:
 
 
 def _said(messages: Any) -> Iterator[tuple[str, str]]:
-    """(role, text) of every message; a result of a tool counts as a tool's message, whoever sends it."""
+    """(role, text) of every message; a result of a tool counts as a message of the tool, whatever its role."""
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, str):
             yield "user", message

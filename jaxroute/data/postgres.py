@@ -1,7 +1,7 @@
-"""Rows of a PostgreSQL table, such as the spend logs of LiteLLM's proxy, read as files are (extra ``postgres``).
+"""Rows of a PostgreSQL table, such as the spend logs of LiteLLM's proxy, read like files (extra ``postgres``).
 
-The password is best left out of the URL: PGPASSWORD, a service file or ~/.pgpass hold it, as for every client of
-PostgreSQL. Only SELECT is sent, in a transaction that is read only, and no message shows a password.
+Leave the password out of the URL and put it into PGPASSWORD, a service file or ~/.pgpass, as for every PostgreSQL
+client. Only SELECT statements are sent, in a read-only transaction, and no message shows a password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPEND_LOGS = "LiteLLM_SpendLogs"
 
 
 class Table(NamedTuple):
-    """A table of a database. label: the URL without its password. address: what the driver connects to."""
+    """A table of a database. label: the URL without the password. address: the URL for the driver."""
 
     label: str
     address: str
@@ -28,7 +28,7 @@ class Table(NamedTuple):
         return self.label
 
     def blocks(self, picked: Sequence[str], rows: int) -> Iterator[tuple[dict[str, list[Any]], int]]:
-        """The rows by columns, so many at a time; the server keeps the rest."""
+        """The rows by column, ``rows`` at a time; the rest stays on the server."""
         from psycopg import sql
 
         what = sql.SQL(", ").join(map(sql.Identifier, picked)) if picked else sql.SQL("1")
@@ -65,7 +65,10 @@ def table(url: str) -> Table:
             (relation[-1], *[relation[0] if len(relation) > 1 else None] * 3),
         ).fetchall()
     if not names:
-        raise InputError(f"{label}: no such table, or no right to read it; name it as ?table=schema.name")
+        raise InputError(
+            f"{label}: the table does not exist or may not be read; check its name (?table=schema.name) and the "
+            "user's rights"
+        )
     return Table(label, address, relation, [name for (name,) in names])
 
 
@@ -73,11 +76,11 @@ def _connected(address: str, label: str) -> Any:
     try:
         import psycopg
     except ImportError:
-        raise InputError(f"{label}: needs PostgreSQL's driver; pip install 'jaxroute[postgres]'") from None
+        raise InputError(f"{label}: needs the PostgreSQL driver; run pip install 'jaxroute[postgres]'") from None
     try:
         connection = psycopg.connect(address, connect_timeout=10)
     except psycopg.Error as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(f"{label}: cannot connect ({reason}); check address, user and password") from None
+        raise InputError(f"{label}: cannot connect ({reason}); check the address, user and password") from None
     connection.read_only = True
     return connection

@@ -1,10 +1,10 @@
-"""Prices per million tokens, and the cost of answers from their token counts.
+"""Prices per million tokens, and costs computed from token counts.
 
-The packaged table is the file prices.csv beside this module. Every price file has its header:
+The packaged table is the file prices.csv beside this module. Every price file has the same columns:
 
     model, input, output                    US dollars per million tokens
-    cached_input, cache_write, reasoning    the same, where they differ from input and output (optional)
-    source, date                            where and when that was the price (optional)
+    cached_input, cache_write, reasoning    the same, if they differ from input and output (optional)
+    source, date                            origin and date of the price (optional)
 
 A file in the layout of LiteLLM's price map (``model_prices_and_context_window.json``) is read as it is.
 """
@@ -37,9 +37,9 @@ DATE = re.compile(r"[-@:](20\d\d-?[01]\d-?[0-3]\d|latest)$")
 
 
 class Price(NamedTuple):
-    """US dollars per million tokens read and written, with where and when that was the price.
+    """US dollars per million input and output tokens, with the origin and date of the price.
 
-    cached_input, cache_write, reasoning: NaN where they are billed as input, input and output.
+    cached_input, cache_write, reasoning: NaN if they are billed like input, input and output.
     """
 
     input: float
@@ -62,8 +62,8 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
         model -> Price.
 
     Raises:
-        InputError: a column that is missing, a model that occurs twice, or a price that is not a number of at
-            least 0; names file, column and row.
+        InputError: a column is missing, a model occurs twice, or a price is not a number of at least 0; names file,
+            column and row.
 
     Example:
         >>> load()["openai-gpt-4o-mini"][:2], find(load(), "openai/gpt-4o-mini-2024-07-18")[:2]
@@ -104,13 +104,13 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
 
 
 def _price_map(path: Path) -> dict[str, Price]:
-    """LiteLLM's price map; entries without prices per token (images, speech) are left out."""
+    """LiteLLM's price map, without the entries that have no price per token (images, speech)."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a price map ({error}); write or copy it again") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path}: holds a {type(found).__name__}; a price map is an object with models as keys")
+        raise InputError(f"{path}: holds a {type(found).__name__}; a price map must be an object with models as keys")
     prices = {}
     for model, said in found.items():
         if model == "sample_spec" or not isinstance(said, dict) or not {MAP["input"], MAP["output"]} <= said.keys():
@@ -122,16 +122,20 @@ def _price_map(path: Path) -> dict[str, Price]:
             except (TypeError, ValueError):
                 value = -1.0
             if value < 0 or math.isinf(value) or (math.isnan(value) and name in ("input", "output")):
-                raise InputError(f"{path}, model {model!r}, {key}: {said[key]!r} is not a price; give dollars a token")
+                raise InputError(
+                    f"{path}, model {model!r}, {key}: {said[key]!r} is not a price; give US dollars per token"
+                )
             price[name] = float(f"{value:.10g}")
         prices[model] = Price(**price, source=str(path))
     if not prices:
-        raise InputError(f"{path}: no model has {MAP['input']} and {MAP['output']}; is it LiteLLM's price map?")
+        raise InputError(
+            f"{path}: no model has {MAP['input']} and {MAP['output']}; check that this is LiteLLM's price map"
+        )
     return prices
 
 
 def named(prices: Mapping[str, Any], model: str) -> str | None:
-    """The name by which a table has a model: its own, else without date, provider, or both; None where it has none.
+    """The name of a model in a price table: its own, or without the date, the provider or both; None if it has none.
 
     Example:
         >>> named({"gpt-4o": 1, "azure/gpt-4o": 2}, "azure/gpt-4o-2024-08-06"), named({"gpt-4o": 1}, "openai/gpt-4o")
@@ -145,7 +149,7 @@ def named(prices: Mapping[str, Any], model: str) -> str | None:
 
 
 def find(prices: Mapping[str, Any], model: str) -> Any:
-    """The price of a model, by one of the names that ``named`` allows; None where there is none."""
+    """The price of a model under one of the names that ``named`` allows; None if there is none."""
     name = named(prices, model)
     return None if name is None else prices[name]
 
@@ -162,20 +166,20 @@ def bill(
 ) -> np.ndarray:
     """US dollars of N answers of one model.
 
-        output = max(output tokens, total - input tokens)      (tokens of thought that are counted in the total only)
+        output = max(output tokens, total - input tokens)      (reasoning tokens may be counted in the total only)
         cost   = ((input - cached - written) p_input + cached p_cached + written p_written
                   + (output - reasoning) p_output + reasoning p_reasoning) / 1e6
 
-    Cached and written tokens that are more than the input's come on top of it, as Anthropic counts them. A part
-    without a price of its own is billed as the rest.
+    If there are more cached and written tokens than input tokens, they are additional, as Anthropic counts them. A part
+    without its own price is billed like the rest.
 
     Args:
         price: (input, output, ...) per million tokens, or a Price.
         input_tokens, output_tokens: counts [N], NaN where unknown.
-        total, cached, written, reasoning: counts [N], NaN where unknown: then none are taken apart.
+        total, cached, written, reasoning: counts [N]; NaN where unknown, and then not billed separately.
 
     Returns:
-        float64 [N], NaN where a count of input or output is.
+        float64 [N], NaN where the input or output count is NaN.
 
     Example:
         >>> bill(Price(1.0, 4.0), np.array([92.0]), np.array([79.0]), total=np.array([2671.0])).round(6)
@@ -201,24 +205,26 @@ def bill(
 def cost(
     model: str, input_tokens: np.ndarray, output_tokens: np.ndarray, prices: Mapping[str, Price], source: str
 ) -> np.ndarray:
-    """US dollars of N answers of one model, of which only input and output are known; see ``bill``.
+    """US dollars of N answers of one model, from the input and output counts alone; see ``bill``.
 
     Args:
-        model: whose price to use; see ``find``.
+        model: the model whose price is used; see ``find``.
         input_tokens, output_tokens: counts [N], NaN where unknown.
         prices: see ``load``.
-        source: what to call the data in the message.
+        source: name of the data in the message.
 
     Returns:
         float64 [N], NaN where a count is.
 
     Raises:
-        InputError: no price for the model.
+        InputError: there is no price for the model.
 
     Example:
         >>> cost("m", np.array([1000.0]), np.array([500.0]), {"m": Price(2.0, 4.0, "list", "2025-01")}, "answers")
         array([0.004])
     """
     if (price := find(prices, model)) is None:
-        raise InputError(f"{source}: no price for model {model!r}; add it to {PRICES.name} or give a price table")
+        raise InputError(
+            f"{source}: there is no price for model {model!r}; add it to {PRICES.name} or give a price table"
+        )
     return bill(price, input_tokens, output_tokens)

@@ -1,7 +1,7 @@
-"""Prompts to be routed, read by the rules of logs: the same files, the same chats, errors by row.
+"""Prompts to be routed, read by the same rules as logs: the same files, the same chats, errors by row.
 
-A table of our own columns has a prompt (a text or a chat), or messages, in every row; where a router takes features,
-those. A gateway's or tracer's records have theirs where they have them in a log.
+In a plain table every row has a prompt (a text or a chat) or messages, or features for a router that takes features.
+Records of a gateway or tracer hold their prompts where they hold them in a log.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ STDIN = "-"
 
 
 def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, rows: int = 4096) -> Iterator[Any]:
-    """Prompts of a table, so many at a time.
+    """The prompts of a table, in blocks.
 
     Args:
-        source: "-" (JSON lines on the standard input), or as ``records.sources`` takes.
-        chat: which part of a chat counts; see ``messages``.
-        width: features are read instead of prompts, each of so many numbers.
-        rows: at most so many a block.
+        source: "-" for JSON lines on the standard input, or what ``records.sources`` accepts.
+        chat: which part of a chat is the prompt; see ``messages``.
+        width: read features with this many numbers instead of prompts.
+        rows: largest number of rows in a block.
 
     Returns:
         Blocks: lists of texts, or float32 [n, width].
 
     Raises:
-        InputError: a row without a prompt, or that cannot be read; names table, row and column.
+        InputError: a row has no prompt or cannot be read; names table, row and column.
 
     Example:
         >>> chat = [{"role": "user", "content": "one"}]
@@ -66,7 +66,7 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
             except (ValueError, TypeError, OverflowError):
                 value = None
             if value is None:
-                kind = "missing or no text" if width is None else f"not {width} finite numbers"
+                kind = "missing or not text" if width is None else f"not {width} finite numbers"
                 raise InputError(f"{table}, row {row}, column {name!r}: {kind}")
             if width is not None and len(value) != width:
                 raise InputError(f"{table}, row {row}, column {name!r}: not {width} finite numbers")
@@ -74,7 +74,7 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
 
 
 def _of_tool(chunk: records.Chunk, form: Any, chat: str) -> list[Any]:
-    """The prompt of every record of a tool, None where it has none."""
+    """The prompt of every record of a gateway or tracer, None where it has none."""
     data = chunk.data
     if isinstance(data, dict):
         data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]

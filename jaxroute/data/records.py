@@ -1,10 +1,9 @@
-"""Rows of people's logs as they stand, a chunk at a time: Parquet, CSV, JSON lines (text also gzipped), and tables in
-memory or in a database.
+"""The rows of logs in chunks: Parquet, CSV, JSON lines (text also gzipped), tables in memory or in a database.
 
-Nothing is judged here but what cannot be read at all. A row that cannot be read (a line that is no JSON object, a
-line of too few cells) is named with its reason and the rest goes on; a file that cannot be read is an InputError.
-Rows count from 0, header apart. In JSON lines they are lines, empty ones included; an object that was printed over
-several lines has the number of its first, and all elements of an array on a line have the line's number.
+This module checks only whether rows can be read. A row that cannot be read (a line that is not a JSON object, or has
+too few cells) is reported with its reason, and reading continues; a file that cannot be read is an InputError. Rows are
+counted from 0, without the header. In JSON lines they are lines, including empty ones; an object printed over several
+lines has the number of its first line, and all elements of an array on one line have the number of that line.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".n
 JSON = (".json", ".json.gz")
 ROWS = 20_000
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
-"""The keys of an object that only wraps a page of records, as services' interfaces answer."""
+"""Keys of an object that only wraps a page of records, as the APIs of services return it."""
 
 Wanted = Callable[[Sequence[str]], Iterable[str]]
-"""All column names of a file -> those that are to be read."""
+"""All column names of a file -> the columns to read."""
 
 
 class Stream(NamedTuple):
-    """JSON lines that come one after another, as on the standard input."""
+    """JSON lines that arrive one after another, as on the standard input."""
 
     label: str
     lines: Iterable[bytes]
@@ -46,13 +45,13 @@ class Stream(NamedTuple):
 
 
 Source = Path | Stream | memory.Held | postgres.Table
-"""One table: a file, a stream, or rows that are held in memory or in a database; ``str`` is its name in messages."""
+"""One table: a file, a stream, or rows in memory or in a database; ``str`` gives its name in messages."""
 
 
 class Chunk(NamedTuple):
     """Some rows of a file: their numbers, their cells by column or as records, and the rows that cannot be read.
 
-    data: {column: cells, None where empty}, or one dictionary a row. names: every column or key there is.
+    data: {column: cells, None where empty}, or one dictionary per row. names: all columns or keys.
     """
 
     row: list[int]
@@ -62,14 +61,14 @@ class Chunk(NamedTuple):
 
 
 def sources(given: Any) -> list[Source]:
-    """The tables that a caller means.
+    """The tables that an argument refers to.
 
     Args:
         given: a path (see ``files``), a URL ``postgresql://...`` (see ``postgres.table``), a pandas or pyarrow table,
             a ``datasets.Dataset``, or a list of dictionaries.
 
     Raises:
-        InputError: nothing there, or something of another kind.
+        InputError: it does not exist, or is of another kind.
     """
     if isinstance(given, str | os.PathLike):
         text = os.fspath(given)
@@ -80,7 +79,7 @@ def sources(given: Any) -> list[Source]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which numbers in names count as numbers.
+    """A sort key that compares numbers in names as numbers.
 
     Example:
         >>> sorted(["log-10.csv", "log-9.csv"], key=natural)
@@ -90,13 +89,13 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def files(path: Path) -> list[Path]:
-    """The log files that a path means: itself, or all in the folder at any depth, in natural order of their names.
+    """The log files of a path: the file itself, or all files in the folder at any depth, in natural order of names.
 
-    A folder's .json files count only where it has no others: gateways write one a request, and other programs
-    leave settings beside a log.
+    The .json files of a folder count only if it has no other log files: some gateways write one per request, but other
+    programs leave settings beside a log.
 
     Raises:
-        InputError: nothing there, or a file of another kind.
+        InputError: the path does not exist, or is a file of another kind.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
@@ -117,22 +116,22 @@ def files(path: Path) -> list[Path]:
     found = [f for f in inside if f.name.lower().endswith(SUFFIXES)]
     found = found or [f for f in inside if f.name.lower().endswith(JSON)]
     if not found:
-        raise InputError(f"{path}: no log file in it ({', '.join(SUFFIXES)}); check the path")
+        raise InputError(f"{path}: the folder has no log file ({', '.join(SUFFIXES)}); check the path")
     return found
 
 
 def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
-    """The rows of a table, a chunk at a time.
+    """The rows of a table, in chunks.
 
     Args:
         path: one of ``sources``.
-        wanted: picks the columns of a table; the keys of JSON records all come.
+        wanted: chooses the columns to read; JSON records come with all their keys.
 
     Returns:
-        Chunks of at most ``ROWS`` rows; the first one of a table has none, but its names.
+        Chunks of at most ``ROWS`` rows; the first chunk of a table has no rows, only the names.
 
     Raises:
-        InputError: a file that is damaged, or a column that occurs twice.
+        InputError: the file is damaged, or a column occurs twice.
 
     Example:
         >>> import tempfile
@@ -159,9 +158,9 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
 
 
 def column(chunk: Chunk, name: str) -> list[Any]:
-    """Cells of a column, or of a field within one: ``metadata.feedback.score`` where no column is called that.
+    """Cells of a column, or of a field inside a column if no column has that name: ``metadata.feedback.score``.
 
-    Texts on the way are read as JSON, which is how tables hold nested values.
+    Texts on the path are read as JSON, which is how tables hold nested values.
 
     Example:
         >>> cells = {"metadata": ['{"score": 1}', None]}
@@ -178,7 +177,7 @@ def column(chunk: Chunk, name: str) -> list[Any]:
 
 
 def at(record: dict[str, Any], name: str) -> Any:
-    """A record's field by name or by dotted path; None where there is none."""
+    """A record's field by name or by dotted path; None if there is none."""
     if name in record:
         return record[name]
     outer = outermost(name, record)
@@ -187,14 +186,14 @@ def at(record: dict[str, Any], name: str) -> Any:
 
 
 def outermost(name: str, names: Iterable[str]) -> str | None:
-    """The column that a dotted path starts in: the longest that there is."""
+    """The column in which a dotted path starts: the longest one that exists."""
     parts = name.split(".")
     starts = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
     return next((start for start in starts if start in names), None)
 
 
 def parsed(value: Any) -> Any:
-    """A text that holds JSON (object or array), as what it says; anything else as it is."""
+    """The value of a text that holds JSON (an object or an array); anything else unchanged."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -250,7 +249,7 @@ def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 
 def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
-    """Lines or objects with their numbers, as chunks of records."""
+    """Chunks of records, from lines or objects with their numbers."""
     while some := list(islice(number, ROWS)):
         row, data, broken, names = [], [], [], dict[str, Any]()
         for i, item in some:
@@ -268,7 +267,7 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
 
 
 def _objects(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers; an object that was printed with indents, from "{" to "}", is one."""
+    """Lines with their numbers; an indented object, from "{" to "}", is one item."""
     begun: list[bytes] = []
     start = 0
     for number, line in enumerate(lines):
@@ -290,9 +289,9 @@ def _objects(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _records(item: Any) -> Sequence[dict[str, Any]]:
-    """The records on a line, or of an item already read: an object, or an array of them; none in an empty line.
+    """The records of a line or of an item: an object or an array of objects; an empty line has none.
 
-    An object that only wraps a page of records, ``{"data": [...]}``, as interfaces of services answer, is that page.
+    An object that only wraps a page of records, ``{"data": [...]}``, counts as that page.
     """
     if isinstance(item, bytes):
         text = item.decode("utf-8-sig").strip()
@@ -308,7 +307,7 @@ def _records(item: Any) -> Sequence[dict[str, Any]]:
 
 
 def _items(file: BinaryIO) -> list[Any]:
-    """What a .json file holds: the entries of its array, its one object, or objects one after another."""
+    """The contents of a .json file: the entries of its array, its one object, or several objects in a row."""
     text = file.read().decode("utf-8-sig")
     try:
         whole = json.loads(text)
@@ -334,7 +333,7 @@ def _opened(path: Path) -> BinaryIO:
 
 @contextmanager
 def _any_length() -> Iterator[None]:
-    """The csv module refuses cells of over 131,072 characters unless told otherwise; prompts may be longer."""
+    """Lift the csv module's limit of 131,072 characters per cell, because prompts may be longer."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         yield

@@ -1,11 +1,11 @@
-"""Data out of other people's pickles, without running anything.
+"""Reading data from pickles of others, without running anything.
 
-A pickle is a small program: reading one in the usual way calls whatever it names, on whatever it says. Here its
-opcodes are interpreted by a machine that knows data only. Names come out as names and calls as records of what was
-to be called (``pickled.Thing``): nothing is imported, looked up or called for a file. Arrays and frames are
-recognised in the records, and rebuilt from their bytes and strings. Anything else is refused by its name.
+A pickle is a small program, and reading it in the usual way calls any function that it names. Here the opcodes are
+interpreted by a machine that knows only data. Names stay names, and calls become records of what would be called
+(``pickled.Thing``): nothing is imported, looked up or called because of a file. Arrays and frames are recognised in the
+records and rebuilt from their bytes and strings. Anything else is refused, and the error gives its name.
 
-Limits: file size, number of opcodes, depth, and values that come out by the size of the file.
+There are limits on the file size, the number of opcodes, the depth, and the number of values relative to the file size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KNOWN = {
     },
     "pyarrow": {"_restore_array", "chunked_array", "type_for_alias", "py_buffer"},
 }
-OLDER = {  # what older releases called the same thing
+OLDER = {  # names of the same things in older releases
     "new_block": "_unpickle_block",
     "Int64Index": "Index",
     "UInt64Index": "Index",
@@ -54,18 +54,17 @@ VALUES_A_BYTE = 8
 
 
 def contents(file: BinaryIO, source: str) -> Any:
-    """What a pickle holds, if that is made of strings, numbers, lists, dictionaries, arrays and data frames.
+    """The contents of a pickle of strings, numbers, lists, dictionaries, arrays and data frames.
 
     Args:
         file: open for reading.
-        source: what to call it in messages.
+        source: its name in messages.
 
     Returns:
-        The thing, as written; nothing of its shape is checked.
+        The object as written; its shape is not checked.
 
     Raises:
-        InputError: a pickle that is truncated or beyond the limits, or one that names anything else (the message
-            has the name).
+        InputError: the pickle is truncated, exceeds the limits, or names anything else (the message has the name).
 
     Example:
         >>> import io, pickle, numpy as np
@@ -78,10 +77,10 @@ def contents(file: BinaryIO, source: str) -> Any:
         return Rebuilder(VALUES_A_BYTE * len(whole) + 1000).plain(_said(whole))
     except RefusedError as error:
         raise InputError(
-            f"{source}: refused, as the pickle asks for {error}, which strings, numbers, arrays and data frames do not "
-            "need; convert the file where you trust it"
+            f"{source}: refused, because the pickle asks for {error}, which data of strings, numbers, arrays and "
+            "frames do not need; if you trust the file, convert it to Parquet elsewhere"
         ) from error
-    except Exception as error:  # what parsing raises on nonsense, beside our own ``DamagedError``
+    except Exception as error:  # parsing errors of many kinds, and our own ``DamagedError``
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source}: not a readable pickle ({reason}); write or copy it again") from error
 
@@ -96,8 +95,8 @@ def read(path: Path) -> pd.DataFrame:
         The frame, its columns as written, its rows numbered from 0.
 
     Raises:
-        InputError: no such file; a truncated one; one that names anything that such a frame does not need (the
-            message has the name); or one that holds something else than a data frame.
+        InputError: the file does not exist, is truncated, names anything that such a frame does not need (the message
+            has the name), or does not hold a data frame.
 
     Example:
         >>> import pickle, tempfile
@@ -105,7 +104,7 @@ def read(path: Path) -> pd.DataFrame:
         >>> _ = file.write_bytes(pickle.dumps(print))
         >>> read(file)
         Traceback (most recent call last):
-        jaxroute.types.InputError: ...frame.pkl: refused, as the pickle asks for builtins.print, ...
+        jaxroute.types.InputError: ...frame.pkl: refused, because the pickle asks for builtins.print, ...
     """
     import pandas as pd
 
@@ -120,9 +119,9 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def _said(content: bytes) -> Any:
-    """What the opcodes leave on the stack: plain values, and Things in place of names and calls."""
+    """The value that the opcodes leave on the stack: plain values, with Things in place of names and calls."""
     stack: list[Any] = []
-    outer: list[list[Any]] = []  # what was on the stack when each open mark was set
+    outer: list[list[Any]] = []  # the stack at the time each open mark was set
     memo: dict[int, Any] = {}
 
     def since_mark() -> list[Any]:
@@ -207,7 +206,7 @@ def _value(value: Any) -> Any:
 
 
 def _named(module: Any, name: Any) -> Thing | None:
-    """A name as a Thing; pandas' NA is the one that is a value."""
+    """A name as a Thing; only pandas' NA is a value."""
     check(isinstance(module, str) and isinstance(name, str), "a name that is no text")
     package = "builtins" if module == "__builtin__" else module.partition(".")[0]  # as protocol 2 writes it
     here = OLDER.get(name, name) if package == "pandas" else name
@@ -227,7 +226,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _set(target: Any, items: list[Any]) -> dict[Any, Any]:
-    """Pairs into a dictionary. Keys are texts or small whole numbers, of which no file can make many collide."""
+    """Put pairs into a dictionary. Keys are texts or small whole numbers, for which a file cannot force collisions."""
     check(isinstance(target, dict) and len(items) % 2 == 0, "pairs of no dictionary")
     keys = items[::2]
     small = (isinstance(key, str) or (type(key) is int and abs(key) < 2**32) for key in keys)

@@ -1,7 +1,7 @@
-"""What one cell of a people's log says: a number, a moment, a name, a prompt, a candidate set, a vector.
+"""Readers for one cell of a log: a number, a time, a name, a prompt, a candidate set, a vector.
 
-Exact content or ValueError (TypeError, OverflowError): nothing is guessed. An empty cell is missing, which is NaN,
-None or (). Text is read as the number it says, as CSV has no other way.
+A reader returns the exact content or raises ValueError (TypeError, OverflowError); nothing is guessed. An empty cell is
+missing, which is NaN, None or (). Text that holds a number is read as that number, because CSV holds only text.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from jaxroute.data import messages, records
 
 TRUTH = {"true": 1.0, "false": 0.0}
 SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
-"""Timestamps below so much are in seconds, milliseconds, microseconds, nanoseconds: 1e11 s is the year 5138."""
+"""Limits below which a timestamp is in seconds, milliseconds, microseconds or nanoseconds; 1e11 s is the year 5138."""
 
 
 def number(value: Any) -> float:
-    """What a cell says as a number; NaN where it is empty.
+    """A cell as a number; NaN if it is empty.
 
     Raises:
-        ValueError: it says none.
+        ValueError: it is not a number.
 
     Example:
         >>> number("0.5"), number(True), number(None)
@@ -46,10 +46,10 @@ def number(value: Any) -> float:
 
 
 def moment(value: Any) -> float:
-    """Seconds since 1970 of a time in ISO 8601 (UTC unless it says otherwise), a date, or a count since 1970.
+    """Seconds since 1970 of a time in ISO 8601 (UTC unless a zone is given), a date, or a count since 1970.
 
     Raises:
-        ValueError: it says none.
+        ValueError: it is not a time.
 
     Example:
         >>> moment("2025-01-01T00:00:00Z"), moment(1735689600000)
@@ -73,14 +73,14 @@ def moment(value: Any) -> float:
 
 
 def label(value: Any) -> str | None:
-    """A cell as a name: a text as it is, a number as it is written; None where it is empty or blank.
+    """A cell as a name: a text unchanged, a number as written; None if it is empty or blank.
 
     Raises:
-        ValueError: anything else, or text that is not valid Unicode.
+        ValueError: it is anything else, or text that is not valid Unicode.
     """
     if isinstance(value, str):
         if not value.isascii():
-            value.encode()  # a lone surrogate, which JSON can hold, is no text that can be written or encoded
+            value.encode()  # a lone surrogate, which JSON can hold, cannot be written or encoded as text
         return value if value.strip() else None
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -90,7 +90,7 @@ def label(value: Any) -> str | None:
 
 
 def identity(value: Any) -> str | None:
-    """A cell as an identifier: as ``label``, but for whole numbers that some table turned into floats.
+    """A cell as an identifier: like ``label``, except that whole numbers that a table turned into floats are restored.
 
     Example:
         >>> identity(12.0), identity("12.0"), identity("a-12")
@@ -101,20 +101,20 @@ def identity(value: Any) -> str | None:
 
 
 def prompt(value: Any, chat: str = messages.CHAT) -> str | None:
-    """A prompt: text, or a chat, of which ``messages.text_of`` says what counts."""
+    """A prompt: text, or the part of a chat that ``messages.text_of`` returns."""
     if isinstance(value, str) and value.startswith("[{") and '"role"' in value:
-        value = records.parsed(value)  # a chat, as tables of texts hold it
+        value = records.parsed(value)  # a chat, as text columns hold it
     if isinstance(value, list | np.ndarray) and len(value):
         value = messages.text_of(list(value), chat)
         if value is None:
-            raise ValueError("a list, but no chat with text")
+            raise ValueError("a list that is not a chat with text")
     if not isinstance(value, str | None):
         raise ValueError(f"a {type(value).__name__}")
     return label(value)
 
 
 def candidates(value: Any) -> tuple[str, ...]:
-    """Names of a candidate set; () where it is empty.
+    """The names of a candidate set; () if it is empty.
 
     Example:
         >>> candidates("small | large"), candidates('["small"]')
@@ -142,7 +142,7 @@ def vector(value: Any) -> np.ndarray | None:
 
 
 def each(reader: Callable[[Any], Any], cells: Sequence[Any], otherwise: Any) -> tuple[list[Any], list[int]]:
-    """What every cell says, ``otherwise`` where it says nothing of the kind, and where that is.
+    """The values of all cells, ``otherwise`` where one cannot be read, and the positions of those.
 
     Example:
         >>> each(number, ["1", "one"], 0.0)
@@ -159,6 +159,6 @@ def each(reader: Callable[[Any], Any], cells: Sequence[Any], otherwise: Any) -> 
 
 
 def short(cell: Any) -> str:
-    """A cell for a message, 60 characters at most."""
+    """A cell as text for a message, at most 60 characters."""
     text = repr(cell)
     return text if len(text) <= 60 else text[:57] + "..."
