@@ -121,7 +121,7 @@ def test_litellm_payloads_one_a_file(tmp_path):
     check_litellm(logs.load(tmp_path, columns=RATING, quality_range=(1, 5)), [0, 0, 1, 1])
     log = logs.load(tmp_path)
     assert log.counts["missing quality"] == 4
-    with pytest.raises(InputError, match=r"no record has 'metadata.ratng', which columns names as quality"):
+    with pytest.raises(InputError, match=r"no record has 'metadata.ratng', which is mapped to quality"):
         logs.load(tmp_path, columns={"quality": "metadata.ratng"})
 
 

@@ -65,7 +65,7 @@ def test_inspect_scorers_of_several_values_are_named_by_their_parts():
     run = (DATA / "inspect/quiz_small.eval", DATA / "inspect/quiz_large.eval")
     with pytest.raises(InputError, match=r"choose with --score NAME: graded, style\.brevity, style\.warmth, length$"):
         joined(*run)
-    with pytest.raises(InputError, match="--score match: no such score; there are: graded, style"):
+    with pytest.raises(InputError, match="--score match: no such score; the scores are: graded, style"):
         joined(*run, wanted=["match"])
     assert joined(*run, wanted=["warmth"]).outcomes["quality"].tolist() == [0.5] * 8
     brevity = wide(joined(*run, wanted=["style.brevity"]))
@@ -131,7 +131,7 @@ def test_lm_eval_filters_metrics_and_names():
     small, large = DATA / "lm_eval/small", DATA / "lm_eval/large"
     with pytest.raises(InputError, match=r"'tiny_gen': several scores; .*: exact_match,first, exact_match,digits$"):
         joined(small, large, wanted=["acc"])
-    with pytest.raises(InputError, match=r"tiny_ppl.*row 0: less is better of score 'perplexity'"):
+    with pytest.raises(InputError, match=r"tiny_ppl.*row 0: for score 'perplexity' lower is better"):
         joined(small, large, wanted=["digits"])
     found = joined(*(folder / file for folder in (small, large) for file in _samples("gen", "mc")), wanted=["digits"])
     assert found.counts["scores"] == {"tiny_gen": "exact_match,digits", "tiny_mc": "acc"}
@@ -161,7 +161,7 @@ def test_lm_eval_without_results_goes_by_the_folder(tmp_path):
     (tmp_path / "one").rename(folder)
     drawn["config"]["model_args"] = {}
     (folder / "results_2026-11-28T10-52-00.859789.json").write_text(json.dumps(drawn))
-    with pytest.raises(InputError, match=r"jsonl: names no model; say it as NAME="):
+    with pytest.raises(InputError, match=r"jsonl: names no model; name it as NAME="):
         joined(tmp_path)
 
 
@@ -206,10 +206,10 @@ def test_promptfoo_columns_that_do_not_say_the_prompt(tmp_path):
     text = (DATA / "promptfoo/tiny.csv").read_text()
     path = tmp_path / "run.csv"
     path.write_text(text.replace("Answer: {{q}}", "my label"))
-    with pytest.raises(InputError, match=r"run\.csv, row 0, column '\[small\] my label': a label in place of the"):
+    with pytest.raises(InputError, match=r"run\.csv, row 0, column '\[small\] my label': holds a label instead of the"):
         harness.read(path)
     path.write_text(text.replace("Answer: {{q}}", "Answer: {{q | upper}}"))
-    with pytest.raises(InputError, match=r"run\.csv.* export \.json or \.jsonl instead|a label in place"):
+    with pytest.raises(InputError, match=r"run\.csv.* export \.json or \.jsonl instead|holds a label instead"):
         harness.read(path)
 
 
@@ -223,7 +223,7 @@ def test_deepeval_less_is_better_shows_in_what_passed():
     }
     assert wide(found, "cost")["test_case_1"] == {"small": 0.002, "large": 0.002}
     assert found.counts["cost_unknown"] == 2
-    with pytest.raises(InputError, match=r"less is better of score 'Rude'; say its scale as --quality-range"):
+    with pytest.raises(InputError, match=r"for score 'Rude' lower is better; give its scale as --quality-range"):
         joined(small, large, wanted=["Rude"])
     turned = joined(small, large, wanted=["Rude"], quality_range=(1, 0))
     assert wide(turned)["test_case_1"] == near({"x": {"small": 0.1, "large": 0.9}})["x"]
@@ -258,7 +258,7 @@ def test_helm_runs_that_are_not_whole(tmp_path):
 
 def test_ragas_columns_name_no_model():
     small, large = DATA / "ragas/small.csv", DATA / "ragas/large.csv"
-    with pytest.raises(InputError, match=r"small\.csv: names no model; say it as NAME=.*small\.csv$"):
+    with pytest.raises(InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv$"):
         joined(small, large, wanted=["exact_match"])
     with pytest.raises(InputError, match="several scores; choose with --score NAME: exact_match, string_present"):
         joined(f"small={small}", f"large={large}")
@@ -421,7 +421,7 @@ def test_what_is_no_table(tmp_path):
         (rows((None, "a", 1), ("p", "b", 1)), r"run\.csv, row 0: the prompt is empty"),
         (
             rows(("p", "a", 1), ("p", "b", 0), names=("text", "model", "quality")),
-            r"run\.csv: no results that are known",
+            r"run\.csv: no result files of a known tool",
         ),
         (rows(("p", "a", "good"), ("p", "b", "bad")), "row 0: no answer has a score"),
         (
@@ -435,7 +435,7 @@ def test_what_is_no_table(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: no such file or folder"):
         harness.read(tmp_path / "none.csv")
     rows(("p", "a", 1), ("p", "b", 0)).to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"x=.*: one name for results of 2 models \(a, b\)"):
+    with pytest.raises(InputError, match=r"x=.*: the results are of 2 models \(a, b\)"):
         harness.read(f"x={path}")
 
 
@@ -464,7 +464,7 @@ def test_labels():
             scores.mapping(wrong)
     answer = Answer(at="run.json, row 3", model="m", prompt="p", scores={"verdict": "superb"})
     with pytest.raises(
-        InputError, match=r"run\.json, row 3: score 'verdict' is 'superb'; say what it counts: --quality"
+        InputError, match=r"run\.json, row 3: score 'verdict' is 'superb'; say what it is worth with --quality"
     ):
         harness.join([harness.Run("run.json", "test", [answer])])
 

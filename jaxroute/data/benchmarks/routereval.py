@@ -100,7 +100,7 @@ def load(
         try:
             scores = np.asarray(_at(chosen, ("data", f"{split}_score"), source))
         except ValueError as error:  # lists of several lengths
-            raise InputError(f"{source}: {split}_score is no matrix ({error})") from error
+            raise InputError(f"{source}: {split}_score is not a matrix ({error})") from error
         if scores.shape != (len(prompts), len(models)) or scores.dtype.kind not in "bif":
             raise InputError(
                 f"{source}: {split}_score has shape {scores.shape} of {scores.dtype}, expected numbers "
@@ -140,7 +140,7 @@ def _at(found: Any, keys: tuple[Any, ...], source: str) -> Any:
     """What is under these keys, one inside the other."""
     for depth, key in enumerate(keys):
         if not isinstance(found, dict) or key not in found:
-            there = f"there are: {', '.join(map(str, found))}" if isinstance(found, dict) else "it is no dictionary"
+            there = f"there are: {', '.join(map(str, found))}" if isinstance(found, dict) else "it is not a dictionary"
             raise InputError(f"{source}: nothing under {'/'.join(map(str, keys[: depth + 1]))} ({there})")
         found = found[key]
     return found
@@ -151,5 +151,5 @@ def _texts(found: Any, keys: tuple[Any, ...], source: str) -> list[str]:
     there = _at(found, keys, source)
     texts = there.tolist() if isinstance(there, np.ndarray) else there
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{source}: {'/'.join(map(str, keys))} is no list of texts")
+        raise InputError(f"{source}: {'/'.join(map(str, keys))} is not a list of texts")
     return texts

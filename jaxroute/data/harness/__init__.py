@@ -67,7 +67,7 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
             found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
     if not found:
         known = ", ".join(reader.NAME for reader in READERS)
-        raise InputError(f"{path}: no results that are known here ({known}); see docs/tables.md")
+        raise InputError(f"{path}: no result files of a known tool ({known}); see docs/tables.md")
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
     runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
     return _renamed(runs, name, path) if name else runs
@@ -80,10 +80,10 @@ def _answers(file: File, reader: Reader) -> list[Answer]:
     except InputError:
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{file.path}: not as {reader.NAME} writes results ({error}); export them again") from error
+        raise InputError(f"{file.path}: not in the format of {reader.NAME} ({error}); export them again") from error
     for answer in found:
         if not isinstance(answer.model, str | None) or not isinstance(answer.prompt, str | None):
-            raise InputError(f"{answer.at}: model or prompt is no text; export the results again")
+            raise InputError(f"{answer.at}: model or prompt is not text; export the results again")
     return found
 
 
@@ -119,7 +119,7 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
     known: dict[tuple[str, str | None], tuple[str, Mapping[str, Any]]] = {}
     for at, row in columns.scores(file):
         if (row.id, row.model) in known:
-            raise InputError(f"{at}: a second row for {row.id!r}; keep one a prompt and model")
+            raise InputError(f"{at}: a second row for {row.id!r}; keep one per prompt and model")
         known[row.id, row.model] = at, row.scores
     used: set[tuple[str, str | None]] = set()
 
@@ -143,5 +143,5 @@ def _renamed(runs: Sequence[Run], name: str, path: Path) -> list[Run]:
     models = {answer.model for run in runs for answer in run.answers}
     if len(models) > 1:
         listed = ", ".join(sorted(map(str, models)))
-        raise InputError(f"{name}={path}: one name for results of {len(models)} models ({listed}); give one run each")
+        raise InputError(f"{name}={path}: the results are of {len(models)} models ({listed}); pass one run per model")
     return [run._replace(answers=[replace(answer, model=name) for answer in run.answers]) for run in runs]

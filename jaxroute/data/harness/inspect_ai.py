@@ -47,7 +47,7 @@ def read(file: File) -> Iterator[Answer]:
     about, samples = _archive(file.path) if file.suffix == ".eval" else _document(file)
     model, task = inner(about, "model"), inner(about, "task")
     if not isinstance(model, str) or not isinstance(task, str):
-        raise InputError(f"{file.path}: says neither which model nor which task; is it whole?")
+        raise InputError(f"{file.path}: names neither a model nor a task; check that the file is complete")
     roles = inner(about, "model_roles") or {}
     graders = [role for role, said in roles.items() if inner(said, "model") == model]
     for at, sample in samples:
@@ -103,7 +103,7 @@ def _scores(said: dict[str, Any]) -> dict[str, Any]:
 def _document(file: File) -> tuple[Any, Iterator[tuple[str, dict[str, Any]]]]:
     samples = file.document.get("samples") or []
     if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
-        raise InputError(f"{file.path}: 'samples' is no list of samples; write the log again")
+        raise InputError(f"{file.path}: 'samples' is not a list of samples; write the log again")
     return file.document["eval"], ((f"{file.path}, sample {i}", sample) for i, sample in enumerate(samples))
 
 
@@ -116,7 +116,7 @@ def _archive(path: Path) -> tuple[Any, Iterator[tuple[str, dict[str, Any]]]]:
         raise damaged(str(path), error) from error
     about = next((name for name in ("header.json", "_journal/start.json") if name in members), None)
     if about is None:
-        raise InputError(f"{path}: has no header.json, so it is no log of Inspect AI")
+        raise InputError(f"{path}: has no header.json, so it is not a log of Inspect AI; check the path")
     samples = [name for name in members if name.startswith("samples/") and name.endswith(".json")]
     return inner(_member(path, members[about]), "eval"), (
         (f"{path}/{name}", _member(path, members[name])) for name in samples

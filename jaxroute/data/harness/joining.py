@@ -71,7 +71,7 @@ def join(
     """
     answers = [answer for run in runs for answer in run.answers]
     if not answers:
-        raise InputError(f"{', '.join(run.source for run in runs)}: no answer in it")
+        raise InputError(f"{', '.join(run.source for run in runs)}: the runs hold no answers; check the files")
     _same_prompts(runs)
     names = scores.chosen(answers, wanted)
     missed = {"drop": math.nan, "zero": 0.0}.get(failures)
@@ -89,8 +89,8 @@ def join(
     queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
     if len(by_model) > 1 and len(outcomes) == len(queries):
         raise InputError(
-            f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so this is no table; "
-            "where it is a log of requests, use jaxroute fit LOG"
+            f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so there is no table; "
+            "if this is a log of requests, use jaxroute fit LOG"
         )
     tables.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True)
     counts = {
@@ -155,7 +155,7 @@ def _same_prompts(runs: Sequence[Run]) -> None:
     for run in runs:
         for answer in run.answers:
             if answer.model is None:
-                raise InputError(f"{run.source}: names no model; say it as NAME={run.source}")
+                raise InputError(f"{run.source}: names no model; name it as NAME={run.source}")
             keys = asked[answer.model, answer.task].setdefault(run.source, set())
             keys.add(answer.key or answer.prompt or "")
     for (model, task), by_run in asked.items():
@@ -182,13 +182,14 @@ def _qualities(
         value = answer.scores.get(name)
         if name in answer.lower and quality_range is None:
             raise InputError(
-                f"{answer.at}: less is better of score {name!r}; say its scale as --quality-range WORST,BEST, as in 5,1"
+                f"{answer.at}: for score {name!r} lower is better; give its scale as --quality-range WORST,BEST, as "
+                "in 5,1"
             )
         try:
             number = scores.quality(value, labels)
         except (ValueError, TypeError, OverflowError):
             raise InputError(
-                f"{answer.at}: score {name!r} is {value!r:.60}; say what it counts: --quality {value}=1,..."
+                f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with --quality {value}=1,..."
             ) from None
         labelled = str(value).strip() in labels or (isinstance(value, str) and value.strip().lower() in scores.MEANING)
         share = number if labelled else (number - worst) / (best - worst)
@@ -196,7 +197,7 @@ def _qualities(
             low, high = sorted((worst, best))
             raise InputError(
                 f"{answer.at}: score {name!r} is {number:g}, outside [{low:g}, {high:g}]; "
-                "say its scale as --quality-range WORST,BEST"
+                "give its scale as --quality-range WORST,BEST"
             )
         found.append(share)
     return found

@@ -80,11 +80,13 @@ def _columns(file: File) -> Iterator[Answer]:
             at = f"{file.path}, row {row}, column {header[start]!r:.60}"
             said = dict(zip(header[start + 1 : end], cells[start + 1 : end], strict=True))
             if len(rows) > 1 and not PLACE.search(named["template"]):
-                raise InputError(f"{at}: a label in place of the prompt; export .json or .jsonl, which have the prompt")
+                raise InputError(
+                    f"{at}: holds a label instead of the prompt; export .json or .jsonl, which hold the prompt"
+                )
             try:
                 others = json.loads(said["Named Scores"] or "{}")
             except ValueError as error:
-                raise InputError(f"{at}: 'Named Scores' is no JSON ({error}); export it again") from error
+                raise InputError(f"{at}: 'Named Scores' is not JSON ({error}); export it again") from error
             yield Answer(
                 at=at,
                 model=named["model"] or None,

@@ -43,7 +43,7 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
     everything = ", ".join(dict.fromkeys(name for some in names.values() for name in some))
     for name in wanted:
         if not any(_is(name, score) for some in names.values() for score in some):
-            raise InputError(f"--score {name}: no such score; there are: {everything or 'none'}")
+            raise InputError(f"--score {name}: no such score; the scores are: {everything or 'none'}")
     found = {}
     for task, some in names.items():
         where = "the runs" if len(names) == 1 else f"task {task!r}"

@@ -127,7 +127,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     for name, called_so in asked.columns.items():
         said = any(rows for (field, _), rows in odd.items() if field == name)
         if name not in pieces or ("." in called_so and not said and all(_blank(part) for _, part in pieces[name])):
-            raise InputError(f"{tables[0]}: no record has {called_so!r}, which columns names as {name}")
+            raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", UNFIT)
     odd.pop(unneeded, None)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))

@@ -239,7 +239,7 @@ def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form
     if failures not in FAILURES:
         raise InputError(f"failures is {failures!r}; use one of: {', '.join(FAILURES)}")
     if unknown := [name for name in asked.columns if name not in FIELDS]:
-        raise InputError(f"columns names {unknown[0]!r}, which is no field of a log; use: {', '.join(FIELDS)}")
+        raise InputError(f"columns names {unknown[0]!r}, which is not a field of a log; use: {', '.join(FIELDS)}")
 
 
 def _simulate(log: cells.Columns) -> None:
@@ -284,12 +284,14 @@ def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None
     """Which evaluation is the quality; None for none."""
     if score is not None:
         if score not in names:
-            raise InputError(f"no evaluation is called {score!r}; there are: {_listed(names) or 'none'}")
+            raise InputError(f"no evaluation is called {score!r}; the log has: {_listed(names) or 'none'}")
         return score
     if has_quality and names - {""}:
         return "" if "" in names else None
     if len(names) > 1:
-        raise InputError(f"several evaluations, so say which is the quality (score=NAME, --score): {_listed(names)}")
+        raise InputError(
+            f"the log has several evaluations; choose the quality with score= or --score: {_listed(names)}"
+        )
     return next(iter(names), None)
 
 
