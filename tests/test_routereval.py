@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     refused(lambda whole, pool: pool["data"].update(val_score=np.full((1, 10), 1.5)), r"row 8 .*1\.5")
     refused(lambda whole, pool: pool["data"].update(val_score=[[1.0], [1.0, 0.0]]), "val_score is not a matrix")
     refused(lambda whole, pool: pool.update(model=None), "model is not a list of texts")
-    refused(lambda whole, pool: whole["prompt"].update(test_prompt=["a", 2]), "prompt/test_prompt is not a list of texts")
+    refused(lambda whole, pool: whole["prompt"].update(test_prompt=["a", 2]), "test_prompt is not a list of texts")
     refused(lambda whole, pool: pool.update(model=["a"] * 10), "names a model twice")
     refused(lambda whole, pool: pool.update(model=print), r"refused, because the pickle asks for builtins\.print")
 
