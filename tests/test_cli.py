@@ -334,7 +334,7 @@ def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, co
         (["shadow", "x.jsonl", "--pool", "y.jsonl"], "must be given together"),
         (["shadow", "x.jsonl", "--pool", "y.jsonl", "--out", "z.jsonl"], "y.jsonl"),
         (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),
-        (["doctor", "x.jsonl", "--quality-range", "five"], "write LOW,HIGH"),
+        (["doctor", "x.jsonl", "--quality-range", "five"], "write WORST,BEST"),
     ],
 )
 def test_bad_input_is_one_line_and_code_two(capsys, tmp_path, monkeypatch, arguments, says):

@@ -48,7 +48,10 @@ Reprice = Annotated[
     bool, typer.Option("--reprice", help="Compute the cost of every row from --prices, even if the log has costs.")
 ]
 QualityRange = Annotated[
-    str, typer.Option(help="LOW,HIGH: the scale of the qualities in the log, as in 1,5 for one to five stars.")
+    str,
+    typer.Option(
+        help="WORST,BEST: the scale of the qualities as written, 1,5 for one to five stars, 5,1 where less is better."
+    ),
 ]
 Feedback = Annotated[
     str | None,
@@ -142,16 +145,12 @@ def read(path: str, how: How) -> people.LogTable:
             raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
         mapping[field] = name
     table = price_list(how.prices, how.reprice)
-    try:
-        low, high = (float(part) for part in how.quality_range.split(","))
-    except ValueError:
-        raise InputError(f"--quality-range {how.quality_range!r}: write LOW,HIGH, as in 1,5") from None
-    return people.load(
+    log = people.load(
         path,
         columns=mapping,
         prices=table,
         reprice=how.reprice,
-        quality_range=(low, high),
+        quality_range=scale(how.quality_range),
         feedback=how.feedback,
         score=how.score,
         failures=how.failures,
@@ -160,6 +159,21 @@ def read(path: str, how: How) -> people.LogTable:
         form=how.form,
         drop_bad=how.drop_bad,
     )
+    if people.is_table(log):
+        raise InputError(
+            f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
+            f"results, not a log; use jaxroute table {path} --out FOLDER, then jaxroute fit --table FOLDER"
+        )
+    return log
+
+
+def scale(text: str) -> tuple[float, float]:
+    """The worst and the best quality of --quality-range."""
+    try:
+        worst, best = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--quality-range {text!r}: write WORST,BEST, as in 1,5 or 5,1") from None
+    return worst, best
 
 
 def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price] | None:

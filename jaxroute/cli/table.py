@@ -12,7 +12,6 @@ import typer
 from jaxroute.cli import reading
 from jaxroute.data import harness, tables
 from jaxroute.data.harness import scores
-from jaxroute.types import InputError
 
 
 def table(
@@ -62,7 +61,7 @@ def table(
         found,
         wanted=score or (),
         labels=scores.mapping(quality),
-        quality_range=None if quality_range is None else _range(quality_range),
+        quality_range=None if quality_range is None else reading.scale(quality_range),
         prices=reading.price_list(prices, reprice),
         reprice=reprice,
         failures=failures,
@@ -73,16 +72,6 @@ def table(
         print(json.dumps(_finite(counts), indent=1))
     else:
         _print(counts)
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        worst, best = (float(part) for part in text.split(","))
-    except ValueError:
-        worst = best = math.nan
-    if not math.isfinite(worst - best) or worst == best:
-        raise InputError(f"--quality-range {text!r}: write WORST,BEST, two different numbers, as in 1,5 or 5,1")
-    return worst, best
 
 
 def _finite(value: Any) -> Any:

@@ -26,7 +26,8 @@ def hold(table: Any) -> Held:
     """A table in memory, ready to be read in blocks.
 
     Args:
-        table: a pandas data frame, a pyarrow table, a ``datasets.Dataset``, or a list of dictionaries.
+        table: a pandas data frame, a pyarrow table, a ``datasets.Dataset``, a list of dictionaries, or a dictionary of
+            columns (as of the Open Bandit Pipeline: numbers beside them hold for every row).
 
     Raises:
         InputError: it is of another type.
@@ -46,6 +47,8 @@ def hold(table: Any) -> Held:
         return Held("the data set", table.column_names, lambda picked, rows: _of_arrow(arrow.iter, picked, rows))
     if kind in ("datasets.DatasetDict", "datasets.IterableDataset", "datasets.IterableDatasetDict"):
         raise InputError(f"a {kind} is not a table of rows; pass one of its splits as a datasets.Dataset")
+    if isinstance(table, Mapping):
+        return _of_columns(table)
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         if odd := [i for i, record in enumerate(table) if not isinstance(record, Mapping)]:
             raise InputError(
@@ -54,9 +57,28 @@ def hold(table: Any) -> Held:
         names = list(dict.fromkeys(str(name) for record in table for name in record))
         return Held("the list", names, lambda *how: _of_list(table, *how))
     raise InputError(
-        f"cannot read a log from a {kind}; give a path, a pandas or pyarrow table, a datasets.Dataset or a list of "
-        "dictionaries"
+        f"cannot read a log from a {kind}; give a path, a pandas or pyarrow table, a datasets.Dataset, a list of "
+        "dictionaries or a dictionary of columns"
     )
+
+
+def _of_columns(table: Mapping[str, Any]) -> Held:
+    """A dictionary of columns; what has another length than the first of them is no column, and left out."""
+    columns = {str(name): column for name, column in table.items() if hasattr(column, "__len__")}
+    columns = {name: column for name, column in columns.items() if not isinstance(column, str | bytes | Mapping)}
+    if not columns:
+        raise InputError("a dictionary without columns; give one list or array a column")
+    count = table["n_rounds"] if isinstance(table.get("n_rounds"), int) else len(next(iter(columns.values())))
+    columns = {name: column for name, column in columns.items() if len(column) == count}
+    same = {str(name): value for name, value in table.items() if isinstance(value, int | float | str)}
+
+    def blocks(picked: Sequence[str], rows: int) -> Iterator[Block]:
+        for start in range(0, count, rows):
+            part = {name: list(columns[name][start : start + rows]) for name in picked if name in columns}
+            size = min(rows, count - start)
+            yield {name: part.get(name, [same.get(name)] * size) for name in picked}, size
+
+    return Held("the dictionary", [*columns, *same], blocks)
 
 
 def cells(column: Any) -> list[Any]:

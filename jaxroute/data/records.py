@@ -24,7 +24,8 @@ from typing import Any, BinaryIO, NamedTuple
 from jaxroute.data import memory, postgres
 from jaxroute.types import InputError
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz",
+            ".dsjson", ".dsjson.gz")  # fmt: skip
 JSON = (".json", ".json.gz")
 ROWS = 20_000
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}

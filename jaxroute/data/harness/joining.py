@@ -176,6 +176,8 @@ def _qualities(
     quality_range: tuple[float, float] | None,
 ) -> list[float]:
     worst, best = quality_range or (0.0, 1.0)
+    if not math.isfinite(best - worst) or worst == best:
+        raise InputError(f"quality_range is {quality_range}; give (worst, best), two different numbers")
     found = []
     for answer in answers:
         name = names[answer.task]

@@ -4,6 +4,7 @@ loading    reading, checking, splitting: ``load``
 formats    the kinds of logs, one line each
 entries    what one record of a tool says
 spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, openinference, langfuse, mlflow, logfire
+bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
 cells      cells as columns of one kind
 joining    one request, one row
@@ -17,6 +18,7 @@ from jaxroute.data.logs.loading import HINTS as HINTS
 from jaxroute.data.logs.loading import LogTable as LogTable
 from jaxroute.data.logs.loading import as_logs as as_logs
 from jaxroute.data.logs.loading import folding as folding
+from jaxroute.data.logs.loading import is_table as is_table
 from jaxroute.data.logs.loading import load as load
 from jaxroute.data.logs.loading import split as split
 from jaxroute.data.logs.loading import split_time as split_time

@@ -288,6 +288,8 @@ def _exported(
                 fields["key"], fields["parent"] = entry.key, entry.parent
                 row.append(place)
                 found.append(fields)
+    for note in (note for note, name in form.notes.items() if name not in asked.columns):
+        log.counts[note] += len(found)
     if edges:
         around.append(np.array(edges, np.int64))
     present = {name for fields in found for name, value in fields.items() if value is not None} | {"prompt"}

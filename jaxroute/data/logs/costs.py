@@ -73,8 +73,8 @@ def _zeros(log: Columns) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(log), bool), np.zeros(len(log), bool)
     counts = np.stack([np.nan_to_num(log.number(name)) for name in (*TOKENS, "total_tokens")])
     zero = (log.column["cost"] == 0) & ~log.flag("failed")
-    tool = np.array([form.entries is not None for form in log.forms], bool)[log.source]
-    return zero & (counts > 0).any(0), zero & tool & ~(counts > 0).any(0)
+    tool = [form.entries is not None and "cost" not in form.notes.values() for form in log.forms]
+    return zero & (counts > 0).any(0), zero & np.array(tool, bool)[log.source] & ~(counts > 0).any(0)
 
 
 def problems(log: Columns, prices: Mapping[str, Sequence[Any]] | None) -> dict[tuple[str, str], np.ndarray]:

@@ -74,6 +74,7 @@ class Format(NamedTuple):
     name: by which a caller asks for it. title: for messages. detect: whether a table's columns, or a record's keys,
     are of the kind. reads: whether a column of a table is looked at. entries: of a record. convention: how spans of
     the kind name things, for tools that write OpenTelemetry's spans. hint: what to do where prompts are missing.
+    notes: {what is said of every row, as a count: the field it is about, unless the caller maps that}.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Format(NamedTuple):
     entries: Callable[[Row, Asked], Iterator[Entry]] | None
     convention: Convention | None = None
     hint: str = ""
+    notes: Mapping[str, str] = {}
 
 
 class Convention(NamedTuple):

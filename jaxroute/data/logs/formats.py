@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from jaxroute.data.logs import langfuse, litellm, logfire, mlflow, openinference, opentelemetry, router_replay
+from jaxroute.data.logs import bandits, langfuse, litellm, logfire, mlflow, openinference, opentelemetry, router_replay
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
 from jaxroute.types import InputError
 
@@ -18,6 +18,8 @@ PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda
 FORMATS = (
     litellm.FORMAT,
     router_replay.FORMAT,
+    bandits.DSJSON,
+    bandits.FEEDBACK,
     mlflow.TRACES,
     langfuse.OBSERVATIONS,
     langfuse.format_of(conventions),
@@ -41,6 +43,7 @@ OTHERS = (
     ("OpenTelemetry metrics", {"resourceMetrics"}, "sums over requests; export traces or logs instead"),
     ("an output file of OpenAI's batch interface", {"custom_id", "response"}, "answers without their prompts"),
     ("results of promptfoo", {"evalId", "results"}, "every model's answers; read them with jaxroute table"),
+    ("the outcomes of a table", {"query_id", "model", "quality"}, "every model's answers; use jaxroute fit --table"),
     ("samples of lm-eval", {"doc_id", "doc", "target"}, "every document's answers; read them with jaxroute table"),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )

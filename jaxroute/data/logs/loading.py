@@ -27,6 +27,7 @@ from jaxroute.types import InputError, Logs
 
 EXAMPLES = 10
 CLUSTERS = 10
+FEW = 20
 FAILURES = ("drop", "zero")
 SIMULATED = "propensities simulated from posterior scores"
 HINTS = {
@@ -96,17 +97,17 @@ def load(
 ) -> LogTable:
     """Read and check a log.
 
-        quality = (quality as written - low) / (high - low)
+        quality = (quality as written - worst) / (best - worst)
         cost    = the row's own, else of its tokens by the price table; see ``prices.bill``
 
     Args:
         source: a file or a folder of files, a URL ``postgresql://...``, a pandas or pyarrow table, a
-            ``datasets.Dataset``, or a list of dictionaries.
+            ``datasets.Dataset``, a list of dictionaries, or a dictionary of columns.
         columns: {field: name in the table}; a name may be a path into nested values, ``metadata.feedback.score``.
         prices: {model: (input, output) or Price} per million tokens, such as ``prices.load()``, for rows whose cost
             is unknown.
         reprice: price every row, whatever cost it has.
-        quality_range: (low, high) of the qualities as written, (1, 5) for stars.
+        quality_range: (worst, best) of the qualities as written: (1, 5) for stars, (5, 1) where less is better.
         feedback: a table of request_id and quality, for qualities that came later; see ``feedback.read``.
         score: the evaluation that is the quality, where the log or the feedback has several by name.
         failures: "drop" failed requests (and count them), or keep them with quality "zero".
@@ -174,6 +175,21 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
     return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
 
 
+def is_table(log: LogTable) -> bool:
+    """Whether a log is a full table in long form: the same prompts, each answered once by (nearly) every model.
+
+    Example:
+        >>> rows = [{"prompt": f"p{i}", "model": m, "quality": 1, "cost": 1} for i in range(20) for m in "abc"]
+        >>> is_table(load(rows)), is_table(load(rows[::2]))
+        (True, False)
+    """
+    if log.prompt is None or np.isfinite(log.propensity).any():
+        return False
+    prompts = len(set(log.prompt.tolist()))
+    pairs = len(set(zip(log.prompt.tolist(), log.action.tolist(), strict=True)))
+    return prompts >= FEW and pairs >= 0.99 * len(log) and pairs >= 0.8 * prompts * len(log.models)
+
+
 def folding(log: LogTable, folds: int) -> str:
     """What is said where the groups of a log cannot make folds; "" where they can, or where there are none.
 
@@ -233,9 +249,9 @@ def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form
     if form != "auto":
         formats.named(form)
     messages.rule(asked.chat)
-    low, high = quality_range
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise InputError(f"quality_range is {quality_range}; give (low, high) with low < high")
+    worst, best = quality_range
+    if not (np.isfinite(worst) and np.isfinite(best) and worst != best):
+        raise InputError(f"quality_range is {quality_range}; give (worst, best), two different numbers")
     if failures not in FAILURES:
         raise InputError(f"failures is {failures!r}; use one of: {', '.join(FAILURES)}")
     if unknown := [name for name in asked.columns if name not in FIELDS]:
@@ -333,7 +349,7 @@ def _problems(
     log: cells.Columns, prices: Mapping[str, Sequence[Any]] | None, quality_range: tuple[float, float]
 ) -> dict[tuple[str, str], np.ndarray]:
     """Bad rows [N] by what is wrong and the field that it is wrong in."""
-    low, high = quality_range
+    low, high = sorted(quality_range)
     quality, propensity = log.number("quality"), log.number("propensity")
     model, available = log.code("model"), log.column.get("available", np.zeros(len(log), np.int64))
     found = {("cannot be read", ""): cells.marked(log.broken, len(log))}
@@ -406,8 +422,8 @@ def _table(
         hints = list(dict.fromkeys(form.hint for form in log.forms if form.hint and LOST in left))
         first = f"{tables[0]}: good rows of {len(models)} model(s); a log needs two or more"
         raise InputError("\n".join([first, *apart, *hints, *lines]))
-    low, high = quality_range
-    quality = (log.number("quality")[good] - low) / (high - low)
+    worst, best = quality_range
+    quality = (log.number("quality")[good] - worst) / (best - worst)
     counts = {kind: int(rows.sum()) for (kind, _), rows in problems.items() if rows.any()}
     for (why, _, _), count in log.left.items():
         counts[why] = counts.get(why, 0) + count
@@ -423,9 +439,9 @@ def _table(
     prompt, group = kept("prompt"), kept("group")
     if prompt is not None:
         prompt[prompt == None] = ""  # noqa: E711  (elementwise; only beside features)
+        prompt = None if "features" in log.column and not any(prompt) else prompt
+    if prompt is not None:
         counts["repeated prompts"] = len(prompt) - len(set(prompt.tolist()))
-        if "features" in log.column and not any(prompt):
-            prompt = None
     return LogTable(
         prompt=prompt,
         models=models,
