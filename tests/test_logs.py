@@ -158,7 +158,7 @@ def test_what_is_missing_is_said(tmp_path):
             logs.load(file)
     file.write_text("prompt,model,quality,cost\np,a,1,1\n")
     for settings, message in (
-        ({"columns": {"promt": "q"}}, "'promt', which is no field"),
+        ({"columns": {"promt": "q"}}, "'promt', which is not a field"),
         ({"columns": {"group": "user"}}, "column 'user' is missing"),
         ({"quality_range": (1, 1)}, "quality_range"),
         ({"form": "csv"}, "log format 'csv' is unknown"),
