@@ -38,7 +38,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.users: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing jaxroute and its requirements into $(VENV) (once, a minute or two)"
-	@$(PIP) -e . && touch $@
+	@$(PIP) -r requirements.txt -e . && touch $@
 
 dev: $(VENV)/.dev  ## create it with the tools for tests and lint
 

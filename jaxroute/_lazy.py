@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562), so that importing it costs nothing."""
+"""Imports that wait: names of a package until they are first used (PEP 562), and libraries that are extras."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+
+def extra(module: str, name: str) -> Any:
+    """A module of a library that only an extra of jaxroute installs.
+
+    Args:
+        module: its dotted name.
+        name: of the extra.
+
+    Raises:
+        InputError: the library is not installed; the message says how to install it.
+
+    Example:
+        >>> extra("no_such_library", "experiments")
+        Traceback (most recent call last):
+        jaxroute.types.InputError: this needs no_such_library; run pip install 'jaxroute[experiments]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        from jaxroute.types import InputError
+
+        library = module.partition(".")[0]
+        raise InputError(f"this needs {library}; run pip install 'jaxroute[{name}]'") from None
 
 
 def lazy(

@@ -13,7 +13,7 @@ import jax
 
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
-from jaxroute.data import tables
+from jaxroute.data import tables, tabular
 from jaxroute.learn import fitting
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
@@ -43,8 +43,8 @@ def read_table(source: Any, **options: Any) -> Table:
     """Read and check a table: prompts that every model answered.
 
     Args:
-        source: a folder, a file, or a table in memory; see ``data.tables.load``.
-        options: of ``data.tables.load``: features, encoder, quality_range.
+        source: a folder or a file (see ``data.tables.load``), or a table in memory (see ``data.tabular.table``).
+        options: features, encoder, quality_range.
 
     Returns:
         Table.
@@ -52,7 +52,10 @@ def read_table(source: Any, **options: Any) -> Table:
     Raises:
         InputError: one line that names file, column, row and value.
     """
-    return source if isinstance(source, Table) else tables.load(source, **options)
+    if isinstance(source, Table):
+        return source
+    read = tables.load if isinstance(source, str | os.PathLike) else tabular.table
+    return read(source, **options)
 
 
 def fit(

@@ -77,16 +77,27 @@ def test_a_price_that_changes_is_one_file(tmp_path):
     np.testing.assert_allclose(doubled.outcomes.cost, 2 * sprout.load(path).outcomes.cost)
 
 
-def test_the_hub_is_asked_for_every_shard_of_the_split(tmp_path, monkeypatch):
-    asked = []
+def test_a_split_of_the_hub_is_read_by_datasets(tmp_path, monkeypatch):
+    """The real library reads local files of the published shape in the place of the hub's."""
+    import datasets
 
-    def download(repo, file):
-        asked.append((repo, file))
-        return _write(tmp_path / file, start=3 * len(asked))
+    files = [str(_write(tmp_path / f"{i}.parquet", start=3 * i)) for i in range(3)]
+    real, asked = datasets.load_dataset, []
 
-    monkeypatch.setattr(sprout.hub, "download", download)
-    assert len(sprout.load()) == 9
-    assert asked == [(sprout.REPO, f"data/train-0000{i}-of-00003.parquet") for i in range(3)]
+    def load_dataset(repo, *, data_files, split, revision):
+        asked.append((repo, data_files, split, revision))
+        return real("parquet", data_files={split: files}, split=split, cache_dir=str(tmp_path / "cache"))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    table = sprout.load(split="test")
+    assert asked == [(sprout.REPO, None, "test", None)]
+    assert len(table) == 9
+    apart = [sprout.load(file) for file in files]
+    np.testing.assert_array_equal(table.outcomes.quality, np.concatenate([t.outcomes.quality for t in apart]))
+    np.testing.assert_array_equal(table.outcomes.cost, np.concatenate([t.outcomes.cost for t in apart]))
+    assert table.query_id[3] == "test.3." + apart[1].query_id[0].split(".")[-1]
+    with pytest.raises(InputError, match="no split 'dev'"):
+        sprout.load(split="dev")
 
 
 BAD = {

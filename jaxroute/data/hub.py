@@ -9,12 +9,15 @@ import shutil
 import tempfile
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxroute._lazy import extra
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
 
 
@@ -32,14 +35,49 @@ def download(repo: str, file: str, revision: str = "main") -> Path:
     Raises:
         InputError: the hub cannot be reached or refuses, and there is no local copy.
     """
-    from huggingface_hub import hf_hub_download
-
+    hub = extra("huggingface_hub", "experiments")
     try:
-        return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
+        return Path(hub.hf_hub_download(repo, file, repo_type="dataset", revision=revision))
     except Exception as error:  # the client, its HTTP library and the sockets have their own errors
         raise InputError(
             f"hub data set {repo}, file {file}: could not be downloaded ({type(error).__name__}); "
             "connect to the network, or get the file elsewhere and give its path"
+        ) from error
+
+
+def load(
+    repo: str, *, split: str = "train", files: str | Sequence[str] | None = None, revision: str | None = None
+) -> datasets.Dataset:
+    """One split of a data set as ``datasets.load_dataset`` reads it: downloaded once, memory-mapped from its cache.
+
+    Args:
+        repo: of the Hugging Face hub, such as ``"CARROT-LLM-Routing/SPROUT"``, or a builder of local files: "parquet",
+            "csv" or "json".
+        split: of the data set; local ``files`` are the split.
+        files: of the repository, or local paths; None: what the repository declares.
+        revision: branch, tag or commit; None: the newest.
+
+    Returns:
+        Dataset.
+
+    Raises:
+        InputError: the hub cannot be reached and there is no local copy, or the files cannot be read.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "one.csv"
+        >>> _ = file.write_text("prompt,label\\n2+2?,1\\n")
+        >>> load("csv", files=str(file))[0]
+        {'prompt': '2+2?', 'label': 1}
+    """
+    library = extra("datasets", "experiments")
+    named = None if files is None else {split: files}
+    try:
+        return library.load_dataset(repo, data_files=named, split=split, revision=revision)
+    except Exception as error:  # the library, its HTTP client and the sockets have their own errors
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"data set {repo}, split {split}: could not be loaded ({type(error).__name__}: {reason}); connect to the "
+            "network, or get the files elsewhere and give their path"
         ) from error
 
 

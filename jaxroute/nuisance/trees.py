@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute._lazy import extra
 from jaxroute.nuisance.targets import COST_CAP
-from jaxroute.types import InputError
 
 COMPONENTS = 32
 ITERATIONS = 150
@@ -25,10 +25,7 @@ def _booster(library: str, task: str, categorical: list[int], seed: int) -> Any:
         kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
         settings = SETTINGS | {"max_iter": ITERATIONS if task == "regression" else 60}
         return kind(categorical_features=categorical or None, l2_regularization=5.0, random_state=seed, **settings)
-    try:
-        import xgboost
-    except ImportError:
-        raise InputError("the model 'xgboost' needs the library xgboost; run pip install xgboost") from None
+    xgboost = extra("xgboost", "xgboost")
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
     return kind(n_estimators=ITERATIONS, max_depth=4, learning_rate=0.06, reg_lambda=5.0, random_state=seed)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import tables
+from jaxroute.data import hub, tables
 from jaxroute.data.benchmarks import answers
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError, Table
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 EMBEDLLM = "RZ412/EmbedLLM"  # on the Hugging Face hub: train.csv, val.csv, test.csv
 
 
-def embedllm(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str = "hashed") -> Table:
+def embedllm(
+    path: str | os.PathLike[str] | None = None, *, cost: answers.Costs, split: str = "train", encoder: str = "hashed"
+) -> Table:
     """EmbedLLM's long table of correctness.
 
     A prompt that is listed under several variants of a task has several labels for one model; the best counts, as
@@ -30,7 +32,8 @@ def embedllm(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str 
 
     Args:
         path: a .csv or .parquet file of columns prompt_id, model_name (or model_id), prompt, label, optional
-            category.
+            category. Default: the hub.
+        split: "train", "val" or "test" of the hub's; not used where a path is given.
         cost: US dollars of a query, by model or the same for all: the data have none.
         encoder: see ``encoders.encode``.
 
@@ -50,8 +53,12 @@ def embedllm(path: str | os.PathLike[str], *, cost: answers.Costs, encoder: str 
     Reference:
         Zhuang et al., "EmbedLLM: Learning Compact Representations of Large Language Models", arXiv 2410.02223.
     """
-    source = str(path)
-    frame = read(Path(path).expanduser(), ("prompt_id", "prompt", "model_name", "model_id", "category"))
+    if path is None:
+        source = f"{EMBEDLLM}, split {split}"
+        frame: Any = hub.load(EMBEDLLM, split=split, files=f"{split}.csv").to_pandas()
+    else:
+        source = str(path)
+        frame = read(Path(path).expanduser(), ("prompt_id", "prompt", "model_name", "model_id", "category"))
     name = "model_name" if "model_name" in frame.columns else "model_id"
     task = "category" if "category" in frame.columns else None
     need(frame, source, ("prompt_id", name, "prompt", "label"))

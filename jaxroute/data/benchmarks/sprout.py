@@ -63,7 +63,12 @@ def load(
         array([[0.0035 , 0.00021]])
     """
     priced = prices.load(price_table)
-    table = _joined([_read(file, priced) for file in _files(path, split)])
+    if split not in SHARDS and (path is None or Path(path).expanduser().is_dir()):
+        raise InputError(f"SPROUT has no split {split!r}; use one of: {', '.join(SHARDS)}")
+    if path is None:
+        table = _table(hub.load(REPO, split=split).data.table, priced, f"{REPO}, split {split}", split)
+    else:
+        table = _joined([_read(file, priced) for file in _files(path, split)])
     if features is None:
         return replace(table, features=encoders.encode(table.prompt, encoder))
     return replace(table, features=read_features(Path(features), len(table)))
@@ -80,14 +85,10 @@ def hub_files(split: str) -> tuple[str, ...]:
     return tuple(f"data/{split}-{i:05}-of-{count:05}.parquet" for i in range(count))
 
 
-def _files(path: str | os.PathLike[str] | None, split: str) -> list[Path]:
-    if path is not None and not Path(path).expanduser().is_dir():
-        return [Path(path).expanduser()]
-    if split not in SHARDS:
-        raise InputError(f"SPROUT has no split {split!r}; use one of: {', '.join(SHARDS)}")
-    if path is None:
-        return [hub.download(REPO, file) for file in hub_files(split)]
+def _files(path: str | os.PathLike[str], split: str) -> list[Path]:
     folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return [folder]
     found = sorted(folder.glob(f"{split}*.parquet")) or sorted((folder / "data").glob(f"{split}*.parquet"))
     if not found:
         raise InputError(f"{folder}: no file {split}*.parquet, here or in a folder data; check the path or the split")
@@ -96,48 +97,55 @@ def _files(path: str | os.PathLike[str] | None, split: str) -> list[Path]:
 
 def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
     """Table without features of one file; only the columns that are needed are read."""
-    import pandas as pd
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        schema = pq.read_schema(path)
-        models = [field.name for field in schema if {"score"} <= _fields(field)]
-        for name in models:
-            if missing := sorted(set(ANSWER) - _fields(schema.field(name))):
-                raise InputError(f"{path}, column {name!r}: has no field {missing[0]!r}; it needs {', '.join(ANSWER)}")
-        if missing := sorted(set(DESCRIBED) - set(schema.names)):
-            raise InputError(f"{path}: column {missing[0]!r} is missing; there are: {', '.join(schema.names)}")
+        models = _models(pq.read_schema(path), str(path))
         columns = [*DESCRIBED, *(f"{name}.{part}" for name in models for part in ANSWER)]
         stored = pq.ParquetFile(path).read(columns=columns)
-        described = {name: stored[name].to_pylist() for name in DESCRIBED}
-        answered = {name: [pc.struct_field(stored[name], part).to_pandas() for part in ANSWER] for name in models}
     except InputError:
         raise
     except Exception as error:  # Arrow lets parsers' own errors through
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: damaged or truncated ({reason}); copy it again") from error
+    return _table(stored, priced, str(path), path.stem)
+
+
+def _models(schema: Any, source: str) -> list[str]:
+    """The columns that are models, each checked for its fields."""
+    models = [field.name for field in schema if {"score"} <= _fields(field)]
+    for name in models:
+        if missing := sorted(set(ANSWER) - _fields(schema.field(name))):
+            raise InputError(f"{source}, column {name!r}: has no field {missing[0]!r}; it needs {', '.join(ANSWER)}")
+    if missing := sorted(set(DESCRIBED) - set(schema.names)):
+        raise InputError(f"{source}: column {missing[0]!r} is missing; there are: {', '.join(schema.names)}")
     if not models:
-        raise InputError(f"{path}: no column is a struct with a field 'score', so no model was found")
+        raise InputError(f"{source}: no column is a struct with a field 'score', so no model was found")
+    return models
+
+
+def _table(stored: Any, priced: dict[str, prices.Price], source: str, stem: str) -> Table:
+    """Table without features of a pyarrow table in SPROUT's shape."""
+    import pandas as pd
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
 
     wide = {
-        "sample_id": [f"{path.stem}.{row}.{key}" for row, key in enumerate(described["key"])],
-        "prompt": described["prompt"],
-        "eval_name": described["dataset"],
+        "sample_id": [f"{stem}.{row}.{key}" for row, key in enumerate(stored["key"].to_pylist())],
+        "prompt": stored["prompt"].to_pylist(),
+        "eval_name": stored["dataset"].to_pylist(),
     }
-    for name in models:
+    for name in _models(stored.schema, source):
 
         def place(i: int, part: str, name: str = name) -> str:
-            return f"{path}, column {name + '.' + part!r}, row {i}"
+            return f"{source}, column {name + '.' + part!r}, row {i}"
 
-        score, read, written = (
-            numbers(column, part, place) for part, column in zip(ANSWER, answered[name], strict=True)
-        )
+        answered = [pc.struct_field(stored[name], part).to_pandas() for part in ANSWER]
+        score, read, written = (numbers(column, part, place) for part, column in zip(ANSWER, answered, strict=True))
         wide[name] = score
-        wide[name + tables.COST_SUFFIX] = prices.cost(name, read, written, priced, str(path))
-    return tables.from_wide(pd.DataFrame(wide), source=str(path))
+        wide[name + tables.COST_SUFFIX] = prices.cost(name, read, written, priced, source)
+    return tables.from_wide(pd.DataFrame(wide), source=source)
 
 
 def _fields(field: object) -> set[str]:
