@@ -118,3 +118,116 @@ def test_the_interval_covers_the_spend_on_new_prompts():
         low, high = choice.cost_interval
         covered += low <= budgets.at(everything, choice.cost_weight).cost <= high
     assert 0.90 <= covered / 500 <= 0.99, covered  # heavy-tailed costs: a little under 95%
+
+
+def _separate(seed, policies=7, rows=400, models=3):
+    """Decisions of unrelated policies, and outcomes: cost is not monotone in the cost weight."""
+    rng = np.random.default_rng(seed)
+    outcomes = Outcomes(rng.random((rows, models)), rng.lognormal(0, 1, (rows, models)))
+    decisions = np.eye(models)[rng.integers(0, models, (policies, rows))] * 0.5 + 0.5 / models
+    weights = np.sort(rng.random(policies)).round(3)
+    return weights, decisions, outcomes
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_curve_of_policies_is_each_policys_mean(seed):
+    weights, decisions, outcomes = _separate(seed)
+    curve = budgets.curve_of_policies(weights, decisions, outcomes)
+    for l, decided in enumerate(decisions):
+        for y, mean, error in (
+            (outcomes.cost, curve.cost, curve.cost_error),
+            (outcomes.quality, curve.quality, curve.quality_error),
+        ):
+            gained = [sum(p * z for p, z in zip(*row, strict=True)) for row in zip(decided, y, strict=True)]
+            assert mean[l] == pytest.approx(np.mean(gained))
+            assert error[l] == pytest.approx(np.std(gained, ddof=1) / 20)
+    for weight in (
+        0.0,
+        *weights,
+        *(weights[:-1] + 0.4 * np.diff(weights)),
+        *(weights[:-1] + 0.6 * np.diff(weights)),
+        9.0,
+    ):
+        nearest = int(np.argmin(np.abs(weights - weight)))
+        assert budgets.at(curve, weight).cost == curve.cost[nearest]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_mixture_of_separate_policies_beats_the_hull(seed):
+    """Brute force: every pair of policies, mixed to spend the budget, and every policy that is within it."""
+    curve = budgets.curve_of_policies(*_separate(seed))
+    assert (np.diff(curve.cost) > 0).any()
+    for share in (0.0, 0.2, 0.5, 0.9, 1.5):
+        budget = curve.cost.min() + share * np.ptp(curve.cost)
+        best = max(curve.quality[curve.cost <= budget])
+        for a, b in np.ndindex(len(curve.cost), len(curve.cost)):
+            if curve.cost[a] < budget < curve.cost[b]:
+                part = (curve.cost[b] - budget) / (curve.cost[b] - curve.cost[a])
+                best = max(best, part * curve.quality[a] + (1 - part) * curve.quality[b])
+        mixed = budgets.mixture(curve, budget)
+        assert mixed.quality == pytest.approx(best, abs=1e-9)
+        assert mixed.cost <= budget + 1e-9
+        spent = (1 - mixed.share) * mixed.dear.cost + mixed.share * mixed.cheap.cost
+        assert spent == pytest.approx(mixed.cost)
+        assert {mixed.dear.cost_weight, mixed.cheap.cost_weight} <= set(curve.decided_at)
+        alone = budgets.for_budget(curve, budget)
+        assert alone.quality == max(curve.quality[curve.cost <= budget])
+        reached = budgets.for_quality(curve, best if best in curve.quality else min(curve.quality))
+        assert reached.cost == min(curve.cost[curve.quality >= reached.quality])
+    with pytest.raises(InputError, match="at least"):
+        budgets.mixture(curve, 0.99 * curve.cost.min())
+
+
+def test_a_budget_on_a_curve_of_policies_is_met_on_new_prompts():
+    """A hundred logs of 400 rows: the mixture's mean cost on a large pool is the budget, on average over logs."""
+    rng = np.random.default_rng(0)
+    pool = Outcomes(
+        rng.random((20_000, 3)) + np.array([0.0, 0.5, 0.8]), rng.lognormal(0, 1, (20_000, 3)) * [0.3, 1.0, 3.0]
+    )
+    decisions = np.eye(3)[(rng.random((3, 20_000)) + np.array([[1.9], [1.0], [0.1]])).astype(int)]  # dear to cheap
+    weights, spent = [0.0, 1.0, 2.0], []
+    truth = budgets.curve_of_policies(weights, decisions, pool)
+    budget = float(np.quantile(truth.cost, 0.3))
+    for _ in range(100):
+        rows = rng.integers(0, 20_000, 400)
+        sample = Outcomes(pool.quality[rows], pool.cost[rows])
+        mixed = budgets.mixture(budgets.curve_of_policies(weights, decisions[:, rows], sample), budget)
+        dear, cheap = (budgets.at(truth, choice.cost_weight).cost for choice in (mixed.dear, mixed.cheap))
+        spent.append((1 - mixed.share) * dear + mixed.share * cheap)
+    assert abs(np.mean(spent) - budget) < 4 * np.std(spent) / 10
+
+
+def test_bad_policies_and_curves_are_refused():
+    weights, decisions, outcomes = _separate(0)
+    good = {"cost_weights": weights, "decisions": decisions, "outcomes": outcomes}
+    masked = np.ones(outcomes.quality.shape, bool)
+    masked[3, 1] = False
+    for change, says in (
+        ({"cost_weights": weights[:3]}, "for 3 cost weights"),
+        ({"cost_weights": weights[::-1]}, "must ascend"),
+        ({"decisions": 2 * decisions}, "sum to 1"),
+        ({"outcomes": outcomes._replace(cost=np.where(masked, outcomes.cost, np.nan))}, "row 3, model 1"),
+        ({"available": masked}, "row 3, model 1"),
+        ({"decisions": decisions[:, :1], "outcomes": Outcomes(*(y[:1] for y in outcomes))}, "at least two"),
+    ):
+        with pytest.raises(InputError, match=says):
+            budgets.curve_of_policies(**{**good, **change})
+    one = np.ones(2)
+    for parts, says in (
+        ((np.array([0.0, 1.0]), one, one[:1], one, one), "quality has shape"),
+        ((np.array([0.0, 0.0]), one, one, one, one), "must ascend"),
+        ((np.array([-1.0, 0.0]), one, one, one, one), "must ascend"),
+        ((np.array([0.0, 1.0]), one, one * np.nan, one, one), "not finite"),
+        ((np.array([0.0, 1.0]), one, one, -one, one), "below 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            budgets.Curve(*parts)
+
+
+def test_a_thinned_curve_keeps_its_ends():
+    curve = budgets.curve(*_problem())
+    few = budgets.thinned(curve, 16)
+    assert len(few.cost) == 16
+    assert (few.cost[0], few.cost[-1]) == (curve.cost[0], curve.cost[-1])
+    assert set(few.cost_weight) <= set(curve.cost_weight)
+    assert budgets.thinned(few, 99).cost.tolist() == few.cost.tolist()

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import router_kinds
 
 from jaxroute import cli
 from jaxroute.data import encoders, tables
-from jaxroute.serving import export
+from jaxroute.serving import export, kinds
 from jaxroute.serving.router import Router
 
 
@@ -31,6 +32,80 @@ def folder(tmp_path_factory):
         cli.main(["fit", str(folder / "log.jsonl"), "--out", str(folder / "router")])
     assert not exit_.value.code
     return folder
+
+
+@pytest.fixture(scope="module", params=kinds.KINDS)
+def any_kind(request, tmp_path_factory):
+    """A random router of each kind, of hashed prompts and of the demo log's models and one more."""
+    folder = tmp_path_factory.mktemp(request.param)
+    names = ("large", "medium", "small", "retired")
+    router_kinds.router(request.param, features=256, models=names, encoder="hashed").save(folder / "router")
+    with pytest.raises(SystemExit):
+        cli.main(["demo-log", str(folder / "later.jsonl"), "--rows", "400", "--seed", "1"])
+    return folder
+
+
+def test_every_kind_routes_and_exports(capsys, any_kind):
+    router = Router.load(any_kind / "router")
+    prompts = pd.read_json(any_kind / "later.jsonl", lines=True).prompt.head(20).tolist()
+    source = any_kind / "prompts.jsonl"
+    source.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+    budget = float(router.curve.cost.mean())
+    ways = {"cost_weight": 30.0, "normalised_cost_weight": 0.5, "budget": budget, "quality_target": 0.45}
+    for way, value in ways.items():
+        option = f"--{way.replace('_', '-')}"
+        code, out, err = run(capsys, "route", any_kind / "router", option, value, "--input", source)
+        assert code == 0, err
+        lines = [json.loads(line) for line in out.splitlines()]
+        decision = router.route(prompts, **{way: value})
+        assert [line["model"] for line in lines] == decision.models
+        known = np.isfinite(decision.quality).all()
+        assert all(line["reason"].startswith("predicted quality" if known else "score ") for line in lines)
+        assert "nan" not in out
+    code, _, _ = run(capsys, "export", any_kind / "router", "--out", any_kind / "router.stablehlo")
+    assert code == 0
+    said = json.loads((any_kind / "router.stablehlo.json").read_text())
+    assert (said["num_features"], said["models"]) == (256, list(router.models))
+    scores = export.call((any_kind / "router.stablehlo").read_bytes())(
+        encoders.encode(prompts, "hashed"), np.float32(30.0)
+    )
+    assert [router.models[k] for k in np.argmax(scores, 1)] == router.route(prompts, cost_weight=30.0).models
+
+
+@pytest.mark.slow
+def test_every_kind_is_evaluated_and_compared(capsys, any_kind, tmp_path):
+    code, out, err = run(capsys, "evaluate", any_kind / "router", any_kind / "later.jsonl", "--json")
+    assert code == 0, err
+    values = [line["value"] for line in json.loads(out)]
+    assert len(values) == 6
+    assert all(0 < value < 1 for value in values)
+    other, qualities = tmp_path / "router", {"small": 0.4, "medium": 0.6, "large": 0.9}
+    router = Router.load(any_kind / "router").without("retired")
+    prompts = pd.read_json(any_kind / "later.jsonl", lines=True).prompt.tolist()
+    names = router.route(prompts, cost_weight=0.0).models
+    favourite = max(set(names), key=names.count)
+    del qualities[favourite]
+    router.without(favourite).save(other)
+    code, out, err = run(capsys, "compare", any_kind / "router", other, any_kind / "later.jsonl", "--json")
+    assert code == 0, err
+    assert any(line["difference"] != 0 for line in json.loads(out))
+    table = answered_by_all(any_kind, tmp_path / "table", rows=30)
+    code, out, err = run(capsys, "evaluate", other, "--table", table, "--json")
+    assert code == 0, err
+    assert min(qualities.values()) - 1e-6 <= json.loads(out)[0]["value"] <= max(qualities.values()) + 1e-6
+
+
+def test_a_log_whose_models_are_all_removed_says_so(capsys, any_kind, tmp_path):
+    if "plug_in" not in str(any_kind):
+        pytest.skip("the same for every kind")
+    log = pd.read_json(any_kind / "later.jsonl", lines=True).head(100)
+    log["available"] = [["large"] if i == 7 else ["large", "medium", "small"] for i in range(100)]
+    log.loc[7, "model"] = "large"
+    log.to_json(tmp_path / "log.jsonl", orient="records", lines=True)
+    Router.load(any_kind / "router").without("large").save(tmp_path / "router")
+    code, _, err = run(capsys, "evaluate", tmp_path / "router", tmp_path / "log.jsonl")
+    assert code == 2
+    assert "row 7: every model that could be chosen is removed from the router" in err
 
 
 def test_help_teaches(capsys):

@@ -8,28 +8,27 @@ import subprocess
 import sys
 import threading
 
-import jax
 import numpy as np
 import pytest
+import router_kinds
+from router_kinds import FEATURES, MODELS
 
-from jaxroute.data import logs, synthetic
-from jaxroute.data import simulate as simulated
+from jaxroute.data import logs
 from jaxroute.gateway import Gate, LogWriter, Settings, gate, load_settings, read_tail
-from jaxroute.learn import fitting
-from jaxroute.types import InputError, NuisanceSpec
+from jaxroute.serving import kinds
+from jaxroute.types import InputError
 
-SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(300.0,))
+
+def on_disk(name, folder):
+    """A random router of four models, features of prompts, and where the router is."""
+    made = router_kinds.router(name)
+    made.save(folder / "router")
+    return made, np.tile(FEATURES, (2, 1)), folder / "router"
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """A router of four models on disk, its test features, and where it is."""
-    table = synthetic.make(jax.random.key(0), num_prompts=400, num_models=4)
-    log = simulated.simulate(jax.random.key(1), table, simulated.uniform())
-    router = fitting.fit(jax.random.key(2), log, table.models, spec=SPEC, hidden=(8,), steps=50)
-    path = tmp_path_factory.mktemp("gateway") / "router"
-    router.save(path)
-    return router, np.asarray(table.features, np.float32), path
+    return on_disk("plug_in", tmp_path_factory.mktemp("gateway"))
 
 
 def gate_of(kept, **changes):
@@ -59,12 +58,33 @@ def test_choices_occur_as_often_as_their_propensities_say(kept, way):
         assert abs(count[model] / draws - p) < 4 * np.sqrt(p * (1 - p) / draws)
 
 
-def test_without_exploration_the_gate_is_the_router(kept):
-    router, features, _ = kept
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_without_exploration_the_gate_is_the_router(name, tmp_path):
+    kept = router, features, _ = on_disk(name, tmp_path)
     g = gate_of(kept, epsilon=0.0)
-    chosen = [g.choose(x) for x in features[:50]]
-    assert [c.model for c in chosen] == router.route(features[:50], normalised_cost_weight=0.5).models
+    chosen = [g.choose(x) for x in features]
+    assert [c.model for c in chosen] == router.route(features, normalised_cost_weight=0.5).models
     assert {(c.propensity, c.by) for c in chosen} == {(1.0, "router")}
+    assert len({c.model for c in chosen}) > 1
+
+    budget = float(router.curve.cost.mean())
+    (cheap, share), (dear, rest) = router.weights(budget=budget)
+    g = gate_of(kept, epsilon=0.0, normalised_cost_weight=None, budget=budget)
+    for x in features[:10]:
+        mass = dict.fromkeys(router.models, 0.0)
+        for weight, part in ((cheap, share), (dear, rest)):
+            mass[router.route(x[None], cost_weight=weight).models[0]] += part
+        choice = g.choose(x)
+        assert choice.propensity == pytest.approx(mass[choice.model])
+
+
+def test_an_endpoint_gets_prompts_only_if_the_settings_name_it(tmp_path):
+    router_kinds.router("per_weight", encoder="endpoint:small").save(tmp_path / "router")
+    given = {"router": str(tmp_path / "router"), "cost_weight": 1.0}
+    g = Gate(Settings(MODELS, "a", **given))
+    assert "send every text" in g.problem
+    assert g.router is None
+    assert Gate(Settings(MODELS, "a", encoder="endpoint:small", **given)).router is not None
 
 
 def test_candidates_and_removed_models(kept):
@@ -82,6 +102,8 @@ def test_candidates_and_removed_models(kept):
     without = gate_of(kept, epsilon=0.0)
     without.router = router.without(favourite)
     assert without.choose(features[0]).model != favourite
+    without.router = router.without(*two)  # none of the candidates is left in it: the settings' default answers
+    assert {c.by for c in (without.choose(x, two) for x in features[:5])} == {"default"}
 
 
 def test_a_router_that_cannot_be_loaded_leaves_the_default_and_says_so(kept, tmp_path, caplog):

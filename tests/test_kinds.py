@@ -1,62 +1,18 @@
 """Every kind of router: its scores against NumPy, saved and loaded to the same bits, its arrays checked."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from router_kinds import FEATURES, HIDDEN, MODELS, SCALE, WEIGHTS, J, K, M, kind, router
 
-from jaxroute.engine import networks
-from jaxroute.policies import budgets
-from jaxroute.projection import Projection
-from jaxroute.serving import distil, export, kinds
+from jaxroute.serving import export, kinds
 from jaxroute.serving.router import Router
+from jaxroute.types import InputError
 
-K, D, d, L, M, J = 3, 5, 4, 3, 2, 3  # models, features, components, cost weights, members, ends
-HIDDEN, SCALE = (6,), 0.01
-WEIGHTS = np.float32([0.0, 50.0, 200.0])
-FEATURES = np.random.default_rng(1).standard_normal((40, D)).astype(np.float32)
 ANY = np.random.default_rng(2).choice([0.0, 20.0, 60.0, 120.0, 199.0, 300.0], 40)
-
-
-def filled(like, rng):
-    """Random arrays of the shapes of ``like``."""
-    return jax.tree.map(lambda x: jnp.asarray(0.7 * rng.standard_normal(x.shape), jnp.float32), like)
-
-
-def network(outputs, inputs, *lead):
-    params = networks.router(outputs, HIDDEN).init(jax.random.key(0), inputs)
-    return jax.tree.map(lambda x: jnp.zeros((*lead, *x.shape)), params)
-
-
-def axes():
-    return Projection(jnp.zeros(D), jnp.zeros((D, d)), jnp.zeros(d))
-
-
-def make(name, seed=0):
-    """A small random router's kind, without any training."""
-    rng = np.random.default_rng(seed)
-    level = jnp.asarray([0.001, 0.004, 0.02], jnp.float32)
-    student = distil.Student(axes(), jnp.zeros((d, 2 * K)), jnp.zeros(2 * K), network(2 * K, d), jnp.zeros(K))
-    student = filled(student, rng)._replace(level=level)
-    student = student._replace(bias=student.bias + jnp.asarray([0.0] * K + [2.0] * K))
-    if name == "plug_in":
-        return kinds.PlugIn(student, HIDDEN)
-    if name == "per_weight":
-        params = filled(network(K, d, L, M), rng)
-        temperature, width = jnp.asarray([1.0, 0.5, 2.0]), jnp.asarray([6, 3, 5])
-        return kinds.PerWeight(filled(axes(), rng), jnp.asarray(WEIGHTS), params, HIDDEN, temperature, width)
-    if name == "interval":
-        ends, residual = filled(network(K, d, J, M), rng), filled(network(K, d + 3, M), rng)
-        return kinds.Interval(filled(axes(), rng), jnp.asarray(WEIGHTS), ends, residual, HIDDEN, SCALE)
-    params = jax.tree.map(lambda x: 0.1 * x, filled(network(K + 1, d, M), rng))
-    return kinds.Affine(student, HIDDEN, filled(axes(), rng), params, HIDDEN, 0.125)
-
-
-def router(name, **changes):
-    decisions = np.random.default_rng(3).dirichlet(np.ones(K), (L, 50))
-    outcomes = (np.random.default_rng(4).random((50, K)), np.float64([0.001, 0.004, 0.02]) * np.ones((50, K)))
-    curve = budgets.curve_of_policies(WEIGHTS, decisions, outcomes)
-    return Router(("a", "b", "c"), make(name), SCALE, curve, **changes)
 
 
 def numpy_network(params, x, width=2**30):
@@ -84,49 +40,49 @@ def member(params, *index):
     return jax.tree.map(lambda y: y[index], params)
 
 
-def numpy_scores(kind, x, weight):
+def numpy_scores(of, x, weight):
     """One prompt at a time, straight from the formulas."""
     x, rows = x.astype(float), []
     for i, w in enumerate(weight):
         one = x[i : i + 1]
-        if isinstance(kind, kinds.PlugIn):
-            quality, cost = numpy_student(kind.student, one)
+        if isinstance(of, kinds.PlugIn):
+            quality, cost = numpy_student(of.student, one)
             rows.append((quality - w * cost)[0])
-        elif isinstance(kind, kinds.PerWeight):
+        elif isinstance(of, kinds.PerWeight):
             l = int(np.argmin(np.abs(WEIGHTS - w)))
             z = [
-                numpy_network(member(kind.params, l, m), numpy_projected(kind.axes, one), int(kind.width[l]))[0]
+                numpy_network(member(of.params, l, m), numpy_projected(of.axes, one), int(of.width[l]))[0]
                 for m in range(M)
             ]
-            tempered = [np.exp(y / float(kind.temperature[l])) for y in z]
+            tempered = [np.exp(y / float(of.temperature[l])) for y in z]
             rows.append(np.log(np.mean([y / y.sum() for y in tempered], 0)))
-        elif isinstance(kind, kinds.Interval):
-            at = numpy_projected(kind.axes, one)
+        elif isinstance(of, kinds.Interval):
+            at = numpy_projected(of.axes, one)
             j = int(np.clip(np.searchsorted(WEIGHTS, w, side="right") - 1, 0, J - 2))
             low, high = WEIGHTS[j : j + 2].astype(float)
             alpha = np.clip((w - low) / (high - low), 0, 1)
             z_low, z_high = (
-                np.mean([numpy_network(member(kind.end_params, j + s, m), at)[0] for m in range(M)], 0) for s in (0, 1)
+                np.mean([numpy_network(member(of.end_params, j + s, m), at)[0] for m in range(M)], 0) for s in (0, 1)
             )
             inputs = np.concatenate([at[0], [alpha, np.log1p(low * SCALE), np.log1p(high * SCALE)]])[None]
-            h = np.mean([numpy_network(member(kind.residual, m), inputs)[0] for m in range(M)], 0)
+            h = np.mean([numpy_network(member(of.residual, m), inputs)[0] for m in range(M)], 0)
             rows.append((1 - alpha) * z_low + alpha * z_high + alpha * (1 - alpha) * h)
         else:
-            quality, cost = numpy_student(kind.start, one)
-            at = numpy_projected(kind.axes, one)
-            heads = [numpy_network(member(kind.params, m), at)[0] for m in range(M)]
-            scores = [((quality[0] + h[:K]) - w * cost[0] * np.exp(h[K])) / kind.eta for h in heads]
+            quality, cost = numpy_student(of.start, one)
+            at = numpy_projected(of.axes, one)
+            heads = [numpy_network(member(of.params, m), at)[0] for m in range(M)]
+            scores = [((quality[0] + h[:K]) - w * cost[0] * np.exp(h[K])) / of.eta for h in heads]
             rows.append(np.mean(scores, 0))
     return np.array(rows)
 
 
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_scores_against_numpy(name):
-    kind = make(name)
-    expected = numpy_scores(kind, FEATURES, ANY)
-    np.testing.assert_allclose(kind.scores(FEATURES, jnp.asarray(ANY)), expected, rtol=2e-4, atol=2e-4)
+    of = kind(name)
+    expected = numpy_scores(of, FEATURES, ANY)
+    np.testing.assert_allclose(of.scores(FEATURES, jnp.asarray(ANY)), expected, rtol=2e-4, atol=2e-4)
     decision = router(name).route(FEATURES, cost_weight=60.0)
-    expected = numpy_scores(kind, FEATURES, np.full(40, 60.0))
+    expected = numpy_scores(of, FEATURES, np.full(40, 60.0))
     np.testing.assert_array_equal(decision.index, expected.argmax(1))
     assert len(set(decision.models)) > 1
 
@@ -166,7 +122,106 @@ def test_what_is_not_predicted_is_nan(name):
     assert np.isfinite(decision.quality).all() == np.isfinite(decision.cost).all() == known
     assert np.isnan(decision.quality).all() == np.isnan(decision.cost).all() == (not known)
     if known:
-        student = make(name).student if name == "plug_in" else make(name).start
+        student = kind(name).student if name == "plug_in" else kind(name).start
         quality, cost = numpy_student(student, FEATURES.astype(float))
         np.testing.assert_allclose(decision.quality, quality, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(decision.cost, cost, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cost_weight_is_decided_at_the_nearest_trained_one():
+    per_weight = router("per_weight")
+    for weight, nearest in ((24.9, 0), (25.1, 50), (124.0, 50), (126.0, 200), (1e6, 200)):
+        near, at = (per_weight.route(FEATURES, cost_weight=w) for w in (weight, nearest))
+        np.testing.assert_array_equal(near.scores, at.scores)
+
+
+def test_interval_is_its_ends_at_the_ends_and_beyond():
+    of = kind("interval")
+    first = jax.tree.map(lambda x: x[:, :1], of.end_params)
+    end = kinds.PerWeight(of.axes, of.ends, first, HIDDEN, jnp.ones(J), jnp.full(J, 99))
+    alone = dataclasses.replace(of, end_params=first)
+    for weight in (*WEIGHTS, 1e6):
+        w = jnp.full(len(FEATURES), weight)
+        np.testing.assert_array_equal(alone.scores(FEATURES, w).argmax(1), end.scores(FEATURES, w).argmax(1))
+
+
+def test_a_mixture_decides_each_prompt_at_one_of_two_trained_weights():
+    for name in kinds.KINDS:
+        of = router(name)
+        decision = of.route(FEATURES, budget=float(of.curve.cost.mean()), seed=5)
+        assert set(decision.cost_weight) <= set(WEIGHTS.tolist())
+        for weight in set(decision.cost_weight):
+            mine = decision.cost_weight == weight
+            np.testing.assert_array_equal(decision.index[mine], of.route(FEATURES, cost_weight=weight).index[mine])
+
+
+def test_scores_that_overflow_are_refused():
+    decision = router("plug_in").route(FEATURES, cost_weight=1e9)
+    np.testing.assert_array_equal(decision.index, decision.cost.argmin(1))
+    of = kind("plug_in")
+    dear = dataclasses.replace(of, student=of.student._replace(level=1e4 * of.student.level))
+    with pytest.raises(InputError, match=r"row 0: its scores overflow at cost weight 3e\+38; give a smaller one"):
+        Router(MODELS, dear, SCALE).route(FEATURES, cost_weight=3e38)
+    with pytest.raises(InputError, match="cost weight 1e\\+300"):
+        router("plug_in").route(FEATURES, cost_weight=1e300)
+
+
+def test_without_a_curve_there_are_no_budgets():
+    bare = dataclasses.replace(router("per_weight"), curve=None)
+    assert len(bare.route(FEATURES, cost_weight=1.0).models) == len(FEATURES)
+    with pytest.raises(InputError, match="without a curve"):
+        bare.route(FEATURES, budget=1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"models": ("a", "a", "c", "d")}, "each once"),
+        ({"models": ("a", "", "c", "d")}, "none of them empty"),
+        ({"models": ("a", "b\x1b[31m", "c", "d")}, "control characters"),
+        ({"models": ("a", "b")}, "expected float32"),
+        ({"cost_scale": 0.0}, "cost_scale"),
+        ({"cost_scale": float("nan")}, "cost_scale"),
+        ({"available": np.zeros(K, bool)}, "at least one"),
+        ({"available": np.ones(2, bool)}, "4 booleans"),
+        ({"encoder": 3}, "texts or None"),
+        ({"summary": []}, "expected a dict"),
+        ({"kind": "plug_in"}, "no kind of router"),
+    ],
+)
+def test_a_router_of_bad_parts_cannot_be_made(changes, says):
+    good = {"models": MODELS, "kind": kind("per_weight"), "cost_scale": SCALE}
+    with pytest.raises(InputError, match=says):
+        Router(**{**good, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("per_weight", {"cost_weights": jnp.asarray([0.0, 50.0, 50.0])}, "cost_weights: .* ascend"),
+        ("per_weight", {"cost_weights": jnp.asarray([0.0, 50.0])}, r"params/.*float32\[3, 2, .*expected float32\[2"),
+        ("per_weight", {"temperature": jnp.zeros(3)}, "temperature: positive"),
+        ("per_weight", {"temperature": jnp.ones(2)}, r"'temperature': float32\[2\], expected float32\[3\]"),
+        ("per_weight", {"width": jnp.ones(3)}, r"'width': float32\[3\], expected int32\[3\]"),
+        ("per_weight", {"params": {}}, "do not fit together"),
+        ("interval", {"ends": jnp.asarray([-1.0, 0.0, 1.0])}, "ends: .* ascend"),
+        ("interval", {"ends": jnp.asarray([1.0])}, "at least 2"),
+        ("interval", {"cost_scale": -1.0}, "cost_scale"),
+        ("affine", {"eta": 0.0}, "eta"),
+        ("affine", {"start_hidden": (7,)}, "start/mlp"),
+        ("plug_in", {"hidden": (6, 6)}, "'student/mlp/params/trunk/hidden_1/bias': missing"),
+        ("plug_in", {"hidden": ()}, "not one of this kind"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(name, changes, says):
+    with pytest.raises(InputError, match=says):
+        Router(MODELS, dataclasses.replace(kind(name), **changes), SCALE)
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_every_array_must_be_finite(name):
+    leaves, tree = jax.tree.flatten(kind(name))
+    for i in [i for i, leaf in enumerate(leaves) if leaf.dtype == jnp.float32]:
+        bad = [leaf.at[(0,) * leaf.ndim].set(jnp.nan) if i == j else leaf for j, leaf in enumerate(leaves)]
+        with pytest.raises(InputError, match=r"not finite|positive|ascend"):
+            Router(MODELS, jax.tree.unflatten(tree, bad), SCALE)

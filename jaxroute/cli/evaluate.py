@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,12 @@ from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
+RouterEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", help="The router's own encoder, named again; only one that sends texts to an endpoint needs it."
+    ),
+]
 
 
 def evaluate(
@@ -23,6 +30,7 @@ def evaluate(
     table: Annotated[Path | None, typer.Option(help="A full table instead of a log: regret, too.")] = None,
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
+    encoder: RouterEncoder = None,
     page: Annotated[Path | None, typer.Option("--report", help="Folder for report.html: the log's evidence.")] = None,
     as_json: reading.Json = False,
 ) -> None:
@@ -40,7 +48,7 @@ def evaluate(
 
       jaxroute evaluate router --table tables/routerbench
     """
-    loaded = Router.load(router)
+    loaded = Router.load(router, encoder)
     if (log is None) == (table is None):
         raise InputError("give either a LOG or --table FOLDER")
     for option, given in (("--report", page), ("--shadow", shadow)):
@@ -73,6 +81,7 @@ def compare(
     log: reading.LogPath,
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
+    encoder: RouterEncoder = None,
     as_json: reading.Json = False,
 ) -> None:
     """Router A minus router B on a log that neither has seen: paired difference with its 95% interval.
@@ -84,9 +93,14 @@ def compare(
 
       jaxroute compare router_new router_old later_requests.parquet
     """
+    first, second = Router.load(a), Router.load(b)
+    if encoder is not None:
+        if encoder not in (first.encoder, second.encoder):
+            raise InputError(f"--encoder {encoder}: the routers' own are {first.encoder} and {second.encoder}")
+        first, second = (dataclasses.replace(r, may_send=r.encoder == encoder) for r in (first, second))
     table = reading.read(log, how)
     answered = None if shadow is None else tables.load(shadow)
-    found = evaluation.compare(Router.load(a), Router.load(b), table, shadow=answered)
+    found = evaluation.compare(first, second, table, shadow=answered)
     if as_json:
         reading.print_json(found.to_frame())
         return

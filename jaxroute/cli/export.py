@@ -11,6 +11,7 @@ import typer
 
 from jaxroute.cli.evaluate import RouterPath
 from jaxroute.serving import export as exporting
+from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 
 
@@ -27,6 +28,7 @@ def export(
     loaded = Router.load(router)
     content = exporting.stablehlo(loaded)
     meta = {
+        "kind": kinds.name_of(loaded.kind),
         "models": list(loaded.models),
         "encoder": loaded.encoder,
         "revision": loaded.revision,

@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute.cli.evaluate import RouterPath
+from jaxroute.cli.evaluate import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts
 from jaxroute.serving.router import Decision, Router
 from jaxroute.types import InputError
@@ -37,6 +37,7 @@ def route(
     budget: Annotated[float | None, typer.Option(help="Cost units a prompt on average.")] = None,
     quality_target: Annotated[float | None, typer.Option(help="Mean quality to reach as cheaply as can be.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A model not to use. Repeatable.")] = None,
+    encoder: RouterEncoder = None,
     seed: Annotated[int, typer.Option(help="Of the mixture that meets a budget.")] = 0,
 ) -> None:
     """Choose a model for every prompt: one JSON object a line with model, scores and the reason.
@@ -47,7 +48,7 @@ def route(
 
       jaxroute route router --budget 0.002 --input prompts.parquet --out chosen.jsonl
     """
-    loaded = Router.load(router)
+    loaded = Router.load(router, encoder)
     if without:
         loaded = loaded.without(*without)
     asked: dict[str, Any] = {
@@ -56,7 +57,9 @@ def route(
         "budget": budget,
         "quality_target": quality_target,
     }
-    loaded.route(_nothing(loaded), **asked)  # a preference that cannot be met is refused before anything is read
+    loaded.weights(**asked)  # a preference that cannot be met is refused before anything is read
+    if loaded.encoder is not None:
+        loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)
     width = None if loaded.encoder is not None else loaded.kind.num_features
     with _opened(out) as sink:
@@ -68,10 +71,6 @@ def route(
                 raise InputError(f"{source}, prompts {done} to {done + len(block) - 1}: {error}") from None
             done += len(block)
             sink.writelines(_lines(loaded, decision))
-
-
-def _nothing(router: Router) -> Any:
-    return np.zeros((0, router.kind.num_features), np.float32)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class Settings:
     which makes the first log. alias: the model name with which clients ask for routing. epsilon: share of requests
     spread evenly over the candidates. log: JSONL file to append to; None means no log. log_prompts: False logs the
     router's features instead of texts, so it needs a router. seed: of the exploration; None draws a new one at every
-    start.
+    start. encoder: the router's own, named again where it sends prompts to an endpoint, see `Router.load`.
     """
 
     models: tuple[str, ...]
@@ -53,6 +53,7 @@ class Settings:
     log: str | None = None
     log_prompts: bool = True
     seed: int | None = None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Gate:
         if settings.router is None:
             return
         try:
-            self.router = _fitting(Router.load(settings.router), settings)
+            self.router = _fitting(Router.load(settings.router, settings.encoder), settings)
+            self._ways = np.array(weights(self.router, settings))
         except InputError as error:
             self.problem = str(error)
             LOG.error("no router, %s answers: %s", settings.default, error)
@@ -140,11 +142,12 @@ class Gate:
         try:
             features = self._features(prompt)
             assert features is not None
-            ways = np.array(weights(self.router, self.settings))
-            scores = self.router.scores(np.repeat(features[None], len(ways), 0), ways[:, 0])
-            best = np.argmax(scores[:, [self.router.models.index(m) for m in allowed]], 1)
-            mass = np.bincount(best, ways[:, 1], len(allowed))
-            return mass, features, "router"
+            weight, share = self._ways.T
+            scores = self.router.scores(np.repeat(features[None], len(weight), 0), weight)
+            scores = scores[:, [self.router.models.index(m) for m in allowed]]
+            if np.isneginf(scores).all():  # every candidate is removed from the router
+                return fallback, features, "default"
+            return np.bincount(np.argmax(scores, 1), share, len(allowed)), features, "router"
         except Exception:
             LOG.exception("the router failed on a prompt; %s answers", default)
             return fallback, None, "default"
@@ -191,6 +194,8 @@ def _fitting(router: Router, settings: Settings) -> Router:
         raise InputError(
             f"{settings.router}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}"
         )
+    if router.encoder is not None:
+        router.text_encoder()
     ways = weights(router, settings)
     router.scores(np.zeros((len(ways), router.kind.num_features), np.float32), ways[0][0])  # compile before any request
     return router

@@ -17,8 +17,8 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from jaxroute import counterfactual, metrics, nuisance, policies
-from jaxroute.data import encoders, shadow
 from jaxroute.data import logs as people
+from jaxroute.data import shadow
 from jaxroute.estimators import evidence
 from jaxroute.recipe import GRID, levels
 from jaxroute.serving.router import Router
@@ -94,13 +94,17 @@ class Comparison:
 
 
 class _Views(NamedTuple):
-    """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features."""
+    """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features of both.
+
+    answered: the shadow sample's prompts, for a router that encodes them in another way.
+    """
 
     logs: Logs
     nuisances: Nuisances
     shadow: Examples | None
     encoder: str | None
     revision: str | None
+    answered: Table | None
 
 
 def on_log(
@@ -159,17 +163,18 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
     """Value, regret, quality and cost of a router on a table of every model's answers.
 
     Raises:
-        InputError: a model that the router does not know, or features of another width.
+        InputError: a model that the router does not know, a prompt whose models are all removed from it, or features
+            of another width.
     """
     index = _positions(router, table.models)
-    prompts = table.features if router.encoder is None else _encoded(router, table.prompt)
+    features = router.features(table.features if router.encoder is None else table.prompt)
     outcomes = jax.tree.map(jnp.asarray, table.outcomes)
     available = jnp.asarray(table.available)
+    choosable = _choosable(router, index, available)
     anyone = jnp.ones((1, len(index)), bool)
 
     def at(weight: float) -> dict[str, Any]:
-        scores = jnp.asarray(router.route(prompts, cost_weight=weight).scores[:, index])
-        policy = policies.greedy(scores, available=available)
+        policy = policies.greedy(jnp.asarray(router.scores(features, weight)[:, index]), available=choosable)
         chosen = np.asarray(policy).argmax(1)[:, None]
         quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
         single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
@@ -230,7 +235,7 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     """The log and the shadow with features as the router takes them."""
     encoder = None
     if log.features is None:
-        log, encoder = replace(log, features=_encoded(router, log.prompt)), router.encoder
+        log, encoder = replace(log, features=router.features(log.prompt)), router.encoder
     logs = jax.tree.map(jnp.asarray, people.as_logs(log))
     answered = None
     if table is not None:
@@ -243,7 +248,7 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
                 f"{logs.features.shape[1]}: make both with the same encoder"
             )
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=answered)
-    return _Views(logs, nuisances, answered, encoder, router.revision)
+    return _Views(logs, nuisances, answered, encoder, router.revision, table)
 
 
 def _policies(
@@ -251,16 +256,18 @@ def _policies(
 ) -> tuple[Float[Array, "L N K"], Float[Array, "L S K"] | None]:
     """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
     index = _positions(router, log.models)
-
-    def decided(prompts: np.ndarray, available: Array) -> Array:
-        scores = (router.route(prompts, cost_weight=weight).scores[:, index] for weight in weights)
-        return jnp.stack([policies.greedy(jnp.asarray(score), available=available) for score in scores])
-
     same = views.encoder is None or (router.encoder, router.revision) == (views.encoder, views.revision)
-    ours = decided(np.asarray(views.logs.features) if same else _encoded(router, log.prompt), views.logs.available)
-    if views.shadow is None:
+
+    def decided(features: Array, prompts: Any, available: Array) -> Array:
+        own = router.features(np.asarray(features) if same else prompts)
+        scores = (jnp.asarray(router.scores(own, weight)[:, index]) for weight in weights)
+        available = _choosable(router, index, available)
+        return jnp.stack([policies.greedy(z, available=available) for z in scores])
+
+    ours = decided(views.logs.features, log.prompt, views.logs.available)
+    if views.shadow is None or views.answered is None:
         return ours, None
-    return ours, decided(np.asarray(views.shadow.features), views.shadow.available)
+    return ours, decided(views.shadow.features, views.answered.prompt, views.shadow.available)
 
 
 def _positions(router: Router, models: Sequence[str]) -> list[int]:
@@ -270,7 +277,9 @@ def _positions(router: Router, models: Sequence[str]) -> list[int]:
     return [router.models.index(name) for name in models]
 
 
-def _encoded(router: Router, prompts: Any) -> np.ndarray:
-    if router.encoder is None:
-        raise InputError("the router was fitted on features and the log has none: give it a column features")
-    return encoders.encode(prompts, router.encoder, revision=router.revision)
+def _choosable(router: Router, index: Sequence[int], available: Array) -> Array:
+    """[N, K] without the models that are removed from the router."""
+    left = available & jnp.asarray(router.available[list(index)])[None]
+    if not (able := np.asarray(left.any(1))).all():
+        raise InputError(f"row {int(np.argmin(able))}: every model that could be chosen is removed from the router")
+    return left

@@ -193,13 +193,14 @@ class Router:
             InputError: it takes features only, or would send texts to an endpoint that the user has not named.
         """
         if self.encoder is None:
-            raise InputError("this router was fitted on features, not texts: pass an array [N, D]")
+            raise InputError("this router was fitted on features, not texts: give it features [N, D]")
         if self.encoder.startswith(ENDPOINT) and not self.may_send:
             from jaxroute.data.encoders import endpoint
 
             raise InputError(
-                f"this router would send every text to {endpoint.base_url()} (model "
-                f"{self.encoder.removeprefix(ENDPOINT)}); if it may, name its encoder: encoder={self.encoder!r}"
+                f"this router would send every text to {endpoint.base_url()}, model "
+                f"{self.encoder.removeprefix(ENDPOINT)}; if it may, name its encoder again: --encoder {self.encoder}, "
+                "or encoder= in Python and in models.yaml"
             )
         return self.encoder
 
@@ -315,8 +316,8 @@ def _padded(rows: int) -> int:
 
 def _weight(cost_weight: float | np.ndarray) -> np.ndarray:
     weight = np.asarray(cost_weight, float)
-    if not ((weight >= 0) & (weight < np.inf)).all():
-        raise InputError(f"cost weight {cost_weight}: give a finite number of at least 0")
+    if not ((weight >= 0) & (weight <= np.finfo(np.float32).max)).all():
+        raise InputError(f"cost weight {cost_weight}: give a finite number of at least 0 (at most 3e38)")
     return weight
 
 

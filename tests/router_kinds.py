@@ -1,0 +1,55 @@
+"""A small random router of every kind, made without any training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxroute.engine import networks
+from jaxroute.policies import budgets
+from jaxroute.projection import Projection
+from jaxroute.serving import distil, kinds
+from jaxroute.serving.router import Router
+
+K, D, d, L, M, J = 4, 5, 4, 3, 2, 3  # models, features, components, cost weights, members, ends
+HIDDEN, SCALE = (6,), 0.01
+MODELS = ("a", "b", "c", "d")
+PRICES = (0.001, 0.004, 0.01, 0.02)
+WEIGHTS = np.float32([0.0, 50.0, 200.0])
+FEATURES = np.random.default_rng(1).standard_normal((40, D)).astype(np.float32)
+
+
+def filled(like, rng):
+    """Random arrays of the shapes of ``like``."""
+    return jax.tree.map(lambda x: jnp.asarray(0.7 * rng.standard_normal(x.shape), jnp.float32), like)
+
+
+def network(outputs, inputs, *lead):
+    params = networks.router(outputs, HIDDEN).init(jax.random.key(0), inputs)
+    return jax.tree.map(lambda x: jnp.zeros((*lead, *x.shape)), params)
+
+
+def kind(name, features=D, seed=0):
+    rng = np.random.default_rng(seed)
+    axes = Projection(jnp.zeros(features), jnp.zeros((features, d)), jnp.zeros(d))
+    student = distil.Student(axes, jnp.zeros((d, 2 * K)), jnp.zeros(2 * K), network(2 * K, d), jnp.zeros(K))
+    student = filled(student, rng)._replace(level=jnp.asarray(PRICES))
+    student = student._replace(bias=student.bias + jnp.asarray([0.0] * K + [2.0] * K))
+    axes = filled(axes, rng)
+    if name == "plug_in":
+        return kinds.PlugIn(student, HIDDEN)
+    if name == "per_weight":
+        temperature, width = jnp.asarray([1.0, 0.5, 2.0]), jnp.asarray([6, 3, 5])
+        return kinds.PerWeight(axes, jnp.asarray(WEIGHTS), filled(network(K, d, L, M), rng), HIDDEN, temperature, width)
+    if name == "interval":
+        ends, residual = filled(network(K, d, J, M), rng), filled(network(K, d + 3, M), rng)
+        return kinds.Interval(axes, jnp.asarray(WEIGHTS), ends, residual, HIDDEN, SCALE)
+    params = jax.tree.map(lambda x: 0.1 * x, filled(network(K + 1, d, M), rng))
+    return kinds.Affine(student, HIDDEN, axes, params, HIDDEN, 0.125)
+
+
+def router(name, features=D, models=MODELS, **changes):
+    """With a curve of random policies on 50 prompts."""
+    rng = np.random.default_rng(3)
+    outcomes = rng.random((50, K)), np.ones((50, 1)) * PRICES
+    curve = budgets.curve_of_policies(WEIGHTS, rng.dirichlet(np.ones(K), (L, 50)), outcomes)
+    return Router(models, kind(name, features), SCALE, curve, **changes)
