@@ -235,6 +235,7 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     """The log and the shadow with features as the router takes them."""
     encoder = None
     if log.features is None:
+        assert log.prompt is not None, "a log has prompts or features"
         log, encoder = replace(log, features=router.features(log.prompt)), router.encoder
     logs = jax.tree.map(jnp.asarray, people.as_logs(log))
     answered = None
