@@ -1,15 +1,16 @@
-"""From a log to a router to keep: the recommended recipe, judged on the log, distilled into one network.
+"""From a log to a router to keep: any method, judged on the log.
 
 Everything that is said about the router comes from the log, valued doubly robustly, and from a shadow sample where
 there is one: every row of either is decided by fits that never saw it. That leaves no bias to speak of, but what
 the router learnt from the same rows is in no interval: in 240 synthetic logs of 600 rows beside 150 prompts, 93% of
-the value's intervals and 90% of the gain's held the truth of the router at hand (biases 0.001 and -0.006; on the log
-alone 92% and 95%), against 95% on the shadow for a router that was fitted elsewhere
+the value's intervals and 90% of the gain's held the truth of the router at hand (the recommended recipe's; biases 0.001
+and -0.006; on the log alone 92% and 95%), against 95% on the shadow for a router that was fitted elsewhere
 (`python -m experiments.checks.shadow_evidence`). A later log is the better judge (`jaxroute evaluate`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -17,17 +18,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.sharding import Mesh
 
-from jaxroute import counterfactual, estimators, policies, recipe
+from jaxroute import counterfactual, estimators, nuisance, policies, recipe, sweep
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators import evidence
+from jaxroute.learn import estimates, methods, objectives
+from jaxroute.learn.inputs import MethodInput, MethodResult, mean
+from jaxroute.learn.members import HYPERPARAMS, scalars
+from jaxroute.learn.methods import Method
+from jaxroute.learn.per_weight import ascending
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
-from jaxroute.serving import distil
-from jaxroute.serving.kinds import PlugIn
+from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
-from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
+from jaxroute.types import (
+    Examples,
+    Hyperparams,
+    InputError,
+    Key,
+    Logs,
+    Loss,
+    Nuisances,
+    NuisanceSpec,
+    Spec,
+)
 
 PIECES = 256
 ROWS_A_MODEL = 100
@@ -38,100 +53,114 @@ def fit(
     logs: Logs,
     models: Sequence[str],
     *,
+    method: str | Loss | Method = "recommended",
     shadow: Examples | None = None,
     encoder: str | None = None,
     revision: str | None = None,
     spec: NuisanceSpec = NuisanceSpec(),
     members: int = 1,
+    cost_weights: Sequence[float] | None = None,
+    normalised_cost_weights: Sequence[float] | None = None,
     cost_scale: float | None = None,
+    estimator: str | estimates.Estimator | None = None,
+    training: Spec | None = None,
+    hyperparams: Hyperparams | None = None,
     hidden: tuple[int, ...] = (256, 128),
     steps: int = 3000,
     clip: float | None = None,
+    mesh: Mesh | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
     on_evidence: Callable[[evidence.Evidence], None] = lambda _: None,
 ) -> Router:
-    """The recommended router of a log.
+    """A router of a log, by any method.
 
     Args:
         key: of everything random.
         logs: N rows, costs in the data's own unit.
         models: K names, in the order of ``logs.available``.
+        method: a name in `methods.METHODS`, a loss of the protocol of `types.Loss`, or a record like those there.
         shadow: prompts that every available model answered, beside the log; outcomes in the log's units.
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
-        members: recipes with folds and networks of their own, whose predictions are averaged before distilling.
+        members: routers with seeds of their own that are averaged; those of a plug-in have folds of their own too.
+        cost_weights: ascending, quality per unit of cost, that routers are trained at and judged at; None: the
+            normalised grid. normalised_cost_weights: the same per ``cost_scale``. At most one of the two.
         cost_scale: cost units per normalised unit; None: from the log's doubly robust means.
-        hidden, steps: of the distilled network.
+        estimator: of the outcomes that a trained method learns from, see `estimates`; None: the method's own.
+        training, hyperparams: of networks that learn the decision; None: those of the study.
+        hidden, steps: of a distilled network.
         clip: smaller propensities are raised to it in what is said about the router; None:
             ``estimators.evaluation_clip(K)``.
+        mesh: see ``sweep.mesh``; None: all devices.
         on_stage: called with what is about to be done, for progress.
         on_evidence: called once with all that the log says of the router; ``summary`` keeps the essence.
 
     Returns:
-        Router; ``summary`` says what the log holds, what the router is worth on it and how much of that rests on the
-        shadow (``shadow_share``, 0 to 1), and what distilling cost.
+        Router; ``summary`` says what the log holds, how the router was made, what it is worth on the log and how much
+        of that rests on the shadow (``shadow_share``, 0 to 1).
 
     Raises:
-        InputError: names and log do not match, or too few rows.
+        InputError: an unknown method, a wrong loss, settings that mean nothing for the method, names that do not
+            match the log, or too few rows; all of it before anything is fitted.
 
     Example:
         >>> from jaxroute.data import simulate, synthetic
         >>> table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)
         >>> logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
-        >>> spec = NuisanceSpec(("mean",), folds=3)
-        >>> router = fit(jax.random.key(2), logs, table.models, spec=spec, hidden=(8,), steps=20)
+        >>> small = dict(spec=NuisanceSpec(("mean",), folds=3), training=Spec((8,), steps=20, chunk=10))
+        >>> router = fit(jax.random.key(2), logs, table.models, method="rm_softmax", **small)
+        >>> router
+        Router(per_weight, 4 models, 32 features, cost_scale=...)
         >>> router.route(table.features, normalised_cost_weight=0.5).index.shape
         (300,)
     """
+    chosen = methods.named(method)
     rows, num_models = logs.available.shape
-    if len(models) != num_models or len(set(models)) != num_models:
-        raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
-    if members < 1:
-        raise InputError(f"members={members}: a router is made of one recipe or more")
-    if rows < 10 * spec.folds:
-        raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
+    _check(chosen, logs, models, shadow, spec, members, (estimator, training, hyperparams))
+    settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
+    if chosen.loss is not None:
+        objectives.check(chosen.loss, num_models, settings)
+    weights = _weights(cost_weights, normalised_cost_weights)
     logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
-    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
-        raise InputError(
-            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
-            "encode both alike"
-        )
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
-    recipe_key, student_key, split_key = jax.random.split(key, 3)
-    band_key = jax.random.fold_in(key, 3)
+    nuisance_key, *_ = jax.random.split(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    ensemble = recipe.fit_ensemble(recipe_key, logs, spec, members=members, shadow=shadow)
-    nuisances, predicted, fitted, of_shadow = ensemble
+    fits = _nuisances(nuisance_key, logs, shadow, spec, chosen.learner, members)
+    nuisances = mean([of_member for of_member, _ in fits])
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
+    given = MethodInput(
+        key,
+        logs,
+        shadow,
+        nuisances,
+        fits,
+        robust,
+        float(scale),
+        tuple(float(w) for w in weights(scale)),
+        range(members),
+        spec,
+        estimator,
+        Spec() if training is None else training,
+        settings,
+        hidden,
+        steps,
+        sweep.mesh() if mesh is None else mesh,
+        on_stage,
+    )
+    result = chosen.make(given)
 
     on_stage("evidence from the log")
-    weights = [normalised / scale for normalised in recipe.GRID]
     learn = counterfactual.examples(logs, nuisances, shadow, clip=levels.CLIP)
-    found = _evidence(band_key, logs, nuisances, predicted, weights, clip, shadow, of_shadow, learn)
+    found = _evidence(jax.random.fold_in(key, 3), chosen.name, given, result, clip, learn)
     on_evidence(found._replace(models=tuple(models)))
-
-    on_stage("distilling into one network")
-    prompts = logs.features if shadow is None else jnp.concatenate([logs.features, jnp.asarray(shadow.features)])
-    teacher = recipe.predict_ensemble(fitted, prompts)
-    held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
-    used = np.setdiff1d(np.arange(len(prompts)), held)
-    student = distil.fit(
-        student_key,
-        prompts[used],
-        jax.tree.map(lambda y: y[used], teacher),
-        cost_scale=scale,
-        hidden=hidden,
-        dimensions=spec.dimensions,
-        steps=steps,
-    )
-    loss = _distilling(student, hidden, logs.features[held], jax.tree.map(lambda y: y[held], teacher), scale)
-    pieces = budgets.curve(predicted, robust, available=logs.available)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
+        "method": chosen.name,
+        "kind": kinds.name_of(result.kind),
         "rows": rows,
         "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
         "rows_with_known_propensity": known,
@@ -139,20 +168,11 @@ def fit(
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "members": members,
-        "share_of_contrasts": float(np.mean([m.share for m in fitted])),
+        **result.summary,
         "by_cost_weight": _by_cost_weight(found, learn, scale),
-        "distilling": loss,
     }
-    return Router(
-        tuple(models),
-        PlugIn(student, hidden),
-        float(scale),
-        budgets.thinned(pieces, PIECES),
-        np.ones(num_models, bool),
-        encoder,
-        revision,
-        summary,
-    )
+    curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
+    return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
 
 
 def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
@@ -173,44 +193,88 @@ def answers(shadow: Examples) -> np.ndarray:
     return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
-def _evidence(
-    key: Key,
+def _check(
+    method: Method,
     logs: Logs,
-    nuisances: Nuisances,
-    predicted: Outcomes,
-    weights: list[float],
-    clip: float,
+    models: Sequence[str],
     shadow: Examples | None,
-    of_shadow: Outcomes | None,
-    learn: Examples,
+    spec: NuisanceSpec,
+    members: int,
+    of_training: tuple[Any, ...],
+) -> None:
+    rows, num_models = logs.available.shape
+    if len(models) != num_models or len(set(models)) != num_models:
+        raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
+    if members < 1:
+        raise InputError(f"members={members}: a router is made of one member or more")
+    if rows < 10 * spec.folds:
+        raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
+    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
+        raise InputError(
+            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
+            "encode both alike"
+        )
+    if not method.decides:
+        for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
+            if value is not None:
+                raise InputError(f"{name}= means nothing to {method.name}, which trains no network to decide: leave it")
+
+
+def _weights(cost_weights: Sequence[float] | None, normalised: Sequence[float] | None) -> Callable[[float], np.ndarray]:
+    """The cost weights, once the unit of cost is known."""
+    if cost_weights is not None and normalised is not None:
+        raise InputError("give cost_weights or normalised_cost_weights, not both")
+    if cost_weights is not None:
+        fixed = ascending(cost_weights)
+        return lambda scale: fixed
+    grid = ascending(recipe.GRID if normalised is None else normalised)
+    return lambda scale: grid / scale
+
+
+def _nuisances(
+    key: Key, logs: Logs, shadow: Examples | None, spec: NuisanceSpec, learner: str | None, members: int
+) -> tuple[tuple[Nuisances, nuisance.NuisanceModel], ...]:
+    """One fit a member. A method's own learner is fitted beside the nuisances', which stay as they are without it."""
+    beside = () if learner is None or learner in spec.outcome_models else (learner,)
+    every = dataclasses.replace(spec, outcome_models=(*spec.outcome_models, *beside))
+    cells, rows = nuisance.cells(logs, shadow), len(logs.action)
+    fits = []
+    for k in (key, *(jax.random.fold_in(key, member) for member in range(1, members))):
+        nuisances, model = nuisance.fit(k, logs, every, shadow=shadow)
+        if beside:
+            part = nuisance.reweigh(model.outcomes, cells.outcomes, cells.available, spec)
+            model = model._replace(outcomes=part)
+            nuisances = nuisances._replace(outcomes=jax.tree.map(lambda y: y[:rows], nuisance.out_of_fold(part)))
+        fits.append((nuisances, model))
+    return tuple(fits)
+
+
+def _evidence(
+    key: Key, name: str, given: MethodInput, result: MethodResult, clip: float, learn: Examples
 ) -> evidence.Evidence:
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
-    single = partial(policies.best_single, learn.outcomes, jnp.asarray(weights), available=learn.available)
+    logs, shadow, weights = given.logs, given.shadow, jnp.asarray(given.cost_weights)
+    rows, ours = len(logs.action), result.policy(given.cost_weights)
+    single = partial(policies.best_single, learn.outcomes, weights, available=learn.available)
     against = {
-        "logging policy": evidence.logging_policy(logs, nuisances, len(weights)),
+        "logging policy": evidence.logging_policy(logs, given.nuisances, len(weights)),
         "best single": single(prompts=logs.available),
     }
     on_shadow = None
-    if shadow is not None and of_shadow is not None:  # how the logging policy would have chosen there is not known
-        ours = _decided(of_shadow, weights, shadow.available)
-        on_shadow = {"recommended": ours, "best single": single(prompts=shadow.available)}
+    if shadow is not None:  # how the logging policy would have chosen there is not known
+        on_shadow = {name: ours[:, rows:], "best single": single(prompts=shadow.available)}
     return evidence.gather(
         key,
         logs,
-        nuisances,
-        _decided(predicted, weights, logs.available),
+        given.nuisances,
+        ours[:, :rows],
         weights,
         against=against,
-        name="recommended",
+        name=name,
         clip=clip,
         shadow=shadow,
         on_shadow=on_shadow,
     )
-
-
-def _decided(predicted: Outcomes, weights: list[float], available: Array) -> Array:
-    """The policy [L, N, K] that takes the highest predicted utility."""
-    return jnp.stack([policies.greedy(counterfactual.utility(predicted, w), available=available) for w in weights])
 
 
 def _by_cost_weight(found: evidence.Evidence, learn: Examples, scale: float) -> list[dict[str, Any]]:
@@ -240,17 +304,3 @@ def _by_cost_weight(found: evidence.Evidence, learn: Examples, scale: float) -> 
             }
         )
     return records
-
-
-def _distilling(
-    student: distil.Student, hidden: tuple[int, ...], features: Array, teacher: Outcomes, scale: float
-) -> dict[str, float]:
-    """On prompts that distilling never saw: how often the student decides otherwise, and what that costs."""
-    predicted = distil.predict(student, features, hidden)
-    other, lost = [], []
-    for normalised in recipe.GRID:
-        theirs = counterfactual.utility(teacher, normalised / scale)
-        choice = jnp.argmax(counterfactual.utility(predicted, normalised / scale), 1)
-        other.append(float(jnp.mean(choice != jnp.argmax(theirs, 1))))
-        lost.append(float(jnp.mean(jnp.max(theirs, 1) - jnp.take_along_axis(theirs, choice[:, None], 1)[:, 0])))
-    return {"decides_otherwise": float(np.mean(other)), "predicted_utility_lost": float(np.mean(lost))}

@@ -137,7 +137,7 @@ def fit(
         raise InputError(f"nuisances of shape {np.shape(nuisances.propensity)} for a log of shape {(rows, num_models)}")
     nuisances = jax.tree.map(jnp.asarray, nuisances)
     scale = _unit(logs, nuisances) if cost_scale is None else float(cost_scale)
-    weights = _ascending([w / scale for w in recipe.GRID] if cost_weights is None else cost_weights)
+    weights = ascending([w / scale for w in recipe.GRID] if cost_weights is None else cost_weights)
     data = training_set.prepare(
         fold_key,
         logs,
@@ -186,7 +186,12 @@ def _unit(logs: Logs, nuisances: Nuisances) -> float:
     return break_even(counterfactual.doubly_robust(logs, nuisances, clip=clip), np.asarray(logs.available))[0]
 
 
-def _ascending(cost_weights: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:
+def ascending(cost_weights: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:
+    """The cost weights as an array [L].
+
+    Raises:
+        InputError: none, one that is negative or not finite, or an order that does not ascend.
+    """
     weights = np.asarray(cost_weights, float)
     if weights.ndim != 1 or not len(weights) or not np.isfinite(weights).all():
         raise InputError(f"cost_weights={cost_weights!r}: give at least one finite number")

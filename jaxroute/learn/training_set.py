@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxroute import counterfactual, estimators, projection
+from jaxroute import counterfactual, estimators, nuisance, projection
 from jaxroute.learn import estimates, folds
+from jaxroute.learn.inputs import MethodInput
+from jaxroute.nuisance.crossfit import foldable
 from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, Outcomes
 
 
@@ -43,7 +44,7 @@ def prepare(
     """The training set of a log.
 
     Args:
-        key: of the folds. logs: N rows; rows of one group share a fold. nuisances: cross-fitted for them.
+        key: of the folds. logs: N rows; rows of one group share a fold, where groups can make folds. nuisances: cross-fitted for them.
         cost_scale: cost units per normalised unit.
         shadow: S prompts that every available model answered; None: the log alone.
         estimator: of the outcomes learnt from, see `estimates.outcomes`.
@@ -61,9 +62,7 @@ def prepare(
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
     validate = counterfactual.examples(logs, nuisances, shadow, clip=clip)
     count = len(validate.available)
-    group = None if logs.group is None else np.asarray(logs.group)
-    if group is not None and count > rows:  # every shadow prompt is a group of its own
-        group = np.concatenate([group, group.max() + 1 + np.arange(count - rows)])
+    group = nuisance.groups(foldable(logs.group, logs.action, num_folds), rows, count)
     axes = projection.fit(validate.features, jnp.ones(count), dimensions)
     features = projection.project(axes, validate.features)
     of_log = estimates.outcomes(estimator, logs, nuisances, hyperparams)
@@ -73,6 +72,19 @@ def prepare(
         quality, cost = (jnp.where(validate.available, y, 0.0) for y in outcomes)
         return Examples(features, Outcomes(quality, cost / cost_scale), validate.available)
 
-    return TrainingSet(
-        examples(learnt), examples(validate.outcomes), folds.assign(key, count, num_folds, group), axes, cost_scale
+    drawn = folds.assign(key, count, num_folds, group)
+    return TrainingSet(examples(learnt), examples(validate.outcomes), drawn, axes, cost_scale)
+
+
+def of_method(key: Key, given: MethodInput) -> TrainingSet:
+    """``prepare`` with what a method was given."""
+    return prepare(
+        key,
+        given.logs,
+        given.nuisances,
+        cost_scale=given.cost_scale,
+        shadow=given.shadow,
+        estimator=given.estimator or "dr",
+        hyperparams=given.hyperparams,
+        dimensions=given.spec.dimensions,
     )

@@ -15,8 +15,10 @@ from jaxroute.nuisance.feedback import fit_response as fit_response
 from jaxroute.nuisance.fitting import NuisanceModel as NuisanceModel
 from jaxroute.nuisance.fitting import OutcomeModel as OutcomeModel
 from jaxroute.nuisance.fitting import as_cells as as_cells
+from jaxroute.nuisance.fitting import cells as cells
 from jaxroute.nuisance.fitting import fit as fit
 from jaxroute.nuisance.fitting import fit_outcomes as fit_outcomes
+from jaxroute.nuisance.fitting import groups as groups
 from jaxroute.nuisance.fitting import out_of_fold as out_of_fold
 from jaxroute.nuisance.fitting import predict as predict
 from jaxroute.nuisance.fitting import predict_candidates as predict_candidates

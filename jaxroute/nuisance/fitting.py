@@ -178,12 +178,10 @@ def fit(
         raise InputError(f"{num_rows} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
     outcome_key, propensity_key = jax.random.split(key)
     logs = jax.tree.map(jnp.asarray, logs)
-    cells = Examples(logs.features, *as_cells(logs))
-    if shadow is not None:
-        cells = jax.tree.map(lambda a, b: jnp.concatenate([a, jnp.asarray(b, a.dtype)]), cells, shadow)
+    every = cells(logs, shadow)
     group = crossfit.foldable(logs.group, logs.action, spec.folds)
-    grouped = _with_shadow(group, num_rows, len(cells.available))
-    outcomes, model = fit_outcomes(outcome_key, *cells, spec, group=grouped)
+    grouped = groups(group, num_rows, len(every.available))
+    outcomes, model = fit_outcomes(outcome_key, *every, spec, group=grouped)
     outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
 
     fold_key, fit_key = jax.random.split(propensity_key)
@@ -201,7 +199,7 @@ def fit(
     return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
 
 
-def _with_shadow(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | None:
+def groups(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | None:
     """Groups of the log's rows, and one of its own for every shadow prompt."""
     if group is None or rows == log_rows:
         return group
@@ -212,6 +210,14 @@ def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:
     """A log as a table with one observed cell a row: (outcomes [N, K], observed [N, K])."""
     chosen = jax.nn.one_hot(logs.action, logs.available.shape[1], dtype=bool)
     return Outcomes(*(jnp.where(chosen, jnp.asarray(y)[:, None], jnp.nan) for y in (logs.quality, logs.cost))), chosen
+
+
+def cells(logs: Logs, shadow: Examples | None = None) -> Examples:
+    """What outcome models are fitted to: a log's observed cells, then a shadow sample's; ``available``: observed."""
+    of_log = Examples(jnp.asarray(logs.features), *as_cells(logs))
+    if shadow is None:
+        return of_log
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, jnp.asarray(b, a.dtype)]), of_log, shadow)
 
 
 def known_propensity(fitted: Float[Array, "N K"], logs: Logs, spec: NuisanceSpec) -> Float[Array, "N K"]:

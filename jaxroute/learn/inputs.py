@@ -1,0 +1,92 @@
+"""What a method is given, and what it gives back: the two records between `fitting` and the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float
+
+from jaxroute import nuisance
+from jaxroute.learn import estimates
+from jaxroute.policies.budgets import Curve
+from jaxroute.serving.kinds import Kind
+from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Spec
+
+Policy = Callable[[Sequence[float]], Float[Array, "L R K"]]
+
+TRAINING = 4  # named constant folded into the key
+
+
+@dataclass(frozen=True)
+class MethodInput:
+    """A log and what is known of it. R = N + S rows: the log's, then the shadow sample's.
+
+    nuisances: cross-fitted for the log's rows, averaged over ``fits``. fits: those of every member.
+    robust: [N, K] doubly robust outcomes at the evaluation clip. cost_weights: [L] ascending, cost_scale: units of
+    cost per normalised unit. seeds: of members. estimator: of the outcomes learnt from; None: the method's own.
+    training, hyperparams: of networks that learn to decide. hidden, steps: of networks that learn what others predict.
+    """
+
+    key: Key
+    logs: Logs
+    shadow: Examples | None
+    nuisances: Nuisances
+    fits: tuple[tuple[Nuisances, nuisance.NuisanceModel], ...]
+    robust: Outcomes
+    cost_scale: float
+    cost_weights: tuple[float, ...]
+    seeds: range
+    spec: NuisanceSpec
+    estimator: str | estimates.Estimator | None
+    training: Spec
+    hyperparams: Hyperparams
+    hidden: tuple[int, ...]
+    steps: int
+    mesh: Mesh
+    on_stage: Callable[[str], None]
+
+    @property
+    def training_key(self) -> Key:
+        """Of what is trained to decide; ``key`` itself is for nuisances, splits and students."""
+        return jax.random.fold_in(self.key, TRAINING)
+
+    @property
+    def features(self) -> Float[Array, "R D"]:
+        """Of every row."""
+        parts = [self.logs.features, *([] if self.shadow is None else [self.shadow.features])]
+        return jnp.concatenate([jnp.asarray(part) for part in parts])
+
+    @property
+    def available(self) -> Bool[Array, "R K"]:
+        """Of every row."""
+        parts = [self.logs.available, *([] if self.shadow is None else [self.shadow.available])]
+        return jnp.concatenate([jnp.asarray(part) for part in parts])
+
+    @property
+    def predicted(self) -> Outcomes:
+        """What the nuisances' outcome models predict for every row, out of fold, [R, K]."""
+        return mean([nuisance.out_of_fold(model.outcomes) for _, model in self.fits])
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """A router, and what it decides on the rows that it was made of.
+
+    kind: decides new prompts. policy: cost weights [L'] -> the policy [L', R, K] on every row, by fits that never saw
+    it. curve: what each cost weight spends and gains on the log. summary: how it was made, for the artefact.
+    """
+
+    kind: Kind
+    policy: Policy
+    curve: Curve
+    summary: dict[str, Any]
+
+
+def mean(trees: Sequence[Any]) -> Any:
+    """Leaf by leaf."""
+    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *trees)

@@ -1,0 +1,215 @@
+"""Every method that makes a router from a log: one record each. To add one: its ``make``, and a record here.
+
+What the study found is how far a method's mean regret lies above the recommended recipe's at the study's centre (the
+log of a weak router, 2,000 rows, ten seeds; experiments/README.md), over its five real tables and on its synthetic
+problem. ``tests/test_methods.py`` computes these numbers anew from experiments/results/study.parquet.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxroute.learn import end_to_end, every_weight, neighbours, objectives, plug_ins
+from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.types import InputError, Loss
+
+Interval = tuple[float, float, float]  # mean, low and high end of 95%
+
+
+class Behind(NamedTuple):
+    """Points of regret (quality x 100) above the recommended recipe's, negative where the method is ahead."""
+
+    real: Interval
+    synthetic: Interval
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way from a log to a router.
+
+    name: of the command line, and of `experiments`. summary: what it is, in a sentence. cost: what it takes beside
+    the nuisances. note: what more there is to know of it. behind: what the study found; None: not in it.
+    learner: an outcome learner that it needs fitted. loss: that its networks are trained on; None: it trains none
+    on a loss of choice. decides: whether networks learn the decision itself, so that ``estimator``, ``hyperparams`` and
+    ``training`` mean something.
+    """
+
+    name: str
+    summary: str
+    cost: str
+    make: Callable[[MethodInput], MethodResult]
+    note: str = ""
+    behind: Behind | None = None
+    learner: str | None = None
+    loss: Loss | None = None
+    decides: bool = False
+
+    @property
+    def finding(self) -> str:
+        """What the study found, in a sentence."""
+        if self.name == "recommended":
+            return self.note
+        if self.behind is None:
+            return f"Not in the study. {self.note}".strip()
+        real, synthetic = (f"{mean:+.2f} ({low:.2f} to {high:.2f})" for mean, low, high in self.behind)
+        return f"Regret {real} points over recommended's on real tables, {synthetic} on synthetic. {self.note}".strip()
+
+
+DISTILLED = "one network, distilled"
+POINTS = "a small network per cost weight, fold and seed, all in one program"
+
+
+def _plug_in(learner: str, what: str, behind: Behind | None, note: str = "") -> Method:
+    return Method(
+        f"plug_in_{learner}",
+        f"Predicts quality and cost with {what}, then chooses.",
+        DISTILLED,
+        plug_ins.of_learner(learner),
+        note,
+        behind,
+        learner=learner,
+    )
+
+
+def _trained(name: str, summary: str, behind: Behind | None, note: str = "", estimator: str = "dr") -> Method:
+    loss = objectives.LOSSES[name.removesuffix(f"_{estimator}")]
+    make = end_to_end.per_weight(loss, estimator)
+    return Method(name, summary, POINTS, make, note, behind, loss=loss, decides=True)
+
+
+_LIST = (
+    Method(
+        "recommended",
+        "The stacked plug-in with corrected model means, and only the part of the predicted differences between "
+        "models that the log confirms.",
+        DISTILLED,
+        plug_ins.recommended,
+        "Significantly worse than a baseline in 0 and better in 392 of 1,405 comparisons; on the synthetic problem "
+        "RM-Classification is ahead of it.",
+    ),
+    Method(
+        "plug_in_stack",
+        "Predicts quality and cost with the outcome models together, weighted by their out-of-fold loss.",
+        DISTILLED,
+        plug_ins.stack,
+        "Level with recommended beside 250 shadow prompts.",
+        Behind((0.52, 0.08, 0.96), (-0.01, -0.46, 0.44)),
+    ),
+    _plug_in("mean", "each model's mean, the same for every prompt", None, "It is the best single model of the log."),
+    _plug_in("ridge", "a ridge regression per model", Behind((1.81, 1.20, 2.41), (3.72, 2.77, 4.67))),
+    _plug_in(
+        "hierarchical",
+        "ridge regressions that share what prompts have in common",
+        Behind((0.74, 0.36, 1.12), (3.21, 2.24, 4.18)),
+    ),
+    _plug_in("knn", "the nearest prompts of the log", Behind((2.33, 1.59, 3.08), (5.49, 4.48, 6.50))),
+    _plug_in("gp", "a Gaussian process over prompts and models", Behind((0.83, 0.33, 1.34), (-0.01, -0.59, 0.57))),
+    _plug_in("mlp", "a network per fold", Behind((1.56, 0.85, 2.27), (5.96, 4.30, 7.61))),
+    _plug_in(
+        "trees", "gradient-boosted trees (scikit-learn)", None, "As one more learner of the stack it gains nothing."
+    ),
+    _plug_in("xgboost", "gradient-boosted trees (needs xgboost)", None),
+    _trained(
+        "rm_classification",
+        "RM-Classification: the label is the model of the best doubly robust utility.",
+        Behind((1.49, 1.07, 1.90), (-0.61, -1.22, 0.00)),
+        "On the synthetic problem 8.9 ahead of the plug-in of an outcome model that knows means alone; with full "
+        "feedback the worst learner, as its label is the first of tied answers.",
+    ),
+    _trained(
+        "rm_classification_soft",
+        "The same with the softmax of the utilities as the label, so that ties share it.",
+        Behind((1.83, 1.44, 2.21), (-0.69, -1.36, -0.03)),
+        "Five initialisations averaged (--members 5) are 1.0 ahead on the synthetic problem.",
+    ),
+    _trained(
+        "rm_classification_gap",
+        "The same, each prompt weighted by its best minus its worst utility.",
+        Behind((1.69, 1.30, 2.09), (0.20, -0.42, 0.82)),
+    ),
+    _trained(
+        "dr_weighted_classification",
+        "Policy learning by weighted classification: a cost-sensitive hinge on doubly robust utilities.",
+        Behind((1.65, 1.32, 1.98), (0.02, -0.54, 0.58)),
+    ),
+    _trained(
+        "rm_softmax",
+        "RM-Softmax: the regret of the softmax policy.",
+        Behind((1.24, 0.87, 1.60), (4.36, 2.93, 5.78)),
+    ),
+    _trained(
+        "rm_softmax_entropic",
+        "RM-Softmax with an entropy bonus, which removes plateaus and gives scores one scale.",
+        Behind((2.15, 1.86, 2.45), (2.76, 2.07, 3.45)),
+    ),
+    _trained(
+        "rm_softmax_pessimistic",
+        "RM-Softmax on utilities one standard error below the doubly robust ones.",
+        Behind((0.68, 0.54, 0.82), (2.73, 1.71, 3.74)),
+        "Where a log follows its own router strongly, 0.56 ahead of the best plug-in and level with recommended.",
+        estimator="pessimistic",
+    ),
+    Method(
+        "rm_interval",
+        "One router for every cost weight: entropic RM-Softmax at the ends of five intervals, a joint network inside.",
+        "a small network per interval end, fold and seed, and one more per fold and seed",
+        every_weight.interval,
+        "Between trained weights 0.23 better than one router per weight.",
+        Behind((2.15, 1.92, 2.37), (2.67, 2.02, 3.31)),
+        decides=True,
+    ),
+    Method(
+        "rm_affine",
+        "One router for every cost weight: the stacked plug-in, corrected end to end and kept only on evidence.",
+        f"a small network per fold and seed, and {DISTILLED}",
+        every_weight.affine,
+        "Starts as the plug-in, and stays it in most runs.",
+        Behind((0.50, 0.13, 0.87), (0.69, -0.18, 1.55)),
+        decides=True,
+    ),
+    Method(
+        "knn_guarded",
+        "Nearest prompts of the log, leaving the best single model only where they clearly say so.",
+        "a small network per cost weight and seed, distilled: no row of the log is kept",
+        neighbours.guarded,
+        "",
+        Behind((1.31, 0.87, 1.74), (7.28, 6.30, 8.27)),
+        decides=True,
+    ),
+)
+METHODS: dict[str, Method] = {method.name: method for method in _LIST}
+
+
+def named(method: str | Loss | Method) -> Method:
+    """The method of this name, or a method that trains on a loss of one's own.
+
+    Args:
+        method: a name of ``METHODS``, a loss of the protocol of `types.Loss`, or a record like those of ``METHODS``.
+
+    Raises:
+        InputError: an unknown name (close ones are named first), or something that is none of the three.
+
+    Example:
+        >>> from jaxroute import losses
+        >>> named(losses.spo_plus).name
+        'spo_plus'
+        >>> named("rm_sofmax")
+        Traceback (most recent call last):
+        jaxroute.types.InputError: unknown method 'rm_sofmax': did you mean rm_softmax or rm_softmax_entropic? ...
+    """
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, str) and method in METHODS:
+        return METHODS[method]
+    if isinstance(method, str):
+        close = difflib.get_close_matches(method, METHODS, 3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(f"unknown method {method!r}: {hint}There are: {', '.join(METHODS)}")
+    if not callable(method):
+        raise InputError(f"method {method!r}: give a name, or a loss; the names are {', '.join(METHODS)}")
+    name = objectives.name_of(method)
+    make = end_to_end.per_weight(method)
+    return Method(name, f"A loss of your own, {name}.", POINTS, make, loss=method, decides=True)

@@ -1,0 +1,108 @@
+"""Methods that predict every model's quality and cost, then choose: the recommended recipe and plain plug-ins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroute import counterfactual, nuisance, recipe
+from jaxroute.learn import members
+from jaxroute.learn.inputs import MethodInput, MethodResult, Policy, mean
+from jaxroute.policies import budgets
+from jaxroute.serving import distil
+from jaxroute.serving.kinds import PlugIn
+from jaxroute.types import Outcomes
+
+Predictor = Callable[[Float[Array, "N D"]], Outcomes]
+
+
+def recommended(given: MethodInput) -> MethodResult:
+    """The recipe of every member's nuisances, averaged."""
+    recipes = [recipe.recommend(given.logs, nuisances, model, given.shadow) for nuisances, model in given.fits]
+    predicted = mean([recipe.apply(r, nuisance.out_of_fold(r.nuisances.outcomes)) for r in recipes])
+    share = float(np.mean([r.share for r in recipes]))
+    return _plug_in(
+        given, predicted, lambda x: mean([recipe.predict(r, x) for r in recipes]), {"share_of_contrasts": share}
+    )
+
+
+def stack(given: MethodInput) -> MethodResult:
+    """The outcome models of the nuisances together, as they are weighted there."""
+    return _plug_in(given, given.predicted, stacked(given), {})
+
+
+def of_learner(learner: str) -> Callable[[MethodInput], MethodResult]:
+    """One outcome learner by itself; its candidates (penalties, say) are picked by out-of-fold loss."""
+
+    def make(given: MethodInput) -> MethodResult:
+        spec = dataclasses.replace(given.spec, outcome_models=(learner,), combine="select")
+        cells = nuisance.cells(given.logs, given.shadow)
+        parts = [nuisance.reweigh(m.outcomes, cells.outcomes, cells.available, spec) for _, m in given.fits]
+        predicted = mean([nuisance.out_of_fold(part) for part in parts])
+        return _plug_in(given, predicted, lambda x: mean([nuisance.predict_outcomes(part, x) for part in parts]), {})
+
+    return make
+
+
+def stacked(given: MethodInput) -> Predictor:
+    """What the nuisances' outcome models predict for new prompts."""
+    return lambda x: mean([nuisance.predict_outcomes(model.outcomes, x) for _, model in given.fits])
+
+
+def of_predictions(given: MethodInput, predicted: Outcomes) -> tuple[Policy, budgets.Curve]:
+    """From out-of-fold predictions [R, K]: the policy of the best predicted utility, and its spend on the log."""
+    of_log = jax.tree.map(lambda y: y[: len(given.logs.action)], predicted)
+    curve = budgets.curve(of_log, given.robust, available=given.logs.available)
+    return lambda weights: members.decide(_utilities(predicted, weights), given.available), curve
+
+
+def distilled(given: MethodInput, teacher: Predictor) -> tuple[distil.Student, dict[str, float]]:
+    """One network that predicts what the teacher predicts, and what it loses on a tenth of the log kept from it.
+
+    Returns:
+        (student, {"decides_otherwise": share of prompts, "predicted_utility_lost": as the teacher sees it}).
+    """
+    given.on_stage("distilling into one network")
+    rows, features = len(given.logs.action), given.features
+    _, student_key, split_key = jax.random.split(given.key, 3)
+    held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
+    used = np.setdiff1d(np.arange(len(features)), held)
+    taught = teacher(features)
+    student = distil.fit(
+        student_key,
+        features[used],
+        jax.tree.map(lambda y: y[used], taught),
+        cost_scale=given.cost_scale,
+        hidden=given.hidden,
+        dimensions=given.spec.dimensions,
+        steps=given.steps,
+    )
+    theirs, ours = jax.tree.map(lambda y: y[held], taught), distil.predict(student, features[held], given.hidden)
+    utilities = (_utilities(y, given.cost_weights) for y in (theirs, ours))
+    return student, loss_of_choices(*utilities)
+
+
+def loss_of_choices(taught: Float[Array, "L N K"], learnt: Float[Array, "L N K"]) -> dict[str, float]:
+    """How often another model is chosen, and what the teacher's scores lose by it, over prompts and cost weights."""
+    chosen = jnp.argmax(learnt, -1)
+    lost = jnp.max(taught, -1) - jnp.take_along_axis(taught, chosen[..., None], -1)[..., 0]
+    otherwise = jnp.mean(chosen != jnp.argmax(taught, -1))
+    return {"decides_otherwise": float(otherwise), "predicted_utility_lost": float(jnp.mean(lost))}
+
+
+def _utilities(predicted: Outcomes, cost_weights: Sequence[float]) -> Float[Array, "L R K"]:
+    weights = jnp.asarray(cost_weights, jnp.float32)
+    return jax.vmap(counterfactual.utility, (None, 0))(predicted, weights)
+
+
+def _plug_in(given: MethodInput, predicted: Outcomes, teacher: Predictor, summary: dict[str, Any]) -> MethodResult:
+    student, loss = distilled(given, teacher)
+    return MethodResult(
+        PlugIn(student, given.hidden), *of_predictions(given, predicted), {**summary, "distilling": loss}
+    )
