@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Array
 
 from experiments.methods.arena import Arena
+from experiments.settings import dataset_name
 from jaxroute import metrics
 from jaxroute.types import Examples, Outcomes
 
@@ -49,14 +50,9 @@ def _measure(
     return jax.vmap(at)(probabilities, weights)
 
 
-def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale: float) -> pd.DataFrame:
-    """All rows of one method; costs back in the data's own unit.
-
-    Args:
-        probabilities: [S, L, N, K].
-        log_size: training log rows. scale: cost units per normalised unit.
-    """
-    config, problems = arena.config, arena.problems
+def results(arena: Arena, name: str, probabilities: Array) -> pd.DataFrame:
+    """All rows of one method, ``probabilities`` [S, L, N, K]; costs back in the data's own unit."""
+    config, problems, scale = arena.config, arena.problems, arena.cost_scale
     weights = jnp.asarray(config.weights, jnp.float32)
     grid = np.flatnonzero(np.isin(config.weights, config.cost_weights))
     rows: list[dict[str, object]] = []
@@ -99,7 +95,7 @@ def results(arena: Arena, name: str, probabilities: Array, log_size: int, scale:
     frame = pd.DataFrame(rows)
     frame.insert(0, "dataset", dataset_name(config.data, config.tasks))
     frame.insert(1, "logger", config.logger)
-    frame.insert(2, "log_size", log_size)
+    frame.insert(2, "log_size", problems.train_log.action.shape[1])
     frame.insert(3, "method", name)
     frame.insert(4, "estimator", "full_table")
     frame["hyperparameters"] = hyperparameters
@@ -130,9 +126,3 @@ def _curve(arena: Arena, seed: int, probabilities: Array, test: Examples) -> dic
         "qnc": float("nan") if neutral is None else float(neutral),
         "peak": float(metrics.peak_quality(points)),
     }
-
-
-def dataset_name(data: str, tasks: str) -> str:
-    """Short name of the table: its folder's name, and the part of its tasks."""
-    stem = data.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet").removesuffix(".csv")
-    return f"{stem}:{tasks}" if tasks else stem

@@ -1,17 +1,13 @@
-"""What a config file says. One frozen record; `load` finds it by name or path and checks it."""
+"""What a config says: one frozen record. `experiments.configs` finds configs by name and checks them."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
-from jaxroute.data.encoders import ENCODERS
-from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
-from jaxroute.types import InputError, NuisanceSpec, Spec
+from jaxroute.types import NuisanceSpec, Spec
 
 NORMALISED_GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 LOGGERS = ("uniform", "cost_biased", "weak_router", "task_dependent", "deterministic")
@@ -72,7 +68,7 @@ class Config:
     cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
     between: tuple[float, ...] | None = None  # more weights that regret is measured at; None: the grid's midpoints
     cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
-    methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/baselines.py; ("*",): all
+    methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/methods; ("*",): all
     nuisance: NuisanceSpec = NuisanceSpec()
     rivals: tuple[str, ...] = ()  # outcome models fitted beside the nuisances', for their own plug-ins alone
     training: Spec = Spec()
@@ -101,85 +97,30 @@ class Config:
         return tuple(sorted({*grid, *between}))
 
 
-def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
-    """The config called ``name`` (experiments/configs/<name>.py, or a path), checked.
+IN_TABLE = ("data", "num_prompts", "tasks", "num_models", "encoder", "shuffled", "cost_scale")
+"""Fields that are in the table once it is prepared."""
+IN_ROWS = ("split", "seeds", "first_seed", "fractions", "log_size", "logger_fraction")
+"""Fields that are in the rows of each seed and its number."""
+OF_LOG = ("logger", "logger_strength", "logger_floor", "shadow", "rivals")
+"""Fields on which fits on the full table do not depend."""
+OF_METHODS = (
+    *("name", "methods", "training", "learning_rate", "weight_decay", "temperature", "entropy", "learning_clip"),
+    *("intervals", "members", "evidence", "dimensions", "cost_weights", "between", "axes"),
+)
+"""Fields on which no fit depends: they say what is learned from it."""
 
-    Raises:
-        InputError: no such config, or a value that cannot be meant.
+
+def blank(config: Config, *fields: str) -> Config:
+    """The config with these fields at their defaults: what a result does not depend on is no part of its key."""
+    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Config)} | {"name": ""}
+    return dataclasses.replace(config, **{name: defaults[name] for name in fields})
+
+
+def dataset_name(data: str, tasks: str = "") -> str:
+    """Short name of a table: its folder's name, and the part of its tasks.
+
+    >>> dataset_name("tables/routerbench.parquet", "mmlu")
+    'routerbench:mmlu'
     """
-    path = Path(name) if name.endswith(".py") else Path(__file__).parent / "configs" / f"{name}.py"
-    if not path.is_file():
-        known = sorted(p.stem for p in (Path(__file__).parent / "configs").glob("[!_]*.py"))
-        raise InputError(f"no config {name!r} ({path} does not exist); there are: {', '.join(known)}")
-    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    try:
-        config = module.get_config(smoke=smoke)
-    except TypeError as error:
-        raise InputError(f"{path}: {error}") from None
-    if data is not None:
-        # The name of the table, not of the config, tells runs apart.
-        config = dataclasses.replace(config, data=data, cost_scale=None)
-    return check(config, str(path))
-
-
-def check(config: Config, where: str) -> Config:
-    """Refuse what cannot be meant, naming the config and the field."""
-    from experiments.methods.registry import CARROT, METHODS, OUTCOME_MODELS
-
-    def refuse(name: str, why: str) -> None:
-        raise InputError(f"{where}: {name}={getattr(config, name)!r}: {why}")
-
-    unknown = [m for m in config.methods if m not in (*METHODS, "*") and not m.startswith("single:")]
-    if unknown:
-        refuse("methods", f"unknown method {unknown[0]!r}; there are: {', '.join(METHODS)}")
-    learners = (*LEARNERS, *HOST_LEARNERS)
-    if set(config.rivals) - set(learners):
-        refuse("rivals", f"unknown outcome model; there are: {', '.join(learners)}")
-    fitted = {*config.nuisance.outcome_models, *config.rivals}
-    needed = {f"plug_in_{name}{end}": name for name in OUTCOME_MODELS if name != "stack" for end in ("", "_full")}
-    needed |= {f"carrot_{name}": model for name, model in CARROT.items()}
-    if unfitted := [m for m in config.methods if m in needed and needed[m] not in fitted]:
-        refuse(
-            "methods", f"{unfitted[0]!r} needs {needed[unfitted[0]]!r} among the nuisances' outcome models or rivals"
-        )
-    weights = config.cost_weights
-    if not weights or any(not math.isfinite(w) or w < 0 for w in weights):
-        refuse("cost_weights", "needs at least one, each finite and at least 0")
-    if list(weights) != sorted(set(weights)):
-        refuse("cost_weights", "must ascend without repeats")
-    if any(not weights[0] <= w <= weights[-1] for w in config.between or ()):
-        refuse("between", f"each must lie inside the grid of cost weights, {weights[0]:g} to {weights[-1]:g}")
-    if config.logger not in LOGGERS:
-        refuse("logger", f"unknown logging policy; there are: {', '.join(LOGGERS)}")
-    if len(config.fractions) != 3 or min(config.fractions) <= 0 or abs(sum(config.fractions) - 1) > 1e-9:
-        refuse("fractions", "three positive shares (train, validation, test) that sum to 1")
-    if not 0 < config.logger_fraction < config.fractions[0]:
-        refuse("logger_fraction", "above 0 and below the training share, which it is taken from")
-    if config.seeds < 1:
-        refuse("seeds", "at least 1")
-    if config.first_seed < 0:
-        refuse("first_seed", "at least 0")
-    if config.split not in ("random", "tasks"):
-        refuse("split", "'random' or 'tasks'")
-    if config.encoder and config.encoder not in ENCODERS:
-        refuse("encoder", f"unknown encoder; there are: {', '.join(ENCODERS)}")
-    if config.num_models is not None and config.num_models < 2:
-        refuse("num_models", "at least 2")
-    if config.shadow < 0 or (config.shadow and config.log_size is None):
-        refuse("shadow", "at least 0, and with a log_size: the shadow's prompts are those after the log's")
-    if not 0 <= config.evidence < math.inf:
-        refuse("evidence", "at least 0 and finite")
-    for name in ("intervals", "members"):
-        if getattr(config, name) < 1:
-            refuse(name, "at least 1")
-    if config.training.steps % config.training.chunk:
-        refuse("training", f"steps must be a multiple of chunk={config.training.chunk}")
-    if config.cost_scale is not None and not config.cost_scale > 0:
-        refuse("cost_scale", "must be above 0")
-    if not 0 < config.logger_floor <= 1 and config.logger == "weak_router":
-        refuse("logger_floor", "in (0, 1]: without a floor the log has no overlap")
-    return config
+    stem = data.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet").removesuffix(".csv")
+    return f"{stem}:{tasks}" if tasks else stem

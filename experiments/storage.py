@@ -1,4 +1,4 @@
-"""The folder of a run: where it is, what it holds, and how a killed run finds its finished cells."""
+"""The folder of a run: where it is, what it holds, and how files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 
-from experiments.evaluate import dataset_name
-from experiments.settings import Config
+from experiments import source
+from experiments.settings import Config, dataset_name
 from jaxroute.types import InputError
 
-ROOT = Path(__file__).parent.parent
-SHOWS = ("jaxroute/report/", "jaxroute/cli/", "experiments/bench/", "experiments/checks/", "experiments/study/")
+T = TypeVar("T")
 LINE_AT_MOST = 65536  # bytes of one object in metrics.jsonl
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
 
@@ -35,16 +36,34 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """As atomically as `write_text`."""
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     temporary.write_bytes(content)
     os.replace(temporary, path)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Parquet, as atomically as `write_text`."""
-    temporary = path.with_name(path.name + ".part")
-    frame.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    write_bytes(path, frame.to_parquet(index=False))
+
+
+def write_arrays(path: Path, tree: Any) -> None:
+    """The arrays of a tree as safetensors, which is no pickle, as atomically as `write_text`."""
+    from safetensors.numpy import save
+
+    arrays = {_name(where): np.asarray(leaf, order="C") for where, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    write_bytes(path, save(arrays))
+
+
+def read_arrays(path: Path, like: T) -> T:
+    """What `write_arrays` wrote, to the same bits, in the structure of ``like``."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(path)
+    return jax.tree_util.tree_map_with_path(lambda where, _: jnp.asarray(arrays[_name(where)]), like)
+
+
+def _name(where: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
 @contextmanager
@@ -72,16 +91,6 @@ def only_run(folder: Path) -> Iterator[None]:
         yield
 
 
-def source_digest() -> str:
-    """Digest of the code that produces numbers: changed code never meets old cells. What only shows them may change."""
-    digest = hashlib.sha256()
-    for folder in ("jaxroute", "experiments"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if not path.relative_to(ROOT).as_posix().startswith(SHOWS):
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def data_digest(data: str) -> str:
     """Digest of the table's files, names and bytes: a changed table starts a new run, a copied one goes on."""
     if data == "synthetic":
@@ -99,7 +108,7 @@ def environment() -> dict[str, Any]:
     """Versions, machine and revision, for the record beside every result."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(source.ROOT), *words], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     device = jax.devices()[0]
@@ -114,25 +123,22 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run_folder(out: Path, config: Config) -> Path:
-    """results/<experiment>/<dataset>-<digest>: one folder for one config, table, code and library set."""
+def run_folder(out: Path, config: Config, functions: Iterable[Callable[..., Any]]) -> Path:
+    """results/<experiment>/<dataset>-<digest>: one folder for one config, table, library set and source.
+
+    functions: those that make the run's results.
+    """
     versions = [importlib.metadata.version(name) for name in PACKAGES]
-    parts = [repr(config), data_digest(config.data), source_digest(), *versions, jax.default_backend()]
+    parts = [repr(config), data_digest(config.data), source.digest(*functions), *versions, jax.default_backend()]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
     return out / config.name / f"{dataset_name(config.data, config.tasks).replace(':', '-')}-{digest}"
 
 
 def begin(folder: Path, config: Config) -> None:
     """Make a run's folder and write down its config and environment; for the one who holds it (`only_run`)."""
-    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
-
-
-def cell(folder: Path, method: str) -> Path:
-    """The file of one finished method."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in method)
-    return folder / "cells" / f"{safe}-{hashlib.sha256(method.encode()).hexdigest()[:6]}.parquet"
 
 
 def log_line(folder: Path, **fields: Any) -> None:

@@ -8,7 +8,6 @@ is given again, and its tables are those of an undisturbed one, bit for bit.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
@@ -25,10 +24,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import best_routers, evaluate, problem, settings, storage, watching
+from experiments import best_routers, commands, configs, settings, storage, watching
+from experiments.cells import Cells, KeptFits
+from experiments.problem import Problem, build
+from experiments.problem.table import prepare
 from jaxroute import engine, metrics, sweep
-from jaxroute.data import units
-from jaxroute.engine import checkpoint, halving, networks
+from jaxroute.engine import halving, networks
 from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.types import Examples, Hyperparams, InputError
@@ -37,16 +38,11 @@ NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "w
 SHORT = ("rate", "decay", "temp.", "entropy", "clip", "width")
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.split("\n")[0])
-    parser.add_argument("--config", default="sweep", help="name in experiments/configs, or a path to a .py")
-    parser.add_argument("--data", help="folder (or wide file) of a full-feedback table; see README, Data")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="where results go")
-    parser.add_argument("--smoke", action="store_true", help="shrink everything to seconds")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of this config left")
-    parser.add_argument("--profile", action="store_true", help="trace one chunk into the folder's profile/")
-    parser.add_argument("--tensorboard", action="store_true", help="write to the folder's tensorboard/ too")
-    return parser.parse_args(arguments)
+def folder_of(config: settings.Config, out: Path) -> Path:
+    """Where the sweep of a config is, or will be."""
+    return storage.run_folder(
+        out, config, (prepare, build.one, settings_of, _cell, *map(OBJECTIVES.get, config.axes.methods))
+    )
 
 
 def settings_of(config: settings.Config) -> Hyperparams:
@@ -97,16 +93,13 @@ def run(
     if config.shadow:
         raise InputError(f"shadow={config.shadow}: a sweep learns from the log alone; use `make experiment`")
     points = settings_of(config)
-    table = problem.load_table(config)
-    scale = config.cost_scale or units.cost_scale(table)[0]
-    table = problem.normalise(table, scale)
-    rows = problem.split_rows(config, table)  # bad input has stopped us by now, before anything is written
-    folder = storage.run_folder(out, config)
+    data = prepare(config)  # bad input stops us here, before anything is written
+    folder = folder_of(config, out)
     with storage.only_run(folder), watching.interruptible() as stop_if_asked:
         if fresh and folder.exists():
             shutil.rmtree(folder)
         storage.begin(folder, config)
-        problems = problem.stack([problem.build(config, table, rows[s], seed) for s, seed in enumerate(config.draws)])
+        problems = build.build(config, data, keep=KeptFits(Cells(out / "cells", fresh=fresh), config, data))
         cells = [(method, hidden) for method in axes.methods for hidden in axes.hidden]
         todo = [cell for cell in cells if not _file(folder, *cell).exists()]
         show = watching.progress(len(todo) * config.training.steps)
@@ -117,7 +110,7 @@ def run(
             watch = (write, tick, show, stop_if_asked)
             for method, hidden in todo:
                 frame, found = _cell(config, problems, points, method, hidden, folder, watch)
-                kept = best_routers.best(found, table.models, hidden, problems.axes)
+                kept = best_routers.best(found, data.table.models, hidden, problems.axes)
                 best_routers.save(folder / "routers" / f"{_name(method, hidden)}.safetensors", kept)
                 storage.write_frame(_file(folder, method, hidden), frame)
                 shutil.rmtree(_checkpoints(folder, method, hidden), ignore_errors=True)
@@ -131,7 +124,7 @@ def run(
 
 def _cell(
     config: settings.Config,
-    problems: problem.Problem,
+    problems: Problem,
     points: Hyperparams,
     method: str,
     hidden: tuple[int, ...],
@@ -214,7 +207,7 @@ def _frame(
         for p in range(np.shape(points.seed)[1]):
             numbers = {name: float(getattr(points, name)[seed, p]) for name in NUMBERS}
             common = {
-                "dataset": evaluate.dataset_name(config.data, config.tasks),
+                "dataset": settings.dataset_name(config.data, config.tasks),
                 "logger": config.logger,
                 "method": method,
                 "cost_weight": float(np.asarray(points.cost_weight)[seed, p]),
@@ -268,7 +261,7 @@ def _name(method: str, hidden: tuple[int, ...]) -> str:
 
 
 def _file(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
-    return storage.cell(folder, _name(method, hidden))
+    return folder / "cells" / f"{_name(method, hidden)}.parquet"
 
 
 def _checkpoints(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
@@ -276,21 +269,18 @@ def _checkpoints(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    parser = commands.parser("sweep", __doc__.split("\n")[0], config="sweep")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of this config left")
+    parser.add_argument("--profile", action="store_true", help="trace one chunk into the folder's profile/")
+    parser.add_argument("--tensorboard", action="store_true", help="write to the folder's tensorboard/ too")
+    options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs tracebacks of what SaveError says in one line
-    try:
-        config = settings.load(options.config, smoke=options.smoke, data=options.data)
+
+    def work() -> None:
+        config = configs.load(options.config, smoke=options.smoke, data=options.data)
         run(config, options.out, fresh=options.fresh, profile=options.profile, tensorboard=options.tensorboard)
-    except (InputError, checkpoint.SaveError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk met outside a checkpoint
-        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; all finished chunks are saved: the same command goes on from there", file=sys.stderr)
-        return 130
-    return 0
+
+    return commands.exit_code(work)
 
 
 if __name__ == "__main__":

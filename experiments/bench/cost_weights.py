@@ -26,11 +26,12 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from experiments import problem, settings, storage
+from experiments import configs, settings, storage
 from experiments.bench import machine, pytorch
+from experiments.problem import Problem, build
+from experiments.problem.table import prepare
 from jaxroute import engine, nuisance, policies, sweep
 from jaxroute.counterfactual import utility
-from jaxroute.data import units
 from jaxroute.engine import networks, training
 from jaxroute.engine.program import advance, compiled_start
 from jaxroute.learn import conditional
@@ -57,17 +58,10 @@ class Curve(NamedTuple):
 
 
 def config_of(smoke: bool) -> settings.Config:
-    config = settings.load("default", smoke=smoke)
+    config = configs.load("default", smoke=smoke)
     spec = dataclasses.replace(config.training, dropout=0.0, chunk=10)
     weights = tuple(np.linspace(0, 2, WEIGHTS).round(4).tolist())
     return dataclasses.replace(config, seeds=1, cost_weights=weights, between=(), training=spec)
-
-
-def built(config: settings.Config) -> problem.Problem:
-    table = problem.load_table(config)
-    table = problem.normalise(table, units.cost_scale(table)[0])
-    (rows,) = problem.split_rows(config, table)
-    return problem.stack([problem.build(config, table, rows, 0)])
 
 
 def points_of(config: settings.Config, weights: list[float]) -> Hyperparams:
@@ -104,7 +98,7 @@ def mean_utility(chosen: Array, weights: Array, test: Any) -> float:
     return float(jnp.mean(jax.vmap(at)(chosen, weights)))
 
 
-def separate(config: settings.Config, one: problem.Problem) -> Curve:
+def separate(config: settings.Config, one: Problem) -> Curve:
     """30 routers in one program."""
     mesh, weights = sweep.mesh(jax.devices()[:1]), jnp.asarray(config.cost_weights, jnp.float32)
     network = networks.router(one.test.available.shape[-1], config.training.hidden)
@@ -120,7 +114,7 @@ def separate(config: settings.Config, one: problem.Problem) -> Curve:
     return watched(lambda **on: engine.train(program, points, one.learn, one.validate, **on), value, start)
 
 
-def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Curve:
+def joint(config: settings.Config, one: Problem, *, affine: bool) -> Curve:
     """One router of every cost weight: affine, which starts as the plug-in, or plain f(x, w), which starts uniform."""
     mesh, weights = sweep.mesh(jax.devices()[:1]), jnp.asarray(config.cost_weights, jnp.float32)
     kind = conditional.affine if affine else conditional.plain
@@ -156,7 +150,7 @@ def joint(config: settings.Config, one: problem.Problem, *, affine: bool) -> Cur
     return watched(lambda **on: engine.train(program, points, learn, validate, **on), value, start)
 
 
-def step_seconds(config: settings.Config, one: problem.Problem) -> dict[str, float | str]:
+def step_seconds(config: settings.Config, one: Problem) -> dict[str, float | str]:
     """Seconds of one step of one router in the loops: one compiled function, and PyTorch."""
     spec = dataclasses.replace(config.training, chunk=50)
     network = networks.router(one.test.available.shape[-1], spec.hidden)
@@ -182,7 +176,7 @@ def step_seconds(config: settings.Config, one: problem.Problem) -> dict[str, flo
 def measure(smoke: bool) -> Report:
     jax.config.update("jax_enable_compilation_cache", False)
     config = config_of(smoke)
-    one = built(config)
+    one = build.build(config, prepare(config))
     log = jax.tree.map(lambda x: x[0], one.train_log)
     begun = time.perf_counter()
     jax.block_until_ready(nuisance.fit(jax.random.key(0), log, config.nuisance)[0])

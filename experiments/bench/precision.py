@@ -10,14 +10,12 @@ Writes results/bench/precision.json.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -27,13 +25,12 @@ import pandas as pd
 from jaxtyping import Array, Float
 from rich.progress import track
 
-from experiments import evaluate, problem, settings, storage
-from experiments.methods import registry as baselines
+from experiments import commands, configs, methods, settings, storage
 from experiments.methods.arena import Arena
+from experiments.problem import build
+from experiments.problem.table import prepare
 from experiments.study.tables import markdown
 from jaxroute import metrics, sweep
-from jaxroute.data import units
-from jaxroute.types import InputError
 
 ASKED = "jax_default_matmul_precision"
 MANTISSA = {"tensorfloat32": 10, "bfloat16": 7}
@@ -87,11 +84,8 @@ def _obey(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.I
 
 def compare(config: settings.Config) -> pd.DataFrame:
     """A row per method and precision: mean regret, its difference to float32 by seed, decisions that differ."""
-    table = problem.load_table(config)
-    table = problem.normalise(table, units.cost_scale(table)[0])
-    rows = problem.split_rows(config, table)
-    seeds = track(range(config.seeds), description="logs and nuisances", disable=not sys.stderr.isatty())
-    problems = problem.stack([problem.build(config, table, rows[seed], seed) for seed in seeds])
+    data = prepare(config)
+    problems = build.build(config, data)
     weights = jnp.asarray(config.cost_weights, jnp.float32)
 
     @jax.jit
@@ -110,9 +104,9 @@ def compare(config: settings.Config) -> pd.DataFrame:
         for precision in ("float32", *MANTISSA):
             spec = dataclasses.replace(config.training, matmul_precision=precision)
             ours = dataclasses.replace(config, training=spec, between=())
-            arena = Arena(ours, problems, table.models, sweep.mesh(), None, lambda _: None)
+            arena = Arena(ours, problems, data.table.models, sweep.mesh(), None, lambda _: None)
             with emulated():
-                decided[precision] = baselines.method(name)(arena)
+                decided[precision] = methods.get(name).run(arena)
             base, here = (regret(decided[p]) for p in ("float32", precision))
             change = metrics.paired_interval(100 * here, 100 * base)
             other = jnp.mean(jnp.argmax(decided[precision], -1) != jnp.argmax(decided["float32"], -1))
@@ -131,27 +125,21 @@ def compare(config: settings.Config) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.precision", description=__doc__)
-    parser.add_argument("--config", default="default")
-    parser.add_argument("--data")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args(arguments)
-    try:
-        config = settings.load(options.config, smoke=options.smoke, data=options.data)
+    options = commands.parser("bench.precision", __doc__, config="default").parse_args(arguments)
+
+    def work() -> None:
+        config = configs.load(options.config, smoke=options.smoke, data=options.data)
         found = compare(config)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    how = "emulated on a CPU" if jax.default_backend() == "cpu" else str(jax.devices()[0].device_kind)
-    folder = options.out / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    dataset = evaluate.dataset_name(config.data, config.tasks)
-    record = {"dataset": dataset, "seeds": config.seeds, "products": how, "rows": found.to_dict("records")}
-    storage.write_text(folder / "precision.json", json.dumps(record, indent=1))
-    print(f"{dataset}, {config.seeds} seeds, products {how}; points, difference to float32 paired by seed\n")
-    print(markdown(found.round(3)))
-    return 0
+        how = "emulated on a CPU" if jax.default_backend() == "cpu" else str(jax.devices()[0].device_kind)
+        folder = options.out / "bench"
+        folder.mkdir(parents=True, exist_ok=True)
+        dataset = settings.dataset_name(config.data, config.tasks)
+        record = {"dataset": dataset, "seeds": config.seeds, "products": how, "rows": found.to_dict("records")}
+        storage.write_text(folder / "precision.json", json.dumps(record, indent=1))
+        print(f"{dataset}, {config.seeds} seeds, products {how}; points, difference to float32 paired by seed\n")
+        print(markdown(found.round(3)))
+
+    return commands.exit_code(work)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""The configs: `load` finds one by name or path, and `check` refuses what cannot be run, naming the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from pathlib import Path
+
+from experiments import methods
+from experiments.settings import LOGGERS, Config
+from jaxroute.data.encoders import ENCODERS
+from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
+from jaxroute.types import InputError
+
+
+def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
+    """The config called ``name`` (experiments/configs/<name>.py, or a path), checked.
+
+    Raises:
+        InputError: no such config, or a value that cannot be meant.
+    """
+    path = Path(name) if name.endswith(".py") else Path(__file__).parent / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
+        raise InputError(f"no config {name!r} ({path} does not exist); there are: {', '.join(known)}")
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    try:
+        config = module.get_config(smoke=smoke)
+    except TypeError as error:
+        raise InputError(f"{path}: {error}") from None
+    if data is not None:
+        # The name of the table, not of the config, tells runs apart.
+        config = dataclasses.replace(config, data=data, cost_scale=None)
+    return check(config, str(path))
+
+
+def check(config: Config, where: str) -> Config:
+    """The config, unless a field of it cannot be used.
+
+    Raises:
+        InputError: names the config (``where``), the field and what it should be.
+    """
+    learners, weights = (*LEARNERS, *HOST_LEARNERS), config.cost_weights
+    fractions, training = config.fractions, config.training
+    ends = (min(weights, default=0.0), max(weights, default=0.0))
+    rules = (
+        ("rivals", set(config.rivals) <= set(learners), f"unknown outcome model; there are: {', '.join(learners)}"),
+        ("methods", not (wrong := _wrong_method(config)), wrong),
+        (
+            "cost_weights",
+            bool(weights) and all(math.isfinite(w) and w >= 0 for w in weights),
+            "needs at least one, each finite and at least 0",
+        ),
+        ("cost_weights", list(weights) == sorted(set(weights)), "must ascend without repeats"),
+        (
+            "between",
+            all(ends[0] <= w <= ends[1] for w in config.between or ()),
+            f"each must lie inside the grid of cost weights, {ends[0]:g} to {ends[1]:g}",
+        ),
+        ("logger", config.logger in LOGGERS, f"unknown logging policy; there are: {', '.join(LOGGERS)}"),
+        (
+            "fractions",
+            len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9,
+            "three positive shares (train, validation, test) that sum to 1",
+        ),
+        (
+            "logger_fraction",
+            0 < config.logger_fraction < fractions[0],
+            "above 0 and below the training share, which it is taken from",
+        ),
+        ("seeds", config.seeds >= 1, "at least 1"),
+        ("first_seed", config.first_seed >= 0, "at least 0"),
+        ("split", config.split in ("random", "tasks"), "'random' or 'tasks'"),
+        ("encoder", config.encoder in ("", *ENCODERS), f"unknown encoder; there are: {', '.join(ENCODERS)}"),
+        ("num_models", config.num_models is None or config.num_models >= 2, "at least 2"),
+        (
+            "shadow",
+            config.shadow == 0 or (config.shadow > 0 and config.log_size is not None),
+            "at least 0, and with a log_size: the shadow's prompts are those after the log's",
+        ),
+        ("evidence", 0 <= config.evidence < math.inf, "at least 0 and finite"),
+        ("intervals", config.intervals >= 1, "at least 1"),
+        ("members", config.members >= 1, "at least 1"),
+        ("training", training.steps % training.chunk == 0, f"steps must be a multiple of chunk={training.chunk}"),
+        ("cost_scale", config.cost_scale is None or config.cost_scale > 0, "must be above 0"),
+        (
+            "logger_floor",
+            config.logger != "weak_router" or 0 < config.logger_floor <= 1,
+            "in (0, 1]: without a floor the log has no overlap",
+        ),
+    )
+    for field, holds, why in rules:
+        if not holds:
+            raise InputError(f"{where}: {field}={getattr(config, field)!r}: {why}")
+    return config
+
+
+def _wrong_method(config: Config) -> str:
+    """What is wrong with the first method that cannot run, "" where all can."""
+    fitted = {"", "stack", "recommended", *config.nuisance.outcome_models, *config.rivals}
+    for name in config.methods:
+        try:
+            needed = "" if name == "*" else methods.get(name).outcome_model
+        except InputError as error:
+            return str(error)
+        if needed not in fitted:
+            return f"{name!r} needs {needed!r} among the nuisances' outcome models or rivals"
+    return ""

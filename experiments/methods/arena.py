@@ -1,4 +1,4 @@
-"""What a method of experiments/baselines.py may look at, and the two ways to decide from it.
+"""What a method is, what it may look at, and the two ways to decide from it.
 
 A method maps an Arena to action probabilities on the test prompts, [S seeds, L cost weights, N, K], at every
 weight of ``config.weights``: the grid that tables show, and weights between its points.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,28 @@ class Arena(NamedTuple):
     cost_scale: float = 1.0  # cost units of the data per normalised unit
 
 
-Method = Callable[[Arena], Array]
+Asked = Literal["main", "all", "name"]
+
+
+class Method(NamedTuple):
+    """One line of `experiments.methods`.
+
+    kind: of `jaxroute.report.KINDS`, how reports group it. trained: it trains a network, which takes the steps of
+    ``config.training``. estimator: whose utilities it learns from, "dr" (doubly robust), "dm", "ipw", "switch", "dros"
+    or "pessimistic"; "": none of them. outcome_model: whose predictions it reads; "": none. full: it is shown every
+    model's answer. asked: it runs in the main job ("main"), where all are asked for ("all"), or only where it is named
+    ("name"). expected: it needs known conditional means, which synthetic data have.
+    """
+
+    name: str
+    run: Callable[..., Array]
+    kind: str
+    trained: bool = False
+    estimator: str = ""
+    outcome_model: str = ""
+    full: bool = False
+    asked: Asked = "all"
+    expected: bool = False
 
 
 def weights_of(arena: Arena) -> Array:

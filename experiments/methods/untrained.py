@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from experiments.methods.arena import Arena, constant, decide, weights_of
 from jaxroute import policies
-from jaxroute.types import Examples, Outcomes
+from jaxroute.types import InputError, Outcomes
 
 
 def uniform(arena: Arena) -> Array:
@@ -23,9 +23,9 @@ def single(arena: Arena, model: str) -> Array:
     return constant(arena, jnp.broadcast_to(scores, lead))
 
 
-def best_single(arena: Arena, examples: str) -> Array:
+def best_single(arena: Arena, *, full: bool = False) -> Array:
     """The model with the best mean utility on training data: from the log's doubly robust means, or full."""
-    data: Examples = getattr(arena.problems, examples)
+    data = arena.problems.learn_full if full else arena.problems.learn
 
     def of_seed(outcomes: Outcomes, available: Array, prompts: Array) -> Array:
         return policies.best_single(outcomes, weights_of(arena), available=available, prompts=prompts)
@@ -48,10 +48,10 @@ def oracle(arena: Arena) -> Array:
 def conditional_oracle(arena: Arena) -> Array:
     """The best policy there is, from known conditional means (synthetic data only)."""
     if arena.problems.expected is None:
-        raise KeyError("conditional_oracle")
+        raise InputError("conditional_oracle: only synthetic tables have known means; take it out of the methods")
     return decide(arena, arena.problems.expected)
 
 
-def plug_in(arena: Arena, outcome_model: str) -> Array:
+def plug_in(arena: Arena, outcome_model: str, *, full: bool = False) -> Array:
     """Direct method: predict quality and cost of every model, then choose."""
-    return decide(arena, arena.problems.predicted[outcome_model])
+    return decide(arena, arena.problems.predicted[f"{outcome_model}_full" if full else outcome_model])

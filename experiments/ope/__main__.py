@@ -10,7 +10,6 @@ policies; the truth is the population's own. All draws of a design are one compi
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,11 +22,12 @@ import numpy as np
 from jaxtyping import Array, Float
 from rich.progress import track
 
-from experiments import problem
+from experiments import commands
 from experiments.ope import report as ope_report
+from experiments.problem.table import normalise
 from jaxroute import counterfactual, estimators, metrics, nuisance, policies
 from jaxroute.data import simulate, synthetic, tables, units
-from jaxroute.types import Estimate, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Policy, Table
+from jaxroute.types import Estimate, Logs, Nuisances, NuisanceSpec, Outcomes, Policy, Table
 
 COST_WEIGHT = 0.5  # normalised
 CLIP = 0.05  # the default for evaluation of up to ten models
@@ -227,29 +227,24 @@ def study(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.ope", description=__doc__)
+    parser = commands.parser("ope", __doc__)
     parser.add_argument("--data", help="folder (or wide file) of a full-feedback table; default: the synthetic problem")
     parser.add_argument("--draws", type=int, default=2000, help="logs per design")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="where results go")
-    parser.add_argument("--smoke", action="store_true", help="few draws, small models: seconds")
     options = parser.parse_args(arguments)
-    try:
-        made = synthetic.make(jax.random.key(0), num_prompts=2000 if options.smoke else 8000)
-        table = made if options.data is None else tables.load(options.data)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    scale, _ = units.cost_scale(table)
-    table = problem.normalise(table, scale)
-    spec = (
-        NuisanceSpec(("mean", "ridge"), folds=3) if options.smoke else NuisanceSpec(("ridge", "mlp"), hidden=(64, 64))
-    )
-    draws, judged = (40, 4) if options.smoke else (options.draws, 40)
-    designs = DESIGNS if options.data is None else REAL_DESIGNS
-    cells = study(table, designs, spec, draws, judged)
-    name = "synthetic" if options.data is None else Path(options.data).name
-    ope_report.write(options.out / "ope_study" / name, name, cells, tuple(ESTIMATORS), POLICIES, COST_WEIGHT)
-    return 0
+
+    def work() -> None:
+        smoke, data = options.smoke, options.data
+        made = synthetic.make(jax.random.key(0), num_prompts=2000 if smoke else 8000)
+        table = made if data is None else tables.load(data)
+        table = normalise(table, units.cost_scale(table)[0])
+        few, many = NuisanceSpec(("mean", "ridge"), folds=3), NuisanceSpec(("ridge", "mlp"), hidden=(64, 64))
+        draws, judged = (40, 4) if smoke else (options.draws, 40)
+        designs = DESIGNS if data is None else REAL_DESIGNS
+        cells = study(table, designs, few if smoke else many, draws, judged)
+        name = "synthetic" if data is None else Path(data).name
+        ope_report.write(options.out / "ope_study" / name, name, cells, tuple(ESTIMATORS), POLICIES, COST_WEIGHT)
+
+    return commands.exit_code(work)
 
 
 if __name__ == "__main__":

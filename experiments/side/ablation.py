@@ -4,8 +4,9 @@
 
 The study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log are fitted once;
 every line below decides from them, so differences are those of the part alone. Regret to the realised oracle in points,
-mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Resumable: a log that
-was measured with this code is not measured again. Writes results/ablation/ablation.parquet.
+mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Stacks of more learners
+than the default are lines, too. Resumable: a log that was measured is not measured again. Writes
+results/ablation/ablation.parquet.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from experiments.problem import fits
+from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
-from experiments.side import common as side_studies
-from experiments.side.common import Rows
-from experiments.study import design as study_design
-from experiments.study.tables import markdown
+from experiments.side import common
+from experiments.study import design
 from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
 from jaxroute.nuisance import combine, crossfit
 from jaxroute.nuisance.learners import candidate_names
@@ -39,6 +40,8 @@ from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes, Table
 AS_IS = "the recipe"
 HIDDEN = (256, 128)  # of `distil.fit`
 NETS = 20
+MORE = ("ridge", "knn", "trees")  # learners that the stack might have besides
+EVEN = 0.2
 ESTIMATED: dict[str, Any] = {"outcome_models": ("mean",), "propensity": "estimated"}
 
 
@@ -48,8 +51,11 @@ def variants(
     """(what is changed, predictions [M, K] to decide on) for every variant.
 
     Args:
-        logs: N rows. nuisances, model: fitted on them with ``spec``. features: of M prompts.
+        logs: N rows. nuisances, model: fitted on them with ``spec``, learners of MORE beside it where they are to be
+            compared. features: of M prompts.
     """
+    names = candidate_names(model.outcomes.spec)
+    own = jnp.asarray(np.isin(names, spec.outcome_models))
     cells, seen = nuisance.as_cells(logs)
     candidates = nuisance.predict_candidates(model.outcomes, features)
 
@@ -79,13 +85,17 @@ def variants(
         fewer = tuple(m for m in spec.outcome_models if m != left_out)
         if fewer:
             yield f"stack without {left_out}", recipe_on(reweigh(dataclasses.replace(spec, outcome_models=fewer)))
+    for added in (m for m in MORE if m in names and m not in spec.outcome_models):
+        wider = dataclasses.replace(spec, outcome_models=(*spec.outcome_models, added))
+        yield f"stack with {added}", recipe_on(reweigh(wider))
     if "mlp" in spec.outcome_models:
         averaged, of_new = with_nets(logs, model.outcomes, candidates, features, NETS)
         yield f"stack with {NETS} nets, not one", recipe_on(nuisance.reweigh(averaged, cells, seen, spec), of_new)
     yield "the best candidate, no stack", recipe_on(reweigh(dataclasses.replace(spec, combine="select")))
-    equal = jax.tree.map(lambda w: jnp.full_like(w, 1 / len(w)), model.outcomes.weights)
-    yield "equal stack weights", recipe_on(model.outcomes._replace(weights=equal))
-    of_contrasts = model.outcomes.weights._replace(quality=weights_of_contrasts(logs, model.outcomes))
+    for name, even in (("equal stack weights", 1.0), (f"stack weights {EVEN:.0%} equal", EVEN)):
+        weights = jax.tree.map(lambda w: (1 - even) * w + even * own / jnp.sum(own), model.outcomes.weights)  # noqa: B023
+        yield name, recipe_on(model.outcomes._replace(weights=weights))
+    of_contrasts = model.outcomes.weights._replace(quality=weights_of_contrasts(logs, model.outcomes, own))
     yield "stack weighed by errors of contrasts", recipe_on(model.outcomes._replace(weights=of_contrasts))
 
     teacher = nuisance.predict_outcomes(model.outcomes, logs.features)
@@ -117,8 +127,8 @@ def with_nets(
     return model._replace(out_of_fold=placed[0]), placed[1]
 
 
-def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Array, " C"]:
-    """Stack weights for quality that see contrasts alone, as the share of `contrasts.of_log` does.
+def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel, own: Bool[Array, " C"]) -> Float[Array, " C"]:
+    """Stack weights for quality that see contrasts alone, as the share of `contrasts.of_log` does; 0 but for ``own``.
 
         min_w  sum_i (q_i - sum_c w_c z_ic)^2,   w on the simplex
 
@@ -130,7 +140,7 @@ def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Arra
     def of_candidate(one: Array) -> Float[Array, "N K"]:
         return contrasts.centred(model._replace(weights=Outcomes(one, one)))[: len(rows)]
 
-    each = jnp.stack([of_candidate(one) for one in jnp.eye(len(model.weights.quality))])
+    each = jnp.stack([of_candidate(one) for one in jnp.eye(len(own))[own]])
     difficulty = jnp.mean(contrasts.centred(model)[: len(rows)], 1)
     known = jnp.column_stack([jax.nn.one_hot(logs.action, each.shape[2]), difficulty])
 
@@ -139,7 +149,7 @@ def weights_of_contrasts(logs: Logs, model: nuisance.OutcomeModel) -> Float[Arra
 
     z = left((each[:, rows, logs.action] - jnp.mean(each, 2)).T).T
     q = left(logs.quality)
-    return combine.stack(z[..., None], q[:, None], jnp.ones((len(rows), 1)))
+    return jnp.zeros(len(own)).at[own].set(combine.stack(z[..., None], q[:, None], jnp.ones((len(rows), 1))))
 
 
 def beats_best_single(
@@ -179,19 +189,20 @@ def _levels(
 
 def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
     """A row per variant for one seed's log; regret in points."""
-    logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
-    logs, key = side_studies.simulated_log(config, seed, logged, earlier)
-    fitted = nuisance.fit(key, logs, config.nuisance)
-    found = variants(logs, *fitted, jnp.asarray(test.features), config.nuisance)
-    lost = ((variant, side_studies.regret(predicted, test, config.cost_weights)) for variant, predicted in found)
+    test, spec = table.rows(rows.test), config.nuisance
+    logs, key = common.simulated_log(config, seed, table.rows(rows.train), table.rows(rows.earlier))
+    fitted = nuisance.fit(key, logs, fits.with_rivals(spec, MORE))
+    fitted = fits.without_rivals(spec, *fitted, *nuisance.as_cells(logs))
+    found = variants(logs, *fitted, jnp.asarray(test.features), spec)
+    lost = ((variant, common.regret(predicted, test, config.cost_weights)) for variant, predicted in found)
     return pd.DataFrame(lost, columns=["variant", "regret"]).assign(seed=seed)
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    for name, centre in study_design.centres(options.data, smoke=options.smoke):
+    for table, centre in design.centres(options.data, smoke=options.smoke):
         config = dataclasses.replace(centre, name=centre.name.replace("study", "ablation"))
-        found = side_studies.each_log(config, side_studies.normalised(config), options.out, measure)
-        yield found.assign(dataset=name)
+        found = common.each_log(config, prepare(config), options.out, measure)
+        yield found.assign(dataset=table.name)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -200,7 +211,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     "real tables": the mean over those that are not the synthetic problem, seed by seed.
     """
     wide = found.pivot(index=["dataset", "seed"], columns="variant", values="regret")
-    real = wide.drop(index="synthetic", level="dataset", errors="ignore").groupby("seed").mean()
+    real = wide.drop(index=design.SYNTHETIC, level="dataset", errors="ignore").groupby("seed").mean()
     parts = {dataset: wide.loc[dataset] for dataset in found["dataset"].unique()}
     if len(parts) > 1:
         parts["real tables"] = real
@@ -215,7 +226,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return side_studies.command("ablation", __doc__, measured, lambda found: markdown(summary(found)), arguments)
+    return common.command("ablation", __doc__, measured, summary, arguments)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from experiments.methods import outcome_models
+from experiments.problem import fits
+from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
-from experiments.side import common as side_studies
-from experiments.side.common import Rows
-from experiments.study import design as study_design
-from experiments.study.tables import markdown
+from experiments.side import common
+from experiments.study import design
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe
 from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
@@ -51,13 +50,13 @@ def routers(key: Array, logs: Logs, features: Array, config: Config) -> tuple[Nu
     Args:
         logs: N rows. features: of M test prompts.
     """
-    nuisances, model = nuisance.fit(key, logs, outcome_models.fitted_learners(config))
-    cells, seen = nuisance.as_cells(logs)
-    every, (nuisances, model) = model.outcomes, outcome_models.without_rivals(config, nuisances, model, cells, seen)
+    own, (cells, seen) = config.nuisance, nuisance.as_cells(logs)
+    nuisances, model = nuisance.fit(key, logs, fits.with_rivals(own, config.rivals))
+    every, (nuisances, model) = model.outcomes, fits.without_rivals(own, nuisances, model, cells, seen)
     candidates = nuisance.predict_candidates(every, features)
     found = {
         f"plug_in_{name}": Views(nuisance.out_of_fold(part), nuisance.mix(part.weights, candidates))
-        for name, part in outcome_models.plug_ins(config, every, cells, seen).items()
+        for name, part in fits.plug_ins(own, every, cells, seen).items()
     }
     recommended = recipe.recommend(logs, nuisances, model)
     views = (recipe.apply(recommended, predicted) for predicted in found["plug_in_stack"])
@@ -83,11 +82,11 @@ def _pooled(logs: Logs, nuisances: Nuisances, predicted: Outcomes, weights: Arra
 
 def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
     """A row per pair of routers of one seed's log: difference and error from the log, difference in truth."""
-    logged, test, earlier = (table.rows(rows[part]) for part in (0, 2, 3))
-    logs, key = side_studies.simulated_log(config, seed, logged, earlier)
+    test = table.rows(rows.test)
+    logs, key = common.simulated_log(config, seed, table.rows(rows.train), table.rows(rows.earlier))
     nuisances, views = routers(key, logs, jnp.asarray(test.features), config)
     evidence = {name: pooled(logs, nuisances, view.log, config.cost_weights) for name, view in views.items()}
-    regret = {name: side_studies.regret(view.test, test, config.cost_weights) for name, view in views.items()}
+    regret = {name: common.regret(view.test, test, config.cost_weights) for name, view in views.items()}
     records = []
     for a, b in itertools.combinations(views, 2):
         found = estimators.difference(evidence[a], evidence[b])
@@ -97,11 +96,12 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    for name, centre in study_design.centres(options.data, smoke=options.smoke):
-        table, renamed = side_studies.normalised(centre), centre.name.replace("study", "selection")
+    for table, centre in design.centres(options.data, smoke=options.smoke):
+        data, renamed = prepare(centre), centre.name.replace("study", "selection")
         for logger, policy in list(LOGGERS.items())[: 1 if options.smoke else None]:
             config = dataclasses.replace(centre, name=renamed, logger=policy)
-            yield side_studies.each_log(config, table, options.out, measure).assign(dataset=name, logger=logger)
+            found = common.each_log(config, data, options.out, measure)
+            yield found.assign(dataset=table.name, logger=logger)
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     datasets = list(found["dataset"].unique())
     lines = []
     for logger, dataset in itertools.product(found["logger"].unique(), [*datasets, *[REAL] * (len(datasets) > 1)]):
-        there = found["dataset"] != "synthetic" if dataset == REAL else found["dataset"] == dataset
+        there = found["dataset"] != design.SYNTHETIC if dataset == REAL else found["dataset"] == dataset
         mine = found[(found["logger"] == logger) & there]
         line: dict[str, object] = {"logger": logger, "dataset": dataset}
         for least in SURE:
@@ -139,7 +139,7 @@ def share(pairs: pd.DataFrame, draws: int = 2000) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return side_studies.command("selection", __doc__, measured, lambda found: markdown(summary(found)), arguments)
+    return common.command("selection", __doc__, measured, summary, arguments)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What to buy beside a log: a shadow sample by size and rule, or more log rows for the same dollars.
+"""What to buy beside a log: a shadow sample of all models or of the contenders alone, or more log rows.
 
     make shadow DATA=<folder of tables>        SMOKE=1 for seconds
 
-The study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool without answers.
-From it a rule draws prompts for every model, or draws at random for the models in contention only, as many as the
-same dollars pay (`experiments.side.shadow_rules`); beside it stand as many more log rows as those dollars buy.
-Regret to the realised oracle in points, mean over the cost weights, paired by seed. Resumable: a log that was measured
-with this code is not measured again. Writes results/shadow/shadow.parquet.
+The study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool without answers. From
+it prompts are drawn at random and answered by every model, or, as many as the same dollars pay, by the models in
+contention alone; beside it stand as many more log rows as those dollars buy. Regret to the realised oracle in points,
+mean over the cost weights, paired by seed. Resumable: a log that was measured is not measured again. Writes
+results/shadow/shadow.parquet.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import problem
+from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
-from experiments.side import common as side_studies
-from experiments.side import shadow_rules
-from experiments.side.common import Rows
-from experiments.study import design as study_design
-from experiments.study.tables import markdown
-from jaxroute import nuisance, recipe
+from experiments.side import common
+from experiments.study import design
+from jaxroute import counterfactual, nuisance, recipe
+from jaxroute.numerics import masked_argmax
+from jaxroute.recipe import contrasts, levels
 from jaxroute.report.summary import student_interval
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
-POOL = {"synthetic": 950, "bbh": 800, "mmlu-pro": 1000, "routellm": 1000}
 FIRST_SEED, SEEDS = 20, 6
 CONTENDERS, ROWS = "contenders", "log rows"
-WAYS = ("log", "random 100", "random 250", "spread 100", "doubt 100", f"{CONTENDERS} 100", f"{ROWS} 100")
+WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{ROWS} 100")
 """What is bought. The number: prompts answered by all models; the last two spend the dollars of those otherwise."""
-SMOKE = ("log", "random 40", "spread 40", "doubt 40", f"{CONTENDERS} 40", f"{ROWS} 10")
+SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{ROWS} 10")
+SMOKE_POOL = 80
 REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
 STEP = 25
 """Prompts and log rows come in multiples of it, so that few programs are compiled."""
+KEEP = 0.95
+"""Chance of being best that the models in contention have together."""
+DRAWS = 100
 
 Fit = tuple[Nuisances, nuisance.NuisanceModel]
 
@@ -61,56 +63,87 @@ class Setting(NamedTuple):
 
 def setting(config: Config, table: Table, seed: int, rows: Rows, size: int, pool: int) -> Setting:
     """The first ``size`` training prompts are the log's, the next ``pool`` the pool's. Costs are normalised."""
-    train, _, test, earlier = rows
+    train = rows.train
     if len(train) < size + pool:
         raise InputError(f"{len(train)} training prompts are too few for {size} log rows and a pool of {pool}")
-    logs, key = side_studies.simulated_log(config, seed, table.rows(train[:size]), table.rows(earlier))
-    return Setting(seed, config.nuisance, logs, table.rows(train[size : size + pool]), table.rows(test), key)
+    logs, key = common.simulated_log(config, seed, table.rows(train[:size]), table.rows(rows.earlier))
+    return Setting(seed, config.nuisance, logs, table.rows(train[size : size + pool]), table.rows(rows.test), key)
 
 
-def buy(of: Setting, way: str, log: Fit) -> tuple[Examples, np.ndarray]:
-    """A shadow sample and the probabilities its prompts were drawn with. log: the fit of the log alone."""
+def buy(of: Setting, way: str, log: Fit) -> Examples:
+    """A shadow sample of prompts drawn at random. log: the fit of the log alone."""
     nuisances, model = log
-    rule, size = way.split()
-    rng, asked = np.random.default_rng(1000 + of.seed), np.ones(of.pool.available.shape[1], bool)
-    features = jnp.asarray(of.pool.features)
+    (rule, size), asked = way.split(), np.ones(of.pool.available.shape[1], bool)
+    count = int(size)
     if rule == CONTENDERS:
         level = recipe.recommend(of.logs, nuisances, model).level
-        asked = shadow_rules.contenders(shadow_rules.chances(jax.random.key(of.seed), of.logs, nuisances, level))
+        asked = contenders(chances(jax.random.key(of.seed), of.logs, nuisances, level))
         cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
-        count = _steps(int(size) * cost.sum() / cost[asked].sum())
-        drawn = np.sort(rng.permutation(len(of.pool))[:count])
-        probability = np.full(len(drawn), len(drawn) / len(of.pool))
-    else:
-        seen = None if rule == "random" else nuisance.predict(model, features)
-        drawn, probability = shadow_rules.choose(
-            rule, rng, int(size), of.logs, nuisances, of.pool.features, seen, of.pool.available
-        )
+        count = _steps(count * cost.sum() / cost[asked].sum())
+    drawn = np.sort(np.random.default_rng(1000 + of.seed).permutation(len(of.pool))[:count])
     part = of.pool.rows(drawn)
     outcomes = jax.tree.map(jnp.asarray, part.outcomes)
-    return Examples(features[drawn], outcomes, jnp.asarray(part.available & asked)), probability
+    return Examples(jnp.asarray(part.features), outcomes, jnp.asarray(part.available & asked))
 
 
 def _steps(count: float) -> int:
     return max(STEP * round(count / STEP), STEP)
 
 
-def judge(
-    of: Setting, fit: Fit, test: Outcomes, shadow: Examples | None = None, probability: np.ndarray | None = None
-) -> dict[str, float]:
+def chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, *, draws: int = DRAWS) -> jax.Array:
+    """How often each model would be chosen if the levels were a draw from what the log leaves possible, [K].
+
+        P(k = argmax_j m_j + SHARE (r_j(x) - mean r_j) - w c_j(x)),   m ~ N(level, deviation^2)
+
+    over the log's prompts, the cost weights and the draws. Costs are normalised.
+
+    Args:
+        key: of the draws. logs, nuisances: the log, fitted. level: [K] its ``recipe.recommend(...).level``.
+
+    Reference:
+        On the Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
+    """
+    return _chances(key, jax.tree.map(jnp.asarray, logs), nuisances, level, draws)
+
+
+@partial(jax.jit, static_argnames="draws")
+def _chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, draws: int) -> jax.Array:
+    deviation, centre = levels.fit(logs, nuisances).deviation, jnp.mean(nuisances.outcomes.quality, 0)
+
+    def choices(noise: jax.Array) -> jax.Array:
+        seen = recipe.shrink_contrasts(nuisances.outcomes, level + deviation * noise, centre, share=contrasts.SHARE)
+
+        def at(weight: jax.Array) -> jax.Array:
+            chosen = masked_argmax(counterfactual.utility(seen, weight), logs.available)
+            return jnp.mean(jax.nn.one_hot(chosen, len(level)), 0)
+
+        return jnp.mean(jax.lax.map(at, jnp.asarray(recipe.GRID)), 0)
+
+    return jnp.mean(jax.lax.map(choices, jax.random.normal(key, (draws, len(level)))), 0)
+
+
+def contenders(chance: np.ndarray | jax.Array, keep: float = KEEP) -> np.ndarray:
+    """The fewest models [K] whose chances sum to ``keep``, never less than two. They are picked by the log, before any
+    answer: means over the shadow stay unbiased."""
+    chance = np.asarray(chance, float)
+    order = np.argsort(-chance, kind="stable")
+    before = np.cumsum(chance[order]) - chance[order]
+    asked = np.zeros(len(chance), bool)
+    asked[order[(before < keep - 1e-9) | (np.arange(len(chance)) < 2)]] = True
+    return asked
+
+
+def judge(of: Setting, fit: Fit, test: Outcomes, shadow: Examples | None = None) -> dict[str, float]:
     """Regret on test prompts, points: the recipe, the same with the log's own share, the stacked plug-in.
 
     Args:
         fit: of the log, with the shadow where there is one. test: the stack's predictions of the test prompts.
-        probability: [S] that the shadow's prompts were drawn with.
     """
     nuisances, model = fit
     ours = recipe.recommend(of.logs, nuisances, model, shadow)
-    if shadow is not None and probability is not None and np.ptp(probability) > 0:
-        ours = ours._replace(level=shadow_rules.weighted_levels(of.logs, nuisances, shadow, model, probability))
     before = ours._replace(share=recipe.estimate_share(of.logs, model))
     judged = (recipe.apply(ours, test), recipe.apply(before, test), test)
-    regrets = (side_studies.regret(y, of.test, recipe.GRID) for y in judged)
+    regrets = (common.regret(y, of.test, recipe.GRID) for y in judged)
     return {**dict(zip(JUDGED, regrets, strict=True)), "share": float(ours.share)}
 
 
@@ -128,22 +161,20 @@ def measure(
     log = nuisance.fit(of.key, of.logs, of.spec)
     records = []
     for way in ways:
-        here, fit, more = of, log, 0
-        shadow, probability = None, None
+        here, fit, more, shadow = of, log, 0, None
         if way.startswith(CONTENDERS) and len(table.models) == 2:
             continue
         if way.startswith(ROWS):
             more = _steps(int(way.split()[-1]) * of_all / a_row)
-            if len(rows[0]) < size + more:
+            if len(rows.train) < size + more:
                 continue
             here = setting(config, table, seed, rows, size + more, 0)
         elif way != "log":
-            shadow, probability = buy(of, way, log)
+            shadow = buy(of, way, log)
         if way != "log":
             fit = nuisance.fit(here.key, here.logs, of.spec, shadow=shadow)
         test = nuisance.predict_outcomes(fit[1].outcomes, features)
-        judged = judge(here, fit, test, shadow, probability)
-        records.append({"seed": seed, "way": way, **spent(shadow, more, a_row), **judged})
+        records.append({"seed": seed, "way": way, **spent(shadow, more, a_row), **judge(here, fit, test, shadow)})
     return pd.DataFrame(records)
 
 
@@ -161,7 +192,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     with the log alone and with as many prompts at random, 95% intervals over seeds."""
     datasets, lines = list(found["dataset"].unique()), []
     for dataset in [*datasets, *[REAL] * (len(datasets) > 1)]:
-        mine = found[found["dataset"] != "synthetic" if dataset == REAL else found["dataset"] == dataset]
+        mine = found[found["dataset"] != design.SYNTHETIC if dataset == REAL else found["dataset"] == dataset]
         wide = mine.pivot(index=["dataset", "seed"], columns="way", values="recipe")
         for way, rows in mine.groupby("way", sort=False):
             line: dict[str, Any] = {"dataset": dataset, "way": way}
@@ -184,20 +215,19 @@ def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    wanted = [table for table in study_design.TABLES if table.name in POOL]
-    for name, centre in study_design.centres(options.data, smoke=options.smoke, among=wanted):
-        seeds, pool, ways = (2, 80, SMOKE) if options.smoke else (SEEDS, POOL[name], WAYS)
-        size, renamed = centre.log_size or study_design.ROWS, centre.name.replace("study", "shadow")
+    for table, centre in design.centres(options.data, smoke=options.smoke, pool=True):
+        seeds, pool, ways = (2, SMOKE_POOL, SMOKE) if options.smoke else (SEEDS, table.pool, WAYS)
+        size, renamed = centre.log_size or design.ROWS, centre.name.replace("study", "shadow")
         config = dataclasses.replace(centre, name=renamed, first_seed=FIRST_SEED, seeds=seeds, log_size=None)
-        table = side_studies.normalised(config)
-        drawn = zip(config.draws, problem.split_rows(config, table), strict=True)
-        costs = [jnp.mean(setting(config, table, seed, rows, size, pool).logs.cost) for seed, rows in drawn]
+        data = prepare(config)
+        drawn = zip(config.draws, data.rows, strict=True)
+        costs = [jnp.mean(setting(config, data.table, seed, rows, size, pool).logs.cost) for seed, rows in drawn]
         bought = partial(measure, ways=ways, size=size, pool=pool, a_row=float(np.mean(costs)))
-        yield side_studies.each_log(config, table, options.out, bought).assign(dataset=name)
+        yield common.each_log(config, data, options.out, bought).assign(dataset=table.name)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return side_studies.command("shadow", __doc__, measured, lambda found: markdown(summary(found)), arguments)
+    return common.command("shadow", __doc__, measured, summary, arguments)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ from pathlib import Path
 import jax
 import pandas as pd
 
-from experiments import storage, sweep
+from experiments import sweep
 from experiments.settings import Axes, Config
-from experiments.side import common as side_studies
-from experiments.study import design as study_design
-from experiments.study.tables import markdown
+from experiments.side import common
+from experiments.study import design
 from jaxroute.report.summary import student_interval
 
 LOSSES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
@@ -49,7 +48,7 @@ def searched(centre: Config, settings: int) -> Config:
 
 def measure(config: Config, out: Path) -> pd.DataFrame:
     """The sweep's results, of an earlier run where it was finished."""
-    path = storage.run_folder(out, config) / "results.parquet"
+    path = sweep.folder_of(config, out) / "results.parquet"
     if not path.exists():
         sweep.run(config, out)
         jax.clear_caches()
@@ -116,16 +115,16 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    for name, centre in study_design.centres(options.data, smoke=options.smoke):
+    for table, centre in design.centres(options.data, smoke=options.smoke):
         results = measure(searched(centre, 4 if options.smoke else SETTINGS), options.out)
         regrets = choices(results).reset_index()
         if not options.smoke:  # the study's seeds are others than a smaller problem's
-            regrets = regrets.join(of_study(name), on="seed")
-        yield regrets.assign(dataset=name)
+            regrets = regrets.join(of_study(table.name), on="seed")
+        yield regrets.assign(dataset=table.name)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return side_studies.command("tuned", __doc__, measured, lambda found: markdown(summary(found)), arguments)
+    return common.command("tuned", __doc__, measured, summary, arguments)
 
 
 if __name__ == "__main__":

@@ -11,36 +11,31 @@ full table, so that the truth stands beside the estimate: the same router on the
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grid
 
-from experiments import problem, settings
-from experiments.methods import registry as baselines
+from experiments import commands, configs, methods, storage
 from experiments.methods.arena import Arena
-from experiments.side import held_out
+from experiments.problem import build, held_out
+from experiments.problem.table import prepare
+from experiments.settings import Config
 from jaxroute import sweep
-from jaxroute.data import units
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.types import InputError
 
 
-def run(config: settings.Config, method: str) -> Evidence:
+def run(config: Config, method: str) -> Evidence:
     """What a held-out log says of one router, and the truth."""
+    chosen = [methods.get(name) for name in (method, "best_single")]
     config = dataclasses.replace(config, seeds=1, methods=(method, "best_single"), between=())
-    table = problem.load_table(config)
-    scale = config.cost_scale or units.cost_scale(table)[0]
-    table = problem.normalise(table, scale)
-    [rows] = problem.split_rows(config, table)
-    one = problem.build(config, table, rows, seed=0)
-    arena = Arena(config, problem.stack([one]), table.models, sweep.mesh(), None, lambda _: None)
-    router, reference = (baselines.method(name)(arena)[0] for name in (method, "best_single"))
-    return held_out.value(config, table, rows, router, {"best_single": reference}, method)
+    data = prepare(config)
+    problems = build.build(config, data, full=methods.full_learners(config))
+    arena = Arena(config, problems, data.table.models, sweep.mesh(), None, lambda _: None)
+    router, reference = (each.run(arena)[0] for each in chosen)
+    return held_out.value(config, data, router, {"best_single": reference}, method)
 
 
 def show(found: Evidence) -> None:
@@ -76,26 +71,21 @@ def show(found: Evidence) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.side.worked_example", description=__doc__)
-    parser.add_argument("--config", default="default", help="name in experiments/configs, or a path to a .py")
-    parser.add_argument("--data", help="folder (or wide file) of a full-feedback table")
-    parser.add_argument("--method", default="plug_in_stack", help="router of experiments/baselines.py")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="where the table goes")
-    parser.add_argument("--smoke", action="store_true", help="shrink everything to seconds")
+    parser = commands.parser("side.worked_example", __doc__, config="default")
+    parser.add_argument("--method", default="plug_in_stack", help="a router of experiments/methods")
     options = parser.parse_args(arguments)
-    try:
-        config = settings.load(options.config, smoke=options.smoke, data=options.data)
-        settings.check(dataclasses.replace(config, methods=(options.method,)), "--method")
+
+    def work() -> None:
+        config = configs.load(options.config, smoke=options.smoke, data=options.data)
+        configs.check(dataclasses.replace(config, methods=(options.method,)), "--method")
         found = run(config, options.method)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    show(found)
-    folder = options.out / "worked_example"
-    folder.mkdir(parents=True, exist_ok=True)
-    found.values.to_parquet(folder / "values.parquet", index=False)
-    found.gains.to_parquet(folder / "gains.parquet", index=False)
-    return 0
+        show(found)
+        folder = options.out / "worked_example"
+        folder.mkdir(parents=True, exist_ok=True)
+        storage.write_frame(folder / "values.parquet", found.values)
+        storage.write_frame(folder / "gains.parquet", found.gains)
+
+    return commands.exit_code(work)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     make study DATA=<folder of tables>        SMOKE=1 seconds, FULL=1 the whole factorial, HOURS=3 stop then
 
-Runs the cells of experiments/study_cells.py one after another; a finished cell is not run again, a killed one goes
+Runs the cells of `experiments.study.cells` one after another; a finished cell is not run again, a killed one goes
 on from its finished methods. Cells whose table is not there are listed, not skipped in silence. At any time the
 report shows what is finished so far.
 """
@@ -22,11 +22,10 @@ from typing import NamedTuple
 import jax
 import pandas as pd
 
-from experiments import run, storage
+from experiments import commands, run, storage
 from experiments.study import cells as study_cells
 from experiments.study import report as study_report
 from experiments.study.cells import Cell
-from jaxroute.engine import checkpoint
 from jaxroute.types import InputError
 
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
@@ -40,25 +39,9 @@ class Progress(NamedTuple):
     seconds: float
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--smoke", action="store_true", help="two small synthetic cells, seconds")
-    parser.add_argument("--full", action="store_true", help="the whole factorial; days on 2 cores")
-    parser.add_argument("--hours", type=float, default=float("inf"), help="start no further cell after so many hours")
-    parser.add_argument("--jobs", type=int, default=1, help="processes, each on cores of its own")
-    parser.add_argument(
-        "--part", type=int, nargs=2, metavar=("I", "N"), help="run every N-th cell from the I-th, no report"
-    )
-    parser.add_argument("--report-only", action="store_true", help="run nothing, report what is finished")
-    parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
-    return parser.parse_args(arguments)
-
-
 def finished(cell: Cell, out: Path) -> Path | None:
     """The cell's results.parquet, if it was run with this config, table and code."""
-    path = storage.run_folder(out, cell.config) / "results.parquet"
+    path = run.folder_of(cell.config, out) / "results.parquet"
     return path if path.exists() else None
 
 
@@ -101,7 +84,7 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
             left = sum(took) / len(took) * (len(cells) - number)
             print(f"{name}: {took[-1]:.0f} s; at most {left / 60:.0f} min left", flush=True)
         frames.append(read(cell, path))
-    results = study_cells.lent(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
+    results = study_cells.with_ceilings(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
     return Progress(results, missing, time.perf_counter() - started)
 
 
@@ -127,39 +110,42 @@ def in_parts(arguments: list[str], jobs: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    parser = commands.parser("study", __doc__)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
+    parser.add_argument("--full", action="store_true", help="the whole factorial; days on 2 cores")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="start no further cell after so many hours")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each on cores of its own")
+    parser.add_argument(
+        "--part", type=int, nargs=2, metavar=("I", "N"), help="run every N-th cell from the I-th, no report"
+    )
+    parser.add_argument("--report-only", action="store_true", help="run nothing, report what is finished")
+    parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
+    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    return commands.exit_code(lambda: study(options, given))
+
+
+def study(options: argparse.Namespace, given: list[str]) -> None:
+    """Run what is not finished and report; ``given``: the command's arguments, for its parts."""
     cells = study_cells.cells(options.data, smoke=options.smoke, full=options.full)
-    try:
-        if options.part:
-            work(cells[options.part[0] :: options.part[1]], options.out, hours=options.hours)
-            return 0
-        if options.jobs > 1 and not options.report_only:
-            in_parts(sys.argv[1:] if arguments is None else arguments, options.jobs)
-            options.report_only = True
-        done = work(cells, options.out, hours=options.hours, report_only=options.report_only)
-    except checkpoint.SaveError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk met outside a checkpoint
-        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; finished cells and methods are saved: the same command goes on from there", file=sys.stderr)
-        return 130
+    if options.part:
+        work(cells[options.part[0] :: options.part[1]], options.out, hours=options.hours)
+        return
+    if options.jobs > 1 and not options.report_only:
+        in_parts(given, options.jobs)
+    report_only = options.report_only or options.jobs > 1
+    done = work(cells, options.out, hours=options.hours, report_only=report_only)
     if done.results.empty:
         reasons = sorted({reason for _, reason in done.missing})
-        print(f"error: no cell is finished: {'; '.join(reasons)}; see README, Data", file=sys.stderr)
-        return 2
+        raise InputError(f"no cell is finished: {'; '.join(reasons)}; see README, Data")
     folder = options.out / ("study-report-smoke" if options.smoke else "study-report")
     folder.mkdir(parents=True, exist_ok=True)
     storage.write_frame(folder / "study.parquet", done.results)
     if options.publish:
         storage.write_frame(options.publish, done.results)
     missing = [(cell.table, cell.factor, cell.level, reason) for cell, reason in done.missing]
-    text = study_report.write(folder, done.results, missing)
-    print(text)
+    print(study_report.write(folder, done.results, missing))
     print(f"{len(cells) - len(missing)} of {len(cells)} cells finished; report: {folder / 'report.html'}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from experiments.study.design import (
     ROWS,
     SMALL,
     STRONGER,
+    SYNTHETIC,
     TABLES,
     USUAL,
     Table,
@@ -43,7 +44,7 @@ class Cell(NamedTuple):
     config: Config
 
 
-LENT = ("logger", "shadow")
+SAME_CEILINGS = ("logger", "shadow")
 SMOKE = ("random", "best_single", "plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended", *CEILINGS)
 ONE_MODEL = NuisanceSpec(outcome_models=("mean",), combine="select")
 DEFAULT = NuisanceSpec().outcome_models
@@ -63,8 +64,8 @@ def cells(data: Path, *, smoke: bool = False, full: bool = False) -> list[Cell]:
     if smoke:
         small = dataclasses.replace(centre(TABLES[0], data, smoke=True), methods=SMOKE)
         return [
-            Cell("synthetic", "centre", "", small),
-            Cell("synthetic", "logger", "uniform", dataclasses.replace(small, logger="uniform")),
+            Cell(SYNTHETIC, "centre", "", small),
+            Cell(SYNTHETIC, "logger", "uniform", dataclasses.replace(small, logger="uniform")),
         ]
     found = [Cell(table.name, "centre", "", centre(table, data)) for table in TABLES]
     for factor, level, methods, changes in _factorial() if full else _factors():
@@ -82,7 +83,7 @@ def _equal_spend(data: Path) -> Iterator[Cell]:
     """Log rows for the answers of a shadow of SPENT prompts: what the same money buys otherwise."""
     for table in TABLES:
         rows = ROWS + SPENT * table.models
-        if rows <= _logged(table):
+        if rows <= table.logged:
             config = dataclasses.replace(centre(table, data), methods=PLAIN, log_size=rows)
             yield Cell(table.name, "equal spend", f"shadow {SPENT} as log rows", config)
 
@@ -152,7 +153,7 @@ def _factorial() -> Iterator[Change]:
 
 def _applies(table: Table, factor: str, level: str) -> bool:
     """Whether the cell differs from others of this table: rows enough, prompts with a text, several tasks."""
-    logged = _logged(table)
+    logged = table.logged
     if factor == "log size":
         return logged > ROWS if level == "all" else int(level) < logged
     if factor == "shadow":
@@ -160,20 +161,15 @@ def _applies(table: Table, factor: str, level: str) -> bool:
     if factor == "models":
         return int(level) < table.models
     if factor == "encoder":
-        return table.name != "synthetic"
+        return table.folder != SYNTHETIC
     if factor == "split":
         return table.name != "paretobandit"
     if factor == "factorial":
-        return int(level.split(", ")[1].split()[0]) < logged and not (table.name == "synthetic" and "hashed" in level)
+        return int(level.split(", ")[1].split()[0]) < logged and not (table.folder == SYNTHETIC and "hashed" in level)
     return True
 
 
-def _logged(table: Table) -> int:
-    """Log rows at most: 60% train, 10% set aside for the weak router."""
-    return int(0.5 * table.prompts)
-
-
-def lent(results: pd.DataFrame) -> pd.DataFrame:
+def with_ceilings(results: pd.DataFrame) -> pd.DataFrame:
     """The results with the centre's ceilings in the cells of other logging policies and of shadows.
 
     Full feedback does not depend on who wrote the log: the fits would be the same to the last bit. What a shadow
@@ -184,7 +180,9 @@ def lent(results: pd.DataFrame) -> pd.DataFrame:
     factor = results["hyperparameters"].map(lambda text: about[text]["factor"])
     ceilings = results[(factor == "centre") & results["method"].isin(CEILINGS) & ~results["metric"].isin(of_log)]
     found = [results]
-    for (dataset, text), cell in results[factor.isin(LENT)].groupby(["dataset", "hyperparameters"], sort=False):
+    for (dataset, text), cell in results[factor.isin(SAME_CEILINGS)].groupby(
+        ["dataset", "hyperparameters"], sort=False
+    ):
         new = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["method"].isin(cell["method"].unique())]
         own = {name: cell[name].iloc[0] for name in ("logger", "log_size")}
         found.append(new.assign(hyperparameters=str(text), **own))

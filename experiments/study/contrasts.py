@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments import methods
 from experiments.study.cells import FIRST, NEW_DRAWS
-from experiments.study.figures import TABLES
-from jaxroute import report
-from jaxroute.report.summary import RECOMMENDED, student_interval
+from experiments.study.design import SYNTHETIC, in_order
+from jaxroute.report.summary import LEARNED, PLUG_IN, RECOMMENDED, student_interval
 
 GRID, BETWEEN = "mean_regret", "regret_between"
 REAL = "real tables"
 BEST_LEARNED, BEST_PLUG_IN = "best learned router", "best plug-in"
 """Stand for the method of that kind that is best in its cell on the other seeds: see ``picked``."""
-OTHER_UTILITIES = ("_dm", "_ipw")
-"""Endings of learned routers whose utilities are not doubly robust."""
+ROBUST = ("dr", "switch", "dros", "pessimistic")
+"""Estimators of doubly robust utilities, or of a variant of them."""
 STAYS = ("rm_affine",)
 """Starts as the stacked plug-in and leaves it on evidence alone: in most runs it is the stack."""
 
@@ -113,7 +113,8 @@ def robust(method: str) -> bool:
     >>> [robust(m) for m in ("rm_softmax", "rm_softmax_entropic_dm", "rm_softmax_full", "plug_in_student_dr")]
     [True, False, False, False]
     """
-    return report.kind(method) == "learned" and not method.endswith(OTHER_UTILITIES) and method not in STAYS
+    about = methods.get(method)
+    return about.kind == LEARNED and about.estimator in ROBUST and method not in STAYS
 
 
 def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
@@ -125,7 +126,7 @@ def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
     """
     kinds = {
         BEST_LEARNED: robust,
-        BEST_PLUG_IN: lambda method: report.kind(method) == "plug-in" and method != RECOMMENDED,
+        BEST_PLUG_IN: lambda method: methods.get(method).kind == PLUG_IN and method != RECOMMENDED,
     }
     if name not in kinds:
         return (name, cell[name]) if name in cell else None
@@ -162,7 +163,7 @@ def contrasts(rows: pd.DataFrame, listed: Iterable[Contrast]) -> pd.DataFrame:
     found = []
     for contrast in listed:
         real = {}
-        for table in TABLES:
+        for table in in_order(values.index.get_level_values("dataset")):
             sides = [
                 picked(cells.get((contrast.metric, table, factor, level), pd.DataFrame()), method)
                 for method, factor, level in (contrast.left, contrast.right)
@@ -174,7 +175,7 @@ def contrasts(rows: pd.DataFrame, listed: Iterable[Contrast]) -> pd.DataFrame:
             if (gap := (a - b).dropna()).empty:
                 continue
             found.append((contrast.name, table, left, right, 1, *student_interval(gap)))
-            if table != "synthetic":
+            if table != SYNTHETIC:
                 real[table] = gap
         if real:
             together = pd.DataFrame(real).dropna().mean(axis=1)
@@ -202,5 +203,6 @@ def across_weights(rows: pd.DataFrame) -> pd.DataFrame:
         found = found[found["dataset"] != REAL].set_index(["dataset", "left"])
         less = {"difference": f"{name}_less", "low": f"{name}_low", "high": f"{name}_high"}
         mean = mean.join(found[list(less)].rename(columns=less).rename_axis(["dataset", "method"]))
-    order = [(t, m) for t in TABLES for m in WEIGHTED if (t, m) in mean.index]
+    tables = in_order(mean.index.get_level_values("dataset"))
+    order = [(t, m) for t in tables for m in WEIGHTED if (t, m) in mean.index]
     return mean.loc[order].reset_index()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.settings import Config
 from jaxroute.types import NuisanceSpec, Spec
@@ -17,24 +17,44 @@ from jaxroute.types import NuisanceSpec, Spec
 ROWS = 2000
 
 
+SYNTHETIC = "synthetic"
+
+
 class Table(NamedTuple):
-    """A table of the study: its name there, its folder's name, the tasks taken, prompts and models about."""
+    """A table of the study: its name there, its folder's name, the tasks taken, prompts and models about.
+
+    pool: prompts left beside the centre's log, from which `experiments.side.shadow` draws; 0: too few.
+    """
 
     name: str
     folder: str
     tasks: str
     prompts: int
     models: int
+    pool: int = 0
+
+    @property
+    def logged(self) -> int:
+        """Log rows at most: 60% train, 10% set aside for the weak router."""
+        return int(0.5 * self.prompts)
 
 
-TABLES = (
-    Table("synthetic", "synthetic", "", 6000, 10),
+TABLES = [
+    Table(SYNTHETIC, SYNTHETIC, "", 6000, 10, pool=950),
     Table("routerbench", "routerbench_5shot_subset", "", 3164, 11),
-    Table("bbh", "open_llm_lb_v2_carrot", "bbh", 5761, 18),
-    Table("mmlu-pro", "open_llm_lb_v2_carrot", "mmlu_pro", 12032, 18),
-    Table("routellm", "routellm_mmlu_gsm8k", "", 15361, 2),
+    Table("bbh", "open_llm_lb_v2_carrot", "bbh", 5761, 18, pool=800),
+    Table("mmlu-pro", "open_llm_lb_v2_carrot", "mmlu_pro", 12032, 18, pool=1000),
+    Table("routellm", "routellm_mmlu_gsm8k", "", 15361, 2, pool=1000),
     Table("paretobandit", "paretobandit", "", 3609, 4),
-)
+]
+"""The one list: what a line here adds is run, and is in every table and figure."""
+
+
+def in_order(names: Iterable[Any]) -> list[str]:
+    """Names of tables in the order of TABLES, each once; what is not listed comes last."""
+    found = set(map(str, names))
+    known = [table.name for table in TABLES if table.name in found]
+    return known + sorted(found.difference(known))
 
 
 PLUG_INS = tuple(f"plug_in_{name}" for name in ("ridge", "hierarchical", "knn", "gp", "mlp", "stack"))
@@ -67,7 +87,7 @@ BOTH = (*PLAIN, *LEARNED[:3], *CEILINGS)
 STRONGER = ("rm_softmax", "rm_softmax_pessimistic", "rm_softmax_dros", "rm_classification_started")
 """End-to-end routers that did well at the centre, compared under two more loggers."""
 LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
-"""Without ceilings: full feedback does not depend on who wrote the log, so the centre's are `lent`."""
+"""Without ceilings: full feedback does not depend on who wrote the log, so the cells have the centre's."""
 RIVALS = ("ridge", "knn")
 FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
 """The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
@@ -77,7 +97,7 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
     """The centre's config for one table."""
     config = Config(
         name="study",
-        data="synthetic" if table.folder == "synthetic" else str(data / table.folder),
+        data=SYNTHETIC if table.folder == SYNTHETIC else str(data / table.folder),
         tasks=table.tasks,
         seeds=10,
         log_size=ROWS,
@@ -99,13 +119,14 @@ def centre(table: Table, data: Path, *, smoke: bool = False) -> Config:
     )
 
 
-def centres(data: Path, *, smoke: bool = False, among: Sequence[Table] = TABLES) -> Iterator[tuple[str, Config]]:
-    """Name and centre of every table under ``data``; says which are not there.
+def centres(data: Path, *, smoke: bool = False, pool: bool = False) -> Iterator[tuple[Table, Config]]:
+    """Every table under ``data`` with its centre; says which are not there.
 
-    smoke: the first alone, small.
+    smoke: the first alone, small. pool: only those that have a pool.
     """
+    among = [table for table in TABLES if table.pool or not pool]
     for table in among[: 1 if smoke else None]:
-        if table.folder == "synthetic" or (data / table.folder).exists():
-            yield table.name, centre(table, data, smoke=smoke)
+        if table.folder == SYNTHETIC or (data / table.folder).exists():
+            yield table, centre(table, data, smoke=smoke)
         else:
             print(f"{table.name}: no table at {data / table.folder}", file=sys.stderr)

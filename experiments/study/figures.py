@@ -13,11 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from experiments.study.design import in_order
 from jaxroute.report import Drawing
 from jaxroute.report.canvas import COLOURS, INK, MARKERS, MUTED, STYLE
 from jaxroute.report.summary import student_interval
 
-TABLES = ("synthetic", "routerbench", "bbh", "mmlu-pro", "routellm", "paretobandit")
 LOOKS = {
     "recommended": (COLOURS[1], MARKERS[1], "-"),
     "plug_in_stack": (COLOURS[0], MARKERS[0], "-"),
@@ -88,7 +88,7 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
     at_home = (rows["factor"] == home[0]) & (rows["level"] == home[1])
     mean = rows.assign(level=rows["level"].mask(at_home, here))
     mean = mean[(mean["metric"] == "mean_regret") & (at_home | (mean["factor"] == factor))]
-    tables = [t for t in TABLES if (mean[mean["dataset"] == t]["factor"] == factor).any()]
+    tables = in_order(mean[mean["factor"] == factor]["dataset"])
     with mpl.rc_context(STYLE):
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):
@@ -133,7 +133,7 @@ def _overlap(rows: pd.DataFrame) -> Drawing:
     here = rows[rows["factor"].isin(["centre", "logger"])]
     worth = here[here["metric"] == OVERLAP].groupby(["dataset", "level"])["value"].mean()
     mean = here[here["metric"] == "mean_regret"]
-    tables = [t for t in TABLES if t in set(worth.index.get_level_values("dataset"))]
+    tables = in_order(worth.index.get_level_values("dataset"))
     with mpl.rc_context(STYLE):
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):
@@ -174,7 +174,7 @@ def _weights(rows: pd.DataFrame) -> Drawing:
     """The centre along the cost weight, on and between the training grid, less the stacked plug-in."""
     title = "Across cost weights, on and between the training grid"
     part = rows[(rows["factor"] == "centre") & rows["metric"].isin(["regret", "regret_between"])]
-    tables = [t for t in TABLES if t in set(part["dataset"])]
+    tables = in_order(part["dataset"])
     with mpl.rc_context(STYLE):
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.study.cells import FIRST
+from experiments.study.design import SYNTHETIC
 from experiments.study.significance import CELL
 from jaxroute.report.summary import RECOMMENDED
 
@@ -68,7 +69,7 @@ def share_closed(rows: pd.DataFrame, factor: str, level: str, *, start: str = "s
     which is a little short with ten seeds.
     """
     found = ends(rows)
-    real = found[(found["factor"] == factor) & (found["level"] == level) & (found["dataset"] != "synthetic")]
+    real = found[(found["factor"] == factor) & (found["level"] == level) & (found["dataset"] != SYNTHETIC)]
     if real.empty:
         return Share(np.nan, np.nan, np.nan, 0)
     real = real.assign(closed=real[start] - real[end], gap=real[start] - real["ceiling"])

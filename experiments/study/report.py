@@ -9,19 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments import storage
-from experiments.study import (
-    contrasts as study_contrasts,
-)
-from experiments.study import (
-    figures as study_figures,
-)
-from experiments.study import (
-    gap as study_gap,
-)
-from experiments.study import (
-    significance as study_tests,
-)
+from experiments import methods, storage
+from experiments.study import contrasts as study_contrasts
+from experiments.study import figures as study_figures
+from experiments.study import gap as study_gap
+from experiments.study import significance as study_tests
 from experiments.study.tables import by_table, cell_table, centre_table, interval, intervals, markdown
 from jaxroute import report
 from jaxroute.report.summary import RECOMMENDED
@@ -263,7 +255,7 @@ def write(folder: Path, results: pd.DataFrame, missing: Missing) -> str:
     drawings = study_figures.draw(rows)
     report.write_figures(folder, drawings)
     storage.write_text(folder / "study.md", text)
-    centre = results[results["hyperparameters"].isin(rows.loc[rows["factor"] == "centre", "hyperparameters"].unique())]
+    centre = methods.with_kinds(results[(rows["factor"] == "centre").to_numpy()])
     notes = [line for line in found if not line.startswith(("#", "|")) and not line.endswith(":")]
     notes += [f"not run: {t}, {f} {level}: {why}" for t, f, level, why in missing]
     report.write_html(folder, centre, {"title": "the study", "notes": notes}, drawings)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
+from experiments import methods
 from experiments.study.cells import FIRST
-from jaxroute import report
-from jaxroute.report.summary import RECOMMENDED, student_interval
+from jaxroute.report.summary import CEILING, NO_ROUTING, RECOMMENDED, student_interval
 
 NEW = "new draws"
 """Factor of the cells whose seeds had no part in any choice: see ``confirmation``."""
@@ -52,7 +52,7 @@ def paired(mean: pd.DataFrame) -> pd.DataFrame:
     found = []
     for place, cell in wide.groupby(level=CELL, sort=False):
         for method in cell.columns.drop(RECOMMENDED):
-            if report.kind(method) == "ceiling" or cell[method].isna().all():
+            if methods.get(method).kind == CEILING or cell[method].isna().all():
                 continue
             gap = (cell[RECOMMENDED] - cell[method]).dropna().to_numpy()
             found.append((*place, method, len(gap), *student_interval(gap), two_sided(gap)))
@@ -158,7 +158,7 @@ def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for dataset, cell in wide.groupby(level="dataset", sort=False):
         for method in cell.columns.drop(RECOMMENDED):
-            if report.kind(method) == "ceiling" or cell[method].isna().all():
+            if methods.get(method).kind == CEILING or cell[method].isna().all():
                 continue
             gap = (cell[RECOMMENDED] - cell[method]).dropna()
             per_seed = gap.groupby(level="seed").mean()
@@ -177,7 +177,7 @@ def control(rows: pd.DataFrame, against: str = "best_single_full") -> pd.DataFra
     for dataset, cell in mean.groupby("dataset", sort=False):
         wide = cell.pivot(index="seed", columns="method", values="value")
         for method in wide.columns:
-            if report.kind(method) not in ("ceiling", "no routing"):
+            if methods.get(method).kind not in (CEILING, NO_ROUTING):
                 gap = (wide[method] - wide[against]).to_numpy()
                 found.append((dataset, method, *student_interval(gap), two_sided(gap)))
     frame = pd.DataFrame(found, columns=["dataset", "method", "difference", "low", "high", "p"])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from experiments import methods
 from experiments.study import contrasts as study_contrasts
 from experiments.study import figures as study_figures
 from experiments.study import significance as study_tests
-from experiments.study.figures import TABLES
-from jaxroute import report
-from jaxroute.report.summary import RECOMMENDED, student_interval
+from experiments.study.design import in_order
+from jaxroute.report.summary import CEILING, RECOMMENDED, student_interval
 
 
 def markdown(frame: pd.DataFrame, *, index: bool = False) -> str:
@@ -40,8 +40,8 @@ def interval(difference: float, low: float, high: float) -> str:
 def by_table(frame: pd.DataFrame, index: list[str], text: Sequence[str]) -> str:
     """``text``, one per row of the frame, as a Markdown table: lines by ``index``, a column per dataset."""
     wide = frame.assign(text=text).set_index([*index, "dataset"])["text"].unstack("dataset").fillna("-")
-    columns = [t for t in (*TABLES, study_contrasts.REAL) if t in wide]
-    return markdown(wide.loc[frame.set_index(index).index.unique(), columns], index=True)
+    columns = [*in_order(t for t in wide.columns if t != study_contrasts.REAL), study_contrasts.REAL]
+    return markdown(wide.loc[frame.set_index(index).index.unique(), [t for t in columns if t in wide]], index=True)
 
 
 def intervals(frame: pd.DataFrame) -> list[str]:
@@ -64,7 +64,7 @@ def centre_table(rows: pd.DataFrame) -> str:
     mean = rows[(rows["metric"] == "mean_regret") & (rows["factor"] == "centre")]
     text = mean.groupby(["method", "dataset"])["value"].apply(plus_minus).unstack("dataset")
     order = mean.groupby("method")["value"].mean().sort_values().index
-    return markdown(text.loc[order, [t for t in TABLES if t in text]].fillna("-"), index=True)
+    return markdown(text.loc[order][in_order(text.columns)].fillna("-"), index=True)
 
 
 def cell_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def cell_table(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for place, cell in rows[rows["metric"] == "mean_regret"].groupby(study_tests.CELL, sort=False):
         wide = cell.pivot(index="seed", columns="method", values="value")
-        names = [method for method in wide if report.kind(str(method)) != "ceiling" and method != RECOMMENDED]
+        names = [method for method in wide if methods.get(str(method)).kind != CEILING and method != RECOMMENDED]
         best = wide[names].mean().idxmin()
         recipe, stack = (wide.get(method, pd.Series(dtype=float)) for method in (RECOMMENDED, "plug_in_stack"))
         about = {

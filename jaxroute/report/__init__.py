@@ -1,7 +1,8 @@
 """Reports from tidy results: console and README tables, figures, one self-contained report.html.
 
 Everything here reads one pandas frame in the schema of ``COLUMNS`` (one row per dataset, logger, log size,
-method, cost weight, seed and metric). It calls no JAX and does not depend on how the numbers were made:
+method, cost weight, seed and metric) with one column more, ``kind``, that groups methods ("learned", "plug-in",
+"no routing" or "ceiling"). It calls no JAX and does not depend on how the numbers were made:
 
     results.parquet -> summarise, compare, headline -> print_tables, markdown_table
                     -> draw_figures -> write_figures, write_html
@@ -14,11 +15,12 @@ from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, dr
 from jaxroute.report.scorecard import print_scorecard, scorecard, scorecard_markdown
 from jaxroute.report.summary import (
     COLUMNS,
+    KINDS,
     TABLE_WEIGHTS,
     cells,
     compare,
     headline,
-    kind,
+    kinds,
     student_interval,
     summarise,
     table_weights,
@@ -27,6 +29,7 @@ from jaxroute.report.tables import markdown_table, print_tables
 
 __all__ = [
     "COLUMNS",
+    "KINDS",
     "TABLE_WEIGHTS",
     "Drawing",
     "cells",
@@ -37,7 +40,7 @@ __all__ = [
     "draw_regret",
     "draw_shares",
     "headline",
-    "kind",
+    "kinds",
     "markdown_table",
     "print_scorecard",
     "print_tables",

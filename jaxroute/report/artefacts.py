@@ -29,7 +29,7 @@ from jaxroute.report.summary import (
     cells,
     check_columns,
     headline,
-    kind,
+    kinds,
     ranked,
     summarise,
     table_weights,
@@ -83,8 +83,8 @@ def write_html(
 
     Args:
         folder: created if it does not exist.
-        results: frame in the schema of COLUMNS; one section for each of its ``report.cells``. None: there is no
-            full table, and the page holds only the evidence.
+        results: frame in the schema of COLUMNS and ``kind``; one section for each of its ``report.cells``. None:
+            there is no full table, and the page holds only the evidence.
         meta: what was run, every key optional: title, dataset, num_prompts, models (names), seeds, timing, config,
             environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
             notes (sentences to print beside the assumptions).
@@ -175,16 +175,17 @@ def _along_weights(rows: pd.DataFrame, metric: str, unit: str, scale: float | No
         "short": metric.replace("_", " "),
         "caption": f"Mean {metric.replace('_', ' ')} at each cost weight",
         "header": [name, ("kind", ""), ("mean", ""), *weights],  # the mean first: phones show few columns
-        "lines": [[*_name_cells(method), line[-1], *line[:-1]] for method, line in table.lines],
+        "lines": [[*_name_cells(method, table.kinds), line[-1], *line[:-1]] for method, line in table.lines],
         "note": table.note,
     }
 
 
 def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str, Any]:
     summaries = {m: summarise(rows, m) for m in metrics}
-    order = ranked(pd.concat(list(summaries.values())).drop_duplicates("method"), metrics[0])
+    of = kinds(rows)
+    order = ranked(pd.concat(list(summaries.values())).drop_duplicates("method"), metrics[0], of)
     found = {m: {row["method"]: row for _, row in s.iterrows()} for m, s in summaries.items()}
-    lines = [[*_name_cells(x), *(interval_cell(found[m].get(x), m) for m in metrics)] for x in order]
+    lines = [[*_name_cells(x, of), *(interval_cell(found[m].get(x), m) for m in metrics)] for x in order]
     return {
         "short": "whole curve",
         "caption": "Metrics of the whole quality-cost curve, over the run's own grid of cost weights",
@@ -198,8 +199,8 @@ def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str,
     }
 
 
-def _name_cells(method: str) -> list[Cell]:
-    return [Cell(method, np.nan), Cell(kind(method), KINDS.index(kind(method)))]
+def _name_cells(method: str, of: Mapping[str, str]) -> list[Cell]:
+    return [Cell(method, np.nan), Cell(of[method], KINDS.index(of[method]))]
 
 
 def _units_table(shown: Iterable[float], scale: float | None) -> list[tuple[str, str, str]]:

@@ -34,10 +34,21 @@ from jaxroute.report.canvas import (
     weight_label,
     weight_title,
 )
-from jaxroute.report.summary import cells, kind, ranked, summarise, table_weights
+from jaxroute.report.summary import (
+    CEILING,
+    LEARNED,
+    NO_ROUTING,
+    PLUG_IN,
+    cells,
+    kinds,
+    ranked,
+    summarise,
+    table_weights,
+)
 from jaxroute.types import InputError
 
 MAX_PLUG_INS, MAX_LEARNED, MAX_MODELS = 2, 4, 6
+ORACLES = ("oracle", "conditional_oracle")  # bounds that nobody can learn
 
 
 class Drawing(NamedTuple):
@@ -54,7 +65,7 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
     """Every figure that the metrics in ``results`` allow, for each of its cells.
 
     Args:
-        results: frame in the schema of ``report.COLUMNS``.
+        results: frame in the schema of ``report.COLUMNS`` and ``kind``.
         meta: may hold cost_unit ("USD" by default) and cost_scale; other keys are ignored.
     """
     unit, scale = (meta or {}).get("cost_unit", "USD"), (meta or {}).get("cost_scale")
@@ -67,7 +78,7 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
         for metric in ("regret", "conditional_regret"):
             if metric in metrics:
                 drawn.append(draw_regret(rows, metric, cost_scale=scale, unit=unit))
-        method = _leading_router(rows)
+        method = next(iter(_routers(rows)), None)
         if method is not None and any(m.startswith("share:") for m in metrics):
             drawn.append(draw_shares(rows, method, cost_scale=scale, unit=unit))
         suffix = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
@@ -84,11 +95,11 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
     points = points.rename(columns={"mean_x": "cost", "mean_y": "quality"})
     points["cost"] *= 1000
     points[["quality", "low", "high"]] *= 100
-    routers = _routers(results)
+    of, routers = kinds(results), _routers(results)
     with mpl.rc_context(STYLE):
         figure, axes = new_canvas(height=6.4)
         obstacles = []
-        for method, look in _looks(routers).items():
+        for method, look in _looks(routers, of).items():
             curve = points[points["method"] == method].sort_values("cost_weight")
             x, y = curve["cost"].to_numpy(), curve["quality"].to_numpy()
             axes.plot(x, y, label=method, **look)
@@ -101,7 +112,7 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
             obstacles.append(oracle[["cost", "quality"]].to_numpy())
         # One row of each is enough: a single model is the same point at every cost weight. The best single model is
         # chosen at each cost weight; the one at the smallest weight is the best by quality.
-        fixed = points[points["method"].map(kind) == "no routing"].groupby("method", as_index=False).first()
+        fixed = points[points["method"].map(of) == NO_ROUTING].groupby("method", as_index=False).first()
         singles, random = (fixed[fixed["method"].str.match(m)] for m in ("single:", "random$"))
         singles_label = "single models" if len(singles) else None
         axes.scatter(singles["cost"], singles["quality"], s=34, color=MUTED, zorder=4, label=singles_label)
@@ -113,7 +124,7 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
         cost_axis(axes, points["cost"].to_numpy())
         axes.set_xlabel(f"mean cost ({unit} per 1,000 prompts, log scale)")
         axes.set_ylabel("mean quality (points)")
-        title = set_title(axes, _quality_cost_title(points, routers))
+        title = set_title(axes, _quality_cost_title(points, [m for m in routers if of[m] != CEILING]))
         legend_below(figure, axes)
         settle(figure)
         named = pd.concat([singles, random])
@@ -134,7 +145,7 @@ def draw_regret(
     measured = [metric, between] if between in set(results["metric"]) else [metric]
     summary = pd.concat([summarise(results, m) for m in measured]).dropna(subset="cost_weight")
     summary[["mean", "low", "high"]] *= 100
-    routers = _routers(results)
+    of, routers = kinds(results), _routers(results)
     looks: dict[str, dict[str, Any]] = {
         "best_single": {"color": MUTED, "ls": "--", "lw": 1.8, "label": "best single model"},
         "cheapest": {"color": MUTED, "ls": ":", "lw": 1.8, "label": "cheapest model"},
@@ -145,7 +156,7 @@ def draw_regret(
         # The lines of bad fixed choices may leave the figure; its range is set by the routers.
         drawn = summary[summary["method"].isin(routers)]
         top = 1.3 * max(drawn["mean"].max(), drawn["high"].fillna(0).max()) if len(drawn) else np.inf
-        for method, look in (looks | _looks(routers)).items():
+        for method, look in (looks | _looks(routers, of)).items():
             curve = summary[summary["method"] == method].sort_values("cost_weight")
             if not (curve["mean"] < top).any():
                 continue
@@ -157,7 +168,7 @@ def draw_regret(
         if largest > 0:
             axes.set_xlim(-0.001 * largest, 1.06 * largest)
         axes.set_ylabel("mean regret (points)")
-        wins = summary[~summary["method"].map(kind).eq("ceiling")].dropna(subset="mean")
+        wins = summary[~summary["method"].map(of).eq(CEILING)].dropna(subset="mean")
         wins = wins[wins["cost_weight"].isin(table_weights(results, metric))]
         title = set_title(axes, _regret_title(wins))
         legend_below(figure, axes)
@@ -218,36 +229,32 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
     return Drawing("shares", title, caption, f"Stacked bars of routing shares. {title}.", figure)
 
 
-def _leading_router(results: pd.DataFrame) -> str | None:
-    return next(iter(m for m in _routers(results) if kind(m) == "learned"), next(iter(_routers(results)), None))
-
-
 def _routers(results: pd.DataFrame) -> list[str]:
     """The routers that figures show: the best learned ones, the best plug-ins, and the best ceiling that is learned."""
     metric = next((m for m in ("regret", "utility", "quality") if m in set(results["metric"])), None)
     if metric is None:
         return []
-    order = ranked(summarise(results, metric, grid=table_weights(results, metric)), metric)
-    groups = {group: [m for m in order if kind(m) == group] for group in ("learned", "plug-in", "ceiling")}
-    ceilings = [m for m in groups["ceiling"] if not m.endswith("oracle")]
-    return groups["learned"][:MAX_LEARNED] + groups["plug-in"][:MAX_PLUG_INS] + ceilings[:1]
+    of = kinds(results)
+    order = ranked(summarise(results, metric, grid=table_weights(results, metric)), metric, of)
+    learned, plug_ins, ceilings = ([m for m in order if of[m] == kind] for kind in (LEARNED, PLUG_IN, CEILING))
+    learnable = [m for m in ceilings if m not in ORACLES]
+    return learned[:MAX_LEARNED] + plug_ins[:MAX_PLUG_INS] + learnable[:1]
 
 
-def _looks(routers: Sequence[str]) -> dict[str, dict[str, Any]]:
-    dashes = {"learned": "-", "plug-in": "--", "ceiling": "-."}
+def _looks(routers: Sequence[str], of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    dashes = {LEARNED: "-", PLUG_IN: "--", CEILING: "-."}
     # By name and not by rank, so that a router keeps its colour when another log changes the order.
     place = {method: i for i, method in enumerate(sorted(routers))}
     looks: dict[str, dict[str, Any]] = {}
     for method in routers:
         i = place[method]
         look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        looks[method] = look | {"ls": dashes[kind(method)], "lw": 1.8, "ms": 5, "zorder": 3}
+        looks[method] = look | {"ls": dashes[of[method]], "lw": 1.8, "ms": 5, "zorder": 3}
     return looks
 
 
 def _quality_cost_title(points: pd.DataFrame, routers: Sequence[str]) -> str:
     best = points[points["method"] == "best_single"]
-    routers = [m for m in routers if kind(m) != "ceiling"]
     if best.empty or not routers:
         return "Mean quality against mean cost"
     reached = points[points["method"].isin(routers) & (points["quality"] >= best["quality"].iloc[0])]

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxroute.report.summary import RECOMMENDED, kind, ranked, summarise, table_weights
-from jaxroute.report.tables import CONSOLE_WIDTH, GROUP_TITLES, interval_cell, markdown_name, markdown_rows
+from jaxroute.report.summary import best_plug_in, kinds, ranked, summarise, table_weights
+from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
 
 CURVE = ("nauc", "qnc", "peak")
 MOST_USED = 2
@@ -31,16 +31,16 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
     """(header, lines, note) for the results of one cell; methods are ordered by kind, then from best to worst.
 
     Args:
-        results: frame in the schema of COLUMNS with regret, rci, share:<model> and the whole-curve metrics.
+        results: frame in the schema of COLUMNS and ``kind``: regret, rci, share:<model> and the whole-curve metrics.
         grid: cost weights; None takes those that tables show.
 
     Raises:
         InputError: there are no rows of regret.
     """
     grid = table_weights(results, "regret") if grid is None else grid
-    order = ranked(summarise(results, "regret", grid=grid), "regret")
-    plug_in = next((m for m in order if kind(m) == "plug-in" and m != RECOMMENDED), None)
-    opponents = [m for m in (plug_in, "best_single") if m in order]
+    of = kinds(results)
+    order = ranked(summarise(results, "regret", grid=grid), "regret", of)
+    opponents = [m for m in (best_plug_in(order, of), "best_single") if m in order]
     metrics = set(results["metric"])
     means = _whole(summarise(results, "regret", grid=grid))
     regret = {m: summarise(results, "regret", against=m, grid=grid) for m in opponents}
@@ -66,13 +66,11 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
 
 def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> str:
     """The scorecard for README files."""
-    header, lines, note = scorecard(results, grid=grid)
+    (header, lines, note), of = scorecard(results, grid=grid), kinds(results)
     body: list[Sequence[str]] = []
-    for group, title in GROUP_TITLES.items():
-        members = [line for line in lines if kind(line[0]) == group]
-        if members:
-            body.append([f"**{title}**", *[""] * (len(header) - 1)])
-            body += [[markdown_name(line[0]), *line[1:]] for line in members]
+    for title, members in grouped(lines, of):
+        body.append([f"**{title}**", *[""] * (len(header) - 1)])
+        body += [[markdown_name(line[0]), *line[1:]] for line in members]
     return f"{markdown_rows(header, body)}\n\n{note}\n"
 
 

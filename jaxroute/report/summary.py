@@ -6,7 +6,7 @@ and every method sees the same draws, so differences are taken within a seed bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,26 +30,35 @@ COLUMNS = (
     "value",
     "standard_error",
 )
-"""The schema of tidy results. cost_weight is normalised, and NaN for metrics of a whole curve."""
+"""The schema of tidy results. cost_weight is normalised, and NaN for metrics of a whole curve.
+
+What groups methods (tables, figures, comparisons) reads one column more, ``kind``: see `kinds`.
+"""
 
 CELL = ("dataset", "logger", "log_size", "split")
 TABLE_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 RECOMMENDED = "recommended"
-KINDS = ("learned", "plug-in", "no routing", "ceiling")
+LEARNED, PLUG_IN, NO_ROUTING, CEILING = KINDS = ("learned", "plug-in", "no routing", "ceiling")
 LOWER_IS_BETTER = ("regret", "conditional_regret", "mean_regret", "cost", "rci", "qnc")
 
 
-def kind(method: str) -> str:
-    """Group of a method id: "no routing", "plug-in", "learned" or "ceiling".
+def kinds(results: pd.DataFrame) -> dict[str, str]:
+    """Group of every method, one of KINDS: what the results' column ``kind`` says.
 
-    >>> [kind(m) for m in ("single:a_full", "plug_in_ridge", "rm_softmax", "rm_softmax_full", "conditional_oracle")]
-    ['no routing', 'plug-in', 'learned', 'ceiling', 'ceiling']
+    Raises:
+        InputError: the column is missing, says something else, or says two things of one method.
+
+    >>> kinds(pd.DataFrame({"method": ["mine", "oracle", "mine"], "kind": ["learned", "ceiling", "learned"]}))
+    {'mine': 'learned', 'oracle': 'ceiling'}
     """
-    if method in ("random", "best_single", "cheapest", "dearest") or method.startswith("single:"):
-        return "no routing"
-    if method.endswith(("oracle", "_full")):
-        return "ceiling"
-    return "plug-in" if method.startswith(("plug_in", "knn", "carrot", "low_rank", RECOMMENDED)) else "learned"
+    if "kind" not in results:
+        raise InputError(f"results: no column kind: add one that says which of {', '.join(KINDS)} a method is")
+    said = results[["method", "kind"]].drop_duplicates()
+    wrong = said[said["method"].duplicated(keep=False) | ~said["kind"].isin(KINDS)]
+    if len(wrong):
+        method, kind = wrong.iloc[0]
+        raise InputError(f"results: method {method!r} has kind {kind!r}: give each method one of {', '.join(KINDS)}")
+    return dict(zip(said["method"], said["kind"], strict=True))
 
 
 def student_interval(values: ArrayLike) -> tuple[float, float, float]:
@@ -147,16 +156,21 @@ def summarise(
     return summary.assign(pairs=summary["pairs"].fillna(0).astype(int))
 
 
-def ranked(summary: pd.DataFrame, metric: str) -> list[str]:
-    """Methods of a summary that has grid means, ordered by kind and then from best to worst."""
+def ranked(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> list[str]:
+    """Methods of a summary that has grid means, ordered by kind (``of``: see `kinds`) and then from best to worst."""
     mean = summary[summary["cost_weight"].isna()].set_index("method")["mean"]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
 
     def key(method: str) -> tuple[int, float, str]:
         score = sign * mean.get(method, np.nan)
-        return KINDS.index(kind(method)), np.inf if np.isnan(score) else score, method
+        return KINDS.index(of[method]), np.inf if np.isnan(score) else score, method
 
     return sorted(summary["method"].unique(), key=key)
+
+
+def best_plug_in(order: Sequence[str], of: Mapping[str, str]) -> str | None:
+    """The first plug-in of ``order`` (see `ranked`) but the recommended recipe."""
+    return next((m for m in order if of[m] == PLUG_IN and m != RECOMMENDED), None)
 
 
 def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> pd.DataFrame:
@@ -171,9 +185,10 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
         weights at which the interval excludes zero (better_at, worse_at).
     """
     grid = table_weights(results, metric) if grid is None else grid
-    order = ranked(summarise(results, metric, grid=grid), metric)
+    of = kinds(results)
+    order = ranked(summarise(results, metric, grid=grid), metric, of)
     opponents = {
-        "best plug-in": next((m for m in order if kind(m) == "plug-in" and m != RECOMMENDED), None),
+        "best plug-in": best_plug_in(order, of),
         "best single model": "best_single" if "best_single" in order else None,
         "recommended recipe": RECOMMENDED if RECOMMENDED in order else None,
     }
@@ -187,7 +202,7 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
             for low, high in zip(summary["difference_low"], summary["difference_high"], strict=True)
         ]
         summary = summary.assign(verdict=verdicts)
-        for router in (m for m in order if (kind(m) == "learned" or m == RECOMMENDED) and m != against):
+        for router in (m for m in order if (of[m] == LEARNED or m == RECOMMENDED) and m != against):
             rows = summary[summary["method"] == router]
             whole, single = rows[rows["cost_weight"].isna()].iloc[0], rows.dropna(subset="cost_weight")
             record: dict[str, Any] = {"router": router, "role": role, "against": against}
@@ -204,7 +219,8 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
     """Which learned router does best, and whether it beats the best plug-in and the best single model."""
     grid = table_weights(results, metric) if grid is None else grid
     summary = summarise(results, metric, grid=grid)
-    learned = [m for m in ranked(summary, metric) if kind(m) == "learned"]
+    of = kinds(results)
+    learned = [m for m in ranked(summary, metric, of) if of[m] == LEARNED]
     name = metric.replace("_", " ")
     if not learned:
         return f"These results contain no learned router; the tables give the mean {name} of the other methods."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,21 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from jaxroute.report.summary import LOWER_IS_BETTER, compare, headline, kind, ranked, summarise, table_weights
+from jaxroute.report.summary import (
+    KINDS,
+    LEARNED,
+    LOWER_IS_BETTER,
+    compare,
+    headline,
+    kinds,
+    ranked,
+    summarise,
+    table_weights,
+)
 
-GROUP_TITLES = {
-    "learned": "Learned routers",
-    "plug-in": "Plug-in routers",
-    "no routing": "No routing",
-    "ceiling": "Ceilings",
-}
+GROUP_TITLES = dict(zip(KINDS, ("Learned routers", "Plug-in routers", "No routing", "Ceilings"), strict=True))
 CONSOLE_WIDTH = 100
+Line = TypeVar("Line", bound=Sequence[Any])
 
 
 class Cell(NamedTuple):
@@ -33,11 +39,20 @@ class Cell(NamedTuple):
 
 
 class MethodTable(NamedTuple):
-    """header: one title per column of cells; lines: (method, cells), grouped by kind, best first."""
+    """header: one title per column of cells; lines: (method, cells), grouped by kind, best first; kinds: of methods."""
 
     header: tuple[str, ...]
     lines: list[tuple[str, list[Cell]]]
     note: str
+    kinds: dict[str, str]
+
+
+def grouped(lines: Iterable[Line], of: Mapping[str, str]) -> Iterator[tuple[str, list[Line]]]:
+    """(title, lines) of every kind that has any; a line begins with its method, whose kind ``of`` says."""
+    members: dict[str, list[Line]] = {kind: [] for kind in GROUP_TITLES}
+    for line in lines:
+        members[of[line[0]]].append(line)
+    return ((GROUP_TITLES[kind], found) for kind, found in members.items() if found)
 
 
 def quantity(metric: str, unit: str = "USD") -> tuple[float, str]:
@@ -61,8 +76,8 @@ def method_table(
     grid = table_weights(results, metric) if grid is None else grid
     summary = summarise(results, metric, grid=grid)
     weights = [*grid, np.nan]
-    lines = []
-    for method in ranked(summary, metric):
+    lines, of = [], kinds(results)
+    for method in ranked(summary, metric, of):
         rows = summary[summary["method"] == method]
         by_weight = {f"{row['cost_weight']:.6g}": row for _, row in rows.iterrows()}
         found = [by_weight.get(f"{w:.6g}") for w in weights]
@@ -72,7 +87,7 @@ def method_table(
         f"{quantity(metric, unit)[1]}; {direction} is better. The mean is over the cost weights shown. "
         f"{seeds_note(summary)}"
     )
-    return MethodTable((*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:])
+    return MethodTable((*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:], of)
 
 
 def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell:
@@ -131,11 +146,9 @@ def markdown_table(
     """The method table and the paired differences as Markdown, for README files."""
     table = method_table(results, metric, grid=grid, unit=unit)
     lines: list[Sequence[str]] = []
-    for group, title in GROUP_TITLES.items():
-        members = [(method, row) for method, row in table.lines if kind(method) == group]
-        if members:
-            lines.append([f"**{title}**", *[""] * len(table.header)])
-            lines += [[markdown_name(method), *(cell.text for cell in row)] for method, row in members]
+    for title, members in grouped(table.lines, table.kinds):
+        lines.append([f"**{title}**", *[""] * len(table.header)])
+        lines += [[markdown_name(method), *(cell.text for cell in row)] for method, row in members]
     name = metric.replace("_", " ")
     parts = [markdown_rows([f"{name} at cost weight", *table.header], lines), table.note]
     differences = list(comparison_lines(results, metric, grid=grid))
@@ -186,12 +199,10 @@ def _console_methods(table: MethodTable, metric: str) -> Table:
     body.add_column(f"{metric.replace('_', ' ')} at cost weight", overflow="fold")  # numbers never are
     for title in table.header:
         body.add_column(title, justify="right", no_wrap=True)
-    for group, title in GROUP_TITLES.items():
-        members = [(method, row) for method, row in table.lines if kind(method) == group]
-        if members:
-            body.add_row(Text(title, style="italic"))
+    for title, members in grouped(table.lines, table.kinds):
+        body.add_row(Text(title, style="italic"))
         for method, row in members:
-            style = "bold" if group == "learned" else ""
+            style = "bold" if table.kinds[method] == LEARNED else ""
             body.add_row(Text(f" {method}", style=style), *(Text(c.text, style=style) for c in row))
         body.add_section()
     return body

@@ -1,0 +1,39 @@
+"""What every command shares: its options, and how errors become one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxroute.engine.checkpoint import SaveError
+from jaxroute.types import InputError
+
+
+def parser(
+    module: str, about: str | None, *, config: str = "", out: str = "results", **more: Any
+) -> argparse.ArgumentParser:
+    """The parser of ``python -m experiments.<module>``: --data, --out and --smoke, with ``config`` also --config."""
+    made = argparse.ArgumentParser(prog=f"python -m experiments.{module}", description=about, **more)
+    if config:
+        made.add_argument("--config", default=config, help="name in experiments/configs, or a path to a .py")
+        made.add_argument("--data", help="folder (or wide file) of a full-feedback table; see README, Data")
+    made.add_argument("--out", type=Path, default=Path(out), help="where results go")
+    made.add_argument("--smoke", action="store_true", help="shrink everything to seconds")
+    return made
+
+
+def exit_code(work: Callable[[], int | None]) -> int:
+    """0 or what ``work`` returns; 2 and one line for bad input or a full disk, 130 where it was stopped."""
+    try:
+        return work() or 0
+    except (InputError, SaveError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:  # a full disk met outside a checkpoint
+        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; what is finished is saved: the same command goes on from there", file=sys.stderr)
+        return 130
+    return 2

@@ -1,0 +1,128 @@
+"""From a full table to what methods see: simulated logs, their nuisances, outcomes to learn from. No routers yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.problem import Problem, Starts, fits
+from experiments.problem.table import Data
+from experiments.settings import Config
+from jaxroute import counterfactual, projection
+from jaxroute.data import simulate
+from jaxroute.estimators import evaluation_clip
+from jaxroute.types import Examples, Key, Logs, Nuisances, Outcomes, Policy, Table
+
+SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
+Keep = Callable[[str, int, Callable[[], fits.Fitted], fits.Fitted], fits.Fitted]
+"""``keep(what, place of the seed, make, like)``: the fits that ``make`` makes, or that an earlier run has kept."""
+
+
+def keys_of(seed: int) -> list[Key]:
+    """The seed's keys, by purpose."""
+    return [jax.random.fold_in(jax.random.key(seed), purpose) for purpose in range(6)]
+
+
+def logging_policy(config: Config, key: Key, earlier: Table) -> Policy:
+    """The biased policy that wrote the log; a weak router was fitted on ``earlier`` prompts."""
+    if config.logger == "uniform":
+        return simulate.uniform()
+    if config.logger == "cost_biased":
+        return simulate.cost_biased(config.logger_strength, config.logger_floor)
+    if config.logger == "task_dependent":
+        return simulate.task_dependent(key, config.logger_strength, config.logger_floor)
+    weak = simulate.weak_router(key, earlier, fraction=1.0, beta=config.logger_strength, floor=config.logger_floor)
+    return simulate.deterministic(weak) if config.logger == "deterministic" else weak
+
+
+def anew(_: str, __: int, make: Callable[[], fits.Fitted], ___: fits.Fitted) -> fits.Fitted:
+    """Keeps nothing."""
+    return make()
+
+
+def build(
+    config: Config, data: Data, *, full: Sequence[str] = (), keep: Keep = anew, built: Callable[[], Any] = lambda: None
+) -> Problem:
+    """The problems of all seeds, leaves [S, ...].
+
+    Args:
+        full: outcome models to fit on full feedback, too, for the ceilings that read them.
+        keep: where fits are kept. built: called after each seed.
+    """
+    problems = []
+    for place in range(config.seeds):
+        problems.append(jax.block_until_ready(one(config, data, place, full=full, keep=keep)))
+        built()
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *problems)
+
+
+def logs_of(config: Config, data: Data, place: int) -> tuple[Logs, Logs]:
+    """The simulated training log and validation log of one seed; the training rows of a shadow are not logged."""
+    table, rows, keys = data.table, data.rows[place], keys_of(config.draws[place])
+    policy = logging_policy(config, keys[LOGGER], table.rows(rows.earlier))
+    logged = table.rows(rows.train[: len(rows.train) - config.shadow])
+    validation = simulate.simulate(keys[VALIDATION_LOG], table.rows(rows.validation), policy)
+    return simulate.simulate(keys[TRAIN_LOG], logged, policy), validation
+
+
+def one(config: Config, data: Data, place: int, *, full: Sequence[str] = (), keep: Keep = anew) -> Problem:
+    """The problem of the seed ``config.draws[place]``."""
+    table, keys = data.table, keys_of(config.draws[place])
+    train, validation, test, _ = (table.rows(part) for part in data.rows[place])
+    train_log, validation_log = logs_of(config, data, place)
+    features, test_features, log_rows = jnp.asarray(train.features), jnp.asarray(test.features), len(train_log.action)
+    shadow = None
+    if config.shadow:
+        answered, available = jax.tree.map(lambda y: jnp.asarray(y[log_rows:]), (train.outcomes, train.available))
+        shadow = Examples(features[log_rows:], answered, available)
+
+    own, rivals = config.nuisance, config.rivals
+    of_log = keep(
+        "log",
+        place,
+        lambda: fits.on_log(keys[NUISANCE], train_log, shadow, validation_log, test_features, own, rivals),
+        fits.like(fits.with_rivals(own, rivals).outcome_models, full=False),
+    )
+    assert of_log.propensity is not None
+    assert of_log.validate_propensity is not None
+    nuisances = Nuisances(of_log.propensity, jax.tree.map(lambda y: y[:log_rows], of_log.learn))
+    held_out = Nuisances(of_log.validate_propensity, of_log.validate)
+    learn = counterfactual.examples(train_log, nuisances, shadow, clip=config.learning_clip).outcomes
+    clip = evaluation_clip(len(table.models))
+    validate = counterfactual.doubly_robust(validation_log, held_out, clip=clip)
+    predicted, stack_full = dict(of_log.test), None
+    if full:
+        validation_features = jnp.asarray(validation.features)
+        of_table = keep(
+            "table",
+            place,
+            lambda: fits.on_table(keys[FULL], train, validation_features, test_features, own, full),
+            fits.like(full, full=True),
+        )
+        predicted |= {f"{name}_full": outcomes for name, outcomes in of_table.test.items()}
+        stack_full = Starts(of_table.learn, of_table.validate, of_table.test["stack"])
+    axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
+
+    def examples(part: Table, outcomes: Outcomes) -> Examples:
+        return Examples(projection.project(axes, jnp.asarray(part.features)), outcomes, jnp.asarray(part.available))
+
+    weight = 1.0 / train_log.propensity
+    return Problem(
+        train_log,
+        validation_log,
+        examples(train, learn),
+        examples(validation, validate),
+        examples(train, train.outcomes),
+        examples(validation, validation.outcomes),
+        examples(test, test.outcomes),
+        test.expected,
+        predicted,
+        jnp.sum(weight) ** 2 / jnp.sum(weight**2),
+        Starts(of_log.learn, of_log.validate, of_log.test["stack"]),
+        stack_full,
+        nuisances,
+        axes,
+    )
