@@ -24,6 +24,7 @@ from experiments.problem.table import Data
 from experiments.settings import IN_ROWS, IN_TABLE, OF_LOG, OF_METHODS, Config, blank
 from jaxroute.types import Nuisances
 
+M = TypeVar("M")
 T = TypeVar("T")
 
 
@@ -62,7 +63,8 @@ class Cells:
     def has(self, path: Path) -> bool:
         return path.exists() and (not self.fresh or path in self.made)
 
-    def keep(self, path: Path, make: Callable[[], T], write: Callable[[Path, T], None], read: Callable[[Path], T]) -> T:
+    def keep(self, path: Path, make: Callable[[], M], write: Callable[[Path, M], None], read: Callable[[Path], T]) -> T:
+        """What is at the path, made and written first where it is not there."""
         if not self.has(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, make())
@@ -95,10 +97,14 @@ class KeptFits:
         self.table, self.keys = fingerprint(data.table), dict[str, list[str]]()
 
     def __call__(self, what: str, place: int, make: Callable[[], fits.Fitted], like: fits.Fitted) -> fits.Fitted:
-        made_by = (fits.on_table,) if what == "table" else (build.logs_of, fits.on_log)
-        made_of = self._key(made_by, place, what, sorted(like.test), without=OF_LOG if what == "table" else ())
+        made_of = self.key(what, place, like.test)
         self.keys.setdefault(what, []).append(made_of)
         return self.cells.arrays(f"fits-{what}", made_of, make, like)
+
+    def key(self, what: str, place: int, models: Iterable[str]) -> str:
+        """Of the fits of one seed; models: whose predictions are kept."""
+        made_by = build.on_table if what == "table" else build.on_log
+        return self._key((made_by,), place, what, sorted(models), without=OF_LOG if what == "table" else ())
 
     def held_out(self, make: Callable[[], Nuisances], like: Nuisances) -> Nuisances:
         """The nuisances of `problem.held_out`."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
-from experiments.methods.arena import Arena
+from experiments.methods.experiment import Experiment
 from experiments.settings import dataset_name
 from jaxroute import metrics
 from jaxroute.types import Examples, Outcomes
@@ -50,9 +50,9 @@ def _measure(
     return jax.vmap(at)(probabilities, weights)
 
 
-def results(arena: Arena, name: str, probabilities: Array) -> pd.DataFrame:
+def results(experiment: Experiment, name: str, probabilities: Array) -> pd.DataFrame:
     """All rows of one method, ``probabilities`` [S, L, N, K]; costs back in the data's own unit."""
-    config, problems, scale = arena.config, arena.problems, arena.cost_scale
+    config, problems, scale = experiment.config, experiment.problems, experiment.cost_scale
     weights = jnp.asarray(config.weights, jnp.float32)
     grid = np.flatnonzero(np.isin(config.weights, config.cost_weights))
     rows: list[dict[str, object]] = []
@@ -78,12 +78,12 @@ def results(arena: Arena, name: str, probabilities: Array) -> pd.DataFrame:
                 continue
             for metric, (value, error) in measured.items():
                 if metric == "share":
-                    for model, share in zip(arena.models, value[level], strict=True):
+                    for model, share in zip(experiment.models, value[level], strict=True):
                         add(seed, weight, f"share:{model}", float(share))
                 else:
                     unit = scale if metric == "cost" else 1.0
                     add(seed, weight, metric, unit * float(value[level]), unit * float(error[level]))
-        for metric, value in _curve(arena, seed, probabilities[seed][grid], test).items():
+        for metric, value in _curve(experiment, seed, probabilities[seed][grid], test).items():
             add(seed, float("nan"), metric, value)
         add(seed, float("nan"), "effective_sample_size", float(problems.effective_sample_size[seed]))
         add(seed, float("nan"), "mean_utility", float(measured["utility"][0][grid].mean()))
@@ -104,13 +104,13 @@ def results(arena: Arena, name: str, probabilities: Array) -> pd.DataFrame:
     return frame[[*order, "split", "metric", "value", "standard_error"]]
 
 
-def _curve(arena: Arena, seed: int, probabilities: Array, test: Examples) -> dict[str, float]:
+def _curve(experiment: Experiment, seed: int, probabilities: Array, test: Examples) -> dict[str, float]:
     """Metrics of the whole quality-cost curve, bounds shared by all methods."""
     points = metrics.quality_cost_points(probabilities, test.outcomes)
     cost = test.outcomes.cost
     low = float(jnp.mean(jnp.min(jnp.where(test.available, cost, jnp.inf), -1)))
     high = float(jnp.mean(jnp.max(jnp.where(test.available, cost, -jnp.inf), -1)))
-    full = jax.tree.map(lambda x: x[seed], arena.problems.learn_full)
+    full = jax.tree.map(lambda x: x[seed], experiment.problems.learn_full)
     quality = jnp.nanmean(jnp.where(full.available, full.outcomes.quality, jnp.nan), 0)
     reference = int(jnp.argmax(quality))  # best single on TRAINING data, measured on test
     held = test.available[:, reference]

@@ -33,7 +33,7 @@ from rich.progress import (
 
 from experiments import commands, configs, evaluate, methods, storage
 from experiments.cells import Cells, KeptFits, key
-from experiments.methods.arena import Arena, Method
+from experiments.methods.experiment import Experiment, Method
 from experiments.problem import Problem, build, held_out
 from experiments.problem.table import Data, prepare
 from experiments.settings import IN_TABLE, Config, blank, dataset_name
@@ -96,11 +96,8 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         )
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
-        arena = Arena(
-            dataclasses.replace(
-                blank(config, "name", "methods", "rivals", "axes", *IN_TABLE),
-                data=dataset_name(config.data, config.tasks),
-            ),
+        experiment = Experiment(
+            reduced(config),
             problems,
             data.table.models,
             sweep.mesh(),
@@ -109,57 +106,68 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
             data.scale,
         )
         chosen = methods.for_table(config, data.table.models, expected=data.table.expected is not None)
-        keys = {method.name: _key(method, arena, keep.keys) for method in chosen}
+        keys = {method.name: _key(method, experiment, keep.keys) for method in chosen}
         todo = [method for method in chosen if not cells.has(cells.path(method.name, keys[method.name]))]
         steps = sum(method.trained for method in todo) * config.training.steps
         progress.update(bar, total=STEPS_PER_PROBLEM * config.seeds + steps)
         frames = []
         for method in chosen:
             progress.update(bar, description=method.name)
-            frames.append(cells.frame(method.name, keys[method.name], partial(_measured, method, arena, folder)))
+            frames.append(cells.frame(method.name, keys[method.name], partial(_measured, method, experiment, folder)))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         progress.update(bar, description="a held-out log")
-        found = _valued(config, data, arena, chosen, keep) if held_out_log else None
+        found = _valued(config, data, experiment, chosen, keep) if held_out_log else None
     seconds = time.perf_counter() - started
     _report(config, data, folder, pd.concat(frames, ignore_index=True), problems, found, seconds, len(todo))
     return folder
 
 
-def _key(method: Method, arena: Arena, fits: dict[str, list[str]]) -> str:
+def reduced(config: Config) -> Config:
+    """What a method sees of the config: the rest can be no part of its results."""
+    own = blank(config, "name", "methods", "rivals", "axes", *IN_TABLE)
+    return dataclasses.replace(own, data=dataset_name(config.data, config.tasks))
+
+
+def _key(method: Method, experiment: Experiment, fits: dict[str, list[str]]) -> str:
     """Of a method's results: its source and settings, and the problem that it sees.
 
     fits: keys of the fits of every seed, on the log and on the full table.
     """
     seen = [fits["log"], fits.get("table", []) if method.full and method.outcome_model else []]
-    return key((method.run, *EVERY), method.name, seen, repr(arena.config), arena.models, arena.cost_scale)
+    return key(
+        (method.run, *EVERY), method.name, seen, repr(experiment.config), experiment.models, experiment.cost_scale
+    )
 
 
-def _seen(method: Method, arena: Arena) -> Arena:
+def _seen(method: Method, experiment: Experiment) -> Experiment:
     """What a method sees: of the predictions those that its record names, so that no other can be part of a result."""
-    problems, model = arena.problems, f"{method.outcome_model}_full" if method.full else method.outcome_model
+    problems, model = experiment.problems, f"{method.outcome_model}_full" if method.full else method.outcome_model
     predicted = {name: outcomes for name, outcomes in problems.predicted.items() if name == model}
-    full = problems.stack_full if method.full else None
-    return arena._replace(problems=problems._replace(predicted=predicted, stack_full=full))
+    seen = problems._replace(predicted=predicted, stack_full=problems.stack_full if method.full else None)
+    checkpoints = None if experiment.checkpoints is None else experiment.checkpoints / method.name
+    return experiment._replace(problems=seen, checkpoints=checkpoints)
 
 
-def _measured(method: Method, arena: Arena, folder: Path) -> pd.DataFrame:
+def _measured(method: Method, experiment: Experiment, folder: Path) -> pd.DataFrame:
     begun = time.perf_counter()
-    probabilities = method.run(_seen(method, arena))
-    frame = evaluate.results(arena, method.name, probabilities)
+    probabilities = method.run(_seen(method, experiment))
+    frame = evaluate.results(experiment, method.name, probabilities)
     storage.log_line(folder, event="method", name=method.name, seconds=round(time.perf_counter() - begun, 3))
     shutil.rmtree(folder / "checkpoints" / method.name, ignore_errors=True)
     return frame
 
 
-def _valued(config: Config, data: Data, arena: Arena, chosen: list[Method], keep: KeptFits) -> Evidence | None:
+def _valued(
+    config: Config, data: Data, experiment: Experiment, chosen: list[Method], keep: KeptFits
+) -> Evidence | None:
     """The recommended router, or the first that needs no training, on a log of the first seed's test prompts."""
     routers = [m for m in chosen if m.kind == methods.PLUG_IN and not m.trained]
     router = next((m for m in routers if m.name == "recommended"), next(iter(routers), None))
     if router is None:
         return None
-    first = arena._replace(
-        config=dataclasses.replace(arena.config, seeds=1, between=()),
-        problems=jax.tree.map(lambda x: x[:1], arena.problems),
+    first = experiment._replace(
+        config=dataclasses.replace(experiment.config, seeds=1, between=()),
+        problems=jax.tree.map(lambda x: x[:1], experiment.problems),
     )
     policy, single = (method.run(first)[0] for method in (router, methods.get("best_single")))
     return held_out.value(config, data, policy, {"best_single": single}, router.name, keep.held_out)

@@ -88,10 +88,17 @@ def _parts(function: Any) -> tuple[Callable[..., Any], list[tuple[str, Any]]]:
 
 
 def _reads(symbol: Symbol, root: Path) -> Iterator[Symbol]:
-    """What a symbol leads to directly."""
+    """What a symbol leads to directly.
+
+    Raises:
+        ImportError: its module makes it on demand, so it cannot be followed.
+    """
     module = _module(symbol.module, root)
     if module is None:
         return  # of another library
+    known = symbol.name in ("", EVERY, *module.defined, *module.imports)
+    if not known and "__getattr__" in module.defined:
+        raise ImportError(f"{symbol.module} does not define {symbol.name}: import it from the module that does")
     yield Symbol(symbol.module, "")
     if symbol.name == EVERY:
         yield from (Symbol(symbol.module, name) for name in (*module.defined, *module.imports))
@@ -105,21 +112,11 @@ def _reads(symbol: Symbol, root: Path) -> Iterator[Symbol]:
 
 
 def _attribute(module: Symbol, name: str, root: Path) -> Symbol:
-    """``module.name``: a definition, or a module inside a package; EVERY where it is neither, but for a local variable
-    of the module's name.
-
-    Raises:
-        ImportError: the module makes it on demand, so it cannot be followed.
-    """
+    """``module.name``: a definition, or a module inside a package."""
+    inside = f"{module.module}.{name}"
     known = _module(module.module, root)
-    assert known is not None
-    if name in known.defined or name in known.imports:
-        return Symbol(module.module, name)
-    if _path(f"{module.module}.{name}", root):
-        return Symbol(f"{module.module}.{name}", EVERY)
-    if "__getattr__" in known.defined:
-        raise ImportError(f"{module.module} does not define {name}: import it from the module that does")
-    return module
+    defined = known is not None and (name in known.defined or name in known.imports)
+    return Symbol(inside, EVERY) if not defined and _path(inside, root) else Symbol(module.module, name)
 
 
 def _names(statements: list[ast.stmt]) -> set[tuple[str, str]]:

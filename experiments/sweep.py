@@ -9,11 +9,14 @@ is given again, and its tables are those of an undisturbed one, bit for bit.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +27,43 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import best_routers, commands, configs, settings, storage, watching
-from experiments.cells import Cells, KeptFits
-from experiments.problem import Problem, build
+from experiments import best_routers, commands, configs, methods, storage, watching
+from experiments.cells import Cells, KeptFits, key
+from experiments.methods.experiment import Experiment, Method
+from experiments.problem import build
 from experiments.problem.table import prepare
+from experiments.settings import IN_TABLE, Config, blank, dataset_name
 from jaxroute import engine, metrics, sweep
 from jaxroute.engine import halving, networks
 from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.learn.objectives import OBJECTIVES
-from jaxroute.types import Examples, Hyperparams, InputError
+from jaxroute.types import Examples, Hyperparams, InputError, Objective
 
 NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
+OnChunk = Callable[[int, np.ndarray, np.ndarray], None]
 SHORT = ("rate", "decay", "temp.", "entropy", "clip", "width")
 
 
-def folder_of(config: settings.Config, out: Path) -> Path:
+def folder_of(config: Config, out: Path) -> Path:
     """Where the sweep of a config is, or will be."""
-    return storage.run_folder(
-        out, config, (prepare, build.one, settings_of, _cell, *map(OBJECTIVES.get, config.axes.methods))
-    )
+    objectives = (OBJECTIVES[method_of(name).loss] for name in config.axes.methods)
+    return storage.run_folder(out, config, (prepare, build.one, settings_of, trained, *objectives))
 
 
-def settings_of(config: settings.Config) -> Hyperparams:
+def method_of(name: str) -> Method:
+    """The method called ``name``, if a sweep can train it.
+
+    Raises:
+        InputError: it is no router of one loss, on the log's doubly robust utilities or on full feedback.
+    """
+    known = [method for method in methods.METHODS.values() if method.loss]
+    found = next((method for method in known if method.name == name), None)
+    if found is None:
+        raise InputError(f"axes: methods: {name!r} is not one of {', '.join(method.name for method in known)}")
+    return found
+
+
+def settings_of(config: Config) -> Hyperparams:
     """The points of every seed, leaves [S, L x T]: T settings at each of L cost weights; settings vary fastest.
 
     Raises:
@@ -76,9 +94,7 @@ def settings_of(config: settings.Config) -> Hyperparams:
     return jax.tree.map(lambda x: x.reshape(config.seeds, -1), everywhere)
 
 
-def run(
-    config: settings.Config, out: Path, *, fresh: bool = False, profile: bool = False, tensorboard: bool = False
-) -> Path:
+def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False, tensorboard: bool = False) -> Path:
     """Run the sweep of ``config.axes``; returns the folder of results.
 
     Raises:
@@ -87,92 +103,108 @@ def run(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     axes = config.axes
-    unknown = [name for name in axes.methods if name.removesuffix("_full") not in OBJECTIVES]
-    if unknown:
-        raise InputError(f"axes: methods: {unknown[0]!r} is not one of {', '.join(OBJECTIVES)} (or _full)")
     if config.shadow:
         raise InputError(f"shadow={config.shadow}: a sweep learns from the log alone; use `make experiment`")
-    points = settings_of(config)
+    points, chosen = settings_of(config), [method_of(name) for name in axes.methods]
     data = prepare(config)  # bad input stops us here, before anything is written
-    folder = folder_of(config, out)
+    folder, cells = folder_of(config, out), Cells(out / "cells", fresh=fresh)
     with storage.only_run(folder), watching.interruptible() as stop_if_asked:
         if fresh and folder.exists():
             shutil.rmtree(folder)
         storage.begin(folder, config)
-        problems = build.build(config, data, keep=KeptFits(Cells(out / "cells", fresh=fresh), config, data))
-        cells = [(method, hidden) for method in axes.methods for hidden in axes.hidden]
-        todo = [cell for cell in cells if not _file(folder, *cell).exists()]
-        show = watching.progress(len(todo) * config.training.steps)
-        with (
-            watching.writer(folder, tensorboard=tensorboard) as write,
-            watching.profiled(folder, profile) as tick,
-        ):
-            watch = (write, tick, show, stop_if_asked)
-            for method, hidden in todo:
-                frame, found = _cell(config, problems, points, method, hidden, folder, watch)
-                kept = best_routers.best(found, data.table.models, hidden, problems.axes)
-                best_routers.save(folder / "routers" / f"{_name(method, hidden)}.safetensors", kept)
-                storage.write_frame(_file(folder, method, hidden), frame)
-                shutil.rmtree(_checkpoints(folder, method, hidden), ignore_errors=True)
-        results = pd.concat([pd.read_parquet(_file(folder, *cell)) for cell in cells], ignore_index=True)
+        keep = KeptFits(cells, config, data)
+        problems = build.build(config, data, keep=keep)
+        experiment = Experiment(_seen(config), problems, data.table.models, sweep.mesh(), folder / "checkpoints")
+        about = (keep.keys, repr(experiment.config), experiment.models)
+        paths = {}
+        for method, hidden in itertools.product(chosen, axes.hidden):
+            made_of = key((trained, OBJECTIVES[method.loss]), *about, method.name, hidden)
+            paths[method, hidden] = cells.path(_name(method, hidden), made_of)
+        show = watching.progress(sum(not cells.has(path) for path in paths.values()) * config.training.steps)
+        frames = []
+        with watching.writer(folder, tensorboard=tensorboard) as write, watching.profiled(folder, profile) as tick:
+            for (method, hidden), path in paths.items():
+                hook = _hook(config, points, _name(method, hidden), (write, tick, show, stop_if_asked))
+                make = partial(trained, experiment, points, method, OBJECTIVES[method.loss], hidden, hook)
+                frames.append(cells.keep(path, make, _write, pd.read_parquet))
+                shutil.rmtree(folder / "checkpoints" / _name(method, hidden), ignore_errors=True)
+        (folder / "routers").mkdir(exist_ok=True)
+        for cell, path in paths.items():
+            shutil.copy(path.with_suffix(".safetensors"), folder / "routers" / f"{_name(*cell)}.safetensors")
+        results = pd.concat(frames, ignore_index=True)
         storage.write_frame(folder / "results.parquet", results)
-    print_table(results, np.size(points.seed) * len(cells))
+    print_table(results, np.size(points.seed) * len(paths))
     print(f"results: {folder / 'results.parquet'}")
     print(f"the best setting's routers, per method and depth: {folder / 'routers'}")
     return folder
 
 
-def _cell(
-    config: settings.Config,
-    problems: Problem,
-    points: Hyperparams,
-    method: str,
-    hidden: tuple[int, ...],
-    folder: Path,
-    watch: tuple[Any, ...],
-) -> tuple[pd.DataFrame, halving.Found]:
-    """One method and depth: all its points trained (or thinned out), then measured on the test table."""
+def _seen(config: Config) -> Config:
+    """What a cell of the sweep sees of the config: the other methods and depths are no part of its results."""
+    own = blank(config, "name", "methods", "rivals", *IN_TABLE)
+    axes = dataclasses.replace(config.axes, methods=(), hidden=())
+    return dataclasses.replace(own, data=dataset_name(config.data, config.tasks), axes=axes)
+
+
+def _write(path: Path, made: tuple[pd.DataFrame, best_routers.Kept]) -> None:
+    best_routers.save(path.with_suffix(".safetensors"), made[1])
+    storage.write_frame(path, made[0])
+
+
+def _hook(config: Config, points: Hyperparams, name: str, watch: tuple[Any, ...]) -> OnChunk:
+    """Writes, shows and stops after every chunk."""
     write, tick, show, stop_if_asked = watch
-    axes, mesh = config.axes, sweep.mesh()
-    spec = dataclasses.replace(config.training, hidden=hidden)
-    network = networks.router(problems.test.available.shape[-1], hidden)
-    full = method.endswith("_full")
-    log = problems.train_log._replace(features=problems.learn.features)  # what routers see; the rest is not needed
-    learn = LoggedExamples(problems.learn.features, log, problems.nuisances, problems.learn.available)
-    name = _name(method, hidden)
-    begun = time.perf_counter()
-    trained = 0
+    spec, begun, trained = config.training, time.perf_counter(), 0
 
     def on_chunk(step: int, alive: np.ndarray, value: np.ndarray) -> None:
         nonlocal trained
         mean, weights = value[:, alive].mean(0), np.asarray(points.cost_weight)[0, alive]
         best = float(np.mean([mean[weights == w].max() for w in np.unique(weights)]))
-        write(
-            step, event="chunk", cell=name, alive=len(alive), best=best, seconds=round(time.perf_counter() - begun, 3)
-        )
+        seconds = round(time.perf_counter() - begun, 3)
+        write(step, event="chunk", cell=name, alive=len(alive), best=best, seconds=seconds)
         tick()
         restored = 0 if trained else step - spec.chunk
         trained += spec.chunk
         show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
+        if step == spec.steps:
+            write(step, event="cell", cell=name, seconds=seconds)
         stop_if_asked()
 
-    objective = OBJECTIVES[method.removesuffix("_full")]
+    return on_chunk
+
+
+def trained(
+    experiment: Experiment,
+    points: Hyperparams,
+    method: Method,
+    objective: Objective,
+    hidden: tuple[int, ...],
+    on_chunk: OnChunk,
+) -> tuple[pd.DataFrame, best_routers.Kept]:
+    """One method and depth: all its points trained (or thinned out), then measured on the test table."""
+    config, problems, mesh = experiment.config, experiment.problems, experiment.mesh
+    axes, spec = config.axes, dataclasses.replace(config.training, hidden=hidden)
+    network = networks.router(len(experiment.models), hidden)
+    rows, validate = problems.rows(full=method.full)
+    log = problems.train_log._replace(features=rows.features)  # what routers see; the rest is not needed
+    logged = LoggedExamples(rows.features, log, problems.nuisances, rows.available)
+    learn, task = (rows, engine.ROUTER) if method.full else (logged, LOGGED)
     found = halving.search(
-        engine.Program(network, objective, spec, mesh, engine.ROUTER if full else LOGGED, axes.block),
+        engine.Program(network, objective, spec, mesh, task, axes.block),
         points,
-        problems.learn_full if full else learn,
-        problems.validate_full if full else problems.validate,
+        learn,
+        validate,
         rungs=axes.rungs,
         keep=axes.keep,
-        folder=_checkpoints(folder, method, hidden),
+        folder=experiment.checkpoints and experiment.checkpoints / _name(method, hidden),
         about={"config": json.loads(json.dumps(dataclasses.asdict(config)))},
         on_chunk=on_chunk,
     )
-    write(spec.steps, event="cell", cell=name, seconds=round(time.perf_counter() - begun, 3))
     test = problems.test
     chosen = engine.choose(found.points, found.state, test.features, test.available, network=network, mesh=mesh)
-    utility, regret = (np.asarray(x) for x in _measure(chosen, found.points.cost_weight, test))
-    return _frame(config, points, found, method, hidden, (utility, regret)), found
+    measured = tuple(np.asarray(x) for x in _measure(chosen, found.points.cost_weight, test))
+    frame = _frame(config, points, found, method, hidden, measured)
+    return frame, best_routers.best(found, experiment.models, hidden, problems.axes)
 
 
 @jax.jit
@@ -193,12 +225,12 @@ def _measure(chosen: Any, weights: Any, test: Any) -> tuple[Any, Any]:
 
 
 def _frame(
-    config: settings.Config,
+    config: Config,
     points: Hyperparams,
     found: halving.Found,
-    method: str,
+    method: Method,
     hidden: tuple[int, ...],
-    measured: tuple[np.ndarray, np.ndarray],
+    measured: tuple[np.ndarray, ...],
 ) -> pd.DataFrame:
     """Tidy rows: every point's validation value, when it was dropped, and the survivors' test utility and regret."""
     rows = []
@@ -207,9 +239,9 @@ def _frame(
         for p in range(np.shape(points.seed)[1]):
             numbers = {name: float(getattr(points, name)[seed, p]) for name in NUMBERS}
             common = {
-                "dataset": settings.dataset_name(config.data, config.tasks),
+                "dataset": config.data,
                 "logger": config.logger,
-                "method": method,
+                "method": method.name,
                 "cost_weight": float(np.asarray(points.cost_weight)[seed, p]),
                 "seed": config.draws[seed],
                 "hyperparameters": json.dumps({"hidden": hidden, **numbers}),
@@ -256,16 +288,8 @@ def print_table(results: pd.DataFrame, count: int) -> None:
     print("validation values chose the settings and the steps, so they are optimistic; test values are not")
 
 
-def _name(method: str, hidden: tuple[int, ...]) -> str:
-    return f"{method}-{'x'.join(map(str, hidden)) or 'linear'}"
-
-
-def _file(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
-    return folder / "cells" / f"{_name(method, hidden)}.parquet"
-
-
-def _checkpoints(folder: Path, method: str, hidden: tuple[int, ...]) -> Path:
-    return folder / "checkpoints" / _name(method, hidden)
+def _name(method: Method, hidden: tuple[int, ...]) -> str:
+    return f"{method.name}-{'x'.join(map(str, hidden)) or 'linear'}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,12 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import problem, settings
-from experiments.methods import literature as rivals
-from experiments.methods import low_rank
-from experiments.methods import registry as baselines
-from experiments.methods import trained as trained_methods
-from experiments.methods.arena import Arena
+from experiments import methods, settings
+from experiments.methods import literature, low_rank, trained
+from experiments.methods.experiment import Experiment
+from experiments.problem import build, table
 from jaxroute import counterfactual, sweep
 from jaxroute.engine import checkpoint
 from jaxroute.learn import objectives
@@ -31,7 +29,7 @@ CONFIG = settings.Config(
     weight_decay=0.01,
 )
 UNTRAINED = ("cheapest", "dearest", "knn_guarded", "knn_guarded_full", "carrot_knn", "low_rank", "low_rank_full")
-LOG_ONLY = tuple(f"rm_softmax_{name}" for name in baselines.ESTIMATORS)
+LOG_ONLY = tuple(f"rm_softmax_{name}" for name in methods.ESTIMATORS)
 TAUGHT = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
 TRAINED = (
     *TAUGHT,
@@ -64,62 +62,62 @@ def toy(rows=1200, holes=False):
     )
 
 
-def arena_of(table, config=CONFIG):
-    rows = problem.split_rows(config, table)
-    problems = problem.stack([problem.build(config, table, rows[seed], seed) for seed in range(config.seeds)])
-    return Arena(config, problems, table.models, sweep.mesh(jax.devices()[:1]), None, lambda _: None)
+def experiment_of(made, config=CONFIG):
+    data = table.Data(made, table.split(config, made), 1.0, "")
+    problems = build.build(config, data, full=methods.full_learners(config))
+    return Experiment(config, problems, made.models, sweep.mesh(jax.devices()[:1]))
 
 
 @pytest.fixture(scope="module")
-def arena():
-    return arena_of(toy())
+def experiment():
+    return experiment_of(toy())
 
 
 @pytest.fixture(scope="module")
 def with_holes():
-    return arena_of(toy(600, holes=True))
+    return experiment_of(toy(600, holes=True))
 
 
-def test_the_config_is_in_a_methods_checkpoints(arena, tmp_path):
-    baselines.method("rm_softmax")(arena._replace(checkpoints=tmp_path))
-    saved = checkpoint.open_folder(tmp_path / "rm_softmax")
+def test_the_config_is_in_a_methods_checkpoints(experiment, tmp_path):
+    methods.get("rm_softmax").run(experiment._replace(checkpoints=tmp_path))
+    saved = checkpoint.open_folder(tmp_path)
     words = checkpoint.about(saved, CONFIG.training.steps)
     checkpoint.close(saved)
     assert words["config"] == json.loads(json.dumps(dataclasses.asdict(CONFIG)))
 
 
-def value(arena, probabilities):
-    test = arena.problems.test
-    utility = jnp.stack([counterfactual.utility(test.outcomes, w) for w in arena.config.weights], 1)
+def value(experiment, probabilities):
+    test = experiment.problems.test
+    utility = jnp.stack([counterfactual.utility(test.outcomes, w) for w in experiment.config.weights], 1)
     utility = jnp.where(test.available[:, None], utility, 0.0)
     return np.asarray(jnp.mean(jnp.sum(probabilities * utility, -1), (0, 2)))
 
 
-def test_the_toy_has_a_best_policy_worth_finding(arena):
-    best = value(arena, baselines.method("best_single")(arena))
-    right = value(arena, baselines.method("plug_in_ridge")(arena))
+def test_the_toy_has_a_best_policy_worth_finding(experiment):
+    best = value(experiment, methods.get("best_single").run(experiment))
+    right = value(experiment, methods.get("plug_in_ridge").run(experiment))
     assert (best < 0.65).all()
     assert right[0] > 0.85
 
 
 @pytest.mark.parametrize("name", [n for n in (*UNTRAINED, *LOG_ONLY, *TRAINED) if n not in ("cheapest", "dearest")])
-def test_a_baseline_finds_the_right_model_on_each_side(arena, name):
-    found = baselines.method(name)(arena)
-    assert found.shape == (2, 2, *arena.problems.test.available.shape[1:])
+def test_a_baseline_finds_the_right_model_on_each_side(experiment, name):
+    found = methods.get(name).run(experiment)
+    assert found.shape == (2, 2, *experiment.problems.test.available.shape[1:])
     np.testing.assert_allclose(found.sum(-1), 1.0)
-    assert value(arena, found)[0] > (0.8 if name != "rm_softmax_ipw" else 0.75)
+    assert value(experiment, found)[0] > (0.8 if name != "rm_softmax_ipw" else 0.75)
 
 
-def test_cheapest_and_dearest(arena):
+def test_cheapest_and_dearest(experiment):
     for name, models in (("cheapest", (0, 1)), ("dearest", (2,))):
-        chosen = np.unique(np.argmax(baselines.method(name)(arena), -1))
+        chosen = np.unique(np.argmax(methods.get(name).run(experiment), -1))
         assert set(chosen) <= set(models)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*UNTRAINED, *LOG_ONLY, *TRAINED])
 def test_a_missing_model_is_never_chosen(with_holes, name):
-    found = np.asarray(baselines.method(name)(with_holes))
+    found = np.asarray(methods.get(name).run(with_holes))
     missing = ~np.asarray(with_holes.problems.test.available)
     assert missing.any()
     assert (found[np.broadcast_to(missing[:, None], found.shape)] == 0).all()
@@ -129,23 +127,23 @@ def test_a_missing_model_is_never_chosen(with_holes, name):
 @pytest.mark.slow
 def test_every_method_of_the_list_on_a_table_with_holes(with_holes):
     spec = dataclasses.replace(CONFIG.training, steps=20, chunk=10)
-    arena = with_holes._replace(config=dataclasses.replace(CONFIG, methods=("*",), training=spec))
-    names = baselines.names_for(arena)
-    assert set(UNTRAINED) | set(LOG_ONLY) | set(TRAINED) <= set(names)
-    missing = ~np.asarray(arena.problems.test.available)
-    for name in names:
-        found = np.asarray(baselines.method(name)(arena))
+    experiment = with_holes._replace(config=dataclasses.replace(CONFIG, methods=("*",), training=spec))
+    chosen = {m.name: m for m in methods.for_table(experiment.config, experiment.models, expected=False)}
+    assert set(UNTRAINED) | set(LOG_ONLY) | set(TRAINED) <= set(chosen)
+    missing = ~np.asarray(experiment.problems.test.available)
+    for name, method in chosen.items():
+        found = np.asarray(method.run(experiment))
         assert found.shape == (2, 2, *missing.shape[1:]), name
         assert (found[np.broadcast_to(missing[:, None], found.shape)] == 0).all(), name
 
 
 def test_the_guard_holds_where_prompts_tell_nothing():
     """Answers that do not depend on the prompt: unguarded neighbours wander, guarded ones stay with the best."""
-    table = toy()
+    made = toy()
     rng = np.random.default_rng(1)
     quality = (rng.random((1200, 3)) < np.array([0.6, 0.5, 0.4])).astype(np.float32)
-    arena = arena_of(dataclasses.replace(table, outcomes=Outcomes(quality, table.outcomes.cost)))
-    guarded, plain = (baselines.method(n)(arena)[:, 0] for n in ("knn_guarded", "plug_in_knn"))
+    experiment = experiment_of(dataclasses.replace(made, outcomes=Outcomes(quality, made.outcomes.cost)))
+    guarded, plain = (methods.get(n).run(experiment)[:, 0] for n in ("knn_guarded", "plug_in_knn"))
     stayed = [float(jnp.mean(x[..., 0])) for x in (guarded, plain)]
     assert stayed[0] > 0.85
     assert stayed[0] >= stayed[1]
@@ -156,28 +154,28 @@ def test_guarded_bound_matches_a_loop():
     known, features = rng.standard_normal((40, 3)), rng.standard_normal((5, 3))
     gains = rng.standard_normal((40, 3)) + np.array([0.0, 0.2, 0.4])
     gains -= gains[:, :1]
-    found = rivals._guarded(*(jnp.asarray(x, jnp.float32) for x in (known, gains)), jnp.int32(0),
+    found = literature._guarded(*(jnp.asarray(x, jnp.float32) for x in (known, gains)), jnp.int32(0),
                             jnp.asarray(features, jnp.float32), jnp.ones((5, 3), bool), 10)  # fmt: skip
     for i, x in enumerate(features):
         near = gains[np.argsort(((known - x) ** 2).sum(1))[:10]]
-        bound = near.mean(0) - rivals.GUARD * near.std(0, ddof=1) / np.sqrt(10)
+        bound = near.mean(0) - literature.GUARD * near.std(0, ddof=1) / np.sqrt(10)
         bound[0] = 0.0
         assert int(jnp.argmax(found[i])) == int(np.argmax(bound))
 
 
-def test_carrots_convention_changes_no_decision(arena):
+def test_carrots_convention_changes_no_decision(experiment):
     for ours, theirs in (("plug_in_ridge", "carrot_linear"), ("plug_in_knn", "carrot_knn")):
-        np.testing.assert_array_equal(baselines.method(ours)(arena), baselines.method(theirs)(arena))
+        np.testing.assert_array_equal(methods.get(ours).run(experiment), methods.get(theirs).run(experiment))
 
 
-def test_low_rank_reads_only_what_was_answered(arena):
-    outcomes, seen = low_rank.answered(arena, full=False)
+def test_low_rank_reads_only_what_was_answered(experiment):
+    outcomes, seen = low_rank.answered(experiment, full=False)
     assert (np.asarray(seen).sum(-1) == 1).all()
-    np.testing.assert_array_equal(np.argmax(seen, -1), arena.problems.train_log.action)
+    np.testing.assert_array_equal(np.argmax(seen, -1), experiment.problems.train_log.action)
     chosen = np.take_along_axis(
-        np.asarray(outcomes.quality), np.asarray(arena.problems.train_log.action)[..., None], -1
+        np.asarray(outcomes.quality), np.asarray(experiment.problems.train_log.action)[..., None], -1
     )
-    np.testing.assert_array_equal(chosen[..., 0], arena.problems.train_log.quality)
+    np.testing.assert_array_equal(chosen[..., 0], experiment.problems.train_log.quality)
     assert np.isnan(np.asarray(outcomes.quality)[~np.asarray(seen)]).all()
 
 
@@ -196,40 +194,40 @@ def test_low_rank_finds_factors_and_falls_back_to_levels():
     np.testing.assert_allclose(levels, np.broadcast_to(means, levels.shape), atol=0.04)
 
 
-def test_utilities_of_other_estimators_match_the_library(arena):
+def test_utilities_of_other_estimators_match_the_library(experiment):
     for name, expected in (
         ("dm", counterfactual.direct),
         ("ipw", lambda log, nu: counterfactual.inverse_propensity(log, nu, clip=CONFIG.learning_clip)),
     ):
-        found = trained_methods.log_outcomes(arena, name)
+        found = trained.log_outcomes(experiment, name)
         log, nuisances = (
-            jax.tree.map(lambda x: x[1], part) for part in (arena.problems.train_log, arena.problems.nuisances)
+            jax.tree.map(lambda x: x[1], part)
+            for part in (experiment.problems.train_log, experiment.problems.nuisances)
         )
         np.testing.assert_allclose(found.outcomes.quality[1], expected(log, nuisances).quality, rtol=1e-5)
 
 
-def test_an_ensemble_of_one_is_the_router(arena):
+def test_an_ensemble_of_one_is_the_router(experiment):
     objective = objectives.OBJECTIVES["rm_softmax"]
-    one = trained_methods.learned(arena, "rm_softmax", objective)
-    np.testing.assert_array_equal(one, trained_methods.learned(arena, "rm_softmax", objective, members=1))
-    assert value(arena, baselines.method("rm_softmax_ensemble")(arena))[0] >= value(arena, one)[0] - 0.02
+    one = trained.learned(experiment, objective)
+    np.testing.assert_array_equal(one, trained.learned(experiment, objective, members=1))
+    assert value(experiment, methods.get("rm_softmax_ensemble").run(experiment))[0] >= value(experiment, one)[0] - 0.02
 
 
-def test_the_stand_in_sees_the_raw_weight(arena):
+def test_the_stand_in_sees_the_raw_weight(experiment):
     """Trained on every prompt at thirty dollar weights; at those between which nothing changes it decides alike."""
-    found = baselines.method("published_stand_in")(arena._replace(cost_scale=1e-3))
-    assert found.shape == (2, 2, *arena.problems.test.available.shape[1:])
+    found = methods.get("published_stand_in").run(experiment._replace(cost_scale=1e-3))
+    assert found.shape == (2, 2, *experiment.problems.test.available.shape[1:])
     np.testing.assert_allclose(found.sum(-1), 1.0)
-    assert value(arena, found)[0] > 0.6
-    assert "published_stand_in" not in baselines.names_for(
-        arena._replace(config=dataclasses.replace(CONFIG, methods=("*",)))
-    )
+    assert value(experiment, found)[0] > 0.6
+    every = methods.chosen(dataclasses.replace(CONFIG, methods=("*",)))
+    assert "published_stand_in" not in {method.name for method in every}
 
 
 def test_rivals_get_plug_ins_and_change_nothing_else():
     config = dataclasses.replace(CONFIG, seeds=1, methods=("plug_in_hierarchical", "recommended"), shadow=40)
     alone, beside = (
-        arena_of(toy(600), dataclasses.replace(config, rivals=r)).problems for r in ((), ("hierarchical",))
+        experiment_of(toy(600), dataclasses.replace(config, rivals=r)).problems for r in ((), ("hierarchical",))
     )
     assert set(beside.predicted) - set(alone.predicted) == {"hierarchical"}
     assert not any(name.endswith("_full") for name in beside.predicted)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import run, settings
-from experiments.methods import registry as baselines
+from experiments import configs, methods, run, settings
+from jaxroute import engine, nuisance
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
 
@@ -67,12 +68,31 @@ def test_everything_a_run_leaves_is_there(finished):
     assert not (folder / "checkpoints" / "rm_softmax").exists()
 
 
-def test_a_second_run_skips_finished_cells_and_agrees(finished, capsys):
+def never(*_, **__):
+    raise AssertionError("what was finished was made again")
+
+
+def test_a_second_run_fits_and_trains_nothing_and_agrees(finished, capsys, monkeypatch):
     out, folder = finished
     before = pd.read_parquet(folder / "results.parquet")
+    for module, name in ((nuisance, "fit"), (nuisance, "fit_outcomes"), (engine, "train")):
+        monkeypatch.setattr(module, name, never, raising=False)
     assert run.run(TINY, out) == folder
     assert f"{len(TINY.methods)} of {len(TINY.methods)} methods were finished" in capsys.readouterr().out
     pd.testing.assert_frame_equal(before, pd.read_parquet(folder / "results.parquet"))
+
+
+def test_one_more_method_and_another_name_leave_the_rest_finished(finished, capsys, monkeypatch):
+    out, folder = finished
+    monkeypatch.setattr(nuisance, "fit", never)
+    monkeypatch.setattr(nuisance, "fit_outcomes", never)
+    more = dataclasses.replace(TINY, name="more", methods=(*TINY.methods, "knn_guarded"))
+    other = run.run(more, out, held_out_log=False)
+    assert f"{len(TINY.methods)} of {len(TINY.methods) + 1} methods were finished" in capsys.readouterr().out
+    assert other.parent != folder.parent
+    results = pd.read_parquet(other / "results.parquet")
+    mine = results[results["method"] != "knn_guarded"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, pd.read_parquet(folder / "results.parquet"))
 
 
 def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch):
@@ -85,26 +105,41 @@ def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch):
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path, monkeypatch):
+    """Killed in the second seed's fits, then in a method's training: what was finished before is not made again."""
     _, folder = finished
+    fit, fitted = nuisance.fit, []
 
-    def die(arena):
+    def die(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(baselines.METHODS, "rm_softmax_full", die)
+    def counted(*given, **more):
+        fitted.append("killed" if len(fitted) == 1 else "fitted")
+        return die() if fitted[-1] == "killed" else fit(*given, **more)
+
+    monkeypatch.setattr(nuisance, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         run.run(TINY, tmp_path, held_out_log=False)
-    monkeypatch.undo()
+    killed = methods.METHODS["rm_softmax_full"]
+    monkeypatch.setitem(methods.METHODS, "rm_softmax_full", killed._replace(run=die))
+    with pytest.raises(KeyboardInterrupt):
+        run.run(TINY, tmp_path, held_out_log=False)
+    monkeypatch.setitem(methods.METHODS, "rm_softmax_full", killed)
     resumed = run.run(TINY, tmp_path, held_out_log=False)
+    assert fitted == ["fitted", "killed", "fitted"]
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder / "results.parquet"), pd.read_parquet(resumed / "results.parquet")
     )
+    assert run.folder_of(dataclasses.replace(TINY, learning_clip=0.2), tmp_path) != resumed
 
 
-def test_another_config_is_another_folder(finished, tmp_path):
-    from experiments import storage
-
-    other = dataclasses.replace(TINY, learning_clip=0.2)
-    assert storage.run_folder(tmp_path, TINY) != storage.run_folder(tmp_path, other)
+def test_a_fresh_run_makes_everything_again(finished, tmp_path, capsys):
+    out, folder = finished
+    shutil.copytree(out, tmp_path / "copy")
+    again = run.run(TINY, tmp_path / "copy", fresh=True, held_out_log=False)
+    assert f"0 of {len(TINY.methods)} methods were finished" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "results.parquet"), pd.read_parquet(again / "results.parquet")
+    )
 
 
 @pytest.mark.slow
@@ -142,7 +177,7 @@ def test_a_real_folder_with_holes_runs(tmp_path):
 )
 def test_bad_configs_are_refused_by_field(field, value, says):
     with pytest.raises(InputError, match=says) as error:
-        settings.check(dataclasses.replace(TINY, **{field: value}), "tiny.py")
+        configs.check(dataclasses.replace(TINY, **{field: value}), "tiny.py")
     assert field in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import problem
 from experiments.ope import __main__ as ope_study
 from experiments.ope import report as ope_report
 from experiments.ope.__main__ import Design
+from experiments.problem.table import normalise
 from jaxroute.data import synthetic, units
 from jaxroute.types import NuisanceSpec
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # simulations: seconds each
 @pytest.fixture(scope="module")
 def cells():
     table = synthetic.make(jax.random.key(3), num_prompts=1000, num_models=4)
-    table = problem.normalise(table, units.cost_scale(table)[0])
+    table = normalise(table, units.cost_scale(table)[0])
     return ope_study.study(table, DESIGNS, NuisanceSpec(("mean",), folds=2, penalties=(100.0,)), DRAWS, judged=2)
 
 

@@ -39,8 +39,19 @@ NOISE = {  # spread of the error with which a router predicts quality
     "rm_softmax_entropic": 0.12,
     "rm_softmax_entropic_full": 0.04,
 }
+KINDS = {
+    **dict.fromkeys(("knn", "plug_in_ridge", "plug_in_mlp", "recommended"), "plug-in"),
+    **dict.fromkeys(("best_single", "cheapest", "random"), "no routing"),
+    **dict.fromkeys(("oracle", "conditional_oracle", "rm_softmax_entropic_full"), "ceiling"),
+}
 COST_SCALE = 0.031
 WEIGHTS = (0.0, 0.05, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+
+
+def tidy(frame):
+    """The columns of results, and what reports group by; "rm_..." and one letter are learned."""
+    kinds = {m: KINDS.get(m, "no routing" if m.startswith("single:") else "learned") for m in frame["method"].unique()}
+    return frame[list(report.COLUMNS)].assign(kind=frame["method"].map(kinds))
 
 
 def simulate(seeds=5, models=MODELS, noise=NOISE, weights=WEIGHTS, prompts=500):
@@ -82,7 +93,7 @@ def simulate(seeds=5, models=MODELS, noise=NOISE, weights=WEIGHTS, prompts=500):
     frame = pd.DataFrame(records, columns=["method", "cost_weight", "seed", "metric", "value"])
     constants = {"dataset": "simulated", "logger": "uniform", "log_size": 2000, "estimator": "doubly_robust"}
     constants |= {"hyperparameters": "{}", "split": "test", "standard_error": np.nan}
-    return frame.assign(**constants)[list(report.COLUMNS)]
+    return tidy(frame.assign(**constants))
 
 
 META = {
@@ -119,7 +130,7 @@ def tiny(values, metric="regret", weights=(0.5,)):
     records = [(m, w, s, v) for m, vs in values.items() for w in weights for s, v in enumerate(vs)]
     frame = pd.DataFrame(records, columns=["method", "cost_weight", "seed", "value"])
     filled = dict.fromkeys(("dataset", "logger", "estimator", "hyperparameters", "split"), "x")
-    return frame.assign(metric=metric, log_size=100, standard_error=np.nan, **filled)[list(report.COLUMNS)]
+    return tidy(frame.assign(metric=metric, log_size=100, standard_error=np.nan, **filled))
 
 
 # --- numbers -------------------------------------------------------------------------------------------
@@ -242,11 +253,16 @@ def test_full_feedback_and_oracle_are_never_competitors(results):
     assert "conditional_oracle" not in set(table["router"])
     assert not table["router"].str.endswith("_full").any()
     assert set(table["against"]) == {"plug_in_mlp", "best_single"}
-    assert report.kind("single:strange_full") == "no routing"
 
 
 def test_bad_frames_are_named():
     frame = tiny({"a": [1.0]})
+    with pytest.raises(InputError, match="no column kind: add one"):
+        report.headline(frame.drop(columns="kind"))
+    with pytest.raises(InputError, match="method 'a' has kind 'router': give each method one of learned, plug-in"):
+        report.headline(frame.assign(kind="router"))
+    with pytest.raises(InputError, match="method 'a' has kind"):
+        report.headline(pd.concat([frame, frame.assign(kind="plug-in", seed=1)]))
     with pytest.raises(InputError, match="column split is missing"):
         report.summarise(frame.drop(columns="split"), "regret")
     with pytest.raises(InputError, match=r"no rows of metric 'regrets'; the metrics present are: regret"):
@@ -457,7 +473,7 @@ def test_the_recommended_recipe_is_compared_with_every_other_kind():
         for m, v in {"recommended": 0.10, "plug_in_ridge": 0.20, "best_single": 0.30, "rm_softmax": 0.15}.items()
         for s in range(3)
     ]
-    frame = pd.DataFrame(rows).reindex(columns=summary.COLUMNS, fill_value="")
+    frame = tidy(pd.DataFrame(rows).reindex(columns=summary.COLUMNS, fill_value=""))
     found = summary.compare(frame).set_index(["router", "against"])["difference"]
     assert found["recommended", "plug_in_ridge"] == pytest.approx(-0.1)
     assert found["recommended", "best_single"] == pytest.approx(-0.2)

@@ -1,76 +1,84 @@
-"""What the smaller studies share: regret by a loop, logs that equal the main job's, frames that are kept."""
+"""The smaller studies: logs that equal the main job's, results that are kept, summaries against counts by hand."""
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import problem
-from experiments.side import common as side_studies
-from experiments.study import design as study_design
-from jaxroute.types import InputError, Outcomes
+from experiments.problem import build, table
+from experiments.side import common, selection, shadow, worked_example
+from experiments.study import design
+from jaxroute import nuisance, recipe
+from jaxroute.recipe import levels
+from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    centre = study_design.centre(study_design.TABLES[0], tmp_path_factory.mktemp("data"), smoke=True)
+    centre = design.centre(design.TABLES[0], tmp_path_factory.mktemp("data"), smoke=True)
     return dataclasses.replace(centre, methods=("recommended",))
 
 
 def test_regret_is_a_loop_over_weights_and_prompts(smoke):
-    table = side_studies.normalised(smoke).rows(np.arange(40))
-    available = np.ones(table.available.shape, bool)
+    rows = table.prepare(smoke).table.rows(np.arange(40))
+    available = np.ones(rows.available.shape, bool)
     available[3, :4] = False
-    table = dataclasses.replace(table, available=available)
+    rows = dataclasses.replace(rows, available=available)
     predicted = np.random.default_rng(0).random((2, *available.shape)).astype(np.float32)
     lost = []
     for weight in (0.0, 0.7):
         for i in range(40):
             seen = [k for k in range(available.shape[1]) if available[i, k]]
-            utility = {k: table.outcomes.quality[i, k] - weight * table.outcomes.cost[i, k] for k in seen}
+            utility = {k: rows.outcomes.quality[i, k] - weight * rows.outcomes.cost[i, k] for k in seen}
             chosen = max(seen, key=lambda k: predicted[0, i, k] - weight * predicted[1, i, k])
             lost.append(max(utility.values()) - utility[chosen])
-    found = side_studies.regret(Outcomes(*map(jnp.asarray, predicted)), table, (0.0, 0.7))
+    found = common.regret(Outcomes(*map(jnp.asarray, predicted)), rows, (0.0, 0.7))
     np.testing.assert_allclose(found, 100 * np.mean(lost), rtol=1e-5)
 
 
 def test_logs_are_those_of_the_main_job(smoke):
-    table = side_studies.normalised(smoke)
-    rows = problem.split_rows(smoke, table)[1]
-    logs, key = side_studies.simulated_log(smoke, 1, table.rows(rows[0]), table.rows(rows[3]))
-    built = problem.build(smoke, table, rows, 1)
+    data = table.prepare(smoke)
+    rows = data.rows[1]
+    logs, key = common.simulated_log(smoke, 1, data.table.rows(rows.train), data.table.rows(rows.earlier))
+    built = build.one(smoke, data, 1)
     for ours, theirs in zip(logs, built.train_log, strict=True):
         np.testing.assert_array_equal(np.float32(ours), np.float32(theirs))
-    fitted, _ = problem.nuisance.fit(key, logs, smoke.nuisance)
+    fitted, _ = nuisance.fit(key, logs, smoke.nuisance)
     np.testing.assert_allclose(fitted.outcomes.quality, built.nuisances.outcomes.quality, atol=1e-6)
 
 
+SEEN = []
+
+
+def measure(config, given, seed, rows):
+    if seed == 1 and len(SEEN) < 2:
+        SEEN.append("stopped")
+        raise KeyboardInterrupt
+    SEEN.append(seed)
+    return pd.DataFrame({"seed": [seed], "rows": [len(rows.train)]})
+
+
 def test_a_log_is_measured_once(smoke, tmp_path):
-    table, seen = side_studies.normalised(smoke), []
-
-    def measure(config, given, seed, rows):
-        if seed == 1 and len(seen) < 2:
-            seen.append("stopped")
-            raise KeyboardInterrupt
-        seen.append(seed)
-        return pd.DataFrame({"seed": [seed], "rows": [len(rows[0])]})
-
+    data = table.prepare(smoke)
     with pytest.raises(KeyboardInterrupt):
-        side_studies.each_log(smoke, table, tmp_path, measure)
-    found = side_studies.each_log(smoke, table, tmp_path, measure)
-    assert seen == [0, "stopped", 1]
+        common.each_log(smoke, data, tmp_path, measure)
+    found = common.each_log(smoke, data, tmp_path, measure)
+    assert SEEN == [0, "stopped", 1]
     assert found["seed"].tolist() == [0, 1]
-    pd.testing.assert_frame_equal(side_studies.each_log(smoke, table, tmp_path, measure), found)
-    other = dataclasses.replace(smoke, logger="uniform")
-    side_studies.each_log(other, table, tmp_path, measure)
-    assert seen[3:] == [0, 1]
+    pd.testing.assert_frame_equal(common.each_log(smoke, data, tmp_path, measure), found)
+    renamed = dataclasses.replace(smoke, methods=("oracle",))
+    common.each_log(renamed, data, tmp_path, measure)
+    assert SEEN[3:] == []
+    common.each_log(dataclasses.replace(smoke, logger="uniform"), data, tmp_path, measure)
+    assert SEEN[3:] == [0, 1]
 
 
 def test_a_study_says_how_it_ended(tmp_path, capsys):
     def run(measured):
-        return side_studies.command("any", "About it.", measured, lambda f: f"{len(f)} rows", ["--out", str(tmp_path)])
+        return common.command("any", "About it.", measured, lambda f: f[["a"]], ["--out", str(tmp_path)])
 
     def stopped(error):
         yield pd.DataFrame({"a": [1]})
@@ -84,5 +92,168 @@ def test_a_study_says_how_it_ended(tmp_path, capsys):
     assert "goes on from there" in capsys.readouterr().err
     assert not (tmp_path / "any").exists()
     assert run(lambda _: iter([pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2, 3]})])) == 0
-    assert capsys.readouterr().out == "3 rows\n"
+    assert capsys.readouterr().out == "| a |\n|---|\n| 1 |\n| 2 |\n| 3 |\n"
     assert pd.read_parquet(tmp_path / "any" / "any.parquet")["a"].tolist() == [1, 2, 3]
+
+
+def test_the_summary_counts_what_was_picked_right():
+    found = pd.DataFrame(
+        {
+            "logger": "weak router",
+            "dataset": ["x"] * 4 + ["y", "synthetic"],
+            "seed": [0, 0, 1, 1, 0, 0],
+            "difference": [0.1, -0.2, 0.3, 0.0, 0.2, 9.0],
+            "standard_error": [0.2, 0.15, 0.1, 0.1, 0.05, 1.0],
+            "truth": [0.05, 0.02, 0.01, 0.5, -0.04, 9.0],
+        }
+    )
+    table = selection.summary(found).set_index("dataset")
+    assert table.loc["x", "pairs"] == 3  # a difference of exactly 0 picks nothing
+    assert table.loc["x", "pairs: right"] == "67 (50 to 100)"  # seed 0: one of two, seed 1: one of one
+    assert table.loc["x", "z > 1"] == 2
+    assert table.loc["x", "z > 1: right"] == "50 (0 to 100)"
+    assert table.loc["x", "z > 2: right"] == "100 (100 to 100)"
+    assert table.loc["x", "lost"] == "0.67"
+    assert table.loc["x", "by a coin"] == "1.33"
+    assert table.loc["real tables", "pairs"] == 4
+    assert table.loc["real tables", "lost"] == "1.50"
+    assert selection.summary(found[found["dataset"] == "y"]).iloc[0]["pairs: right"] == "0 (0 to 0)"
+
+
+@pytest.mark.slow
+def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
+    assert selection.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "selection" / "selection.parquet")
+    routers = set(found["a"]) | set(found["b"])
+    assert routers == {"plug_in_ridge", "plug_in_knn", "plug_in_stack", "recommended"}
+    assert len(found) == 2 * 6
+    assert found[["difference", "truth"]].abs().max(axis=None) < 1
+    assert (found["standard_error"] >= 0).all()
+    assert "| synthetic" in capsys.readouterr().out
+
+
+def _log(rows=30, models=4):
+    rng = np.random.default_rng(0)
+    quality, cost = rng.random((2, rows, models)).astype(np.float32)
+    action = rng.integers(0, models, rows)
+    available = np.ones((rows, models), bool)
+    available[0, (action[0] + 1) % models] = False
+    seen = rng.random(rows) < quality[np.arange(rows), action]
+    quarter = jnp.full((rows, models), 1 / models)
+    logs = Logs(jnp.zeros((rows, 1)), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
+    nuisances = Nuisances(quarter, Outcomes(jnp.asarray(quality), jnp.asarray(cost)))
+    return jax.tree.map(jnp.asarray, logs), nuisances
+
+
+def test_chances_match_a_loop():
+    logs, nuisances = _log()
+    key, level = jax.random.key(3), np.array([0.5, 0.45, 0.4, 0.1], np.float32)
+    found = shadow.chances(key, logs, nuisances, jnp.asarray(level), draws=20)
+    deviation = np.asarray(levels.fit(jax.tree.map(jnp.asarray, logs), nuisances).deviation)
+    quality, cost = (np.asarray(y) for y in nuisances.outcomes)
+    centre, available = quality.mean(0), np.asarray(logs.available)
+    count = np.zeros(4)
+    for noise in np.asarray(jax.random.normal(key, (20, 4))):
+        for weight in recipe.GRID:
+            for i in range(30):
+                utility = [
+                    level[k] + deviation[k] * noise[k] + 0.5 * (quality[i, k] - centre[k]) - weight * cost[i, k]
+                    if available[i, k]
+                    else -np.inf
+                    for k in range(4)
+                ]
+                count[np.argmax(utility)] += 1
+    np.testing.assert_allclose(found, count / count.sum(), atol=2e-3)
+
+
+def test_the_fewest_models_that_hold_the_chance():
+    chance = np.array([0.3, 0.05, 0.25, 0.4])
+    for keep, expected in ((0.5, [0, 3]), (0.65, [0, 3]), (0.7, [0, 3]), (0.71, [0, 2, 3]), (0.96, [0, 1, 2, 3])):
+        assert np.flatnonzero(shadow.contenders(chance, keep)).tolist() == expected, keep
+    assert shadow.contenders(np.array([0.0, 1.0, 0.0])).sum() == 2  # a contrast needs two
+
+
+def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
+    """600 noisy logs each pick two of four models; the shadow's answers are new, so their means are right."""
+    rng = np.random.default_rng(1)
+    truth, predicted = np.array([0.5, 0.52, 0.48, 0.55]), np.array([0.6, 0.4, 0.5, 0.5])
+    seen = truth + 0.05 * rng.standard_normal((600, 4))
+    asked = jnp.asarray(np.argsort(np.argsort(-seen)) < 2)
+    answers = jnp.asarray(rng.random((600, 40, 4)) < truth, jnp.float32)
+    flat = jnp.broadcast_to(jnp.asarray(predicted, jnp.float32), (40, 4))
+
+    def one(answers, asked):
+        sample = Examples(jnp.zeros((40, 1)), Outcomes(answers, answers), jnp.broadcast_to(asked, (40, 4)))
+        return levels.of_shadow(sample, Outcomes(flat, flat), flat[0])
+
+    samples = jax.vmap(one)(answers, asked)
+    for k in range(4):
+        mine = np.asarray(samples.mean)[np.asarray(asked)[:, k], k]
+        assert abs(mine.mean() - truth[k]) < 4 * mine.std() / np.sqrt(len(mine))
+        assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.VAGUE**2)
+        assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
+
+
+def test_the_summary_pairs_by_table_and_seed():
+    bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
+    judged = {"log's share": 5.0, "stack": 5.0, "share": 0.5}
+    rows = []
+    for dataset, of in (
+        ("x", ([3.0, 4.0], [2.0, 3.5], [2.5, 3.0])),
+        ("y", ([1.0, 1.0], [1.0, 2.0], [0.0, 0.0])),
+        ("synthetic", ([9.0, 9.0], [9.0, 9.0], [0.0, 0.0])),
+    ):
+        for way, regrets in zip(("log", "random 40", "contenders 40"), of, strict=True):
+            rows += [
+                {"dataset": dataset, "seed": seed, "way": way, "recipe": regret} | bought | judged
+                for seed, regret in enumerate(regrets)
+            ]
+    table = shadow.summary(pd.DataFrame(rows)).set_index(["dataset", "way"])
+    assert table.loc[("x", "log"), "less log"] == table.loc[("x", "random 40"), "less random"] == "-"
+    assert table.loc[("x", "random 40"), "recipe"] == "2.75"
+    assert table.loc[("x", "random 40"), "less log"].startswith("-0.75 [")
+    assert table.loc[("x", "contenders 40"), "less random"].startswith("+0.00 [")
+    half = 12.706 * np.std([-0.25, -1.25], ddof=1) / np.sqrt(2)  # seed 0: (0.5 - 1) / 2, seed 1: (-0.5 - 2) / 2
+    together = table.loc[("real tables", "contenders 40"), "less random"]
+    assert together == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
+
+
+@pytest.mark.slow
+def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
+    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert "| synthetic | random 40 |" in capsys.readouterr().out
+    path = tmp_path / "shadow" / "shadow.parquet"
+    first = pd.read_parquet(path)
+    assert first.groupby("seed")["way"].agg(set).tolist() == [set(shadow.SMOKE)] * 2
+    asked = first[first["way"].str.startswith("contenders")]
+    assert (asked["models"] <= 10).all()
+    assert (asked["answers"] == asked["models"] * asked["prompts"]).all()
+    kept, lost = sorted(tmp_path.glob("cells/shadow-smoke-*.parquet"))
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert kept.stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(pd.read_parquet(path), first)
+
+
+@pytest.mark.slow
+def test_the_worked_example_writes_estimates_and_truth(tmp_path, capsys):
+    assert worked_example.main(["--smoke", "--out", str(tmp_path)]) == 0
+    frame = pd.read_parquet(tmp_path / "worked_example" / "values.parquet")
+    assert len(frame) == 3
+    assert frame["truth"].between(0, 1).all()
+    assert (frame["truth"].diff().dropna() < 0).all()  # a higher cost weight is worth less
+    refused = frame["verdict"] == "refuse"  # 200 rows: whatever is not refused has an interval
+    held = frame[~refused]
+    assert frame.loc[refused, ["low", "high", "hidden_low", "flips_at"]].isna().all(axis=None)
+    assert (held["band_low"] < held["low"]).all()
+    assert (held["low"] < held["value"]).all()
+    gains = pd.read_parquet(tmp_path / "worked_example" / "gains.parquet")
+    assert set(gains["against"]) == {"logging policy", "best_single"}
+    assert "valued from a held-out log" in capsys.readouterr().out
+
+
+def test_an_unknown_router_is_refused(tmp_path, capsys):
+    assert worked_example.main(["--smoke", "--method", "nope", "--out", str(tmp_path)]) == 2
+    assert "unknown method 'nope'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import best_routers, problem, run, settings, storage, watching
+from experiments import best_routers, configs, run, storage, watching
 from experiments import sweep as command
 from experiments.checks import torture
-from jaxroute.data import units
+from experiments.problem.table import prepare
 from jaxroute.types import InputError
 
 
@@ -38,7 +38,7 @@ def undisturbed(config_path, tmp_path_factory):
 
 
 def axes_of(config_path, **changes):
-    config = settings.load(str(config_path))
+    config = configs.load(str(config_path))
     return dataclasses.replace(config, axes=dataclasses.replace(config.axes, **changes))
 
 
@@ -86,7 +86,7 @@ def test_two_runs_on_one_folder(tmp_path):
 
 @pytest.mark.parametrize("program", [command, run])
 def test_a_second_run_is_refused_before_it_writes(program, config_path, tmp_path, capsys):
-    folder = storage.run_folder(tmp_path, settings.load(str(config_path)))
+    folder = program.folder_of(configs.load(str(config_path)), tmp_path)
     with storage.only_run(folder):
         assert program.main(["--config", str(config_path), "--out", str(tmp_path)]) == 2
     assert f"process {os.getpid()} is at work here" in capsys.readouterr().err
@@ -266,15 +266,13 @@ def test_the_smoke_run(tmp_path, capsys):
 
     (path,) = tmp_path.glob("*/*/routers/*.safetensors")  # gives the table's regret again
     kept = best_routers.load(path)
-    config = settings.load("sweep", smoke=True)
-    table = problem.load_table(config)
-    rows = problem.split_rows(config, table)
-    table = problem.normalise(table, units.cost_scale(table)[0])
-    assert kept.models == table.models
+    config = configs.load("sweep", smoke=True)
+    data = prepare(config)
+    assert kept.models == data.table.models
     np.testing.assert_array_equal(kept.points.cost_weight, np.float32([[0.0, 0.5, 2.0]] * 2))
     regret = np.zeros((2, 3))
     for s in range(2):
-        test = table.rows(rows[s][2])
+        test = data.table.rows(data.rows[s].test)
         index = np.asarray(best_routers.choose(kept, test.features, test.available)[s])
         for l, weight in enumerate((0.0, 0.5, 2.0)):
             utility = test.outcomes.quality - weight * test.outcomes.cost

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import sweep
-from experiments.methods import outcome_models
+from experiments import methods, sweep
 from experiments.side import tuned
-from experiments.study import design as study_design
+from experiments.study import design
 from experiments.sweep import NUMBERS
 from jaxroute.types import InputError
 
@@ -34,9 +33,9 @@ def random(seed):
 
 
 def test_what_is_searched_begins_with_the_default_and_sees_no_full_feedback():
-    centre = study_design.centre(study_design.TABLES[2], Path("data"))
+    centre = design.centre(design.TABLES[2], Path("data"))
     config = tuned.searched(centre, 12)
-    assert not outcome_models.needs_full(config)
+    assert methods.full_learners(config) == ()
     untouched = ("data", "tasks", "seeds", "log_size", "cost_weights", "nuisance", "training", "logger", "fractions")
     assert all(getattr(config, name) == getattr(centre, name) for name in untouched)
     points = sweep.settings_of(config)

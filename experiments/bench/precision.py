@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from rich.progress import track
 
 from experiments import commands, configs, methods, settings, storage
-from experiments.methods.arena import Arena
+from experiments.methods.experiment import Experiment
 from experiments.problem import build
 from experiments.problem.table import prepare
 from experiments.study.tables import markdown
@@ -104,9 +104,9 @@ def compare(config: settings.Config) -> pd.DataFrame:
         for precision in ("float32", *MANTISSA):
             spec = dataclasses.replace(config.training, matmul_precision=precision)
             ours = dataclasses.replace(config, training=spec, between=())
-            arena = Arena(ours, problems, data.table.models, sweep.mesh(), None, lambda _: None)
+            experiment = Experiment(ours, problems, data.table.models, sweep.mesh())
             with emulated():
-                decided[precision] = methods.get(name).run(arena)
+                decided[precision] = methods.get(name).run(experiment)
             base, here = (regret(decided[p]) for p in ("float32", precision))
             change = metrics.paired_interval(100 * here, 100 * base)
             other = jnp.mean(jnp.argmax(decided[precision], -1) != jnp.argmax(decided["float32"], -1))

@@ -102,7 +102,7 @@ def check(config: Config, where: str) -> Config:
 
 def _wrong_method(config: Config) -> str:
     """What is wrong with the first method that cannot run, "" where all can."""
-    fitted = {"", "stack", "recommended", *config.nuisance.outcome_models, *config.rivals}
+    fitted = {*methods.ALONE, *config.nuisance.outcome_models, *config.rivals}
     for name in config.methods:
         try:
             needed = "" if name == "*" else methods.get(name).outcome_model

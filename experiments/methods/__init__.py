@@ -7,14 +7,15 @@ learner shown every model's outcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pandas as pd
+from jaxtyping import Array
 
 from experiments.methods import conditional, literature, low_rank, trained, untrained
-from experiments.methods.arena import Asked, Method
+from experiments.methods.experiment import Asked, Method
 from experiments.settings import Config
 from jaxroute import losses
 from jaxroute.learn.objectives import OBJECTIVES, bind
@@ -22,15 +23,14 @@ from jaxroute.report import KINDS
 from jaxroute.types import InputError, Objective
 
 LEARNED, PLUG_IN, NO_ROUTING, CEILING = KINDS
-OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack")
+OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack", "recommended")
 ESTIMATORS = ("dm", "ipw", "switch", "dros", "pessimistic")
 SURROGATES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 """The losses of `make experiment`, and those whose routers also start as the stacked plug-in."""
-
-
-EVERY_WEIGHT = "rm_softmax_entropic"
+EVERY_WEIGHT = OBJECTIVES["rm_softmax_entropic"]
 """The loss of routers of every cost weight: its entropy gives the end routers' scores a common scale."""
-SQUARED_ERROR = bind(losses.squared_utility_error)
+ALONE = ("", "stack", "recommended")
+"""Outcome models that need no learner of their name."""
 
 
 def _methods() -> Iterator[Method]:
@@ -42,49 +42,49 @@ def _methods() -> Iterator[Method]:
     yield Method("oracle", untrained.oracle, CEILING, asked="main")
     yield Method("conditional_oracle", untrained.conditional_oracle, CEILING, asked="main", expected=True)
     for model in OUTCOME_MODELS:
-        yield from _plug_in(f"plug_in_{model}", model)
-    yield from _plug_in("recommended", "recommended")
+        name = model if model == "recommended" else f"plug_in_{model}"
+        run = partial(untrained.plug_in, outcome_model=model)
+        yield from _with_ceiling(Method(name, run, PLUG_IN, outcome_model=model, asked="main"))
     for name, loss in OBJECTIVES.items():
-        yield from _with_ceiling(_learned(name, loss, asked="main" if name in SURROGATES else "all"))
+        asked: Asked = "main" if name in SURROGATES else "all"
+        yield from _with_ceiling(_learned(name, loss)._replace(loss=name, asked=asked))
         yield _learned(f"{name}_ensemble", loss, members=trained.MEMBERS)
     for estimator in ESTIMATORS:
         yield _learned(f"rm_softmax_{estimator}", OBJECTIVES["rm_softmax"], estimator)
     for name in ("rm_softmax_entropic", "rm_classification"):
         yield _learned(f"{name}_dm", OBJECTIVES[name], "dm")
     for name in SURROGATES:
-        run = partial(conditional.affine, name=f"{name}_started", objective=OBJECTIVES[name], gated=False)
-        yield Method(f"{name}_started", run, LEARNED, trained=True, estimator="dr")
-    yield _learned("plug_in_student", SQUARED_ERROR, "dm")._replace(kind=PLUG_IN)
-    yield _learned("plug_in_student_dr", SQUARED_ERROR)._replace(kind=PLUG_IN)
+        yield _every_weight(f"{name}_started", conditional.affine, objective=OBJECTIVES[name], gated=False)
+    for name, estimator in (("plug_in_student", "dm"), ("plug_in_student_dr", "dr")):
+        yield _learned(name, bind(losses.squared_utility_error), estimator)._replace(kind=PLUG_IN)
     yield from _with_ceiling(Method("knn_guarded", literature.guarded_neighbours, PLUG_IN))
-    for name, model in (("knn", "knn"), ("linear", "ridge")):
-        run = partial(literature.carrot, outcome_model=model)
-        yield Method(f"carrot_{name}", run, PLUG_IN, outcome_model=model)
+    for name, model in (("carrot_knn", "knn"), ("carrot_linear", "ridge")):
+        yield Method(name, partial(literature.carrot, outcome_model=model), PLUG_IN, outcome_model=model)
     yield from _with_ceiling(Method("low_rank", low_rank.low_rank, PLUG_IN))
-    for name, learner in conditional.LEARNERS.items():
-        run = partial(learner, name=name, objective=OBJECTIVES[EVERY_WEIGHT])
-        yield from _with_ceiling(Method(name, run, LEARNED, True, "dr", "stack", asked="main"))
-    for ablation in conditional.ABLATIONS:
-        run = partial(conditional.interpolated, kind=ablation, objective=OBJECTIVES[EVERY_WEIGHT])
-        yield Method(f"rm_interval_{ablation}", run, LEARNED, True, "dr", "stack", asked="main")
-    yield Method("published_stand_in", literature.published_stand_in, LEARNED, trained=True, full=True, asked="name")
+    yield from _with_ceiling(_every_weight("rm_interval", conditional.interval, asked="main"))
+    yield from _with_ceiling(_every_weight("rm_affine", conditional.affine, asked="main"))
+    yield from _with_ceiling(_every_weight("rm_conditional", conditional.plain, asked="main"))
+    for kind in ("no_residual", "probabilities", "nearest"):
+        yield _every_weight(f"rm_interval_{kind}", conditional.interpolated, kind=kind, asked="main")
+    stand_in = partial(literature.published_stand_in, objective=OBJECTIVES["rm_softmax"])
+    yield Method("published_stand_in", stand_in, LEARNED, trained=True, full=True, asked="name")
 
 
-def _plug_in(name: str, model: str) -> Iterator[Method]:
-    run = partial(untrained.plug_in, outcome_model=model)
-    yield from _with_ceiling(Method(name, run, PLUG_IN, outcome_model=model, asked="main"))
+def _learned(name: str, objective: Objective, estimator: str = "dr", **more: Any) -> Method:
+    run = partial(trained.learned, objective=objective, estimator=estimator, **more)
+    return Method(name, run, LEARNED, trained=True, estimator=estimator)
 
 
-def _learned(name: str, objective: Objective, estimator: str = "dr", *, asked: Asked = "all", **more: Any) -> Method:
-    run = partial(trained.learned, name=name, objective=objective, estimator=estimator, **more)
-    return Method(name, run, LEARNED, trained=True, estimator=estimator, asked=asked)
+def _every_weight(name: str, learn: Callable[..., Array], *, asked: Asked = "all", **more: Any) -> Method:
+    run = partial(learn, **{"objective": EVERY_WEIGHT, **more})
+    return Method(name, run, LEARNED, trained=True, estimator="dr", outcome_model="stack", asked=asked)
 
 
 def _with_ceiling(method: Method) -> Iterator[Method]:
-    name = f"{method.name}_full"
-    run = partial(method.run, full=True, **({"name": name} if method.trained else {}))
+    """The method and the one whose name ends in ``_full``: the same learner shown every model's answer."""
     yield method
-    yield method._replace(name=name, run=run, kind=CEILING, estimator="", full=True)
+    run = partial(method.run, full=True)
+    yield method._replace(name=f"{method.name}_full", run=run, kind=CEILING, estimator="", full=True)
 
 
 METHODS = {method.name: method for method in _methods()}
@@ -108,7 +108,7 @@ def chosen(config: Config) -> list[Method]:
     if config.methods and "*" not in config.methods:
         return [get(name) for name in config.methods]
     asked = ("main", "all") if config.methods else ("main",)
-    fitted = {"", "stack", "recommended", *config.nuisance.outcome_models, *config.rivals}
+    fitted = {*ALONE, *config.nuisance.outcome_models, *config.rivals}
     return [m for m in METHODS.values() if m.asked in asked and m.outcome_model in fitted]
 
 

@@ -1,12 +1,11 @@
 """Baselines from the literature that are neither a plug-in of our outcome models nor a network of ours.
 
 Guarded kNN on the log, CARROT's convention, what is published in place of RM-*; `low_rank` is another. Each takes an
-Arena and returns decisions on the test prompts, [S, L, N, K], like every method of experiments/baselines.py.
+Experiment and returns decisions on the test prompts, [S, L, N, K].
 """
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 
 import jax
@@ -14,18 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from experiments.methods.arena import Arena, weights_of
-from jaxroute import counterfactual, engine, policies, sweep
+from experiments.methods.experiment import Experiment, weights_of
+from experiments.methods.trained import members_of, train
+from jaxroute import counterfactual, engine, policies
 from jaxroute.engine import networks
-from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import map_blocks
-from jaxroute.types import Examples, Outcomes
+from jaxroute.types import Examples, Objective, Outcomes
 
 NEIGHBOURS = (50, 100, 200, 400)
 GUARD = 1.64  # standard errors by which neighbours must favour another model: 95% one-sided
 
 
-def guarded_neighbours(arena: Arena, *, full: bool = False) -> Array:
+def guarded_neighbours(experiment: Experiment, *, full: bool = False) -> Array:
     """kNN on the log that leaves the best single model only on evidence.
 
         gain_k(x) = mean_j (u_jk - u_jb),   j the n nearest log rows of x,  b the best single model
@@ -37,11 +36,9 @@ def guarded_neighbours(arena: Arena, *, full: bool = False) -> Array:
     Reference: Routing to the Expert / kNN routers of RouterBench (https://arxiv.org/abs/2403.12031); the guard
     is ours.
     """
-    problems = arena.problems
-    learn, validate = problems.learn, problems.validate
-    if full:
-        learn, validate = problems.learn_full, problems.validate_full
-    weights = weights_of(arena)
+    problems = experiment.problems
+    learn, validate = problems.rows(full=full)
+    weights = weights_of(experiment)
     sizes = [n for n in NEIGHBOURS if n <= learn.features.shape[1]] or [learn.features.shape[1]]
 
     def one_seed(learn: Examples, validate: Examples, test: Examples) -> Array:
@@ -85,34 +82,34 @@ def _guarded(
     return policies.greedy(map_blocks(bound, features, 256), available=available)
 
 
-def carrot(arena: Arena, outcome_model: str) -> Array:
+def carrot(experiment: Experiment, outcome_model: str) -> Array:
     """CARROT's plug-in with its own utility: argmax (1 - mu) quality - mu cost, mu = w / (1 + w).
 
     The same decisions as the plug-in with utility quality - w cost: the convention changes nothing.
 
     Reference: CARROT: A Cost Aware Rate Optimal Router, https://arxiv.org/abs/2502.03261 (2025).
     """
-    predicted, available = arena.problems.predicted[outcome_model], arena.problems.test.available
+    predicted, available = experiment.problems.predicted[outcome_model], experiment.problems.test.available
 
     def at(weight: Array) -> Array:
         share = weight / (1 + weight)
         return policies.greedy((1 - share) * predicted.quality - share * predicted.cost, available=available)
 
-    return jnp.moveaxis(jax.lax.map(at, weights_of(arena)), 0, 1)
+    return jnp.moveaxis(jax.lax.map(at, weights_of(experiment)), 0, 1)
 
 
 RAW_WEIGHTS = np.linspace(0.0, 1000.0, 30)
 """Quality per US dollar, as they stand."""
 
 
-def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
+def published_stand_in(experiment: Experiment, objective: Objective) -> Array:
     """What is published in place of RM-*: full feedback, and the raw cost weight as one more feature.
 
     Every prompt is copied once per weight of RAW_WEIGHTS, the weight (0 to 1000) stands beside features of unit
     variance, and one network is trained on the regret of all copies. It shows what conditioning on a raw dollar
     weight does; it is no reproduction of anybody's numbers.
     """
-    problems, config = arena.problems, arena.config
+    problems, config, scale = experiment.problems, experiment.config, experiment.cost_scale
 
     def copied(part: Examples) -> Examples:
         seeds, rows = part.available.shape[:2]
@@ -122,33 +119,20 @@ def published_stand_in(arena: Arena, name: str = "published_stand_in") -> Array:
             return jnp.broadcast_to(x[:, None], (seeds, len(raw), *x.shape[1:])).reshape(seeds, -1, x.shape[-1])
 
         weight = jnp.broadcast_to(raw[None, :, None, None], (seeds, len(raw), rows, 1)).reshape(seeds, -1, 1)
-        cost = spread(part.outcomes.cost) * arena.cost_scale
-        utility = spread(part.outcomes.quality) - weight * cost
+        utility = spread(part.outcomes.quality) - weight * spread(part.outcomes.cost) * scale
         features = jnp.concatenate([spread(part.features), weight], -1)
         return Examples(features, Outcomes(utility, jnp.zeros_like(utility)), spread(part.available))
 
-    points = sweep.grouped_grid(
-        config.seeds,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        temperature=config.temperature,
-    )
-    network = networks.router(len(arena.models), config.training.hidden)
-    state = engine.train(
-        engine.Program(network, OBJECTIVES["rm_softmax"], config.training, arena.mesh),
-        points,
-        copied(problems.learn_full),
-        copied(problems.validate_full),
-        folder=None if arena.checkpoints is None else arena.checkpoints / name,
-        about={"config": dataclasses.asdict(config)},
-        on_chunk=lambda steps, _: arena.on_chunk(steps),
-    )
+    points = members_of(config, 1, jnp.zeros((config.seeds, 1)))
+    network = networks.router(len(experiment.models), config.training.hidden)
+    learn, validate = (copied(part) for part in problems.rows(full=True))
+    state = train(experiment, network, objective, points, learn, validate)
     test = problems.test
 
     def at(weight: float) -> Array:
-        raw = jnp.full((*test.features.shape[:2], 1), weight / arena.cost_scale, jnp.float32)
+        raw = jnp.full((*test.features.shape[:2], 1), weight / scale, jnp.float32)
         asked = jnp.concatenate([test.features, raw], -1)
-        chosen = engine.choose(points, state, asked, test.available, network=network, mesh=arena.mesh)
-        return jax.nn.one_hot(chosen[:, 0], len(arena.models))
+        chosen = engine.choose(points, state, asked, test.available, network=network, mesh=experiment.mesh)
+        return jax.nn.one_hot(chosen[:, 0], len(experiment.models))
 
     return jnp.stack([at(weight) for weight in config.weights], 1)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from experiments.methods.arena import Arena, decide
+from experiments.methods.experiment import Experiment, decide
 from jaxroute import nuisance
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Examples, Key, Outcomes
@@ -28,7 +28,7 @@ class Factors(NamedTuple):
     offset: Float[Array, " K"]
 
 
-def low_rank(arena: Arena, *, full: bool = False) -> Array:
+def low_rank(experiment: Experiment, *, full: bool = False) -> Array:
     """Matrix factorisation: quality_k(x) = sigmoid(<P x, v_k> + b_k), cost the model's mean; then choose.
 
     Fitted to the observed answers by cross entropy (graded answers are shares), full batch, weight decay on P and v:
@@ -38,14 +38,14 @@ def low_rank(arena: Arena, *, full: bool = False) -> Array:
 
     Reference: RouteLLM, https://arxiv.org/abs/2406.18665 (2024); EmbedLLM, https://arxiv.org/abs/2410.02223 (2024).
     """
-    problems = arena.problems
+    problems = experiment.problems
     features = problems.learn.features
-    cells, seen = answered(arena, full=full)
+    cells, seen = answered(experiment, full=full)
     held, held_seen = jax.vmap(nuisance.as_cells)(problems.validation_log)
     if full:
         held, held_seen = problems.validate_full.outcomes, problems.validate_full.available
     validate = (problems.validate.features, held.quality, held_seen & jnp.isfinite(held.quality))
-    keys = jax.vmap(jax.random.key)(jnp.arange(arena.config.seeds))
+    keys = jax.vmap(jax.random.key)(jnp.arange(experiment.config.seeds))
 
     def one_seed(parts: tuple[Key, Array, Outcomes, Array, tuple[Array, Array, Array], Examples]) -> Outcomes:
         key, features, outcomes, seen, validate, test = parts
@@ -57,12 +57,12 @@ def low_rank(arena: Arena, *, full: bool = False) -> Array:
         chance = jax.nn.sigmoid(logits(factors, test.features))
         return Outcomes(chance, jnp.broadcast_to(level, chance.shape))
 
-    return decide(arena, jax.lax.map(one_seed, (keys, features, cells, seen, validate, problems.test)))
+    return decide(experiment, jax.lax.map(one_seed, (keys, features, cells, seen, validate, problems.test)))
 
 
-def answered(arena: Arena, *, full: bool) -> tuple[Outcomes, Bool[Array, "S N K"]]:
+def answered(experiment: Experiment, *, full: bool) -> tuple[Outcomes, Bool[Array, "S N K"]]:
     """Outcomes [S, N, K] and which of them were seen: one a row of the log, all of a shadow's (or the full table's)."""
-    problems = arena.problems
+    problems = experiment.problems
     if full:
         return problems.learn_full.outcomes, problems.learn_full.available
     outcomes, seen = jax.vmap(nuisance.as_cells)(problems.train_log)

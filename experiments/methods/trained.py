@@ -5,31 +5,32 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from experiments.methods.arena import Arena
+from experiments.methods.experiment import Experiment
+from experiments.settings import Config
 from jaxroute import counterfactual, engine, policies, sweep
 from jaxroute.engine import networks, training
 from jaxroute.estimators import pessimism
-from jaxroute.learn.objectives import OBJECTIVES
-from jaxroute.types import Examples, Logs, Nuisances, Objective, Outcomes
+from jaxroute.types import Examples, Hyperparams, Logs, Network, Nuisances, Objective, Outcomes, TrainState
 
 SWITCH, SHRINKAGE = 5.0, 10.0
 PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows that one prediction rests on
-MEMBERS = 5
+MEMBERS = 5  # of an ensemble
 
 
-def log_outcomes(arena: Arena, estimator: str) -> Examples:
+def log_outcomes(experiment: Experiment, estimator: str) -> Examples:
     """The training rows with counterfactual outcomes of another estimator; a shadow's rows stay as answered.
 
     Switching at SWITCH, shrinking with SHRINKAGE and PESSIMISM standard errors below the doubly robust outcomes are
-    fixed here; clip is the config's learning_clip.
+    fixed here; clip is the config's learning_clip. "ipw" is inverse-propensity policy learning.
     """
-    problems, clip = arena.problems, arena.config.learning_clip
+    problems, clip = experiment.problems, experiment.config.learning_clip
 
     def lower_bounds(logs: Logs, nuisances: Nuisances) -> Outcomes:
         error = pessimism.standard_error(nuisances.propensity, pessimism.noise(logs, nuisances), rows=EVIDENCE_ROWS)
@@ -50,8 +51,7 @@ def log_outcomes(arena: Arena, estimator: str) -> Examples:
 
 
 def learned(
-    arena: Arena,
-    name: str,
+    experiment: Experiment,
     objective: Objective,
     *,
     full: bool = False,
@@ -62,34 +62,20 @@ def learned(
 
     ``members`` routers that differ in their initialisation decide by the mean of their probabilities.
     """
-    config, problems = arena.config, arena.problems
+    config, problems, mesh = experiment.config, experiment.problems, experiment.mesh
     members = config.members if members is None else members
-    points = sweep.grouped_grid(
-        config.seeds,
-        cost_weight=config.cost_weights * members,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        temperature=config.temperature,
-        entropy=config.entropy,
-    )
-    seed = np.arange(config.seeds)[:, None] + config.seeds * np.repeat(np.arange(members), len(config.cost_weights))
-    points = points._replace(seed=jnp.asarray(seed, jnp.int32))
-    network, mesh = networks.router(len(arena.models), config.training.hidden), arena.mesh
-    log = problems.learn if estimator == "dr" else log_outcomes(arena, estimator)
-    state = engine.train(
-        engine.Program(network, objective, config.training, mesh),
-        points,
-        problems.learn_full if full else log,
-        problems.validate_full if full else problems.validate,
-        folder=None if arena.checkpoints is None else arena.checkpoints / name,
-        about={"config": dataclasses.asdict(config)},
-        on_chunk=lambda steps, _: arena.on_chunk(steps),
-    )
+    grid = jnp.asarray(config.cost_weights, jnp.float32)
+    points = members_of(config, members, jnp.broadcast_to(grid, (config.seeds, len(grid))))
+    network = networks.router(len(experiment.models), config.training.hidden)
+    learn, validate = problems.rows(full=full)
+    if not full and estimator != "dr":
+        learn = log_outcomes(experiment, estimator)
+    state = train(experiment, network, objective, points, learn, validate)
     test = problems.test
     nearest = np.argmin(np.abs(np.subtract.outer(config.weights, config.cost_weights)), 1)
     if members == 1:
         chosen = engine.choose(points, state, test.features, test.available, network=network, mesh=mesh)
-        return jax.nn.one_hot(np.asarray(chosen)[:, nearest], len(arena.models))
+        return jax.nn.one_hot(np.asarray(chosen)[:, nearest], len(experiment.models))
     scores = engine.evaluate(training.scores, points, state, test.features, network=network, mesh=mesh)
     scores = scores.reshape(len(scores), members, -1, *scores.shape[2:])
     available = jnp.broadcast_to(test.available[:, None], (len(scores), *scores.shape[2:]))
@@ -97,11 +83,37 @@ def learned(
     return policies.greedy(mean, available=available)[:, nearest]
 
 
-def ensemble(arena: Arena, name: str, objective: Objective) -> Array:
-    """MEMBERS routers of every seed and cost weight, averaged."""
-    return learned(arena, name, objective, members=MEMBERS)
+def members_of(config: Config, members: int, cost_weight: Float[Array, "S J"]) -> Hyperparams:
+    """Points [S, members x J] with the config's numbers: J cost weights, which vary fastest, of each member.
+
+    Members differ in the seed of their initialisation and batches.
+    """
+    seeds, count = cost_weight.shape
+    numbers = {name: getattr(config, name) for name in ("weight_decay", "temperature", "entropy")}
+    points = sweep.grouped_grid(seeds, learning_rate=[config.learning_rate] * (members * count), **numbers)
+    seed = np.arange(seeds)[:, None] + seeds * np.repeat(np.arange(members), count)
+    return points._replace(seed=jnp.asarray(seed, jnp.int32), cost_weight=jnp.tile(cost_weight, (1, members)))
 
 
-def other_utilities(arena: Arena, name: str, estimator: str) -> Array:
-    """RM-Softmax on other utilities: "ipw" is inverse-propensity policy learning, "pessimistic" lower bounds."""
-    return learned(arena, name, OBJECTIVES["rm_softmax"], estimator=estimator)
+def train(
+    experiment: Experiment,
+    network: Network,
+    objective: Objective,
+    points: Hyperparams,
+    learn: Any,
+    validate: Any,
+    *,
+    task: engine.Task = engine.ROUTER,
+    shared: str = "",
+) -> TrainState:
+    """Train the points, resumable in the method's checkpoints, or (``shared``) in a folder of several methods."""
+    folder = experiment.checkpoints
+    return engine.train(
+        engine.Program(network, objective, experiment.config.training, experiment.mesh, task),
+        points,
+        learn,
+        validate,
+        folder=folder.with_name(shared) if folder and shared else folder,
+        about={"config": dataclasses.asdict(experiment.config)},
+        on_chunk=lambda steps, _: experiment.on_chunk(steps),
+    )

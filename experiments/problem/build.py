@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from experiments.problem import Problem, Starts, fits
+from experiments.problem import Parts, Problem, fits
 from experiments.problem.table import Data
 from experiments.settings import Config
 from jaxroute import counterfactual, projection
@@ -68,43 +69,49 @@ def logs_of(config: Config, data: Data, place: int) -> tuple[Logs, Logs]:
     return simulate.simulate(keys[TRAIN_LOG], logged, policy), validation
 
 
+def on_log(config: Config, data: Data, place: int) -> fits.Fitted:
+    """The fits on one seed's training log, and on the shadow beside it."""
+    logs, validation = logs_of(config, data, place)
+    features = jnp.asarray(data.table.features[data.rows[place].test])
+    key = keys_of(config.draws[place])[NUISANCE]
+    return fits.on_log(key, logs, shadow_of(config, data, place), validation, features, config.nuisance, config.rivals)
+
+
+def on_table(config: Config, data: Data, place: int, learners: Sequence[str]) -> fits.Fitted:
+    """The fits on every answer of one seed's training prompts."""
+    table, rows, key = data.table, data.rows[place], keys_of(config.draws[place])[FULL]
+    validation, test = (jnp.asarray(table.features[part]) for part in (rows.validation, rows.test))
+    return fits.on_table(key, table.rows(rows.train), validation, test, config.nuisance, learners)
+
+
+def shadow_of(config: Config, data: Data, place: int) -> Examples | None:
+    """The last training prompts, answered by every model: as many as the config asks for."""
+    if not config.shadow:
+        return None
+    part = data.table.rows(data.rows[place].train[-config.shadow :])
+    outcomes = jax.tree.map(jnp.asarray, part.outcomes)
+    return Examples(jnp.asarray(part.features), outcomes, jnp.asarray(part.available))
+
+
 def one(config: Config, data: Data, place: int, *, full: Sequence[str] = (), keep: Keep = anew) -> Problem:
     """The problem of the seed ``config.draws[place]``."""
-    table, keys = data.table, keys_of(config.draws[place])
-    train, validation, test, _ = (table.rows(part) for part in data.rows[place])
+    train, validation, test, _ = (data.table.rows(part) for part in data.rows[place])
     train_log, validation_log = logs_of(config, data, place)
-    features, test_features, log_rows = jnp.asarray(train.features), jnp.asarray(test.features), len(train_log.action)
-    shadow = None
-    if config.shadow:
-        answered, available = jax.tree.map(lambda y: jnp.asarray(y[log_rows:]), (train.outcomes, train.available))
-        shadow = Examples(features[log_rows:], answered, available)
-
-    own, rivals = config.nuisance, config.rivals
-    of_log = keep(
-        "log",
-        place,
-        lambda: fits.on_log(keys[NUISANCE], train_log, shadow, validation_log, test_features, own, rivals),
-        fits.like(fits.with_rivals(own, rivals).outcome_models, full=False),
-    )
+    learners = fits.with_rivals(config.nuisance, config.rivals).outcome_models
+    of_log = keep("log", place, partial(on_log, config, data, place), fits.like(learners, full=False))
     assert of_log.propensity is not None
     assert of_log.validate_propensity is not None
+    log_rows, shadow = len(train_log.action), shadow_of(config, data, place)
     nuisances = Nuisances(of_log.propensity, jax.tree.map(lambda y: y[:log_rows], of_log.learn))
     held_out = Nuisances(of_log.validate_propensity, of_log.validate)
     learn = counterfactual.examples(train_log, nuisances, shadow, clip=config.learning_clip).outcomes
-    clip = evaluation_clip(len(table.models))
-    validate = counterfactual.doubly_robust(validation_log, held_out, clip=clip)
+    validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip(len(data.table.models)))
     predicted, stack_full = dict(of_log.test), None
     if full:
-        validation_features = jnp.asarray(validation.features)
-        of_table = keep(
-            "table",
-            place,
-            lambda: fits.on_table(keys[FULL], train, validation_features, test_features, own, full),
-            fits.like(full, full=True),
-        )
+        of_table = keep("table", place, partial(on_table, config, data, place, full), fits.like(full, full=True))
         predicted |= {f"{name}_full": outcomes for name, outcomes in of_table.test.items()}
-        stack_full = Starts(of_table.learn, of_table.validate, of_table.test["stack"])
-    axes = projection.fit(features, jnp.ones(len(train)), config.dimensions)
+        stack_full = Parts(of_table.learn, of_table.validate, of_table.test["stack"])
+    axes = projection.fit(jnp.asarray(train.features), jnp.ones(len(train)), config.dimensions)
 
     def examples(part: Table, outcomes: Outcomes) -> Examples:
         return Examples(projection.project(axes, jnp.asarray(part.features)), outcomes, jnp.asarray(part.available))
@@ -121,7 +128,7 @@ def one(config: Config, data: Data, place: int, *, full: Sequence[str] = (), kee
         test.expected,
         predicted,
         jnp.sum(weight) ** 2 / jnp.sum(weight**2),
-        Starts(of_log.learn, of_log.validate, of_log.test["stack"]),
+        Parts(of_log.learn, of_log.validate, of_log.test["stack"]),
         stack_full,
         nuisances,
         axes,

@@ -72,7 +72,9 @@ def each_log(config: Config, data: Data, out: Path, measure: Measure) -> pd.Data
     seeds = list(zip(config.draws, data.rows, strict=True))
     for seed, rows in track(seeds, description=config.name, disable=not sys.stderr.isatty()):
         made_of = key((measure,), repr(seen), table, seed, rows)
-        frames.append(cells.frame(config.name, made_of, partial(measure, seen, data.table, seed, rows)))
+        frames.append(
+            cells.frame(f"{config.name}-seed-{seed}", made_of, partial(measure, seen, data.table, seed, rows))
+        )
     jax.clear_caches()  # every program maps memory, and the system grants so many maps
     return pd.concat(frames, ignore_index=True)
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments import commands, configs, methods, storage
-from experiments.methods.arena import Arena
+from experiments.methods.experiment import Experiment
 from experiments.problem import build, held_out
 from experiments.problem.table import prepare
 from experiments.settings import Config
@@ -33,8 +33,8 @@ def run(config: Config, method: str) -> Evidence:
     config = dataclasses.replace(config, seeds=1, methods=(method, "best_single"), between=())
     data = prepare(config)
     problems = build.build(config, data, full=methods.full_learners(config))
-    arena = Arena(config, problems, data.table.models, sweep.mesh(), None, lambda _: None)
-    router, reference = (each.run(arena)[0] for each in chosen)
+    experiment = Experiment(config, problems, data.table.models, sweep.mesh())
+    router, reference = (each.run(experiment)[0] for each in chosen)
     return held_out.value(config, data, router, {"best_single": reference}, method)
 
 
