@@ -44,7 +44,9 @@ def prepare(
     """The training set of a log.
 
     Args:
-        key: of the folds. logs: N rows; rows of one group share a fold, where groups can make folds. nuisances: cross-fitted for them.
+        key: of the folds.
+        logs: N rows; rows of one group share a fold, where groups can make folds.
+        nuisances: cross-fitted for them.
         cost_scale: cost units per normalised unit.
         shadow: S prompts that every available model answered; None: the log alone.
         estimator: of the outcomes learnt from, see `estimates.outcomes`.
