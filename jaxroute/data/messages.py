@@ -11,6 +11,7 @@ last.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from jaxroute.data.records import parsed
@@ -23,6 +24,7 @@ HOLDERS = ("messages", "input", "contents", "prompt")
 """Fields in which the body of a request holds its messages: chat completions, responses, Gemini, text completions."""
 
 
+@lru_cache
 def rule(chat: str) -> tuple[str, int | None]:
     """(turns, limit on characters) of a rule.
 
@@ -91,6 +93,8 @@ def only_tools(messages: Any) -> bool:
 def _opened(value: Any) -> Any:
     """A text or a list of messages. A text that is JSON but holds no message is itself the prompt."""
     found = parsed(value)
+    if isinstance(found, list) and found and isinstance(found[0], dict) and "role" in found[0]:
+        return found
     if isinstance(found, dict):
         held = next((parsed(found[name]) for name in HOLDERS if found.get(name)), None)
         held = [found] if held is None and "role" in found else held
@@ -110,14 +114,15 @@ def _said(messages: Any) -> Iterator[tuple[str, str]]:
             yield "user", message
         elif isinstance(message, dict):
             role = str(message.get("role") or "").lower()
-            content = next((message[name] for name in ("content", "parts") if message.get(name) is not None), None)
-            kind = str(message.get("type") or "")
-            if not role and kind.endswith(("_call_output", "tool_result")):
-                yield "tool", "result"
+            content = message.get("content")
+            content = message.get("parts") if content is None else content
+            if text := _text(content):
+                yield role or str(message.get("type") or ""), text
+            elif not role and str(message.get("type")).endswith(("_call_output", "tool_result")):
+                yield "tool", ""
             else:
-                text = _text(content)
-                results = not text and isinstance(content, list) and any(map(_is_result, content))
-                yield ("tool", "result") if results else (role or kind, text)
+                results = isinstance(content, list) and any(map(_is_result, content))
+                yield "tool" if results else role, ""
 
 
 def _is_result(part: Any) -> bool:
@@ -129,7 +134,12 @@ def _is_result(part: Any) -> bool:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    kinds = ("text", "input_text", None)
-    texts = [part.get("text") or part.get("content") for part in parts if part.get("type") in kinds]
-    return "\n".join(text for text in texts if isinstance(text, str))
+    if not isinstance(content, list):
+        return ""
+    texts = []
+    for part in content:
+        if isinstance(part, dict) and part.get("type") in ("text", "input_text", None):
+            text = part.get("text") or part.get("content")
+            if isinstance(text, str):
+                texts.append(text)
+    return "\n".join(texts)

@@ -28,6 +28,7 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".n
             ".dsjson", ".dsjson.gz")  # fmt: skip
 JSON = (".json", ".json.gz")
 ROWS = 20_000
+BYTES = 16_000_000
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
 
@@ -251,19 +252,23 @@ def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
     """Chunks of records, from lines or objects with their numbers."""
-    while some := list(islice(number, ROWS)):
-        row, data, broken, names = [], [], [], dict[str, Any]()
-        for i, item in some:
-            try:
-                found = _records(item)
-            except (ValueError, RecursionError) as error:
-                kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
-                broken.append((i, f"{kind} ({str(error).splitlines()[0]})"))
-                continue
-            for record in found:
-                row.append(i)
-                data.append(record)
-                names.update(record)
+    row, data, broken, names, size = [], [], [], dict[str, Any](), 0
+    for i, item in number:
+        try:
+            found = _records(item)
+        except (ValueError, RecursionError) as error:
+            kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
+            broken.append((i, f"{kind} ({str(error).splitlines()[0]})"))
+            found = ()
+        for record in found:
+            row.append(i)
+            data.append(record)
+            names.update(record)
+        size += len(item) if isinstance(item, bytes) else 1000
+        if len(row) >= ROWS or size > BYTES:  # a line may hold thousands of spans
+            yield Chunk(row, data, list(names), broken)
+            row, data, broken, names, size = [], [], [], {}, 0
+    if row or broken:
         yield Chunk(row, data, list(names), broken)
 
 

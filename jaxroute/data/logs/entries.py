@@ -15,9 +15,9 @@ from jaxroute.data.records import at, parsed
 NUMBERS = ("quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens",
            "reasoning_tokens", "propensity")  # fmt: skip
 FIELDS = ("prompt", "model", *NUMBERS, "timestamp", "group", "request_id", "available", "features")
-OWN = tuple(field for field in FIELDS if field not in ("model", "timestamp", "request_id"))
+OWN = frozenset(FIELDS) - {"model", "timestamp", "request_id"}
 """Our own names, which count at the top level of every tool's records; the other three mean something there."""
-CARRIED = tuple((field, f"jaxroute.{field}") for field in (*OWN, "model"))
+CARRIED = {f"jaxroute.{field}": field for field in (*OWN, "model")}
 """Attributes by which a span can carry what its tool has no name for."""
 
 FAILED = "failed requests"
@@ -90,14 +90,14 @@ class Format(NamedTuple):
 class Convention(NamedTuple):
     """How the spans of one instrumentation say what a request was; each function is of a span's attributes.
 
-    told: whether a span is of the kind. left: why it is no call for text, "" where it is one. names: attributes by
-    field, the first that is there counts. more: further fields, from values that hold several. chat: the messages,
+    told: whether a span is of the kind. left: why it is no call for text, "" where it is one. names: field and rank
+    by attribute, see ``ranked``. more: further fields, from values that hold several. chat: the messages,
     from every place where they may be.
     """
 
     told: Callable[[Row], bool]
     left: Callable[[Row], str]
-    names: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, int]]
     more: Callable[[Row], Row]
     chat: Callable[[Row], Iterable[Any]]
 
@@ -111,6 +111,28 @@ def first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
     return None
 
 
+def ranked(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
+    """{attribute: (field, rank)} of attributes by field, the first that is there counting."""
+    return {name: (field, rank) for field, several in names.items() for rank, name in enumerate(several)}
+
+
+def named(attributes: Row, names: Mapping[str, tuple[str, int]]) -> Row:
+    """Fields by attributes, each of its best ranked name that is there and not empty.
+
+    Example:
+        >>> named({"b": 2, "a": 1, "c": None}, ranked({"x": ("a", "b"), "y": ("c",)}))
+        {'x': 1}
+    """
+    found: Row = {}
+    ranks: dict[str, int] = {}
+    for name, value in attributes.items():
+        if name in names and value is not None and value != "":
+            field, rank = names[name]
+            if field not in found or rank < ranks[field]:
+                found[field], ranks[field] = value, rank
+    return found
+
+
 def own(record: Row, asked: Asked, *holders: Row) -> Row:
     """Fields by our own names at a record's top level, and those that the caller maps: there, or in ``holders``.
 
@@ -118,7 +140,9 @@ def own(record: Row, asked: Asked, *holders: Row) -> Row:
         >>> own({"quality": 1, "metadata": {"user": "a"}}, Asked({"group": "metadata.user"}))
         {'quality': 1, 'group': 'a'}
     """
-    found = {field: record[field] for field in OWN if record.get(field) is not None}
+    found = {}
+    if not OWN.isdisjoint(record):
+        found = {field: record[field] for field in OWN if record.get(field) is not None}
     for field, name in asked.columns.items():
         value = None
         for holder in (*holders, record):

@@ -20,6 +20,7 @@ from jaxroute.data.logs.entries import (
     Row,
     first,
     own,
+    ranked,
     read_prompt,
     usage,
 )
@@ -70,7 +71,7 @@ def chat(attributes: Row) -> Iterator[Any]:
     yield attributes.get(START + "input")
 
 
-CONVENTION = Convention(told, left, NAMES, more, chat)
+CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 OBSERVATION = {
     "answered": ("providedModelName", "model", "internalModelId"),

@@ -26,6 +26,7 @@ from jaxroute.data.logs.entries import (
     Row,
     first,
     own,
+    ranked,
     read_prompt,
     usage,
 )
@@ -133,7 +134,7 @@ def _left(attributes: Row) -> str:
 CALLBACK = Convention(
     lambda attributes: "litellm.model_group" in attributes or "litellm.call_id" in attributes,
     _left,
-    opentelemetry.NAMES | {"model": ("litellm.model_group",), "deployment": ("litellm.model_id",)},
+    ranked(opentelemetry.NAMES | {"model": ("litellm.model_group",), "deployment": ("litellm.model_id",)}),
     lambda attributes: {"spare_id": attributes.get("litellm.call_id")},
     opentelemetry.chat,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jaxroute.data.logs import opentelemetry, spans
-from jaxroute.data.logs.entries import Convention, Format, Row
+from jaxroute.data.logs.entries import Convention, Format, Row, ranked
 
 ENDED = "streaming response from"
 
@@ -31,7 +31,7 @@ def more(attributes: Row) -> Row:
     return {"stream": -which if ended else which} if ended or open_ else {}
 
 
-CONVENTION = Convention(told, opentelemetry.left, opentelemetry.NAMES, more, opentelemetry.chat)
+CONVENTION = Convention(told, opentelemetry.left, ranked(opentelemetry.NAMES), more, opentelemetry.chat)
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import spans
-from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, usage
+from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked, usage
 from jaxroute.data.records import parsed
 
 CALLS = ("CHAT_MODEL", "LLM")
@@ -61,7 +61,7 @@ def _value(text: Any) -> Any:
     return text
 
 
-CONVENTION = Convention(told, left, NAMES, more, chat)
+CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 
 def detect(names: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
 from jaxroute.data.records import parsed
 
 NAMES = {
@@ -99,7 +99,7 @@ def reads(name: str) -> bool:
     )
 
 
-CONVENTION = Convention(told, left, NAMES, more, chat)
+CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
 from jaxroute.data.records import parsed
 
 NAMES = {
@@ -67,7 +67,7 @@ def more(attributes: Row) -> Row:
     return {}
 
 
-CONVENTION = Convention(told, left, NAMES, more, chat)
+CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 
 def reads(name: str) -> bool:

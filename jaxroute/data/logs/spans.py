@@ -19,7 +19,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from jaxroute.data.logs.entries import CARRIED, ELSE, FAILED, Asked, Convention, Entry, Judgement, Row, first, own
+from jaxroute.data.logs.entries import (
+    CARRIED,
+    ELSE,
+    FAILED,
+    Asked,
+    Convention,
+    Entry,
+    Judgement,
+    Row,
+    first,
+    named,
+    own,
+)
 from jaxroute.data.logs.entries import read_prompt as _read_prompt
 from jaxroute.data.records import parsed
 
@@ -36,6 +48,7 @@ TRACE = ("traceId", "trace_id", "context.trace_id", "TraceId")
 SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
+SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
 OTHERS = ("events", "context", "status", "status_code", "StatusCode", "name", "body", "Body", "event.name")
 COLUMNS = {*START, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *OTHERS, *(name for name, *_ in OTLP)}
@@ -106,14 +119,14 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         yield Entry({}, ELSE, span.key, span.parent)
         return
     attributes = span.attributes
-    fields = {field: first(attributes, names) for field, names in convention.names.items()}
+    fields = named(attributes, convention.names)
     fields |= convention.more(attributes)
-    for field, name in CARRIED:
-        if name in attributes:
-            fields[field] = attributes[name]
-    if span.failed and not convention.left(attributes):
+    if not CARRIED.keys().isdisjoint(attributes):
+        fields |= {field: attributes[name] for name, field in CARRIED.items() if name in attributes}
+    left = convention.left(attributes)
+    if span.failed and not left:
         fields["failed"] = True
-    elif left := convention.left(attributes):
+    elif left:
         yield Entry({name: fields.get(name) for name in ("model", "asked", "answered", "endpoint")}, left, span.key,
                     span.parent)  # fmt: skip
         return
@@ -144,10 +157,17 @@ def opened(record: Row) -> Span:
     for name, value in record.items():
         if "." in name and value is not None:
             attributes[name.removeprefix("attributes.")] = value
-    context = parsed(record.get("context"))
-    ids = {**context, **record} if isinstance(context, dict) else record
-    trace, own_id, parent = (_hexadecimal(first(ids, names)) for names in (TRACE, SPAN, PARENT))
-    events = [event for event in listed(record.get("events")) if isinstance(event, dict)]
+    context = record.get("context")
+    if context is None:
+        ids = record
+    else:
+        context = parsed(context)
+        ids = {**context, **record} if isinstance(context, dict) else record
+    shown = first(ids, SPAN)
+    trace, own_id = _hexadecimal(first(ids, TRACE)), _hexadecimal(shown)
+    parent = _hexadecimal(first(ids, PARENT))
+    events = record.get("events")
+    events = [one for one in listed(events) if isinstance(one, dict)] if events is not None else []
     event = first(record, EVENT) or attributes.get("event.name") or ""
     return Span(
         record,
@@ -158,7 +178,7 @@ def opened(record: Row) -> Span:
         trace,
         hash((trace, own_id)) if own_id else 0,
         hash((trace, parent)) if parent.strip("0") else 0,  # zeros are how some exporters write no parent
-        _shown(first(ids, SPAN)),
+        shown if isinstance(shown, str) else None,
     )
 
 
@@ -166,11 +186,13 @@ def attributes_of(value: Any) -> Row:
     """Attributes as a dictionary of dotted names: it may be one, also nested, its JSON text, or OTLP's typed list."""
     value = parsed(value)
     if isinstance(value, list):
-        found = {}
+        said: Row = {}
         for pair in value:
-            if isinstance(pair, dict) and isinstance(pair.get("key"), str):
-                found[pair["key"]] = typed(pair.get("value"))
-        return found
+            if isinstance(pair, dict) and isinstance(name := pair.get("key"), str):
+                inner = pair.get("value")
+                text = inner.get("stringValue") if isinstance(inner, dict) else None
+                said[name] = typed(inner) if text is None else text
+        return said
     if not isinstance(value, dict):
         return {}
     found = dict(value)
@@ -185,6 +207,8 @@ def typed(value: Any) -> Any:
     if not isinstance(value, dict) or len(value) != 1:
         return None
     [(kind, inner)] = value.items()
+    if kind in SCALARS:
+        return inner
     if kind in ("arrayValue", "array_value"):
         return [typed(item) for item in listed(inner.get("values") if isinstance(inner, dict) else None)]
     if kind in ("kvlistValue", "kvlist_value"):
@@ -217,10 +241,6 @@ def _failed(record: Row, attributes: Row) -> bool:
 def _hexadecimal(value: Any) -> str:
     """An identifier as other records of the same span write it: no 0x, small letters."""
     return value.removeprefix("0x").lower() if isinstance(value, str) else ""
-
-
-def _shown(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _notes(span: Span) -> Iterator[Entry]:
