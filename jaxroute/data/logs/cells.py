@@ -25,7 +25,7 @@ UNFIT = "not a list of finite numbers"
 NAMED = ("model", "asked", "answered", "paid")
 """Columns of models' names, which share their codes."""
 CODED = (*NAMED, "group", "deployment", "endpoint", "lost")
-KEYS = ("key", "parent", "trace", "chain", "stream")
+KEYS = ("key", "parent", "trace", "chain", "stream", "told")
 Bad = tuple[int, str, Any]
 """Place in a list of cells, what is wrong there, and the cell."""
 

@@ -192,16 +192,20 @@ def _around(log: Columns) -> None:
 
 
 def _same_response(log: Columns) -> None:
-    """Spans beside each other of one trace that name the same response and ask the same are one call."""
+    """Spans that name the same response and ask the same are one call, where they are of one trace, or where two
+    instrumentations saw it within a minute."""
     if "trace" not in log.column or "spare_id" not in log.column:
         return
     ids, trace, prompt = (log.column[name] for name in ("request_id", "trace", "prompt"))
-    rows = np.flatnonzero(~log.gone & (trace != 0) & (ids != log.column["spare_id"]))
+    told = log.column.get("told", np.zeros(len(log), np.int64))
+    rows = np.flatnonzero(~log.gone & (ids != log.column["spare_id"]))
     rows = rows[repeated(ids[rows])]
-    key = np.array([hash((ids[i], trace[i])) for i in rows.tolist()], np.int64)
+    time = np.nan_to_num(log.number("timestamp"))
+    key = np.array([hash(ids[i]) for i in rows.tolist()], np.int64)
     for base, other in _runs(key, np.arange(len(rows))):
         a, b = rows[base], rows[other]
         fits = np.array([p is None or q is None or p == q for p, q in zip(prompt[a], prompt[b], strict=True)], bool)
+        fits &= (trace[a] == trace[b]) & (trace[a] != 0) | (told[a] != told[b]) & (np.abs(time[a] - time[b]) < 60)
         fill(log, a[fits], b[fits])
         log.gone[b[fits]] = True
         log.counts[MERGED] += int(fits.sum())

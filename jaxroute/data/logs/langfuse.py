@@ -45,9 +45,6 @@ def left(attributes: Row) -> str:
 def more(attributes: Row) -> Row:
     found = usage(attributes.get(START + "usage_details"))
     found["cost"] = cost(attributes.get(START + "cost_details"))
-    answer = parsed(attributes.get(START + "output"))
-    if isinstance(answer, dict) and isinstance(answer.get("id"), str):
-        found["request_id"] = answer["id"]
     return found
 
 

@@ -84,6 +84,6 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         reads,
         spans.reader(conventions),
         CONVENTION,
-        "switch the capture of message content on in the instrumentation "
-        "(OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT), or give the log records beside the spans",
+        "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
+        "CONTENT=true; OpenInference: unset OPENINFERENCE_HIDE_INPUTS), or give the log records beside the spans",
     )

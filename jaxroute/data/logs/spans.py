@@ -114,7 +114,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
     if span.event and (notes := list(_notes(span))):
         yield from notes
         return
-    convention = next((one for one in conventions if one.told(span.attributes)), None)
+    place, convention = next(((i, one) for i, one in enumerate(conventions) if one.told(span.attributes)), (0, None))
     if convention is None:
         yield Entry({}, ELSE, span.key, span.parent)
         return
@@ -132,7 +132,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         return
     fields["timestamp"] = first(record, START)
     fields["spare_id"] = span.id
-    fields["trace"] = hash(span.trace) if span.trace else 0
+    fields["trace"], fields["told"] = hash(span.trace) if span.trace else 0, place
     if fields.get("request_id") is None:
         fields["request_id"] = span.id
     fields |= own(record, asked, attributes)
