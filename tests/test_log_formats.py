@@ -138,8 +138,16 @@ def test_every_layout_reads_the_same(tmp_path, name, layout):
     for span in spans:
         del span["events"]
     source = tmp_path / "spans.jsonl"
-    flat = [{"name": s["name"], "trace_id": s["context"]["trace_id"][2:], "span_id": s["context"]["span_id"],
-             "start_time": pd.Timestamp(s["start_time"]), "status_code": s["status"]["status_code"]} for s in spans]  # fmt: skip
+    flat = [
+        {
+            "name": span["name"],
+            "trace_id": span["context"]["trace_id"][2:],
+            "span_id": span["context"]["span_id"],
+            "start_time": pd.Timestamp(span["start_time"]),
+            "status_code": span["status"]["status_code"],
+        }
+        for span in spans
+    ]
     dotted = [
         row | {"attributes." + k: v for k, v in s["attributes"].items()} for row, s in zip(flat, spans, strict=True)
     ]
@@ -213,9 +221,21 @@ def test_prompts_that_no_instrumentation_recorded(tmp_path):
 
 
 def test_observations_of_langfuse():
-    rows = [{"id": f"o{i}", "traceId": f"t{i}", "type": "GENERATION", "parentObservationId": None, "level": "DEFAULT",
-             "startTime": "2026-01-01T00:00:00Z", "model": ["small", "large"][i % 2], "input": [{"role": "user", "content": f"q{i}"}],
-             "usageDetails": {"input": 9, "output": 3}, "costDetails": {"total": 0.5}} for i in range(4)]  # fmt: skip
+    rows = [
+        {
+            "id": f"o{i}",
+            "traceId": f"t{i}",
+            "type": "GENERATION",
+            "parentObservationId": None,
+            "level": "DEFAULT",
+            "startTime": "2026-01-01T00:00:00Z",
+            "model": ["small", "large"][i % 2],
+            "input": [{"role": "user", "content": f"q{i}"}],
+            "usageDetails": {"input": 9, "output": 3},
+            "costDetails": {"total": 0.5},
+        }
+        for i in range(4)
+    ]
     rows[3]["level"] = "ERROR"
     rows.append(rows[0] | {"id": "p", "type": "SPAN", "model": None})
     scores = [{"traceId": "t0", "name": "fit", "value": 1}, {"observationId": "o1", "name": "fit", "value": 0},
@@ -225,5 +245,5 @@ def test_observations_of_langfuse():
     np.testing.assert_array_equal(log.quality, [1, 0, np.nan])
     assert log.cost.tolist() == [0.5] * 3
     assert log.left_out["failed requests"] == {"large": 1}
-    with pytest.raises(InputError, match="several evaluations.*fit, tone"):
+    with pytest.raises(InputError, match=r"several evaluations.*fit, tone"):
         logs.load(rows, feedback=scores)
