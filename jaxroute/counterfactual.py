@@ -1,7 +1,7 @@
 """What every model would have answered: logs and nuisances -> one [N, K] table of outcomes.
 
-Every estimator here is the same sentence, prediction + weight * (observed - prediction) at the chosen
-model, with another prediction or another weight:
+Every estimator here is prediction + weight * (observed - prediction) at the chosen model; they differ in the
+prediction and in the weight:
 
     direct                  r_k
     inverse propensity      1{t=k} v a
@@ -9,13 +9,13 @@ model, with another prediction or another weight:
     switch                  v becomes v 1{v <= threshold}
     shrinkage               v becomes s v / (v^2 + s)
 
-The weight never looks at the outcome, so all of them are linear in it, and the two tables (quality, cost),
-made once, serve every cost weight:  u_k = a_k - cost_weight * c_k  exactly.
+The weight does not depend on the outcome, so all of them are linear in it, and the two tables (quality, cost) are
+computed once for every cost weight:  u_k = a_k - cost_weight * c_k  exactly.
 
-Missing feedback (NaN) has no correction: quality NaN leaves the prediction of quality (0 for inverse
-propensity), cost NaN likewise leaves that of cost. With ``nuisances.response``, the probability of feedback,
-v of quality is divided by it: unbiased again where feedback is missing at random given prompt and model.
-Unavailable models are left as they come: masks act in losses, policies and metrics.
+Missing feedback (NaN) is not corrected: where quality is NaN its prediction stays (0 for inverse propensity), and
+likewise for cost. With ``nuisances.response``, the probability of feedback, the weight of quality is divided by it,
+which is unbiased if feedback is missing at random given prompt and model. Unavailable models are not masked here:
+masks act in losses, policies and metrics.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def utility(outcomes: Outcomes, cost_weight: Scalar | Float[Array, "*#batch"]) -
 
 
 def direct(logs: Logs, nuisances: Nuisances) -> Outcomes:
-    """The outcome model's own prediction, untouched: no variance from weights, all of the model's bias.
+    """The outcome model's prediction, unchanged: no variance from weights, but all of the model's bias.
 
         a_k = r_k
 
@@ -86,7 +86,7 @@ def inverse_propensity(logs: Logs, nuisances: Nuisances | None = None, *, clip: 
 
         a_k = 1{t=k} a / max(p_t, clip)
 
-    An argmax over it prefers models never tried to a logged one of negative utility.
+    Its argmax prefers a model that was not chosen (utility 0) to a chosen one of negative utility.
 
     Args:
         logs: N rows; NaN quality or cost counts as not observed and gives 0.
@@ -113,12 +113,12 @@ def inverse_propensity(logs: Logs, nuisances: Nuisances | None = None, *, clip: 
 
 
 def doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0) -> Outcomes:
-    """The prediction plus its weighted error on the model that was tried.
+    """The prediction plus its weighted error at the chosen model.
 
         a_k = r_k + 1{t=k} (a - r_k) / max(p_t, clip)
 
     Unbiased if either the propensity or the prediction is right: E[a_k | x] - mu_k = (1 - p_k / p^_k)
-    (r_k - mu_k), with p_k, mu_k the truth and p^_k, r_k what was estimated. Values leave [0, 1] by design.
+    (r_k - mu_k), with p_k, mu_k the truth and p^_k, r_k what was estimated. Values may leave [0, 1].
 
     Args:
         logs: N rows; NaN quality or cost counts as not observed and leaves the prediction.
@@ -172,7 +172,7 @@ def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0
 
 
 def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, shrinkage: Scalar) -> Outcomes:
-    """Doubly robust with optimistically shrunk weights: large ones are pulled towards the direct method.
+    """Doubly robust with optimistically shrunk weights: large weights move towards the direct method.
 
         a_k = r_k + 1{t=k} s v / (v^2 + s) (a - r_k),   v = 1 / max(p_t, clip),  s = shrinkage
 
@@ -205,7 +205,7 @@ def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *
 
     Args:
         logs: N rows. nuisances: cross-fitted for them.
-        shadow: S prompts with every model's outcome beside the log; None: the log alone.
+        shadow: S further prompts with every model's outcome; None: the log alone.
         clip: raises smaller propensities to this value.
 
     Returns:

@@ -1,7 +1,7 @@
 """Features on one common scale: centred principal components of unit variance.
 
-Learners never see raw embeddings: a projection is fitted on training rows only (inside each fold when
-cross-fitting, hence the row weights) and travels with whatever was trained on it.
+Learners never see raw embeddings. A projection is fitted on training rows only (inside each fold when cross-fitting,
+hence the row weights) and is stored with whatever was trained on it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def fit(features: Float[Array, "N D"], weight: Float[Array, " N"], dimensions: i
 
     Returns:
         Projection to d = min(D, dimensions) columns of unit weighted variance. Directions without
-        variance (relative standard deviation under 1e-4) map to about 0 rather than blowing up.
+        variance (relative standard deviation under 1e-4) are mapped to about 0 instead of being scaled up.
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [2.0, 1.0]])

@@ -145,7 +145,7 @@ def test_without_predicted_contrasts_the_share_is_what_it_was():
 
 @pytest.mark.parametrize("seen", [[(0.9, 0.1)], [(-2.0, 0.2)], [(0.9, 0.3), (0.2, 0.1)], []])
 def test_share_is_a_normal_posterior(seen):
-    mean, precision = contrasts.SHARE, 1 / contrasts.DOUBT**2
+    mean, precision = contrasts.SHARE, 1 / contrasts.SHARE_DEVIATION**2
     for value, error in seen:  # one observation after another
         mean = (precision * mean + value / error**2) / (precision + 1 / error**2)
         precision += 1 / error**2

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from jaxroute import nuisance
-from jaxroute.nuisance import logger
+from jaxroute.nuisance import checks
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes
 
 N, K = 3000, 3
@@ -67,8 +67,8 @@ def test_both_z_are_standard_normal_under_a_right_logger():
     for _ in range(400):
         p = mild[rng.integers(0, N, 500)]
         action = (rng.random((500, 1)) > np.cumsum(p, 1)).sum(1)
-        mass.append(logger.mass_test(action, p[np.arange(500), action], every, p)[1])
-        share.append(logger.share_test(action, p, every)[1])
+        mass.append(checks.mass_test(action, p[np.arange(500), action], every, p)[1])
+        share.append(checks.share_test(action, p, every)[1])
     for z in (mass, share):
         np.testing.assert_allclose(np.std(z, 0), 1.0, atol=0.12)
         np.testing.assert_allclose(np.mean(z, 0), 0.0, atol=0.2)
@@ -78,8 +78,8 @@ def test_what_a_near_deterministic_logger_did_not_draw_is_no_alarm():
     p = np.tile([[0.99, 0.01], [0.01, 0.99]], (50, 1))
     action = np.tile([0, 1], 50)  # never the rare one: probability 0.37
     own, every = p[np.arange(100), action], np.ones((100, 2), bool)
-    assert (np.abs(logger.mass_test(action, own, every)[1]) > 4).all()
-    assert (np.abs(logger.mass_test(action, own, every, p)[1]) < 1).all()
+    assert (np.abs(checks.mass_test(action, own, every)[1]) > 4).all()
+    assert (np.abs(checks.mass_test(action, own, every, p)[1]) < 1).all()
 
 
 def test_a_miscalibrated_logger_is_reported():
@@ -99,8 +99,8 @@ def test_masked_models_do_not_count_against_the_logger():
     available[::2, 0] = False
     masked = P * available / (P * available).sum(1, keepdims=True)
     action = (RNG.random((N, 1)) > np.cumsum(masked, 1)).sum(1)
-    right = logger.mass_test(action, masked[ROWS, action], available)[1]
-    before = logger.mass_test(action, P[ROWS, action], available)[1]
+    right = checks.mass_test(action, masked[ROWS, action], available)[1]
+    before = checks.mass_test(action, P[ROWS, action], available)[1]
     assert np.abs(right).max() < 4 < np.abs(before).max()
 
 

@@ -85,7 +85,7 @@ def test_variances_of_a_log(problem):
     np.testing.assert_allclose(np.diag(sample.covariance), expected, rtol=1e-4)
     assert np.count_nonzero(sample.covariance) == 5
     never = logs._replace(action=jnp.where(jnp.asarray(logs.action) == 4, 0, logs.action))
-    assert levels.of_log(never, nuisances).covariance[4, 4] == levels.VAGUE**2
+    assert levels.of_log(never, nuisances).covariance[4, 4] == levels.PRIOR_DEVIATION**2
 
 
 def test_posterior_matches_numpy():
@@ -182,7 +182,7 @@ def test_a_shadow_with_holes_matches_a_loop():
     first, second = error[:, 0], error[:4, 1]
     np.testing.assert_allclose(found.mean, [0.5 + first.mean(), 0.5 + second.mean(), 0.5], rtol=1e-5)
     both = np.sum((first[:4] - first.mean()) * (second - second.mean())) / (6 * 4)
-    diagonal = [first.var() / 6 + 1e-4 / 6, second.var() / 4 + 1e-4 / 4, levels.VAGUE**2]
+    diagonal = [first.var() / 6 + 1e-4 / 6, second.var() / 4 + 1e-4 / 4, levels.PRIOR_DEVIATION**2]
     expected = np.diag(diagonal)
     expected[0, 1] = expected[1, 0] = both / 2
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-4)
@@ -203,9 +203,9 @@ def _small_log(rows=30, models=4):
 
 def test_errors_fall_from_the_logs_to_the_samples():
     logs, nuisances = _small_log()
-    now = levels.foreseen(logs, nuisances, 0)
+    now = levels.planned_errors(logs, nuisances, 0)
     np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
-    some, many = (levels.foreseen(logs, nuisances, prompts) for prompts in (50, 10_000))
+    some, many = (levels.planned_errors(logs, nuisances, prompts) for prompts in (50, 10_000))
     assert (some < now).all()
     noise = np.asarray(pessimism.noise(logs, nuisances))
     assert (some < noise / np.sqrt(50)).all()  # the log knows something, too

@@ -210,7 +210,7 @@ def test_bias_and_coverage_of_pooled_estimates(draws, what):
 def test_the_check_of_fitted_routers_counts_what_it_says():
     from experiments.checks import shadow_evidence
 
-    found = shadow_evidence.simulate(2)
+    found = shadow_evidence.simulated(2)
     assert found.groupby("estimate").size().to_dict() == {
         **dict.fromkeys(shadow_evidence.ESTIMATES, 2),
         shadow_evidence.ELSEWHERE: 1,

@@ -79,7 +79,7 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
     cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
     row = float(jnp.mean(logs.cost))
     sizes = sorted({0, *SIZES, count})
-    errors = {size: np.asarray(levels.foreseen(logs, nuisances, size)) for size in sizes}
+    errors = {size: np.asarray(levels.planned_errors(logs, nuisances, size)) for size in sizes}
     rows = np.bincount(np.asarray(logs.action), minlength=len(models))
     return {
         "models": [

@@ -32,7 +32,7 @@ def difference(a: Rows, b: Rows) -> Estimate:
 
         value = mean(z_a - z_b),   error from the spread of z_a - z_b (by group where there is one)
 
-    Rows that both policies treat alike cancel, so the error is usually far below that of either value.
+    Rows on which both policies choose alike cancel, so the error is usually far below that of either value.
 
     Args:
         a, b: influence rows of the two policies (``rows``), same log, same cost weight, same kind of estimator.
@@ -141,11 +141,10 @@ def bootstrap(
     level: float = 0.95,
     resamples: int = 1000,
 ) -> Interval:
-    """Percentile bootstrap interval of any estimator here, recomputed whole on every resample.
+    """Percentile bootstrap interval of any estimator, recomputed on every resample.
 
-    Self-normalised estimators get a new normaliser in every resample. Nuisances are resampled with their
-    rows, not fitted anew: like the standard errors, the interval takes them as given. Whole groups are drawn
-    where the log has them.
+    Self-normalised estimators get a new normaliser in every resample. Nuisances are resampled with their rows and not
+    refitted: like the standard errors, the interval takes them as given. If the log has groups, whole groups are drawn.
 
     Args:
         key: random key.

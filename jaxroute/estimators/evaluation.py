@@ -1,4 +1,4 @@
-"""The one call from a log to a value that may be shown: estimate, interval or none, and how to call it."""
+"""From a log to the value of a policy: estimate, interval if the log supports one, verdict and label."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a log that a router was not fitted on says of it: value, gains, hidden confounders, calibration. Host side.
+"""The evidence about a router in a log that it was not fitted on: value, gains, confounding, calibration. Host side.
 
-Everything that a report shows beside one another, gathered once: off-policy values with intervals and verdicts at
-every cost weight, paired gains on the policies that it has to beat, the range that a hidden confounder would leave,
-and whether the nuisances behind it all can be trusted. Where a full table is known, the truth stands beside it.
-A shadow sample (prompts beside the log that every model answered) joins values and gains as further rows.
+Everything that a report shows, computed once: off-policy values with intervals and verdicts at every cost weight,
+paired gains over other policies, the range of values that a hidden confounder would allow, and whether the nuisances
+can be trusted. If the full table is known, the true values are included. A shadow sample (further prompts that every
+model answered) adds rows to values and gains.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from jaxroute.nuisance.diagnostics import Diagnostics
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 STRENGTH = 1.5
-"""Of the hidden confounder that bounds allow for: a factor on the odds of being chosen."""
-FEWEST_APART = 5
-"""Prompts of a shadow on which two policies must part for it to carry their difference alone: 0 +- 0 says nothing."""
+"""Strength of the hidden confounder in the bounds: a factor on the odds of being chosen."""
+FEWEST_DIFFERING = 5
+"""Prompts of a shadow sample on which two policies must differ for it to be the only evidence on their difference."""
 
 
 class Evidence(NamedTuple):
-    """One router on one log, and on a shadow sample of so many prompts beside it.
+    """One router on one log, and on a shadow sample of ``shadow`` prompts.
 
     values: a row per cost weight: cost_weight, value, low, high (95% interval; NaN for an extrapolation), band_low,
-    band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder
-    of ``strength``), advantage (over the logging policy), flips_at (strength that undoes it), label, verdict, reasons,
-    and truth where a full table is known. gains: a row per cost weight and opponent: cost_weight, against, gain, low,
-    high, and truth. diagnostics: of the log's nuisances. In quality units.
-    With a shadow sample both have shadow_share, its weight in the value or gain: 0 where it is not used, 1 where the
-    log supports nothing; hidden_low, hidden_high then take its part as free of confounding, and flips_at is the log's.
+    band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder of
+    ``strength``), advantage (over the logging policy), flips_at (the strength at which it may be 0), label, verdict,
+    reasons, and truth if the full table is known. gains: a row per cost weight and opponent: cost_weight, against,
+    gain, low, high, and truth. diagnostics: of the log's nuisances. In quality units.
+    With a shadow sample both have shadow_share, its weight in the value or gain: 0 if it is not used, 1 if the log does
+    not support an estimate. hidden_low and hidden_high then treat its part as unconfounded; flips_at is the log's.
     """
 
     router: str
@@ -127,11 +127,11 @@ def gather(
     of = of_log = _rows(logs, router, weights, nuisances, clip)
     share = np.zeros(len(weights))
     if shadow is not None:
-        beside = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
-        of, share = estimators.pool_each(of_log, beside, by_log)
+        of_shadow = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
+        of, share = estimators.pool_each(of_log, of_shadow, by_log)
     estimate = jax.vmap(estimators.estimate)(of)
     if shadow is not None:
-        judged = estimators.with_shadow(judged, estimate, share, np.asarray(beside.counted).sum(1))
+        judged = estimators.with_shadow(judged, estimate, share, np.asarray(of_shadow.counted).sum(1))
     supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
     band = estimators.simultaneous(key, of)
@@ -228,10 +228,11 @@ def gains(
     if shadow is not None and on_shadow is not None:
         answers = estimators.complete(shadow, jnp.all(logs.available, 0))
         a, b = (jax.vmap(estimators.shadow_rows, (None, 0, 0))(answers, p, weights) for p in on_shadow)
-        beside = jax.vmap(estimators.paired)(a, b)
-        apart = np.asarray(jnp.any(on_shadow[0] != on_shadow[1], -1) & beside.counted).sum(1)
-        alike = np.asarray(jnp.all(router == other, (1, 2)))
-        of, share = estimators.pool_each(of, beside, supported, supported | alike | (apart >= FEWEST_APART))
+        of_shadow = jax.vmap(estimators.paired)(a, b)
+        differing = np.asarray(jnp.any(on_shadow[0] != on_shadow[1], -1) & of_shadow.counted).sum(1)
+        same = np.asarray(jnp.all(router == other, (1, 2)))
+        usable = supported | same | (differing >= FEWEST_DIFFERING)
+        of, share = estimators.pool_each(of, of_shadow, supported, usable)
         supported = supported | (share > 0)
     paired = jax.vmap(estimators.estimate)(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)

@@ -1,4 +1,4 @@
-"""A log turned into one influence value per row: their mean is an estimate, their spread its standard error.
+"""One influence value per row of a log: their mean is an estimate, their spread gives its standard error.
 
 With
 
@@ -8,16 +8,16 @@ With
     e = r - r^_a                              the outcome model's error
 
 every estimator of `values` is one choice of (d, w, e) and of the normaliser. The outcome model counts as fixed
-in every standard error (it is cross-fitted). The normaliser's noise is in it (delta method). The difference of
-two policies' rows gives the paired difference, rows over a grid of cost weights (vmap) give simultaneous
-intervals. With ``logs.group`` the error is clustered: rows of one conversation or user count as one draw.
+in every standard error (it is cross-fitted); the normaliser's noise is included (delta method). The difference of two
+policies' rows gives the paired difference, and rows over a grid of cost weights (vmap) give simultaneous intervals.
+With ``logs.group`` the error is clustered: the rows of one conversation or user count as one draw.
 
-Missing feedback (quality NaN): such rows are left out of the correction and, where there is no outcome
-model, of the mean; both become means over the rows with feedback. That is unbiased if feedback is missing
-completely at random; with a right outcome model it may also depend on the prompt and the chosen model,
-never on the quality itself. With ``nuisances.response`` (probability of feedback h, `nuisance.fit_response`)
-w is divided by h too and every mean is over all rows: unbiased under feedback missing at random given
-prompt and model, if h is right or the outcome model is. A NaN anywhere else gives NaN.
+Rows without feedback (quality NaN) are left out of the correction and, without an outcome model, of the mean; both are
+then means over the rows with feedback. This is unbiased if feedback is missing completely at random. With a correct
+outcome model it may also depend on the prompt and the chosen model, but not on the quality itself. With
+``nuisances.response`` (probability of feedback h, `nuisance.fit_response`) w is also divided by h and every mean is
+over all rows, which is unbiased if feedback is missing at random given prompt and model and either h or the outcome
+model is correct. A NaN anywhere else gives NaN.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def rows(
         cost_weight: quality per unit of cost.
         nuisances: cross-fitted for these rows; None (without outcome model only): ``logs.propensity``.
         clip: smaller propensities are raised to it.
-        transform: what is done to the weights: a cap, a switch, a shrinkage.
+        transform: of the weights: a cap, a switch or a shrinkage.
         outcome_model: use the nuisances' outcomes.
         self_normalised: divide by the sum of the weights instead of the number of rows.
 
@@ -164,7 +164,7 @@ def estimate(of: Rows) -> Estimate:
 
 
 def units(of: Rows) -> Float[Array, ""]:
-    """How many independent draws the counted rows are: groups where there are any, else the rows.
+    """Number of independent draws among the counted rows: the groups if there are any, else the rows.
 
     Example:
         >>> z = jnp.zeros(3)
@@ -208,8 +208,8 @@ def half_width(effective_sample_size: Array | np.ndarray | float, level: float =
 
         t_{m - 1} sqrt(m / (m - 1)),   m = effective sample size, at least 2
 
-    A correction rests on m rows' worth of weights, so its error is known from m rows, not from N: Student's t, and
-    the small-sample factor of a variance. Without weights (m NaN) the normal's quantile.
+    A weighted correction is based on m effective rows, so its error is known as if from m rows and not from N: hence
+    Student's t and the small-sample factor of a variance. Without weights (m NaN) it is the quantile of the normal.
 
     Args:
         effective_sample_size: of one or many estimates. level: coverage aimed at.

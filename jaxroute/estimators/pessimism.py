@@ -1,14 +1,13 @@
-"""Outcomes lowered by their uncertainty: a router trained on them stays where the log has evidence.
+"""Outcomes lowered by their uncertainty, so that a router trained on them prefers choices that the log supports.
 
     quality_ik - strength * error_ik,   error_ik = sigma_k / sqrt(1 + rows p_ik)
 
-A log of ``rows`` prompts like this one holds about rows p_ik answers of model k; their mean has variance
-sigma_k^2 / (rows p_ik), the leading term of the doubly robust variance sigma_k^2 / p_ik per row. One row
-more keeps it at sigma_k where the log never tried the model. A learner that maximises the plain outcomes
-picks the models that happen to be overestimated, and those are the ones with few rows.
+A log of ``rows`` prompts like this one has about rows p_ik answers of model k. Their mean has variance
+sigma_k^2 / (rows p_ik), the leading term of the doubly robust variance sigma_k^2 / p_ik per row. The added row bounds
+the error by sigma_k where the log never chose the model. A learner that maximises estimated outcomes prefers models
+that happen to be overestimated, which are those with few rows.
 
-Costs stay as they are, so utilities remain affine in the cost weight, with the same two tables for all of
-them: u = (quality - strength error) - cost_weight cost.
+Costs are unchanged, so utilities remain affine in the cost weight: u = (quality - strength error) - cost_weight cost.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from jaxroute.types import Logs, Nuisances, Outcomes
 Scalar = Float[Array, ""] | float
 
 LARGEST_VARIANCE = 0.25
-"""Of anything in [0, 1] (Popoviciu): what is assumed of a model without feedback."""
+"""The largest variance in [0, 1] (Popoviciu), assumed of a model without feedback."""
 PRIOR_ROWS = 10.0
-"""Rows of that variance added to every model: 30 lucky rows do not make a model certain."""
+"""Rows of that variance added to every model, so that a few equal answers do not give a variance near 0."""
 
 
 def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
@@ -36,7 +35,7 @@ def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
     over the n_k rows with feedback; the outcome model's own error is part of it.
 
     Args:
-        logs: N rows; those without feedback are left out.
+        logs: N rows; rows without feedback are left out.
         nuisances: cross-fitted for these rows.
 
     Returns:
@@ -62,8 +61,8 @@ def standard_error(propensity: Float[Array, "N K"], noise: Float[Array, " K"], *
     Args:
         propensity: [N, K] logging propensities, of the log's rows or of new prompts.
         noise: [K] standard deviation of quality per model.
-        rows: prompts of the log that one prediction rests on: k for kNN over all models' rows, up to the
-            log's N for a model with few parameters.
+        rows: prompts of the log that a prediction is based on: k for kNN over all models' rows, and up to the log's N
+            for a model with few parameters.
 
     Returns:
         [N, K] in quality units; ``noise`` where the propensity is 0.
@@ -81,15 +80,14 @@ def pessimistic(outcomes: Outcomes, error: Float[Array, "N K"], *, strength: Sca
 
         a_k = quality_k - strength error_k
 
-    Takes any outcomes (predicted, doubly robust) and gives outcomes: whatever trains on the one trains on
-    the other, at every cost weight.
+    Any outcomes will do, predicted or doubly robust, and the result is Outcomes again.
 
     Args:
         outcomes: [N, K]. error: [N, K] standard error of quality, as from ``standard_error``.
         strength: standard errors subtracted; 0 changes nothing, 1 to 2 is usual; traced.
 
     Returns:
-        Outcomes [N, K]; quality may fall below 0 by design.
+        Outcomes [N, K]; quality may be below 0.
 
     Example:
         >>> one = jnp.ones((1, 2))
@@ -108,7 +106,7 @@ def pessimistic(outcomes: Outcomes, error: Float[Array, "N K"], *, strength: Sca
 
 
 def _example() -> tuple[Logs, Nuisances]:
-    """Two prompts answered by the second of two models, as well as predicted once and half a point off."""
+    """Two prompts answered by the second of two models; the first answer as predicted, the second 0.5 better."""
     half = jnp.full((2, 2), 0.5)
     logs = Logs(
         features=jnp.zeros((2, 1)),

@@ -1,12 +1,12 @@
-"""How much to clip, switch or shrink, chosen by the log itself.
+"""Choosing the clip, threshold or shrinkage from the log.
 
-Every knob trades bias for variance along one line. Order its candidates from least to most biased:
+Each of these parameters trades bias for variance. Order its candidates from least to most biased:
 
     clip        ascending        CLIPS           a larger clip caps the weights
     threshold   descending       THRESHOLDS      a smaller threshold drops more of them
     shrinkage   descending       SHRINKAGES      a smaller one pulls them down further
 
-and hand the influence rows of all of them (vmap of ``rows`` over the candidates) to a rule:
+and pass the influence rows of all of them (vmap of ``rows`` over the candidates) to a rule:
 
     thresholds = jnp.array(THRESHOLDS)
     family = jax.vmap(lambda t: rows(logs, target, w, nuisances, transform=lambda v: switch(v, t)))(thresholds)
@@ -43,12 +43,12 @@ class Selection(NamedTuple):
 
 
 def slope(family: Rows, *, width: float = WIDTH) -> Selection:
-    """SLOPE: the most biased candidate whose interval still meets those of all less biased ones.
+    """SLOPE: the most biased candidate whose interval intersects those of all less biased ones.
 
         I_c = value_c -+ width error_c,   position = max { c : I_0, ..., I_c have a point in common }
 
-    Candidates must be ordered from least to most biased. As long as the intervals meet, the bias cannot be
-    told from noise and the smaller variance is taken.
+    Candidates must be ordered from least to most biased. As long as the intervals intersect, the bias is within the
+    noise and the smaller variance is preferred.
 
     Args:
         family: influence rows with a leading axis [C].
@@ -79,9 +79,9 @@ def smallest_error(family: Rows) -> Selection:
 
         max(0, |d_c| - error(d_c))^2 + error_c^2,   d_c = mean(z_c - z_0)
 
-    The bias of a candidate is its distance to the first, least biased one, less that distance's own standard
-    error: where weights are wild, the noise of the first candidate must not pass for bias of all others. It
-    still does in part; prefer ``slope`` there (tests/test_selection.py has a simulation of both).
+    The bias of a candidate is its distance to the first, least biased one, minus the standard error of that distance,
+    so that with large weights the noise of the first candidate does not count as bias of all others. In part it still
+    does, so prefer ``slope`` there (tests/test_selection.py simulates both).
 
     Args:
         family: influence rows with a leading axis [C], the least biased candidate first.

@@ -1,19 +1,19 @@
-"""What if a hidden confounder chose the models? Bounds on a policy's value, and the strength that flips it.
+"""Hidden confounding: bounds on a policy's value, and the strength at which a comparison could reverse.
 
-The marginal sensitivity model lets the true chance q of having chosen the logged model, given also
-everything that is not in the log, differ from the propensity p by a bounded odds ratio:
+In the marginal sensitivity model the true probability q of the chosen model, given also everything that is not in the
+log, differs from the propensity p by a bounded odds ratio:
 
     1 / strength <= [q / (1 - q)] / [p / (1 - p)] <= strength
 
-so that the importance weight of a row is only known to lie between two numbers,
+so the importance weight of a row is only known to lie between two numbers,
 
     target (1 + (1/p - 1) / strength) <= w <= target (1 + (1/p - 1) strength)
 
-With ``nuisances.response``, the probability of feedback h, both are divided by h, and the log's own value is the
-mean weighted by 1 / h: who gives feedback counts as known, the confounder is in the choice of the model alone.
+With ``nuisances.response``, the probability of feedback h, both are divided by h, and the log's own value is the mean
+weighted by 1 / h: h is taken to be correct, and confounding is in the choice of the model only.
 
-A strength of 1 is no hidden confounder. A propensity of 1 leaves no room for one: the model says nothing
-about deterministic logs (see ``estimators.support``).
+A strength of 1 means no hidden confounder. A propensity of 1 allows none, so the model does not apply to deterministic
+logs (see ``estimators.support``).
 
 Reference for all of it: A Distributional Approach for Causal Inference Using Propensity Scores, by Tan,
 2006 (the model); Sensitivity analysis for inverse probability weighting estimators via the percentile
@@ -52,7 +52,7 @@ class Bounds(NamedTuple):
 
 
 class TippingPoint(NamedTuple):
-    """How strong a hidden confounder must be to undo the comparison with the logging policy.
+    """The strength of a hidden confounder at which the comparison with the logging policy could reverse.
 
     advantage: value of the target minus the logging policy's, no confounder assumed. strength: the
     smallest odds ratio at which an advantage of 0 is possible; inf if not up to the largest one tried.
@@ -89,9 +89,9 @@ def bounds(
 
         lower, upper = mean d + min, max over low <= w <= high of  sum w e / sum w
 
-    The extremum gives every row with e above a threshold one end of its range, every other row the other
-    end: the rows are sorted once and all N + 1 thresholds tried by cumulative sums. Without outcome model
-    d = 0 and e = r. Sampling noise is not in it: see ``bounds_interval``.
+    At the extremum, rows with e above a threshold have one end of their range and all others the other end, so the rows
+    are sorted once and all N + 1 thresholds are evaluated by cumulative sums. Without outcome model d = 0 and e = r.
+    The bounds do not include sampling noise; see ``bounds_interval``.
 
     Args:
         logs: N rows; those without feedback are left out of the weighted mean.
@@ -138,9 +138,9 @@ def bounds_interval(
 
         lower = quantile((1 - level) / 2) of the lower bounds, upper = quantile((1 + level) / 2) of the upper
 
-    Each replicate draws groups (rows where there are none) with replacement and solves its own extremum,
-    normaliser included. The nuisances are held fixed. One sort serves all replicates;
-    one without any logged choice of the target is left out.
+    Each replicate draws groups (or rows, if there are none) with replacement and computes its own extremum, including
+    the normaliser. The nuisances are held fixed. The rows are sorted once. Replicates in which the target never chooses
+    a logged model are left out.
 
     Args:
         key: JAX random key.
@@ -189,9 +189,9 @@ def tipping_point(
 
         advantage = V(target) - mean r;   strength = min {G >= 1 : the bounds at G contain mean r}
 
-    The logging policy's own value needs no weights: its choices were made. Bounds widen with the strength,
-    so bisection on its logarithm finds the point. Sampling noise is not in it: an advantage within its
-    standard error of 0 has a strength near 1 either way.
+    The logging policy's own value needs no weights, as its choices are in the log. Bounds widen with the strength, so
+    bisection on its logarithm finds the point. It does not include sampling noise: an advantage within its standard
+    error of 0 has a strength near 1 in any case.
 
     Args:
         logs, target, cost_weight, nuisances, clip, outcome_model: as in ``bounds``.

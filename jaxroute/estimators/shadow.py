@@ -1,15 +1,15 @@
-"""A shadow sample as evidence: prompts beside the log that every model answered, hence values without propensities.
+"""A shadow sample as evidence: prompts that every model answered give values without propensities.
 
-A row of it is a log row with all actions observed: importance weight 1, nothing to predict. Its mean and the log's
-estimate are independent estimates of one value, as both draw from the same prompts; ``pool`` makes rows of the
-two, so that ``estimate``, ``paired`` and ``simultaneous`` do with them what they do with a log's.
+A row of it is a log row with all actions observed: importance weight 1 and no outcome model. Its mean and the log's
+estimate are independent estimates of the same value, as both samples come from the same distribution of prompts.
+``pool`` combines their rows, so that ``estimate``, ``paired`` and ``simultaneous`` apply as to a log.
 
-Each counts by its effective rows, not by the inverse of its estimated variance. That depends on the answers: near
-quality 1 a sample that came out high has a small variance, and a difference of policies that part on none of the
-shadow's prompts is "0 with error 0" there and would swallow the log's. Simulated (`tests/test_shadow.py`: logs of 400
-rows beside 100 prompts), values and gains have no bias, 94 to 95% of intervals hold the truth, and errors are 2/3 of
-the log's. Of policies that differ on 4% of the prompts 90% do (inverse variances: 79%, and a bias towards 0): four
-prompts do not tell how noisy their mean is.
+Each sample is weighted by its effective rows and not by the inverse of its estimated variance, because that depends on
+the answers. Near quality 1, a sample with a high mean has a small variance; and policies that choose alike on every
+prompt of the shadow have a difference of 0 with error 0 there, which would outweigh the log. In simulations
+(`tests/test_shadow.py`: logs of 400 rows and 100 shadow prompts) values and gains are unbiased, 94 to 95% of the
+intervals contain the truth, and errors are 2/3 of the log's. For policies that differ on 4% of the prompts coverage is
+90% (inverse variances: 79%, and biased towards 0), as four prompts do not show how noisy their mean is.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ALONE = "shadow sample alone"
 
 
 def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scalar) -> Rows:
-    """Value of a policy on every prompt of a shadow sample, from its answers alone.
+    """Value of a policy on every prompt of a shadow sample, from the sample's answers alone.
 
         z_s = sum_k target_sk (quality_sk - cost_weight cost_sk),   weight 1
 
     A prompt counts if every model that the target may choose there is available and has an answer with quality and
-    cost. Where answers are missing, which ones may depend on the prompts' draw, never on the answers.
+    cost. Which answers are missing must not depend on the answers.
 
     Args:
         shadow: S prompts and the models' answers; quality in [0, 1], cost in the log's unit, NaN where missing.
@@ -65,12 +65,12 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
 
 
 def shadow_share(log: Rows, shadow: Rows) -> Float[Array, ""]:
-    """How much the shadow counts in ``pool``: its effective rows among all.
+    """Weight of the shadow in ``pool``: its share of the effective rows.
 
         share = m_shadow / (m_log + m_shadow),   m = (sum w)^2 / sum w^2
 
-    The inverse variances' weight, where an effective row is as noisy in the one as in the other; it depends on
-    policies and propensities alone. The clustering of a log's rows in groups is left out of it.
+    This equals the inverse-variance weight if an effective row is equally noisy in both samples, and it depends on
+    policies and propensities only. It ignores the clustering of a log's rows in groups.
 
     Args:
         log, shadow: influence rows of the same policy, or ``paired`` ones of the same two.
@@ -94,8 +94,8 @@ def pool(log: Rows, shadow: Rows, *, share: Scalar | None = None) -> Rows:
         standard_error^2 = (1 - share)^2 error_log^2 + share^2 error_shadow^2
         effective_sample_size = 1 / ((1 - share)^2 / m_log + share^2 / m_shadow)
 
-    At the default share the effective sample size is m_log + m_shadow, and the interval's degrees of freedom one
-    less: those of Welch and Satterthwaite for rows equally noisy in both.
+    At the default share the effective sample size is m_log + m_shadow and the interval has one degree of freedom less,
+    as Welch and Satterthwaite have for rows equally noisy in both.
 
     Args:
         log: [N] influence rows of a policy (or of a pair: ``paired``), in groups or not.
@@ -108,13 +108,13 @@ def pool(log: Rows, shadow: Rows, *, share: Scalar | None = None) -> Rows:
 
     Example:
         >>> z, every = jnp.array([0.0, 1.0]), jnp.ones(2)
-        >>> log, beside = Rows(z, every > 0, every), Rows(z + 1, every > 0, every)
-        >>> print(*(round(float(x), 3) for x in estimate(pool(log, beside))))  # 0.5 and 1.5, errors 0.5
+        >>> log, shadow = Rows(z, every > 0, every), Rows(z + 1, every > 0, every)
+        >>> print(*(round(float(x), 3) for x in estimate(pool(log, shadow))))  # 0.5 and 1.5, errors 0.5
         1.0 0.354 4.0
 
     Reference:
         The Combination of Estimates from Different Experiments, by Cochran
-        (https://www.jstor.org/stable/3001666), 1954: also on what estimated weights cost.
+        (https://www.jstor.org/stable/3001666), 1954, which also treats estimated weights.
     """
     share = shadow_share(log, shadow) if share is None else jnp.asarray(share)
     parts = ((log, 1 - share), (shadow, share))
@@ -138,33 +138,34 @@ def pool(log: Rows, shadow: Rows, *, share: Scalar | None = None) -> Rows:
 
 
 def pool_each(
-    log: Rows, shadow: Rows, supported: np.ndarray, telling: np.ndarray | bool = True
+    log: Rows, shadow: Rows, supported: np.ndarray, usable: np.ndarray | bool = True
 ) -> tuple[Rows, np.ndarray]:
-    """``pool`` at L cost weights, by what the log supports. Host side.
+    """``pool`` at L cost weights, depending on what the log supports. Host side.
 
     Args:
-        log, shadow: rows with a leading axis [L]. supported: [L] by the log; where not, the shadow stands alone.
-        telling: [L] False where the shadow is not to be used whatever its size.
+        log, shadow: rows with a leading axis [L].
+        supported: [L] whether the log supports an estimate; otherwise the shadow is used alone.
+        usable: [L] False where the shadow is not to be used at all.
 
     Returns:
-        (Rows [L, N + S], the shadow's share [L]: 0 where it is not used, as below 30 prompts).
+        (Rows [L, N + S], the shadow's share [L]: 0 where it is not used, also below 30 prompts).
     """
-    usable = telling & (np.asarray(shadow.counted).sum(-1) >= FEWEST_PROMPTS)
+    used = usable & (np.asarray(shadow.counted).sum(-1) >= FEWEST_PROMPTS)
     own = np.asarray(jax.vmap(shadow_share)(log, shadow))
-    share = np.where(usable, np.where(supported, own, 1.0), 0.0)
+    share = np.where(used, np.where(supported, own, 1.0), 0.0)
     return jax.vmap(lambda a, b, s: pool(a, b, share=s))(log, shadow, jnp.asarray(share)), share
 
 
 def complete(shadow: Examples, offered: Bool[Array, " K"]) -> Examples:
-    """The shadow less the qualities of prompts that lack one of a model that is always on offer.
+    """The shadow without the qualities of prompts that lack an answer of a model which the log could always choose.
 
-    A policy that may only take what was answered is another policy: a prompt tells of it where nothing is missing.
+    A policy restricted to the models that answered is another policy, so only complete prompts count.
 
     Args:
         shadow: S prompts. offered: [K] the models that the log could choose on every row.
 
     Returns:
-        Examples; a prompt with a hole counts for no policy (``shadow_rows``).
+        Examples; an incomplete prompt counts for no policy (``shadow_rows``).
 
     Raises:
         InputError: another number of models.
@@ -182,10 +183,10 @@ def complete(shadow: Examples, offered: Bool[Array, " K"]) -> Examples:
 def with_shadow(
     judged: Sequence[Evaluation], pooled: Estimate, share: np.ndarray, prompts: np.ndarray
 ) -> tuple[Evaluation, ...]:
-    """What is shown of a policy at L cost weights once a shadow sample is beside the log. Host side.
+    """Evaluations of a policy at L cost weights from a log and a shadow sample. Host side.
 
-    Too few prompts (below 30) change nothing but the reasons. Beside a log that supports the policy they join it;
-    where the log does not, they are the evidence: verdict ok from 200 prompts on, else caution.
+    With fewer than 30 prompts only the reasons change. If the log supports the policy, the prompts are pooled with it;
+    otherwise they are the only evidence, with the verdict ok from 200 prompts and caution below.
 
     Args:
         judged: L of the log alone (``evaluate``). pooled: [L] of ``pool`` at these shares.

@@ -1,12 +1,12 @@
-"""Value of a target policy, estimated from the logs of another one.
+"""Value of a target policy, estimated from the log of another policy.
 
-Every estimator is one sentence with another prediction, weight or normaliser (r, w, d, e: see `influence`):
+The estimators differ in prediction, weight and normaliser (r, w, d, e: see `influence`):
 
     direct method                   mean d
     ipw                             mean w r                 snipw    sum w r / sum w
     doubly robust                   mean d + mean w e        sndr     mean d + sum w e / sum w
 
-``weight_clip`` caps w, switch drops it above a threshold, shrinkage pulls it down.
+``weight_clip`` caps w; switch sets it to 0 above a threshold; shrinkage reduces it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def direct_method(
     clip: Scalar = 0.0,
     weight_clip: Scalar = jnp.inf,
 ) -> Estimate:
-    """The outcome model's own opinion of the target policy; no weights, so any log will do.
+    """The outcome model's prediction of the value; it uses no weights.
 
         V = mean_i sum_k target_ik r^_ik
 
-    The standard error is that of the prompts alone. It ignores the model's bias, which no log can show:
-    never call value -+ 2 errors a confidence interval.
+    The standard error is that of the sample of prompts. It ignores the model's bias, which a log cannot show, so
+    value -+ 2 errors is not a confidence interval.
 
     Args:
         logs: N rows.
@@ -83,7 +83,7 @@ def ipw(
         V = mean min(w, weight_clip) r,   w = target_a / max(propensity_a, clip)
 
     Args:
-        logs: N rows; those without feedback are left out.
+        logs: N rows; rows without feedback are left out.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: where given, their propensities; else ``logs.propensity``.
@@ -124,7 +124,7 @@ def snipw(
     The standard error carries the noise of the normaliser, too (delta method).
 
     Args:
-        logs: N rows; those without feedback are left out.
+        logs: N rows; rows without feedback are left out.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: where given, their propensities; else ``logs.propensity``.
@@ -175,7 +175,7 @@ def doubly_robust(
     Unbiased if either the propensities or the outcome model are right, as long as nothing is clipped.
 
     Args:
-        logs: N rows; those without feedback are left out of the correction.
+        logs: N rows; rows without feedback are left out of the correction.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: needed; cross-fitted for these rows.
@@ -217,7 +217,7 @@ def self_normalised_doubly_robust(
     The standard error carries the noise of the normaliser, too (delta method).
 
     Args:
-        logs: N rows; those without feedback are left out of the correction.
+        logs: N rows; rows without feedback are left out of the correction.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: needed; cross-fitted for these rows.
@@ -259,7 +259,7 @@ def switch_doubly_robust(
         V = mean d + mean w 1{w <= threshold} e
 
     Args:
-        logs: N rows; those without feedback are left out of the correction.
+        logs: N rows; rows without feedback are left out of the correction.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: needed; cross-fitted for these rows.
@@ -300,7 +300,7 @@ def shrinkage_doubly_robust(
         V = mean d + mean s w / (w^2 + s) e,   s = shrinkage
 
     Args:
-        logs: N rows; those without feedback are left out of the correction.
+        logs: N rows; rows without feedback are left out of the correction.
         target: [N, K] the policy to value.
         cost_weight: quality per unit of cost.
         nuisances: needed; cross-fitted for these rows.

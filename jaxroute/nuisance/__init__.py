@@ -1,10 +1,14 @@
 """Nuisances of a log: cross-fitted propensities and outcomes of every model.
 
-``fit(key, logs, spec)`` returns nuisances for the log's own rows and a model; ``predict(model, features)``
-gives those of new prompts. Inside: learners that each offer candidates (`learners` lists those that run
-in JAX, `trees` are a library's), cross-fitting (`crossfit`, `host`), the pick or convex stack of candidates
-(`combine`), and propensities (`propensity`, `calibration`). ``diagnose`` (`diagnostics`, `curves`, `logger`) says
-whether to trust them; ``fit_response`` (`feedback`) weighs for feedback that comes for some answers only.
+``fit(key, logs, spec)`` returns nuisances for the log's own rows and a model; ``predict(model, features)`` gives those
+of new prompts.
+
+learners, own            outcome models, each with several candidates (penalties, numbers of neighbours, ...)
+crossfit, host           cross-fitting in one compiled program, and of learners outside JAX
+combine                  one candidate, or a convex stack of them, by out-of-fold loss
+propensity, calibration  propensity models
+diagnostics, curves, checks    ``diagnose``: whether the nuisances can be trusted
+feedback                 ``fit_response``: corrects for feedback on some of the answers only
 """
 
 from jaxroute.nuisance.combine import mix as mix

@@ -17,7 +17,7 @@ LEAST = 1e-4
 
 
 class Calibration(NamedTuple):
-    """softmax(logits / temperature), then each model's probability through its own monotone curve.
+    """softmax(logits / temperature), then a monotone curve for each model's probability.
 
     inputs, outputs: [K, KNOTS] knots of the curves; the identity unless calibrated isotonically.
     """
@@ -66,7 +66,7 @@ def apply(
     probability = masked_softmax(logits / calibration.temperature, available)
     curve = jax.vmap(jnp.interp, in_axes=(1, 0, 0), out_axes=1)
     probability = curve(probability, calibration.inputs, calibration.outputs)
-    # A curve may end at 0, which a propensity must not be: what is available keeps a trace.
+    # A curve may end at 0, but the propensity of an available model must be positive.
     probability = jnp.maximum(probability, LEAST)
     probability = probability if available is None else jnp.where(available, probability, 0.0)
     return probability / jnp.sum(probability, -1, keepdims=True)
@@ -77,7 +77,7 @@ def fit_temperature(
 ) -> Float[Array, ""]:
     """Temperature that minimises the log loss of softmax(logits / temperature).
 
-    The loss is convex in 1/temperature: a fine grid is exact enough and cannot diverge.
+    The loss is convex in 1/temperature, so the minimum over a dense grid is accurate enough.
     """
     temperatures = jnp.geomspace(0.25, 4.0, 81)
     losses = jax.lax.map(lambda t: jnp.mean(log_loss(logits / t, action, available)), temperatures)

@@ -1,4 +1,4 @@
-"""From candidate predictions to one: pick by out-of-fold loss, or the convex stack (super learner)."""
+"""Combining candidate predictions: the one of the smallest out-of-fold loss, or a convex stack (super learner)."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def fit_outcomes(
 ) -> tuple[OutcomeFold, Outcomes]:
     """Fit every outcome candidate on every fold's complement.
 
-    One compiled program per learner, one after another: a learner compiles once whatever its company, and
-    no two of them share the CPU's thread pool (see ``ridge._inverse`` for what that led to).
+    One compiled program per learner, one after another: a learner compiles once whichever others are fitted, and no two
+    of them share the CPU's thread pool (``ridge._inverse`` says why).
 
     Args:
         features: [N, D]. outcomes: [N, K], anything where not observed.
@@ -118,7 +118,7 @@ def fit_outcomes(
 
 
 def _of(spec: NuisanceSpec, *learners: str) -> NuisanceSpec:
-    """The part of the settings that a compiled program depends on: the other learners are none of it."""
+    """The settings that a compiled program depends on, without the other learners."""
     return dataclasses.replace(spec, outcome_models=learners)
 
 

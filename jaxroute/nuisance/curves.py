@@ -1,4 +1,4 @@
-"""Binned calibration: where predictions fall, what was seen there, and how far apart they are on average."""
+"""Binned calibration curves of predictions, and the expected calibration error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BINS = 10
 
 
 class Curve(NamedTuple):
-    """Binned calibration: where predictions fall and what was seen there. NaN in an empty bin."""
+    """Mean prediction and mean outcome per bin of the prediction; NaN in an empty bin."""
 
     predicted: np.ndarray  # [BINS] mean prediction
     observed: np.ndarray  # [BINS] mean outcome

@@ -1,8 +1,8 @@
-"""Can these nuisances be trusted? Loss, calibration, overlap and the logger's own arithmetic. Host side.
+"""Whether nuisances can be trusted: loss, calibration, overlap, and whether logged propensities match the choices.
 
-``diagnose(logs, nuisances)`` judges OUT-OF-FOLD predictions, such as ``nuisance.fit`` returns: on rows a model
-was fitted to, all of these numbers flatter. Everything is per model; a model with few rows has wide errors, so
-warnings go by z-scores and by differences that matter, not by the look of a curve.
+Host side. ``diagnose(logs, nuisances)`` judges OUT-OF-FOLD predictions, as ``nuisance.fit`` returns them; on rows that
+a model was fitted to, all of these numbers are too good. Everything is per model. A model with few rows has large
+errors, so warnings depend on z-scores and on the size of a difference.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import NamedTuple
 import chex
 import numpy as np
 
+from jaxroute.nuisance.checks import LEAST, mass_test, propensity_source, share_test
 from jaxroute.nuisance.curves import BINS, Curve, calibration_curve, calibration_error
 from jaxroute.nuisance.feedback import feedback_rate
-from jaxroute.nuisance.logger import LEAST, mass_test, propensity_source, share_test
 from jaxroute.types import InputError, Logs, Nuisances
 
 Z_ALARM = 4.0
-"""Standard errors from which a propensity is called wrong: 1 false alarm in 16,000 looks."""
+"""Standard errors from which a propensity is called wrong: 1 false alarm in 16,000 tests."""
 CALIBRATION_ALARM = 0.05
-"""Expected calibration error of the propensities that earns a warning, once it is more than noise."""
+"""Expected calibration error of the propensities above which there is a warning, if it is more than noise."""
 SEPARATED = 0.95
-"""AUC from which the prompts of one model hardly overlap with the others'."""
+"""AUC above which the prompts of one model hardly overlap with those of the others."""
 
 
 class Diagnostics(NamedTuple):
-    """Per model [K] unless it says otherwise; NaN where a model has no row to judge by.
+    """Per model [K] unless said otherwise; NaN for a model without rows to judge by.
 
     source: "deterministic", "known", "partly estimated" or "estimated" propensities. rows, feedback: rows of
     the model and the share with feedback. share: of the log. predicted_share: mean propensity where the model
     was available. mass: mean of 1{a=k} / p over those rows, 1 if the propensities are right; mass_z: its
     distance from 1 in standard errors. share_z: of the rows against every model's logged propensity
-    (``logger.share_test``), NaN where those are not given. propensity_log_loss: of the rows that chose it.
+    (``checks.share_test``), NaN where those are not given. propensity_log_loss: of the rows that chose it.
     propensity_error: expected calibration error of one against the rest. auc: how well the propensity tells
-    its rows from the others. separation: largest standardised mean difference of a feature. quality_log_loss,
+    the model's rows from the others. separation: largest standardised mean difference of a feature. quality_log_loss,
     quality_brier: of the predicted quality. quality_error: calibration error. cost_error: sum |c - c^| / sum
-    c. curves: curves.Curve per model. warnings: plain lines, worst kind first.
+    c. curves: curves.Curve per model. warnings: one line each.
     """
 
     source: str
@@ -72,9 +72,9 @@ def diagnose(
     """Every diagnostic of one log and its out-of-fold nuisances.
 
     Args:
-        logs: N rows. nuisances: cross-fitted for them; the propensities that are judged are these, so pass
-            those fitted with ``propensity="estimated"`` to judge the propensity model of a log that has its own.
-        logging_propensity: [N, K] of every model, where the logger wrote them all: shares are tested, too.
+        logs: N rows. nuisances: cross-fitted for them. Their propensities are judged, so pass those fitted with
+            ``propensity="estimated"`` to judge the propensity model of a log that has propensities.
+        logging_propensity: [N, K] of every model, if the log has them all: shares are then tested too.
         models: names for the warnings.
         bins: of the calibration curves.
 

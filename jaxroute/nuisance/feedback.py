@@ -1,8 +1,8 @@
-"""Selective feedback: who gets it, and the response propensity that weighs for it.
+"""Selective feedback: its rate by model, and the response propensity that corrects for it.
 
 ASSUMPTION, here and wherever ``Nuisances.response`` is used: feedback is missing at random. Given the prompt's
-features and the model that answered, whether feedback came says nothing about how good the answer was. Users
-who complain about bad answers only break it, and no log shows that: only feedback asked for at random does.
+features and the model that answered, whether there is feedback does not depend on how good the answer was. It does not
+hold if users complain about bad answers only. A log cannot show this; feedback requested at random can.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jaxroute.nuisance.propensity import fit_logistic, log_loss
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec
 
 LEAST_RESPONSE = 0.02
-"""Smallest response propensity: no row stands for more than 50."""
+"""Smallest response propensity, so that no row counts for more than 50."""
 MODEL_DIMENSIONS = 16
 """Principal components whose effect on feedback may differ by model."""
 MODEL_SCALE = 10.0
-"""Size of the models' columns: their rates are penalised 100 times less than the features' effects."""
+"""Scale of the models' columns: their rates are penalised 100 times less than the features' effects."""
 
 
 def feedback_rate(logs: Logs) -> Float[np.ndarray, " K"]:

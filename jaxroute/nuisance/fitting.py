@@ -1,4 +1,4 @@
-"""The door: a log in, nuisances out, and a model that predicts them for new prompts."""
+"""Fitting the nuisances of a log, and predicting them for new prompts."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def fit_outcomes(
 ) -> tuple[Outcomes, OutcomeModel]:
     """Cross-fitted outcome model from any pattern of observed cells.
 
-    A log observes one model a row, a full table (the full-feedback ceiling) all of them, a log beside a
-    shadow sample both: the pattern is the only difference.
+    A log observes one model per row, a full table all of them, and a log with a shadow sample has rows of both kinds;
+    only the pattern differs.
 
     Args:
         features: [N, D]. outcomes: [N, K] in [0, 1] and cost units; NaN or anything where not observed.

@@ -1,8 +1,8 @@
-"""A Gaussian process over prompts and models, coregionalised: one smooth effect that models share, one of each.
+"""A coregionalised Gaussian process over prompts and models: a shared smooth effect, and one per model.
 
-Solved by conjugate gradients, which need only products with the kernel: any pattern of observed cells is exact,
-one model a row or all of them. Beyond ROWS rows the kernel goes through CENTRES of them (subset of regressors),
-so that time and memory grow with the rows and not with their square; beyond MOST, a random part of them is used.
+It is solved by conjugate gradients, which need only products with the kernel, so any pattern of observed cells is
+exact: one model per row, or all of them. With more than ROWS rows the kernel is approximated through CENTRES of them
+(subset of regressors), so that time and memory grow linearly; with more than MOST rows, a random part of them is used.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def fit(
         y_nk = m_k + f(x_n) + f_k(x_n) + noise of variance 1 / weight_nk
         f ~ GP(0, shared kernel),   f_k ~ GP(0, specific kernel),   kernel(x, z) = exp(-|x - z|^2 / 2 h^2)
 
-    around the models' levels m_k, to which a prompt far from all rows falls back; h is ``length`` times the median
+    around the models' levels m_k, which are also predicted far from all rows; h is ``length`` times the median
     distance between rows. Cost is fitted with a Huber loss by winsorised residuals, as in `ridge`.
 
     Args:
-        key: draws the centres, where rows are more than ROWS, and the rows, where they are more than MOST.
-        features: [N, d] in the encoder's own geometry (whitened, noise would set the distances).
+        key: draws the centres if there are more than ROWS rows, and the rows if there are more than MOST.
+        features: [N, d] not whitened, because noise directions would then determine the distances.
         targets: [N, K] quality and relative cost. weight: [N, K], 0 where not observed.
         level: the models' levels.
         processes: C settings; variances are in units of the noise's.
@@ -80,8 +80,8 @@ def fit(
     typical = _median_distance(features[order[:SAMPLE]], seen[order[:SAMPLE]])
     centres = features if exact else features[order[:CENTRES]]
     if rows > MOST:
-        told = jnp.sum(weight > 0, -1) + drawn  # a shadow's rows, which tell most, before the log's
-        kept = jax.lax.top_k(told, MOST)[1]
+        answers = jnp.sum(weight > 0, -1) + drawn  # rows of a shadow sample, with most answers, come first
+        kept = jax.lax.top_k(answers, MOST)[1]
         features, targets, weight = jax.tree.map(lambda y: y[kept], (features, targets, weight))
     root = jnp.sqrt(weight)
     quality = targets.quality - jnp.broadcast_to(level.quality, weight.shape)

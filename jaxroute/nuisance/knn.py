@@ -1,4 +1,4 @@
-"""Nearest neighbours on the log, shrunk to each model's level."""
+"""Nearest neighbours in the log, shrunk towards each model's level."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Neighbours(NamedTuple):
 
 
 def fit(features: Float[Array, "N d"], targets: Outcomes, weight: Float[Array, "N K"]) -> Neighbours:
-    """Keep the rows; ``features`` in the encoder's own geometry (not whitened: noise would set distances)."""
+    """Keep the rows; ``features`` are not whitened, because noise directions would then determine the distances."""
     return Neighbours(_unit(features), targets, weight)
 
 
@@ -30,8 +30,8 @@ def predict(model: Neighbours, features: Float[Array, " d"], level: Levels, coun
 
         y_k = (sum over the n nearest rows answered by k of y + PRIOR_ROWS m_k) / (their number + PRIOR_ROWS)
 
-    ``counts`` are numbers of neighbouring PROMPTS, whichever models answered them: a model that is rarely
-    logged nearby stays near its level m_k.
+    ``counts`` are numbers of neighbouring PROMPTS, whichever models answered them. A model with few answers among them
+    stays near its level m_k.
     """
     similarity = model.features @ _unit(features)
     similarity = jnp.where(jnp.any(model.weight > 0, -1), similarity, -jnp.inf)

@@ -24,8 +24,8 @@ def fit(
 
         loss = mean over cells, weighted, of log loss(quality) + Huber(relative cost)
 
-    Log loss is a proper loss for any quality in [0, 1]. Output biases start at the models' levels, so
-    that training only has to learn what prompts add. Choosing among snapshots out of fold is early stopping.
+    Log loss is proper for any quality in [0, 1]. Output biases are initialised at the models' levels, so that training
+    only has to fit differences between prompts. Selecting a snapshot by out-of-fold loss is early stopping.
     """
     num_rows, num_models = weight.shape
     network = networks.outcome(num_models, spec.hidden)

@@ -31,8 +31,8 @@ def fit_logistic(
 ) -> Float[Array, "C K d+1"]:
     """Ridge-penalised multinomial logistic regression, one candidate per penalty.
 
-    Böhning's fixed bound on the Hessian, 1/2 X'WX, gives a monotone Newton-like iteration with one
-    factorisation; Nesterov's momentum speeds it up.
+    Böhning's fixed bound on the Hessian, 1/2 X'WX, gives a monotone Newton-like iteration with one factorisation;
+    Nesterov's momentum accelerates it.
 
     Reference: Böhning, "Multinomial logistic regression algorithm" (1992).
     """

@@ -36,8 +36,8 @@ def fit(
 
         b_k = argmin sum_n w_nk loss(y_nk - m_k - x_n b) + penalty |b|^2
 
-    around the model's level m_k, so that a model with few rows falls back to it; the intercept has its own
-    small penalty (PRIOR_ROWS).
+    around the model's level m_k, which is what a model with few rows predicts; the intercept has a small penalty of its
+    own (PRIOR_ROWS).
 
     Reference: Hoerl and Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems" (1970).
     """
@@ -70,14 +70,14 @@ def fit_hierarchical(
 
         g = (S + sum_k G_k - G_k (G_k + D)^-1 G_k)^-1  sum_k r_k - G_k (G_k + D)^-1 r_k.
 
-    Returns coefficients g + delta_k, [C, K, d + 1]. Models with few rows lean on what all rows say.
+    Returns coefficients g + delta_k, [C, K, d + 1]. For a model with few rows they are close to the shared g.
 
     Reference: Evgeniou and Pontil, "Regularized multi-task learning" (2004); the settings are ours.
     """
     x, gram = with_intercept(features), moments(features, weight)
 
     def one(pair: Array) -> Outcomes:
-        # The intercept is a model's own: shared across models it would fight the levels.
+        # No shared intercept: it would duplicate the models' levels.
         shared = _diagonal(pair[0], x).at[-1, -1].set(1e6)
         inner = _inverse(gram + _diagonal(pair[1], x)[None])
         outer = _inverse(shared + jnp.sum(gram - gram @ inner @ gram, 0))
@@ -125,9 +125,9 @@ def _diagonal(penalty: Array, x: Array) -> Float[Array, "d+1 d+1"]:
 def _inverse(matrix: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
     """Inverse of penalised second moments, whose condition the penalty bounds.
 
-    Solving anew for quality and for cost would put two independent batched triangular solves into one
-    program. jaxlib 0.10.2 runs these side by side on the CPU's thread pool, each waits for the pool, and on two
-    cores both wait for ever. One inverse is one chain; what follows are matrix products.
+    Solving separately for quality and for cost would put two independent batched triangular solves into one program.
+    jaxlib 0.10.2 runs them in parallel on the CPU's thread pool, where each waits for the pool; on two cores this is a
+    deadlock. One inverse avoids it, because everything after it is a matrix product.
     """
     factor = jnp.linalg.cholesky(matrix)
     identity = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)

@@ -1,8 +1,8 @@
-"""What outcome models are fitted to: quality as it is, cost relative to its model's mean.
+"""The targets of outcome models: quality as it is, and cost relative to its model's mean.
 
-Costs differ a hundredfold between models and are heavy-tailed within one; relative to the model's mean,
-capped and fitted with a Huber loss they are one well-behaved target. Prompt-to-prompt shape is learnt
-robustly, then each model's LEVEL is restored, so that predicted costs average to the observed mean.
+Costs differ a hundredfold between models and have heavy tails within one. Divided by the model's mean, capped and
+fitted with a Huber loss, they are one well-behaved target. The variation between prompts is fitted robustly; then each
+model's LEVEL is restored, so that predicted costs average to the observed mean.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Gradient-boosted trees from a library, pooled over models: the learners that run on the host.
+"""Gradient-boosted trees of scikit-learn or XGBoost, pooled over models; they run on the host.
 
-One booster learns all models' outcomes, the model being a categorical feature beside the leading principal
-components, so that models with few rows borrow splits from the others.
+One booster predicts all models' outcomes from the leading principal components and the model as a categorical feature,
+so that models with few rows share splits with the others.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def fit_propensity(library: str, seed: int, features: np.ndarray, action: np.nda
 
 
 def predict_propensity(fitted: Any, features: np.ndarray, num_models: int) -> np.ndarray:
-    """Log-probabilities [N, K]; a model that was never logged gets the smallest that float32 can tell."""
+    """Log-probabilities [N, K]; a model that was never chosen gets the log of 1e-7."""
     classes, booster = fitted
     probability = np.full((len(features), num_models), 1e-7, np.float32)
     probability[:, classes] = np.maximum(booster.predict_proba(features[:, :COMPONENTS]), 1e-7)

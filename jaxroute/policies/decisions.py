@@ -1,6 +1,6 @@
 """From scores to decisions: action probabilities.
 
-Unavailable models get probability 0, whatever stands in their entries.
+Unavailable models get probability 0, whatever their entries hold.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> 
         >>> print(greedy(jnp.array([1.0, 3.0, 3.0])))
         [0. 1. 0.]
     """
-    scores, available = at_the_door(scores, available)
+    scores, available = masked(scores, available)
     best = jax.nn.one_hot(masked_argmax(scores, available), scores.shape[-1], dtype=bool)
     return (best & available).astype(scores.dtype)
 
@@ -60,14 +60,14 @@ def softmax(
         >>> print(softmax(jnp.array([0.0, 0.0, 5.0]), available=jnp.array([True, True, False])))
         [0.5 0.5 0. ]
     """
-    scores, available = at_the_door(scores, available)
+    scores, available = masked(scores, available)
     return masked_softmax(scores / temperature, available)
 
 
 def epsilon_greedy(
     scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
 ) -> Float[Array, "*batch K"]:
-    """Greedy, but a share ``epsilon`` of the mass is spread evenly, so that every model keeps being tried.
+    """Greedy, with a share ``epsilon`` of the mass spread evenly, so that every model is still tried.
 
         pi_k = (1 - epsilon) 1{k = argmax_j z_j} + epsilon / (number available)
 
@@ -83,7 +83,7 @@ def epsilon_greedy(
         >>> print(epsilon_greedy(jnp.array([1.0, 3.0]), epsilon=0.5))
         [0.25 0.75]
     """
-    scores, available = at_the_door(scores, available)
+    scores, available = masked(scores, available)
     choosable = available.astype(scores.dtype)
     uniform = safe_divide(choosable, masked_sum(choosable)[..., None], default=0.0)
     return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
@@ -116,8 +116,8 @@ def best_single(
         <BLANKLINE>
          [[1. 0.]]]
     """
-    quality, available = at_the_door(outcomes.quality, available)
-    cost, _ = at_the_door(outcomes.cost, available)
+    quality, available = masked(outcomes.quality, available)
+    cost, _ = masked(outcomes.cost, available)
     prompts = available if prompts is None else prompts
     cost_weight = jnp.asarray(cost_weight)
     count = jnp.maximum(jnp.sum(available, 0), 1)
@@ -141,8 +141,8 @@ def ensemble(
 
         mean_s z_sk    or    mean_s softmax(z_s / temperature)_k
 
-    Probabilities forget each seed's scale and shift, so no seed outvotes the others; scores keep a scale that
-    the seeds share (entropic ones do), which interpolation between cost weights needs.
+    Averaged probabilities do not depend on each seed's scale and shift, so no seed outvotes the others. Averaged scores
+    keep the common scale that entropic scores have, which interpolation between cost weights needs.
 
     Args:
         scores: [S, ..., K], one slice a seed.
@@ -151,7 +151,7 @@ def ensemble(
         available: [..., K], True where a model can be chosen.
 
     Returns:
-        [..., K], to be passed on as scores: its argmax is the ensemble's choice.
+        [..., K], to be used as scores: the argmax is the ensemble's choice.
 
     Raises:
         ValueError: unknown ``average``.
@@ -174,8 +174,8 @@ def ensemble(
     return jnp.mean(softmax(scores, temperature=temperature, available=available), 0)
 
 
-def at_the_door(x: Array, available: Available) -> tuple[Array, Array]:
-    """Static shape checks, and zeros for what masked entries hold: a NaN there times 0 would stay a NaN."""
+def masked(x: Array, available: Available) -> tuple[Array, Array]:
+    """Entries with zeros where they are masked (a NaN times 0 would stay a NaN), and the mask; shapes are checked."""
     x = jnp.asarray(x)
     if available is None:
         return x, jnp.ones(x.shape, bool)

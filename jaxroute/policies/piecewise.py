@@ -1,11 +1,11 @@
 """The exact answer for every cost weight at once.
 
-For one prompt the utilities quality_k - cost_weight * cost_k are K lines in the cost weight. Their upper
-envelope is convex and piecewise linear, so the best model is piecewise constant with at most K - 1
-breakpoints, and from piece to piece its cost falls, its quality with it. ``breakpoints`` finds them in exact
-arithmetic for one prompt, ``envelope`` in floating point for a whole batch inside jit.
+For one prompt, the utilities quality_k - cost_weight * cost_k are K lines in the cost weight. Their upper envelope is
+convex and piecewise linear, so the best model is piecewise constant with at most K - 1 breakpoints, and both its cost
+and its quality fall from piece to piece. ``breakpoints`` finds the breakpoints of one prompt in exact arithmetic;
+``envelope`` finds those of a whole batch in floating point, inside jit.
 
-Unavailable models are no line, whatever stands in their entries.
+Unavailable models are ignored, whatever their entries hold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.numerics import masked_argmax, masked_max
-from jaxroute.policies.decisions import Available, Scalar, at_the_door
+from jaxroute.policies.decisions import Available, Scalar, masked
 from jaxroute.types import InputError, Outcomes
 
 
@@ -42,10 +42,9 @@ def breakpoints(
 
         (quality_i - quality_j) / (cost_i - cost_j)   for consecutive i, j on the upper envelope
 
-    Host side. The floats are taken at their exact values and compared as fractions, so no tie is an
-    accident of rounding; only the returned breakpoints are rounded, once. Only pieces of positive length
-    count: a model that is best at one cost weight only has none, nor is there a breakpoint at an end of the
-    interval. Of identical lines the lowest index is named.
+    Host side. The floats are converted to fractions, so no tie arises from rounding; only the returned breakpoints are
+    rounded, once. Only pieces of positive length count: a model that is best at a single cost weight has none, and
+    there is no breakpoint at an end of the interval. Of identical lines the lowest index is returned.
 
     Args:
         quality: [K].
@@ -95,21 +94,22 @@ def breakpoints(
 
 
 def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: np.ndarray | None = None) -> np.ndarray:
-    """Cost weights 0 = w_0 < ... < w_num = high between which as many choices change in one interval as in another.
+    """Cost weights 0 = w_0 < ... < w_num = high, with about equally many changes of the best model in each interval.
 
         quantiles at 0, 1/num, ..., 1 of {0, high} and the distinct (quality_i - quality_j) / (cost_i - cost_j)
         in (0, high), over all prompts and pairs of models
 
-    Host side. Quantiles are linear between distinct values, so ends ascend strictly however many pairs tie.
+    Host side. Quantiles are interpolated between distinct values, so the ends ascend strictly even if pairs tie.
 
     Args:
-        outcomes: quality and cost [N, K], predicted ones rather than realised: 0 or 1 has few breakpoints.
+        outcomes: quality and cost [N, K]; predictions rather than realised outcomes, as 0/1 outcomes have few
+        breakpoints.
         num: number of intervals, at least 1.
         high: last cost weight, above 0, quality per unit of the cost array.
         available: [N, K], True where a model can be chosen.
 
     Returns:
-        [num + 1], float64; evenly spaced if no two models trade quality for cost below ``high``.
+        [num + 1], float64; evenly spaced if no pair has a breakpoint below ``high``.
 
     Raises:
         InputError: ``num`` under 1, ``high`` not above 0 and finite, or an available outcome not finite.
@@ -145,8 +145,8 @@ def envelope(
 ) -> Envelope:
     """``breakpoints`` over cost weights [0, inf) for every prompt at once, in floating point, inside jit.
 
-    Walks down the costs: from model i the next breakpoint is the smallest of
-    (quality_i - quality_j) / (cost_i - cost_j) over cheaper j; of several at that point the cheapest follows.
+    Goes from the most expensive piece to the cheapest: from model i the next breakpoint is the smallest of
+    (quality_i - quality_j) / (cost_i - cost_j) over cheaper j. If several j share it, the cheapest follows.
 
     Args:
         quality: [..., K].
@@ -165,8 +165,8 @@ def envelope(
         >>> print(select(pieces, 1.0))
         0
     """
-    quality, available = at_the_door(quality, available)
-    cost, _ = at_the_door(cost, available)
+    quality, available = masked(quality, available)
+    cost, _ = masked(cost, available)
 
     def cheapest(tied: Bool[Array, "*batch K"]) -> Int[Array, "*batch"]:
         return masked_argmax(-cost, tied)

@@ -1,12 +1,12 @@
-"""How much of the predicted difference between models is true: the share of contrasts that a recipe keeps.
+"""The share of the predicted differences between models (contrasts) that the recipe keeps.
 
-    share ~ N(SHARE, DOUBT^2),   slope_j ~ N(share, error_j^2);   the posterior's mean, cut to [0, 1]
+    share ~ N(SHARE, SHARE_DEVIATION^2),   slope_j ~ N(share, error_j^2);   the posterior's mean, cut to [0, 1]
 
-A slope regresses answers on cross-fitted contrasts, predictions less their models' means and less their prompts'
-means: 1 where differences between models are as large as predicted, 0 where they are noise. A log and a shadow
-sample give one each. The outcome model's own loss does not tell: most of what it explains is how difficult a prompt
-is, which is the same for every model and changes no choice. Nor do policy values: their error on a log of
-thousands of rows is larger than what is at stake.
+A slope regresses observed quality on cross-fitted contrasts, which are predictions minus their models' means and minus
+their prompts' means. It is 1 if differences between models are as large as predicted and 0 if the predictions are
+noise. A log and a shadow sample give one slope each. The outcome model's loss cannot replace it: most of what the model
+explains is the difficulty of a prompt, which is the same for every model and changes no choice. Policy values cannot
+either: on a log of thousands of rows their error is larger than the differences of interest.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from jaxroute.numerics import safe_divide
 from jaxroute.types import Examples, Logs
 
 SHARE = 0.5
-DOUBT = 0.25
-"""Mean and standard deviation of the share before anything is seen. `make ablation` has a fixed half beside it."""
+SHARE_DEVIATION = 0.25
+"""Prior mean and standard deviation of the share. `make ablation` compares it with a fixed share of one half."""
 
 
 class Slope(NamedTuple):
@@ -36,8 +36,8 @@ class Slope(NamedTuple):
 def centred(model: nuisance.OutcomeModel) -> Float[Array, "N K"]:
     """Out-of-fold quality of the fitting rows, less the mean of each model over the row's own fold.
 
-    Levels differ between folds, and against the truth: where a fold's answers happen to be good, the rest of the log
-    taught a lower level. A mean over all folds would leave that in, and pull the slope down.
+    Predicted levels differ between folds, and in the wrong direction: if a fold's answers happen to be good, the other
+    folds taught a lower level. Subtracting a mean over all folds would leave this in and bias the slope downwards.
     """
     quality = nuisance.out_of_fold(model).quality
     member = jax.nn.one_hot(model.fold, model.spec.folds)
@@ -45,17 +45,17 @@ def centred(model: nuisance.OutcomeModel) -> Float[Array, "N K"]:
 
 
 def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
-    """The slope that a log shows: one model's answer a row, so models and difficulty are regressors too.
+    """The slope in a log. Each row has one model's answer, so the models and the difficulty are regressors too.
 
         q_i = a_{t_i} + c d_i + b z_i + e_i,   d_i = mean_k r_ik,   z_i = r_{i t_i} - d_i   (r: ``centred``)
         error(b)^2 = n/(n-K-2) sum_i z'_i^2 e_i^2 / (sum_i z'_i^2)^2,   z' what a and d leave of z
 
     Args:
-        logs: N rows; those without feedback are left out.
+        logs: N rows; rows without feedback are left out.
         model: fitted on them (rows of a shadow sample may follow).
 
     Returns:
-        Slope; error inf where nothing is predicted.
+        Slope; the error is inf if the predicted contrasts are all 0.
 
     Reference:
         Regression, Prediction and Shrinkage, by Copas (1983): the slope of new answers on predictions. The error is
@@ -73,12 +73,12 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
     difficulty = jnp.mean(r, 1)
     d = within(difficulty)
 
-    def left(y: Array) -> Array:
+    def residual(y: Array) -> Array:
         y = within(y)
         return y - d * safe_divide(d @ y, d @ d, 0.0)
 
-    z = left(jnp.take_along_axis(r, jnp.asarray(logs.action)[:, None], 1)[:, 0] - difficulty)
-    q = left(jnp.asarray(logs.quality))
+    z = residual(jnp.take_along_axis(r, jnp.asarray(logs.action)[:, None], 1)[:, 0] - difficulty)
+    q = residual(jnp.asarray(logs.quality))
     slope = safe_divide(z @ q, z @ z, 0.0)
     rows, used = jnp.sum(seen), r.shape[1] + 2.0
     square = safe_divide(rows * jnp.sum((z * (q - slope * z)) ** 2), (rows - used) * (z @ z) ** 2, jnp.inf)
@@ -86,20 +86,20 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
 
 
 def of_shadow(shadow: Examples, model: nuisance.NuisanceModel) -> Slope:
-    """The slope that prompts with several answers show: difficulty drops out of differences within a prompt.
+    """The slope in prompts with several answers, where difficulty cancels in differences within a prompt.
 
         b = sum_i h_i / sum_i g_i,   h_i = sum_k q_ik r_ik,   g_i = sum_k r_ik^2
         error^2 = S/(S-1) sum_i (h_i - b g_i)^2 / (sum_i g_i)^2
 
-    q and r (``centred``) less their models' means over the shadow, then less their prompts' means. Prompts are
-    independent, the models' answers to one are not, hence an error clustered by prompt.
+    q and r (``centred``) minus their models' means over the shadow, then minus their prompts' means. Prompts are
+    independent but the models' answers to one prompt are not, so the error is clustered by prompt.
 
     Args:
-        shadow: S prompts; a prompt counts with the models that answered it.
+        shadow: S prompts; of each prompt, the models that answered it are used.
         model: fitted with this shadow sample, whose rows come after the log's.
 
     Returns:
-        Slope; error inf where nothing is predicted or one prompt is all there is.
+        Slope; the error is inf if the predicted contrasts are all 0, or with a single prompt.
     """
     quality = jnp.asarray(shadow.outcomes.quality)
     seen = jnp.asarray(shadow.available) & jnp.isfinite(quality)
@@ -120,13 +120,13 @@ def of_shadow(shadow: Examples, model: nuisance.NuisanceModel) -> Slope:
 
 
 def share(*slopes: Slope) -> Float[Array, ""]:
-    """The share to keep: mean of a normal posterior, every slope an independent observation of it.
+    """The share to keep: the mean of a normal posterior in which each slope is an independent observation.
 
     Example:
         >>> print(*(round(float(share(Slope(jnp.float32(1.0), jnp.float32(e)))), 2) for e in (1e-3, 0.25, jnp.inf)))
         1.0 0.75 0.5
     """
-    total, precision = jnp.float32(SHARE / DOUBT**2), jnp.float32(1 / DOUBT**2)
+    total, precision = jnp.float32(SHARE / SHARE_DEVIATION**2), jnp.float32(1 / SHARE_DEVIATION**2)
     for slope in slopes:
         known = 1 / jnp.square(slope.error)
         total, precision = total + known * slope.value, precision + known

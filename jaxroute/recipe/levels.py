@@ -1,12 +1,12 @@
-"""How good each model is on average: doubly robust means, shrunk towards what the logger and the price tell.
+"""Mean quality of every model: doubly robust means, shrunk towards what the share of the log and the price predict.
 
     y = m + e,   m ~ N(b0 + Z b, tau^2 I),   b ~ N(0, s^2 I)
 
-y are doubly robust means with their sampling variances, Z two columns about the models: how often the log chose
-each, and what it costs. A model with few rows, or with heavy weights, is then judged by where its share of the
-log and its price put it among the others: who was chosen rarely by a good logger is probably worse, by a thrifty
-one dearer and perhaps better; the slopes and both variances are learnt from the log itself (empirical Bayes).
-A plug-in takes a maximum over the models, so it pays most for the levels that are most in doubt.
+y are doubly robust means with their sampling variances. Z has two columns: how often the log chose each model, and
+what the model costs. The mean of a model with few rows, or with large weights, is thus shrunk towards what these two
+predict: a model that a good logging policy rarely chose is probably worse, and one that a cost-saving policy rarely
+chose is more expensive and perhaps better. The slopes and both variances are estimated from the log (empirical Bayes).
+A plug-in takes a maximum over the models, so errors in uncertain levels cost it most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPREADS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2)
 """tau: standard deviations of the levels about the regression, quality units."""
 SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
 """s: standard deviations of a slope per standard deviation of its column, quality units."""
-VAGUE = 1.0
+PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
 
@@ -88,12 +88,12 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
     The residual variance is pooled over models: that of a model with five rows is not known.
 
     Args:
-        logs: N rows; those without feedback are left out of the correction.
+        logs: N rows; rows without feedback are left out of the correction.
         nuisances: cross-fitted for these rows.
         clip: smaller propensities are raised to it.
 
     Returns:
-        Sample with a diagonal covariance; VAGUE^2 for a model without rows.
+        Sample with a diagonal covariance; PRIOR_DEVIATION^2 for a model without rows.
 
     Raises:
         InputError: a propensity is NaN.
@@ -108,7 +108,7 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
     residual = jnp.where(seen, outcomes.quality - predicted, 0.0)
     pooled = jnp.sum(residual**2) / jnp.sum(seen)
     variance = pooled * safe_divide(jnp.sum(weight**2, 0), jnp.sum(weight, 0) ** 2, jnp.inf)
-    return Sample(means(outcomes.quality, seen, weight, predicted), jnp.diag(jnp.minimum(variance, VAGUE**2)))
+    return Sample(means(outcomes.quality, seen, weight, predicted), jnp.diag(jnp.minimum(variance, PRIOR_DEVIATION**2)))
 
 
 def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"]) -> Sample:
@@ -117,7 +117,7 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
         m_k = centre_k + mean_{s in S_k} e_sk,   e = q - r
         covariance_kl = sum_{s in S_k and S_l} (e_sk - mean e_k) (e_sl - mean e_l) / (|S_k| |S_l|)
 
-    Half of every covariance between models is taken: S prompts do not determine K (K - 1) / 2 of them.
+    The covariances between models are halved, because S prompts cannot determine K (K - 1) / 2 of them.
 
     Args:
         shadow: S prompts; S_k are those where model k is available. Which models a prompt was given to may depend
@@ -126,7 +126,7 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
         centre: [K] mean prediction on the prompts that the levels are the means of.
 
     Returns:
-        Sample; ``centre`` with variance VAGUE^2 for a model that was not asked.
+        Sample; ``centre`` with variance PRIOR_DEVIATION^2 for a model that was not asked.
     """
     seen = shadow.available & jnp.isfinite(shadow.outcomes.quality)
     count = jnp.sum(seen, 0)
@@ -135,7 +135,7 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
     centred = jnp.where(seen, error - mean[None], 0.0)
     pairs = jnp.maximum(count[:, None] * count[None], 1)
     shrunk = 0.5 * centred.T @ centred / pairs
-    diagonal = 2 * jnp.diag(shrunk) + safe_divide(jnp.full(count.shape, 1e-4), count, VAGUE**2)
+    diagonal = 2 * jnp.diag(shrunk) + safe_divide(jnp.full(count.shape, 1e-4), count, PRIOR_DEVIATION**2)
     return Sample(centre + mean, jnp.fill_diagonal(shrunk, diagonal, inplace=False))
 
 
@@ -153,7 +153,7 @@ def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array,
 def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
     """Levels given all samples: tau and s with the largest marginal likelihood on a grid, then closed form.
 
-        P = tau^2 I + s^2 Z Z' + VAGUE^2 11',   m | y = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
+        P = tau^2 I + s^2 Z Z' + PRIOR_DEVIATION^2 11',   m | y = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
 
     y stacks the samples, H repeats the models for each, V holds their covariances.
 
@@ -182,7 +182,7 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
 
     def at(point: Array) -> tuple[Array, Array, Array]:
         spread, slope = point
-        prior = spread**2 * jnp.eye(models) + slope**2 * about @ about.T + VAGUE**2
+        prior = spread**2 * jnp.eye(models) + slope**2 * about @ about.T + PRIOR_DEVIATION**2
         factor = jax.scipy.linalg.cho_factor(repeat @ prior @ repeat.T + noise, lower=True)
         solved = jax.scipy.linalg.cho_solve(factor, observed)
         likelihood = -0.5 * observed @ solved - jnp.sum(jnp.log(jnp.diag(factor[0])))
@@ -232,12 +232,12 @@ def fit(
     return posterior(samples, columns(count, centre.cost))
 
 
-def foreseen(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
-    """Standard errors of the models' levels if every model answered so many more prompts, [K].
+def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
+    """Standard errors of the models' levels if every model answered ``prompts`` further prompts, [K].
 
-    The posterior's deviation with a sample of variance sigma_k^2 / prompts beside the log's, sigma_k the
-    noise of quality about the outcome model (`pessimism.noise`). Answers to one prompt are taken as independent,
-    which the log cannot tell: differences between models will be known better than this says.
+    The deviation of the posterior given the log and a second sample of variance sigma_k^2 / prompts, where sigma_k is
+    the standard deviation of quality around the outcome model (`pessimism.noise`). The answers to one prompt are taken
+    to be independent; if they are positively correlated, differences between models will be known better than this.
 
     Args:
         logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone.
@@ -248,7 +248,7 @@ def foreseen(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K
     Example:
         >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
         >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
-        >>> print(*(foreseen(logs, Nuisances(half, Outcomes(half, half)), n).round(2)[0] for n in (0, 100, 1000)))
+        >>> print(*(planned_errors(logs, Nuisances(half, Outcomes(half, half)), n).round(2)[0] for n in (0, 100, 1000)))
         0.08 0.03 0.01
     """
     now = fit(logs, nuisances)
