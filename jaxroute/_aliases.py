@@ -103,6 +103,9 @@ _REASONS = {
     "there is one training loop, and what is done between its chunks is a Hook; see jaxroute.engine": (
         "population.begin population.worth streaming.BLOCK streaming.RUN"
     ),
+    "what kind of method a row belongs to is the column kind of the results, not read from the method's name": (
+        "report.summary.kind"
+    ),
     "a pickle is read by an interpreter that knows data only, so no function is admitted": (
         "data.unpickle.ADMITTED data.unpickle.ARRAY data.unpickle.MOVED data.unpickle.OLD_NUMPY"
     ),

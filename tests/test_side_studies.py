@@ -190,7 +190,7 @@ def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
     for k in range(4):
         mine = np.asarray(samples.mean)[np.asarray(asked)[:, k], k]
         assert abs(mine.mean() - truth[k]) < 4 * mine.std() / np.sqrt(len(mine))
-        assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.VAGUE**2)
+        assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.PRIOR_DEVIATION**2)
         assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
 
 
