@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned wider-stacks ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -81,9 +81,6 @@ tuned: setup  ## tune the end-to-end losses on validation logs and compare with 
 
 bench-precision: setup  ## measure the effect of TF32 and bfloat16 training on regret (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.bench.precision $(ARGS)
-
-wider-stacks: setup  ## compare larger and smaller stacks of outcome models with the default (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.side.wider_stacks --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 shadow: setup  ## compare shadow samples with more log rows for the same cost (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.shadow --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

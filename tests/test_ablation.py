@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.problem import fits
 from experiments.side import ablation
 from jaxroute import nuisance, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.nuisance import crossfit
+from jaxroute.nuisance.learners import candidate_names
 from jaxroute.recipe import contrasts, levels
 from jaxroute.types import NuisanceSpec
 
@@ -45,6 +47,26 @@ def test_every_variant_changes_what_it_names():
                                np.broadcast_to(level, none.shape), atol=1e-5)  # fmt: skip
     assert np.abs(level - model.level).max() > 1e-3
     assert np.ptp(found["stack without ridge"].quality, axis=0).max() < 1e-5  # means alone tell prompts not apart
+    assert not any(name.startswith("stack with ") for name in found)  # none was fitted beside the stack
+
+
+def test_a_wider_stack_is_the_recipe_of_that_stack():
+    """Fitted beside the stack, a learner changes no other variant; with it, and half of it made even, by hand."""
+    table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)
+    logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
+    cells, features = nuisance.as_cells(logs), jnp.asarray(table.features[:20])
+    wider = fits.with_rivals(SPEC, ("knn",))
+    both = nuisance.fit(jax.random.key(2), logs, wider)
+    nuisances, model = fits.without_rivals(SPEC, *both, *cells)
+    found = dict(ablation.variants(logs, nuisances, model, features, SPEC))
+    candidates = nuisance.predict_candidates(model.outcomes, features)
+    expected = recipe.apply(recipe.recommend(logs, *both), nuisance.mix(both[1].outcomes.weights, candidates))
+    np.testing.assert_allclose(found["stack with knn"].quality, expected.quality, atol=1e-5)
+    alone = nuisance.fit(jax.random.key(2), logs, SPEC)
+    without = dict(ablation.variants(logs, *alone, features, SPEC))
+    assert set(found) == set(without) | {"stack with knn"}
+    for name in ("equal stack weights", "stack weights 20% equal", ablation.AS_IS):
+        np.testing.assert_allclose(found[name].quality, without[name].quality, atol=1e-5)
 
 
 def test_milder_weights_are_means_of_residuals():
@@ -100,11 +122,18 @@ def test_more_nets_are_a_variant_where_there_are_nets(monkeypatch):
 def test_weights_of_contrasts_are_the_best_on_the_simplex():
     table = synthetic.make(jax.random.key(3), num_prompts=700, num_models=4)
     logs = simulate.simulate(jax.random.key(4), table, simulate.uniform())
-    _, model = nuisance.fit(jax.random.key(5), logs, SPEC)
-    r, fold, a = np.asarray(model.outcomes.out_of_fold.quality, float), np.asarray(model.outcomes.fold), logs.action
+    fitted = nuisance.fit(jax.random.key(5), logs, fits.with_rivals(SPEC, ("knn",)))
+    _, model = fits.without_rivals(SPEC, *fitted, *nuisance.as_cells(logs))
+    own = np.asarray([name != "knn" for name in candidate_names(model.outcomes.spec)])
+    assert not own.all()
+    r, fold, a = (
+        np.asarray(model.outcomes.out_of_fold.quality, float)[own],
+        np.asarray(model.outcomes.fold),
+        logs.action,
+    )
     for f in range(SPEC.folds):
         r[:, fold == f] -= r[:, fold == f].mean(1, keepdims=True)
-    difficulty = np.tensordot(np.asarray(model.outcomes.weights.quality), r, 1).mean(1)
+    difficulty = np.tensordot(np.asarray(model.outcomes.weights.quality)[own], r, 1).mean(1)
     known = np.column_stack([np.eye(4)[a], difficulty])
     hat = known @ np.linalg.pinv(known)
     z = r[:, np.arange(len(a)), a] - r.mean(2)
@@ -113,7 +142,9 @@ def test_weights_of_contrasts_are_the_best_on_the_simplex():
     def loss(w):
         return np.mean((q - w @ z) ** 2)
 
-    w = np.asarray(ablation.weights_of_contrasts(logs, model.outcomes), float)
+    w = np.asarray(ablation.weights_of_contrasts(logs, model.outcomes, jnp.asarray(own)), float)
+    assert (w[~own] == 0).all()
+    w = w[own]
     assert w.min() >= 0
     assert w.sum() == pytest.approx(1, abs=1e-5)
     others = np.random.default_rng(0).dirichlet(np.full(len(w), 0.3), 4000)
