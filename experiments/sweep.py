@@ -27,7 +27,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import best_routers, commands, configs, methods, storage, watching
+from experiments import commands, configs, methods, storage, watching
 from experiments.cells import Cells, KeptFits, key
 from experiments.methods.experiment import Experiment, Method
 from experiments.problem import build
@@ -37,7 +37,9 @@ from jaxroute import engine, metrics, sweep
 from jaxroute.engine import halving, networks
 from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.learn.objectives import OBJECTIVES
-from jaxroute.types import Examples, Hyperparams, InputError, Objective
+from jaxroute.serving.kinds import PerWeight
+from jaxroute.serving.router import Router
+from jaxroute.types import Examples, Hyperparams, InputError, Objective, Params
 
 NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
 OnChunk = Callable[[int, np.ndarray, np.ndarray], None]
@@ -114,8 +116,11 @@ def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False
         storage.begin(folder, config)
         keep = KeptFits(cells, config, data)
         problems = build.build(config, data, keep=keep)
-        experiment = Experiment(_seen(config), problems, data.table.models, sweep.mesh(), folder / "checkpoints")
-        about = (keep.keys, repr(experiment.config), experiment.models)
+        checkpoints = folder / "checkpoints"
+        experiment = Experiment(
+            _seen(config), problems, data.table.models, sweep.mesh(), checkpoints, cost_scale=data.scale
+        )
+        about = (keep.keys, repr(experiment.config), experiment.models, experiment.cost_scale)
         paths = {}
         for method, hidden in itertools.product(chosen, axes.hidden):
             made_of = key((trained, OBJECTIVES[method.loss]), *about, method.name, hidden)
@@ -126,16 +131,16 @@ def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False
             for (method, hidden), path in paths.items():
                 hook = _hook(config, points, _name(method, hidden), (write, tick, show, stop_if_asked))
                 make = partial(trained, experiment, points, method, OBJECTIVES[method.loss], hidden, hook)
-                frames.append(cells.keep(path, make, _write, pd.read_parquet))
+                write_all = partial(_write, experiment, hidden)
+                frames.append(cells.keep(path, make, write_all, pd.read_parquet))
                 shutil.rmtree(folder / "checkpoints" / _name(method, hidden), ignore_errors=True)
-        (folder / "routers").mkdir(exist_ok=True)
         for cell, path in paths.items():
-            shutil.copy(path.with_suffix(".safetensors"), folder / "routers" / f"{_name(*cell)}.safetensors")
+            shutil.copytree(path.with_suffix(""), folder / "routers" / _name(*cell), dirs_exist_ok=True)
         results = pd.concat(frames, ignore_index=True)
         storage.write_frame(folder / "results.parquet", results)
     print_table(results, np.size(points.seed) * len(paths))
     print(f"results: {folder / 'results.parquet'}")
-    print(f"the best setting's routers, per method and depth: {folder / 'routers'}")
+    print(f"the best setting's routers, by method, depth and seed: {folder / 'routers'}")
     return folder
 
 
@@ -146,9 +151,18 @@ def _seen(config: Config) -> Config:
     return dataclasses.replace(own, data=dataset_name(config.data, config.tasks), axes=axes)
 
 
-def _write(path: Path, made: tuple[pd.DataFrame, best_routers.Kept]) -> None:
-    best_routers.save(path.with_suffix(".safetensors"), made[1])
-    storage.write_frame(path, made[0])
+def _write(
+    experiment: Experiment, hidden: tuple[int, ...], path: Path, made: tuple[pd.DataFrame, Hyperparams, Params]
+) -> None:
+    """The table, and beside it one router for each seed, that of the best setting at each cost weight."""
+    frame, points, params = made
+    scale, axes = experiment.cost_scale, experiment.problems.axes
+    for seed in range(np.shape(points.seed)[0]):
+        of_seed, at, network = jax.tree.map(lambda x: jnp.asarray(x[seed]), (axes, points, params))  # noqa: B023
+        one = jax.tree.map(lambda x: x[:, None], network)
+        kind = PerWeight(of_seed, at.cost_weight / scale, one, hidden, at.temperature, at.width)
+        Router(experiment.models, kind, scale).save(path.with_suffix("") / f"seed-{seed}")
+    storage.write_frame(path, frame)
 
 
 def _hook(config: Config, points: Hyperparams, name: str, watch: tuple[Any, ...]) -> OnChunk:
@@ -180,8 +194,12 @@ def trained(
     objective: Objective,
     hidden: tuple[int, ...],
     on_chunk: OnChunk,
-) -> tuple[pd.DataFrame, best_routers.Kept]:
-    """One method and depth: all its points trained (or thinned out), then measured on the test table."""
+) -> tuple[pd.DataFrame, Hyperparams, Params]:
+    """One method and depth: all its points trained (or thinned out), then measured on the test table.
+
+    Returns:
+        The table, and points and parameters of the best setting at each of L cost weights, leaves [S, L, ...].
+    """
     config, problems, mesh = experiment.config, experiment.problems, experiment.mesh
     axes, spec = config.axes, dataclasses.replace(config.training, hidden=hidden)
     network = networks.router(len(experiment.models), hidden)
@@ -204,7 +222,15 @@ def trained(
     chosen = engine.choose(found.points, found.state, test.features, test.available, network=network, mesh=mesh)
     measured = tuple(np.asarray(x) for x in _measure(chosen, found.points.cost_weight, test))
     frame = _frame(config, points, found, method, hidden, measured)
-    return frame, best_routers.best(found, experiment.models, hidden, problems.axes)
+    return frame, *_best(found)
+
+
+def _best(found: halving.Found) -> tuple[Hyperparams, Params]:
+    """Of each cost weight's survivors, the setting of the best validation value, mean over seeds; ties: the first."""
+    mean, weights = found.value[:, found.alive].mean(0, dtype=float), np.asarray(found.points.cost_weight)[0]
+    columns = [np.flatnonzero(weights == w)[np.argmax(mean[weights == w])] for w in np.unique(weights)]
+    points, params = jax.tree.map(lambda x: np.asarray(x)[:, columns], (found.points, found.state.best_params))
+    return points, params
 
 
 @jax.jit

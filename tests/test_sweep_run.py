@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import best_routers, configs, run, storage, watching
+from experiments import configs, run, storage, watching
 from experiments import sweep as command
 from experiments.checks import torture
 from experiments.problem.table import prepare
+from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 
@@ -251,8 +252,10 @@ def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeyp
     total, (_, steps, _), restored = told[0]
     assert (total, steps, restored) == (3 * 30, 5, {"restored": 15})
     assert sum(steps for _, (_, steps, _), _ in told) == 3 * 30 - 15
-    routers, same = ({p.name: p.read_bytes() for p in (x / "routers").iterdir()} for x in (folder, undisturbed))
-    assert len(routers) == 4
+    routers, same = (
+        {str(p.relative_to(x)): p.read_bytes() for p in (x / "routers").rglob("*.*")} for x in (folder, undisturbed)
+    )
+    assert len(routers) == 4 * config.seeds * 2  # methods and depths, seeds, files
     assert routers == same
 
 
@@ -264,19 +267,16 @@ def test_the_smoke_run(tmp_path, capsys):
     best = command.best_settings(torture.table(tmp_path))
     assert list(best["cost_weight"]) == [0.0, 0.5, 2.0]
 
-    (path,) = tmp_path.glob("*/*/routers/*.safetensors")  # gives the table's regret again
-    kept = best_routers.load(path)
-    config = configs.load("sweep", smoke=True)
-    data = prepare(config)
-    assert kept.models == data.table.models
-    np.testing.assert_array_equal(kept.points.cost_weight, np.float32([[0.0, 0.5, 2.0]] * 2))
-    regret = np.zeros((2, 3))
+    data = prepare(configs.load("sweep", smoke=True))
+    regret = np.zeros((2, 3))  # the table's, from its routers
     for s in range(2):
-        test = data.table.rows(data.rows[s].test)
-        index = np.asarray(best_routers.choose(kept, test.features, test.available)[s])
+        (path,) = tmp_path.glob(f"*/*/routers/*/seed-{s}")
+        router, test = Router.load(path), data.table.rows(data.rows[s].test)
+        assert router.models == data.table.models
         for l, weight in enumerate((0.0, 0.5, 2.0)):
+            index = router.route(test.features, normalised_cost_weight=weight).index
             utility = test.outcomes.quality - weight * test.outcomes.cost
-            regret[s, l] = np.mean(utility.max(1) - utility[np.arange(len(test)), index[l]])
+            regret[s, l] = np.mean(utility.max(1) - utility[np.arange(len(test)), index])
     np.testing.assert_allclose(regret.mean(0), best["test regret"], atol=1e-6)
 
 
