@@ -247,18 +247,20 @@ def shrink(weight: Float[Array, "*batch"], shrinkage: Scalar) -> Float[Array, "*
     return jnp.where(positive & (denominator != jnp.inf), weight / denominator, 0)
 
 
-def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None) -> Float[Array, " N"]:
+def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip: Scalar = 0.0) -> Float[Array, " N"]:
     """Logging propensity of the model that was chosen, one per row.
 
     Args:
         logs: N rows.
         nuisances: None takes the log's own ``logs.propensity``; else ``nuisances.propensity[i, action_i]``.
+        clip: smaller propensities are raised to it.
 
     Returns:
         [N].
 
     Raises:
-        InputError: a propensity is NaN (outside jit only: inside, values cannot be looked at).
+        InputError: a propensity is NaN, or 0 or less without a clip (outside jit only: inside, values cannot be
+            looked at).
 
     Example:
         >>> print(propensity_of_action(*_example()))
@@ -278,12 +280,20 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None) -> Floa
                 f"{source} is NaN in {unknown.size} of {propensity.shape[0]} rows (first: row {unknown[0]}): "
                 "pass nuisances with estimated propensities (nuisance.fit), or drop these rows"
             )
-    return propensity
+    raised = jnp.maximum(propensity, clip)
+    if not isinstance(raised, jax.core.Tracer):
+        impossible = np.flatnonzero(np.asarray(raised) <= 0)
+        if impossible.size:
+            raise InputError(
+                f"{source} is 0 or less in {impossible.size} of {propensity.shape[0]} rows (first: row "
+                f"{impossible[0]}): a model that was chosen had a positive probability; correct it, or give a clip"
+            )
+    return raised
 
 
 def _weights(logs: Logs, nuisances: Nuisances | None, clip: Scalar) -> Outcomes:
     """Inverse probability [N] of having seen the chosen model's quality, and its cost."""
-    weight = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip)
+    weight = 1 / propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     return Outcomes(weight if response is None else weight / response, weight)
 

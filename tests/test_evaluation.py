@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxroute import estimators
-from jaxroute.estimators import verdict
+from jaxroute import counterfactual, estimators
+from jaxroute.estimators import influence, verdict
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 N, K = 4000, 4
@@ -122,7 +122,7 @@ def test_interval_where_the_log_supports_one_and_only_there():
     of = estimators.self_normalised_doubly_robust(logs, jnp.asarray(targets[0]), 0.0, nuisances, clip=0.05)
     np.testing.assert_allclose(good.value, of.value, rtol=1e-6)
     size = float(of.effective_sample_size)
-    half = stats.t.ppf(0.975, size - 1) * np.sqrt(size / (size - 1)) * float(of.standard_error)
+    half = stats.t.ppf(0.975, size - 1) * float(of.standard_error)
     np.testing.assert_allclose(good.interval, [of.value - half, of.value + half], rtol=1e-5)
     assert good.interval[0] < 0.4 < good.interval[1]
     assert (good.verdict, good.label) == ("ok", "self-normalised doubly robust")
@@ -163,15 +163,37 @@ def test_hidden_confounder_beside_the_value():
         estimators.evaluate(logs, targets[0], 0.0, nuisances, strength=0.0)
 
 
-def test_half_width_is_student_t_with_a_small_sample_factor():
-    """Against simulation, too: means of m normal rows, their population standard deviation as the error."""
+def test_half_width_is_student_t_with_one_small_sample_factor():
+    """Against simulation, too: means of m normal rows."""
     np.testing.assert_allclose(estimators.half_width(np.nan), stats.norm.ppf(0.975))
     np.testing.assert_allclose(estimators.half_width(1e9, 0.9), stats.norm.ppf(0.95), rtol=1e-6)
+    np.testing.assert_allclose(estimators.half_width(10.0), stats.t.ppf(0.975, 9))
     assert estimators.half_width(1.0) == estimators.half_width(2.0)  # never fewer than two rows
     rng = np.random.default_rng(0)
     for m in (5, 30):
         draws = rng.standard_normal((20_000, m))
-        error = draws.std(1) / np.sqrt(m)  # as an influence estimate of m rows has it, without Bessel's correction
+        error = draws.std(1, ddof=1) / np.sqrt(m)
         covered = np.abs(draws.mean(1)) <= estimators.half_width(m) * error
         assert abs(covered.mean() - 0.95) < 0.006
-        assert (np.abs(draws.mean(1)) <= 1.96 * error).mean() < 0.94
+        assert (np.abs(draws.mean(1)) <= 1.96 * error).mean() < 0.943
+    of = estimators.estimate(estimators.Rows(jnp.arange(10.0), jnp.ones(10, bool), jnp.ones(10)))
+    error = stats.t.ppf(0.975, 9) * np.arange(10.0).std(ddof=1) / np.sqrt(10)
+    np.testing.assert_allclose(estimators.interval(of), (4.5 - error, 4.5 + error), rtol=1e-5)
+
+
+def test_a_propensity_of_zero_is_an_error():
+    logs, target = influence.example()
+    half = jnp.full((4, 2), 0.5)
+    nuisances = Nuisances(half, Outcomes(half, half))
+    for value in (0.0, -0.1):
+        bad = logs._replace(propensity=jnp.array([0.5, 0.5, value, 0.5]))
+        for estimator in (estimators.ipw, estimators.snipw):
+            with pytest.raises(InputError, match=r"logs\.propensity is 0 or less in 1 of 4 rows \(first: row 2\)"):
+                estimator(bad, target, 0.5)
+            assert np.isfinite(estimator(bad, target, 0.5, clip=0.1).value)
+        table = nuisances._replace(propensity=half.at[0, 0].set(value))
+        for estimator in (estimators.doubly_robust, estimators.self_normalised_doubly_robust):
+            with pytest.raises(InputError, match=r"nuisances\.propensity of the chosen model is 0 or less in 1 of 4"):
+                estimator(logs, target, 0.5, table)
+        with pytest.raises(InputError, match="0 or less"):
+            counterfactual.doubly_robust(logs, table)

@@ -241,7 +241,7 @@ def _sort(
         heard = heard / nuisances.response
         counted = jnp.ones_like(observed)
     picked = heard * jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0]
-    odds = 1 / jnp.maximum(propensity_of_action(logs, nuisances), clip) - 1
+    odds = 1 / propensity_of_action(logs, nuisances, clip=clip) - 1
     order = jnp.argsort(error)
     return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, heard)
 

@@ -6,7 +6,8 @@ The estimators differ in prediction, weight and normaliser (r, w, d, e: see `inf
     ipw                             mean w r                 snipw    sum w r / sum w
     doubly robust                   mean d + mean w e        sndr     mean d + sum w e / sum w
 
-``weight_clip`` caps w; switch sets it to 0 above a threshold; shrinkage reduces it.
+``weight_clip`` caps w; switch sets it to 0 above a threshold; shrinkage reduces it. Each trades bias of the outcome
+model for less noise.
 """
 
 from __future__ import annotations
@@ -258,6 +259,9 @@ def switch_doubly_robust(
 
         V = mean d + mean w 1{w <= threshold} e
 
+    Rows above the threshold are the outcome model's opinion. Where that is wrong the estimate is biased like the
+    direct method, and intervals miss the truth (``make ope-study``): its use is a small squared error, for choosing.
+
     Args:
         logs: N rows; rows without feedback are left out of the correction.
         target: [N, K] the policy to value.
@@ -298,6 +302,9 @@ def shrinkage_doubly_robust(
     """Doubly robust with optimistically shrunk weights.
 
         V = mean d + mean s w / (w^2 + s) e,   s = shrinkage
+
+    Shrunk weights leave a part of the outcome model's bias in. Where that is wrong the estimate is biased like the
+    direct method, and intervals miss the truth (``make ope-study``): its use is a small squared error, for choosing.
 
     Args:
         logs: N rows; rows without feedback are left out of the correction.

@@ -99,7 +99,7 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
         InputError: a propensity is NaN.
     """
     outcomes, chosen = as_cells(logs)
-    weight = 1 / jnp.maximum(counterfactual.propensity_of_action(logs, nuisances), clip)
+    weight = 1 / counterfactual.propensity_of_action(logs, nuisances, clip=clip)
     if nuisances.response is not None:
         weight = weight / nuisances.response
     seen = chosen & ~jnp.isnan(outcomes.quality)
