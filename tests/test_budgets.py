@@ -81,9 +81,9 @@ def test_a_quality_target_is_reached_as_cheaply_as_can_be():
 def test_what_cannot_be_had_is_refused_with_what_can():
     predicted, outcomes = _problem()
     curve = budgets.curve(predicted, outcomes)
-    with pytest.raises(InputError, match=f"at least {curve.cost.min():.4g}"):
+    with pytest.raises(InputError, match=f"lowest mean cost per prompt is {curve.cost.min():.4g}"):
         budgets.for_budget(curve, 0.5 * curve.cost.min())
-    with pytest.raises(InputError, match=f"at most {curve.quality.max():.4g}"):
+    with pytest.raises(InputError, match=f"highest mean quality is {curve.quality.max():.4g}"):
         budgets.for_quality(curve, 1.1)
     with pytest.raises(InputError, match="at least 0"):
         budgets.at(curve, -1.0)
@@ -174,7 +174,7 @@ def test_no_mixture_of_separate_policies_beats_the_hull(seed):
         assert alone.quality == max(curve.quality[curve.cost <= budget])
         reached = budgets.for_quality(curve, best if best in curve.quality else min(curve.quality))
         assert reached.cost == min(curve.cost[curve.quality >= reached.quality])
-    with pytest.raises(InputError, match="at least"):
+    with pytest.raises(InputError, match="lowest mean cost"):
         budgets.mixture(curve, 0.99 * curve.cost.min())
 
 

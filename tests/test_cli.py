@@ -94,7 +94,7 @@ def test_every_kind_is_evaluated_on_a_table(capsys, any_kind, tmp_path):
     answers[~only | (answers["model"] == favourite)].to_parquet(table / "outcomes.parquet")
     code, _, err = run(capsys, "evaluate", tmp_path / "router", "--table", table)
     assert code == 2
-    assert "row 0: every model that could be chosen is removed from the router" in err
+    assert "row 0: all models that could be chosen are removed from the router" in err
 
 
 @pytest.mark.slow
@@ -408,8 +408,8 @@ def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, co
     [
         (["doctor", "no/such.jsonl"], "no/such.jsonl"),
         (["fit", "no/such.jsonl", "--out", "x"], "no/such.jsonl"),
-        (["route", "no/router", "--cost-weight", "1"], "no router here"),
-        (["evaluate", "no/router", "x.jsonl"], "no router here"),
+        (["route", "no/router", "--cost-weight", "1"], "is not a router"),
+        (["evaluate", "no/router", "x.jsonl"], "is not a router"),
         (["shadow", "x.jsonl", "--pool", "y.jsonl"], "must be given together"),
         (["shadow", "x.jsonl", "--pool", "y.jsonl", "--out", "z.jsonl"], "y.jsonl"),
         (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),

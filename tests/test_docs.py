@@ -31,7 +31,7 @@ def test_from_your_logs_to_a_router_in_five_minutes(tmp_path):
     doctor, fit, evaluate, route, python, again = printed[1:]
     assert "verdict: ok" in doctor
     assert "saved: router" in fit
-    assert "gain on the logger" in " ".join(evaluate.split())
+    assert "gain over logger" in " ".join(evaluate.split())
     assert '"model": "large"' in route
     assert python.strip() == "['large']"
     assert "router_new minus router" in again

@@ -110,7 +110,7 @@ def test_a_router_that_cannot_be_loaded_leaves_the_default_and_says_so(kept, tmp
     router, features, _ = kept
     with caplog.at_level(logging.ERROR, "jaxroute.gateway"):
         g = gate_of(kept, router=str(tmp_path / "nowhere"))
-    assert "no router here" in g.problem
+    assert "is not a router" in g.problem
     assert router.models[1] in caplog.text
     counts = [g.choose(features[0]) for _ in range(200)]
     assert {c.by for c in counts} == {"default", "exploration"}

@@ -117,7 +117,7 @@ def test_removed_models_are_never_chosen(router, table, tmp_path):
     assert favourite not in less.route(table.features, cost_weight=0.0).models
     less.save(tmp_path / "less")
     assert favourite not in Router.load(tmp_path / "less").route(table.features, cost_weight=0.0).models
-    with pytest.raises(InputError, match="refit"):
+    with pytest.raises(InputError, match="fit the router again"):
         less.route(table.features, budget=_budget(router))
     with pytest.raises(InputError, match="unknown model 'nope'"):
         router.without("nope")
@@ -148,7 +148,7 @@ def test_newer_schema_damaged_json_and_no_router_are_refused(folder, tmp_path):
     (folder / "router.json").write_text(json.dumps(meta)[:-40])
     with pytest.raises(InputError, match="damaged"):
         Router.load(folder)
-    with pytest.raises(InputError, match="no router here"):
+    with pytest.raises(InputError, match="is not a router"):
         Router.load(tmp_path / "nothing")
 
 
@@ -157,7 +157,7 @@ def test_saving_replaces_a_router_and_nothing_else(router, folder, tmp_path):
     assert not Router.load(folder).available[0]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("dear")
-    with pytest.raises(InputError, match="is no router"):
+    with pytest.raises(InputError, match="is not a router"):
         router.save(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "dear"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["router", "thesis"]  # no scratch left

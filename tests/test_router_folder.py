@@ -108,18 +108,18 @@ def forged(path, change):
     ("change", "says"),
     [
         (lambda meta, arrays: arrays["cost_weights"].fill(np.nan), "ascend"),
-        (lambda meta, arrays: arrays["axes/mean"].fill(np.inf), "'axes/mean': not finite"),
+        (lambda meta, arrays: arrays["axes/mean"].fill(np.inf), "'axes/mean': holds numbers that are not finite"),
         (lambda meta, arrays: arrays.pop("axes/basis"), "basis"),
         (lambda meta, arrays: arrays.update(more=np.zeros(2)), "more"),
         (lambda meta, arrays: arrays.update(width=arrays["width"][:2]), "'width'"),
         (lambda meta, arrays: arrays.update({"curve/cost": arrays["curve/cost"][:1]}), "curve: cost has shape"),
         (lambda meta, arrays: arrays["curve/quality"].fill(np.nan), "curve: quality"),
-        (lambda meta, arrays: meta.update(models=["a", "a", "c", "d"]), "each once"),
+        (lambda meta, arrays: meta.update(models=["a", "a", "c", "d"]), "each name once"),
         (lambda meta, arrays: meta.update(models=["a", "b", 3, "d"]), "none of them empty"),
         (lambda meta, arrays: meta.update(removed=["e"]), "removed model"),
         (lambda meta, arrays: meta.update(removed=list(MODELS)), "at least one of them True"),
         (lambda meta, arrays: meta.update(cost_scale=0), "cost_scale"),
-        (lambda meta, arrays: meta.update(settings={"hidden": ["6"]}), "do not fit together"),
+        (lambda meta, arrays: meta.update(settings={"hidden": ["6"]}), "do not match"),
         (lambda meta, arrays: meta.update(settings={"hidden": [6], "other": 1}), "other"),
         (lambda meta, arrays: meta.pop("encoder"), "encoder"),
     ],
@@ -171,7 +171,7 @@ def test_texts_go_to_an_endpoint_only_if_its_encoder_is_named(tmp_path, monkeypa
         loaded.route(["a text"], cost_weight=1.0)
     assert not asked
     assert len(loaded.route(np.zeros((2, 256), np.float32), cost_weight=1.0).models) == 2  # features go nowhere
-    with pytest.raises(InputError, match="encoded by endpoint:small, not by endpoint:large"):
+    with pytest.raises(InputError, match="encoder is endpoint:small, not endpoint:large"):
         Router.load(tmp_path / "router", encoder="endpoint:large")
     named = Router.load(tmp_path / "router", encoder="endpoint:small")
     assert len(named.without("a").route(["a text"], cost_weight=1.0).models) == 1

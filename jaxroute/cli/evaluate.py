@@ -1,4 +1,4 @@
-"""``jaxroute evaluate ROUTER LOG`` and ``jaxroute compare A B LOG``: what a log that routers never saw says of them."""
+"""``jaxroute evaluate ROUTER LOG`` and ``jaxroute compare A B LOG``: judge routers on a log that they have not seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder tha
 RouterEncoder = Annotated[
     str | None,
     typer.Option(
-        "--encoder", help="The router's own encoder, named again; only one that sends texts to an endpoint needs it."
+        "--encoder",
+        help="The router's encoder, to confirm that texts may be sent to its endpoint. Other encoders need no "
+        "confirmation.",
     ),
 ]
 
@@ -27,18 +29,22 @@ RouterEncoder = Annotated[
 def evaluate(
     router: RouterPath,
     log: Annotated[str | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
-    table: Annotated[Path | None, typer.Option(help="A full table instead of a log: regret, too.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="A full table instead of a log; the result then includes the regret.")
+    ] = None,
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
     encoder: RouterEncoder = None,
-    page: Annotated[Path | None, typer.Option("--report", help="Folder for report.html: the log's evidence.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Folder to write report.html to, with the evidence of the log.")
+    ] = None,
     as_json: reading.Json = False,
 ) -> None:
-    """Value of a router by cost weight, with intervals and verdicts, from a log it has not seen.
+    """Estimate the value of a router by cost weight, with intervals and verdicts, on a log it was not fitted on.
 
-    "flips at": how strongly a hidden confounder would have to move the odds of the logged choices before "better (or
-    worse) than the logging policy" no longer follows; 1.1 is little, 3 is much. With --shadow the answers of a shadow
-    sample that the router has not seen either are pooled with the log's rows.
+    "flips at" is the factor by which a hidden confounder would have to change the odds of the logged choices before the
+    sign of the gain over the logging policy is no longer certain; 1.1 is weak and 3 is strong. With --shadow, the
+    answers of a shadow sample that the router was not fitted on are pooled with the rows of the log.
 
     Examples:
 
@@ -53,7 +59,7 @@ def evaluate(
         raise InputError("give either a LOG or --table FOLDER")
     for option, given in (("--report", page), ("--shadow", shadow)):
         if given is not None and log is None:
-            raise InputError(f"{option} goes with a log: give a LOG")
+            raise InputError(f"{option} needs a log; give a LOG")
     found: evaluation.LogEvaluation | evaluation.TableEvaluation
     if table is not None:
         found = evaluation.on_table(loaded, tables.load(table))
@@ -63,7 +69,7 @@ def evaluate(
         rows = reading.read(log, how)
         answered = None if shadow is None else tables.load(shadow)
         found = evaluation.on_log(loaded, rows, shadow=answered, name=Path(router).name)
-        header = ["normalised", "value", "95% interval", "gain on the logger", "gain on best single"]
+        header = ["normalised", "value", "95% interval", "gain over logger", "gain over best single"]
         header, lines = header + ["flips at", "verdict"] + (["shadow's share"] if shadow else []), _of_log(found)
         if page is not None:
             judged = reading.normalised(found.evidence, found.cost_scale)
@@ -84,10 +90,11 @@ def compare(
     encoder: RouterEncoder = None,
     as_json: reading.Json = False,
 ) -> None:
-    """Router A minus router B on a log that neither has seen: paired difference with its 95% interval.
+    """Compare two routers on a log that neither was fitted on: value of A minus value of B, with a 95% interval.
 
-    Where the log supports one of them too little, the outcome model's guess is shown, as an extrapolation. With
-    --shadow the answers of a shadow sample that neither has seen are pooled with the log's rows, and stand alone there.
+    Where the log does not support one of them, the difference is the outcome model's guess and is labelled as an
+    extrapolation. With --shadow, the answers of a shadow sample that neither was fitted on are pooled with the rows of
+    the log; where the log gives no support, the shadow sample is used alone.
 
     Example:
 
@@ -96,7 +103,9 @@ def compare(
     first, second = Router.load(a), Router.load(b)
     if encoder is not None:
         if encoder not in (first.encoder, second.encoder):
-            raise InputError(f"--encoder {encoder}: the routers' own are {first.encoder} and {second.encoder}")
+            raise InputError(
+                f"--encoder {encoder}: the routers use {first.encoder} and {second.encoder}; name one of these"
+            )
         first, second = (dataclasses.replace(r, may_send=r.encoder == encoder) for r in (first, second))
     table = reading.read(log, how)
     answered = None if shadow is None else tables.load(shadow)

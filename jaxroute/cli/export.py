@@ -1,4 +1,4 @@
-"""``jaxroute export ROUTER``: StableHLO for runtimes that have no jaxroute."""
+"""``jaxroute export ROUTER``: StableHLO for runtimes without jaxroute."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jaxroute.serving.router import Router
 
 def export(
     router: RouterPath,
-    out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it names the models.")],
+    out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it holds the model names and units.")],
 ) -> None:
-    """Write a router's scores as one StableHLO program: (features [N, D], cost weight) -> scores [N, K].
+    """Write a router as one StableHLO program: (features [N, D], cost weight) -> scores [N, K].
 
     Example:
 

@@ -95,7 +95,7 @@ def report(router: Router) -> None:
             [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
             + ([f"{row['shadow_share']:.0%}"] if shadow else [])
         )
-    header = ["normalised", "cost weight", "value", "95% interval", "gain on best single", "best single", "verdict"]
+    header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
     on = "the log and its shadow sample" if shadow else "the log"
     header += ["shadow's share"] if shadow else []
     reading.show(f"value on {on}, out of fold (quality units)", header, lines)

@@ -1,4 +1,4 @@
-"""``jaxroute route ROUTER``: prompts or features in, model names out, in a stream of constant memory."""
+"""``jaxroute route ROUTER``: reads prompts or features and writes model names, in a stream of constant memory."""
 
 from __future__ import annotations
 
@@ -26,21 +26,28 @@ def route(
     source: Annotated[
         str,
         typer.Option(
-            "--input", help="Prompts, chats or features, in any file that jaxroute fit reads; - is stdin (JSON lines)."
+            "--input",
+            help="File of prompts, chats or features, in any format that jaxroute fit reads; - reads JSON lines from "
+            "stdin.",
         ),
     ] = "-",
-    out: Annotated[Path | None, typer.Option(help="JSONL file, written whole or not at all. Default: stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSONL file to write, completely or not at all. Default: stdout.")
+    ] = None,
     cost_weight: Annotated[float | None, typer.Option(help="Quality per unit of cost.")] = None,
     normalised_cost_weight: Annotated[
-        float | None, typer.Option(help="At 1 the best and the cheapest model break even on average.")
+        float | None,
+        typer.Option(help="Cost weight in a unit in which the best and the cheapest model break even at 1."),
     ] = None,
-    budget: Annotated[float | None, typer.Option(help="Cost units a prompt on average.")] = None,
-    quality_target: Annotated[float | None, typer.Option(help="Mean quality to reach as cheaply as can be.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Mean cost per prompt, in the log's unit.")] = None,
+    quality_target: Annotated[float | None, typer.Option(help="Mean quality to reach at the lowest cost.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A model not to use. Repeatable.")] = None,
     encoder: RouterEncoder = None,
-    seed: Annotated[int, typer.Option(help="Of the mixture that meets a budget.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the mixture that meets a budget.")] = 0,
 ) -> None:
-    """Choose a model for every prompt: one JSON object a line with model, scores and the reason.
+    """Choose a model for every prompt; writes one JSON object per line with model, scores and reason.
+
+    Give exactly one of --cost-weight, --normalised-cost-weight, --budget and --quality-target.
 
     Examples:
 
@@ -57,7 +64,7 @@ def route(
         "budget": budget,
         "quality_target": quality_target,
     }
-    loaded.weights(**asked)  # a preference that cannot be met is refused before anything is read
+    loaded.weights(**asked)  # raises for a preference that cannot be met, before anything is read
     if loaded.encoder is not None:
         loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)

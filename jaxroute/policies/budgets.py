@@ -46,7 +46,7 @@ class Curve:
         parts = {f.name: np.asarray(part) for f in fields(self) if (part := getattr(self, f.name)) is not None}
         for name, part in parts.items():
             if part.ndim != 1 or part.shape != np.shape(self.cost_weight) or not len(part):
-                raise InputError(f"curve: {name} has shape {part.shape}, cost_weight {np.shape(self.cost_weight)}")
+                raise InputError(f"curve: {name} has shape {part.shape}, but cost_weight {np.shape(self.cost_weight)}")
             if not np.isfinite(part).all() or (name.endswith("_error") and (part < 0).any()):
                 raise InputError(f"curve: {name} holds a number that is not finite, or an error below 0")
             if name in ("cost_weight", "decided_at") and (part[0] < 0 or (np.diff(part) <= 0).any()):
@@ -104,11 +104,11 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
     quality, cost = (np.asarray(y, np.float64) for y in outcomes)
     rows = len(quality)
     if rows < 2:
-        raise InputError(f"{rows} prompts: a mean and its error need at least two")
+        raise InputError(f"{rows} prompts are too few; a mean and its error need at least two")
     usable = np.ones(quality.shape, bool) if available is None else np.asarray(available)
     if not (np.isfinite(quality) & np.isfinite(cost))[usable].all():
         row, model = np.argwhere(usable & ~(np.isfinite(quality) & np.isfinite(cost)))[0]
-        raise InputError(f"outcomes, row {row}, model {model}: not finite; mask missing models with available=")
+        raise InputError(f"outcomes, row {row}, model {model}: not finite; mask missing answers with available=")
     pieces = jax.jit(policies.envelope)(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
     breaks, models = np.asarray(pieces.breakpoints, np.float64), np.asarray(pieces.models)
     real = np.isfinite(breaks)
@@ -175,7 +175,7 @@ def curve_of_policies(
             "they must be [L, N, K], [N, K] and [N, K]"
         )
     if rows < 2:
-        raise InputError(f"{rows} prompts: a mean and its error need at least two")
+        raise InputError(f"{rows} prompts are too few; a mean and its error need at least two")
     if not (np.abs(mass.sum(-1) - 1) < 1e-4).all() or (mass < 0).any():
         raise InputError("decisions: each row's probabilities must be at least 0 and sum to 1")
     usable = np.isfinite(quality) & np.isfinite(cost)
@@ -209,7 +209,7 @@ def at(pieces: Curve, cost_weight: float, *, level: float = 0.95) -> Choice:
         InputError: a negative or NaN cost weight, a level outside (0, 1).
     """
     if not cost_weight >= 0:
-        raise InputError(f"cost weight {cost_weight}: give a number of at least 0")
+        raise InputError(f"cost weight {cost_weight}: it must be a number of at least 0")
     return _choice(pieces, int(np.searchsorted(pieces.cost_weight, cost_weight, side="right")) - 1, level, cost_weight)
 
 
@@ -293,14 +293,16 @@ def for_quality(pieces: Curve, target: float, *, level: float = 0.95) -> Choice:
     """
     reached = pieces.quality >= target
     if not reached.any():
-        raise InputError(f"quality target {target:g}: out of reach, at most {pieces.quality.max():.4g} can be had")
+        raise InputError(
+            f"quality target {target:g} cannot be reached; the highest mean quality is {pieces.quality.max():.4g}"
+        )
     return _choice(pieces, int(np.argmin(np.where(reached, pieces.cost, np.inf))), level)
 
 
 def _within(pieces: Curve, budget: float) -> np.ndarray:
     within = pieces.cost <= budget
     if not within.any():
-        raise InputError(f"budget {budget:g}: at least {pieces.cost.min():.4g} a prompt is spent at any cost weight")
+        raise InputError(f"budget {budget:g} cannot be met; the lowest mean cost per prompt is {pieces.cost.min():.4g}")
     return within
 
 
@@ -322,7 +324,7 @@ def _hull(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
 
 def _choice(pieces: Curve, index: int, level: float, cost_weight: float | None = None) -> Choice:
     if not 0 < level < 1:
-        raise InputError(f"level is {level}: a coverage lies between 0 and 1, as in 0.95")
+        raise InputError(f"level is {level}; it must be between 0 and 1, as in 0.95")
     z = NormalDist().inv_cdf((1 + level) / 2)
     cost, quality = float(pieces.cost[index]), float(pieces.quality[index])
     spend, gain = z * float(pieces.cost_error[index]), z * float(pieces.quality_error[index])

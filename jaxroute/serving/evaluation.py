@@ -245,8 +245,8 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
         )
         if answered.features.shape[1] != logs.features.shape[1]:
             raise InputError(
-                f"the shadow sample has {answered.features.shape[1]} features a prompt, the log has "
-                f"{logs.features.shape[1]}: make both with the same encoder"
+                f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
+                f"{logs.features.shape[1]}; make both with the same encoder"
             )
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=answered)
     return _Views(logs, nuisances, answered, encoder, router.revision, table)
@@ -274,7 +274,7 @@ def _policies(
 def _positions(router: Router, models: Sequence[str]) -> list[int]:
     """Where the data's models stand in the router."""
     if unknown := [name for name in models if name not in router.models]:
-        raise InputError(f"the data hold model {unknown[0]!r}; the router knows: {', '.join(router.models)}")
+        raise InputError(f"the data hold the model {unknown[0]!r}; the router knows only {', '.join(router.models)}")
     return [router.models.index(name) for name in models]
 
 
@@ -282,5 +282,7 @@ def _choosable(router: Router, index: Sequence[int], available: Array) -> Array:
     """[N, K] without the models that are removed from the router."""
     left = available & jnp.asarray(router.available[list(index)])[None]
     if not (able := np.asarray(left.any(1))).all():
-        raise InputError(f"row {int(np.argmin(able))}: every model that could be chosen is removed from the router")
+        raise InputError(
+            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router; drop the row"
+        )
     return left

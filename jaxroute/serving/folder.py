@@ -38,7 +38,7 @@ def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> No
     from safetensors.numpy import save
 
     if path.exists() and not (path / META).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: exists and is no router; choose another place or remove it")
+        raise InputError(f"{path}: exists and is not a router; choose another path or remove it")
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     packages = {name: importlib.metadata.version(name) for name in ("jax", "numpy", "flax")}
     meta = _finite({"schema": SCHEMA, **meta, "packages": packages})
@@ -73,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors.numpy import load
 
     if not (path / META).is_file():
-        raise InputError(f"{path}: no router here ({META} is missing)")
+        raise InputError(f"{path}: is not a router, because {META} is missing; check the path")
     with whole(path):
         meta = json.loads((path / META).read_text(encoding="utf-8"))
         schema = int(meta["schema"])

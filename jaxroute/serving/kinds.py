@@ -280,7 +280,7 @@ def name_of(kind: Kind) -> str:
     for name, record in KINDS.items():
         if type(kind) is record:
             return name
-    raise InputError(f"{type(kind).__name__} is no kind of router; there are: {', '.join(KINDS)}")
+    raise InputError(f"{type(kind).__name__} is not a kind of router; the kinds are: {', '.join(KINDS)}")
 
 
 def settings(kind: Kind) -> dict[str, Any]:
@@ -314,17 +314,17 @@ def check(kind: Kind, num_models: int) -> None:
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{name_of(kind)}: its arrays do not fit together ({error})") from None
+        raise InputError(f"{name_of(kind)}: the shapes of its arrays do not match ({error})") from None
     found = flat(arrays(kind))
     if odd := sorted(found.keys() ^ expected.keys()):
-        raise InputError(f"array {odd[0]!r}: {'missing' if odd[0] in expected else 'not one of this kind'}")
+        raise InputError(f"array {odd[0]!r}: {'is missing' if odd[0] in expected else 'does not belong to this kind'}")
     for name, array in found.items():
         shape, dtype = np.shape(array), np.dtype(getattr(array, "dtype", type(array)))
         if shape != expected[name].shape or dtype != expected[name].dtype:
             wanted = f"{expected[name].dtype}{list(expected[name].shape)}"
-            raise InputError(f"array {name!r}: {dtype}{list(shape)}, expected {wanted}")
+            raise InputError(f"array {name!r}: is {dtype}{list(shape)}, expected {wanted}")
         if not np.isfinite(np.asarray(array)).all():
-            raise InputError(f"array {name!r}: not finite")
+            raise InputError(f"array {name!r}: holds numbers that are not finite")
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -164,9 +164,14 @@ class Router:
         if way in ("cost_weight", "normalised_cost_weight"):
             return [(float(_weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
         if self.curve is None:
-            raise InputError("this router came without a curve of cost and quality: give a cost weight, or fit again")
+            raise InputError(
+                "this router has no curve of cost and quality; give a cost weight, or fit the router again"
+            )
         if not self.available.all():
-            raise InputError("budgets and quality targets were measured with every model; models were removed: refit")
+            raise InputError(
+                "models were removed, and budgets and quality targets were measured with all of them; fit the router "
+                "again"
+            )
         if way == "quality_target":
             return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
         mixed = budgets.mixture(self.curve, value)
@@ -183,7 +188,7 @@ class Router:
             raise InputError(f"unknown model {unknown[0]!r}; the router knows: {', '.join(self.models)}")
         left = self.available & ~np.isin(self.models, names)
         if not left.any():
-            raise InputError("no model would be left")
+            raise InputError("no model would be left; remove fewer models")
         return dataclasses.replace(self, available=left)
 
     def text_encoder(self) -> str:
@@ -193,13 +198,13 @@ class Router:
             InputError: it takes features only, or would send texts to an endpoint that the user has not named.
         """
         if self.encoder is None:
-            raise InputError("this router was fitted on features, not texts: give it features [N, D]")
+            raise InputError("this router was fitted on features, not texts; give it features [N, D]")
         if self.encoder.startswith(ENDPOINT) and not self.may_send:
             from jaxroute.data.encoders import endpoint
 
             raise InputError(
                 f"this router would send every text to {endpoint.base_url()}, model "
-                f"{self.encoder.removeprefix(ENDPOINT)}; if it may, name its encoder again: --encoder {self.encoder}, "
+                f"{self.encoder.removeprefix(ENDPOINT)}; to allow this, name its encoder: --encoder {self.encoder}, "
                 "or encoder= in Python and in models.yaml"
             )
         return self.encoder
@@ -217,10 +222,10 @@ class Router:
             prompts = encoders.encode(prompts, encoder, revision=self.revision)
         width = self.kind.num_features
         if prompts.ndim != 2 or prompts.shape[1] != width:
-            raise InputError(f"features of shape {prompts.shape}: this router takes [N, {width}]")
+            raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
         features = np.asarray(prompts, np.float32)
         if not (finite := np.isfinite(features).all(1)).all():
-            raise InputError(f"features, row {int(np.argmin(finite))}: not finite")
+            raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
 
     def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -240,7 +245,9 @@ class Router:
         scores[:, ~self.available] = -np.inf
         if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
             row = int(np.argmin(finite))
-            raise InputError(f"row {row}: its scores overflow at cost weight {weight[row]:g}; give a smaller one")
+            raise InputError(
+                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
+            )
         return scores, quality, cost
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -282,7 +289,9 @@ class Router:
         if meta["schema"] == 1:  # before there were kinds
             meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
         if meta.get("kind") not in kinds.KINDS:
-            raise InputError(f"{path}: a router of kind {meta.get('kind')!r}; update jaxroute to read it")
+            raise InputError(
+                f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it"
+            )
         with folder.whole(path):
             curve = tree.pop("curve", None)
             if not set(meta["removed"]) <= set(meta["models"]):
@@ -299,7 +308,9 @@ class Router:
                 may_send=encoder is not None,
             )
         if encoder is not None and encoder != router.encoder:
-            raise InputError(f"{path}: its texts are encoded by {router.encoder or 'nothing'}, not by {encoder}")
+            raise InputError(
+                f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
+            )
         return router
 
 
@@ -317,22 +328,22 @@ def _padded(rows: int) -> int:
 def _weight(cost_weight: float | np.ndarray) -> np.ndarray:
     weight = np.asarray(cost_weight, float)
     if not ((weight >= 0) & (weight <= np.finfo(np.float32).max)).all():
-        raise InputError(f"cost weight {cost_weight}: give a finite number of at least 0 (at most 3e38)")
+        raise InputError(f"cost weight {cost_weight}: it must be a finite number of at least 0 (and at most 3e38)")
     return weight
 
 
 def _check(router: Router) -> None:
     models = router.models
     if not models or not all(isinstance(name, str) and name.strip() for name in models):
-        raise InputError(f"model names {list(models)}: at least one, none of them empty")
+        raise InputError(f"model names {list(models)}: give at least one, none of them empty")
     if len(set(models)) != len(models) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in "".join(models)):
-        raise InputError(f"model names {list(models)}: each once, without control characters")
+        raise InputError(f"model names {list(models)}: give each name once, without control characters")
     if router.available.shape != (len(models),) or router.available.dtype != bool or not router.available.any():
-        raise InputError(f"available: {len(models)} booleans, at least one of them True")
+        raise InputError(f"available: it must hold {len(models)} booleans, at least one of them True")
     if not (isinstance(router.cost_scale, float) and 0 < router.cost_scale < np.inf):
-        raise InputError(f"cost_scale: {router.cost_scale!r}: a positive, finite number")
+        raise InputError(f"cost_scale is {router.cost_scale!r}; it must be a positive, finite number")
     if not all(name is None or isinstance(name, str) for name in (router.encoder, router.revision)):
-        raise InputError(f"encoder {router.encoder!r}, revision {router.revision!r}: texts or None")
+        raise InputError(f"encoder {router.encoder!r}, revision {router.revision!r}: they must be texts or None")
     if not isinstance(router.summary, dict):
-        raise InputError(f"summary: a {type(router.summary).__name__}, expected a dict")
+        raise InputError(f"summary is a {type(router.summary).__name__}; it must be a dict")
     kinds.check(router.kind, len(models))

@@ -50,11 +50,13 @@ def positive(name: str, numbers: Any) -> None:
     """InputError unless all numbers are positive and finite."""
     numbers = np.asarray(numbers)
     if not (np.isfinite(numbers) & (numbers > 0)).all():
-        raise InputError(f"{name}: positive and finite numbers only, got {numbers.min():g}")
+        raise InputError(f"{name}: the numbers must be positive and finite, got {numbers.min():g}")
 
 
 def ascending(name: str, weights: Any, least: int) -> None:
     """InputError unless there are so many cost weights, ascending from 0 or more."""
     weights = np.asarray(weights)
     if weights.ndim != 1 or len(weights) < least or not weights[0] >= 0 or not (np.diff(weights) > 0).all():
-        raise InputError(f"{name}: at least {least} cost weights that ascend from 0 or more, got {weights.tolist()}")
+        raise InputError(
+            f"{name}: needs at least {least} cost weights that ascend from 0 or more, got {weights.tolist()}"
+        )
