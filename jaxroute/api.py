@@ -5,6 +5,7 @@ Whatever takes a log takes a path, a table in memory or what ``read_log`` return
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +16,11 @@ from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data import tables, tabular
 from jaxroute.learn import fitting
+from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
-from jaxroute.types import Table
+from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
 
 LogTable = people.LogTable
 
@@ -59,37 +61,89 @@ def read_table(source: Any, **options: Any) -> Table:
 
 
 def fit(
-    log: Any, *, shadow: Any = None, encoder: str = "hashed", members: int = 1, seed: int = 0, **options: Any
+    log: Any,
+    method: str | Loss | Method = "recommended",
+    *,
+    models: Sequence[str] | None = None,
+    cost_weights: Sequence[float] | None = None,
+    normalised_cost_weights: Sequence[float] | None = None,
+    shadow: Any = None,
+    encoder: str = "hashed",
+    outcome_models: Sequence[str | Regressor] | None = None,
+    members: int = 1,
+    seed: int = 0,
+    **options: Any,
 ) -> Router:
-    """The recommended router of a log, with what the log says of it in ``summary``.
+    """A router of a log, by any method, with what the log says of it in ``summary``.
 
     Args:
-        log: see ``read_log``.
-        shadow: prompts like the log's that every model answered, see ``read_table``.
-        encoder: of the prompts, where the log has no features.
-        members: recipes with folds and networks of their own whose predictions are averaged.
+        log: see ``read_log``; or arrays (``types.Logs``), together with ``models``.
+        method: a name in ``learn.METHODS`` (``jaxroute methods`` lists them), or a loss of your own: any function
+            ``loss(scores [..., K], utility [..., K], *, where=None) -> [...]``. Keywords named like the fields of
+            ``types.Hyperparams`` (temperature, entropy and others) receive their values.
+        models: K names, only if the log is arrays.
+        cost_weights: ascending, quality per unit of cost, at which the router is trained and judged; or
+            normalised_cost_weights, where 1 is the break-even between the best and the cheapest model; None for both:
+            ``recipe.GRID``, normalised.
+        shadow: prompts like the log's that every model answered, see ``read_table``; or ``types.Examples``.
+        encoder: of the prompts, if the log has no features.
+        outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
+            ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
+        members: number of routers with different seeds that are averaged.
         seed: of everything random.
-        options: further ones of ``learn.fitting.fit``.
+        options: further ones of ``learn.fitting.fit``: spec, hyperparams, estimator, training and others.
 
     Returns:
         Router.
 
     Raises:
-        InputError: the log is bad or too small.
+        InputError: an unknown method, a wrong loss or outcome model, or a log that is bad or too small.
+
+    Example:
+        From a log to a saved router, with a loss of one's own:
+
+        >>> import tempfile
+        >>> import jaxroute as jr
+        >>> log = [{"prompt": f"{i % 7}", "model": "ab"[i % 2], "quality": i % 3 / 2, "cost": i % 2} for i in range(90)]
+        >>> def value_lost(scores, utility, *, where=None, temperature=1.0):
+        ...     policy = jr.policies.softmax(scores, temperature=temperature, available=where)
+        ...     return -(policy * utility).sum(-1)
+        >>> small = {"outcome_models": ["mean"], "training": jr.types.Spec((8,), steps=20, chunk=10)}
+        >>> router = jr.fit(log, value_lost, cost_weights=[0.0, 0.5], **small)
+        >>> router.save(tempfile.mkdtemp())
+        >>> router.route(["3"], cost_weight=0.5).models[0] in "ab"
+        True
     """
-    log = read_log(log)
-    used = encoder if log.features is None else None
-    answered = None if shadow is None else shadows.examples(read_table(shadow), log.models, encoder=used)
+    answered, chat = shadow, None
+    if isinstance(log, Logs):
+        if models is None:
+            raise InputError("a log of arrays has no names of its models; give models=[...], in the order of available")
+        logs, names, used = log, tuple(models), None
+    else:
+        if models is not None:
+            raise InputError("models= belongs to a log of arrays; this log names its models itself")
+        table = read_log(log)
+        names, used = table.models, None if table.features is not None else encoder
+        logs, chat = people.as_logs(table, encoder), table.chat
+    if shadow is not None and not isinstance(shadow, Examples):
+        answered = shadows.examples(read_table(shadow), names, encoder=used)
+    if outcome_models is not None:
+        spec = options.get("spec", NuisanceSpec())
+        options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     router = fitting.fit(
         jax.random.key(seed),
-        people.as_logs(log, encoder),
-        log.models,
+        logs,
+        names,
+        method=method,
+        cost_weights=cost_weights,
+        normalised_cost_weights=normalised_cost_weights,
         shadow=answered,
         encoder=used,
         members=members,
         **options,
     )
-    router.summary["chat"] = log.chat
+    if chat is not None:
+        router.summary["chat"] = chat
     return router
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``jaxroute doctor | fit | shadow | table | evaluate | compare | route | export | demo-log``.
+"""The command line: ``jaxroute doctor | fit | methods | shadow | table | evaluate | compare | route | export`` and more.
 
 ``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. Bad input gives one line
 on stderr and exit code 2; a log to which no router can be fitted gives exit code 3.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import typer
 
-from jaxroute.cli import demo, doctor, evaluate, export, fit, reading, route, shadow, table
+from jaxroute.cli import demo, doctor, evaluate, export, fit, methods, reading, route, shadow, table
 from jaxroute.data import hub
 from jaxroute.types import InputError
 
@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("doctor")(reading.with_log_options(doctor.doctor))
-app.command("fit")(reading.with_log_options(fit.fit))
+app.command("fit", epilog="\b\n" + methods.table())(reading.with_log_options(fit.fit))
+app.command("methods")(methods.methods)
 app.command("shadow")(reading.with_log_options(shadow.shadow))
 app.command("table")(table.table)
 app.command("evaluate")(reading.with_log_options(evaluate.evaluate))

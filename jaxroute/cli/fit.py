@@ -1,4 +1,4 @@
-"""``jaxroute fit LOG --out ROUTER``: the recommended recipe, from a log to a saved router."""
+"""``jaxroute fit LOG --out ROUTER``: from a log to a saved router, by any method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from jaxroute.cli import reading
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import fitting
+from jaxroute.learn import methods as registry
 from jaxroute.serving.router import Router
+from jaxroute.types import InputError
 
 
 def fit(
@@ -21,6 +23,16 @@ def fit(
     out: Annotated[
         Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
     ],
+    method: Annotated[str, typer.Option(help="What the router is fitted with; the table below has the names.")] = (
+        "recommended"
+    ),
+    normalised_cost_weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Ascending cost weights, as in 0,0.5,1, at which the router is trained and judged; 1 is the "
+            "break-even between the best and the cheapest model.  [default: 0,0.1,0.25,0.5,1,2]"
+        ),
+    ] = None,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     features_by: Annotated[
@@ -34,12 +46,12 @@ def fit(
         int,
         typer.Option(
             min=1,
-            help="Number of recipes that are fitted with different seeds and averaged: less noise, and longer fitting.",
+            help="Number of routers that are fitted with different seeds and averaged: less noise, and longer fitting.",
         ),
     ] = 1,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same router.")] = 0,
 ) -> None:
-    """Fit the recommended router to a log and save it.
+    """Fit a router to a log and save it.
 
     The report is estimated from the log, and every row is decided by a fit that did not use it. The router also learns
     from a shadow sample, whose rows are added to the evidence. Where the log does not support an estimate, the shadow
@@ -52,7 +64,11 @@ def fit(
       jaxroute fit spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5 --out router
 
       jaxroute fit requests.parquet --shadow answered_by_all/ --out router
+
+      jaxroute fit requests.parquet --method rm_softmax_pessimistic --members 3 --out router
     """
+    chosen = registry.named(method)
+    weights = _numbers(normalised_cost_weights)
     table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     used = used if features_by is None else reading.made_by(features_by, table)
@@ -66,6 +82,8 @@ def fit(
             jax.random.key(seed),
             logs,
             table.models,
+            method=chosen,
+            normalised_cost_weights=weights,
             shadow=answered,
             encoder=used,
             members=members,
@@ -99,19 +117,50 @@ def report(router: Router) -> None:
     on = "the log and its shadow sample" if shadow else "the log"
     header += ["shadow's share"] if shadow else []
     reading.show(f"value on {on}, out of fold (quality units)", header, lines)
-    loss = summary["distilling"]
     print(
         f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
-        f"{summary['rows_with_known_propensity']} with a known propensity; "
-        f"{shadow} shadow prompts; "
-        f"{100 * summary['share_of_contrasts']:.0f}% of the predicted contrasts kept"
-        + (f"; {summary['members']} recipes averaged" if summary["members"] > 1 else "")
+        f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
     )
-    print(
-        f"distilled into one network: {100 * loss['decides_otherwise']:.1f}% of held-out prompts decided otherwise, "
-        f"at a loss of {100 * loss['predicted_utility_lost']:.2f} points as the recipe sees it"
-    )
+    for line in made(summary):
+        print(line)
     if shadow:
         print("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
     if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
         print("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")
+
+
+def made(summary: dict[str, Any]) -> list[str]:
+    """How the router was made, in sentences, from what its artefact keeps."""
+    lines = [f"method: {summary['method']}" + (f", {n} members averaged" if (n := summary["members"]) > 1 else "")]
+    if (share := summary.get("share_of_contrasts")) is not None:
+        lines[0] += f"; {100 * share:.0f}% of the predicted contrasts kept"
+    if training := summary.get("training"):
+        lines.append(
+            f"{training['networks']} networks trained on the loss {training['loss']}, over {training['folds']} folds; "
+            "each row of the log is decided by those that never saw it, a new prompt by all together"
+        )
+        if (gained := training.get("members_that_gained_on_their_start")) is not None:
+            lines.append(
+                f"{gained} of {training['members']} members gained a standard error on what they started from, on "
+                "their validation rows; the others stay what they started from"
+            )
+    if loss := summary.get("distilling"):
+        otherwise, lost = 100 * loss["decides_otherwise"], 100 * loss["predicted_utility_lost"]
+        lines.append(
+            f"{_DISTILLED[summary['kind']].format(otherwise)}, a loss of {lost:.2f} points by its own estimate"
+        )
+    return lines
+
+
+_DISTILLED = {
+    "plug_in": "distilled into one network: {:.1f}% of held-out prompts are decided otherwise than by its teacher",
+    "affine": "its plug-in is distilled into one network, which decides {:.1f}% of held-out prompts otherwise",
+    "per_weight": "the networks stand in for the neighbours: they decide {:.1f}% of held-out prompts otherwise",
+}
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--normalised-cost-weights {text!r}: write numbers with commas, as in 0,0.5,1") from None

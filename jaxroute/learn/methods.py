@@ -2,7 +2,9 @@
 
 What the study found is how far a method's mean regret lies above the recommended recipe's at the study's centre (the
 log of a weak router, 2,000 rows, ten seeds; experiments/README.md), over its five real tables and on its synthetic
-problem. ``tests/test_methods.py`` computes these numbers anew from experiments/results/study.parquet.
+problem. ``tests/test_methods.py`` computes these numbers anew from experiments/results/study.parquet. The study trained
+one network per cost weight and chose its step on a log of its own; here every fold of the log has networks and they are
+averaged, so its numbers are a guide to the order of the methods.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Method:
 
     @property
     def finding(self) -> str:
-        """What the study found, in a sentence."""
+        """What the study found, in sentences."""
         if self.name == "recommended":
             return self.note
         if self.behind is None:
@@ -58,14 +60,14 @@ class Method:
         return f"Regret {real} points over recommended's on real tables, {synthetic} on synthetic. {self.note}".strip()
 
 
-DISTILLED = "one network, distilled"
-POINTS = "a small network per cost weight, fold and seed, all in one program"
+DISTILLED = "one network that learns the predictions"
+POINTS = "a small network per cost weight, fold and seed"
 
 
 def _plug_in(learner: str, what: str, behind: Behind | None, note: str = "") -> Method:
     return Method(
         f"plug_in_{learner}",
-        f"Predicts quality and cost with {what}, then chooses.",
+        f"Plug-in of {what}.",
         DISTILLED,
         plug_ins.of_learner(learner),
         note,
@@ -83,8 +85,8 @@ def _trained(name: str, summary: str, behind: Behind | None, note: str = "", est
 _LIST = (
     Method(
         "recommended",
-        "The stacked plug-in with corrected model means, and only the part of the predicted differences between "
-        "models that the log confirms.",
+        "The stacked plug-in with corrected model means and only the part of the predicted differences between models "
+        "that the log confirms.",
         DISTILLED,
         plug_ins.recommended,
         "Significantly worse than a baseline in 0 and better in 392 of 1,405 comparisons; on the synthetic problem "
@@ -92,7 +94,7 @@ _LIST = (
     ),
     Method(
         "plug_in_stack",
-        "Predicts quality and cost with the outcome models together, weighted by their out-of-fold loss.",
+        "Plug-in of the nuisances' outcome models together, weighted by their out-of-fold loss.",
         DISTILLED,
         plug_ins.stack,
         "Level with recommended beside 250 shadow prompts.",
@@ -107,7 +109,7 @@ _LIST = (
     ),
     _plug_in("knn", "the nearest prompts of the log", Behind((2.33, 1.59, 3.08), (5.49, 4.48, 6.50))),
     _plug_in("gp", "a Gaussian process over prompts and models", Behind((0.83, 0.33, 1.34), (-0.01, -0.59, 0.57))),
-    _plug_in("mlp", "a network per fold", Behind((1.56, 0.85, 2.27), (5.96, 4.30, 7.61))),
+    _plug_in("mlp", "a network", Behind((1.56, 0.85, 2.27), (5.96, 4.30, 7.61))),
     _plug_in(
         "trees", "gradient-boosted trees (scikit-learn)", None, "As one more learner of the stack it gains nothing."
     ),
@@ -123,7 +125,7 @@ _LIST = (
         "rm_classification_soft",
         "The same with the softmax of the utilities as the label, so that ties share it.",
         Behind((1.83, 1.44, 2.21), (-0.69, -1.36, -0.03)),
-        "Five initialisations averaged (--members 5) are 1.0 ahead on the synthetic problem.",
+        "Five initialisations averaged are 1.0 ahead on the synthetic problem.",
     ),
     _trained(
         "rm_classification_gap",
@@ -155,7 +157,7 @@ _LIST = (
     Method(
         "rm_interval",
         "One router for every cost weight: entropic RM-Softmax at the ends of five intervals, a joint network inside.",
-        "a small network per interval end, fold and seed, and one more per fold and seed",
+        "seven small networks per fold and seed",
         every_weight.interval,
         "Between trained weights 0.23 better than one router per weight.",
         Behind((2.15, 1.92, 2.37), (2.67, 2.02, 3.31)),
@@ -173,7 +175,7 @@ _LIST = (
     Method(
         "knn_guarded",
         "Nearest prompts of the log, leaving the best single model only where they clearly say so.",
-        "a small network per cost weight and seed, distilled: no row of the log is kept",
+        f"{POINTS} that learns the neighbours' bounds: no row of the log is kept",
         neighbours.guarded,
         "",
         Behind((1.31, 0.87, 1.74), (7.28, 6.30, 8.27)),

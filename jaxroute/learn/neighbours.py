@@ -4,24 +4,26 @@
     bound_k(x) = gain_k(x) - GUARD sd_k / sqrt(n),   bound_b(x) = 0;   the choice is argmax_k bound_k(x)
 
 u are doubly robust utilities, so differences between models are paired prompt by prompt; n has the highest value on
-validation rows. Neighbours are rows of the log, which no router may hold: `guarded` teaches the bounds to networks.
+validation rows.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxroute import counterfactual, engine, losses, sweep
-from jaxroute.engine import networks, training
+from jaxroute.engine import networks
 from jaxroute.learn import folds, members, objectives, training_set
 from jaxroute.learn.end_to_end import of_networks
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.learn.plug_ins import loss_of_choices
 from jaxroute.numerics import map_blocks, masked_argmax
-from jaxroute.types import Examples, Key, Outcomes, Params
+from jaxroute.types import Examples, Outcomes
 
 NEIGHBOURS = (50, 100, 200, 400)
 GUARD = 1.64
@@ -34,7 +36,12 @@ TEMPERATURE = 0.05
 
 
 def lower_bounds(
-    known: Examples, validate: Examples, features: Float[Array, "M d"], cost_weights: Float[Array, " L"]
+    known: Examples,
+    validate: Examples,
+    features: Float[Array, "M d"],
+    cost_weights: Float[Array, " L"],
+    *,
+    itself: Int[Array, " M"] | None = None,
 ) -> Float[Array, "L M K"]:
     """Guarded gains on the best single model, of new prompts.
 
@@ -42,17 +49,18 @@ def lower_bounds(
         known: rows that neighbours are looked for in; a row without an available model is none.
         validate: rows that pick the number of neighbours, of NEIGHBOURS, for each cost weight.
         features: [M, d] of the prompts. cost_weights: [L], in the units of the examples' costs.
+        itself: each prompt's own row among the known ones, which is no neighbour of it; None: they are new.
 
     Returns:
         [L, M, K] quality units; 0 for the best single model, -inf where fewer than three neighbours know a model.
 
     Example:
-        >>> x = jnp.linspace(-1.0, 1.0, 40)[:, None]
-        >>> good = jnp.concatenate([x < 0, x > 0], 1) + 0.0
-        >>> rows = Examples(x, Outcomes(good + jnp.array([[0.1, 0.0]]), good * 0), jnp.ones((40, 2), bool))
-        >>> bounds = lower_bounds(rows._replace(features=x), rows, jnp.array([[-0.9], [0.9]]), jnp.zeros(1))
-        >>> print(bounds.argmax(-1))
-        [[0 0]]
+        >>> x = jnp.linspace(-1.0, 1.0, 400)[:, None]
+        >>> good = jnp.concatenate([x < 0, x > 0.5], 1) + 0.0  # the first model is better on average
+        >>> rows = Examples(x, Outcomes(good, good * 0), jnp.ones((400, 2), bool))
+        >>> print(lower_bounds(rows, rows, jnp.array([[-0.8], [0.8]]), jnp.zeros(1)))
+        [[[ 0. -1.]
+          [ 0.  1.]]]
 
     Reference: kNN routers of RouterBench, by Hu et al., https://arxiv.org/abs/2403.12031 (2024); the guard is ours.
     """
@@ -62,22 +70,24 @@ def lower_bounds(
     means = jnp.nanmean(utilities, 1)
     best = masked_argmax(means, jnp.isfinite(means))  # [L]
     gains = utilities - jnp.take_along_axis(utilities, best[:, None, None], 2)
-    there = jnp.any(known.available, 1)
+    there, number = jnp.any(known.available, 1), jnp.arange(len(known.features))
 
-    def bounds(x: Float[Array, " d"]) -> Float[Array, "S L K"]:
-        distance = jnp.where(there, jnp.sum((known.features - x[None]) ** 2, -1), jnp.inf)
+    def bounds(x: Float[Array, " d"], own: Int[Array, ""] | int = -1) -> Float[Array, "S L K"]:
+        distance = jnp.sum((known.features - x[None]) ** 2, -1)
+        distance = jnp.where(there & (number != own), distance, jnp.inf)
         near = gains[:, jax.lax.top_k(-distance, sizes[-1])[1]]
         return jnp.stack([_bound(near[:, :n], best) for n in sizes])
 
-    def value(rows: tuple[Array, Outcomes, Array]) -> Float[Array, "S L"]:
-        x, outcomes, available = rows
-        chosen = masked_argmax(bounds(x), jnp.broadcast_to(available, (len(sizes), len(cost_weights), len(available))))
-        worth = jax.vmap(counterfactual.utility, (None, 0))(outcomes, cost_weights)
-        gained = jnp.take_along_axis(jnp.broadcast_to(worth, (len(sizes), *worth.shape)), chosen[..., None], -1)[..., 0]
-        return jnp.where(jnp.any(available), gained, 0.0)
+    def value(rows: Examples) -> Float[Array, "S L"]:
+        available = jnp.broadcast_to(rows.available, (len(sizes), len(cost_weights), len(rows.available)))
+        chosen = masked_argmax(bounds(rows.features), available)
+        worth = jax.vmap(counterfactual.utility, (None, 0))(rows.outcomes, cost_weights)
+        gained = jnp.take_along_axis(jnp.broadcast_to(worth, available.shape), chosen[..., None], -1)[..., 0]
+        return jnp.where(jnp.any(rows.available), gained, 0.0)
 
-    picked = jnp.argmax(jnp.mean(map_blocks(value, tuple(validate), ROWS_PER_BLOCK), 0), 0)  # [L]
-    found = map_blocks(bounds, features, ROWS_PER_BLOCK)  # [M, S, L, K]
+    picked = jnp.argmax(jnp.mean(map_blocks(value, validate, ROWS_PER_BLOCK), 0), 0)  # [L]
+    own = jnp.full(len(features), -1) if itself is None else itself
+    found = map_blocks(lambda row: bounds(*row), (features, own), ROWS_PER_BLOCK)  # [M, S, L, K]
     return jnp.take_along_axis(found, picked[None, None, :, None], 1)[:, 0].swapaxes(0, 1)
 
 
@@ -93,46 +103,56 @@ def _bound(near: Float[Array, "L n K"], best: Array) -> Float[Array, "L K"]:
 
 
 def guarded(given: MethodInput) -> MethodResult:
-    """The method ``knn_guarded``: cross-fitted bounds decide the log's rows, networks that learnt them new prompts."""
-    fold_key, seed_key, split_key = jax.random.split(given.training_key, 3)
+    """The method ``knn_guarded``: networks that learn the bounds, for no router may hold rows of a log.
+
+    In each fold neighbours are rows that are learnt from, and the networks learn the bounds of these same rows (none
+    its own neighbour); their best step has the highest doubly robust value on validation rows. So the networks, not
+    the neighbours, are what decides held-out rows and is judged there, beside how often the neighbours would decide
+    otherwise.
+    """
+    fold_key, seed_key = jax.random.split(given.training_key)
     data = training_set.of_method(fold_key, given)
-    weights = jnp.asarray(given.cost_weights, jnp.float32) * given.cost_scale
-    rows = data.folds
+    rows, num_models = data.folds, data.learn.available.shape[1]
+    weights = np.asarray(given.cost_weights) * given.cost_scale
+    learn, validate = folds.take(data.learn, rows.learn), folds.take(data.validate, rows.validate)
+    held_out = folds.take(data.learn.features, rows.held_out)
+
     given.on_stage("neighbours, cross-fitted")
 
-    def of_fold(known: Examples, validate: Examples, held_out: Array) -> Float[Array, "L B K"]:
-        return lower_bounds(known, validate, held_out, weights)
+    @jax.jit
+    def of_folds(*groups: Any) -> tuple[Float[Array, "F L A K"], Float[Array, "F L B K"]]:
+        def of(group: tuple[Examples, Examples, Array]) -> tuple[Array, Array]:
+            known, chosen_on, new = group
+            itself = jnp.arange(len(known.features))
+            at = jnp.asarray(weights, jnp.float32)
+            own = lower_bounds(known, chosen_on, known.features, at, itself=itself)
+            return own, lower_bounds(known, chosen_on, new, at)
 
-    groups = (folds.take(data.learn, rows.learn), folds.take(data.validate, rows.validate))
-    held_out = folds.take(data.learn.features, rows.held_out)
-    found = jax.jit(lambda *parts: jax.lax.map(lambda group: of_fold(*group), parts))(*groups, held_out)
-    bounds = jnp.moveaxis(folds.put_back(jnp.moveaxis(found, 1, 2), rows.held_out, len(rows.fold)), 1, 0)
+        return jax.lax.map(of, groups)
+
+    taught, of_held_out = of_folds(learn, validate, held_out)
+    bounds = folds.put_back(jnp.moveaxis(of_held_out, 1, 2), rows.held_out, len(rows.fold))  # [R, L, K]
 
     given.on_stage("networks that learn the bounds")
-    params, loss = _distilled(given, seed_key, split_key, data.learn.features, jnp.maximum(bounds, LEAST_BOUND))
-    decisions = members.decide(bounds, data.learn.available)
-    return of_networks(given, data.axes, params, decisions, temperature=TEMPERATURE, summary={"distilling": loss})
-
-
-def _distilled(
-    given: MethodInput, seed_key: Key, split_key: Key, features: Float[Array, "R d"], bounds: Float[Array, "L R K"]
-) -> tuple[Params, dict[str, float]]:
-    """Networks of every cost weight that give the bounds as scores: leaves [L, M, ...], and what they lose on a tenth.
-
-    Another tenth picks their best step, the rest is learnt from.
-    """
-    count, (weights, rows, num_models) = len(features) // 10, bounds.shape
-    held, validate, learn = np.split(np.asarray(jax.random.permutation(split_key, rows)), [count, 2 * count])
-
-    def examples(part: np.ndarray) -> Examples:
-        quality = bounds[:, part]
-        x = jnp.broadcast_to(features[part], (weights, len(part), features.shape[1]))
-        return Examples(x, Outcomes(quality, jnp.zeros_like(quality)), jnp.ones(quality.shape, bool))
-
     network = networks.router(num_models, given.training.hidden)
     program = engine.Program(network, OBJECTIVE, given.training, given.mesh)
-    points = members.points(given.hyperparams, [0.0], members.seeds_of(seed_key, given.seeds, weights))
-    state = engine.train(program, points, examples(learn), examples(validate))
-    scores = engine.evaluate(training.scores, points, state, examples(held).features, network=network, mesh=given.mesh)
-    learnt = members.log_mean_policy(jnp.moveaxis(scores, 1, 2), TEMPERATURE)
-    return sweep.gather(state.best_params, len(given.seeds), axis=1), loss_of_choices(bounds[:, held], learnt)
+    seeds = members.seeds_of(seed_key, given.seeds, len(held_out))
+    policies, params = [], []
+    for at, weight in enumerate(weights):  # of the same shapes: one program, run once a cost weight
+        quality = jnp.maximum(taught[:, at], LEAST_BOUND)
+        points = members.points(given.hyperparams, [weight], seeds)
+        outcomes = Outcomes(quality, jnp.zeros_like(quality))
+        state = members.train(program, points, learn._replace(outcomes=outcomes), validate)
+        scores = members.scores(program, points, state, data.learn.features, rows)
+        policies.append(members.log_mean_policy(scores, TEMPERATURE))
+        params.append(members.by_weight(sweep.gather(state.best_params, len(given.seeds), axis=1), 1))
+    learnt = jnp.stack(policies)
+    masked = jnp.where(data.learn.available, jnp.maximum(jnp.moveaxis(bounds, 1, 0), LEAST_BOUND), -jnp.inf)
+    return of_networks(
+        given,
+        data.axes,
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *params),
+        members.decide(learnt, data.learn.available),
+        temperature=TEMPERATURE,
+        summary={"distilling": loss_of_choices(masked, jnp.where(data.learn.available, learnt, -jnp.inf))},
+    )
