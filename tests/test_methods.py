@@ -96,7 +96,7 @@ def given(logs=LOGS, fits=None, **changes):
 
 @pytest.mark.parametrize("name", ["rm_softmax", "rm_interval", "rm_affine", "knn_guarded"])
 def test_no_row_has_a_part_in_its_own_decision(name):
-    """With the nuisances as they were, answers of fold 1 replaced by nonsense leave the policy on its rows as it was."""
+    """With the nuisances as they were, nonsense answers in fold 1 leave the policy on its rows as it was."""
     fits = (nuisance.fit(jax.random.key(1), jax.tree.map(jnp.asarray, LOGS), SPEC),)
     before = given(fits=fits)
     if name == "rm_softmax":

@@ -1,4 +1,4 @@
-"""The command line: ``jaxroute doctor | fit | methods | shadow | table | evaluate | compare | route | export`` and more.
+"""The command line: ``jaxroute doctor | fit | methods | shadow | table | evaluate | compare | route | ...``.
 
 ``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. Bad input gives one line
 on stderr and exit code 2; a log to which no router can be fitted gives exit code 3.
