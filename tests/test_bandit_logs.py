@@ -173,5 +173,5 @@ def test_what_is_a_table():
 def test_the_outcomes_of_a_table_alone(tmp_path):
     path = tmp_path / "outcomes.csv"
     table().rename(columns={"prompt": "query_id"}).to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"outcomes\.csv: the outcomes of a table: .* use jaxroute fit --table"):
+    with pytest.raises(InputError, match=r"outcomes\.csv: the outcomes of a table: .* give it as --shadow"):
         logs.load(path)

@@ -162,7 +162,7 @@ def read(path: str, how: How) -> people.LogTable:
     if people.is_table(log):
         raise InputError(
             f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
-            f"results, not a log; use jaxroute table {path} --out FOLDER, then jaxroute fit --table FOLDER"
+            f"results, not a log; use jaxroute table {path} --out FOLDER, and give FOLDER as --shadow beside a log"
         )
     return log
 

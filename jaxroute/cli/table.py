@@ -43,7 +43,7 @@ def table(
 
     Reads Inspect AI, lm-evaluation-harness, promptfoo, OpenAI Batch, HELM, DeepEval, and files of one answer a row
     (Ragas and others). Runs are joined by prompt; what a model did not answer is a hole, a cost that is not known
-    stays unknown. The table is for jaxroute fit --table and --shadow.
+    stays unknown. The table is for --shadow of jaxroute fit, and for make experiment DATA=FOLDER.
 
     Examples:
 
@@ -105,7 +105,7 @@ def _print(counts: dict[str, Any]) -> None:
             print(f"{counts[key]} {what}")
     if counts["cost_unknown"]:
         print(
-            f"{counts['cost_unknown']} costs are unknown: jaxroute fit --table learns cost weight 0 alone from them; "
+            f"{counts['cost_unknown']} costs are unknown; "
             "with token counts, --prices gives costs"
         )
-    print(f"next: jaxroute fit --table {counts['table']} --out ROUTER")
+    print(f"next: jaxroute fit LOG --shadow {counts['table']} --out ROUTER")
