@@ -50,6 +50,7 @@ def test_every_variant_changes_what_it_names():
     assert not any(name.startswith("stack with ") for name in found)  # none was fitted beside the stack
 
 
+@pytest.mark.slow
 def test_a_wider_stack_is_the_recipe_of_that_stack():
     """Fitted beside the stack, a learner changes no other variant; with it, and half of it made even, by hand."""
     table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)

@@ -301,7 +301,7 @@ def test_paretobandit(tmp_path):
     np.testing.assert_array_equal(table.outcomes.cost, [[0.3, np.nan], [np.nan, 0], [0.2, 0.1]])
     for content, message in (
         ("", "no prompts in it"),
-        ('{"prompt": ', r"row 0: not a JSON object"),
+        ('{"prompt": ', r"row 0: not JSON"),
         ('{"prompt": "p", "source": "s"}', "row 0, field 'arms'"),
         (line("p", a=(2.0, 1), b=(1, 1)), "outside"),
         (line("p", a=([], 1), b=(1, 1)), "is not a number"),

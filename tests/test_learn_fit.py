@@ -121,7 +121,7 @@ def test_one_program_serves_every_number():
     spec = TINY["training"]
     static = engine.Program(networks.router(K, ()), objectives.OBJECTIVES["rm_softmax"], spec, sweep.mesh())
     fit()
-    chunk = program.compiled(static)[1]
+    chunk = program.compiled_chunk(static)
     before = chunk._cache_size()
     fit(cost_weights=[5.0, 80.0], seeds=(4, 9), hyperparams=Hyperparams(temperature=0.5, learning_rate=0.1))
     assert before >= 1

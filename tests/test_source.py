@@ -127,6 +127,7 @@ def test_a_name_that_is_made_on_demand_is_refused(tmp_path, line):
         source.closure(source.digest, root=tmp_path)
 
 
+@pytest.mark.slow
 def test_everything_that_runs_is_in_the_key():
     """Every function of this repository that is called while a result is made is one of its symbols."""
     config = dataclasses.replace(TINY, methods=("rm_interval", "knn_guarded"))

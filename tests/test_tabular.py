@@ -92,7 +92,7 @@ def test_bad_tables_are_one_line(folder):
         with pytest.raises(InputError, match=message) as error:
             tabular.table(source)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=r"features have shape \(3, 2\)"):
+    with pytest.raises(InputError, match=r"features of shape \(3, 2\)"):
         tabular.table(long, features=np.zeros((3, 2)))
 
 

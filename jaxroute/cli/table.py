@@ -104,8 +104,5 @@ def _print(counts: dict[str, Any]) -> None:
         if counts[key]:
             print(f"{counts[key]} {what}")
     if counts["cost_unknown"]:
-        print(
-            f"{counts['cost_unknown']} costs are unknown; "
-            "with token counts, --prices gives costs"
-        )
+        print(f"{counts['cost_unknown']} costs are unknown; with token counts, --prices gives costs")
     print(f"next: jaxroute fit LOG --shadow {counts['table']} --out ROUTER")

@@ -184,11 +184,11 @@ def _tiny_batch(num_models: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
 def _refuse_other_arguments(loss: Loss) -> None:
     """A loss takes scores, utility and where; more only by the names of hyperparameters, or with a default."""
     parameters = inspect.signature(loss).parameters
-    named = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    taken = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     free = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if "where" not in parameters and not free:
         raise InputError(f"loss {name_of(loss)}: takes no where=, the mask of available models: add it as a keyword")
-    for parameter in named[2:]:
+    for parameter in taken[2:]:
         known = parameter.name == "where" or parameter.name in _FIELDS
         if parameter.default is parameter.empty and not known:
             raise InputError(
