@@ -18,10 +18,12 @@ def parser(
     """The parser of ``python -m experiments.<module>``: --data, --out and --smoke, with ``config`` also --config."""
     made = argparse.ArgumentParser(prog=f"python -m experiments.{module}", description=about, **more)
     if config:
-        made.add_argument("--config", default=config, help="name in experiments/configs, or a path to a .py")
+        made.add_argument(
+            "--config", default=config, help="name of a config in experiments/configs, or path of a .py file"
+        )
         made.add_argument("--data", help="folder (or wide file) of a full-feedback table; see README, Data")
-    made.add_argument("--out", type=Path, default=Path(out), help="where results go")
-    made.add_argument("--smoke", action="store_true", help="shrink everything to seconds")
+    made.add_argument("--out", type=Path, default=Path(out), help="folder to write results to")
+    made.add_argument("--smoke", action="store_true", help="run on a small problem, in seconds")
     return made
 
 
@@ -32,8 +34,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except (InputError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:  # a full disk met outside a checkpoint
-        print(f"error: {error}; what was finished before is intact: run the same command again", file=sys.stderr)
+        print(f"error: {error}; finished work is saved, so run the same command again", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; what is finished is saved: the same command goes on from there", file=sys.stderr)
+        print("stopped; finished work is saved, and the same command continues from there", file=sys.stderr)
         return 130
     return 2

@@ -1,10 +1,10 @@
-"""The main job, top to bottom: table -> logs -> nuisances -> routers -> measured policies -> report.
+"""The main experiment, top to bottom: table, logs, nuisances, routers, evaluation, report.
 
     python -m experiments.run --config default
     python -m experiments.run --config real --data path/to/table
 
-Finished methods are skipped on a re-run of the same config, table and code; a method that was killed in
-training goes on from its last checkpoint.
+A repeated run of the same config, table and code skips finished methods. A method that was interrupted during training
+continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
         config="default",
         epilog="example: python -m experiments.run --config real --data tables/routerbench --smoke",
     )
-    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs of this config left")
+    parser.add_argument("--fresh", action="store_true", help="discard what earlier runs of this config saved")
     options = parser.parse_args(arguments)
 
     def work() -> None:

@@ -83,7 +83,7 @@ def only_run(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise InputError(
-                f"{folder}: process {holder} is at work here; wait for it, or give another --out"
+                f"{folder}: process {holder} is at work here; wait until it ends, or give another --out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -1,9 +1,9 @@
-"""Search a router's numbers: settings x cost weights x seeds in one compiled program; methods and depths in a loop.
+"""Search the settings of a router: settings x cost weights x seeds in one compiled program; methods in a loop.
 
     python -m experiments.sweep --config sweep
 
-Every chunk is a checkpoint. A killed, interrupted or disk-starved sweep goes on where it was when the same command
-is given again, and its tables are those of an undisturbed one, bit for bit.
+Every chunk of steps is a checkpoint. A sweep that was killed or interrupted, or whose disk was full, continues when the
+same command is run again, and its tables have the same bits as those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def settings_of(config: Config) -> Hyperparams:
         ranges = {name: values for name, values in axes.ranges.items() if len(values) > 1}
         wrong = [name for name, values in ranges.items() if len(values) != 2]
         if wrong:
-            raise InputError(f"axes: {wrong[0]}={ranges[wrong[0]]}: a {axes.draw} draw needs two ends, or one value")
+            raise InputError(f"axes: {wrong[0]}={ranges[wrong[0]]}: a {axes.draw} draw needs two ends or one value")
         drawn = sweep.draw(axes.count, kind=axes.draw, **ranges)  # type: ignore[arg-type]
         points = sweep.cross(drawn, **fixed)
     if axes.own:
@@ -106,7 +106,7 @@ def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False
     """
     axes = config.axes
     if config.shadow:
-        raise InputError(f"shadow={config.shadow}: a sweep learns from the log alone; use `make experiment`")
+        raise InputError(f"shadow={config.shadow}: a sweep takes no shadow sample; use make experiment")
     points, chosen = settings_of(config), [method_of(name) for name in axes.methods]
     data = prepare(config)  # bad input stops us here, before anything is written
     folder, cells = folder_of(config, out), Cells(out / "cells", fresh=fresh)
@@ -320,9 +320,9 @@ def _name(method: Method, hidden: tuple[int, ...]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = commands.parser("sweep", __doc__.split("\n")[0], config="sweep")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of this config left")
-    parser.add_argument("--profile", action="store_true", help="trace one chunk into the folder's profile/")
-    parser.add_argument("--tensorboard", action="store_true", help="write to the folder's tensorboard/ too")
+    parser.add_argument("--fresh", action="store_true", help="discard what an earlier run of this config saved")
+    parser.add_argument("--profile", action="store_true", help="write a trace of one chunk to profile/ in the folder")
+    parser.add_argument("--tensorboard", action="store_true", help="also write to tensorboard/ in the folder")
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs tracebacks of what SaveError says in one line
 

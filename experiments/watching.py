@@ -32,7 +32,7 @@ def writer(folder: Path, *, tensorboard: bool = False) -> Iterator[Callable[...,
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise InputError("TENSORBOARD=1 needs the extra: pip install -e '.[tensorboard]'") from None
+        raise InputError("TENSORBOARD=1 needs an extra; run pip install -e '.[tensorboard]'") from None
     board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(step: int, **fields: Any) -> None:
@@ -60,7 +60,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
-        print("stopping after this chunk (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+        print("stopping after this chunk (press Ctrl-C again to stop at once)", file=sys.stderr, flush=True)
 
     def check() -> None:
         if asked:

@@ -89,7 +89,7 @@ def test_a_study_says_how_it_ended(tmp_path, capsys):
     assert run(lambda _: stopped(OSError(28, "No space left on device", "x.parquet"))) == 2
     assert "error: [Errno 28] No space left on device: 'x.parquet'" in capsys.readouterr().err
     assert run(lambda _: stopped(KeyboardInterrupt())) == 130
-    assert "goes on from there" in capsys.readouterr().err
+    assert "continues from there" in capsys.readouterr().err
     assert not (tmp_path / "any").exists()
     assert run(lambda _: iter([pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2, 3]})])) == 0
     assert capsys.readouterr().out == "| a |\n|---|\n| 1 |\n| 2 |\n| 3 |\n"

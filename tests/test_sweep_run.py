@@ -178,7 +178,7 @@ def steps_of(out):
 @pytest.mark.slow
 def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
     text = interrupted(config_path, tmp_path)
-    assert "the same command goes on from there" in text
+    assert "the same command continues from there" in text
     assert "Traceback" not in text
     done = subprocess.run(torture.command(config_path, tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

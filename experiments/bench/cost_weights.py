@@ -1,10 +1,11 @@
-"""Seconds from a log to routers for 30 cost weights, at equal held-out value: one router of all against 30 separate.
+"""Seconds from a log to routers for 30 cost weights at equal held-out value: one router for all against 30 routers.
 
     make bench-weights    (two minutes on 2 cores; SMOKE=1 for seconds)
 
-Everybody learns from the same log, nuisances and settings (the default problem, one seed). After every few steps the
-clock stops and the mean utility over the 30 cost weights is measured on the full held-out table. The target is what the
-separate routers end at; every way is timed until it first gets there. Prints a table and writes JSON.
+All ways learn from the same log with the same nuisances and settings (the default problem, one seed). Every few steps
+the clock is stopped, and the mean utility over the 30 cost weights is measured on the full held-out table. The target
+is the value that the separate routers end at, and each way is timed until it first reaches it. Prints a table and
+writes JSON.
 """
 
 from __future__ import annotations
@@ -235,8 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.bench.cost_weights", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--smoke", action="store_true", help="tiny shapes, seconds")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--smoke", action="store_true", help="run on small shapes, in seconds")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     found = measure(options.smoke)
     show(found)

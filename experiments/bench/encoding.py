@@ -1,11 +1,11 @@
-"""Texts per second of every encoder at hand, encoded anew and read back from the cache.
+"""Texts per second of every available encoder, for new texts and for texts read from the cache.
 
-    make bench-encoders       (minutes: MiniLM does a few texts a second on 2 cores; SMOKE=1 for seconds)
+    make bench-encoders       (minutes: MiniLM encodes a few texts per second on 2 cores; SMOKE=1 for seconds)
 
-Prints a table and writes results/bench/encoding.json. Measured are the hashed encoder and, where their weights
-are on this machine, the packaged MiniLM and the defaults of the other kinds; ``--encoder KIND:MODEL`` adds more
-(an endpoint only so: it may cost money). Nothing is downloaded, unless
-HF_HUB_OFFLINE=0 allows it. Loading a model is not counted.
+Measures the hashed encoder and, if their weights are on this machine, the packaged MiniLM and the defaults of the other
+kinds. ``--encoder KIND:MODEL`` adds more; endpoints are measured only this way, because they may cost money. Nothing is
+downloaded unless HF_HUB_OFFLINE=0 allows it. Loading a model is not counted. Prints a table and writes
+results/bench/encoding.json.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def measure(encoder: str, texts: list[str]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.encoding", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few texts, seconds")
-    parser.add_argument("--texts", type=int, help="number of texts; default 500, 20000 for the hashed encoder")
-    parser.add_argument("--encoder", action="append", default=[], help="one more encoder, KIND:MODEL; may be repeated")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--smoke", action="store_true", help="use few texts, in seconds")
+    parser.add_argument("--texts", type=int, help="number of texts (default: 500, and 20000 for the hashed encoder)")
+    parser.add_argument("--encoder", action="append", default=[], help="another encoder, KIND:MODEL; repeatable")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     measured: dict[str, Any] = {}

@@ -1,10 +1,10 @@
 """Seconds and peak memory of reading and checking a log of a million requests, and the encoders' texts per second.
 
-    make bench-logs           (two minutes, 1 GB of disk for a moment; more with encoders that need torch)
+    make bench-logs           (two minutes and 1 GB of temporary disk; more with encoders that need torch)
 
-The log has every field and one bad cell in a thousand rows; it is written once as Parquet, CSV and JSON lines, and
-each is read by a fresh process on two cores, whose peak resident memory counts all it loaded, JAX included. Prints
-tables and writes results/bench/logs.json. The limits are a minute and 2 GB; the exit status is 1 beyond them.
+The log has every field and one bad cell per thousand rows. It is written once as Parquet, CSV and JSON lines, and each
+is read by a fresh process on two cores, whose peak resident memory includes everything it loads, JAX included. Prints
+tables and writes results/bench/logs.json. The limits are one minute and 2 GB; beyond them the exit status is 1.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def measure(file: Path) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; the exit status is 1 where a limit is passed."""
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.logs", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few rows, seconds")
-    parser.add_argument("--rows", type=int, help="rows of the log; default 1,000,000")
-    parser.add_argument("--read", type=Path, help="only load this log here and print what it took")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--smoke", action="store_true", help="use few rows, in seconds")
+    parser.add_argument("--rows", type=int, help="rows of the log (default: 1,000,000)")
+    parser.add_argument("--read", type=Path, help="only load this log in this process and print time and memory")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     if options.read:
         if hasattr(os, "sched_setaffinity"):

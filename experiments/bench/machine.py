@@ -1,4 +1,4 @@
-"""This machine's floor, measured in the same run as what is held against it."""
+"""The peak of this machine, measured in the same run as the results that are compared with it."""
 
 from __future__ import annotations
 

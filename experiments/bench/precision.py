@@ -2,10 +2,10 @@
 
     make bench-precision DATA=<folder> CONFIG=default        SMOKE=1 for seconds
 
-Only the products of training change (``Spec.matmul_precision``); validation and decisions stay at full precision.
-A CPU computes every product in float32 whatever it is asked for: there the accelerator's products are emulated, their
-operands rounded to 10 or 7 bits of mantissa in the forward and both backward products, sums in float32.
-Writes results/bench/precision.json.
+Only the products of training change (``Spec.matmul_precision``); validation and decisions stay at full precision. A CPU
+computes every product in float32, so the products of an accelerator are emulated there: operands are rounded to 10 or 7
+bits of mantissa in the forward and both backward products, and sums are in float32. Writes
+results/bench/precision.json.
 """
 
 from __future__ import annotations

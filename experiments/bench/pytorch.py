@@ -1,4 +1,4 @@
-"""The rival of `throughput`: a plain PyTorch loop, one router after the other. Needs the extra "bench"."""
+"""The comparison for `throughput`: a plain PyTorch loop, one router after the other. Needs the extra "bench"."""
 
 from __future__ import annotations
 

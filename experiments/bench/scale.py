@@ -1,13 +1,13 @@
-"""Training on rows that stay on disk: rows per second against in memory, seconds by number of rows, and memory.
+"""Training with rows on disk: rows per second compared with rows in memory, seconds by number of rows, and memory.
 
     make bench-scale          (two minutes; ROWS=1e7 for ten million rows and 9 GB of disk; SMOKE=1 for seconds)
 
-A made-up log of 384 float16 features and 11 models is written block by block with doubly robust outcomes (nuisances
-fitted on other rows), sent out of the page cache, and trained on from there by `engine.train`: 8 cost weights side by
-side, an MLP [64]. Every size runs in a process of its own. RssAnon is what the process holds itself, without mapped
-files, as Linux counts it; its peak is over writing and training. CPU seconds are those of all threads: what the clock
-says depends on who else is at work. Prints a table and writes results/bench/scale.json. The exit status is 1 where
-the peak passes 4 GB.
+An artificial log of 384 float16 features and 11 models is written block by block with doubly robust outcomes
+(nuisances fitted on other rows), removed from the page cache, and trained on by `engine.train`: 8 cost weights side by
+side, an MLP [64]. Every size runs in its own process. RssAnon is the memory of the process without mapped files, as
+Linux counts it; its peak is over writing and training. CPU seconds are those of all threads, because wall time depends
+on other work on the machine. Prints a table and writes results/bench/scale.json. The exit status is 1 if the peak
+exceeds 4 GB.
 """
 
 from __future__ import annotations
@@ -170,10 +170,10 @@ def sizes(rows: int) -> list[int]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; the exit status is 1 where the memory limit is passed."""
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.scale", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few rows, seconds")
-    parser.add_argument("--rows", type=float, default=3e5, help="the largest number of rows; default 300,000")
+    parser.add_argument("--smoke", action="store_true", help="use few rows, in seconds")
+    parser.add_argument("--rows", type=float, default=3e5, help="largest number of rows (default: 300,000)")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # folder, settings, where to write: one process
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     if options.one:
         folder, settings, file = options.one

@@ -1,12 +1,12 @@
-"""How long a decision takes: one prompt, a million, every cost weight at once; what a gateway's request pays for it.
+"""How long a decision takes: one prompt, a million prompts, all cost weights at once, and a request of a gateway.
 
     make bench-serving        (two minutes; SMOKE=1 for seconds)
 
-A router of 11 models over 384 features, distilled to an MLP [256, 128], asked on features (encoding a text comes on
-top: `make bench-encoders`). Beside it what peers serve with: scikit-learn's MLP of the same size, and kNN over the
-log, both predicting quality of all models. With LiteLLM installed (`make test-gateway` makes such an environment, and
-`make bench-serving` then takes it), its pre-call hook and its Router are asked on texts, with a router of hashed
-features behind and answers mocked. Prints a table and writes results/bench/serving.json.
+A router of 11 models over 384 features, distilled to an MLP [256, 128], is asked with features (encoding a text takes
+additional time, see `make bench-encoders`). It is compared with scikit-learn's MLP of the same size and with kNN over
+the log, both predicting the quality of all models. If LiteLLM is installed (`make test-gateway` makes such an
+environment, and `make bench-serving` then uses it), its pre-call hook and its Router are asked with texts, with a
+router of hashed features and mocked answers. Prints a table and writes results/bench/serving.json.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def each(call: Callable[[], object], prompts: int) -> Times:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.serving", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few prompts, seconds")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--smoke", action="store_true", help="use few prompts, in seconds")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     rows, many, calls = (1000, 20_000, 50) if options.smoke else (LOG_ROWS, 1_000_000, 2000)
 

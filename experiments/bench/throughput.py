@@ -1,11 +1,11 @@
-"""How fast the sweep engine is, against loops, PyTorch and this machine's own peak.
+"""How fast the training program is, compared with loops, PyTorch and this machine's own peak.
 
-    make bench            (under 6 minutes on 2 cores; SMOKE=1 for seconds; MAIN=1 times `make experiment`, too)
+    make bench            (under 6 minutes on 2 cores; SMOKE=1 for seconds; MAIN=1 also times `make experiment`)
 
 One fixed workload: 20,000 prompts x 384 features, MLP [512, 256], 11 models, batch 2048, Adam. M routers in one
-program for M = 1 to 1024, against (a) a Python loop over one compiled function, (b) one compile per cost weight,
-(c) a plain PyTorch loop (extra "bench"). Peak product and bandwidth are measured in the same run. Prints a table and
-writes results/bench/throughput.json.
+program for M = 1 to 1024 are compared with (a) a Python loop over one compiled function, (b) one compilation per cost
+weight, (c) a plain PyTorch loop (extra "bench"). The peaks of product and bandwidth are measured in the same run.
+Prints a table and writes results/bench/throughput.json.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Engine:
             block = memory.plan(program, count, arguments, mesh=mesh, resident=resident)
             self.compiled = self.compiled if block is None else compiled(block)
         elif memory.needed(self.compiled, resident) > memory.SHARE * memory.free(mesh):
-            raise InputError(f"{memory.needed(self.compiled, resident) / 1e9:.1f} GB do not fit into what is free")
+            raise InputError(f"{memory.needed(self.compiled, resident) / 1e9:.1f} GB do not fit into the free memory")
         self.block = block or count
         self.bytes_per_point = memory.needed(self.compiled, resident) // count
         self.state = init(self.points, self.examples.features)
@@ -331,9 +331,9 @@ def show(found: Report) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.throughput", description=__doc__.split("\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="tiny shapes, seconds")
-    parser.add_argument("--main-job", action="store_true", help="time `make experiment` with and without a cache, too")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--smoke", action="store_true", help="run on small shapes, in seconds")
+    parser.add_argument("--main-job", action="store_true", help="also time make experiment with and without a cache")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)
     found = measure(SMOKE if options.smoke else Workload())
     show(found)

@@ -1,16 +1,15 @@
 """Do jaxroute's estimators agree with a published library, the Open Bandit Pipeline (obp 0.4.1)?
 
-    make obp-check        (an environment of its own, .venv-obp; PyTorch is in it, obp imports it)
+    make obp-check        (in a separate environment, .venv-obp, which includes PyTorch because obp imports it)
 
-Every estimator of both on the same simulated logs, policies, outcome models and cost weights, in float64:
-two loggers, a stochastic and a greedy target, an outcome model that is off on purpose. Prints the largest
-difference per estimator and exits with 1 if one is above 1e-9.
+Runs every estimator of both libraries on the same simulated logs, policies, outcome models and cost weights, in
+float64: two logging policies, a stochastic and a greedy target, an outcome model that is wrong on purpose. Prints the
+largest difference per estimator and exits with 1 if one is above 1e-9.
 
-The conventions are the same: switch keeps w <= tau, shrinkage is lambda w / (w^2 + lambda), the
-self-normalised estimators divide by the mean of w. obp has no clip, no missing feedback and no masks, so
-the logs have none; it takes one reward, so it gets quality - cost_weight * cost. Its intervals are
-bootstraps of the row estimates with the normaliser held fixed, jaxroute's standard errors include the
-normaliser's noise: they are not compared.
+The conventions are the same: switch keeps w <= tau, shrinkage is lambda w / (w^2 + lambda), and the self-normalised
+estimators divide by the mean of w. obp has no clip, no missing feedback and no masks, so the logs have none. It takes
+one reward, so it gets quality - cost_weight * cost. Intervals are not compared: those of obp are bootstraps of the row
+estimates with a fixed normaliser, and jaxroute's standard errors include the noise of the normaliser.
 
 Reference: Open Bandit Dataset and Pipeline: Towards Realistic and Reproducible Off-Policy Evaluation, by
 Saito, Aihara, Matsutani and Narita (https://arxiv.org/abs/2008.07146), 2021.

@@ -1,11 +1,11 @@
-"""What `fitting.fit` says of a router on the log and the shadow sample that it was fitted on: bias and coverage.
+"""Bias and coverage of what `fitting.fit` reports about a router on the log and the shadow sample it was fitted on.
 
     python -m experiments.checks.shadow_evidence --logs 240        two minutes on 2 cores
 
-Synthetic logs of 600 rows of a cost-biased logger over 6 models, 150 prompts beside each that every model answered,
-ridges as outcome models. The recipe's out-of-fold choices are valued on the log, on the shadow and on both, against
-the value of the router at hand on 11,250 other prompts; so is its gain on the best single model. Last line:
-the router of the log before, which knows nothing of this shadow.
+Synthetic logs of 600 rows of a cost-biased policy over 6 models, each with 150 prompts that every model answered, and
+ridges as outcome models. The recipe's out-of-fold choices are valued on the log, on the shadow sample and on both, and
+compared with the value of that router on 11,250 other prompts; the same is done for its gain over the best single
+model. The last line values the router of the previous log, which did not learn from this shadow sample.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.shadow_evidence", description=__doc__)
-    parser.add_argument("--logs", type=int, default=240)
+    parser.add_argument("--logs", type=int, default=240, help="number of simulated logs")
     print(summary(simulated(parser.parse_args(arguments).logs)).round(4).to_string())
     return 0
 

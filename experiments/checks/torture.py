@@ -1,10 +1,10 @@
-"""Kill the sweep at random moments, start it again, and compare its tables with an undisturbed run's, bit for bit.
+"""Kill the sweep at random moments, restart it, and compare its tables with those of an undisturbed run, bit for bit.
 
     python -m experiments.checks.torture --kills 200
 
-Each round starts the sweep in a fresh folder and kills it (SIGKILL) again and again, a random number of chunks and
-part of a chunk after each start (one time in five at any moment of a start), until it once ends by itself; rounds
-follow until the kills are used up.
+Each round starts the sweep in a fresh folder and kills it (SIGKILL) repeatedly, a random number of chunks and part of a
+chunk after each start (in one of five cases at any moment of a start), until it finishes. Rounds follow until the kills
+are used up.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def torture(kills: int, folder: Path, *, seed: int = 0, say: bool = True) -> dic
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.torture", description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=20, help="number of kills")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     options = parser.parse_args(arguments)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(".cache/jax").resolve()))
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:

@@ -1,4 +1,4 @@
-"""The configs: `load` finds one by name or path, and `check` refuses what cannot be run, naming the field."""
+"""The configs: `load` finds one by name or path, and `check` refuses what cannot be run and names the field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
     path = Path(name) if name.endswith(".py") else Path(__file__).parent / f"{name}.py"
     if not path.is_file():
         known = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
-        raise InputError(f"no config {name!r} ({path} does not exist); there are: {', '.join(known)}")
+        raise InputError(f"no config {name!r} ({path} does not exist); the configs are: {', '.join(known)}")
     module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     assert module_spec is not None
     assert module_spec.loader is not None

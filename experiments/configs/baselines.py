@@ -1,9 +1,10 @@
-"""Every baseline and every router, each learner with full feedback too, on the same splits, logs and nuisances.
+"""Every baseline and every router, each learner also with full feedback, on the same splits, logs and nuisances.
 
-    make baselines DATA=<folder>            SMOKE=1 shrinks it to seconds
+    make baselines DATA=<folder>            SMOKE=1 for seconds
 
-5 seeds, logs of 2,000 rows; ridges, kNN and gradient-boosted trees are fitted beside the library's own stack of outcome
-models, for plug-in routers of their own. Measured results: experiments/README.md.
+5 seeds, logs of 2,000 rows; 10 to 20 minutes of one core per table. Ridges, kNN and gradient-boosted trees are fitted
+in addition to the library's own stack of outcome models, for plug-in routers of their own. Results:
+experiments/README.md.
 """
 
 import dataclasses

@@ -1,9 +1,10 @@
-"""The embedded default: a synthetic routing problem whose best policy is known.
+"""The built-in default: a synthetic routing problem whose best policy is known.
 
-    make experiment            SMOKE=1 shrinks it to seconds
+    make experiment            SMOKE=1 for seconds
 
 10 models, 6,000 prompts, the log of a biased weak router, 5 seeds, 6 cost weights; the library's own stack of outcome
-models, and a ridge beside it. Measured result and time: experiments/README.md.
+models, and a ridge in addition. 226 s of one core. Mean regret: recommended recipe 28.30 ± 1.45 points, best router
+trained end to end (rm_classification) 28.49 ± 1.82, best single model 39.62 ± 3.49 (experiments/results/default.md).
 """
 
 from experiments.settings import Config

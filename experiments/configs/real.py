@@ -1,9 +1,10 @@
 """A real full-feedback table: simulated logs of a weak router, every method, measured on the table.
 
-    make experiment CONFIG=real DATA=<folder>            SMOKE=1 shrinks it to seconds
+    make experiment CONFIG=real DATA=<folder>            SMOKE=1 for seconds
 
-Training rows of the split are logged once, 5,000 at most. 10 seeds over split, logging and initialisation. Ridges and
-kNN are fitted beside the library's own stack of outcome models, for plug-in routers of their own.
+The training rows of the split are logged once, at most 5,000 of them. 10 seeds over split, logging and initialisation;
+some minutes per table. Ridges and kNN are fitted in addition to the library's own stack of outcome models, for plug-in
+routers of their own.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
-"""The recommended recipe beside the plug-ins it is made of: no network but those of the nuisances, so it is quick.
+"""The recommended recipe beside the plug-ins it is made of. It trains no networks except those of the nuisances.
 
-    make experiment CONFIG=recipe DATA=<folder>            SMOKE=1 shrinks it to seconds
+    make experiment CONFIG=recipe DATA=<folder>            SMOKE=1 for seconds
 
 10 seeds over split, logging and initialisation, logs of 2,000 rows; the outcome models of `real`.
 """

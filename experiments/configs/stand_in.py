@@ -1,8 +1,9 @@
-"""What is published in place of RM-*, beside full-feedback routers of ours: raw dollar weights as a feature.
+"""The published stand-in for RM-* beside full-feedback routers of ours: raw dollar weights as a feature.
 
-    make stand-in DATA=<folder>            SMOKE=1 shrinks it to seconds
+    make stand-in DATA=<folder>            SMOKE=1 for seconds
 
-One seed. Raw weights mean something only where costs are dollars: give a real table.
+One seed, 258 s of one core. Raw weights have a meaning only if costs are in dollars, so give a real table. On the
+RouterBench subset its mean regret is 19.1 points, against 14.5 for a ridge plug-in (experiments/README.md).
 """
 
 import dataclasses

@@ -1,9 +1,10 @@
 """A search over eight numbers of a router at once, on the synthetic problem.
 
-    make sweep            SMOKE=1 shrinks it to seconds
+    make sweep            SMOKE=1 for seconds
 
-Per seed and cost weight, 64 settings of learning rate, weight decay, temperature, entropy, clip and width (Sobol);
-half of those left are dropped at each rung. 6 cost weights x 5 seeds x 64 = 1,920 routers.
+For each seed and cost weight, 64 Sobol settings of learning rate, weight decay, temperature, entropy, clip and width;
+half of the remaining ones are dropped at each rung. 6 cost weights x 5 seeds x 64 = 1,920 routers; 178 s on 2 cores
+(experiments/results/speed.md has the result).
 """
 
 from experiments.settings import Axes, Config

@@ -2,12 +2,12 @@
 
     python -m experiments.data.rebuild [--out data] [--encoder hashed] [--only NAME ...]
 
-Each is downloaded from the Hugging Face hub or GitHub, read, its features computed, and saved as the plain folder
-that DATA= takes, beside a file origin.json with the repository, the SHA-256 of every downloaded file, the encoder
-and the size. A folder whose origin.json still matches is left alone. A file whose checksum differs from one written
-down before is refused: the origin changed, and numbers measured on the old table do not carry over. Where a checksum is
-known from elsewhere (``Origin.known``) the first download is compared, too; else it is what later ones are compared
-with, and the line that is printed says which it was.
+Each table is downloaded from the Hugging Face hub or GitHub, read, encoded, and saved as the folder that DATA= takes,
+together with origin.json: the repository, the SHA-256 of every downloaded file, the encoder and the size. A folder
+whose origin.json still matches is left unchanged. A file whose checksum differs from the recorded one is refused,
+because the origin changed and numbers measured on the old table no longer apply. Where a checksum is known from
+elsewhere (``Origin.known``) the first download is compared with it; otherwise later downloads are compared with the
+first one. The printed line says which was done.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
     for file, known in origin.known.items():
         if found[file] != known:
             raise InputError(
-                f"{origin.repo}, file {file}: its SHA-256 is {found[file]}, expected {known}; "
+                f"{origin.repo}, file {file}: its SHA-256 is {found[file]}, but {known} was expected; "
                 f"remove {copies[origin.files.index(file)]} and download it again"
             )
     record = folder / "origin.json"
@@ -219,9 +219,16 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild the tables that are asked for; the exit status is 1 if one of them could not be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("data"))
-    parser.add_argument("--encoder", default="hashed", help="see jaxroute.data.encoders")
-    parser.add_argument("--only", nargs="+", choices=sorted(ORIGINS), default=list(ORIGINS), metavar="NAME")
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write the tables to")
+    parser.add_argument("--encoder", default="hashed", help="encoder of the prompts; see jaxroute.data.encoders")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=sorted(ORIGINS),
+        default=list(ORIGINS),
+        metavar="NAME",
+        help="build only these tables",
+    )
     options = parser.parse_args(arguments)
     failed = 0
     for name in options.only:
@@ -229,9 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: {rebuild(name, options.out, options.encoder)}")
         except InputError as error:
             failed += 1
-            print(f"{name}: NOT built: {error}", file=sys.stderr)
+            print(f"{name}: not built: {error}", file=sys.stderr)
     if failed:
-        print(f"{failed} of {len(options.only)} tables were not built; docs/data-cards.md says what each is")
+        print(f"{failed} of {len(options.only)} tables were not built; see docs/data-cards.md for where they come from")
     return int(failed > 0)
 
 

@@ -99,7 +99,7 @@ def get(name: str) -> Method:
     if name.startswith("single:"):
         return Method(name, partial(untrained.single, model=name.removeprefix("single:")), NO_ROUTING)
     if name not in METHODS:
-        raise InputError(f"unknown method {name!r}; there are: {', '.join(METHODS)}")
+        raise InputError(f"unknown method {name!r}; the methods are: {', '.join(METHODS)}")
     return METHODS[name]
 
 

@@ -51,7 +51,9 @@ def oracle(experiment: Experiment) -> Array:
 def conditional_oracle(experiment: Experiment) -> Array:
     """The best policy there is, from known conditional means (synthetic data only)."""
     if experiment.problems.expected is None:
-        raise InputError("conditional_oracle: only synthetic tables have known means; take it out of the methods")
+        raise InputError(
+            "conditional_oracle needs known means, which only synthetic tables have; remove it from the methods"
+        )
     return decide(experiment, experiment.problems.expected)
 
 

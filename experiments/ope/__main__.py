@@ -1,11 +1,11 @@
-"""How far can an estimate from logs be trusted? Bias, error, coverage and ranking of every estimator, simulated.
+"""How far can an estimate from logs be trusted? Bias, error, coverage and ranking of every estimator, by simulation.
 
-    make ope-study            (about 5 minutes on 2 cores; SMOKE=1 for seconds; DATA=<folder> for a real table)
+    make ope-study            (about 6 minutes on 2 cores; SMOKE=1 for seconds; DATA=<folder> for a real table)
 
-A design fixes who logged (how much overlap), which nuisances are right, and how many rows there are. Each of its
-draws takes prompts from a population, lets the logging policy answer them, and estimates the values of eight
-policies; the truth is the population's own. All draws of a design are one compiled program. Every interval is
-`estimators.interval`. Writes results/ope_study/: tidy Parquet, tables, figures.
+A design fixes the logging policy (how much overlap), which nuisances are right, and the number of rows. Each draw takes
+prompts from a population, lets the logging policy answer them, and estimates the values of eight policies; the truth is
+the value on the population. All draws of a design are one compiled program. Every interval is `estimators.interval`.
+Writes tidy Parquet, tables and figures to results/ope_study/.
 """
 
 from __future__ import annotations
@@ -228,8 +228,10 @@ def study(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = commands.parser("ope", __doc__)
-    parser.add_argument("--data", help="folder (or wide file) of a full-feedback table; default: the synthetic problem")
-    parser.add_argument("--draws", type=int, default=2000, help="logs per design")
+    parser.add_argument(
+        "--data", help="folder (or wide file) of a full-feedback table (default: the synthetic problem)"
+    )
+    parser.add_argument("--draws", type=int, default=2000, help="number of logs per design")
     options = parser.parse_args(arguments)
 
     def work() -> None:

@@ -106,7 +106,7 @@ def split(config: Config, table: Table) -> list[Rows]:
         sizes[0] = min(sizes[0], config.log_size + config.shadow)
     if min(sizes[:3]) < 2 * config.nuisance.folds:
         raise InputError(
-            f"{config.data}: {len(table)} prompts give splits of {sizes[:3]} rows; too few for "
-            f"{config.nuisance.folds} folds: use a larger table or fewer folds"
+            f"{config.data}: {len(table)} prompts give splits of {sizes[:3]} rows, too few for "
+            f"{config.nuisance.folds} folds; use a larger table or fewer folds"
         )
     return [Rows(*(part[:size] for part, size in zip(rows, sizes, strict=True))) for rows in per_seed]

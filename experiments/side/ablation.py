@@ -1,11 +1,11 @@
-"""What each part of the recommended recipe contributes: the same fits with one part taken out or exchanged.
+"""What each part of the recommended recipe contributes: the same fits with one part removed or replaced.
 
     make ablation DATA=<folder of tables>        SMOKE=1 for seconds
 
-The study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log are fitted once;
-every line below decides from them, so differences are those of the part alone. Regret to the realised oracle in points,
-mean over the cost weights, less that of the recipe as it is: above 0 the part earns its place. Stacks of more learners
-than the default are lines, too. Resumable: a log that was measured is not measured again. Writes
+The setting is the study's centre: the log of a weak router, 2,000 rows, the study's ten seeds. The nuisances of a log
+are fitted once and every line decides from them, so differences are due to that part alone. Each line is the regret to
+the realised oracle in points, averaged over the cost weights, less that of the recipe: above 0 the part is worth
+having. Larger stacks of outcome models are lines, too. A log that was measured is not measured again. Writes
 results/ablation/ablation.parquet.
 """
 

@@ -92,7 +92,7 @@ def command(
         measured: frames, table by table, from the options data, out and smoke. summary: of all of them.
     """
     parser = commands.parser(f"side.{name}", about)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the folders of the tables")
     options = parser.parse_args(arguments)
 
     def work() -> None:

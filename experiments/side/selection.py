@@ -2,11 +2,11 @@
 
     make selection DATA=<folder of tables>        SMOKE=1 for seconds
 
-Eight routers of one training log, a weak router's or a cost-biased one (a plug-in per outcome model, rivals too, the
-stack, the recommended recipe). The log's evidence: every row decided out of fold, self-normalised doubly robust, pooled
-over the cost weights, paired on the same rows. The truth: mean value over the same cost weights on test prompts of the
-full table. A pair counts as picked right where both differences have one sign. Resumable: a log that was measured with
-this code is not measured again. Writes results/selection/selection.parquet.
+Eight routers are fitted on one training log of a weak router or of a cost-biased policy: a plug-in per outcome model,
+the stacked plug-in, the recommended recipe. The log's evidence: every row decided out of fold, self-normalised doubly
+robust, pooled over the cost weights, paired on the same rows. The truth: the mean value over the same cost weights on
+test prompts of the full table. A pair is picked right if both differences have the same sign. A log that was measured
+with this code is not measured again. Writes results/selection/selection.parquet.
 """
 
 from __future__ import annotations

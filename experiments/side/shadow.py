@@ -1,12 +1,11 @@
-"""What to buy beside a log: a shadow sample of all models or of the contenders alone, or more log rows.
+"""What to buy beside a log: a shadow sample of all models or of the contenders only, or more log rows.
 
     make shadow DATA=<folder of tables>        SMOKE=1 for seconds
 
-The study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool without answers. From
-it prompts are drawn at random and answered by every model, or, as many as the same dollars pay, by the models in
-contention alone; beside it stand as many more log rows as those dollars buy. Regret to the realised oracle in points,
-mean over the cost weights, paired by seed. Resumable: a log that was measured is not measured again. Writes
-results/shadow/shadow.parquet.
+The setting is the study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool. Prompts
+of the pool are drawn at random and answered by every model, or, for the same cost, answered by the models in contention
+only; the alternative is as many more log rows as that cost buys. Regret to the realised oracle in points, averaged over
+the cost weights, paired by seed. A log that was measured is not measured again. Writes results/shadow/shadow.parquet.
 """
 
 from __future__ import annotations
@@ -65,7 +64,9 @@ def setting(config: Config, table: Table, seed: int, rows: Rows, size: int, pool
     """The first ``size`` training prompts are the log's, the next ``pool`` the pool's. Costs are normalised."""
     train = rows.train
     if len(train) < size + pool:
-        raise InputError(f"{len(train)} training prompts are too few for {size} log rows and a pool of {pool}")
+        raise InputError(
+            f"{len(train)} training prompts are too few for {size} log rows and a pool of {pool}; use a larger table"
+        )
     logs, key = common.simulated_log(config, seed, table.rows(train[:size]), table.rows(rows.earlier))
     return Setting(seed, config.nuisance, logs, table.rows(train[size : size + pool]), table.rows(rows.test), key)
 

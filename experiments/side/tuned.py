@@ -1,12 +1,12 @@
-"""What tuning on logs alone gives: the end-to-end losses, their setting chosen by what the validation log says.
+"""What tuning on logs gains: the end-to-end losses, with the setting chosen on the validation log.
 
     make tuned DATA=<folder of tables>        SMOKE=1 for seconds
 
-The study's centre of every table, its splits, logs and seeds. For each loss the config's own setting and others drawn
-(learning rate, weight decay, temperature, entropy, propensity clip) are all trained to the end. A seed's setting is
-chosen by the doubly robust value of its validation log: one for all cost weights by the mean over them, and one for
-each. Regret on test prompts in points, mean over the cost weights. Resumable: a loss that was trained with this code is
-not trained again. Writes results/tuned/tuned.parquet.
+The setting is the study's centre of every table, with its splits, logs and seeds. For each loss the config's own
+setting and others drawn at random (learning rate, weight decay, temperature, entropy, propensity clip) are trained to
+the end. Each seed takes the setting with the highest doubly robust value on its validation log: one for all cost
+weights, by the mean over them, and one for each. Regret on test prompts in points, averaged over the cost weights. A
+loss that was trained with this code is not trained again. Writes results/tuned/tuned.parquet.
 """
 
 from __future__ import annotations

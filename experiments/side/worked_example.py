@@ -1,12 +1,12 @@
-"""Evidence from logs alone, beside the truth: log -> router -> its value from a held-out log -> the full table.
+"""Evidence from logs beside the truth: log -> router -> its value from a held-out log -> the full table.
 
     make worked-example DATA=<folder>            (SMOKE=1 for seconds; without DATA the synthetic problem)
 
-A team has two logs of the same biased logging policy. From the first a router is learned; from the second its
-value is estimated, with the nuisances cross-fitted on that second log alone; "hidden": its bounds if a hidden
-confounder moved the odds of any choice by that factor; "flips at": the factor at which "better (or worse) than the
-logging policy" no longer follows, sampling noise left out. Here the logs were simulated from a
-full table, so that the truth stands beside the estimate: the same router on the same prompts, every answer known.
+A team has two logs of the same biased logging policy. A router learns from the first. Its value is estimated from the
+second, with nuisances cross-fitted on the second log only. "hidden" gives bounds of the value if a hidden confounder
+changes the odds of any choice by up to that factor, and "flips at" the factor at which the sign of the gain over the
+logging policy is no longer certain, without sampling noise. The logs are simulated from a full table, so the truth is
+shown beside the estimate: the same router on the same prompts, with every answer known.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def show(found: Evidence) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = commands.parser("side.worked_example", __doc__, config="default")
-    parser.add_argument("--method", default="plug_in_stack", help="a router of experiments/methods")
+    parser.add_argument("--method", default="plug_in_stack", help="name of a method in experiments/methods")
     options = parser.parse_args(arguments)
 
     def work() -> None:

@@ -1,10 +1,9 @@
-"""The study: when does learning the decision beat predict-then-select, and which router never loses?
+"""The study: when does learning the decision beat predicting first, and which router never loses?
 
-    make study DATA=<folder of tables>        SMOKE=1 seconds, FULL=1 the whole factorial, HOURS=3 stop then
+    make study DATA=<folder of tables>        SMOKE=1 for seconds, FULL=1 for the whole factorial, HOURS=3 to stop then
 
-Runs the cells of `experiments.study.cells` one after another; a finished cell is not run again, a killed one goes
-on from its finished methods. Cells whose table is not there are listed, not skipped in silence. At any time the
-report shows what is finished so far.
+Runs the cells of `experiments.study.cells` one after another. Finished cells are not run again, and an interrupted cell
+continues after its finished methods. Cells whose table is missing are listed. The report shows what is finished so far.
 """
 
 from __future__ import annotations
@@ -111,14 +110,18 @@ def in_parts(arguments: list[str], jobs: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = commands.parser("study", __doc__)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the tables' folders")
-    parser.add_argument("--full", action="store_true", help="the whole factorial; days on 2 cores")
-    parser.add_argument("--hours", type=float, default=float("inf"), help="start no further cell after so many hours")
-    parser.add_argument("--jobs", type=int, default=1, help="processes, each on cores of its own")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the folders of the tables")
+    parser.add_argument("--full", action="store_true", help="run the whole factorial (days on 2 cores)")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="start no more cells after this many hours")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
     parser.add_argument(
-        "--part", type=int, nargs=2, metavar=("I", "N"), help="run every N-th cell from the I-th, no report"
+        "--part",
+        type=int,
+        nargs=2,
+        metavar=("I", "N"),
+        help="run every N-th cell starting with the I-th, without a report",
     )
-    parser.add_argument("--report-only", action="store_true", help="run nothing, report what is finished")
+    parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
     parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
     options = parser.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
@@ -137,7 +140,7 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
     done = work(cells, options.out, hours=options.hours, report_only=report_only)
     if done.results.empty:
         reasons = sorted({reason for _, reason in done.missing})
-        raise InputError(f"no cell is finished: {'; '.join(reasons)}; see README, Data")
+        raise InputError(f"no cell is finished ({'; '.join(reasons)}); see README, Data")
     folder = options.out / ("study-report-smoke" if options.smoke else "study-report")
     folder.mkdir(parents=True, exist_ok=True)
     storage.write_frame(folder / "study.parquet", done.results)

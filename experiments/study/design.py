@@ -129,4 +129,4 @@ def centres(data: Path, *, smoke: bool = False, pool: bool = False) -> Iterator[
         if table.folder == SYNTHETIC or (data / table.folder).exists():
             yield table, centre(table, data, smoke=smoke)
         else:
-            print(f"{table.name}: no table at {data / table.folder}", file=sys.stderr)
+            print(f"{table.name}: there is no table at {data / table.folder}", file=sys.stderr)
