@@ -152,13 +152,13 @@ def test_doctor_says_what_a_shadow_sample_adds(capsys, folder, tmp_path):
     few = pd.concat([log[log.model != "large"], log[log.model == "large"].head(20)])
     few.to_parquet(tmp_path / "few.parquet")
     _, out, _ = run(capsys, "doctor", tmp_path / "few.parquet")
-    assert "large: 80 more answers" in out
-    assert "Instead of logging more" in out
+    assert "large: collect 80 more answers" in out
+    assert "As an alternative to a longer log" in out
     code, out, _ = run(capsys, "doctor", tmp_path / "few.parquet", "--shadow", shadow)
     assert code == 0
     assert "shadow sample of 120 prompts" in out
     assert "more answers" not in out
-    assert "Instead of logging more" not in out
+    assert "As an alternative to a longer log" not in out
     assert "jaxroute fit LOG --shadow FOLDER" in out
     code, out, _ = run(capsys, "doctor", tmp_path / "few.parquet", "--shadow", shadow, "--json")
     found = json.loads(out)["shadow"]
@@ -171,8 +171,8 @@ def test_doctor_says_what_a_shadow_sample_adds(capsys, folder, tmp_path):
     log.assign(propensity=1.0).to_parquet(tmp_path / "certain.parquet")
     code, out, _ = run(capsys, "doctor", tmp_path / "certain.parquet", "--shadow", shadow)
     assert code == 0
-    assert "The log alone is refused" in out
-    assert "routing among large, medium, small" in out
+    assert "The log alone would be refused" in out
+    assert "fitted among large, medium, small" in out
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ NEW, MODELS = X[N:], ("small", "medium", "large")
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0,))
 SMALL = Spec((8,), steps=40, chunk=20, dropout=0.0)
 QUICK = ("plug_in_mean", "recommended", "rm_softmax", "rm_interval", "rm_affine", "knn_guarded")
+BETTER = ("recommended", "rm_softmax", "rm_interval", "rm_affine")  # than any single model, also from so small a log
 NEEDS = {"plug_in_mlp": {"epochs": 2, "snapshots": 1, "hidden": (8,)}, "plug_in_knn": {"neighbours": (20,)}}
 WEIGHTS = (0.0, 30.0, 100.0)
 
@@ -73,7 +74,7 @@ def test_every_method_gives_a_router_to_keep(name, tmp_path):
     assert all(row["interval"][0] < row["value"] < row["interval"][1] for row in judged)
     for row in judged:
         ours, best = value(again.route(NEW, cost_weight=row["cost_weight"]).index, row["cost_weight"])
-        assert ours > best + {"plug_in_mean": -0.05, "knn_guarded": -0.01}.get(name, 0.1)
+        assert ours > best + (0.1 if name in BETTER else -0.05)
         assert abs(row["value"] - ours) < 0.15  # 240 rows
     cost = COST[N:][np.arange(200), again.route(NEW, budget=spent).index].mean()
     assert abs(cost - spent) < 0.4 * spent
