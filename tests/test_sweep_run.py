@@ -211,7 +211,7 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbe
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "could not be written" in done.stderr
-    assert "free space, then run the same command again" in done.stderr
+    assert "free some space and run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert saved() == (before, files)
     met = len(steps_of(tmp_path))
