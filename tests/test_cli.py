@@ -218,7 +218,7 @@ def test_a_shadow_sample_joins_what_is_said_of_routers(capsys, folder, tmp_path)
         if a["low"] is not None:
             assert b["high"] - b["low"] < a["high"] - a["low"]
             assert abs(a["value"] - b["value"]) < a["high"] - a["low"]
-    assert "120 shadow prompts" in (tmp_path / "page" / "report.html").read_text()
+    assert "has 120 prompts that every model answered" in (tmp_path / "page" / "report.html").read_text()
     certain = tmp_path / "certain.jsonl"
     log = pd.read_json(later, lines=True).assign(propensity=1.0)
     log.to_json(certain, orient="records", lines=True)
