@@ -345,7 +345,7 @@ def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
     first = json.loads(out)[0]
     assert code == 0
     assert first["value"] + first["regret"] == pytest.approx(0.9, abs=1e-5)
-    assert first["best single"].startswith("large")
+    assert first["best_single"] == "large"
 
 
 @pytest.mark.slow
