@@ -116,11 +116,16 @@ def fit(
     """
     chosen = methods.named(method)
     rows, num_models = logs.available.shape
-    _check(chosen, logs, models, shadow, spec, members, (estimator, training, hyperparams))
+    check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
+    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
+        raise InputError(
+            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
+            "encode both alike"
+        )
     settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
-    weights = _weights(cost_weights, normalised_cost_weights)
+    weights = weights_of(cost_weights, normalised_cost_weights)
     logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
     nuisance_key, *_ = jax.random.split(key, 3)
@@ -193,34 +198,35 @@ def answers(shadow: Examples) -> np.ndarray:
     return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
-def _check(
+def check(
     method: Method,
-    logs: Logs,
+    shape: tuple[int, int],
     models: Sequence[str],
-    shadow: Examples | None,
     spec: NuisanceSpec,
     members: int,
     of_training: tuple[Any, ...],
 ) -> None:
-    rows, num_models = logs.available.shape
+    """Refuse what cannot be fitted to rows of a shape [N, K], before anything is.
+
+    Raises:
+        InputError: see ``fit``.
+    """
+    rows, num_models = shape
     if len(models) != num_models or len(set(models)) != num_models:
-        raise InputError(f"{len(models)} model names ({', '.join(models)}) for a log of {num_models}: one each")
+        raise InputError(f"{len(models)} model names ({', '.join(models)}) for {num_models} models: one each")
     if members < 1:
         raise InputError(f"members={members}: a router is made of one member or more")
     if rows < 10 * spec.folds:
-        raise InputError(f"{rows} log rows are too few to fit and judge a router with {spec.folds} folds: log more")
-    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
-        raise InputError(
-            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
-            "encode both alike"
-        )
+        raise InputError(f"{rows} rows are too few to fit and judge a router with {spec.folds} folds: give more")
     if not method.decides:
         for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
             if value is not None:
                 raise InputError(f"{name}= means nothing to {method.name}, which trains no network to decide: leave it")
 
 
-def _weights(cost_weights: Sequence[float] | None, normalised: Sequence[float] | None) -> Callable[[float], np.ndarray]:
+def weights_of(
+    cost_weights: Sequence[float] | None, normalised: Sequence[float] | None
+) -> Callable[[float], np.ndarray]:
     """The cost weights, once the unit of cost is known."""
     if cost_weights is not None and normalised is not None:
         raise InputError("give cost_weights or normalised_cost_weights, not both")

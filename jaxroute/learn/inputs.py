@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import nuisance
+from jaxroute import nuisance, recipe
 from jaxroute.learn import estimates
 from jaxroute.policies.budgets import Curve
 from jaxroute.serving.kinds import Kind
@@ -66,6 +66,16 @@ class MethodInput:
         """Of every row."""
         parts = [self.logs.available, *([] if self.shadow is None else [self.shadow.available])]
         return jnp.concatenate([jnp.asarray(part) for part in parts])
+
+    @property
+    def cells(self) -> Examples:
+        """What outcome models are fitted to: the observed answers of every row; ``available``: observed."""
+        return nuisance.cells(self.logs, self.shadow)
+
+    @property
+    def recipes(self) -> list[recipe.Recommended]:
+        """The recommended recipe of every member's nuisances."""
+        return [recipe.recommend(self.logs, nuisances, model, self.shadow) for nuisances, model in self.fits]
 
     @property
     def predicted(self) -> Outcomes:

@@ -24,7 +24,7 @@ Predictor = Callable[[Float[Array, "N D"]], Outcomes]
 
 def recommended(given: MethodInput) -> MethodResult:
     """The recipe of every member's nuisances, averaged."""
-    recipes = [recipe.recommend(given.logs, nuisances, model, given.shadow) for nuisances, model in given.fits]
+    recipes = given.recipes
     predicted = mean([recipe.apply(r, nuisance.out_of_fold(r.nuisances.outcomes)) for r in recipes])
     share = float(np.mean([r.share for r in recipes]))
     return _plug_in(
@@ -42,8 +42,8 @@ def of_learner(learner: str) -> Callable[[MethodInput], MethodResult]:
 
     def make(given: MethodInput) -> MethodResult:
         spec = dataclasses.replace(given.spec, outcome_models=(learner,), combine="select")
-        cells = nuisance.cells(given.logs, given.shadow)
-        parts = [nuisance.reweigh(m.outcomes, cells.outcomes, cells.available, spec) for _, m in given.fits]
+        _, outcomes, observed = given.cells
+        parts = [nuisance.reweigh(model.outcomes, outcomes, observed, spec) for _, model in given.fits]
         predicted = mean([nuisance.out_of_fold(part) for part in parts])
         return _plug_in(given, predicted, lambda x: mean([nuisance.predict_outcomes(part, x) for part in parts]), {})
 

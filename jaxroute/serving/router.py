@@ -145,7 +145,7 @@ class Router:
             InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
         """
         features = self.features(prompts)
-        return self._answers(features, np.broadcast_to(_weight(cost_weight), len(features)))[0]
+        return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
 
     def weights(self, **asked: float | None) -> list[tuple[float, float]]:
         """Cost weights and their shares of the prompts: one, or the two of a budget's mixture, the cheaper one first.
@@ -162,7 +162,7 @@ class Router:
             raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
         ((way, value),) = given.items()
         if way in ("cost_weight", "normalised_cost_weight"):
-            return [(float(_weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
+            return [(float(self._weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
         if self.curve is None:
             raise InputError(
                 "this router has no curve of cost and quality; give a cost weight, or fit the router again"
@@ -176,6 +176,11 @@ class Router:
             return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
         mixed = budgets.mixture(self.curve, value)
         return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
+
+    @property
+    def costs_known(self) -> bool:
+        """Whether any cost weight can be asked for; False if it was fitted to answers whose costs are unknown."""
+        return not self.summary.get("costs_unknown", 0)
 
     def without(self, *names: str) -> Router:
         """The same router, never choosing the named models.
@@ -228,6 +233,15 @@ class Router:
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
 
+    def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
+        weight = _weight(cost_weight)
+        if not self.costs_known and (weight > 0).any():
+            raise InputError(
+                f"cost weight {cost_weight}: this router was fitted to answers whose costs are unknown, so it takes "
+                "cost weight 0 alone; fit again with costs"
+            )
+        return weight
+
     def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(scores, quality, cost), [N, K] each."""
         shape = len(features), len(self.models)
@@ -242,6 +256,8 @@ class Router:
             scores[rows] = np.asarray(found)[:count]
             if predicted is not None:
                 quality[rows], cost[rows] = (np.asarray(y)[:count] for y in predicted)
+        if not self.costs_known:
+            cost[:] = np.nan
         scores[:, ~self.available] = -np.inf
         if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
             row = int(np.argmin(finite))

@@ -1,0 +1,219 @@
+"""From a full table to a router to keep: every model's answers are known, so nothing has to be estimated from choices.
+
+Methods get the table as a log whose outcome model is the table itself, so that what they learn from (doubly robust
+outcomes) is the table's own answers at any propensity. Outcome models are fitted to all answers, cross-fitted over
+prompts; near-duplicate prompts and groups share a fold. Everything that is said about the router is cross-validated: a
+prompt is decided by fits that never saw it, and valued by its own answers.
+
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxroute import estimators, nuisance, policies, sweep
+from jaxroute.data.units import cost_scale as break_even
+from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
+from jaxroute.learn import fitting, methods, objectives
+from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.learn.members import HYPERPARAMS, scalars
+from jaxroute.learn.methods import Method
+from jaxroute.policies import budgets
+from jaxroute.recipe import Recommended, contrasts
+from jaxroute.serving import kinds
+from jaxroute.serving.router import Router
+from jaxroute.types import Examples, Hyperparams, InputError, Key, Logs, Loss, Nuisances, NuisanceSpec, Outcomes, Spec
+
+LABEL = "every model's answers, cross-validated"
+
+
+@dataclass(frozen=True)
+class TableInput(MethodInput):
+    """A method's input where every model answered: ``cells`` are the whole table, in the log's place."""
+
+    answers: Examples
+
+    @property
+    def cells(self) -> Examples:
+        """What outcome models are fitted to."""
+        return self.answers
+
+    @property
+    def recipes(self) -> list[Recommended]:
+        """The recommended recipe of every member: model means of the table, contrasts as far as its answers confirm.
+
+        m_k = mean_i r_ik + mean over k's answers of (y_ik - r_ik)
+        """
+        return [self._recipe(model) for _, model in self.fits]
+
+    def _recipe(self, model: nuisance.NuisanceModel) -> Recommended:
+        predicted = nuisance.out_of_fold(model.outcomes).quality
+        there = self.answers.available
+        error = jnp.where(there, self.answers.outcomes.quality - predicted, 0.0)
+        centre = jnp.mean(predicted, 0)
+        level = centre + jnp.sum(error, 0) / jnp.maximum(jnp.sum(there, 0), 1)
+        return Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
+
+
+def fit(
+    key: Key,
+    table: Examples,
+    models: Sequence[str],
+    *,
+    method: str | Loss | Method = "recommended",
+    group: np.ndarray | None = None,
+    encoder: str | None = None,
+    revision: str | None = None,
+    spec: NuisanceSpec = NuisanceSpec(),
+    members: int = 1,
+    cost_weights: Sequence[float] | None = None,
+    normalised_cost_weights: Sequence[float] | None = None,
+    cost_scale: float | None = None,
+    training: Spec | None = None,
+    hyperparams: Hyperparams | None = None,
+    hidden: tuple[int, ...] = (256, 128),
+    steps: int = 3000,
+    mesh: Mesh | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Router:
+    """A router of a full table, by any method of `methods.METHODS`.
+
+    Args:
+        key: of everything random.
+        table: N prompts; outcomes [N, K], costs in the data's own unit and NaN where unknown; available [N, K], False
+            where an answer is missing.
+        models: K names.
+        group: [N] ids; prompts of a group share a fold.
+        method, encoder, revision, spec, members, cost_weights, normalised_cost_weights, cost_scale, training,
+            hyperparams, hidden, steps, mesh, on_stage: see `fitting.fit`.
+
+    Returns:
+        Router; ``summary`` says how it was made and what it is worth by cross-validation. With an unknown cost it
+        takes cost weight 0 alone.
+
+    Raises:
+        InputError: as `fitting.fit`; a cost weight above 0 where costs are unknown, or a model without an answer.
+
+    Example:
+        >>> from jaxroute.data import synthetic
+        >>> made = synthetic.make(jax.random.key(0), num_prompts=200, num_models=3)
+        >>> table = Examples(made.features, made.outcomes, made.available)
+        >>> router = fit(jax.random.key(1), table, made.models, method="plug_in_ridge", hidden=(8,), steps=20)
+        >>> router.summary["by_cost_weight"][0]["label"]
+        "every model's answers, cross-validated"
+    """
+    chosen = methods.named(method)
+    rows, num_models = table.available.shape
+    fitting.check(chosen, (rows, num_models), models, spec, members, (None, training, hyperparams))
+    settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
+    if chosen.loss is not None:
+        objectives.check(chosen.loss, num_models, settings)
+    table = jax.tree.map(jnp.asarray, table)
+    if not (answered := np.asarray(table.available.any(0))).all():
+        raise InputError(f"model {models[int(np.argmin(answered))]!r} has no answer in the table: leave it out")
+    unknown = int((table.available & ~jnp.isfinite(table.outcomes.cost)).sum())
+    weights = fitting.weights_of(cost_weights, normalised_cost_weights)
+    if unknown:
+        why = f"{unknown} of {int(table.available.sum())} answers have no cost: only cost weight 0 means something"
+        if max([*(cost_weights or ()), *(normalised_cost_weights or ())], default=0.0) > 0:
+            raise InputError(f"{why}; give costs (jaxroute table --prices), or cost weight 0")
+        weights, cost_scale = fitting.weights_of([0.0], None), 1.0
+        # The same cost for all says nothing of any; the router shows none.
+        table = table._replace(outcomes=table.outcomes._replace(cost=jnp.ones_like(table.outcomes.quality)))
+    quality, cost = (jnp.where(table.available, y, 0.0) for y in table.outcomes)
+    known = table._replace(outcomes=Outcomes(quality, cost))
+    scale, reason = break_even(known.outcomes, np.asarray(known.available))
+    if cost_scale is not None:
+        scale, reason = cost_scale, "given" if not unknown else "1, as costs are unknown"
+
+    on_stage("outcome models, cross-fitted")
+    exact = Nuisances(known.available / jnp.sum(known.available, 1, keepdims=True), known.outcomes)
+    # A method that trains on the answers themselves has no use for outcome models.
+    learner = chosen.learner or ("mean" if chosen.loss is not None else None)
+    used = spec if learner is None else dataclasses.replace(spec, outcome_models=(learner,), combine="select")
+    keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
+    outcome_models = [nuisance.fit_outcomes(k, *known, used, group=group)[1] for k in keys]
+    given = TableInput(
+        key=key,
+        logs=_as_log(known, group),
+        shadow=None,
+        nuisances=exact,
+        fits=tuple((exact, nuisance.NuisanceModel(model, None, {}, 0, None)) for model in outcome_models),  # type: ignore[arg-type]
+        robust=known.outcomes,
+        cost_scale=float(scale),
+        cost_weights=tuple(float(w) for w in weights(scale)),
+        seeds=range(members),
+        spec=spec,
+        estimator=None,
+        training=Spec() if training is None else training,
+        hyperparams=settings,
+        hidden=hidden,
+        steps=steps,
+        mesh=sweep.mesh() if mesh is None else mesh,
+        on_stage=on_stage,
+        answers=known,
+    )
+    result = chosen.make(given)
+    summary: dict[str, Any] = {
+        "method": chosen.name,
+        "kind": kinds.name_of(result.kind),
+        "table_prompts": rows,
+        "answers_by_model": dict(zip(models, np.asarray(known.available).sum(0).tolist(), strict=True)),
+        "costs_unknown": unknown,
+        "cost_scale_from": reason,
+        "members": members,
+        **result.summary,
+        "by_cost_weight": judged(result, given, group),
+    }
+    curve = None if unknown else budgets.thinned(result.curve, fitting.PIECES)
+    everyone = np.ones(num_models, bool)
+    return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
+
+
+def judged(result: MethodResult, given: TableInput, group: np.ndarray | None) -> list[dict[str, Any]]:
+    """What the artefact keeps by cost weight: value, and gain on the best single model, out of fold, with intervals.
+
+    The best single model is the table's own at each cost weight, so that what is said of the gain is too little.
+    """
+    table, weights, labels = given.answers, given.cost_weights, None if group is None else jnp.asarray(group)
+    ours = result.policy(weights)
+    anyone = jnp.ones((1, table.available.shape[1]), bool)
+    single = policies.best_single(table.outcomes, jnp.asarray(weights), available=table.available)
+    names = policies.best_single(table.outcomes, jnp.asarray(weights), available=table.available, prompts=anyone)
+    records = []
+    for policy, alone, name, weight in zip(ours, single, names, weights, strict=True):
+        mine, theirs = (estimators.shadow_rows(table, p, weight)._replace(group=labels) for p in (policy, alone))
+        value, gain = estimators.estimate(mine), estimators.difference(mine, theirs)
+        records.append(
+            {
+                "normalised_cost_weight": round(weight * given.cost_scale, 6),
+                "cost_weight": weight,
+                "value": float(value.value),
+                "interval": list(estimators.interval(value)),
+                "label": LABEL,
+                "verdict": "ok" if len(table.available) >= ENOUGH_EFFECTIVE_ROWS else "caution",
+                "reasons": [],
+                "shadow_share": 0.0,
+                "best_single": int(jnp.argmax(name[0])),
+                "gain": float(gain.value),
+                "gain_interval": list(estimators.interval(gain)),
+                "gain_shadow_share": 0.0,
+            }
+        )
+    return records
+
+
+def _as_log(table: Examples, group: np.ndarray | None) -> Logs:
+    """The table's first answers: with the table as outcome model, it makes no difference whose they are."""
+    action = jnp.argmax(table.available, 1)
+    quality, cost = (jnp.take_along_axis(y, action[:, None], 1)[:, 0] for y in table.outcomes)
+    labels = None if group is None else jnp.asarray(group)
+    return Logs(table.features, action, quality, cost, 1 / jnp.sum(table.available, 1), table.available, labels)
