@@ -12,10 +12,11 @@ from typing import Any
 
 import jax
 
+from jaxroute.data import encoders
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data import tables, tabular
-from jaxroute.learn import fitting
+from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
@@ -68,7 +69,7 @@ def fit(
     cost_weights: Sequence[float] | None = None,
     normalised_cost_weights: Sequence[float] | None = None,
     shadow: Any = None,
-    encoder: str = "hashed",
+    encoder: str | None = "hashed",
     outcome_models: Sequence[str | Regressor] | None = None,
     members: int = 1,
     seed: int = 0,
@@ -77,7 +78,8 @@ def fit(
     """A router of a log, by any method, with what the log says of it in ``summary``.
 
     Args:
-        log: see ``read_log``; or arrays (``types.Logs``), together with ``models``.
+        log: see ``read_log``; or arrays (``types.Logs``), together with ``models``; or a ``Table`` of ``read_table``,
+            from which the router learns every model's answers.
         method: a name in ``learn.METHODS`` (``jaxroute methods`` lists them), or a loss of your own: any function
             ``loss(scores [..., K], utility [..., K], *, where=None) -> [...]``. Keywords named like the fields of
             ``types.Hyperparams`` (temperature, entropy and others) receive their values.
@@ -86,7 +88,7 @@ def fit(
             normalised_cost_weights, where 1 is the break-even between the best and the cheapest model; None for both:
             ``recipe.GRID``, normalised.
         shadow: prompts like the log's that every model answered, see ``read_table``; or ``types.Examples``.
-        encoder: of the prompts, if the log has no features.
+        encoder: of the prompts, if the log has no features; of a table's prompts (None: its own features are used).
         outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
         members: number of routers with different seeds that are averaged.
@@ -114,6 +116,18 @@ def fit(
         >>> router.route(["3"], cost_weight=0.5).models[0] in "ab"
         True
     """
+    if outcome_models is not None:
+        spec = options.get("spec", NuisanceSpec())
+        options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
+    options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
+    if isinstance(log, Table):
+        if shadow is not None or models is not None:
+            raise InputError("shadow= and models= belong to a log; a table has every model's answers, and their names")
+        if encoder is not None:
+            log = dataclasses.replace(log, features=encoders.encode(log.prompt, encoder))
+        return full_feedback.of_table(jax.random.key(seed), log, encoder=encoder, method=method, **options)
+    if encoder is None:
+        raise InputError("encoder=None is for a table whose features are to be used as they are; name an encoder")
     answered, chat = shadow, None
     if isinstance(log, Logs):
         if models is None:
@@ -127,19 +141,13 @@ def fit(
         logs, chat = people.as_logs(table, encoder), table.chat
     if shadow is not None and not isinstance(shadow, Examples):
         answered = shadows.examples(read_table(shadow), names, encoder=used)
-    if outcome_models is not None:
-        spec = options.get("spec", NuisanceSpec())
-        options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     router = fitting.fit(
         jax.random.key(seed),
         logs,
         names,
         method=method,
-        cost_weights=cost_weights,
-        normalised_cost_weights=normalised_cost_weights,
         shadow=answered,
         encoder=used,
-        members=members,
         **options,
     )
     if chat is not None:

@@ -1,7 +1,9 @@
-"""``jaxroute fit LOG --out ROUTER``: from a log to a saved router, by any method."""
+"""``jaxroute fit LOG --out ROUTER``: from a log, or from a table, to a saved router, by any method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +13,17 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jaxroute.cli import reading
+from jaxroute.data import tables
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.learn import fitting
+from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn import methods as registry
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 
 def fit(
-    log: reading.LogPath,
+    log: reading.MaybeLog = None,
+    *,
     out: Annotated[
         Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
     ],
@@ -42,6 +46,12 @@ def fit(
         ),
     ] = None,
     shadow: reading.Shadow = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a table, in place of a log: prompts that every model answered, as jaxroute table writes it."
+        ),
+    ] = None,
     members: Annotated[
         int,
         typer.Option(
@@ -51,11 +61,14 @@ def fit(
     ] = 1,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same router.")] = 0,
 ) -> None:
-    """Fit a router to a log and save it.
+    """Fit a router to a log, or to a table of every model's answers, and save it.
 
     The report is estimated from the log, and every row is decided by a fit that did not use it. The router also learns
     from a shadow sample, whose rows are added to the evidence. Where the log does not support an estimate, the shadow
     sample is the only evidence.
+
+    From a table, the report is cross-validated: every prompt is decided by a fit that did not use it. If the cost of an
+    answer is unknown, the router takes cost weight 0 alone.
 
     Examples:
 
@@ -66,31 +79,51 @@ def fit(
       jaxroute fit requests.parquet --shadow answered_by_all/ --out router
 
       jaxroute fit requests.parquet --method rm_softmax_pessimistic --members 3 --out router
+
+      jaxroute fit --table table/ --out router
     """
     chosen = registry.named(method)
     weights = _numbers(normalised_cost_weights)
-    table = reading.read(log, how)
-    logs, used = reading.as_logs(table, encoder)
-    used = used if features_by is None else reading.made_by(features_by, table)
-    answered = reading.as_shadow(shadow, table, used)
-    console = Console(stderr=True)
+    if (log is None) == (table is None):
+        raise InputError("give a log, or --table FOLDER: one of the two")
+    if table is not None:
+        if shadow is not None or features_by is not None or how != reading.AS_IT_IS:
+            raise InputError("--table: options that say how to read a log, --features-by and --shadow belong to a log")
+        with _progress() as on_stage:
+            router = full_feedback.of_table(
+                jax.random.key(seed),
+                tables.load(table, encoder=encoder, unknown_costs=True),
+                encoder=None if any(table.glob("features*.npy")) else encoder,
+                method=chosen,
+                normalised_cost_weights=weights,
+                members=members,
+                on_stage=on_stage,
+            )
+        router.save(out)
+        report(router)
+        weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
+        print(f"saved: {out}\nnext: jaxroute route {out} {weight} --input PROMPTS.jsonl")
+        return
+    assert log is not None
+    rows = reading.read(log, how)
+    logs, used = reading.as_logs(rows, encoder)
+    used = used if features_by is None else reading.made_by(features_by, rows)
+    answered = reading.as_shadow(shadow, rows, used)
     gathered: list[Evidence] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("reading", total=None)
+    with _progress() as on_stage:
         router = fitting.fit(
             jax.random.key(seed),
             logs,
-            table.models,
+            rows.models,
             method=chosen,
             normalised_cost_weights=weights,
             shadow=answered,
             encoder=used,
             members=members,
-            on_stage=lambda stage: progress.update(bar, description=stage),
+            on_stage=on_stage,
             on_evidence=gathered.append,
         )
-    router.summary["chat"] = table.chat
+    router.summary["chat"] = rows.chat
     router.save(out)
     page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
     report(router)
@@ -99,10 +132,20 @@ def fit(
     )
 
 
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is being done; nothing where there is no terminal."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading", total=None)
+        yield lambda stage: progress.update(bar, description=stage)
+
+
 def report(router: Router) -> None:
-    """What the log says about the router, as a table."""
+    """What the log, or the table, says about the router, as a table."""
     summary: dict[str, Any] = router.summary
-    shadow = summary["shadow_prompts"]
+    prompts, shadow = summary.get("table_prompts"), summary.get("shadow_prompts", 0)
     lines = []
     for row in summary["by_cost_weight"]:
         interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
@@ -114,13 +157,19 @@ def report(router: Router) -> None:
             + ([f"{row['shadow_share']:.0%}"] if shadow else [])
         )
     header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
-    on = "the log and its shadow sample" if shadow else "the log"
+    on = "the log and its shadow sample" if shadow else "the log" if prompts is None else "the table"
     header += ["shadow's share"] if shadow else []
     reading.show(f"value on {on}, out of fold (quality units)", header, lines)
-    print(
-        f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
-        f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
-    )
+    if prompts is not None:
+        answers = ", ".join(f"{name} {count}" for name, count in summary["answers_by_model"].items())
+        print(f"{prompts} prompts; answers: {answers}")
+        if unknown := summary["costs_unknown"]:
+            print(f"{unknown} of these have no cost, so the router takes cost weight 0 alone")
+    else:
+        print(
+            f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
+            f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
+        )
     for line in made(summary):
         print(line)
     if shadow:

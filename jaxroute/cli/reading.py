@@ -30,6 +30,7 @@ LogPath = Annotated[
         "postgresql://USER@HOST/DATABASE."
     ),
 ]
+MaybeLog = Annotated[str | None, *LogPath.__metadata__]
 Column = Annotated[
     list[str] | None,
     typer.Option(

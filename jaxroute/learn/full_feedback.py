@@ -2,9 +2,8 @@
 
 Methods get the table as a log whose outcome model is the table itself, so that what they learn from (doubly robust
 outcomes) is the table's own answers at any propensity. Outcome models are fitted to all answers, cross-fitted over
-prompts; near-duplicate prompts and groups share a fold. Everything that is said about the router is cross-validated: a
-prompt is decided by fits that never saw it, and valued by its own answers.
-
+prompts whose groups share a fold. Everything that is said about the router is cross-validated: a prompt is decided by
+fits that never saw it, and valued by its own answers.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxroute import estimators, nuisance, policies, sweep
+from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.learn import fitting, methods, objectives
@@ -30,7 +30,19 @@ from jaxroute.policies import budgets
 from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
-from jaxroute.types import Examples, Hyperparams, InputError, Key, Logs, Loss, Nuisances, NuisanceSpec, Outcomes, Spec
+from jaxroute.types import (
+    Examples,
+    Hyperparams,
+    InputError,
+    Key,
+    Logs,
+    Loss,
+    Nuisances,
+    NuisanceSpec,
+    Outcomes,
+    Spec,
+    Table,
+)
 
 LABEL = "every model's answers, cross-validated"
 
@@ -176,6 +188,18 @@ def fit(
     curve = None if unknown else budgets.thinned(result.curve, fitting.PIECES)
     everyone = np.ones(num_models, bool)
     return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
+
+
+def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> Router:
+    """``fit`` on a checked table; prompts that repeat another nearly word for word share its fold.
+
+    Args:
+        key: of everything random.
+        table: with the features that ``encoder`` made of its prompts; None: the router takes features, not texts.
+        options: of ``fit``.
+    """
+    answers = Examples(table.features, table.outcomes, table.available)  # type: ignore[arg-type]
+    return fit(key, answers, table.models, group=splits.tied(table), encoder=encoder, **options)
 
 
 def judged(result: MethodResult, given: TableInput, group: np.ndarray | None) -> list[dict[str, Any]]:
