@@ -12,10 +12,9 @@ from typing import Any
 
 import jax
 
-from jaxroute.data import encoders
+from jaxroute.data import encoders, harness, tables, tabular
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
-from jaxroute.data import tables, tabular
 from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
@@ -46,8 +45,9 @@ def read_table(source: Any, **options: Any) -> Table:
     """Read and check a table: prompts that every model answered.
 
     Args:
-        source: a folder or a file (see ``data.tables.load``), or a table in memory (see ``data.tabular.table``).
-        options: features, encoder, quality_range.
+        source: a folder or a file (see ``data.tables.load``), results of an evaluation tool (see
+            ``data.harness.load``), or a table in memory (see ``data.tabular.table``).
+        options: features, encoder, quality_range, unknown_costs; of results, those of ``data.harness.join``.
 
     Returns:
         Table.
@@ -57,8 +57,14 @@ def read_table(source: Any, **options: Any) -> Table:
     """
     if isinstance(source, Table):
         return source
-    read = tables.load if isinstance(source, str | os.PathLike) else tabular.table
-    return read(source, **options)
+    if not isinstance(source, str | os.PathLike):
+        return tabular.table(source, **options)
+    return (harness.load if harness.is_run(source) else tables.load)(source, **options)
+
+
+def _shadow(source: Any) -> Table:
+    """The table of a shadow sample, whose costs may be unknown."""
+    return harness.load(source) if isinstance(source, str | os.PathLike) else read_table(source)
 
 
 def fit(
@@ -87,7 +93,7 @@ def fit(
         cost_weights: ascending, quality per unit of cost, at which the router is trained and judged; or
             normalised_cost_weights, where 1 is the break-even between the best and the cheapest model; None for both:
             ``recipe.GRID``, normalised.
-        shadow: prompts like the log's that every model answered, see ``read_table``; or ``types.Examples``.
+        shadow: prompts like the log's that several models answered, see ``read_table``; or ``types.Examples``.
         encoder: of the prompts, if the log has no features; of a table's prompts (None: its own features are used).
         outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
@@ -140,7 +146,7 @@ def fit(
         names, used = table.models, None if table.features is not None else encoder
         logs, chat = people.as_logs(table, encoder), table.chat
     if shadow is not None and not isinstance(shadow, Examples):
-        answered = shadows.examples(read_table(shadow), names, encoder=used)
+        answered = shadows.examples(_shadow(shadow), names, encoder=used)
     router = fitting.fit(
         jax.random.key(seed),
         logs,
@@ -179,7 +185,7 @@ def evaluate(
     router = _loaded(router)
     if isinstance(data, Table):
         return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
-    answered = None if shadow is None else read_table(shadow)
+    answered = None if shadow is None else _shadow(shadow)
     return evaluation.on_log(router, read_log(data), shadow=answered, normalised_cost_weights=normalised_cost_weights)
 
 
@@ -203,7 +209,7 @@ def compare(
     Raises:
         InputError: bad data, or a model that a router does not know.
     """
-    answered = None if shadow is None else read_table(shadow)
+    answered = None if shadow is None else _shadow(shadow)
     return evaluation.compare(
         _loaded(first),
         _loaded(second),

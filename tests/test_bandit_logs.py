@@ -156,7 +156,7 @@ def test_a_table_given_as_a_log_is_told_from_one(tmp_path, command):
     error = CliRunner().invoke(cli.app, [command, str(path), *more]).exception
     assert isinstance(error, InputError)
     assert (
-        f"answered by 3 models, so this is a table of evaluation results, not a log; use jaxroute table {path}"
+        f"answered by 3 models, so this is a table of evaluation results, not a log; use jaxroute fit --table {path}"
         in str(error)
     )
 
@@ -173,5 +173,5 @@ def test_what_is_a_table():
 def test_the_outcomes_of_a_table_alone(tmp_path):
     path = tmp_path / "outcomes.csv"
     table().rename(columns={"prompt": "query_id"}).to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"outcomes\.csv: the outcomes of a table: .* give it as --shadow"):
+    with pytest.raises(InputError, match=r"outcomes\.csv: the outcomes of a table: .* use jaxroute fit --table"):
         logs.load(path)

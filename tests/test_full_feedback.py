@@ -48,7 +48,7 @@ class Seen:
         self.given = given
         student = nothing(given)
         everywhere = jax.nn.one_hot(jnp.asarray(self.choice), K)
-        policy = lambda weights: jnp.broadcast_to(everywhere, (len(weights), N, K))  # noqa: E731
+        policy = lambda weights: jnp.broadcast_to(everywhere, (len(weights), N, K))
         curve = budgets.curve(given.robust, given.robust, available=given.available)
         return MethodResult(PlugIn(student, given.hidden), policy, curve, {})
 
@@ -107,7 +107,7 @@ def test_values_and_gains_are_those_of_the_answers(made):
         z = utility[np.arange(N), choice]
         best = int(np.argmax(np.nanmean(utility, 0)))
         order = np.argsort(-np.nanmean(utility, 0))
-        single = np.array([u[next(k for k in order if there[k])] for u, there in zip(utility, table.available)])
+        single = utility[np.arange(N), [next(k for k in order if there[k]) for there in table.available]]
         assert (row["best_single"], row["verdict"]) == (best, "caution")
         for value, interval, y in ((row["value"], row["interval"], z), (row["gain"], row["gain_interval"], z - single)):
             half = stats.t.ppf(0.975, N - 1) * y.std(ddof=1) / N**0.5
@@ -132,7 +132,7 @@ def test_groups_share_folds_and_cluster_intervals(made):
     assert plain.summary["by_cost_weight"][0]["interval"] != [low, high]
 
 
-@pytest.mark.parametrize("method", ["recommended", "plug_in_ridge", "rm_softmax"])
+@pytest.mark.parametrize("method", ["recommended", "plug_in_ridge", pytest.param("rm_softmax", marks=pytest.mark.slow)])
 def test_methods_make_routers_that_are_saved_and_loaded(made, tmp_path, method):
     models, table = made
     given = TRAINED if method == "rm_softmax" else SMALL
@@ -141,19 +141,19 @@ def test_methods_make_routers_that_are_saved_and_loaded(made, tmp_path, method):
     router.save(tmp_path / "router")
     loaded = Router.load(tmp_path / "router")
     for ask in ({"normalised_cost_weight": 0.5}, {"budget": float(np.nanmean(table.outcomes.cost))}):
-        np.testing.assert_array_equal(loaded.route(table.features, **ask).index, router.route(table.features, **ask).index)
+        again, first = (one.route(table.features, **ask).index for one in (loaded, router))
+        np.testing.assert_array_equal(again, first)
 
 
 def test_a_table_teaches_what_a_log_cannot(made):
     """Every prompt is decided by fits that never saw it, and still the models' strengths are found."""
-    x = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
-    quality = np.stack([x[:, 0] > 0, x[:, 0] <= 0], 1).astype(float)
-    table = Examples(x, Outcomes(quality, np.ones((300, 2))), np.ones((300, 2), bool))
-    router = full_feedback.fit(jax.random.key(0), table, ("a", "b"), method="plug_in_ridge", **SMALL)
-    row = router.summary["by_cost_weight"][0]
-    assert row["value"] > 0.95
-    assert row["gain_interval"][0] > 0.3
-    assert row["verdict"] == "ok"
+    models, table = made
+    x = np.random.default_rng(0).normal(size=table.features.shape).astype(np.float32) * (np.arange(32) < 1)
+    quality = np.stack([x[:, 0] > 0, x[:, 0] <= 0, x[:, 0] > 9], 1).astype(float)
+    table = Examples(x, Outcomes(quality, np.ones((N, K))), np.ones((N, K), bool))
+    row = full_feedback.fit(jax.random.key(0), table, models, method="plug_in_ridge", **SMALL).summary["by_cost_weight"]
+    assert row[0]["value"] > 0.9
+    assert row[0]["gain_interval"][0] > 0.3
 
 
 def test_unknown_costs_leave_cost_weight_0_alone(made, tmp_path):
@@ -209,6 +209,7 @@ def folder(tmp_path):
     return tmp_path / "table"
 
 
+@pytest.mark.slow
 def test_fit_by_the_library(folder):
     table = jr.read_table(folder)
     small = {"outcome_models": ["ridge"], "hidden": (8,), "steps": 20}

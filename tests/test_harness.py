@@ -495,7 +495,7 @@ def test_the_command(tmp_path):
     assert "already exists" in str(again.exception)
     said = CliRunner().invoke(cli.app, ["table", *runs, "--out", str(tmp_path / "u"), "--quality-range", "1,0"])
     assert "6 prompts, 8 answers; quality is score" in said.stdout
-    assert "6 costs are unknown; with token counts, --prices gives costs" in said.stdout
+    assert "6 costs are unknown, so jaxroute fit --table takes cost weight 0 alone; with token counts" in said.stdout
     assert tables.load(tmp_path / "u", unknown_costs=True).outcomes.quality[1, 0] == pytest.approx(0.1875)
     wrong = CliRunner().invoke(cli.app, ["table", *runs, "--out", str(tmp_path / "v"), "--quality-range", "5"])
     assert "write WORST,BEST" in str(wrong.exception)

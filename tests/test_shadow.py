@@ -43,6 +43,10 @@ def test_rows_of_a_shadow_match_a_loop():
     np.testing.assert_allclose(estimate.value, np.mean(values), rtol=1e-5)
     np.testing.assert_allclose(estimate.standard_error, np.std(values, ddof=1) / len(values) ** 0.5, rtol=1e-4)
     assert estimate.effective_sample_size == len(values)
+    unpriced = shadow._replace(outcomes=shadow.outcomes._replace(cost=jnp.full((40, 3), jnp.nan)))
+    free = estimators.shadow_rows(shadow, jnp.asarray(target), 0.0)
+    np.testing.assert_array_equal(estimators.shadow_rows(unpriced, jnp.asarray(target), 0.0).influence, free.influence)
+    assert not estimators.shadow_rows(unpriced, jnp.asarray(target), 0.5).counted[np.asarray(target).any(1)].any()
 
 
 @pytest.mark.parametrize("groups", [None, 9])

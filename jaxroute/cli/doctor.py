@@ -13,6 +13,7 @@ import typer
 
 from jaxroute import estimators, nuisance, recipe
 from jaxroute.cli import reading
+from jaxroute.data import shadow as shadows
 from jaxroute.data import splits
 from jaxroute.data.logs.entries import ELSE, OTHER
 from jaxroute.data.logs.loading import LogTable, folding
@@ -49,7 +50,7 @@ def doctor(
     """
     table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
-    answered = reading.as_shadow(shadow, table, used)
+    answered = reading.as_shadow(shadow, table, how, used)
     found = {"log": str(log), "features": "the log's own" if used is None else used} | examine(table, logs, answered)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -153,7 +154,7 @@ def missing(table: LogTable) -> list[str]:
 
 def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
     """What the shadow sample adds to the knowledge about every model."""
-    together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadow)
+    together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadows.priced(shadow, logs, names))
     before = levels.fit(logs, nuisances).deviation
     after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation
     answers = fitting.answers(shadow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import typer
 
 from jaxroute.cli import reading
-from jaxroute.data import tables
+from jaxroute.data import harness
+from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Table
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
 RouterEncoder = Annotated[
@@ -62,13 +64,16 @@ def evaluate(
             raise InputError(f"{option} needs a log; give a LOG")
     found: evaluation.LogEvaluation | evaluation.TableEvaluation
     if table is not None:
-        found = evaluation.on_table(loaded, tables.load(table))
+        answers = harness.load(table)
+        found = evaluation.on_table(loaded, answers, normalised_cost_weights=_grid(loaded, answers=answers))
         header, lines = ["normalised", "value", "regret", "quality", "cost", "best single"], _of_table(found)
     else:
         assert log is not None
         rows = reading.read(log, how)
-        answered = None if shadow is None else tables.load(shadow)
-        found = evaluation.on_log(loaded, rows, shadow=answered, name=Path(router).name)
+        answered = reading.shadow_table(shadow, rows, how)
+        found = evaluation.on_log(
+            loaded, rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
+        )
         header = ["normalised", "value", "95% interval", "gain over logger", "gain over best single"]
         header, lines = header + ["flips at", "verdict"] + (["shadow's share"] if shadow else []), _of_log(found)
         if page is not None:
@@ -108,8 +113,9 @@ def compare(
             )
         first, second = (dataclasses.replace(r, may_send=r.encoder == encoder) for r in (first, second))
     table = reading.read(log, how)
-    answered = None if shadow is None else tables.load(shadow)
-    found = evaluation.compare(first, second, table, shadow=answered)
+    answered = reading.shadow_table(shadow, table, how)
+    weights = _grid(first, second)
+    found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
     if as_json:
         reading.print_json(found.to_frame())
         return
@@ -120,6 +126,15 @@ def compare(
         lines.append([*shown, interval, row["verdict"]])
     header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
     reading.show(f"{a} minus {b} on {log} (quality units)", header, lines)
+
+
+def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
+    """The normalised cost weights to report: 0 alone where a router or a table does not know the costs."""
+    unknown = answers is not None and bool((answers.available & np.isnan(answers.outcomes.cost)).any())
+    if all(router.costs_known for router in routers) and not unknown:
+        return GRID
+    reading.note("note: costs are unknown, so values are given at cost weight 0 alone")
+    return (0.0,)
 
 
 def _of_log(found: evaluation.LogEvaluation) -> list[list[Any]]:
@@ -137,8 +152,8 @@ def _of_log(found: evaluation.LogEvaluation) -> list[list[Any]]:
 
 
 def _of_table(found: evaluation.TableEvaluation) -> list[list[Any]]:
-    columns = ("normalised_cost_weight", "value", "regret", "quality", "cost")
-    return [
-        [*(row[column] for column in columns), f"{row['best_single']} {row['best_single_value']:.4f}"]
-        for row in found.to_frame().to_dict("records")
-    ]
+    columns = ["normalised_cost_weight", "value", "regret", "quality", "cost"]
+    frame = found.to_frame()
+    shown = frame[columns].astype(object).where(frame[columns].notna(), None)
+    singles = zip(frame["best_single"], frame["best_single_value"], strict=True)
+    return [[*row, f"{name} {value:.4f}"] for row, (name, value) in zip(shown.to_numpy(), singles, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +14,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jaxroute.cli import reading
-from jaxroute.data import tables
+from jaxroute.data import harness
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn import methods as registry
 from jaxroute.serving.router import Router
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Table
 
 
 def fit(
@@ -49,7 +50,7 @@ def fit(
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a table, in place of a log: prompts that every model answered, as jaxroute table writes it."
+            help="A table in place of a log: the folder that jaxroute table writes, or results of an evaluation tool."
         ),
     ] = None,
     members: Annotated[
@@ -87,13 +88,14 @@ def fit(
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
     if table is not None:
-        if shadow is not None or features_by is not None or how != reading.AS_IT_IS:
-            raise InputError("--table: options that say how to read a log, --features-by and --shadow belong to a log")
+        if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
+            raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
+        answers, used = _answers(table, how, encoder, features_by)
         with _progress() as on_stage:
             router = full_feedback.of_table(
                 jax.random.key(seed),
-                tables.load(table, encoder=encoder, unknown_costs=True),
-                encoder=None if any(table.glob("features*.npy")) else encoder,
+                answers,
+                encoder=used,
                 method=chosen,
                 normalised_cost_weights=weights,
                 members=members,
@@ -108,7 +110,7 @@ def fit(
     rows = reading.read(log, how)
     logs, used = reading.as_logs(rows, encoder)
     used = used if features_by is None else reading.made_by(features_by, rows)
-    answered = reading.as_shadow(shadow, rows, used)
+    answered = reading.as_shadow(shadow, rows, how, used)
     gathered: list[Evidence] = []
     with _progress() as on_stage:
         router = fitting.fit(
@@ -130,6 +132,20 @@ def fit(
     print(
         f"saved: {out}\nreport: {page}\nnext: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl"
     )
+
+
+def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:
+    """The table, and the encoder of its features; None where they are its own and nobody says what made them."""
+    if harness.is_run(path):
+        prices = reading.price_list(how.prices, how.reprice)
+        table, own = harness.load(path, encoder=encoder, prices=prices, reprice=how.reprice), False
+    else:
+        if how != reading.AS_IT_IS:
+            raise InputError("--prices belong to a log or to results; give them to jaxroute table")
+        table, own = harness.load(path, encoder=encoder), any(path.glob("features*.npy"))
+    if features_by is not None:
+        reading.check_width(features_by, table.features if own else None, "the table")
+    return table, (features_by if own else encoder)
 
 
 @contextmanager

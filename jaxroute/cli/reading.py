@@ -10,18 +10,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table as Sheet
 
-from jaxroute.data import encoders, messages, tables
+from jaxroute.data import encoders, harness, messages
 from jaxroute.data import logs as people
 from jaxroute.data import prices as price_table
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import formats
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.types import Examples, InputError, Logs, NuisanceSpec
+from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 LogPath = Annotated[
     str,
@@ -88,8 +89,8 @@ Encoder = Annotated[
 Shadow = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of a shadow sample: prompts like those of the log that every model answered, drawn without "
-        "looking at the answers; see README, Data."
+        help="A shadow sample: prompts like those of the log that several models answered, drawn without looking at "
+        "the answers. A table's folder, or results of an evaluation tool as they are; see docs/tables.md."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -163,7 +164,7 @@ def read(path: str, how: How) -> people.LogTable:
     if people.is_table(log):
         raise InputError(
             f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
-            f"results, not a log; use jaxroute table {path} --out FOLDER, and give FOLDER as --shadow beside a log"
+            f"results, not a log; use jaxroute fit --table {path}"
         )
     return log
 
@@ -193,20 +194,45 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
 
 def made_by(encoder: str, log: people.LogTable) -> str:
     """The encoder that made a log's features according to --features-by; an error if its width differs."""
-    if log.features is None:
-        raise InputError("--features-by: the log has no features; use --encoder, which makes them from the prompts")
-    width = encoders.encode(["a text"], encoder).shape[1]
-    if width != log.features.shape[1]:
-        raise InputError(
-            f"--features-by {encoder}: this encoder makes {width} features per prompt and the log has "
-            f"{log.features.shape[1]}; name the encoder that made them"
-        )
+    check_width(encoder, log.features, "the log")
     return encoder
 
 
-def as_shadow(path: Path | None, log: people.LogTable, encoder: str | None) -> Examples | None:
+def check_width(encoder: str, features: np.ndarray | None, what: str) -> None:
+    """Refuse an encoder of --features-by that cannot have made the features of a log or a table."""
+    if features is None:
+        raise InputError(f"--features-by: {what} has no features; use --encoder, which makes them from the prompts")
+    width = encoders.encode(["a text"], encoder).shape[1]
+    if width != features.shape[1]:
+        raise InputError(
+            f"--features-by {encoder}: this encoder makes {width} features per prompt and {what} has "
+            f"{features.shape[1]}; name the encoder that made them"
+        )
+
+
+def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | None:
+    """The table that --shadow names; notes which models it and the log do not share, and unknown costs."""
+    if path is None:
+        return None
+    table = harness.load(path, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
+    beside, lacking = shadows.unmatched(table, log.models)
+    if beside:
+        note(f"note: left out of the shadow sample, as the log does not have them: {', '.join(beside)}")
+    if lacking:
+        note(f"note: the shadow sample has no answer of {', '.join(lacking)}: it teaches, and is no evidence of values")
+    own = shadows.matched(table, log.models)
+    if count := int(shadows.unpriced(own.outcomes, own.available).sum()):
+        note(
+            f"note: {count} answers of the shadow sample have no cost: the model's mean in the log stands in to learn "
+            "from, and they are evidence at cost weight 0 alone"
+        )
+    return table
+
+
+def as_shadow(path: Path | None, log: people.LogTable, how: How, encoder: str | None) -> Examples | None:
     """The shadow sample, with models in the log's order and features from the log's encoder."""
-    return None if path is None else shadows.examples(tables.load(path), log.models, encoder=encoder)
+    table = shadow_table(path, log, how)
+    return None if table is None else shadows.examples(table, log.models, encoder=encoder)
 
 
 def print_json(frame: pd.DataFrame) -> None:

@@ -101,7 +101,8 @@ def _lines(router: Router, decision: Decision) -> Iterator[str]:
         predicts = np.isfinite(decision.quality[i, k])
         reason = f"score {score[k]:.3f}"
         if predicts:
-            reason = f"predicted quality {decision.quality[i, k]:.3f} at cost {decision.cost[i, k]:.3g}"
+            cost = f"cost {decision.cost[i, k]:.3g}" if np.isfinite(decision.cost[i, k]) else "an unknown cost"
+            reason = f"predicted quality {decision.quality[i, k]:.3f} at {cost}"
         others = [j for j in order[i] if j != k and np.isfinite(score[j])]
         if others:
             lead = f"{score[k] - score[others[0]]:.3f}{' of utility' if predicts else ''}"

@@ -43,7 +43,8 @@ def table(
 
     Reads Inspect AI, lm-evaluation-harness, promptfoo, OpenAI Batch, HELM, DeepEval, and files of one answer a row
     (Ragas and others). Runs are joined by prompt; what a model did not answer is a hole, a cost that is not known
-    stays unknown. The table is for --shadow of jaxroute fit, and for make experiment DATA=FOLDER.
+    stays unknown. A router can be fitted to the table alone (jaxroute fit --table), or to a log with the table beside
+    it (--shadow).
 
     Examples:
 
@@ -104,5 +105,8 @@ def _print(counts: dict[str, Any]) -> None:
         if counts[key]:
             print(f"{counts[key]} {what}")
     if counts["cost_unknown"]:
-        print(f"{counts['cost_unknown']} costs are unknown; with token counts, --prices gives costs")
-    print(f"next: jaxroute fit LOG --shadow {counts['table']} --out ROUTER")
+        print(
+            f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "
+            "with token counts, --prices gives costs"
+        )
+    print(f"next: jaxroute fit --table {counts['table']} --out ROUTER")

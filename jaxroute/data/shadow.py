@@ -1,17 +1,20 @@
-"""A shadow sample: a small table of prompts like those of a log that every model answered."""
+"""A shadow sample: prompts like those of a log, each answered by several models, beside the log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from jaxroute.data import encoders
-from jaxroute.types import Examples, InputError, Outcomes, Table
+from jaxroute.types import Examples, InputError, Logs, Outcomes, Table
 
 
 def examples(
     table: Table, models: Sequence[str], *, encoder: str | None = None, revision: str | None = None
 ) -> Examples:
-    """A table's prompts and outcomes, with the models in the order of a log.
+    """A table's prompts and outcomes, with the models of a log in its order; see ``matched``.
 
     Args:
         table: S prompts; an answer may be missing.
@@ -24,11 +27,68 @@ def examples(
         Examples: features [S, D], outcomes and available [S, K].
 
     Raises:
-        InputError: the table and the log do not hold the same models.
+        InputError: the table and the log have no model in common.
     """
-    if odd := sorted(set(table.models) ^ set(models)):
-        raise InputError(f"the shadow sample and the log must have the same models; only one of them has {odd[0]!r}")
-    order = [table.models.index(name) for name in models]
+    table = matched(table, models)
     features = table.features if encoder is None else encoders.encode(table.prompt, encoder, revision=revision)
-    outcomes = Outcomes(table.outcomes.quality[:, order], table.outcomes.cost[:, order])
-    return Examples(features, outcomes, table.available[:, order])  # type: ignore[arg-type]
+    return Examples(features, table.outcomes, table.available)  # type: ignore[arg-type]
+
+
+def matched(table: Table, models: Sequence[str]) -> Table:
+    """The table with the models of a log: one that it lacks has no answer, and its other models are left out.
+
+    Prompts that only those others answered are left out too. What is left out is said by ``unmatched``.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=3, num_models=3)
+        >>> matched(table, (table.models[2], "another")).available[0].tolist()
+        [True, False]
+        >>> unmatched(table, (table.models[2], "another"))[1]
+        ['another']
+    """
+    if not set(models) & set(table.models):
+        raise InputError(
+            f"the shadow sample and the log have no model in common: it has {', '.join(table.models)}, the log "
+            f"{', '.join(models)}; call the models alike"
+        )
+    place = np.array([table.models.index(name) if name in table.models else -1 for name in models])
+    available = table.available[:, place] & (place >= 0)
+    quality, cost = (np.where(available, np.asarray(y)[:, place], np.nan) for y in table.outcomes)
+    found = replace(table, models=tuple(models), outcomes=Outcomes(quality, cost), available=available, expected=None)  # type: ignore[arg-type]
+    return found.rows(np.flatnonzero(available.any(1)))
+
+
+def unmatched(table: Table, models: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the table's models that a log does not have, the log's models that the table does not have)."""
+    return [name for name in table.models if name not in models], [name for name in models if name not in table.models]
+
+
+def unpriced(outcomes: Outcomes, available: np.ndarray) -> np.ndarray:
+    """[S, K] answers with a quality and without a cost."""
+    quality, cost = (np.asarray(y) for y in outcomes)
+    return np.asarray(available) & np.isfinite(quality) & ~np.isfinite(cost)
+
+
+def priced(shadow: Examples, logs: Logs, models: Sequence[str]) -> Examples:
+    """The shadow sample with the model's mean cost in the log where an answer has no cost, to learn from.
+
+    Values are never read from such costs: ``estimators.shadow_rows`` counts an answer without a cost at cost weight 0
+    alone, so it gets the sample as it was.
+
+    Raises:
+        InputError: no cost of a model's answers, and no row of it in the log.
+    """
+    unknown = unpriced(shadow.outcomes, shadow.available)  # type: ignore[arg-type]
+    if not unknown.any():
+        return shadow
+    rows = np.bincount(logs.action, minlength=len(models))
+    if (lost := unknown.any(0) & (rows == 0)).any():
+        name = models[int(np.argmax(lost))]
+        raise InputError(
+            f"the shadow sample has no cost of answers of {name!r}, and the log no row of it: give costs or --prices"
+        )
+    mean = np.bincount(logs.action, np.asarray(logs.cost, float), minlength=len(models)) / np.maximum(rows, 1)
+    cost = np.where(unknown, mean[None], np.asarray(shadow.outcomes.cost))
+    return shadow._replace(outcomes=shadow.outcomes._replace(cost=cost))  # type: ignore[arg-type]

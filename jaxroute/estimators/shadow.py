@@ -40,8 +40,8 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
 
         z_s = sum_k target_sk (quality_sk - cost_weight cost_sk),   weight 1
 
-    A prompt counts if every model that the target may choose there is available and has an answer with quality and
-    cost. Which answers are missing must not depend on the answers.
+    A prompt counts if every model that the target may choose there is available and has an answer with quality and,
+    unless the cost weight is 0, cost. Which answers are missing must not depend on the answers.
 
     Args:
         shadow: S prompts and the models' answers; quality in [0, 1], cost in the log's unit, NaN where missing.
@@ -58,9 +58,11 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
     """
     chex.assert_equal_shape([target, shadow.outcomes.quality, shadow.outcomes.cost, shadow.available])
     outcomes = jax.tree.map(jnp.asarray, shadow.outcomes)
-    there = jnp.asarray(shadow.available) & jnp.isfinite(outcomes.quality) & jnp.isfinite(outcomes.cost)
+    priced = jnp.isfinite(outcomes.cost)
+    there = jnp.asarray(shadow.available) & jnp.isfinite(outcomes.quality) & (priced | (jnp.asarray(cost_weight) == 0))
     counted = jnp.all(there | (target == 0), -1)
-    value = metrics.value(target, Outcomes(*(jnp.where(there, y, 0.0) for y in outcomes)), cost_weight)
+    known = Outcomes(jnp.where(there, outcomes.quality, 0.0), jnp.where(there & priced, outcomes.cost, 0.0))
+    value = metrics.value(target, known, cost_weight)
     return Rows(jnp.where(counted, value, 0.0), counted, counted.astype(value.dtype))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe, sweep
+from jaxroute.data import shadow as shadows
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators import evidence
 from jaxroute.learn import estimates, methods, objectives
@@ -79,7 +80,8 @@ def fit(
         logs: N rows, costs in the data's own unit.
         models: K names, in the order of ``logs.available``.
         method: a name in `methods.METHODS`, a loss of the protocol of `types.Loss`, or a record like those there.
-        shadow: prompts that every available model answered, beside the log; outcomes in the log's units.
+        shadow: prompts that every available model answered, beside the log; outcomes in the log's units, a cost that
+            is not known is NaN (`data.shadow.priced` says what is learnt then).
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
         members: routers with seeds of their own that are averaged; those of a plug-in have folds of their own too.
@@ -127,11 +129,12 @@ def fit(
         objectives.check(chosen.loss, num_models, settings)
     weights = weights_of(cost_weights, normalised_cost_weights)
     logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
+    taught = None if shadow is None else jax.tree.map(jnp.asarray, shadows.priced(shadow, logs, models))
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
     nuisance_key, *_ = jax.random.split(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    fits = _nuisances(nuisance_key, logs, shadow, spec, chosen.learner, members)
+    fits = _nuisances(nuisance_key, logs, taught, spec, chosen.learner, members)
     nuisances = mean([of_member for of_member, _ in fits])
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available))
@@ -140,7 +143,7 @@ def fit(
     given = MethodInput(
         key,
         logs,
-        shadow,
+        taught,
         nuisances,
         fits,
         robust,
@@ -159,8 +162,8 @@ def fit(
     result = chosen.make(given)
 
     on_stage("evidence from the log")
-    learn = counterfactual.examples(logs, nuisances, shadow, clip=levels.CLIP)
-    found = _evidence(jax.random.fold_in(key, 3), chosen.name, given, result, clip, learn)
+    learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
+    found = _evidence(jax.random.fold_in(key, 3), chosen.name, given, result, clip, learn, shadow)
     on_evidence(found._replace(models=tuple(models)))
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
@@ -170,6 +173,7 @@ def fit(
         "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
         "rows_with_known_propensity": known,
         "shadow_prompts": 0 if shadow is None else len(shadow.features),
+        "shadow_costs_unknown": 0 if shadow is None else int(shadows.unpriced(*shadow[1:]).sum()),
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "members": members,
@@ -256,10 +260,16 @@ def _nuisances(
 
 
 def _evidence(
-    key: Key, name: str, given: MethodInput, result: MethodResult, clip: float, learn: Examples
+    key: Key,
+    name: str,
+    given: MethodInput,
+    result: MethodResult,
+    clip: float,
+    learn: Examples,
+    shadow: Examples | None,
 ) -> evidence.Evidence:
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
-    logs, shadow, weights = given.logs, given.shadow, jnp.asarray(given.cost_weights)
+    logs, weights = given.logs, jnp.asarray(given.cost_weights)
     rows, ours = len(logs.action), result.policy(given.cost_weights)
     single = partial(policies.best_single, learn.outcomes, weights, available=learn.available)
     against = {

@@ -22,7 +22,7 @@ from jaxroute.data import shadow
 from jaxroute.estimators import evidence
 from jaxroute.recipe import GRID, levels
 from jaxroute.serving.router import Router
-from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
 """Nuisances of the log that judges: quick to fit, and no network among them."""
@@ -96,12 +96,14 @@ class Comparison:
 class _Views(NamedTuple):
     """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features of both.
 
-    answered: the shadow sample's prompts, for a router that encodes them in another way.
+    taught: the shadow sample with a stand-in for unknown costs (``data.shadow.priced``).
+    answered: its prompts, for a router that encodes them in another way.
     """
 
     logs: Logs
     nuisances: Nuisances
     shadow: Examples | None
+    taught: Examples | None
     encoder: str | None
     revision: str | None
     answered: Table | None
@@ -133,7 +135,7 @@ def on_log(
     views = _views(router, log, shadow)
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
     policy, on_shadow = _policies(router, log, views, weights)
-    learn = counterfactual.examples(views.logs, views.nuisances, views.shadow, clip=levels.CLIP)
+    learn = counterfactual.examples(views.logs, views.nuisances, views.taught, clip=levels.CLIP)
 
     def best_single(prompts: Array) -> Array:
         return policies.best_single(learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts)
@@ -163,12 +165,19 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
     """Value, regret, quality and cost of a router on a table of every model's answers.
 
     Raises:
-        InputError: a model that the router does not know, a prompt whose models are all removed from it, or features
-            of another width.
+        InputError: a model that the router does not know, a prompt whose models are all removed from it, features
+            of another width, or a cost weight above 0 where costs are unknown.
     """
     index = _positions(router, table.models)
+    unknown = table.available & np.isnan(table.outcomes.cost)
+    if unknown.any() and max(normalised_cost_weights) > 0:
+        raise InputError(
+            f"{int(unknown.sum())} answers of the table have no cost: values have a meaning at cost weight 0 alone; "
+            "give costs, or normalised_cost_weights=[0]"
+        )
     features = router.features(table.features if router.encoder is None else table.prompt)
-    outcomes = jax.tree.map(jnp.asarray, table.outcomes)
+    counted = Outcomes(table.outcomes.quality, np.where(unknown, 0.0, table.outcomes.cost))  # type: ignore[arg-type]
+    outcomes = jax.tree.map(jnp.asarray, counted)
     available = jnp.asarray(table.available)
     choosable = _choosable(router, index, available)
     anyone = jnp.ones((1, len(index)), bool)
@@ -178,7 +187,7 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
         chosen = np.asarray(policy).argmax(1)[:, None]
         quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
         single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
-        alone = (table.outcomes.quality - weight * table.outcomes.cost)[table.available[:, single], single]
+        alone = (counted.quality - weight * counted.cost)[table.available[:, single], single]
         return {
             "value": float(jnp.mean(metrics.value(policy, outcomes, weight))),
             "regret": float(jnp.mean(metrics.regret(policy, outcomes, weight, available=available))),
@@ -238,8 +247,9 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
         assert log.prompt is not None, "a log has prompts or features"
         log, encoder = replace(log, features=router.features(log.prompt)), router.encoder
     logs = jax.tree.map(jnp.asarray, people.as_logs(log))
-    answered = None
+    answered = taught = None
     if table is not None:
+        table = shadow.matched(table, log.models)
         answered = jax.tree.map(
             jnp.asarray, shadow.examples(table, log.models, encoder=encoder, revision=router.revision)
         )
@@ -248,8 +258,9 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
                 f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
                 f"{logs.features.shape[1]}; make both with the same encoder"
             )
-    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=answered)
-    return _Views(logs, nuisances, answered, encoder, router.revision, table)
+        taught = shadow.priced(answered, logs, log.models)
+    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
+    return _Views(logs, nuisances, answered, taught, encoder, router.revision, table)
 
 
 def _policies(

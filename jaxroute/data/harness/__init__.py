@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from jaxroute.data import encoders, tables
 from jaxroute.data.harness import columns, deepeval, helm, inspect_ai, lm_eval, openai_batch, promptfoo
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
 from jaxroute.data.harness.joining import Run as Run
 from jaxroute.data.harness.joining import join as join
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Table
 
 
 class Reader(Protocol):
@@ -71,6 +72,42 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
     runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
     return _renamed(runs, name, path) if name else runs
+
+
+def load(path: str | os.PathLike[str], *, encoder: str = "hashed", **options: Any) -> Table:
+    """A table from whatever holds one: a folder or wide file of tables, or results of evaluation tools as they are.
+
+    Args:
+        path: see ``tables.load``, or a run, see ``read``.
+        encoder: of the prompts, where the folder has no features.
+        options: of ``join``, for runs.
+
+    Returns:
+        Table; costs that are not known are NaN.
+
+    Raises:
+        InputError: see ``tables.load``, ``read`` and ``join``.
+    """
+    if not is_run(path):
+        return tables.load(path, encoder=encoder, unknown_costs=True)
+    try:
+        found = join(read(path), **options)
+    except InputError as error:
+        raise InputError(f"{error}; or make a table of it with jaxroute table, which has more options") from error
+    table = tables.from_long(found.queries, found.outcomes, unknown_costs=True)
+    return replace(table, features=encoders.encode(table.prompt, encoder))
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something at a path, or at NAME=path, that is neither a table's folder nor a wide file."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return not any((path / f"{name}.parquet").exists() for name in ("queries", "outcomes"))
+    if not path.exists():
+        rest = str(path).partition("=")[2]
+        return bool(rest) and Path(rest).expanduser().exists()
+    names = columns.names(File(path)) if path.suffix.lower() in (".csv", ".parquet") else ()
+    return not any(str(name).endswith(tables.COST_SUFFIX) for name in names)
 
 
 def _answers(file: File, reader: Reader) -> list[Answer]:

@@ -39,8 +39,8 @@ def sees(file: File) -> bool:
     """Whether a file has a column of prompts beside others."""
     if file.suffix not in SUFFIXES:
         return False
-    names = _names(file)
-    return len(names) > 1 and any(name in names for name in FIELDS["prompt"])
+    there = names(file)
+    return len(there) > 1 and any(name in there for name in FIELDS["prompt"])
 
 
 def read(file: File) -> Iterator[Answer]:
@@ -109,7 +109,8 @@ def _first(names: Sequence[str], there: Iterable[str]) -> str | None:
     return next((name for name in names if records.outermost(name, there)), None)
 
 
-def _names(file: File) -> Sequence[str]:
+def names(file: File) -> Sequence[str]:
+    """The columns of a file, or the keys of its first record."""
     if file.suffix == ".parquet":
         return next(records.read(file.path)).names
     return file.header or list(file.first)
