@@ -15,6 +15,7 @@ import jax
 from jaxroute.data import encoders, harness, tables, tabular
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
+from jaxroute.data.messages import CHAT
 from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
@@ -186,7 +187,8 @@ def evaluate(
     if isinstance(data, Table):
         return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
     answered = None if shadow is None else _shadow(shadow)
-    return evaluation.on_log(router, read_log(data), shadow=answered, normalised_cost_weights=normalised_cost_weights)
+    log = read_log(data, chat=router.summary.get("chat", CHAT))
+    return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
 
 
 def compare(
@@ -210,10 +212,11 @@ def compare(
         InputError: bad data, or a model that a router does not know.
     """
     answered = None if shadow is None else _shadow(shadow)
+    first = _loaded(first)
     return evaluation.compare(
-        _loaded(first),
+        first,
         _loaded(second),
-        read_log(log),
+        read_log(log, chat=first.summary.get("chat", CHAT)),
         shadow=answered,
         normalised_cost_weights=normalised_cost_weights,
     )

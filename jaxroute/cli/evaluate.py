@@ -69,7 +69,7 @@ def evaluate(
         header, lines = ["normalised", "value", "regret", "quality", "cost", "best single"], _of_table(found)
     else:
         assert log is not None
-        rows = reading.read(log, how)
+        rows = reading.read(log, how, loaded)
         answered = reading.shadow_table(shadow, rows, how)
         found = evaluation.on_log(
             loaded, rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
@@ -112,7 +112,7 @@ def compare(
                 f"--encoder {encoder}: the routers use {first.encoder} and {second.encoder}; name one of these"
             )
         first, second = (dataclasses.replace(r, may_send=r.encoder == encoder) for r in (first, second))
-    table = reading.read(log, how)
+    table = reading.read(log, how, first)
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
     found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)

@@ -22,6 +22,7 @@ from jaxroute.data import prices as price_table
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import formats
 from jaxroute.estimators.evidence import Evidence
+from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 LogPath = Annotated[
@@ -64,10 +65,10 @@ Failures = Annotated[
     str, typer.Option(help="What to do with failed requests: drop leaves them out, zero keeps them with quality 0.")
 ]
 Chat = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Which part of a chat is the prompt: last (the user's last message), user (all messages of the user) or "
-        "all. Add a limit on characters as in user:4000."
+        "all. Add a limit on characters as in user:4000. Default: last, or as the router was taught."
     ),
 ]
 KeepDates = Annotated[
@@ -107,7 +108,7 @@ class How:
     feedback: Feedback = None
     score: Score = None
     failures: Failures = "drop"
-    chat: Chat = messages.CHAT
+    chat: Chat = None
     keep_dates: KeepDates = False
     form: Form = "auto"
     drop_bad: DropBad = False
@@ -138,8 +139,8 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def read(path: str, how: How) -> people.LogTable:
-    """The checked log, or an InputError that lists every problem."""
+def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
+    """The checked log, or an InputError that lists every problem; chats are read as the router was taught to."""
     mapping = {}
     for pair in how.column or []:
         field, equals, name = pair.partition("=")
@@ -147,6 +148,7 @@ def read(path: str, how: How) -> people.LogTable:
             raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
         mapping[field] = name
     table = price_list(how.prices, how.reprice)
+    chat = how.chat or (messages.CHAT if router is None else router.summary.get("chat", messages.CHAT))
     log = people.load(
         path,
         columns=mapping,
@@ -156,7 +158,7 @@ def read(path: str, how: How) -> people.LogTable:
         feedback=how.feedback,
         score=how.score,
         failures=how.failures,
-        chat=how.chat,
+        chat=chat,
         keep_dates=how.keep_dates,
         form=how.form,
         drop_bad=how.drop_bad,

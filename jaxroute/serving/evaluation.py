@@ -51,6 +51,8 @@ class LogEvaluation:
             gains = self.evidence.gains[self.evidence.gains["against"] == opponent].reset_index(drop=True)
             name = f"gain_on_{opponent.replace(' ', '_')}"
             frame[[name, f"{name}_low", f"{name}_high"]] = gains[["gain", "low", "high"]]
+        unknown = ~np.isfinite(frame["value"])  # whatever the overlap says, nothing is known of such a value
+        values = values.assign(verdict=values["verdict"].mask(unknown, "refuse"))
         last = ["flips_at", "effective_sample_size", "label", "verdict", "reasons", "shadow_share"]
         return frame.join(values[[column for column in last if column in values]])
 
@@ -120,7 +122,7 @@ def on_log(
     """Value of a router by cost weight from a log that it was not fitted on.
 
     Args:
-        router: any; it chooses among the log's models and candidate sets.
+        router: any; it chooses among the log's models and candidate sets, and never a model that it does not know.
         log: N rows.
         shadow: prompts like the log's that every model answered and the router has not seen either.
         name: of the router, for reports.
@@ -130,7 +132,7 @@ def on_log(
         LogEvaluation.
 
     Raises:
-        InputError: a model that the router does not know, or features of another width.
+        InputError: none of the models is one that the router knows, or features of another width.
     """
     views = _views(router, log, shadow)
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
@@ -165,8 +167,8 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
     """Value, regret, quality and cost of a router on a table of every model's answers.
 
     Raises:
-        InputError: a model that the router does not know, a prompt whose models are all removed from it, features
-            of another width, or a cost weight above 0 where costs are unknown.
+        InputError: none of the models is one that the router knows, a prompt whose models are all unknown to it or
+            removed from it, features of another width, or a cost weight above 0 where costs are unknown.
     """
     index = _positions(router, table.models)
     unknown = table.available & np.isnan(table.outcomes.cost)
@@ -183,7 +185,7 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
     anyone = jnp.ones((1, len(index)), bool)
 
     def at(weight: float) -> dict[str, Any]:
-        policy = policies.greedy(jnp.asarray(router.scores(features, weight)[:, index]), available=choosable)
+        policy = policies.greedy(_scores(router, features, weight, index), available=choosable)
         chosen = np.asarray(policy).argmax(1)[:, None]
         quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
         single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
@@ -221,7 +223,7 @@ def compare(
         Comparison.
 
     Raises:
-        InputError: a model that a router does not know, or features of another width.
+        InputError: none of the models is one that a router knows, or features of another width.
     """
     views = _views(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
@@ -272,7 +274,7 @@ def _policies(
 
     def decided(features: Array, prompts: Any, available: Array) -> Array:
         own = router.features(np.asarray(features) if same else prompts)
-        scores = (jnp.asarray(router.scores(own, weight)[:, index]) for weight in weights)
+        scores = (_scores(router, own, weight, index) for weight in weights)
         available = _choosable(router, index, available)
         return jnp.stack([policies.greedy(z, available=available) for z in scores])
 
@@ -283,17 +285,24 @@ def _policies(
 
 
 def _positions(router: Router, models: Sequence[str]) -> list[int]:
-    """Where the data's models stand in the router."""
-    if unknown := [name for name in models if name not in router.models]:
-        raise InputError(f"the data hold the model {unknown[0]!r}; the router knows only {', '.join(router.models)}")
-    return [router.models.index(name) for name in models]
+    """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
+    if not set(models) & set(router.models):
+        raise InputError(f"the data hold {', '.join(models)}; the router knows only {', '.join(router.models)}")
+    return [router.models.index(name) if name in router.models else -1 for name in models]
+
+
+def _scores(router: Router, features: np.ndarray, weight: float, index: Sequence[int]) -> Float[Array, "N K"]:
+    """The router's scores of the data's models, -inf for those that it does not know."""
+    scores = router.scores(features, weight)
+    return jnp.asarray(np.pad(scores, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
 
 
 def _choosable(router: Router, index: Sequence[int], available: Array) -> Array:
-    """[N, K] without the models that are removed from the router."""
-    left = available & jnp.asarray(router.available[list(index)])[None]
+    """[N, K] without the models that the router does not know, or that are removed from it."""
+    left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
     if not (able := np.asarray(left.any(1))).all():
         raise InputError(
-            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router; drop the row"
+            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to it; "
+            "drop the row"
         )
     return left
