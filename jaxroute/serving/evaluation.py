@@ -302,7 +302,7 @@ def _choosable(router: Router, index: Sequence[int], available: Array) -> Array:
     left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
     if not (able := np.asarray(left.any(1))).all():
         raise InputError(
-            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to it; "
-            "drop the row"
+            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to "
+            "it; drop the row"
         )
     return left
