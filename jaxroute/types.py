@@ -23,10 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+else:  # the name itself imports JAX, which a process that only decides does without
+    Array = Any
 
 Key = Array
 Params = Any

@@ -1,20 +1,13 @@
 """The gateway's parts that need no gateway: the gate's propensities, its fallbacks, the log's lines."""
 
-import json
 import logging
-import os
-import resource
-import subprocess
-import sys
-import threading
 
 import numpy as np
 import pytest
 import router_kinds
 from router_kinds import FEATURES, MODELS
 
-from jaxroute.data import logs
-from jaxroute.gateway import Gate, LogWriter, Settings, gate, load_settings, read_tail
+from jaxroute.gateway import Gate, Settings, gate, load_settings
 from jaxroute.serving import kinds
 from jaxroute.types import InputError
 
@@ -170,69 +163,12 @@ def test_settings_from_a_file(tmp_path):
             load_settings(file)
 
 
-def test_many_threads_write_whole_lines_that_fit_reads(tmp_path):
-    file = tmp_path / "logs" / "log.jsonl"
-    writer = LogWriter(file)
-
-    def write(thread):
-        for i in range(100):
-            writer.write(
-                request_id=f"{thread}-{i}", prompt="é" * 3000, model="ab"[i % 2], quality=None, cost=0.1,
-                propensity=0.5, available=["a", "b"], timestamp=1.0 + i,
-            )  # fmt: skip
-
-    threads = [threading.Thread(target=write, args=(t,)) for t in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    log = logs.load(file)
-    assert len(log) == 800
-    assert len(set(log.request_id)) == 800
-    assert log.counts["missing quality"] == 800
-
-
-def test_half_a_line_of_a_killed_process_costs_that_row_alone(tmp_path):
-    file = tmp_path / "log.jsonl"
-    LogWriter(file).write(prompt="p", model="a", quality=1.0, cost=0.1)
-    with file.open("ab") as f:
-        f.write(b'{"prompt": "q", "mod')
-    LogWriter(file).write(prompt="r", model="b", quality=0.0, cost=0.1)
-    assert len(file.read_bytes().splitlines()) == 3
-    with pytest.raises(InputError, match="row 1"):
-        logs.load(file)
-    assert len(logs.load(file, drop_bad=True)) == 2
-
-
-def test_a_full_disk_takes_no_half_row(tmp_path):
-    """In a process of its own, whose files may grow to 1,000 bytes."""
-    file = tmp_path / "log.jsonl"
-    code = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from jaxroute.gateway.writing import LogWriter\n"
-        "writer, lost = LogWriter(sys.argv[1]), 0\n"
-        "for i in range(20):\n"
-        "    try:\n        writer.write(prompt='x' * 70, model='a')\n"
-        "    except OSError:\n        lost += 1\n"
-        "print(lost)\n"
-    )
-    assert resource.RLIMIT_FSIZE is not None
-    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert 0 < len(rows) < 20
-    assert int(done.stdout) == 20 - len(rows)
-
-
-def test_numbers_that_are_not_finite_are_null_and_arrays_lists(tmp_path):
-    writer = LogWriter(tmp_path / "log.jsonl", sync=True)
-    writer.write(cost=float("nan"), features=np.float32([0.5, np.inf]), count=np.int64(3), nested={"x": (1.0, None)})
-    assert read_tail(tmp_path / "log.jsonl") == [
-        {"cost": None, "features": [0.5, None], "count": 3, "nested": {"x": [1.0, None]}}
-    ]
-    writer.close()
+def test_workers_with_one_seed_explore_differently():
+    settings = Settings(("a", "b"), "a", epsilon=1.0, seed=3)
+    alike, again, apart = (Gate(settings) for _ in range(3))
+    apart.apart()
+    drawn = [[g.choose("x").model for _ in range(40)] for g in (alike, again, apart)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_weights_mean_what_route_means(kept):

@@ -4,26 +4,20 @@ Run by `make test-gateway`; skipped where LiteLLM is not installed.
 """
 
 import asyncio
-import contextlib
 import dataclasses
+import functools
 import http.client
 import json
 import os
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import gateway_proxy
+import gateway_upstream
 import jax
 import numpy as np
 import pytest
-import yaml
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no call to the internet for prices
 litellm = pytest.importorskip("litellm")
@@ -38,67 +32,15 @@ from jaxroute.serving.router import Router  # noqa: E402
 from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
-KEY = "sk-a-secret-that-must-not-be-logged"
-MASTER = "sk-0f3c5a2e7b9d4c1a8e6f"
 MODELS = ("small", "large")
-
-
-class Upstream(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server: model "fails" answers 500, "stalls" never does, others say their name."""
-
-    def do_POST(self):
-        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        model = said["model"]
-        if model in self.server.failing:
-            self.send_error(500, "out of order")
-            return
-        if model in self.server.stalling:
-            time.sleep(8)
-        self.server.asked.append((model, self.headers["Authorization"]))
-        answer = {
-            "id": f"chatcmpl-{len(self.server.asked)}",
-            "object": "chat.completion",
-            "created": 0,
-            "model": model,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": model}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-        }
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def upstream():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    server.failing, server.stalling, server.asked = set(), set(), []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = gateway_upstream.serve()
     yield server
     server.shutdown()
     server.server_close()
-
-
-def deployments(server, models=MODELS, timeout=6):
-    return [
-        {
-            "model_name": name,
-            "litellm_params": {
-                "model": f"openai/{name}",
-                "api_base": f"http://127.0.0.1:{server.server_port}/v1",
-                "api_key": KEY,
-                "timeout": timeout,
-                "input_cost_per_token": 1e-6 if name == "small" else 1e-5,
-                "output_cost_per_token": 2e-6 if name == "small" else 2e-5,
-            },
-        }
-        for name in models
-    ]
 
 
 KINDS = ("add these numbers", "write a long proof")
@@ -143,7 +85,7 @@ def gateway(upstream, tmp_path):
         given = {"models": MODELS, "default": "small", "epsilon": 0.5, "seed": 0, "log": str(tmp_path / "log.jsonl")}
         litellm.logging_callback_manager._reset_all_callbacks()  # it keeps one handler of a class
         gate = Gate(Settings(**(given | settings)))
-        listed = [*deployments(upstream, timeout=timeout), alias(upstream)]
+        listed = [gateway_upstream.deployment(upstream, name, timeout) for name in (*MODELS, "auto")]
         router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
         handler = install(router, gate)
 
@@ -209,10 +151,10 @@ def test_a_model_in_trouble_costs_no_request_and_no_row(gateway, upstream, tmp_p
 def test_no_key_is_logged_and_no_prompt_when_told_not_to(gateway, upstream, tmp_path, kept):
     gate, ask, _ = gateway(log_prompts=False, router=str(kept), normalised_cost_weight=0.3)
     ask(["a prompt that nobody may read"] * 4, user="somebody")
-    assert upstream.asked[0][1] == f"Bearer {KEY}"
+    assert upstream.asked[0][1] == f"Bearer {gateway_upstream.KEY}"
     text = (tmp_path / "log.jsonl").read_text()
     assert text.count("\n") == 4
-    assert KEY not in text
+    assert gateway_upstream.KEY not in text
     assert "nobody may read" not in text
     assert {r["group"] for r in rows_of(tmp_path / "log.jsonl")} == {"somebody"}
     expected = encoders.encode(["a prompt that nobody may read"], gate.router.encoder)[0]
@@ -244,7 +186,7 @@ def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog)
 
 
 def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):
-    router = litellm.Router(model_list=deployments(upstream, ("small",)))
+    router = litellm.Router(model_list=[gateway_upstream.deployment(upstream, "small")])
     with pytest.raises(InputError, match="'large' is not in the gateway's model_list"):
         install(router, Gate(Settings(MODELS, "small")))
 
@@ -282,77 +224,26 @@ def test_the_loop_closes(gateway, upstream, tmp_path):
     assert float(estimate.value) > np.mean([utility(r) for r in first])
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@contextlib.contextmanager
-def proxy(upstream, folder, settings):
-    """A proxy set up as examples/gateway is; gives a function that asks it over HTTP, and its process."""
-    example = Path(__file__).parent.parent / "examples" / "gateway"
-    (folder / "callbacks.py").write_text((example / "callbacks.py").read_text())
-    (folder / "models.yaml").write_text("models: [small, large]\ndefault: small\nlog: log.jsonl\n" + settings)
-    config = {
-        "model_list": [*deployments(upstream, timeout=2.5), alias(upstream)],
-        "litellm_settings": {"callbacks": ["callbacks.handler"]},
-        "router_settings": yaml.safe_load((example / "config.yaml").read_text())["router_settings"],
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "litellm"), "--config", "config.yaml", "--port", str(port)]
-    env = {**os.environ, "LITELLM_MASTER_KEY": MASTER}
-    with (folder / "proxy.log").open("w") as out:
-        running = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
-    try:
-        deadline = time.time() + 120
-        while not is_up(port):
-            assert running.poll() is None, (folder / "proxy.log").read_text()[-3000:]
-            assert time.time() < deadline, (folder / "proxy.log").read_text()[-3000:]
-            time.sleep(0.25)
-        yield lambda texts: at_once(port, texts), running
-    finally:
-        running.kill()
-        running.wait()
-
-
-def is_up(port):
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/readiness", timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def at_once(port, texts):
+def at_once(proxy, texts):
     """What each text was answered with: a model's name, or the error's number; 0 where the connection broke."""
 
     def one(text):
         try:
-            return post(port, text)
-        except urllib.error.HTTPError as error:
-            return error.code
+            answer = proxy.chat(text)
         except (OSError, http.client.HTTPException):
             return 0
+        return answer.body["choices"][0]["message"]["content"] if answer.status == 200 else answer.status
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(one, texts))
-
-
-def wait_for_rows(file, count):
-    """LiteLLM logs in the background."""
-    deadline = time.time() + 10
-    while time.time() < deadline and file.read_text().count("\n") < count:
-        time.sleep(0.1)
-    return rows_of(file)
 
 
 def test_the_real_proxy_routes_through_failures_and_stalls_and_logs_no_text(upstream, tmp_path, kept):
     """With a router and `log_prompts: false`; killed with requests under way, it leaves whole lines."""
     file = tmp_path / "log.jsonl"
     settings = f"router: {kept}\nnormalised_cost_weight: 0.3\nepsilon: 0.2\nseed: 1\nlog_prompts: false\n"
-    with proxy(upstream, tmp_path, settings) as (ask, running):
+    with gateway_proxy.running(upstream, tmp_path, settings) as proxy:
+        ask = functools.partial(at_once, proxy)
         texts = questions(0, 20)
         answers = ask(texts)
         assert set(answers) == set(MODELS)
@@ -368,10 +259,11 @@ def test_the_real_proxy_routes_through_failures_and_stalls_and_logs_no_text(upst
         assert all(isinstance(code, int) and code >= 400 for code in refused)
         upstream.failing.clear()
         assert set(ask(questions(52, 60))) <= set(MODELS)
-        whole = wait_for_rows(file, 56)
-        threading.Timer(0.3, running.kill).start()
+        whole = proxy.rows(60)
+        threading.Timer(0.3, proxy.process.kill).start()
         late = ask(questions(60, 260))
-    assert len(whole) == 56  # each that was answered, and none that was not
+    assert [row["status"] for row in whole].count("answered") == 56
+    assert [row["status"] for row in whole].count("failed") == 4
     assert 0 in late  # it was killed while it worked
     assert file.read_bytes().endswith(b"\n")
     log = log_files.load(file)
@@ -384,9 +276,13 @@ def test_the_real_proxy_routes_through_failures_and_stalls_and_logs_no_text(upst
     assert {row["model"] for row in fallen} == {"small"}
     assert log.features.shape[1] == len(encoders.encode(["x"], "hashed")[0])
     written = file.read_text()
-    for secret in (KEY, MASTER, *KINDS):
+    for secret in (gateway_upstream.KEY, gateway_proxy.MASTER, *KINDS):
         assert secret not in written
-    assert not [line for line in (tmp_path / "proxy.log").read_text().splitlines() if KEY in line or MASTER in line]
+    assert not [
+        line
+        for line in (tmp_path / "proxy.log").read_text().splitlines()
+        if gateway_upstream.KEY in line or gateway_proxy.MASTER in line
+    ]
 
 
 def test_the_real_proxy_without_its_router_falls_back_and_says_so(upstream, tmp_path):
@@ -394,23 +290,24 @@ def test_the_real_proxy_without_its_router_falls_back_and_says_so(upstream, tmp_
     (tmp_path / "broken" / "router.json").write_text("{")
     file = tmp_path / "log.jsonl"
     settings = "router: broken\ncost_weight: 20\nepsilon: 0.5\nseed: 1\n"
-    with proxy(upstream, tmp_path, settings) as (ask, _):
+    with gateway_proxy.running(upstream, tmp_path, settings) as proxy:
+        ask = functools.partial(at_once, proxy)
         answers = ask(questions(0, 20))
         upstream.failing.add("large")
         assert ask(questions(20, 30)) == ["small"] * 10
-        rows = wait_for_rows(file, 30)
+        rows = proxy.rows(30)
     said = (tmp_path / "proxy.log").read_text()
     assert "no router, small answers: " in said
     assert "damaged" in said
     assert sorted(row["prompt"] for row in rows) == sorted(questions(0, 30))
-    assert {row["by"] for row in rows} == {"default", "exploration"}
+    assert {row["by"] for row in rows} <= {"default", "exploration", "fallback"}
     log = log_files.load(file)
     first = dict(zip(questions(0, 20), answers, strict=True))
     for prompt, k, p in zip(log.prompt, log.action, log.propensity, strict=True):
-        if prompt in first:
+        if prompt in first:  # before a model failed
             assert log.models[k] == first[prompt]
             assert p == pytest.approx({"small": 0.75, "large": 0.25}[first[prompt]])
-    assert KEY not in file.read_text()
+    assert gateway_upstream.KEY not in file.read_text()
 
 
 def test_the_handler_refuses_a_log_of_neither_texts_nor_features(tmp_path):
@@ -419,19 +316,3 @@ def test_the_handler_refuses_a_log_of_neither_texts_nor_features(tmp_path):
     with pytest.raises(InputError, match="no router is named"):
         Handler.from_file(file)
     assert not (tmp_path / "log.jsonl").exists()
-
-
-def alias(server):
-    """The proxy lists the alias, too, so that clients may ask for it; its deployment is the default's."""
-    return {**deployments(server, ("small",))[0], "model_name": "auto"}
-
-
-def post(port, text):
-    body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/v1/chat/completions",
-        body,
-        {"Content-Type": "application/json", "Authorization": f"Bearer {MASTER}"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read())["choices"][0]["message"]["content"]

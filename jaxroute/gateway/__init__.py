@@ -1,15 +1,19 @@
 """A router inside an existing gateway, and the log from which the next router is fitted.
 
-gate      which model answers a request, with exploration and the exact propensity; falls back to a default
-writing   the log in the schema that `fit` reads: complete lines, several writers
-hooks     LiteLLM: a routing strategy for its Router, a handler for its proxy (extra ``gateway``)
+gate       which model answers a request, with exploration and the exact propensity; falls back to a default
+settings   the contents of models.yaml
+requests   what was decided for requests under way
+rows       the row of a request in the log
+writing    the file: complete lines, several writers, turned over by size and day
+hooks      LiteLLM: its Router and its proxy (extra ``gateway``)
+endpoints  what the proxy answers beside: feedback, readiness
 
-Only `hooks` imports LiteLLM, so it is not imported here.
+Only `hooks` and `endpoints` import LiteLLM, so they are not imported here.
 """
 
 from jaxroute.gateway.gate import Choice as Choice
 from jaxroute.gateway.gate import Gate as Gate
-from jaxroute.gateway.gate import Settings as Settings
-from jaxroute.gateway.gate import load_settings as load_settings
+from jaxroute.gateway.settings import Settings as Settings
+from jaxroute.gateway.settings import load_settings as load_settings
 from jaxroute.gateway.writing import LogWriter as LogWriter
 from jaxroute.gateway.writing import read_tail as read_tail

@@ -9,58 +9,27 @@ configured default answers and an error is logged.
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxroute.data.messages import CHAT
+from jaxroute.gateway.settings import WAYS, Settings, checked
+from jaxroute.gateway.writing import LOG
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
-
-LOG = logging.getLogger("jaxroute.gateway")
-WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The contents of a gateway's ``models.yaml``.
-
-    With a router, give exactly one of cost_weight, normalised_cost_weight, budget and quality_target, as in
-    `Router.route`. models: the gateway's names of the models that may answer. default: answers if the router cannot.
-    router: folder of `Router.save`; None means that there is no router yet, and the default answers with exploration,
-    which makes the first log. alias: the model name with which clients ask for routing. epsilon: share of requests
-    spread evenly over the candidates. log: JSONL file to append to; None means no log. log_prompts: False logs the
-    router's features instead of texts, so it needs a router. seed: of the exploration; None draws a new one at every
-    start. encoder: the router's own, named again where it sends prompts to an endpoint, see `Router.load`.
-    """
-
-    models: tuple[str, ...]
-    default: str
-    router: str | None = None
-    alias: str = "auto"
-    epsilon: float = 0.05
-    cost_weight: float | None = None
-    normalised_cost_weight: float | None = None
-    budget: float | None = None
-    quality_target: float | None = None
-    log: str | None = None
-    log_prompts: bool = True
-    seed: int | None = None
-    encoder: str | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
     """One decision. propensity: of ``model`` among ``candidates``. by: "router", "exploration", "default" or "only".
 
-    features: [D] of the prompt, None if they were not computed.
+    features: [D] of the prompt, None if they were not computed. exploration: whether the model was drawn although the
+    router (or the default) would not have chosen it.
     """
 
     model: str
@@ -68,6 +37,7 @@ class Choice:
     candidates: tuple[str, ...]
     by: str
     features: np.ndarray | None = None
+    exploration: bool = False
 
 
 class Gate:
@@ -82,10 +52,10 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         """Load the router; one that cannot be loaded leaves the default in its place (`problem` says why)."""
-        self.settings = _checked(settings)
+        self.settings = checked(settings)
         self.router: Router | None = None
         self.problem: str | None = None
-        self._random = np.random.default_rng(settings.seed)
+        self._random, self._process = np.random.default_rng(settings.seed), os.getpid()
         self._lock = threading.Lock()
         if settings.router is None:
             return
@@ -100,6 +70,15 @@ class Gate:
     def chat(self) -> str:
         """Which part of a chat the router sees: the rule that it was fitted with; see ``data.messages``."""
         return CHAT if self.router is None else str(self.router.summary.get("chat", CHAT))
+
+    def apart(self) -> None:
+        """Take random numbers of this process alone: several workers with one seed must not explore alike."""
+        with self._lock:
+            self._apart()
+
+    def _apart(self) -> None:
+        seed, self._process = self.settings.seed, os.getpid()
+        self._random = np.random.default_rng(None if seed is None else (seed, self._process))
 
     def choose(self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None) -> Choice:
         """The model of one request.
@@ -128,10 +107,13 @@ class Gate:
         mass, features, by = self._greedy(prompt, allowed)
         chances = (1 - self.settings.epsilon) * mass + self.settings.epsilon / len(allowed)
         with self._lock:
+            if self._process != os.getpid():  # a worker that was forked after the gate was made
+                self._apart()
             index = int(self._random.choice(len(allowed), p=chances / chances.sum()))
-        if mass[index] == 0:
-            by = "exploration"
-        return Choice(allowed[index], float(chances[index]), allowed, by, features)
+        explored = bool(mass[index] == 0)
+        return Choice(
+            allowed[index], float(chances[index]), allowed, "exploration" if explored else by, features, explored
+        )
 
     def _greedy(self, prompt: str | np.ndarray | None, allowed: tuple[str, ...]) -> tuple[np.ndarray, Any, str]:
         """Probabilities before exploration, [len(allowed)], and who they are from."""
@@ -167,27 +149,6 @@ def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
     return router.weights(**{way: getattr(settings, way) for way in WAYS})
 
 
-def _checked(settings: Settings) -> Settings:
-    models = tuple(settings.models)
-    if not models or len(set(models)) != len(models):
-        raise InputError(f"models is {list(models)}; name at least one model, and each only once")
-    if settings.default not in models:
-        raise InputError(f"default is {settings.default!r}; it must be one of {', '.join(models)}")
-    if settings.alias in models:
-        raise InputError(f"alias is {settings.alias!r}, which is the name of a model; choose another name")
-    if not 0 <= settings.epsilon <= 1:
-        raise InputError(f"epsilon is {settings.epsilon}; it must be a share of requests between 0 and 1")
-    given = [way for way in WAYS if getattr(settings, way) is not None]
-    if settings.router is not None and len(given) != 1:
-        raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
-    if settings.router is None and settings.log is not None and not settings.log_prompts:
-        raise InputError(
-            "log_prompts is false and no router is named, so the log would hold neither texts nor features; "
-            "name a router, or set log_prompts: true until there is one"
-        )
-    return dataclasses.replace(settings, models=models)
-
-
 def _fitting(router: Router, settings: Settings) -> Router:
     unknown = [m for m in settings.models if m not in router.models]
     if unknown:
@@ -199,30 +160,3 @@ def _fitting(router: Router, settings: Settings) -> Router:
     ways = weights(router, settings)
     router.scores(np.zeros((len(ways), router.kind.num_features), np.float32), ways[0][0])  # compile before any request
     return router
-
-
-def load_settings(path: str | os.PathLike[str]) -> Settings:
-    """Settings from a YAML file; relative paths in it are relative to its folder.
-
-    Raises:
-        InputError: the file is missing or not YAML, a key is unknown or missing, or a value is invalid.
-    """
-    import yaml
-
-    path = Path(path)
-    try:
-        said = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {error}") from None
-    if not isinstance(said, dict):
-        raise InputError(f"{path}: the file must hold keys and values, such as `default: small`")
-    names = {f.name for f in dataclasses.fields(Settings)}
-    if unknown := [key for key in said if key not in names]:
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; the keys are: {', '.join(sorted(names))}")
-    for key in ("router", "log"):
-        if said.get(key):
-            said[key] = str(path.parent / said[key])
-    try:
-        return _checked(Settings(**{**said, "models": tuple(said.get("models") or ())}))
-    except (TypeError, InputError) as error:
-        raise InputError(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""The two ways to use jaxroute in LiteLLM: a routing strategy for `litellm.Router`, and a handler for its proxy.
+"""The two ways to use jaxroute in LiteLLM: in its Python `litellm.Router`, and as a handler of its proxy.
 
     router = litellm.Router(model_list=...)
     install(router, Gate(load_settings("models.yaml")))     # requests for "auto" are routed, answers are logged
@@ -6,99 +6,62 @@
     # callbacks.py, beside the proxy's config.yaml:  litellm_settings: {callbacks: callbacks.handler}
     handler = Handler.from_file("models.yaml")
 
-A decision is kept in the request's metadata, and the row is written when the answer arrives. If another model than the
-chosen one answers (LiteLLM fell back), the row names that model and has no propensity. Requests for other model names
-are passed on unchanged and not logged.
+Requests for text are routed by their text. All other requests, and those for other model names, are passed on unchanged
+and not logged. Every routed request has one row, written when it has been answered or has failed for good.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import contextvars
+import functools
 import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import litellm
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.router import CustomRoutingStrategyBase
 
-from jaxroute.data.messages import text_of
-from jaxroute.gateway.gate import LOG, Choice, Gate, load_settings
-from jaxroute.gateway.writing import LogWriter
-from jaxroute.types import InputError
+from jaxroute.gateway import requests, rows
+from jaxroute.gateway.gate import Gate
+from jaxroute.gateway.requests import Request, Store
+from jaxroute.gateway.settings import known, load_settings
+from jaxroute.gateway.writing import LOG, LogWriter
 
-KEY = "jaxroute"
-
-
-class Strategy(CustomRoutingStrategyBase):
-    """Chooses a model group for requests to the gate's alias; LiteLLM then picks one of its deployments as usual.
-
-    A retry of the same request chooses among the models that have not failed yet.
-    """
-
-    def __init__(self, router: Any, gate: Gate) -> None:
-        self.gate = gate
-        self.pick, self.pick_async = router.get_available_deployment, router.async_get_available_deployment
-
-    async def async_get_available_deployment(
-        self,
-        model: str,
-        messages: Any = None,
-        input: Any = None,
-        specific_deployment: bool | None = False,
-        request_kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return await self.pick_async(**self._asked(model, messages, input, specific_deployment, request_kwargs))
-
-    def get_available_deployment(
-        self,
-        model: str,
-        messages: Any = None,
-        input: Any = None,
-        specific_deployment: bool | None = False,
-        request_kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self.pick(**self._asked(model, messages, input, specific_deployment, request_kwargs))
-
-    def _asked(
-        self,
-        model: str,
-        messages: Any,
-        input: Any,
-        specific_deployment: bool | None,
-        request_kwargs: dict[str, Any] | None,
-    ) -> dict[str, Any]:
-        """Arguments for LiteLLM's choice of a deployment: the alias replaced, the decision in the metadata."""
-        kwargs = {} if request_kwargs is None else request_kwargs
-        return {
-            "model": self._model(model, messages, kwargs),
-            "messages": messages,
-            "input": input,
-            "specific_deployment": specific_deployment,
-            "request_kwargs": kwargs,
-        }
-
-    def _model(self, model: str, messages: Any, kwargs: dict[str, Any]) -> str:
-        if model != self.gate.settings.alias:
-            return model
-        metadata = kwargs.setdefault("metadata", {})
-        tried = metadata.get(KEY, {}).get("tried", [])
-        left = [m for m in self.gate.settings.models if m not in tried]
-        choice = self.gate.choose(text_of(messages, self.gate.chat), left or None)
-        metadata[KEY] = _note(choice, [*tried, choice.model])
-        return choice.model
+METADATA = ("metadata", "litellm_metadata")
+PROXY = "litellm.proxy.proxy_server"
+LEFT = 499
+"""The status with which the proxy ends a request whose client is gone."""
+UNDER_WAY: contextvars.ContextVar[Request | None] = contextvars.ContextVar("jaxroute_request", default=None)
+"""The routed request of a `litellm.Router`, while it is asked."""
 
 
 class Handler(CustomLogger):
-    """Routes before the proxy's call, and logs every routed request that was answered."""
+    """Routes requests before the proxy's call, and logs every routed request."""
 
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
         super().__init__()
-        self.gate = gate
+        self.gate, self.store = gate, Store()
         if gate.router is not None and gate.router.encoder is None:
             LOG.error(
                 "the router takes features but requests are texts, so %s answers; fit the router with --features-by",
                 gate.settings.default,
             )
-        log = gate.settings.log
-        self.writer = writer if writer is not None or log is None else LogWriter(log)
+        settings = gate.settings
+        if writer is None and settings.log is not None:
+            writer = LogWriter(
+                settings.log,
+                megabytes=settings.log_megabytes,
+                daily=settings.log_daily,
+                compress=settings.log_compress,
+            )
+        self.writer = writer
+        atexit.register(self.close)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Handler:
@@ -107,79 +70,263 @@ class Handler(CustomLogger):
         Raises:
             InputError: the file is invalid; see ``load_settings``.
         """
-        return cls(Gate(load_settings(path)))
+        gate = Gate(load_settings(path))
+        gate.apart()
+        handler = cls(gate)
+        if PROXY in sys.modules:
+            from jaxroute.gateway import endpoints
+
+            file = gate.settings.feedback_file
+            endpoints.add(sys.modules[PROXY].app, None if file is None else LogWriter(file), handler.ready)
+        return handler
+
+    def close(self) -> None:
+        """Write the rows of requests of which LiteLLM has not said how they ended."""
+        for request in self.store.stale(everything=True):
+            self._write(rows.row(request, "unknown", texts=self.gate.settings.log_prompts))
+
+    def ready(self) -> dict[str, Any]:
+        """Whether decisions are made as the settings say and rows are written; what readiness answers."""
+        writer = self.writer
+        healthy = writer is None or writer.healthy
+        return {
+            "ready": healthy and self.gate.problem is None,
+            "router": self.gate.problem or ("loaded" if self.gate.router is not None else "none"),
+            "rows_written": 0 if writer is None else writer.written,
+            "rows_lost": 0 if writer is None else writer.lost,
+        }
+
+    def route(self, call: str, body: Mapping[str, Any], id: Any, *metadata: Mapping[str, Any] | None) -> Request:
+        """Decide a request, and keep the decision until its row is written."""
+        settings = self.gate.settings
+        text = requests.text(call, body, self.gate.chat, settings.max_characters)
+        choice = self.gate.choose(text)
+        n = body.get("n")
+        request = Request(
+            id=id if isinstance(id, str) and id else str(uuid.uuid4()),
+            choice=choice,
+            text=text,
+            endpoint=requests.ENDPOINTS[call][0],
+            begun=time.time(),
+            stream=call.endswith("_stream") or body.get("stream") is True,
+            n=n if isinstance(n, int) else 1,
+            group=requests.group(body, *metadata),
+            tried=[choice.model],
+        )
+        self.store.add(request)
+        for old in self.store.stale():
+            self._write(rows.row(old, "unknown", texts=settings.log_prompts))
+        return request
+
+    # Before the call, in the proxy
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
-    ) -> Any:
+    ) -> dict[str, Any]:
         """Called by the proxy before a request: replaces the alias by the chosen model."""
-        if data.get("model") == self.gate.settings.alias:
-            choice = self.gate.choose(text_of(data.get("messages") or data.get("input"), self.gate.chat))
-            data["model"] = choice.model
-            data.setdefault("metadata", {})[KEY] = _note(choice, [choice.model])
+        call = str(getattr(call_type, "value", call_type))
+        named, alias = data.get("model"), self.gate.settings.alias
+        names = [part.strip() for part in named.split(",")] if isinstance(named, str) else []
+        if call not in requests.ENDPOINTS or alias not in names:
+            return data
+        if len(names) > 1:  # all models of a list answer, or the fastest: there is no choice to learn from, so no row
+            text = requests.text(call, data, self.gate.chat, self.gate.settings.max_characters)
+            chosen = self.gate.choose(text).model
+            data["model"] = ",".join(dict.fromkeys(chosen if name == alias else name for name in names))
+            return data
+        request = self.route(
+            call, data, data.get("litellm_call_id"), data.get("metadata"), data.get("litellm_metadata")
+        )
+        arrived = data.get("proxy_server_request")
+        if isinstance(arrived, dict) and isinstance(arrived.get("arrival_time"), float):
+            request.begun = arrived["arrival_time"]
+        logging = data.get("litellm_logging_obj")
+        if request.id != data.get("litellm_call_id"):  # the client chose an id that is taken
+            data["litellm_call_id"] = request.id
+            if logging is not None:
+                logging.litellm_call_id = request.id
+                logging.model_call_details["litellm_call_id"] = request.id
+        data["model"] = request.choice.model
         return data
 
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
+        """Called before each attempt at a deployment."""
+        if (request := self._attempt(kwargs, call_type)) is not None:
+            request.attempts += 1
+
+    async def async_post_call_failure_deployment_hook(
+        self, request_data: Mapping[str, Any], exception: Exception, call_type: Any, fallback_depth: int | None = None
+    ) -> None:
+        """Called after each attempt that failed."""
+        if (request := self._attempt(request_data, call_type)) is not None:
+            request.failed.append(_group(request_data) or request.choice.model)
+
+    def _attempt(self, kwargs: Mapping[str, Any], call_type: Any) -> Request | None:
+        """The request of an attempt; None for a call inside a call, by which LiteLLM serves one endpoint as another."""
+        request = self.store.get(kwargs.get("litellm_call_id"))
+        own, _ = requests.ENDPOINTS.get(str(getattr(call_type, "value", call_type)), (None, None))
+        return request if request is not None and own == request.endpoint else None
+
+    # After the call
+
     def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self._log(kwargs, response_obj, start_time, end_time)
+        self._answered(kwargs, response_obj, end_time)
 
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        self._log(kwargs, response_obj, start_time, end_time)
+        self._answered(kwargs, response_obj, end_time)
 
-    def _log(self, kwargs: dict[str, Any], response: Any, start: Any, end: Any) -> None:
+    async def async_post_call_success_hook(self, data: dict[str, Any], user_api_key_dict: Any, response: Any) -> None:
+        """Called by the proxy with a whole answer; LiteLLM never logs those of this endpoint from other providers."""
+        request = self.store.get(data.get("litellm_call_id"))
+        if request is not None and request.endpoint == "generate_content":
+            answered = getattr(data.get("deployment"), "model_name", None)
+            usage = _field(response, "usageMetadata")
+            answer = {
+                "response_id": _field(response, "responseId"),
+                "input_tokens": _field(usage, "promptTokenCount"),
+                "output_tokens": _field(usage, "candidatesTokenCount"),
+            }
+            if (request := self.store.finish(request.id)) is not None:
+                settings = self.gate.settings
+                self._write(rows.row(request, "answered", texts=settings.log_prompts, model=answered, answer=answer))
+
+    async def async_post_call_response_headers_hook(
+        self, data: dict[str, Any], user_api_key_dict: Any, response: Any, **_: Any
+    ) -> dict[str, str] | None:
+        """Called by the proxy for the headers of an answer."""
+        request = self.store.get(data.get("litellm_call_id"))
+        if request is None:
+            return None
+        choice = request.choice
+        return {
+            "x-jaxroute-model": choice.model,
+            "x-jaxroute-propensity": f"{choice.propensity:.6g}",
+            "x-jaxroute-by": choice.by,
+        }
+
+    async def async_post_call_failure_hook(
+        self, request_data: dict[str, Any], original_exception: Exception, user_api_key_dict: Any, **_: Any
+    ) -> None:
+        """Called by the proxy when it gives a request up."""
+        left = getattr(original_exception, "status_code", None) == LEFT
+        self.give_up(request_data.get("litellm_call_id"), "left" if left else "failed")
+
+    def give_up(self, id: Any, status: str) -> None:
+        """Write the row of a request that was not answered."""
+        if (request := self.store.finish(id)) is not None:
+            self._write(rows.row(request, status, texts=self.gate.settings.log_prompts))
+
+    def _answered(self, kwargs: dict[str, Any], response: Any, end: Any) -> None:
         """Log one answered request; a failure to write never affects the answer."""
-        metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
-        note = metadata.get(KEY)
-        if self.writer is None or note is None:
+        id = kwargs.get("litellm_call_id")
+        request = self.store.get(id)
+        if request is None:
+            return
+        payload = kwargs.get("standard_logging_object") or {}
+        answered = _group(kwargs.get("litellm_params") or {}) or payload.get("model_group") or request.choice.model
+        if self.store.finish(id) is None:
+            return
+        read, written = rows.tokens(_field(response, "usage"))
+        identity = _field(response, "id")
+        answer = {
+            "response_id": identity if isinstance(identity, str) else None,
+            "cost": _cost(kwargs, read, written),
+            "input_tokens": payload.get("prompt_tokens") if read is None else read,
+            "output_tokens": payload.get("completion_tokens") if written is None else written,
+            "cache_hit": kwargs.get("cache_hit"),
+        }
+        held = (kwargs.get("litellm_params") or {}).get("metadata") or {}
+        status = "left" if held.get("client_disconnected") else "answered"
+        if _redacted(kwargs):
+            request.text = None
+        self._write(
+            rows.row(
+                request,
+                status,
+                texts=self.gate.settings.log_prompts,
+                end=end.timestamp(),
+                model=answered,
+                answer=answer,
+            )
+        )
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.writer is None:
             return
         try:
-            self.writer.write(
-                **row(
-                    kwargs,
-                    response,
-                    start,
-                    end,
-                    metadata,
-                    note,
-                    texts=self.gate.settings.log_prompts,
-                    chat=self.gate.chat,
-                )
-            )
-        except (OSError, ValueError, TypeError):
+            self.writer.write(**row)
+        except (TypeError, ValueError):
             LOG.exception("a row of the log could not be written and is lost")
 
 
-def row(
-    kwargs: dict[str, Any],
-    response: Any,
-    start: Any,
-    end: Any,
-    metadata: dict[str, Any],
-    note: dict[str, Any],
-    *,
-    texts: bool,
-    chat: str,
-) -> dict[str, Any]:
-    """The row of one answer. It holds only the fields listed here, so it cannot hold an API key."""
-    answered = metadata.get("deployment_model_name") or metadata.get("model_group") or note["model"]
-    usage = getattr(response, "usage", None)
-    body = {"prompt": text_of(kwargs.get("messages") or kwargs.get("input"), chat)} if texts else {}
-    if not texts:
-        body = {"features": note["features"]}
-    return {
-        "request_id": getattr(response, "id", None) or kwargs.get("litellm_call_id"),
-        **body,
-        "model": answered,
-        "quality": None,
-        "cost": kwargs.get("response_cost"),
-        "input_tokens": getattr(usage, "prompt_tokens", None),
-        "output_tokens": getattr(usage, "completion_tokens", None),
-        "propensity": note["propensity"] if answered == note["model"] else None,
-        "available": note["candidates"],
-        "timestamp": start.timestamp(),
-        "latency": (end - start).total_seconds(),
-        "group": metadata.get("user_api_key_user_id") or kwargs.get("user"),
-        "by": note["by"],
-    }
+class Strategy(CustomRoutingStrategyBase):
+    """Puts the chosen model in the alias's place wherever a `litellm.Router` picks a deployment.
+
+    A retry of the same request chooses among the models that have not failed yet.
+    """
+
+    def __init__(self, router: Any, handler: Handler) -> None:
+        self.handler = handler
+        self.pick, self.pick_async = router.get_available_deployment, router.async_get_available_deployment
+
+    async def async_get_available_deployment(self, model: str, *args: Any, **kwargs: Any) -> Any:
+        return await self.pick_async(self._model(model), *args, **kwargs)
+
+    def get_available_deployment(self, model: str, *args: Any, **kwargs: Any) -> Any:
+        return self.pick(self._model(model), *args, **kwargs)
+
+    def _model(self, model: str) -> str:
+        request, gate = UNDER_WAY.get(), self.handler.gate
+        if request is None or model != gate.settings.alias:
+            return model
+        request.asked += 1
+        if request.asked > 1:  # a retry: the first attempt was decided when the request came
+            left = [m for m in gate.settings.models if m not in request.tried]
+            request.choice = gate.choose(request.text, left or None)
+            request.tried.append(request.choice.model)
+        return request.choice.model
+
+
+def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a `litellm.Router` whose requests for the alias are routed and logged."""
+    holder = requests.ENDPOINTS[call][1]
+
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Request | None, dict[str, Any]]:
+        body = dict(zip(("model", holder), args, strict=False)) | kwargs
+        if body.get("model") != handler.gate.settings.alias:
+            return None, body
+        request = handler.route(call, body, body.get("litellm_call_id"), body.get("metadata"))
+        return request, body | {"litellm_call_id": request.id}
+
+    @functools.wraps(ask)
+    async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+        request, body = begin(args, kwargs)
+        if request is None:
+            return await ask(*args, **kwargs)
+        token = UNDER_WAY.set(request)
+        try:
+            return await ask(**body)
+        except BaseException as error:
+            handler.give_up(request.id, "left" if isinstance(error, asyncio.CancelledError) else "failed")
+            raise
+        finally:
+            UNDER_WAY.reset(token)
+
+    @functools.wraps(ask)
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        request, body = begin(args, kwargs)
+        if request is None:
+            return ask(*args, **kwargs)
+        token = UNDER_WAY.set(request)
+        try:
+            return ask(**body)
+        except BaseException:
+            handler.give_up(request.id, "failed")
+            raise
+        finally:
+            UNDER_WAY.reset(token)
+
+    return asynchronous if call.startswith("a") else synchronous
 
 
 def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler:
@@ -197,28 +344,44 @@ def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler
     Raises:
         InputError: a model of the settings, or the alias, is not in the router's list.
     """
-    import litellm
-
-    names = set(router.get_model_names())
-    missing = [m for m in (*gate.settings.models, gate.settings.alias) if m not in names]
-    if missing:
-        raise InputError(
-            f"models: {missing[0]!r} is not in the gateway's model_list ({', '.join(sorted(names))}); "
-            "add it there, or remove it from the settings"
-        )
-    router.set_custom_routing_strategy(Strategy(router, gate))
+    known(gate.settings, router.get_model_names())
     handler = Handler(gate, writer)
+    router.set_custom_routing_strategy(Strategy(router, handler))
+    for call in requests.ENDPOINTS:
+        if (ask := getattr(router, call, None)) is not None:
+            setattr(router, call, _asked(handler, call, ask))
     litellm.callbacks.append(handler)
     return handler
 
 
-def _note(choice: Choice, tried: list[str]) -> dict[str, Any]:
-    """The part of a decision that is kept in the request's metadata, as plain JSON."""
-    return {
-        "model": choice.model,
-        "propensity": choice.propensity,
-        "candidates": list(choice.candidates),
-        "by": choice.by,
-        "features": None if choice.features is None else [round(float(x), 6) for x in choice.features],
-        "tried": tried,
-    }
+def _group(held: Mapping[str, Any]) -> str | None:
+    """The model group of an attempt, in whichever of its metadata LiteLLM put it."""
+    for name in METADATA:
+        metadata = held.get(name)
+        if isinstance(metadata, Mapping):
+            for key in ("deployment_model_name", "model_group"):
+                if found := metadata.get(key):
+                    return str(found)
+    return None
+
+
+def _field(held: Any, name: str) -> Any:
+    return held.get(name) if isinstance(held, Mapping) else getattr(held, name, None)
+
+
+def _cost(kwargs: Mapping[str, Any], read: int | None, written: int | None) -> float | None:
+    """What LiteLLM says the answer cost; where it says 0 of tokens that have a price in config.yaml, their price."""
+    cost = kwargs.get("response_cost")
+    held = kwargs.get("litellm_params") or {}
+    if cost or (not read and not written):
+        return cost
+    for priced in (held, held.get("model_info"), *(_field(held.get(m) or {}, "model_info") for m in METADATA)):
+        prices = [_field(priced or {}, f"{kind}_cost_per_token") for kind in ("input", "output")]
+        if all(isinstance(price, float | int) for price in prices):
+            return float(prices[0] * (read or 0) + prices[1] * (written or 0))
+    return cost
+
+
+def _redacted(kwargs: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM was told to keep messages out of logs."""
+    return requests.REDACTED in str(kwargs.get("messages"))[:200] or requests.REDACTED in str(kwargs.get("input"))[:200]

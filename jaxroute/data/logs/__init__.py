@@ -6,6 +6,7 @@ entries    what one record of a tool says
 spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, openinference, langfuse, mlflow, logfire
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
+gateway    the rows of our own gateway
 cells      cells as columns of one kind
 joining    one request, one row
 naming     which model a row is of

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from jaxroute.data.logs import bandits, langfuse, litellm, logfire, mlflow, openinference, opentelemetry, router_replay
+from jaxroute.data.logs import (
+    bandits,
+    gateway,
+    langfuse,
+    litellm,
+    logfire,
+    mlflow,
+    openinference,
+    opentelemetry,
+    router_replay,
+)
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
 from jaxroute.types import InputError
 
@@ -16,6 +26,7 @@ def conventions() -> Sequence[Convention]:
 
 PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda name: name in FIELDS, None)
 FORMATS = (
+    gateway.FORMAT,
     litellm.FORMAT,
     router_replay.FORMAT,
     bandits.DSJSON,

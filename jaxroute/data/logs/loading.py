@@ -290,6 +290,13 @@ def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) 
     if said:
         kept = [one for one in said if one.name == chosen or (chosen is None and one.name == "")]
         joined = feedback.join(kept, ids, quality, shared)
+        rated = {tuple(one.ids.values()) for one in given if one in kept}
+        if rated and joined.counts.get(feedback.UNKNOWN, 0) >= len(rated):
+            first = next(iter(next(iter(rated))))
+            raise InputError(
+                f"feedback: none of its {len(rated)} request(s) is in the log (the first is {first!r}); ratings are "
+                "joined by the log's request_id, a response's id, or a span's id"
+            )
         quality = joined.quality
         log.counts.update(joined.counts)
     if said or chosen is not None or "quality" in log.column:

@@ -1,0 +1,131 @@
+"""Requests under way: what was decided for each, kept on our side by LiteLLM's call id until its row is written.
+
+Nothing of a decision travels with the request, so no client can write one, and none reaches a provider.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jaxroute.data.messages import text_of
+from jaxroute.gateway.gate import Choice
+
+ENDPOINTS = {
+    "acompletion": ("chat", "messages"),
+    "completion": ("chat", "messages"),
+    "atext_completion": ("completions", "prompt"),
+    "text_completion": ("completions", "prompt"),
+    "aresponses": ("responses", "input"),
+    "responses": ("responses", "input"),
+    "anthropic_messages": ("messages", "messages"),
+    "aanthropic_messages": ("messages", "messages"),
+    "agenerate_content": ("generate_content", "contents"),
+    "agenerate_content_stream": ("generate_content", "contents"),
+}
+"""LiteLLM's names of the calls for text: the endpoint's name in the log, and the field that holds the text."""
+ANONYMOUS = ("default_user_id", "")
+REDACTED = "redacted-by-litellm"
+
+
+@dataclass
+class Request:
+    """A routed request. id: its key. choice: the latest decision. begun: when it arrived, seconds since 1970.
+
+    facts: further fields of the row. tried: models chosen so far, the retries of a `litellm.Router` included. failed:
+    models whose attempts failed, in order. attempts: at a deployment. asked: how often a deployment was picked. done:
+    its row has been written.
+    """
+
+    id: str
+    choice: Choice
+    text: str | None
+    endpoint: str
+    begun: float
+    stream: bool = False
+    n: int = 1
+    group: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tried: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    attempts: int = 0
+    asked: int = 0
+    done: bool = False
+
+
+class Store:
+    """Requests by id; safe to call from several threads. The oldest are given up when there are too many.
+
+    Example:
+        >>> store = Store()
+        >>> one = Request("a", Choice("small", 0.9, ("small", "large"), "router"), "hi", "chat", 0.0)
+        >>> store.add(one), store.get("a") is one, store.finish("a") is one, store.finish("a")
+        ('a', True, True, None)
+    """
+
+    def __init__(self, size: int = 20_000, seconds: float = 7200.0) -> None:
+        """size: requests that are kept, answered ones included. seconds: after which one is given up."""
+        self.size, self.seconds = size, seconds
+        self._held: OrderedDict[str, Request] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, request: Request) -> str:
+        """Keep a request, under a new id if its own is taken: clients may choose theirs, and repeat it."""
+        with self._lock:
+            if request.id in self._held:
+                request.id = str(uuid.uuid4())
+            self._held[request.id] = request
+        return request.id
+
+    def get(self, id: Any) -> Request | None:
+        return self._held.get(id) if isinstance(id, str) else None
+
+    def finish(self, id: Any) -> Request | None:
+        """The request whose row is to be written now; None if there is none, or it has been written."""
+        with self._lock:
+            request = self.get(id)
+            if request is None or request.done:
+                return None
+            slim = replace(request.choice, features=None)  # the headers of the answer still ask for the rest
+            self._held[request.id] = replace(request, choice=slim, text=None, done=True)
+            return request
+
+    def stale(self, everything: bool = False) -> Iterator[Request]:
+        """Take out what is too old or too much, or everything; those of it that have no row."""
+        oldest = time.time() if everything else time.time() - self.seconds
+        while True:
+            with self._lock:
+                first = next(iter(self._held.values()), None)
+                if first is None or (len(self._held) <= self.size and first.begun > oldest):
+                    return
+                del self._held[first.id]
+            if not first.done:
+                yield first
+
+
+def text(endpoint: str, body: Mapping[str, Any], chat: str, limit: int) -> str | None:
+    """What the router sees of a request, at most ``limit`` characters of its end; None without a text.
+
+    Example:
+        >>> text("acompletion", {"messages": [{"role": "user", "content": "Hello"}]}, "last", 3)
+        'llo'
+    """
+    try:
+        found = text_of(body.get(ENDPOINTS[endpoint][1]), chat)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    return found[-limit:] if found else None
+
+
+def group(body: Mapping[str, Any], *metadata: Mapping[str, Any] | None) -> str | None:
+    """Whose request it is: the client's ``user``, else the key's; None where LiteLLM only says that it knows none."""
+    said = [body.get("user")]
+    for one in metadata:
+        if isinstance(one, dict):
+            said += [one.get("user_api_key_end_user_id"), one.get("user_api_key_user_id")]
+    return next((name for name in said if isinstance(name, str) and name not in ANONYMOUS), None)

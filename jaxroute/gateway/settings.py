@@ -1,0 +1,133 @@
+"""The contents of a gateway's ``models.yaml``: which models may answer, who decides, what is logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxroute.types import InputError
+
+WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a gate does.
+
+    With a router, give exactly one of cost_weight, normalised_cost_weight, budget and quality_target, as in
+    `Router.route`.
+
+    models: the gateway's names of the models that may answer. default: answers if the router cannot.
+    router: folder of `Router.save`; None means that there is no router yet, and the default answers with exploration,
+    which makes the first log. alias: the model name with which clients ask for routing. epsilon: share of requests
+    spread evenly over the candidates. encoder: the router's own, named again where it sends prompts to an endpoint,
+    see `Router.load`. max_characters: the router and the log see no more than the end of a longer prompt. seed: of the
+    exploration; None draws a new one at every start. Every process has a stream of its own.
+
+    log: JSONL file to append to; None means no log. log_prompts: False logs the router's features and a hash instead of
+    texts, so it needs a router. log_megabytes, log_daily, log_compress: see `LogWriter`. feedback: JSONL file of the
+    ratings that clients send; None puts ``feedback.jsonl`` in a folder ``feedback`` beside the log.
+    """
+
+    models: tuple[str, ...]
+    default: str
+    router: str | None = None
+    alias: str = "auto"
+    epsilon: float = 0.05
+    cost_weight: float | None = None
+    normalised_cost_weight: float | None = None
+    budget: float | None = None
+    quality_target: float | None = None
+    encoder: str | None = None
+    max_characters: int = 20_000
+    seed: int | None = None
+    log: str | None = None
+    log_prompts: bool = True
+    log_megabytes: float | None = None
+    log_daily: bool = False
+    log_compress: bool = True
+    feedback: str | None = None
+
+    @property
+    def feedback_file(self) -> Path | None:
+        """Where ratings are written; None without a log."""
+        if self.feedback is not None:
+            return Path(self.feedback)
+        return None if self.log is None else Path(self.log).parent / "feedback" / "feedback.jsonl"
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings, if they make sense together.
+
+    Raises:
+        InputError: names the setting that does not.
+    """
+    models = tuple(settings.models)
+    if not models or len(set(models)) != len(models):
+        raise InputError(f"models is {list(models)}; name at least one model, and each only once")
+    if settings.default not in models:
+        raise InputError(f"default is {settings.default!r}; it must be one of {', '.join(models)}")
+    if settings.alias in models:
+        raise InputError(f"alias is {settings.alias!r}, which is the name of a model; choose another name")
+    if not 0 <= settings.epsilon <= 1:
+        raise InputError(f"epsilon is {settings.epsilon}; it must be a share of requests between 0 and 1")
+    if settings.max_characters < 1:
+        raise InputError(f"max_characters is {settings.max_characters}; it must be at least 1")
+    given = [way for way in WAYS if getattr(settings, way) is not None]
+    if settings.router is not None and len(given) != 1:
+        raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
+    if settings.router is None and settings.log is not None and not settings.log_prompts:
+        raise InputError(
+            "log_prompts is false and no router is named, so the log would hold neither texts nor features; "
+            "name a router, or set log_prompts: true until there is one"
+        )
+    return dataclasses.replace(settings, models=models)
+
+
+def known(settings: Settings, names: Collection[str], *, alias: bool = True) -> None:
+    """Check the settings' models against the gateway's own list.
+
+    Args:
+        settings: checked.
+        names: of the gateway's models.
+        alias: whether the gateway must list the alias, too.
+
+    Raises:
+        InputError: names the first that the gateway lacks.
+    """
+    wanted = (*settings.models, settings.alias) if alias else settings.models
+    if missing := [m for m in wanted if m not in names]:
+        raise InputError(
+            f"models: {missing[0]!r} is not in the gateway's model_list ({', '.join(sorted(names))}); "
+            "add it there, or remove it from the settings"
+        )
+
+
+def load_settings(path: str | os.PathLike[str]) -> Settings:
+    """Settings from a YAML file; relative paths in it are relative to its folder.
+
+    Raises:
+        InputError: the file is missing or not YAML, a key is unknown or missing, or a value is invalid.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        said = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(said, dict):
+        raise InputError(f"{path}: the file must hold keys and values, such as `default: small`")
+    names = {f.name for f in dataclasses.fields(Settings)}
+    if unknown := [key for key in said if key not in names]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; the keys are: {', '.join(sorted(names))}")
+    for key in ("router", "log", "feedback"):
+        if said.get(key):
+            said[key] = str(path.parent / said[key])
+    try:
+        return checked(Settings(**{**said, "models": tuple(said.get("models") or ())}))
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path}: {error}") from None

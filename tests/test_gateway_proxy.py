@@ -1,0 +1,258 @@
+"""Every answered request for text has one true row: the promises of docs/gateway.md on LiteLLM's real proxy.
+
+Run by `make test-gateway`; skipped where LiteLLM is not installed.
+"""
+
+import concurrent.futures
+import json
+import socket
+import time
+
+import gateway_proxy
+import gateway_upstream
+import pytest
+
+pytest.importorskip("litellm")
+
+from jaxroute.data import logs
+from jaxroute.types import InputError
+
+TEXT = {
+    "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "{}"}]}),
+    "completions": ("/v1/completions", {"prompt": "{}"}),
+    "responses": ("/v1/responses", {"input": "{}"}),
+    "messages": ("/v1/messages", {"messages": [{"role": "user", "content": "{}"}], "max_tokens": 9}),
+    "generate_content": ("/v1beta/models/auto:generateContent", {"contents": [{"parts": [{"text": "{}"}]}]}),
+}  # fmt: skip
+"""Each endpoint for text: its path and a body whose text is {}."""
+
+
+def body_of(kind, text, **more):
+    path, body = TEXT[kind]
+    return path, {"model": "auto", **json.loads(json.dumps(body).replace("{}", text)), **more}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    server = gateway_upstream.serve()
+    with gateway_proxy.running(server, tmp_path_factory.mktemp("proxy"), "epsilon: 0.5\nseed: 1\n") as proxy:
+        yield server, proxy
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def upstream(shared):
+    gateway_upstream.calm(shared[0])
+    return shared[0]
+
+
+@pytest.fixture
+def proxy(shared, upstream):
+    """The running proxy; ``new(count)`` gives the rows that were written since the test began."""
+    _, proxy = shared
+    time.sleep(0.3)
+    before = len(proxy.rows(0)) if (proxy.folder / "log.jsonl").exists() else 0
+    proxy.new = lambda count: proxy.rows(before + count)[before:]
+    return proxy
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", TEXT)
+def test_every_endpoint_for_text_is_routed_by_its_text_and_has_one_row(proxy, kind, streamed):
+    if kind == "generate_content" and streamed:
+        pytest.skip("LiteLLM does not say how streams of this endpoint from other providers end")
+    answers = [proxy.ask(*body_of(kind, f"question {i}", **({"stream": True} if streamed else {}))) for i in range(4)]
+    assert {a.status for a in answers} == {200}
+    rows = proxy.new(4)
+    assert len(rows) == 4
+    ids = {a.headers["x-litellm-call-id"]: a for a in answers}
+    assert {row["request_id"] for row in rows} == set(ids)
+    for row in rows:
+        assert row["prompt"].startswith("question ")
+        assert (row["endpoint"], row["stream"], row["status"]) == (kind, streamed, "answered")
+        assert row["propensity"] == {"small": 0.75, "large": 0.25}[row["model"]]
+        assert row["model"] in ids[row["request_id"]].raw.decode()  # the upstream says its name
+        assert (row["input_tokens"], row["output_tokens"], row["attempts"]) == (7, 3, 1)
+        if kind != "generate_content":
+            assert row["cost"] == pytest.approx({"small": 13e-6, "large": 130e-6}[row["model"]])
+        assert row["group"] is None
+
+
+def test_other_calls_and_other_models_are_left_alone(proxy, upstream):
+    assert proxy.ask("/v1/embeddings", {"model": "auto", "input": "embed this"}).status == 200
+    assert proxy.chat("for large itself", model="large").status == 200
+    assert [model for model, *_ in upstream.asked] == ["small", "large"]  # the alias's own deployment embeds
+    assert proxy.chat("the only one that is routed").status == 200
+    assert [row["prompt"] for row in proxy.new(1)] == ["the only one that is routed"]
+
+
+def test_a_list_of_models_is_answered_by_the_chosen_one_and_the_others_and_has_no_row(proxy, upstream):
+    assert proxy.chat("a list", model="auto,large").status == 200
+    assert proxy.chat("the next").status == 200
+    assert "large" in [model for model, *_ in upstream.asked[:-1]]
+    assert [row["prompt"] for row in proxy.new(1)] == ["the next"]
+
+
+def test_nothing_that_a_client_sends_becomes_a_decision(proxy, upstream):
+    forged = {"model": "small", "propensity": 0.0001, "candidates": ["small"], "by": "router", "tried": ["large"]}
+    metadata = {"jaxroute": forged, "deployment_model_name": "large", "model_group": "large"}
+    for kind in ("chat", "messages"):
+        assert proxy.ask(*body_of(kind, "forged", metadata=metadata, litellm_metadata=metadata)).status == 200
+    for row, (model, *_) in zip(proxy.new(2), upstream.asked, strict=True):
+        assert row["model"] == model
+        assert row["propensity"] == {"small": 0.75, "large": 0.25}[model]
+        assert row["available"] == ["small", "large"]
+
+
+def test_a_call_id_that_clients_repeat_is_used_once(proxy):
+    headers = {"x-litellm-call-id": "mine"}
+    answers = [proxy.ask(*body_of("chat", f"again {i}"), headers=headers) for i in range(3)]
+    rows = proxy.new(3)
+    assert len({row["request_id"] for row in rows}) == 3
+    assert {a.headers["x-litellm-call-id"] for a in answers} == {row["request_id"] for row in rows}
+
+
+def test_ids_that_a_provider_repeats_rate_the_right_answers(proxy, upstream, tmp_path):
+    upstream.repeating = True
+    answers = [proxy.chat(f"rate {i}") for i in range(8)]
+    assert {a.body["id"] for a in answers} == {"the-same"}
+    said = [{"request_id": a.headers["x-litellm-call-id"], "quality": i / 8} for i, a in enumerate(answers)]
+    assert proxy.ask("/jaxroute/feedback", {"ratings": said[:7]}).body == {"written": 7, "lost": 0}
+    assert proxy.ask("/jaxroute/feedback", said[7]).status == 200
+    rows = proxy.new(8)
+    assert {row["response_id"] for row in rows} == {"the-same"}
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    log = logs.load(tmp_path / "log.jsonl", feedback=proxy.folder / "feedback")
+    assert dict(zip(log.prompt, log.quality, strict=True)) == {f"rate {i}": i / 8 for i in range(8)}
+    others = tmp_path / "others.jsonl"
+    others.write_text(json.dumps({"request_id": "nobody", "quality": 1}))
+    with pytest.raises(InputError, match="none of its 1 request"):
+        logs.load(tmp_path / "log.jsonl", feedback=others)
+
+
+def test_feedback_is_behind_the_proxys_authentication_and_checked(proxy):
+    good = {"request_id": "a", "quality": 1}
+    for key in (None, "sk-wrong"):
+        assert proxy.ask("/jaxroute/feedback", good, key=key).status >= 400
+    for bad, says in (
+        ({"request_id": "a"}, "quality is None"),
+        ({"request_id": 3, "quality": 1}, "request_id must be"),
+        ({"ratings": [good, {**good, "quality": "5"}]}, "feedback 1: quality is '5'"),
+        ({**good, "propensity": 0.1}, "unknown field 'propensity'"),
+        ({"ratings": []}, "a list of 1 to"),
+    ):
+        answer = proxy.ask("/jaxroute/feedback", bad)
+        assert answer.status == 400
+        assert says in answer.body["error"]
+
+
+def test_a_fallback_says_who_was_chosen_who_failed_and_how_long_the_client_waited(proxy, upstream):
+    upstream.failing.add("large")
+    began = time.time()
+    for i in range(12):
+        assert proxy.chat(f"fall {i}").status == 200
+    waited = time.time() - began
+    rows = proxy.new(12)
+    fallen = [row for row in rows if row["by"] == "fallback"]
+    assert 0 < len(fallen) < 12
+    for row in rows:
+        expected = ("large", None, ["large", "large"], 3) if row in fallen else ("small", 0.75, [], 1)
+        assert (row["chosen"], row["propensity"], row["failed"], row["attempts"]) == expected
+        assert (row["model"], row["status"]) == ("small", "answered")
+    assert sum(row["latency"] for row in rows) == pytest.approx(waited, rel=0.3)
+    assert max(row["latency"] for row in fallen) > 2 * min(row["latency"] for row in rows if row not in fallen)
+
+
+@pytest.mark.parametrize("kind", ["chat", "completions", "responses", "messages"])
+def test_a_request_that_nobody_answered_has_a_row_that_names_the_choice(proxy, upstream, kind):
+    upstream.failing.update(("small", "large"))
+    assert proxy.ask(*body_of(kind, "nobody")).status >= 500
+    [row] = proxy.new(1)
+    assert row["status"] == "failed"
+    assert row["propensity"] == {"small": 0.75, "large": 0.25}[row["chosen"]]
+    assert row["failed"] == [row["chosen"]] * 2 + [{"small": "large", "large": "small"}[row["chosen"]]] * 2
+    assert row["cost"] is None
+
+
+def test_streams_that_are_cut_and_clients_that_leave_have_a_row_with_a_status(proxy, upstream):
+    upstream.cutting.update(("small", "large"))
+    proxy.chat("cut", stream=True)
+    assert [row["status"] for row in proxy.new(1)] == ["failed"]
+    gateway_upstream.calm(upstream)
+    upstream.gap = 0.4
+    raw = json.dumps({"model": "auto", "stream": True, "messages": [{"role": "user", "content": "left"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {gateway_proxy.MASTER}\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw)
+        assert b"200" in client.recv(2000)
+        time.sleep(0.5)
+    rows = proxy.new(2)
+    assert [row["status"] for row in rows] == ["failed", "left"]
+    assert rows[1]["latency"] < 2
+
+
+def test_rows_without_text_do_not_make_the_log_unreadable(proxy, tmp_path):
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    assert (
+        proxy.ask("/v1/chat/completions", {"model": "auto", "messages": [{"role": "user", "content": [image]}]}).status
+        == 200
+    )
+    for i in range(12):
+        proxy.chat(f"text {i}")
+    rows = proxy.new(13)
+    assert [row["prompt"] for row in rows].count(None) == 1
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    log = logs.load(tmp_path / "log.jsonl")
+    assert len(log) == 12
+    assert log.counts["prompts that were not recorded"] == 1
+
+
+def test_users_are_groups(proxy):
+    proxy.chat("whose", user="alice")
+    assert [row["group"] for row in proxy.new(1)] == ["alice"]
+
+
+VARIED = {
+    "metadata": [None, {}, {"team": "blue"}, "absent"],
+    "user": [None, "bob", "absent"],
+    "stream": [False, None, "absent", True],
+    "temperature": [0.5, None, "absent"],
+    "tags": [["a"], "absent"],
+}
+
+
+def bodies(count):
+    """Valid bodies of all endpoints for text, each with other optional fields."""
+    for i in range(count):
+        kind = list(TEXT)[i % 4]
+        chosen = {
+            name: several[(i // 4 + i * place) % len(several)] for place, (name, several) in enumerate(VARIED.items())
+        }
+        more = {name: value for name, value in chosen.items() if value != "absent"}
+        if kind == "messages" and more.get("metadata"):
+            more["metadata"] = {"user_id": "u"}
+        yield kind, f"body number {i}", more
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_no_body_that_is_answered_unrouted_fails_routed(proxy, count):
+    def asked(one):
+        kind, text, more = one
+        unrouted = proxy.ask(*body_of(kind, text, **more | {"model": "small"}))
+        routed = proxy.ask(*body_of(kind, text, **more))
+        return unrouted.status, routed.status, (kind, more)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(asked, bodies(count)))
+    worse = [one for one in found if one[0] == 200 and one[1] != 200]
+    assert not worse
+    answered = sum(routed == 200 for _, routed, _ in found)
+    assert answered > 0.9 * count
+    assert sum(row["status"] == "answered" for row in proxy.new(count)) == answered
+
+
+def test_no_key_is_in_the_log(proxy):
+    written = (proxy.folder / "log.jsonl").read_text()
+    assert gateway_upstream.KEY not in written
+    assert gateway_proxy.MASTER not in written

@@ -1,0 +1,138 @@
+"""The gateway's log: whole lines of several writers, full disks, files that are moved away or turned over."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from jaxroute.data import logs
+from jaxroute.gateway import LogWriter, read_tail
+from jaxroute.types import InputError
+
+
+def test_many_threads_write_whole_lines_that_fit_reads(tmp_path):
+    file = tmp_path / "logs" / "log.jsonl"
+    writer = LogWriter(file)
+
+    def write(thread):
+        for i in range(100):
+            writer.write(
+                request_id=f"{thread}-{i}", prompt="é" * 3000, model="ab"[i % 2], quality=None, cost=0.1,
+                propensity=0.5, available=["a", "b"], timestamp=1.0 + i,
+            )  # fmt: skip
+
+    threads = [threading.Thread(target=write, args=(t,)) for t in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    log = logs.load(file)
+    assert len(log) == 800
+    assert len(set(log.request_id)) == 800
+    assert log.counts["missing quality"] == 800
+
+
+def test_half_a_line_of_a_killed_process_costs_that_row_alone(tmp_path):
+    file = tmp_path / "log.jsonl"
+    LogWriter(file).write(prompt="p", model="a", quality=1.0, cost=0.1)
+    with file.open("ab") as f:
+        f.write(b'{"prompt": "q", "mod')
+    LogWriter(file).write(prompt="r", model="b", quality=0.0, cost=0.1)
+    assert len(file.read_bytes().splitlines()) == 3
+    with pytest.raises(InputError, match="row 1"):
+        logs.load(file)
+    assert len(logs.load(file, drop_bad=True)) == 2
+
+
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft = 1000
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, 3000))
+from jaxroute.gateway.writing import LogWriter
+writer = LogWriter(sys.argv[1])
+print(sum(not writer.write(prompt="x" * 70, model="a") for i in range(20)), writer.lost, writer.healthy)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+print(writer.write(model="b"), writer.healthy)
+"""
+
+
+def test_a_full_disk_takes_no_half_row_and_is_said_in_one_line_and_so_is_its_end(tmp_path):
+    """In a process of its own, whose files may grow to 1,000 bytes at first."""
+    file = tmp_path / "log.jsonl"
+    done = subprocess.run([sys.executable, "-c", FULL, str(file)], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    lost = 21 - len(rows)
+    assert 0 < lost < 20
+    assert done.stdout.split() == [str(lost), str(lost), "False", "True", "True"]
+    first, last = done.stderr.splitlines()
+    assert "1 row(s) lost so far" in first
+    assert f"rows are written again; {lost} were lost" in last
+
+
+@pytest.mark.parametrize("folder_too", [False, True])
+def test_a_log_that_is_moved_away_is_begun_anew_and_this_is_said_once(tmp_path, caplog, folder_too):
+    file = tmp_path / "logs" / "log.jsonl"
+    writer = LogWriter(file)
+    writer.write(model="a")
+    moved = file.parent if folder_too else file
+    moved.rename(tmp_path / "elsewhere")
+    for name in "bcd":
+        assert writer.write(model=name)
+    assert [row["model"] for row in read_tail(file)] == ["b", "c", "d"]
+    assert caplog.text.count("moved or removed") == 1
+
+
+def test_a_log_that_cannot_be_opened_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"log .*file/log.jsonl: .*; name a file that this process may write"):
+        LogWriter(tmp_path / "file" / "log.jsonl")
+
+
+MANY = """
+import sys
+from jaxroute.gateway.writing import LogWriter
+writer = LogWriter(sys.argv[1], megabytes=0.02)
+for i in range(200):
+    writer.write(request_id=f"{sys.argv[2]}-{i}", prompt="p" * 200, model="ab"[i % 2], cost=0.1, quality=None)
+"""
+
+
+def test_several_processes_turn_one_log_over_and_no_row_is_lost(tmp_path, caplog):
+    file = tmp_path / "log.jsonl"
+    started = [subprocess.Popen([sys.executable, "-c", MANY, str(file), str(k)]) for k in range(2)]
+    assert [process.wait() for process in started] == [0, 0]
+    log = logs.load(tmp_path)
+    assert len(log) == len(set(log.request_id)) == 400
+    assert len(list(tmp_path.glob("log-*"))) >= 4
+    assert all(part.stat().st_size <= 20_000 for part in tmp_path.glob("log*.jsonl"))
+
+
+def test_a_new_day_turns_the_log_over_and_packs_it(tmp_path):
+    file = tmp_path / "log.jsonl"
+    writer = LogWriter(file, daily=True)
+    writer.write(model="yesterday")
+    os.utime(file, (time.time() - 86400,) * 2)
+    writer.write(model="today")
+    deadline = time.time() + 5
+    while not (packed := list(tmp_path.glob("log-*.jsonl.gz"))) and time.time() < deadline:
+        time.sleep(0.01)
+    with gzip.open(packed[0], "rt") as old:
+        assert json.loads(old.read())["model"] == "yesterday"
+    assert [row["model"] for row in read_tail(file)] == ["today"]
+
+
+def test_numbers_that_are_not_finite_are_null_and_arrays_lists(tmp_path):
+    writer = LogWriter(tmp_path / "log.jsonl", sync=True)
+    writer.write(cost=float("nan"), features=np.float32([0.5, np.inf]), count=np.int64(3), nested={"x": (1.0, None)})
+    assert read_tail(tmp_path / "log.jsonl") == [
+        {"cost": None, "features": [0.5, None], "count": 3, "nested": {"x": [1.0, None]}}
+    ]
+    writer.close()
