@@ -74,6 +74,7 @@ NAMES = {
     "data.cells.repeated": "data.logs.joining.repeated",
     "data.exports.text_of": "data.messages.text_of",
     "evidence.FEWEST_APART": "estimators.evidence.FEWEST_DIFFERING",
+    "gateway.gate.load_settings": "gateway.settings.load_settings",
     "levels.VAGUE": "recipe.levels.PRIOR_DEVIATION",
     "levels.foreseen": "recipe.levels.planned_errors",
     "logged.examples": "learn.examples.at_clip",
@@ -100,6 +101,7 @@ NAMES = {
 }
 
 _REASONS = {
+    "decisions no longer travel in a request's metadata": "gateway.hooks.KEY gateway.hooks.row",
     "there is one training loop, and what is done between its chunks is a Hook; see jaxroute.engine": (
         "population.begin population.worth streaming.BLOCK streaming.RUN"
     ),
