@@ -80,7 +80,7 @@ def _connected(address: str, label: str) -> Any:
     try:
         connection = psycopg.connect(address, connect_timeout=10)
     except psycopg.Error as error:
-        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        reason = " ".join(str(error).split()) or "no reason given"
         raise InputError(f"{label}: cannot connect ({reason}); check the address, user and password") from None
     connection.read_only = True
     return connection
