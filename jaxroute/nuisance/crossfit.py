@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -44,11 +44,11 @@ def assign_folds(key: Key, num_rows: int, folds: int, group: np.ndarray | None =
     return (order % folds)[unit_of_row].astype(np.int32)
 
 
-def unfoldable(group: np.ndarray | None, action: np.ndarray, folds: int) -> str:
+def unfoldable(group: np.ndarray | None, action: np.ndarray, folds: int, models: Sequence[str] = ()) -> str:
     """Why the groups of a log cannot make folds; "" where they can. Rows are then folded one by one.
 
     Args:
-        group: [N] ids. action: [N]. folds: how many.
+        group: [N] ids. action: [N]. folds: how many. models: names, for what is said.
 
     Example:
         >>> unfoldable(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 3)
@@ -62,7 +62,9 @@ def unfoldable(group: np.ndarray | None, action: np.ndarray, folds: int) -> str:
     rows = np.bincount(action)
     spread = np.bincount(np.unique(np.stack([action, group]), axis=1)[0], minlength=len(rows))
     held = np.flatnonzero((rows >= folds) & (spread == 1))
-    return f"one group holds all {rows[held[0]]} rows of model {held[0]}" if len(held) else ""
+    if not len(held):
+        return ""
+    return f"one group holds all {rows[held[0]]} rows of {models[held[0]] if models else f'model {held[0]}'}"
 
 
 def foldable(group: Array | np.ndarray | None, action: Array | np.ndarray, folds: int) -> np.ndarray | None:

@@ -207,7 +207,7 @@ def _fielded(
         starts = {start for name in mapping.values() if (start := records.outermost(name, names))}
         if known.entries is None:
             starts |= {s for name in FIELDS if name not in mapping and (s := records.outermost(name, names))}
-            return [name for name in names if name in starts]
+            return [name for name in names if name in starts or name in BESIDE.values()]
         return [name for name in names if name in starts or name in FIELDS or known.reads(name)]
 
     names: dict[str, None] = {}
@@ -219,10 +219,11 @@ def _fielded(
             fields = _exported(chunk, known, asked, log, around, done)
         else:
             mapping.update(chats(chunk.names, mapping))
+            called_so = {name: mapping.get(name, name) for name in FIELDS} | BESIDE
             cells = {
-                name: records.column(chunk, mapping.get(name, name))
-                for name in FIELDS
-                if records.outermost(mapping.get(name, name), chunk.names)
+                name: records.column(chunk, column)
+                for name, column in called_so.items()
+                if records.outermost(column, chunk.names)
             }
             fields = chunk._replace(data=cells)
         fields = fields._replace(data=_padded(fields))
@@ -357,6 +358,8 @@ def _objects(cells: Sequence[Any]) -> np.ndarray:
     return found
 
 
+BESIDE = {"spare_id": "response_id"}
+"""What our own tables may have beside ``FIELDS``: the identifier of the answer, where request_id is the call's."""
 EMPTY: dict[str, Any] = dict.fromkeys(CODED, -1) | dict.fromkeys(KEYS, 0) | {"available": 0}
 EMPTY |= dict.fromkeys(("prompt", "request_id", "spare_id", "sampled"))
 EMPTY |= dict.fromkeys((*NUMBERS, "timestamp"), math.nan) | dict.fromkeys(("failed", "fallback"), False)

@@ -206,7 +206,7 @@ def folding(log: LogTable, folds: int) -> str:
             f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: rows are folded one by one, and "
             "intervals take every row as a draw of its own"
         )
-    why = crossfit.unfoldable(log.group, log.action, folds)
+    why = crossfit.unfoldable(log.group, log.action, folds, log.models)
     return f"{why}: rows are folded one by one; intervals stay clustered by group" if why else ""
 
 
