@@ -80,4 +80,6 @@ def test_tables_figures_and_files(cells, tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} >= {"coverage.png", "coverage.svg", "rmse.png", "rmse.svg"}
     promised = ope_report.promise(written)
     assert len(promised) == 4  # two designs, two estimators
-    assert "coverage where it is promised" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "coverage where it is promised" in said
+    assert all(f"{name} (carries the model's bias)" in said for name in ("direct", "switch", "shrinkage"))

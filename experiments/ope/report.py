@@ -17,6 +17,13 @@ from jaxroute import estimators
 
 MC = 1.96  # Monte Carlo errors are of many draws
 SHOWN = ("ipw", "snipw", "dr", "sndr")  # drawn; all are in the tables
+BIASED = ("direct", "switch", "shrinkage")
+"""Estimators whose intervals carry the outcome model's bias, see ``estimators.interval``."""
+
+
+def label(estimator: str) -> str:
+    """An estimator's name as tables and figures show it."""
+    return f"{estimator} (carries the model's bias)" if estimator in BIASED else estimator
 
 
 class Cell(NamedTuple):
@@ -161,7 +168,7 @@ def figures(frame: pd.DataFrame, estimators: Sequence[str]) -> dict[str, Any]:
             part = table.xs(estimator, level="estimator").loc[designs]
             bars = MC * part["its Monte Carlo error"] if name == "coverage" else None
             offset = height + 0.6 * ((len(shown) - 1) / 2 - i) / len(shown)
-            axis.errorbar(part[column], offset, xerr=bars, fmt="osD^v<>P"[i], markersize=4, label=estimator)
+            axis.errorbar(part[column], offset, xerr=bars, fmt="osD^v<>P"[i], markersize=4, label=label(estimator))
         if name == "coverage":
             axis.axvline(95, color="grey", linewidth=1)
             axis.axvline(93, color="grey", linewidth=1, linestyle=":")
@@ -199,7 +206,8 @@ def write(
     for name, figure in figures(frame, names).items():
         for ending in ("png", "svg"):
             figure.savefig(folder / f"{name}.{ending}", dpi=150)
-    show(summary(frame), f"{dataset}: every estimator, in points; coverage in %")
+    table = summary(frame).rename(index=label, level="estimator")
+    show(table, f"{dataset}: every estimator, in points; coverage in %")
     show(verdicts(frame), "the verdict, % of draws and policies; missed: the self-normalised doubly robust interval")
     show(promise(frame), "coverage where it is promised (overlap, one nuisance right), %; -+ Monte Carlo 95%")
     print(f"written: {folder}")

@@ -2,6 +2,8 @@
 
 influence   a log as influence rows, their estimate and its interval
 values      the estimators, all built on them
+families    estimators whose weights are those of families of models
+loggers     propensities of logs that several policies wrote
 selection   the clip, threshold or shrinkage chosen by the log
 comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: its numbers
@@ -18,11 +20,17 @@ from jaxroute.estimators.comparison import paired as paired
 from jaxroute.estimators.comparison import simultaneous as simultaneous
 from jaxroute.estimators.evaluation import Evaluation as Evaluation
 from jaxroute.estimators.evaluation import evaluate as evaluate
+from jaxroute.estimators.families import families as families
+from jaxroute.estimators.families import marginalised_doubly_robust as marginalised_doubly_robust
+from jaxroute.estimators.families import marginalised_ipw as marginalised_ipw
 from jaxroute.estimators.influence import Rows as Rows
 from jaxroute.estimators.influence import estimate as estimate
 from jaxroute.estimators.influence import half_width as half_width
 from jaxroute.estimators.influence import interval as interval
 from jaxroute.estimators.influence import rows as rows
+from jaxroute.estimators.loggers import balanced as balanced
+from jaxroute.estimators.loggers import weighted as weighted
+from jaxroute.estimators.loggers import with_propensity as with_propensity
 from jaxroute.estimators.selection import Selection as Selection
 from jaxroute.estimators.selection import slope as slope
 from jaxroute.estimators.selection import smallest_error as smallest_error

@@ -1,0 +1,1 @@
+"""The estimators and SPO+ against other libraries, each in its own environment: `make peers`."""
