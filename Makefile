@@ -9,7 +9,7 @@ SMOKE   ?=
 N       ?=
 ROWS    ?=
 OUT     ?= results
-OBP     ?= .venv-obp
+PEERS   ?= .venv-peers
 WORKERS ?= auto
 
 # All compiled programs are cached, so the second run of a command starts faster.
@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision obp-check data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -97,13 +97,24 @@ bench-scale: setup  ## measure speed and memory of training with rows on disk (R
 bench-weights: setup  ## compare one router for 30 cost weights with 30 routers, by time to equal value (SMOKE=1)
 	@$(RUN) -m experiments.bench.cost_weights $(if $(SMOKE),--smoke)
 
-obp-check: $(OBP)/.ready  ## compare the estimators with the Open Bandit Pipeline, in a separate environment
-	@$(OBP)/bin/python -m experiments.checks.obp_agreement
+# An environment for each, because no version of NumPy suits all; obp and pyepo bring PyTorch. obp 0.5.7 asks for Python
+# below 3.11 and runs above it, on what 0.4.1 asks for.
+PEER := obp skdr coba contextualbandits cje pyepo
+obp_needs := obp==0.4.1
+obp_then := --no-deps --ignore-requires-python obp==0.5.7
+skdr_needs := skdr-eval==0.12.0
+coba_needs := coba==8.1.0 numpy
+contextualbandits_needs := contextualbandits==0.3.30
+cje_needs := cje-eval==0.3.0
+pyepo_needs := pyepo==2.2.7
 
-$(OBP)/.ready: requirements.txt
-	@echo "creating $(OBP) (once, some minutes and 6 GB, because obp imports PyTorch)"
-	@$(PYTHON) -m venv $(OBP)
-	@$(OBP)/bin/python -m pip install --quiet --disable-pip-version-check obp==0.4.1 -e . && touch $@
+peers: setup $(if $(N),$(PEERS)/$(N)/.ready,$(PEER:%=$(PEERS)/%/.ready))  ## compare estimators and SPO+ with other libraries, each in its own environment (N=name of one)
+	@$(RUN) -m experiments.checks.peers --environments $(PEERS) $(if $(N),--only $(N))
+
+$(PEERS)/%/.ready:
+	@echo "creating $(@D) (once, some minutes)"
+	@$(PYTHON) -m venv $(@D)
+	@-$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_needs) && $(if $($*_then),$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_then) &&) touch $@
 
 bench-encoders: $(ENCODERS)/.ready  ## measure texts per second of every encoder whose weights are on this machine (SMOKE=1)
 	@$(ENCODERS)/bin/python -m experiments.bench.encoding $(if $(SMOKE),--smoke)
@@ -156,4 +167,4 @@ ci: lint doctest test-slow  ## run what CI adds to make test: lint, doctests, sl
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments, but not results
-	rm -rf .venv .venv-newer .venv-obp $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newer $(PEERS) $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from experiments.checks.peers import problem
 
 TOLERANCE = 1e-9
 VALUE, ERROR = "value", "error"
+SKDR = ("dr", "dr, capped", "switch", "dros", "families")
 FIXED = "holds the normaliser fixed in the row estimates that it bootstraps"
 DIFFERENCES = {
     ("obp", "snipw", ERROR): FIXED,
@@ -31,6 +33,11 @@ DIFFERENCES = {
     ("obp", "snipw, capped", ERROR): f"ignores its cap, and {FIXED}",
     ("obp", "sndr, capped", VALUE): "ignores its cap",
     ("obp", "sndr, capped", ERROR): f"ignores its cap, and {FIXED}",
+    **{("skdr", name, ERROR): "divides by N, not by N - 1" for name in SKDR},
+    ("skdr", "sndr", ERROR): "gives the error of dr",
+    ("skdr", "sndr, capped", ERROR): "gives the error of dr",
+    ("cje", "ipw", VALUE): "divides its raw weights by their sum, too",
+    ("cje", "ipw", ERROR): "divides its raw weights by their sum, too",
     ("contextualbandits", "snipw, capped", VALUE): "drops the rows whose weight is above the cap",
 }
 PEERS = ("obp", "skdr", "coba", "contextualbandits", "cje", "pyepo")
@@ -54,20 +61,24 @@ def main(arguments: list[str] | None = None) -> int:
             if not python.exists():
                 print(f"{peer}: not installed in {options.environments / peer}, not compared")
                 continue
-            unexplained += _compared(peer, _said(python, peer, path), ours)
+            try:
+                unexplained += _compared(peer, _said(python, peer, path), ours)
+            except RuntimeError as error:
+                print(f"{peer}: {error}")
+                unexplained += 1
     return 0 if unexplained == 0 else 1
 
 
-def _said(python: Path, peer: str, inputs: Path) -> dict[str, object]:
+def _said(python: Path, peer: str, inputs: Path) -> dict[str, Any]:
     """What a library's script prints."""
     script = Path(__file__).with_name(f"of_{peer}.py")
     ran = subprocess.run([python, script, inputs], capture_output=True, text=True, check=False)
     if ran.returncode:
-        raise SystemExit(f"{script}: {ran.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"{script.name} failed: {(ran.stderr.strip().splitlines() or [''])[-1]}")
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def _compared(peer: str, said: dict, ours: dict[str, tuple[np.ndarray, np.ndarray]]) -> int:
+def _compared(peer: str, said: dict[str, Any], ours: dict[str, tuple[np.ndarray, np.ndarray]]) -> int:
     """Print a library's differences; returns how many are neither small nor explained."""
     print(f"{peer} {said['version']}")
     wrong = 0

@@ -15,7 +15,7 @@ from coba.environments import OpeRewards
 from coba.primitives import LoggedInteraction
 
 
-def main(path):
+def main(path: str) -> None:
     data = np.load(path)
     values, errors = [], []
     for i in range(len(data["reward"])):

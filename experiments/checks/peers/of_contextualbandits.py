@@ -14,9 +14,9 @@ import numpy as np
 from contextualbandits import evaluation
 
 
-def main(path):
+def main(path: str) -> None:
     data = np.load(path)
-    found = {"dr": [], "snipw": [], "snipw, capped": []}
+    found: dict[str, list[float | None]] = {"dr": [], "snipw": [], "snipw, capped": []}
     for i in range(len(data["reward"])):
         reward, action, propensity = (data[name][i] for name in ("reward", "action", "propensity"))
         target, predicted = data["target"][i], data["predicted"][i]

@@ -15,7 +15,7 @@ import obp
 from obp import ope
 
 
-def main(path):
+def main(path: str) -> None:
     data = np.load(path)
     methods = {
         "dm": ope.DirectMethod(),
@@ -53,7 +53,7 @@ def main(path):
     print(json.dumps({"version": obp.__version__, "found": found}))
 
 
-def switch(threshold):
+def switch(threshold: float) -> ope.SwitchDoublyRobust:
     """Its threshold is called tau in 0.4 and lambda_ in 0.5."""
     name = "tau" if "tau" in inspect.signature(ope.SwitchDoublyRobust).parameters else "lambda_"
     return ope.SwitchDoublyRobust(**{name: threshold})

@@ -20,27 +20,27 @@ from pyepo.model.opt import optModel
 class Choice(optModel):
     """The cheapest of K models."""
 
-    def __init__(self, models):
+    def __init__(self, models: int) -> None:
         self.models = models
         super().__init__()
 
-    def _getModel(self):  # noqa: N802
+    def _getModel(self) -> tuple[None, list[int]]:  # noqa: N802
         self.modelSense = EPO.MINIMIZE
         return None, list(range(self.models))
 
     @property
-    def num_cost(self):
+    def num_cost(self) -> int:
         return self.models
 
-    def setObj(self, c):  # noqa: N802
+    def setObj(self, c: torch.Tensor) -> None:  # noqa: N802
         self.cost = np.asarray(torch.as_tensor(c).detach())
 
-    def solve(self):
+    def solve(self) -> tuple[np.ndarray, float]:
         best = int(np.argmin(self.cost))
         return np.eye(self.models)[best], float(self.cost[best])
 
 
-def main(path):
+def main(path: str) -> None:
     data = np.load(path)
     cost = torch.tensor(-data["utility"])
     predicted = torch.tensor(-data["scores"], requires_grad=True)

@@ -22,6 +22,7 @@ from jaxroute.data import simulate, synthetic
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes, Table
 
 THRESHOLD, SHRINKAGE, CAP = 5.0, 20.0, 3.0
+FAMILY = np.array([0, 1, 1, 0, 2, 2])
 COST_WEIGHTS = (0.0, 50.0)  # per US dollar
 ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "dm": estimators.direct_method,
@@ -35,6 +36,7 @@ ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "snipw, capped": partial(estimators.snipw, weight_clip=CAP),
     "dr, capped": partial(estimators.doubly_robust, weight_clip=CAP),
     "sndr, capped": partial(estimators.self_normalised_doubly_robust, weight_clip=CAP),
+    "families": partial(estimators.marginalised_doubly_robust, family=jnp.asarray(FAMILY)),
 }
 SPO = "spo_plus"
 
@@ -76,8 +78,9 @@ def _log(table: Table, policy: simulate.Policy, seed: int) -> tuple[Logs, Nuisan
     )
     wide = {name: jnp.asarray(getattr(logs, name), jnp.float64) for name in ("quality", "cost", "propensity")}
     logs = logs._replace(**wide, group=None)  # the peers take every row as a draw of its own
-    propensity = jnp.repeat(logs.propensity[:, None], shape[1], 1)  # only the chosen model's is read
-    return logs, Nuisances(propensity, predicted)
+    probability = jnp.asarray(policy(table), jnp.float64)
+    chosen = jax.nn.one_hot(logs.action, shape[1], dtype=bool)
+    return logs, Nuisances(jnp.where(chosen, logs.propensity[:, None], probability), predicted)
 
 
 def ours(found: list[Case]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -104,6 +107,7 @@ def save(found: list[Case], path: Path) -> None:
     stacked = {
         "action": [np.asarray(log.action) for log in rows],
         "propensity": [np.asarray(log.propensity) for log in rows],
+        "propensities": [np.asarray(c.nuisances.propensity) for c in found],
         "reward": [np.asarray(c.logs.quality - c.cost_weight * c.logs.cost) for c in found],
         "target": [c.target for c in found],
         "predicted": [
@@ -112,5 +116,6 @@ def save(found: list[Case], path: Path) -> None:
         "features": [np.asarray(log.features, np.float64) for log in rows],
     }
     scores, utility = decisions()
-    about = {"threshold": THRESHOLD, "shrinkage": SHRINKAGE, "cap": CAP, "scores": scores, "utility": utility}
+    about = {"threshold": THRESHOLD, "shrinkage": SHRINKAGE, "cap": CAP, "family": FAMILY}
+    about |= {"scores": scores, "utility": utility}
     np.savez(path, **{name: np.stack(arrays) for name, arrays in stacked.items()}, **about)  # type: ignore[arg-type]
