@@ -39,7 +39,7 @@ from jaxroute.data.logs import feedback
 from jaxroute.types import InputError, Outcomes, Table
 
 CASES = int(os.environ.get("FUZZ_CASES", "800"))
-PROPERTIES = 11  # the last one has 20 cases only
+PROPERTIES = 12  # the last one has 20 cases only
 MISSING, BAD = "missing", "bad"
 HERE = Path(__file__).parent
 
@@ -315,6 +315,36 @@ def test_gateways_records_of_any_shape(place, tally, data, drop_bad):
     if log is not None:
         sound(log)
         assert log.prompt[:2].tolist() == ["x", "x"]
+
+
+TOOLS = {
+    file.name: [json.loads(line) for line in file.read_text().splitlines()]
+    for file in sorted((HERE / "data" / "logs").glob("*.jsonl"))
+    if "batches" not in file.name  # payloads, many a line
+}
+SEVERAL = ("traceloop-and-openinference.jsonl", "logfire-5.4.0.jsonl")
+"""Files with several records of one request, whose rows change where one of them is broken."""
+PRICES = prices.load()
+
+
+@fuzz
+@given(data=st.data(), name=st.sampled_from(sorted(TOOLS)))
+def test_real_records_of_every_tool(place, tally, data, name):
+    """A record is broken in one or two places: the requests in the others are all read."""
+    records = TOOLS[name]
+    place_of = data.draw(st.integers(0, len(records) - 1))
+    broken = records[place_of]
+    for _ in range(data.draw(st.integers(1, 2))):
+        broken = replaced(broken, data.draw(st.sampled_from(spots(broken))), data.draw(junk))
+    file = place / "log.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*records[:place_of], broken, *records[place_of + 1 :]])))
+    log = attempt(tally, lambda: logs.load(file, prices=PRICES, drop_bad=True))
+    if log is not None:
+        sound(log)
+    if log is not None and name not in SEVERAL:
+        with contextlib.suppress(InputError):  # fewer than two models without it
+            others = logs.load([*records[:place_of], *records[place_of + 1 :]], prices=PRICES, drop_bad=True)
+            assert not Counter(others.prompt.tolist()) - Counter(log.prompt.tolist())
 
 
 cell_text = same(words) | means("7", 7) | means(BAD, None, "", [1], {"a": 1}, float("nan"), b"x", True, "\ud800")

@@ -19,7 +19,7 @@ from jaxroute.data.logs.entries import ELSE, OTHER
 from jaxroute.data.logs.loading import LogTable, folding
 from jaxroute.learn import fitting
 from jaxroute.recipe import levels
-from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
 SHADOW = 250
@@ -51,7 +51,12 @@ def doctor(
     table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
-    found = {"log": str(log), "features": "the log's own" if used is None else used} | examine(table, logs, answered)
+    try:
+        examined = examine(table, logs, answered)
+    except InputError as error:  # a log of a few rows
+        rows = ", ".join(f"{name} {n}" for name, n in zip(table.models, np.bincount(table.action), strict=False))
+        raise InputError(f"{error} (read: {rows})") from None
+    found = {"log": str(log), "features": "the log's own" if used is None else used} | examined
     if as_json:
         print(json.dumps(found, indent=1))
     else:
