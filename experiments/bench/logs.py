@@ -2,9 +2,11 @@
 
     make bench-logs           (two minutes and 1 GB of temporary disk; more with encoders that need torch)
 
-The log has every field and one bad cell per thousand rows. It is written once as Parquet, CSV and JSON lines, and each
-is read by a fresh process on two cores, whose peak resident memory includes everything it loads, JAX included. Prints
-tables and writes results/bench/logs.json. The limits are one minute and 2 GB; beyond them the exit status is 1.
+The log has every field and one bad cell per thousand rows. It is written once as Parquet, CSV, JSON lines and as
+OpenTelemetry's spans (OTLP, a hundred a line, with answers, which are not read). Each is read by a fresh process on two
+cores, whose peak resident memory includes everything it loads, JAX included. Prints tables and writes
+results/bench/logs.json. The limits are one minute and 2 GB, and for spans three times the seconds of JSON lines; beyond
+them the exit status is 1.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,9 @@ from experiments import storage
 from experiments.bench import encoding
 from jaxroute.data import logs
 
-KINDS = ("parquet", "csv", "jsonl")
+KINDS = ("parquet", "csv", "jsonl", "otlp.jsonl")
 MODELS = tuple(f"model-{k}" for k in range(8))
-SECONDS, GIGABYTES = 60.0, 2.0
+SECONDS, GIGABYTES, SPANS = 60.0, 2.0, 3.0
 
 
 def requests(count: int, seed: int = 0) -> pd.DataFrame:
@@ -61,8 +64,51 @@ def write(frame: pd.DataFrame, file: Path) -> None:
         frame.to_parquet(file)
     elif file.suffix == ".csv":
         frame.to_csv(file, index=False)
+    elif file.name.endswith("otlp.jsonl"):
+        with file.open("w") as lines:
+            lines.writelines(spans(frame))
     else:
         frame.to_json(file, orient="records", lines=True)
+
+
+def spans(frame: pd.DataFrame, answer: str = "An answer.", each: int = 100) -> Iterator[str]:
+    """The log as OTLP lines of ``each`` spans; a bad quality is an evaluation that is out of range."""
+
+    def value(cell: Any) -> dict[str, Any]:
+        if isinstance(cell, str):
+            return {"stringValue": cell}
+        return {"doubleValue": cell} if isinstance(cell, float) else {"intValue": str(cell)}
+
+    def message(role: str, text: str) -> str:
+        return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+
+    batch: list[dict[str, Any]] = []
+    for i, row in enumerate(frame.to_dict("records")):
+        attributes = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": row["model"],
+            "gen_ai.response.model": row["model"],
+            "gen_ai.response.id": row["request_id"],
+            "gen_ai.usage.input_tokens": 20,
+            "gen_ai.usage.output_tokens": 10,
+            "gen_ai.usage.cost": row["cost"],
+            "gen_ai.conversation.id": row["group"],
+            "gen_ai.input.messages": message("user", row["prompt"]),
+            "gen_ai.output.messages": message("assistant", answer),
+            "jaxroute.propensity": row["propensity"],
+        } | ({} if np.isnan(row["quality"]) else {"jaxroute.quality": row["quality"]})
+        span = {
+            "traceId": f"{i:032x}",
+            "spanId": f"{i + 1:016x}",
+            "name": "chat",
+            "startTimeUnixNano": str(pd.Timestamp(row["timestamp"]).value),
+            "attributes": [{"key": name, "value": value(cell)} for name, cell in attributes.items()],
+        }
+        batch.append(span)
+        if len(batch) == each or i == len(frame) - 1:
+            yield json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": batch}]}]}) + "\n"
+            batch = []
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -126,9 +172,10 @@ def main(arguments: list[str] | None = None) -> int:
     storage.write_text(file, json.dumps({**measured, "environment": storage.environment()}, indent=1))
     print(f"written: {file}")
     encoding.main(["--smoke"] * options.smoke + ["--out", str(options.out)])
-    slow = [kind for kind, took in measured.items() if took["seconds"] > SECONDS or took["gigabytes"] > GIGABYTES]
+    limits = dict.fromkeys(KINDS, SECONDS) | {"otlp.jsonl": SPANS * measured["jsonl"]["seconds"]}
+    slow = [kind for kind, took in measured.items() if took["seconds"] > limits[kind] or took["gigabytes"] > GIGABYTES]
     if slow:
-        print(f"over {SECONDS:g} seconds or {GIGABYTES:g} GB: {', '.join(slow)}")
+        print(f"over {SECONDS:g} seconds ({SPANS:g} times JSON lines for spans) or {GIGABYTES:g} GB: {', '.join(slow)}")
     return int(bool(slow))
 
 
