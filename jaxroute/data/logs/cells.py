@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -344,7 +345,7 @@ def _convert(
         return _objects(cells), []
     reader = partial(values.prompt, chat=asked.chat) if name == "prompt" else values.label
     reader = values.identity if name in ("request_id", "spare_id", "group") else reader
-    found, bad = _each(reader, cells, None, "not a text")
+    found, bad = (_repeated if name in CODED else _each)(reader, cells, None, "not a text")
     if name in CODED:
         known = codes["model" if name in NAMED else name]
         coded = [-1 if value is None else known.setdefault(value, len(known)) for value in found]
@@ -381,6 +382,16 @@ def _whole(name: str, parts: Sequence[tuple[int, np.ndarray]], count: int, width
 def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
     found, odd = values.each(reader, cells, otherwise)
     return found, [(i, what, cells[i]) for i in odd]
+
+
+def _repeated(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
+    """As ``_each``, for texts that repeat: each is read once."""
+    if not set(map(type, cells)) <= {str, NoneType}:  # 1, 1.0 and True are equal, and not the same name
+        return _each(reader, cells, otherwise, what)
+    distinct = list(dict.fromkeys(cells))
+    found, odd = values.each(reader, distinct, otherwise)
+    known, wrong = dict(zip(distinct, found, strict=True)), {distinct[i] for i in odd}
+    return [known[cell] for cell in cells], [(i, what, cell) for i, cell in enumerate(cells) if cell in wrong]
 
 
 def _width(cells: Sequence[Any]) -> int:

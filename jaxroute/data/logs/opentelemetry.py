@@ -38,7 +38,7 @@ ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish
 
 
 def told(attributes: Row) -> bool:
-    return any(name.startswith("gen_ai.") for name in attributes)
+    return "gen_ai.request.model" in attributes or any(name.startswith("gen_ai.") for name in attributes)
 
 
 def left(attributes: Row) -> str:
