@@ -476,7 +476,9 @@ def _left_out(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray]
         by = found.setdefault(why, {})
         by[name or "no model"] = by.get(name or "no model", 0) + count
     names, model = [*log.codes["model"], "no model"], log.code("model")
+    counted = np.zeros(len(log), bool)  # a row with several problems is left out once
     for (kind, _), rows in problems.items():
+        rows, counted = rows & ~counted, counted | rows
         for code, count in zip(*np.unique(model[rows], return_counts=True), strict=True):
             found.setdefault(kind, {})[names[code]] = int(count)
     return {why: dict(sorted(by.items(), key=lambda one: -one[1])) for why, by in found.items()}

@@ -191,8 +191,10 @@ def attributes_of(value: Any) -> Row:
             if isinstance(pair, dict) and isinstance(name := pair.get("key"), str):
                 inner = pair.get("value")
                 # The most frequent kind at once: there are a dozen attributes in each of a million spans.
-                text = isinstance(inner, dict) and "stringValue" in inner
-                said[name] = inner["stringValue"] if text else typed(inner)
+                if isinstance(inner, dict) and "stringValue" in inner:
+                    said[name] = inner["stringValue"]
+                else:
+                    said[name] = typed(inner)
         return said
     if not isinstance(value, dict):
         return {}
