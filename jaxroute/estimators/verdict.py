@@ -113,7 +113,7 @@ def judge(
             f"a uniform log would give a greedy target {uniform:.1%}); log {times} rows, or evaluate a policy that is "
             "closer to the logging policy"
         )
-    if not spread and np.isfinite(numbers["largest_weight_share"]):
+    if not spread and math.isfinite(numbers["largest_weight_share"]):
         reasons.append(
             f"one row carries {numbers['largest_weight_share']:.1%} of the weights "
             f"(limit {LARGEST_WEIGHT_SHARE:.0%}); log more rows, or explore with larger probabilities"
