@@ -20,7 +20,8 @@ import numpy as np
 from jaxroute.data.messages import CHAT
 from jaxroute.gateway.settings import WAYS, Settings, checked
 from jaxroute.gateway.writing import LOG
-from jaxroute.serving.router import Router
+from jaxroute.serving import portable
+from jaxroute.serving.asking import ENDPOINT, Asked
 from jaxroute.types import InputError
 
 
@@ -53,18 +54,29 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         """Load the router; one that cannot be loaded leaves the default in its place (`problem` says why)."""
         self.settings = checked(settings)
-        self.router: Router | None = None
+        self.router: Any = None
         self.problem: str | None = None
         self._random, self._process = np.random.default_rng(settings.seed), os.getpid()
         self._lock = threading.Lock()
         if settings.router is None:
             return
         try:
-            self.router = _fitting(Router.load(settings.router, settings.encoder), settings)
+            self.router = _fitting(portable.read(settings.router, settings.encoder), settings)
             self._ways = np.array(weights(self.router, settings))
         except InputError as error:
             self.problem = str(error)
             LOG.error("no router, %s answers: %s", settings.default, error)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a row says of how its model was chosen: router_version, epsilon, and the cost weight (of a budget's
+        mixture the mean one)."""
+        weight = None if self.router is None else float(self._ways[:, 0] @ self._ways[:, 1])
+        return {
+            "router_version": getattr(self.router, "version", None),
+            "epsilon": self.settings.epsilon,
+            "cost_weight": weight,
+        }
 
     @property
     def chat(self) -> str:
@@ -140,7 +152,7 @@ class Gate:
         return np.asarray(self.router.features([prompt])[0])
 
 
-def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
+def weights(router: Asked, settings: Settings) -> list[tuple[float, float]]:
     """(cost weight, share of requests) that the settings mean for this router: one, or a budget's mixture of two.
 
     Raises:
@@ -149,7 +161,7 @@ def weights(router: Router, settings: Settings) -> list[tuple[float, float]]:
     return router.weights(**{way: getattr(settings, way) for way in WAYS})
 
 
-def _fitting(router: Router, settings: Settings) -> Router:
+def _fitting(router: portable.Portable, settings: Settings) -> portable.Portable:
     unknown = [m for m in settings.models if m not in router.models]
     if unknown:
         raise InputError(
@@ -157,6 +169,8 @@ def _fitting(router: Router, settings: Settings) -> Router:
         )
     if router.encoder is not None:
         router.text_encoder()
+        if not router.encoder.startswith(ENDPOINT):
+            router.features(["so that the first request is as fast as the hundredth"])
     ways = weights(router, settings)
-    router.scores(np.zeros((len(ways), router.kind.num_features), np.float32), ways[0][0])  # compile before any request
+    router.scores(np.zeros((len(ways), router.num_features), np.float32), ways[0][0])
     return router

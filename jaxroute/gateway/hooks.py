@@ -98,9 +98,10 @@ class Handler(CustomLogger):
 
     def route(self, call: str, body: Mapping[str, Any], id: Any, *metadata: Mapping[str, Any] | None) -> Request:
         """Decide a request, and keep the decision until its row is written."""
-        settings = self.gate.settings
-        text = requests.text(call, body, self.gate.chat, settings.max_characters)
-        choice = self.gate.choose(text)
+        gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
+        settings = gate.settings
+        text = requests.text(call, body, gate.chat, settings.max_characters)
+        choice = gate.choose(text)
         n = body.get("n")
         request = Request(
             id=id if isinstance(id, str) and id else str(uuid.uuid4()),
@@ -111,6 +112,7 @@ class Handler(CustomLogger):
             stream=call.endswith("_stream") or body.get("stream") is True,
             n=n if isinstance(n, int) else 1,
             group=requests.group(body, *metadata),
+            facts=gate.facts,
             tried=[choice.model],
         )
         self.store.add(request)
@@ -202,6 +204,7 @@ class Handler(CustomLogger):
             "x-jaxroute-model": choice.model,
             "x-jaxroute-propensity": f"{choice.propensity:.6g}",
             "x-jaxroute-by": choice.by,
+            "x-jaxroute-version": str(request.facts.get("router_version") or "none"),
         }
 
     async def async_post_call_failure_hook(

@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from statistics import NormalDist
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from jaxroute import policies
-from jaxroute.types import InputError, Outcomes
+from jaxroute.types import Array, InputError, Outcomes
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,12 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
     if not (np.isfinite(quality) & np.isfinite(cost))[usable].all():
         row, model = np.argwhere(usable & ~(np.isfinite(quality) & np.isfinite(cost)))[0]
         raise InputError(f"outcomes, row {row}, model {model}: not finite; mask missing answers with available=")
-    pieces = jax.jit(policies.envelope)(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
+    import jax
+    import jax.numpy as jnp
+
+    from jaxroute.policies.piecewise import envelope
+
+    pieces = jax.jit(envelope)(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
     breaks, models = np.asarray(pieces.breakpoints, np.float64), np.asarray(pieces.models)
     real = np.isfinite(breaks)
     weights, place = np.unique(breaks[real], return_inverse=True)

@@ -24,10 +24,11 @@ from jaxtyping import Array
 
 from jaxroute.policies import budgets
 from jaxroute.serving import folder, kinds
+from jaxroute.serving.asking import ENDPOINT as ENDPOINT
+from jaxroute.serving.asking import Asked
 from jaxroute.types import InputError, Outcomes
 
 ROWS_PER_BLOCK = 16384
-ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Decision:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Router:
+class Router(Asked):
     """A fitted router of any kind.
 
     models: K names. kind: what decides, one of ``kinds.KINDS``. cost_scale: cost units per normalised unit. curve:
@@ -84,6 +85,11 @@ class Router:
             f"Router({kinds.name_of(self.kind)}, {len(self.models)} models{removed}, "
             f"{self.kind.num_features} features{made_by}, cost_scale={self.cost_scale:.4g})"
         )
+
+    @property
+    def num_features(self) -> int:
+        """D of the features that the router takes."""
+        return self.kind.num_features
 
     def route(
         self,
@@ -147,41 +153,6 @@ class Router:
         features = self.features(prompts)
         return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
 
-    def weights(self, **asked: float | None) -> list[tuple[float, float]]:
-        """Cost weights and their shares of the prompts: one, or the two of a budget's mixture, the cheaper one first.
-
-        Args:
-            asked: exactly one of ``route``'s four ways; the others None or left out.
-
-        Raises:
-            InputError: as for ``route``.
-        """
-        ways = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
-        given = {name: value for name, value in asked.items() if value is not None}
-        if len(given) != 1 or given.keys() - set(ways):
-            raise InputError(f"give exactly one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
-        ((way, value),) = given.items()
-        if way in ("cost_weight", "normalised_cost_weight"):
-            return [(float(self._weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
-        if self.curve is None:
-            raise InputError(
-                "this router has no curve of cost and quality; give a cost weight, or fit the router again"
-            )
-        if not self.available.all():
-            raise InputError(
-                "models were removed, and budgets and quality targets were measured with all of them; fit the router "
-                "again"
-            )
-        if way == "quality_target":
-            return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
-        mixed = budgets.mixture(self.curve, value)
-        return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
-
-    @property
-    def costs_known(self) -> bool:
-        """Whether any cost weight can be asked for; False if it was fitted to answers whose costs are unknown."""
-        return not self.summary.get("costs_unknown", 0)
-
     def without(self, *names: str) -> Router:
         """The same router, never choosing the named models.
 
@@ -195,52 +166,6 @@ class Router:
         if not left.any():
             raise InputError("no model would be left; remove fewer models")
         return dataclasses.replace(self, available=left)
-
-    def text_encoder(self) -> str:
-        """The encoder of texts.
-
-        Raises:
-            InputError: it takes features only, or would send texts to an endpoint that the user has not named.
-        """
-        if self.encoder is None:
-            raise InputError("this router was fitted on features, not texts; give it features [N, D]")
-        if self.encoder.startswith(ENDPOINT) and not self.may_send:
-            from jaxroute.data.encoders import endpoint
-
-            raise InputError(
-                f"this router would send every text to {endpoint.base_url()}, model "
-                f"{self.encoder.removeprefix(ENDPOINT)}; to allow this, name its encoder: --encoder {self.encoder}, "
-                "or encoder= in Python and in models.yaml"
-            )
-        return self.encoder
-
-    def features(self, prompts: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Features [N, D] of texts, or features themselves once they are checked.
-
-        Raises:
-            InputError: as for ``text_encoder``; features of another width, or not finite.
-        """
-        if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
-            encoder = self.text_encoder()
-            from jaxroute.data import encoders
-
-            prompts = encoders.encode(prompts, encoder, revision=self.revision)
-        width = self.kind.num_features
-        if prompts.ndim != 2 or prompts.shape[1] != width:
-            raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
-        features = np.asarray(prompts, np.float32)
-        if not (finite := np.isfinite(features).all(1)).all():
-            raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
-        return features
-
-    def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
-        weight = _weight(cost_weight)
-        if not self.costs_known and (weight > 0).any():
-            raise InputError(
-                f"cost weight {cost_weight}: this router was fitted to answers whose costs are unknown, so it takes "
-                "cost weight 0 alone; fit again with costs"
-            )
-        return weight
 
     def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(scores, quality, cost), [N, K] each."""
@@ -339,13 +264,6 @@ def _scored(kind: kinds.Kind, features: Array, cost_weight: Array) -> tuple[Arra
 def _padded(rows: int) -> int:
     """The next power of two: a handful of compiled shapes serves any number of rows."""
     return 1 << max(rows - 1, 0).bit_length()
-
-
-def _weight(cost_weight: float | np.ndarray) -> np.ndarray:
-    weight = np.asarray(cost_weight, float)
-    if not ((weight >= 0) & (weight <= np.finfo(np.float32).max)).all():
-        raise InputError(f"cost weight {cost_weight}: it must be a finite number of at least 0 (and at most 3e38)")
-    return weight
 
 
 def _check(router: Router) -> None:

@@ -1,0 +1,196 @@
+"""The scores of every kind of router in NumPy, read from its folder: what a process needs that only decides.
+
+    router = read("router")
+    router.scores(["What is 2 + 2?"], cost_weight=20.0)
+
+Neither JAX nor SciPy nor scikit-learn is imported; the encoder "hashed" alone needs the last two ("hashed-2" does not).
+The formulas are those of `kinds`, and the scores are equal to those of `serving.router.Router` up to rounding. Each
+kind is a function (arrays, settings, features [N, D], cost_weight [N]) -> scores [N, K].
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxroute.policies.budgets import Curve
+from jaxroute.serving import folder
+from jaxroute.serving.asking import Asked
+from jaxroute.types import InputError
+
+FLOOR = 0.01  # as in `distil`
+Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Portable(Asked):
+    """A router that only decides; the fields are those of `serving.router.Router`, version is of its folder's content.
+
+    kind: name of the kind. arrays: of the kind, as nested dictionaries. settings: its static fields.
+    """
+
+    models: tuple[str, ...]
+    kind: str
+    arrays: Tree
+    settings: Tree
+    cost_scale: float
+    curve: Curve | None
+    available: np.ndarray
+    encoder: str | None
+    revision: str | None
+    version: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    may_send: bool = True
+
+    @property
+    def num_features(self) -> int:
+        """D of the features that the router takes."""
+        axes = self.arrays["student"]["axes"] if self.kind == "plug_in" else self.arrays["axes"]
+        return int(axes["mean"].shape[0])
+
+    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
+        """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
+
+        Raises:
+            InputError: as `serving.router.Router.scores`.
+        """
+        x = self.features(prompts)
+        weight = np.broadcast_to(self._weight(cost_weight), len(x)).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = np.array(KINDS[self.kind](self.arrays, self.settings, x, weight), np.float32)
+        scores[:, ~self.available] = -np.inf
+        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
+            row = int(np.argmin(finite))
+            raise InputError(
+                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
+            )
+        return scores
+
+
+def read(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
+    """A router's folder; see `serving.router.Router.load` for the arguments and errors."""
+    path = Path(path)
+    meta, tree = folder.read(path)
+    if meta["schema"] == 1:  # before there were kinds
+        meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
+    if meta.get("kind") not in KINDS:
+        raise InputError(f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it")
+    with folder.whole(path):
+        curve = tree.pop("curve", None)
+        router = Portable(
+            tuple(meta["models"]),
+            meta["kind"],
+            tree,
+            meta["settings"],
+            float(meta["cost_scale"]),
+            None if curve is None else Curve(**curve),
+            ~np.isin(meta["models"], meta["removed"]),
+            meta["encoder"],
+            meta["revision"],
+            str(meta["sha256"])[:12],
+            meta["summary"],
+            may_send=encoder is not None,
+        )
+        found = router.scores(np.zeros((1, router.num_features), np.float32), 0.0)
+        if found.shape != (1, len(router.models)):
+            raise ValueError(f"its scores have shape {found.shape} for {len(router.models)} models")
+    if encoder is not None and encoder != router.encoder:
+        raise InputError(
+            f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
+        )
+    return router
+
+
+def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """quality - w cost."""
+    quality, cost = _predicted(arrays["student"], x)
+    return quality - weight[:, None] * cost
+
+
+def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """log mean_m softmax(z_m / temperature) at the nearest trained cost weight."""
+    nearest = np.argmin(np.abs(arrays["cost_weights"][None] - weight[:, None]), 1)
+    x = _project(arrays["axes"], x)
+    scores = np.zeros((len(x), _outputs(arrays["params"])), np.float32)
+    for place in np.unique(nearest):
+        rows = nearest == place
+        z = _network(_at(arrays["params"], place), x[rows], int(arrays["width"][place]))
+        z = z / arrays["temperature"][place]
+        share = z - _logsumexp(z, -1)[..., None]
+        scores[rows] = _logsumexp(share, 0) - np.log(np.float32(len(z)))
+    return scores
+
+
+def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(1 - alpha) z_lo + alpha z_hi + alpha (1 - alpha) h."""
+    x, scale = _project(arrays["axes"], x), np.float32(settings["cost_scale"])
+    ends, weight = arrays["ends"] * scale, weight * scale
+    z = _network(arrays["end_params"], x).mean(1)  # [J, N, K]
+    low = np.clip(np.searchsorted(ends, weight, side="right") - 1, 0, len(ends) - 2)
+    alpha = np.clip((weight - ends[low]) / (ends[low + 1] - ends[low]), 0.0, 1.0).astype(np.float32)[:, None]
+    ends, rows = np.log1p(ends), np.arange(len(x))
+    h = _network(arrays["residual"], np.concatenate([x, alpha, ends[low][:, None], ends[low + 1][:, None]], 1)).mean(0)
+    return (1 - alpha) * z[low, rows] + alpha * z[low + 1, rows] + alpha * (1 - alpha) * h
+
+
+def affine(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(quality + residual - w cost exp(log_factor)) / eta, the members' mean."""
+    quality, cost = _predicted(arrays["start"], x)
+    out = _network(arrays["params"], _project(arrays["axes"], x))
+    kept = quality[None] + out[..., :-1], cost[None] * np.exp(out[..., -1:])
+    return ((kept[0] - weight[None, :, None] * kept[1]) / np.float32(settings["eta"])).mean(0)
+
+
+KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], np.ndarray]] = {
+    "plug_in": plug_in, "per_weight": per_weight, "interval": interval, "affine": affine,
+}  # fmt: skip
+"""By the name that a saved router has for its kind."""
+
+
+def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quality and cost [N, K] of `distil.predict`."""
+    x = _project(student["axes"], x)
+    z = x @ student["linear"] + student["bias"] + _network(student["mlp"], x)
+    level = student["level"]
+    return z[:, : len(level)], level * np.maximum(z[:, len(level) :], np.float32(FLOOR))
+
+
+def _project(axes: Tree, x: np.ndarray) -> np.ndarray:
+    return (x - axes["mean"]) @ axes["basis"]
+
+
+def _network(params: Tree, x: np.ndarray, width: int = 2**30) -> np.ndarray:
+    """`networks.router` on x [N, d], [..., N, K] with the parameters' leading axes in front."""
+    layers = params["params"]
+    for name in sorted(layers.get("trunk", {}), key=lambda name: int(name.rpartition("_")[2])):
+        x = _gelu(_dense(layers["trunk"][name], x))
+        units = x.shape[-1]
+        used = min(width, units)
+        x = x * (np.arange(units) < used).astype(np.float32) * np.sqrt(np.float32(units / used))
+    return _dense(layers["scores"], x)
+
+
+def _dense(layer: Tree, x: np.ndarray) -> np.ndarray:
+    return x @ layer["kernel"] + layer["bias"][..., None, :]
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return np.float32(0.5) * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3)))
+
+
+def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:
+    top = z.max(axis, keepdims=True)
+    return np.log(np.exp(z - top).sum(axis)) + top.squeeze(axis)
+
+
+def _at(tree: Any, index: int) -> Any:
+    return {name: _at(part, index) for name, part in tree.items()} if isinstance(tree, dict) else tree[index]
+
+
+def _outputs(params: Tree) -> int:
+    return int(params["params"]["scores"]["bias"].shape[-1])

@@ -1,0 +1,68 @@
+"""Routers in NumPy alone decide as they do in JAX, and nothing of JAX, SciPy or scikit-learn is imported for it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import router_kinds
+from router_kinds import FEATURES
+
+from jaxroute.serving import kinds, portable
+from jaxroute.types import InputError
+
+WEIGHTS = np.float32([0.0, 20.0, 50.0, 130.0, 500.0])
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_scores_are_those_of_the_router(name, tmp_path):
+    router = router_kinds.router(name).without("b")
+    router.save(tmp_path / "router")
+    read = portable.read(tmp_path / "router")
+    weight = np.tile(WEIGHTS, len(FEATURES) // len(WEIGHTS))
+    found, expected = (one.scores(FEATURES, weight) for one in (read, router))
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+    np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
+    assert np.isneginf(found[:, 1]).all()
+    whole = portable.read(_saved(router_kinds.router(name), tmp_path / "whole"))
+    budget = float(router_kinds.router(name).curve.cost.mean())
+    assert whole.weights(budget=budget) == router_kinds.router(name).weights(budget=budget)
+    assert whole.num_features == FEATURES.shape[1]
+
+
+def _saved(router, path):
+    router.save(path)
+    return path
+
+
+def test_a_folder_that_is_damaged_or_of_an_unknown_kind_is_refused(tmp_path):
+    path = _saved(router_kinds.router("affine"), tmp_path / "router")
+    with pytest.raises(InputError, match="encoder is none, not x"):
+        portable.read(path, "x")
+    (path / "arrays.safetensors").write_bytes((path / "arrays.safetensors").read_bytes()[:-4])
+    with pytest.raises(InputError, match="damaged"):
+        portable.read(path)
+    with pytest.raises(InputError, match="is not a router"):
+        portable.read(tmp_path)
+
+
+LIGHT = """
+import json, sys
+from jaxroute.gateway import Gate, Settings, load_settings
+gate = Gate(Settings(("a", "b"), "a", sys.argv[1], cost_weight=20.0))
+assert gate.problem is None, gate.problem
+by = [gate.choose(text).by for text in ("What is 2 + 2?", "x" * 100)]
+heavy = ("jax", "jaxlib", "flax", "scipy", "sklearn", "pandas", "pyarrow", "rich", "torch")
+print(json.dumps([by, [name for name in heavy if name in sys.modules]]))
+"""
+
+
+def test_a_process_that_only_decides_imports_nothing_heavy(tmp_path):
+    router = router_kinds.router("plug_in", 256, ("a", "b", "c", "d"), encoder="hashed-2")
+    path = _saved(router, tmp_path / "router")
+    done = subprocess.run([sys.executable, "-c", LIGHT, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    by, heavy = json.loads(done.stdout)
+    assert set(by) <= {"router", "exploration"}
+    assert heavy == []
