@@ -79,6 +79,11 @@ class Gate:
         }
 
     @property
+    def quick(self) -> bool:
+        """Whether a short text is decided in less time than a thread takes to begin."""
+        return self.router is None or self.router.encoder in (None, "hashed-2")
+
+    @property
     def chat(self) -> str:
         """Which part of a chat the router sees: the rule that it was fitted with; see ``data.messages``."""
         return CHAT if self.router is None else str(self.router.summary.get("chat", CHAT))

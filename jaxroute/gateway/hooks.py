@@ -21,20 +21,25 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.router import CustomRoutingStrategyBase
 
-from jaxroute.gateway import requests, rows
+from jaxroute.gateway import metrics, requests, rows, watching
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.requests import Request, Store
-from jaxroute.gateway.settings import known, load_settings
+from jaxroute.gateway.settings import Settings, known, load_settings
 from jaxroute.gateway.writing import LOG, LogWriter
+from jaxroute.types import InputError
 
 METADATA = ("metadata", "litellm_metadata")
 PROXY = "litellm.proxy.proxy_server"
+BRIEF = 4000
+"""Characters of a request that are encoded at once by a quick encoder; longer ones leave the event loop free."""
 LEFT = 499
 """The status with which the proxy ends a request whose client is gone."""
 UNDER_WAY: contextvars.ContextVar[Request | None] = contextvars.ContextVar("jaxroute_request", default=None)
@@ -47,6 +52,7 @@ class Handler(CustomLogger):
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
         super().__init__()
         self.gate, self.store = gate, Store()
+        self.pool = ThreadPoolExecutor(2, "jaxroute-decide")
         if gate.router is not None and gate.router.encoder is None:
             LOG.error(
                 "the router takes features but requests are texts, so %s answers; fit the router with --features-by",
@@ -70,15 +76,26 @@ class Handler(CustomLogger):
         Raises:
             InputError: the file is invalid; see ``load_settings``.
         """
-        gate = Gate(load_settings(path))
+        path = Path(path)
+        settings = load_settings(path)
+        proxy = sys.modules.get(PROXY)
+        check = functools.partial(_listed, path, proxy)
+        check(settings)
+        gate = Gate(settings)
         gate.apart()
         handler = cls(gate)
-        if PROXY in sys.modules:
+        if proxy is not None:
             from jaxroute.gateway import endpoints
 
-            file = gate.settings.feedback_file
-            endpoints.add(sys.modules[PROXY].app, None if file is None else LogWriter(file), handler.ready)
+            file = settings.feedback_file
+            endpoints.add(proxy.app, None if file is None else LogWriter(file), handler.ready)
+        if settings.reload_seconds:
+            watching.watch(path, lambda: handler.gate, handler.take, check, settings.reload_seconds)
         return handler
+
+    def take(self, gate: Gate) -> None:
+        """Decide with another gate from now on; requests under way keep their decisions."""
+        self.gate = gate
 
     def close(self) -> None:
         """Write the rows of requests of which LiteLLM has not said how they ended."""
@@ -96,12 +113,21 @@ class Handler(CustomLogger):
             "rows_lost": 0 if writer is None else writer.lost,
         }
 
-    def route(self, call: str, body: Mapping[str, Any], id: Any, *metadata: Mapping[str, Any] | None) -> Request:
+    def text(self, call: str, body: Mapping[str, Any]) -> str | None:
+        """What the router sees of a request."""
+        gate = self.gate
+        return requests.text(call, body, gate.chat, gate.settings.max_characters)
+
+    def route(
+        self, call: str, body: Mapping[str, Any], text: str | None, id: Any, *metadata: Mapping[str, Any] | None
+    ) -> Request:
         """Decide a request, and keep the decision until its row is written."""
         gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
         settings = gate.settings
-        text = requests.text(call, body, gate.chat, settings.max_characters)
-        choice = gate.choose(text)
+        needs = requests.needs(body)
+        clock = time.perf_counter()
+        choice = gate.choose(text, gate.settings.able(needs))
+        metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
         n = body.get("n")
         request = Request(
             id=id if isinstance(id, str) and id else str(uuid.uuid4()),
@@ -112,7 +138,7 @@ class Handler(CustomLogger):
             stream=call.endswith("_stream") or body.get("stream") is True,
             n=n if isinstance(n, int) else 1,
             group=requests.group(body, *metadata),
-            facts=gate.facts,
+            facts=gate.facts | {"needs": sorted(needs)},
             tried=[choice.model],
         )
         self.store.add(request)
@@ -132,13 +158,15 @@ class Handler(CustomLogger):
         if call not in requests.ENDPOINTS or alias not in names:
             return data
         if len(names) > 1:  # all models of a list answer, or the fastest: there is no choice to learn from, so no row
-            text = requests.text(call, data, self.gate.chat, self.gate.settings.max_characters)
-            chosen = self.gate.choose(text).model
+            chosen = self.gate.choose(self.text(call, data)).model
             data["model"] = ",".join(dict.fromkeys(chosen if name == alias else name for name in names))
             return data
-        request = self.route(
-            call, data, data.get("litellm_call_id"), data.get("metadata"), data.get("litellm_metadata")
-        )
+        text, held = self.text(call, data), (data.get(name) for name in METADATA)
+        route = functools.partial(self.route, call, data, text, data.get("litellm_call_id"), *held)
+        if self.gate.quick and len(text or "") < BRIEF:
+            request = route()
+        else:  # other requests go on meanwhile
+            request = await asyncio.get_running_loop().run_in_executor(self.pool, route)
         arrived = data.get("proxy_server_request")
         if isinstance(arrived, dict) and isinstance(arrived.get("arrival_time"), float):
             request.begun = arrived["arrival_time"]
@@ -257,9 +285,10 @@ class Handler(CustomLogger):
         if self.writer is None:
             return
         try:
-            self.writer.write(**row)
+            metrics.row(self.writer.write(**row))
         except (TypeError, ValueError):
             LOG.exception("a row of the log could not be written and is lost")
+            metrics.row(False)
 
 
 class Strategy(CustomRoutingStrategyBase):
@@ -298,7 +327,7 @@ def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[...
         body = dict(zip(("model", holder), args, strict=False)) | kwargs
         if body.get("model") != handler.gate.settings.alias:
             return None, body
-        request = handler.route(call, body, body.get("litellm_call_id"), body.get("metadata"))
+        request = handler.route(call, body, handler.text(call, body), body.get("litellm_call_id"), body.get("metadata"))
         return request, body | {"litellm_call_id": request.id}
 
     @functools.wraps(ask)
@@ -366,6 +395,28 @@ def _group(held: Mapping[str, Any]) -> str | None:
                 if found := metadata.get(key):
                     return str(found)
     return None
+
+
+def _listed(path: Path, proxy: Any, settings: Settings) -> None:
+    """Check the settings' models against the proxy's configuration.
+
+    Raises:
+        InputError: the proxy does not list one of them.
+    """
+    import yaml
+
+    file = getattr(proxy, "user_config_file_path", None)
+    if not isinstance(file, str) or not Path(file).is_file():
+        return
+    try:
+        names = watching.names_of(yaml.safe_load(Path(file).read_text()))
+    except (OSError, yaml.YAMLError):
+        return  # the proxy says so itself
+    if names is not None:
+        try:
+            known(settings, names)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
 
 def _field(held: Any, name: str) -> Any:

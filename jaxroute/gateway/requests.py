@@ -122,6 +122,28 @@ def text(endpoint: str, body: Mapping[str, Any], chat: str, limit: int) -> str |
     return found[-limit:] if found else None
 
 
+def needs(body: Mapping[str, Any]) -> set[str]:
+    """What a model must be able to do for a request: "tools", "json" (a format of its answer), "images".
+
+    Example:
+        >>> sorted(needs({"tools": [{"type": "function"}], "response_format": {"type": "json_object"}}))
+        ['json', 'tools']
+    """
+    found = {"tools"} if body.get("tools") or body.get("functions") else set()
+    text = body.get("text")  # of a response
+    asked = body.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    if isinstance(asked, dict) and str(asked.get("type")).startswith("json"):
+        found.add("json")
+    for name in ("messages", "input", "contents"):
+        for message in body[name] if isinstance(body.get(name), list) else ():
+            content = message.get("content") or message.get("parts") if isinstance(message, dict) else None
+            for part in content if isinstance(content, list) else ():
+                kind = str(part.get("type")) if isinstance(part, dict) else ""
+                if "image" in kind or (isinstance(part, dict) and {"inlineData", "inline_data"} & part.keys()):
+                    found.add("images")
+    return found
+
+
 def group(body: Mapping[str, Any], *metadata: Mapping[str, Any] | None) -> str | None:
     """Whose request it is: the client's ``user``, else the key's; None where LiteLLM only says that it knows none."""
     said = [body.get("user")]

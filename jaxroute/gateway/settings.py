@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxroute.types import InputError
 
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+
+CAPABILITIES = ("tools", "json", "images")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Settings:
     spread evenly over the candidates. encoder: the router's own, named again where it sends prompts to an endpoint,
     see `Router.load`. max_characters: the router and the log see no more than the end of a longer prompt. seed: of the
     exploration; None draws a new one at every start. Every process has a stream of its own.
+
+    capabilities: {model: what it can do of "tools", "json", "images"}; a request that needs what a model lacks is not
+    given to it, as long as any model is left. A model that is not named can do everything. reload_seconds: how often
+    the file and its router are looked at for a change; 0: never.
 
     log: JSONL file to append to; None means no log. log_prompts: False logs the router's features and a hash instead of
     texts, so it needs a router. log_megabytes, log_daily, log_compress: see `LogWriter`. feedback: JSONL file of the
@@ -44,12 +50,19 @@ class Settings:
     encoder: str | None = None
     max_characters: int = 20_000
     seed: int | None = None
+    capabilities: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    reload_seconds: float = 5.0
     log: str | None = None
     log_prompts: bool = True
     log_megabytes: float | None = None
     log_daily: bool = False
     log_compress: bool = True
     feedback: str | None = None
+
+    def able(self, needs: Collection[str]) -> tuple[str, ...]:
+        """The models that can do what a request needs; all of them where none can."""
+        able = (m for m in self.models if m not in self.capabilities or set(needs) <= set(self.capabilities[m]))
+        return tuple(able) or self.models
 
     @property
     def feedback_file(self) -> Path | None:
@@ -76,6 +89,11 @@ def checked(settings: Settings) -> Settings:
         raise InputError(f"epsilon is {settings.epsilon}; it must be a share of requests between 0 and 1")
     if settings.max_characters < 1:
         raise InputError(f"max_characters is {settings.max_characters}; it must be at least 1")
+    for model, can in settings.capabilities.items():
+        if model not in models:
+            raise InputError(f"capabilities: unknown model {model!r}; the models are: {', '.join(models)}")
+        if isinstance(can, str) or set(can) - set(CAPABILITIES):
+            raise InputError(f"capabilities: {model} is {can!r}; give a list of: {', '.join(CAPABILITIES)}")
     given = [way for way in WAYS if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
         raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")

@@ -1,0 +1,41 @@
+"""Counts for Prometheus, in the registry that LiteLLM's /metrics shows; nothing where its client is not installed.
+
+    jaxroute_decisions_total{model, by}     decisions, by model and by who made them
+    jaxroute_decision_seconds               time to encode and decide
+    jaxroute_rows_total{outcome}            rows of the log: written, lost
+
+With several workers Prometheus' client needs PROMETHEUS_MULTIPROC_DIR, as for LiteLLM's own metrics.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+@cache
+def _metrics() -> tuple[Any, Any, Any] | None:
+    try:
+        from prometheus_client import Counter, Histogram
+    except ModuleNotFoundError:
+        return None
+    return (
+        Counter("jaxroute_decisions", "Decisions by model and by who made them", ["model", "by"]),
+        Histogram("jaxroute_decision_seconds", "Seconds to encode a prompt and decide", buckets=BUCKETS),
+        Counter("jaxroute_rows", "Rows of the log by outcome", ["outcome"]),
+    )
+
+
+def decided(model: str, by: str, seconds: float) -> None:
+    """Count a decision."""
+    if (found := _metrics()) is not None:
+        found[0].labels(model, by).inc()
+        found[1].observe(seconds)
+
+
+def row(written: bool) -> None:
+    """Count a row of the log."""
+    if (found := _metrics()) is not None:
+        found[2].labels("written" if written else "lost").inc()
