@@ -32,10 +32,15 @@ def body_of(kind, text, **more):
     return path, {"model": "auto", **json.loads(json.dumps(body).replace("{}", text)), **more}
 
 
+METRICS = {"litellm_settings": {"callbacks": ["callbacks.handler", "prometheus"]}}
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     server = gateway_upstream.serve()
-    with gateway_proxy.running(server, tmp_path_factory.mktemp("proxy"), "epsilon: 0.5\nseed: 1\n") as proxy:
+    with gateway_proxy.running(
+        server, tmp_path_factory.mktemp("proxy"), "epsilon: 0.5\nseed: 1\nreload_seconds: 0.5\n", extra=METRICS
+    ) as proxy:
         yield server, proxy
     server.shutdown()
     server.server_close()
@@ -256,3 +261,76 @@ def test_no_key_is_in_the_log(proxy):
     written = (proxy.folder / "log.jsonl").read_text()
     assert gateway_upstream.KEY not in written
     assert gateway_proxy.MASTER not in written
+
+
+def test_every_answer_says_who_was_chosen_and_how(proxy):
+    answer = proxy.chat("headers")
+    [row] = proxy.new(1)
+    said = {name: answer.headers[f"x-jaxroute-{name}"] for name in ("model", "propensity", "by", "version")}
+    assert said == {
+        "model": row["chosen"], "propensity": str(row["propensity"]), "by": row["by"], "version": "none",
+    }  # fmt: skip
+
+
+def test_models_yaml_is_taken_up_without_a_restart_and_kept_where_it_is_wrong(proxy, upstream):
+    file = proxy.folder / "models.yaml"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("[small, large]", "[small, missing]"))
+        wait(lambda: "the change is refused" in proxy.said())
+        assert "'missing' is not in the gateway's model_list" in proxy.said()
+        assert proxy.chat("as before").status == 200
+        file.write_text(before.replace("epsilon: 0.5", "epsilon: 0.0"))
+        wait(lambda: proxy.said().count("taken up") >= 1)
+        for i in range(6):
+            proxy.chat(f"without exploration {i}")
+        rows = proxy.new(7)
+        assert [row["epsilon"] for row in rows] == [0.5] + [0.0] * 6
+        assert {row["model"] for row in rows[1:]} == {"small"}
+    finally:
+        taken = proxy.said().count("taken up")
+        file.write_text(before + "# again\n")
+        wait(lambda: proxy.said().count("taken up") > taken)
+
+
+def wait(until, seconds=15):
+    deadline = time.time() + seconds
+    while not until():
+        assert time.time() < deadline
+        time.sleep(0.1)
+
+
+def test_readiness_fails_while_rows_are_lost_and_answers_go_on(proxy):
+    assert proxy.ask("/jaxroute/ready", key=None).status == 200
+    folder = proxy.folder / "log.jsonl"
+    saved = folder.read_bytes()
+    folder.unlink()
+    folder.mkdir()  # no file can be opened there
+    try:
+        assert proxy.chat("lost").status == 200
+        wait(lambda: proxy.ask("/jaxroute/ready", key=None).status == 503)
+        assert proxy.ask("/health/liveliness", key=None).status == 200
+    finally:
+        folder.rmdir()
+        folder.write_bytes(saved)
+    assert proxy.chat("written again").status == 200
+    wait(lambda: proxy.ask("/jaxroute/ready", key=None).status == 200)
+    assert proxy.ask("/jaxroute/ready", key=None).body["rows_lost"] == 1
+    assert "rows are written again; 1 were lost" in proxy.said()
+
+
+def test_metrics_stand_on_litellms_own_page(proxy):
+    proxy.chat("counted")
+    proxy.new(1)
+    page = proxy.ask("/metrics/", timeout=10).raw.decode()
+    assert 'jaxroute_decisions_total{by="default",model="small"}' in page
+    assert 'jaxroute_rows_total{outcome="written"}' in page
+    assert "jaxroute_decision_seconds_bucket" in page
+
+
+def test_a_model_that_the_proxy_lacks_is_refused_at_the_start_by_name(upstream, tmp_path):
+    settings = "models: [small, medium]\ndefault: small\n"
+    with gateway_proxy.running(upstream, tmp_path, settings, up=False) as proxy:
+        proxy.process.wait(60)
+        assert "models: 'medium' is not in the gateway's model_list (auto, large, small)" in proxy.said()
+        assert not gateway_proxy.is_up(proxy)
