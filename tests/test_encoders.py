@@ -91,7 +91,7 @@ def test_empty_texts_and_no_texts():
 @pytest.mark.parametrize(
     ("texts", "encoder", "message"),
     [
-        (["a"], "hashd", "unknown encoder 'hashd'; use one of: hashed, sentence, bert-mean"),
+        (["a"], "hashd", "unknown encoder 'hashd'; use one of: hashed, hashed-2, sentence, bert-mean"),
         ("a text", "hashed", "put it into a list"),
         (["a"], "hashed:x", "unknown encoder 'hashed:x'"),
         (["a"], "endpoint", "the endpoint's model is missing"),

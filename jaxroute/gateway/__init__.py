@@ -3,12 +3,17 @@
 gate       which model answers a request, with exploration and the exact propensity; falls back to a default
 settings   the contents of models.yaml
 requests   what was decided for requests under way
+recorder   decides, keeps the decisions, writes the rows
+watching   a new models.yaml or router, taken up without a restart
 rows       the row of a request in the log
 writing    the file: complete lines, several writers, turned over by size and day
 hooks      LiteLLM: its Router and its proxy (extra ``gateway``)
 endpoints  what the proxy answers beside: feedback, readiness
+feedback   ratings that come over HTTP
+metrics    counts for Prometheus
+service    without LiteLLM: "which model?" over HTTP (extra ``sidecar``)
 
-Only `hooks` and `endpoints` import LiteLLM, so they are not imported here.
+Only `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this imports JAX.
 """
 
 from jaxroute.gateway.gate import Choice as Choice

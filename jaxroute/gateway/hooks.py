@@ -13,13 +13,10 @@ and not logged. Every routed request has one row, written when it has been answe
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import functools
 import os
 import sys
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,9 +26,10 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.router import CustomRoutingStrategyBase
 
-from jaxroute.gateway import metrics, requests, rows, watching
+from jaxroute.gateway import requests, rows, watching
 from jaxroute.gateway.gate import Gate
-from jaxroute.gateway.requests import Request, Store
+from jaxroute.gateway.recorder import Recorder
+from jaxroute.gateway.requests import Request
 from jaxroute.gateway.settings import Settings, known, load_settings
 from jaxroute.gateway.writing import LOG, LogWriter
 from jaxroute.types import InputError
@@ -46,28 +44,18 @@ UNDER_WAY: contextvars.ContextVar[Request | None] = contextvars.ContextVar("jaxr
 """The routed request of a `litellm.Router`, while it is asked."""
 
 
-class Handler(CustomLogger):
+class Handler(CustomLogger, Recorder):
     """Routes requests before the proxy's call, and logs every routed request."""
 
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
-        super().__init__()
-        self.gate, self.store = gate, Store()
-        self.pool = ThreadPoolExecutor(2, "jaxroute-decide")
+        CustomLogger.__init__(self)
+        Recorder.__init__(self, gate, writer)
         if gate.router is not None and gate.router.encoder is None:
             LOG.error(
                 "the router takes features but requests are texts, so %s answers; fit the router with --features-by",
                 gate.settings.default,
             )
-        settings = gate.settings
-        if writer is None and settings.log is not None:
-            writer = LogWriter(
-                settings.log,
-                megabytes=settings.log_megabytes,
-                daily=settings.log_daily,
-                compress=settings.log_compress,
-            )
-        self.writer = writer
-        atexit.register(self.close)
+        self.pool = ThreadPoolExecutor(2, "jaxroute-decide")
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Handler:
@@ -92,59 +80,6 @@ class Handler(CustomLogger):
         if settings.reload_seconds:
             watching.watch(path, lambda: handler.gate, handler.take, check, settings.reload_seconds)
         return handler
-
-    def take(self, gate: Gate) -> None:
-        """Decide with another gate from now on; requests under way keep their decisions."""
-        self.gate = gate
-
-    def close(self) -> None:
-        """Write the rows of requests of which LiteLLM has not said how they ended."""
-        for request in self.store.stale(everything=True):
-            self._write(rows.row(request, "unknown", texts=self.gate.settings.log_prompts))
-
-    def ready(self) -> dict[str, Any]:
-        """Whether decisions are made as the settings say and rows are written; what readiness answers."""
-        writer = self.writer
-        healthy = writer is None or writer.healthy
-        return {
-            "ready": healthy and self.gate.problem is None,
-            "router": self.gate.problem or ("loaded" if self.gate.router is not None else "none"),
-            "rows_written": 0 if writer is None else writer.written,
-            "rows_lost": 0 if writer is None else writer.lost,
-        }
-
-    def text(self, call: str, body: Mapping[str, Any]) -> str | None:
-        """What the router sees of a request."""
-        gate = self.gate
-        return requests.text(call, body, gate.chat, gate.settings.max_characters)
-
-    def route(
-        self, call: str, body: Mapping[str, Any], text: str | None, id: Any, *metadata: Mapping[str, Any] | None
-    ) -> Request:
-        """Decide a request, and keep the decision until its row is written."""
-        gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
-        settings = gate.settings
-        needs = requests.needs(body)
-        clock = time.perf_counter()
-        choice = gate.choose(text, gate.settings.able(needs))
-        metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
-        n = body.get("n")
-        request = Request(
-            id=id if isinstance(id, str) and id else str(uuid.uuid4()),
-            choice=choice,
-            text=text,
-            endpoint=requests.ENDPOINTS[call][0],
-            begun=time.time(),
-            stream=call.endswith("_stream") or body.get("stream") is True,
-            n=n if isinstance(n, int) else 1,
-            group=requests.group(body, *metadata),
-            facts=gate.facts | {"needs": sorted(needs)},
-            tried=[choice.model],
-        )
-        self.store.add(request)
-        for old in self.store.stale():
-            self._write(rows.row(old, "unknown", texts=settings.log_prompts))
-        return request
 
     # Before the call, in the proxy
 
@@ -218,7 +153,7 @@ class Handler(CustomLogger):
             }
             if (request := self.store.finish(request.id)) is not None:
                 settings = self.gate.settings
-                self._write(rows.row(request, "answered", texts=settings.log_prompts, model=answered, answer=answer))
+                self.write(rows.row(request, "answered", texts=settings.log_prompts, model=answered, answer=answer))
 
     async def async_post_call_response_headers_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any, **_: Any
@@ -241,11 +176,6 @@ class Handler(CustomLogger):
         """Called by the proxy when it gives a request up."""
         left = getattr(original_exception, "status_code", None) == LEFT
         self.give_up(request_data.get("litellm_call_id"), "left" if left else "failed")
-
-    def give_up(self, id: Any, status: str) -> None:
-        """Write the row of a request that was not answered."""
-        if (request := self.store.finish(id)) is not None:
-            self._write(rows.row(request, status, texts=self.gate.settings.log_prompts))
 
     def _answered(self, kwargs: dict[str, Any], response: Any, end: Any) -> None:
         """Log one answered request; a failure to write never affects the answer."""
@@ -270,7 +200,7 @@ class Handler(CustomLogger):
         status = "left" if held.get("client_disconnected") else "answered"
         if _redacted(kwargs):
             request.text = None
-        self._write(
+        self.write(
             rows.row(
                 request,
                 status,
@@ -280,15 +210,6 @@ class Handler(CustomLogger):
                 answer=answer,
             )
         )
-
-    def _write(self, row: dict[str, Any]) -> None:
-        if self.writer is None:
-            return
-        try:
-            metrics.row(self.writer.write(**row))
-        except (TypeError, ValueError):
-            LOG.exception("a row of the log could not be written and is lost")
-            metrics.row(False)
 
 
 class Strategy(CustomRoutingStrategyBase):

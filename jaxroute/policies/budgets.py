@@ -93,7 +93,7 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
         InputError: fewer than two prompts, or an outcome of an available model that is not finite.
 
     Example:
-        >>> predicted = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> predicted = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> pieces = curve(predicted, predicted)
         >>> print(pieces.cost_weight, pieces.cost, pieces.quality)
         [0.   0.25 0.5 ] [1.  0.5 0. ] [0.875 0.75  0.5  ]
@@ -162,8 +162,8 @@ def curve_of_policies(
             that is unavailable or has no finite outcome.
 
     Example:
-        >>> decisions = jnp.array([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
-        >>> outcomes = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> decisions = np.array([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> outcomes = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> pieces = curve_of_policies([0.0, 0.5], decisions, outcomes)
         >>> print(pieces.cost_weight, pieces.cost, pieces.quality)
         [0.   0.25] [1.  0.5] [0.875 0.75 ]
@@ -233,7 +233,7 @@ def for_budget(pieces: Curve, budget: float, *, level: float = 0.95) -> Choice:
         InputError: no cost weight spends that little; the message says how little can be spent.
 
     Example:
-        >>> predicted = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> predicted = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> print(for_budget(curve(predicted, predicted), 0.6).cost_weight)
         0.25
     """
@@ -260,7 +260,7 @@ def mixture(pieces: Curve, budget: float, *, level: float = 0.95) -> Mixture:
         InputError: no cost weight spends that little.
 
     Example:
-        >>> predicted = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> predicted = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> print(mixture(curve(predicted, predicted), 0.6).share)
         0.8
     """
@@ -289,7 +289,7 @@ def for_quality(pieces: Curve, target: float, *, level: float = 0.95) -> Choice:
         InputError: no cost weight reaches it; the message says what can be reached.
 
     Example:
-        >>> predicted = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.75]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
+        >>> predicted = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> print(for_quality(curve(predicted, predicted), 0.7).cost_weight)
         0.25
     """
