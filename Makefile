@@ -22,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -139,6 +139,9 @@ test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need to
 
 test-gateway: $(GATEWAY)/.ready  ## run the tests with LiteLLM's Router and proxy, in a separate environment
 	@$(GATEWAY)/bin/python -m pytest tests/test_gateway*.py tests/test_bench_serving.py -rs
+
+bench-gateway: $(GATEWAY)/.ready  ## measure what the handler adds to LiteLLM's proxy, beside the plain one
+	@$(GATEWAY)/bin/python -m experiments.bench.gateway
 
 $(GATEWAY)/.ready: requirements.txt pyproject.toml
 	@test -x $(GATEWAY)/bin/python || $(MAKE) --no-print-directory VENV=$(GATEWAY) $(GATEWAY)/bin/python
