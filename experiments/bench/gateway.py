@@ -61,7 +61,8 @@ def router(folder: Path) -> None:
     rng = np.random.default_rng(0)
     action = rng.integers(2, size=len(texts))
     quality, cost = rng.random(len(texts)), np.where(action == 0, 1e-5, 1e-4)
-    log = Logs(features, action, quality, cost, np.full(len(texts), 0.5), np.ones((len(texts), 2), bool))
+    propensity, available = np.full(len(texts), 0.5), np.ones((len(texts), 2), bool)
+    log = Logs(*map(jax.numpy.asarray, (features, action, quality, cost, propensity, available)))
     spec = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0,))
     fitting.fit(jax.random.key(0), log, MODELS, encoder="hashed-2", spec=spec, steps=50).save(folder / "router")
 
