@@ -19,6 +19,7 @@ from jaxroute.learn.inputs import MethodResult
 from jaxroute.learn.methods import Method
 from jaxroute.policies import budgets
 from jaxroute.recipe import contrasts
+from jaxroute.serving import distil
 from jaxroute.serving.kinds import PlugIn
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes, Spec
@@ -58,8 +59,6 @@ class Seen:
 
 
 def nothing(given):
-    from jaxroute.serving import distil
-
     return distil.fit(
         jax.random.key(0),
         given.features,
@@ -114,6 +113,16 @@ def test_values_and_gains_are_those_of_the_answers(made):
             np.testing.assert_allclose(value, y.mean(), atol=1e-5)
             np.testing.assert_allclose(interval, [y.mean() - half, y.mean() + half], atol=1e-5)
     assert router.summary["answers_by_model"] == dict(zip(models, (120, 120, 80), strict=True))
+
+
+def test_a_student_has_no_more_directions_than_its_rows_can_tell(made):
+    """Whitened directions of a few rows are noise: a quarter as many as rows at most."""
+    _, table = made
+    taught = jax.tree.map(jnp.nan_to_num, table.outcomes)
+    for rows, directions in ((40, 10), (3, 1)):
+        part = jax.tree.map(lambda y, rows=rows: jnp.asarray(y)[:rows], (table.features, taught))
+        student = distil.fit(jax.random.key(0), *part, cost_scale=1.0, hidden=(8,), dimensions=64, steps=2)
+        assert student.linear.shape == (min(directions, 32), 2 * K)
 
 
 def test_groups_share_folds_and_cluster_intervals(made):

@@ -469,6 +469,14 @@ def test_labels():
         harness.join([harness.Run("run.json", "test", [answer])])
 
 
+def test_a_run_in_which_everything_failed_says_why():
+    answers = [Answer(at=f"run, sample {i}", model="m", prompt="p", failed="ConnectionError") for i in range(3)]
+    with pytest.raises(InputError, match=r"run, sample 0: all 3 answers failed \(3 ConnectionError\); run the eval"):
+        scores.chosen(answers, ())
+    with pytest.raises(InputError, match="run, sample 0: no answer has a score; give them with --scores"):
+        scores.chosen([*answers, Answer(at="run, sample 3", model="m", prompt="p")], ())
+
+
 def test_a_cost_that_is_not_known_is_kept_as_such(tmp_path):
     found = joined(DATA / "inspect/quiz_small.eval", DATA / "inspect/quiz_large.eval", wanted=["graded"])
     tables.write(tmp_path / "table", found.queries, found.outcomes)

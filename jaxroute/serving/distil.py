@@ -24,6 +24,8 @@ from jaxroute.types import Key, Outcomes, Params
 
 FLOOR = 0.01
 """Of a relative cost: nothing is for free because of a prediction."""
+ROWS_PER_DIMENSION = 4
+"""Rows that every projected dimension has at least: whitened directions of fewer rows than that are noise."""
 
 
 class Student(NamedTuple):
@@ -58,7 +60,8 @@ def fit(
         features: [N, D] prompts; the teacher's answers need no log, so any prompts will do.
         teacher: [N, K] predicted quality and cost.
         cost_scale: cost units per normalised unit.
-        hidden, dimensions, steps, batch_size: of the network and its training. Static.
+        hidden, dimensions, steps, batch_size: of the network and its training; there are at most a quarter as many
+            dimensions as rows. Static.
         learning_rate: of Adam, on a cosine to 0. penalty: of the ridge.
 
     Returns:
@@ -75,7 +78,8 @@ def fit(
         Distilling the Knowledge in a Neural Network, by Hinton, Vinyals and Dean
         (https://arxiv.org/abs/1503.02531), 2015.
     """
-    axes = projection.fit(features, jnp.ones(len(features)), dimensions)
+    directions = max(1, min(dimensions, len(features) // ROWS_PER_DIMENSION))
+    axes = projection.fit(features, jnp.ones(len(features)), directions)
     x = projection.project(axes, features)
     level = jnp.maximum(jnp.mean(teacher.cost, 0), 1e-12)
     target = jnp.concatenate([teacher.quality, teacher.cost / level[None]], 1)

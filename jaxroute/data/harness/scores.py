@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,8 +49,12 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
     for task, some in names.items():
         where = "the runs" if len(names) == 1 else f"task {task!r}"
         if not some:
-            example = next(answer.at for answer in answers if answer.task == task)
-            raise InputError(f"{example}: no answer has a score; give them with --scores FILE (see docs/tables.md)")
+            own = [answer for answer in answers if answer.task == task]
+            failed = Counter(answer.failed for answer in own if answer.failed)
+            if failed.total() == len(own):
+                why = ", ".join(f"{count} {kind}" for kind, count in failed.most_common(3))
+                raise InputError(f"{own[0].at}: all {len(own)} answers failed ({why}); run the evaluation again")
+            raise InputError(f"{own[0].at}: no answer has a score; give them with --scores FILE (see docs/tables.md)")
         fits = [score for score in some if any(_is(name, score) for name in wanted)]
         if not wanted and main.get(task) in some:
             fits = [main[task]]
