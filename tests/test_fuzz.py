@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import test_router_replay
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -321,7 +322,7 @@ TOOLS = {
     file.name: [json.loads(line) for line in file.read_text().splitlines()]
     for file in sorted((HERE / "data" / "logs").glob("*.jsonl"))
     if "batches" not in file.name  # payloads, many a line
-}
+} | {"router replay": [test_router_replay.record(i, np.random.default_rng(i)) for i in range(9)]}
 SEVERAL = ("traceloop-and-openinference.jsonl", "logfire-5.4.0.jsonl")
 """Files with several records of one request, whose rows change where one of them is broken."""
 PRICES = prices.load()

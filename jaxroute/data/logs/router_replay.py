@@ -109,21 +109,22 @@ def sampled(record: Row) -> dict[str, Any] | None:
     if at(adaptation, "sampling.used") is not True or not isinstance(scores, dict) or len(scores) < 2:
         return None
     names = list(scores)
-    numbers = [[scores[name].get(key, 0.0) for key in ("posterior_mean", "predicted_quality", "score")]
-               for name in names if isinstance(scores[name], dict)]  # fmt: skip
-    table = np.array(numbers, float)
+    keys = ("posterior_mean", "predicted_quality", "score", "cost_penalty")
+    try:
+        table = np.array([[scores[name].get(key, 0.0) for key in keys] for name in names], float)
+    except (AttributeError, TypeError, ValueError):  # no scores as they are documented
+        return None
     chosen = record.get("selected_model")
     proposed = adaptation.get("proposal_model") or chosen
-    if len(table) != len(names) or chosen not in names or proposed != chosen:
+    if not np.isfinite(table).all() or chosen not in names or proposed != chosen:
         return None
-    penalties = [float(scores[name].get("cost_penalty", 0.0)) for name in names]
     base = adaptation.get("base_model")
     return {
         "models": names,
         "mean": table[:, 0],
         "drawn": table[:, 1],
         "offset": table[:, 2] - table[:, 1],
-        "penalty": np.array(penalties),
+        "penalty": table[:, 3],
         "base": names.index(base) if base in names else -1,
         "margin": MARGIN.get(str(adaptation.get("candidate_set")), 0.0),
         "chosen": names.index(chosen),
