@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from jaxroute.data import logs
-from jaxroute.gateway import LogWriter, read_tail
+from jaxroute.gateway import Choice, LogWriter, read_tail, rows
+from jaxroute.gateway.compacting import compact
+from jaxroute.gateway.requests import Request
 from jaxroute.types import InputError
 
 
@@ -136,3 +138,25 @@ def test_numbers_that_are_not_finite_are_null_and_arrays_lists(tmp_path):
         {"cost": None, "features": [0.5, None], "count": 3, "nested": {"x": [1.0, None]}}
     ]
     writer.close()
+
+
+def test_a_compacted_log_reads_as_the_log_itself(tmp_path):
+    rng = np.random.default_rng(0)
+    choice = [Choice("ab"[i % 2], 0.5, ("a", "b"), "router", rng.random(3)) for i in range(30)]
+    writer = LogWriter(tmp_path / "logs" / "log.jsonl", megabytes=0.005)
+    for i, one in enumerate(choice):
+        request = Request(f"call-{i}", one, f"prompt {i}", "chat", 1e9 + i, group="u", facts={"epsilon": 0.1})
+        status = "failed" if i == 3 else "answered"
+        model = None if i == 3 else "b" if i == 4 else one.model
+        writer.write(**rows.row(request, status, texts=i % 2 == 0, model=model, answer={"cost": 0.1}))
+    with (tmp_path / "logs" / "log.jsonl").open("a") as file:
+        file.write('{"half": ')
+    written = compact(tmp_path / "logs", tmp_path / "all.parquet")
+    assert written == (30, 1)
+    before, after = logs.load(tmp_path / "logs", drop_bad=True), logs.load(tmp_path / "all.parquet", drop_bad=True)
+    assert len(before) == len(after) > 0
+    assert before.left_out["failed requests"] == after.left_out["failed requests"] == {"b": 1}
+    for name in ("action", "cost", "propensity", "available", "timestamp", "features", "request_id"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    with pytest.raises(InputError, match="exists"):
+        compact(tmp_path / "logs", tmp_path / "all.parquet")

@@ -7,6 +7,7 @@ recorder   decides, keeps the decisions, writes the rows
 watching   a new models.yaml or router, taken up without a restart
 rows       the row of a request in the log
 writing    the file: complete lines, several writers, turned over by size and day
+compacting the log as Parquet
 hooks      LiteLLM: its Router and its proxy (extra ``gateway``)
 endpoints  what the proxy answers beside: feedback, readiness
 feedback   ratings that come over HTTP

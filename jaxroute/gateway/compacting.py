@@ -1,0 +1,86 @@
+"""Logs of a gateway as one Parquet file, some ten times smaller and quicker to read; the rows stay as they are.
+
+    python -m jaxroute.gateway.compacting logs/ 2026-01.parquet
+
+Files that were turned over can be removed afterwards; the file that is being written belongs to the gateway. Half lines
+of killed processes are left out and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxroute.data import records
+from jaxroute.types import InputError
+
+TEXTS = ("request_id", "response_id", "prompt", "prompt_hash", "model", "chosen", "status", "by", "endpoint", "group",
+         "router_version")  # fmt: skip
+NUMBERS = ("quality", "cost", "propensity", "timestamp", "latency", "epsilon", "cost_weight")
+COUNTS = ("input_tokens", "output_tokens", "attempts", "n")
+FLAGS = ("exploration", "cache_hit", "stream")
+LISTS = ("available", "failed", "needs")
+
+
+def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[int, int]:
+    """Write the rows of a log as Parquet, all of them or nothing.
+
+    Args:
+        source: a file, or the folder of the log and of what was turned over. out: the Parquet file.
+
+    Returns:
+        (rows written, lines that could not be read).
+
+    Raises:
+        InputError: nothing to read, a field that no gateway of this release writes, or a file that is there already.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    out = Path(out)
+    if out.exists():
+        raise InputError(f"{out}: exists; name a new file")
+    kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.float64()),
+             **dict.fromkeys(COUNTS, pa.int64()), **dict.fromkeys(FLAGS, pa.bool_()),
+             **dict.fromkeys(LISTS, pa.list_(pa.string())), "features": pa.list_(pa.float32())}  # fmt: skip
+    schema = pa.schema(list(kinds.items()))
+    part, rows, broken = out.with_name(f".{out.name}.part"), 0, 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+            for file in records.sources(source):
+                for chunk in records.read(file):
+                    broken += len(chunk.broken)
+                    found: Any = chunk.data
+                    if not chunk.row:
+                        continue
+                    if odd := sorted({key for row in found for key in row} - kinds.keys()):
+                        raise InputError(f"{file}: field {odd[0]!r} is none of a gateway's; give its log alone")
+                    writer.write_table(pa.Table.from_pylist(found, schema))
+                    rows += len(chunk.row)
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    return rows, broken
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxroute.gateway.compacting", description="Logs of a gateway as Parquet."
+    )
+    parser.add_argument("source", help="file or folder of a gateway's log")
+    parser.add_argument("out", help="Parquet file to write")
+    asked = parser.parse_args(arguments)
+    try:
+        rows, broken = compact(asked.source, asked.out)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+    print(f"{asked.out}: {rows} rows" + (f"; {broken} lines could not be read and were left out" if broken else ""))
+
+
+if __name__ == "__main__":
+    main()
