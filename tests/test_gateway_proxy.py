@@ -5,12 +5,19 @@ Run by `make test-gateway`; skipped where LiteLLM is not installed.
 
 import concurrent.futures
 import json
+import os
+import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import gateway_proxy
 import gateway_upstream
 import pytest
+import router_kinds
 
 pytest.importorskip("litellm")
 
@@ -334,3 +341,65 @@ def test_a_model_that_the_proxy_lacks_is_refused_at_the_start_by_name(upstream, 
         proxy.process.wait(60)
         assert "models: 'medium' is not in the gateway's model_list (auto, large, small)" in proxy.said()
         assert not gateway_proxy.is_up(proxy)
+
+
+def test_a_proxy_with_a_router_holds_no_jax_and_takes_up_a_new_router(upstream, tmp_path):
+    """`log_prompts: false`: features and a hash in the rows, which `fit` accepts; a prompt of a megabyte is answered."""
+    router_kinds.router("plug_in", 256, ("small", "large", "c", "d"), encoder="hashed-2").save(tmp_path / "router")
+    settings = "router: router\ncost_weight: 20\nepsilon: 0.5\nlog_prompts: false\nreload_seconds: 0.5\n"
+    with gateway_proxy.running(upstream, tmp_path, settings) as proxy:
+        versions = {proxy.chat(f"private words {i}").headers["x-jaxroute-version"] for i in range(12)}
+        begun = time.time()
+        assert proxy.chat("long " * 200_000).status == 200
+        long = time.time() - begun
+        begun = time.time()
+        assert proxy.chat("long " * 200_000, model="small").status == 200
+        assert long < time.time() - begun + 2
+        mapped = Path(f"/proc/{proxy.process.pid}/maps").read_text()
+        rows = proxy.rows(13)
+        router_kinds.router("affine", 256, ("small", "large", "c", "d"), encoder="hashed-2").save(tmp_path / "router")
+        wait(lambda: "taken up; router" in proxy.said())
+        after = proxy.chat("private again").headers["x-jaxroute-version"]
+        (tmp_path / "router" / "arrays.safetensors").write_bytes(b"broken")
+        (tmp_path / "router" / "router.json").touch()
+        wait(lambda: "the change is refused" in proxy.said())
+        assert proxy.chat("private still").headers["x-jaxroute-version"] == after
+        assert len(proxy.rows(15)) == 15
+    assert not [name for name in ("/jaxlib/", "/scipy/", "/sklearn/", "/pandas/") if name in mapped]
+    assert versions == {row["router_version"] for row in rows}
+    assert after not in versions
+    assert "private" not in (tmp_path / "log.jsonl").read_text()
+    assert {len(row["features"]) for row in rows} == {256}
+    assert len({row["prompt_hash"] for row in rows}) == 13
+    log = logs.load(tmp_path / "log.jsonl")
+    assert len(log) == 15
+    assert log.features.shape == (15, 256)
+
+
+def test_importing_the_handler_imports_no_jax():
+    code = "import sys, jaxroute.gateway.hooks; print([m for m in ('jax', 'scipy', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_the_pages_command_starts_the_example_as_it_is(tmp_path):
+    """Up to the models, which need a key of a provider."""
+    shutil.copytree(gateway_proxy.EXAMPLE, tmp_path, dirs_exist_ok=True)
+    page = (Path(__file__).parent.parent / "docs" / "gateway.md").read_text()
+    (block,) = re.findall(r"```bash\n(.*?)```", page, re.S)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "OPENAI_API_KEY": "none"}
+    env |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = block.strip().replace("litellm --config", f"exec litellm --port {port} --config")
+    with (tmp_path / "proxy.log").open("w") as out:
+        process = subprocess.Popen(["bash", "-euc", command], cwd=tmp_path, env=env, stdout=out, stderr=out)
+    try:
+        proxy = gateway_proxy.Proxy(port, tmp_path, process)
+        wait(lambda: process.poll() is None and gateway_proxy.is_up(proxy), 120)
+        assert proxy.ask("/jaxroute/ready", key=None).status == 200
+    finally:
+        process.kill()
+        process.wait()

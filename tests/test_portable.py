@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import router_kinds
 from router_kinds import FEATURES
 
+from jaxroute.data import encoders, tables
 from jaxroute.serving import kinds, portable
 from jaxroute.types import InputError
 
@@ -66,3 +68,36 @@ def test_a_process_that_only_decides_imports_nothing_heavy(tmp_path):
     by, heavy = json.loads(done.stdout)
     assert set(by) <= {"router", "exploration"}
     assert heavy == []
+
+
+@pytest.mark.slow
+def test_the_two_hashed_encoders_have_equal_regret(capsys):
+    """Ridge on real prompts, five splits of three tables, three cost weights; paired differences in points."""
+    root = Path(__file__).parents[2] / "shared" / "data"
+    names = ("paretobandit", "routellm_mmlu_gsm8k", "routerbench_5shot_subset")
+    if not all((root / name).is_dir() for name in names):
+        pytest.skip("the tables are not here")
+    differences = []
+    for name in names:
+        table = tables.load(root / name)
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(table.available.all(1)))[:3000]
+        quality, cost = (np.asarray(y)[rows] for y in table.outcomes)
+        features = [encoders.encode(table.prompt[rows], e, cache=False).astype(float) for e in ("hashed", "hashed-2")]
+        for seed in range(5):
+            order = np.random.default_rng(seed).permutation(len(rows))
+            for weight in (0.0, 0.3, 1.0):
+                utility = quality - weight * cost / cost.mean()
+                regrets = [ridge_regret(x, utility, order[:2000], order[2000:]) for x in features]
+                differences.append(100 * (regrets[1] - regrets[0]))
+    mean, error = np.mean(differences), np.std(differences, ddof=1) / np.sqrt(len(differences))
+    with capsys.disabled():
+        print(f"\nhashed-2 minus hashed: {mean:+.2f} points of regret, standard error {error:.2f}")
+    assert abs(mean) < 0.3
+
+
+def ridge_regret(x, utility, train, test):
+    centre, mean = x[train].mean(0), utility[train].mean(0)
+    z = x[train] - centre
+    weights = np.linalg.solve(z.T @ z + 3 * np.eye(z.shape[1]), z.T @ (utility[train] - mean))
+    chosen = (mean + (x[test] - centre) @ weights).argmax(1)
+    return (utility[test].max(1) - utility[test][np.arange(len(test)), chosen]).mean()
