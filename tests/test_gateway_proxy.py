@@ -344,7 +344,7 @@ def test_a_model_that_the_proxy_lacks_is_refused_at_the_start_by_name(upstream, 
 
 
 def test_a_proxy_with_a_router_holds_no_jax_and_takes_up_a_new_router(upstream, tmp_path):
-    """`log_prompts: false`: features and a hash in the rows, which `fit` accepts; a prompt of a megabyte is answered."""
+    """`log_prompts: false`: rows of features and a hash, which `fit` accepts; a prompt of a megabyte is answered."""
     router_kinds.router("plug_in", 256, ("small", "large", "c", "d"), encoder="hashed-2").save(tmp_path / "router")
     settings = "router: router\ncost_weight: 20\nepsilon: 0.5\nlog_prompts: false\nreload_seconds: 0.5\n"
     with gateway_proxy.running(upstream, tmp_path, settings) as proxy:

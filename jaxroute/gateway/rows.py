@@ -18,6 +18,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from jaxroute.gateway.requests import Request
 
 STATUS = ("answered", "failed", "left", "unknown")
@@ -43,9 +45,10 @@ def row(
         answer: further fields of the answer: response_id, cost, input_tokens, output_tokens, cache_hit.
     """
     choice, answer = request.choice, answer or {}
-    features = None if choice.features is None else [round(float(x), 6) for x in choice.features]
-    hashed = None if request.text is None else hashlib.sha256(request.text.encode("utf-8", "replace")).hexdigest()
-    body = {"prompt": request.text} if texts else {"features": features, "prompt_hash": hashed}
+    body: dict[str, Any] = {"prompt": request.text}
+    if not texts:
+        known = None if choice.features is None else np.round(choice.features.astype(float), 6).tolist()
+        body = {"features": known, "prompt_hash": None if request.text is None else _hash(request.text)}
     fallen = model is not None and model != choice.model
     return {
         "request_id": request.id,
@@ -73,6 +76,10 @@ def row(
         "group": request.group,
         **request.facts,
     }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def tokens(usage: Any) -> tuple[int | None, int | None]:
