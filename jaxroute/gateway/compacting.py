@@ -37,8 +37,8 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
     Raises:
         InputError: nothing to read, a field that no gateway of this release writes, or a file that is there already.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     out = Path(out)
     if out.exists():
@@ -50,7 +50,7 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
     part, rows, broken = out.with_name(f".{out.name}.part"), 0, 0
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
             for file in records.sources(source):
                 for chunk in records.read(file):
                     broken += len(chunk.broken)
