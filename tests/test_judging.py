@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -129,6 +130,17 @@ FILES = {
 def test_prompts_to_be_routed_are_read_like_a_log(tmp_path, name):
     (tmp_path / name).write_bytes(FILES[name])
     assert list(prompts.read(tmp_path / name)) == [["one", "two"]]
+
+
+def test_requests_of_a_tool_are_routed_each():
+    here = Path(__file__).parent / "data" / "logs"
+    [read] = prompts.read(here / "litellm-1.108.7_batches.jsonl")
+    batches = [json.loads(line) for line in (here / "litellm-1.108.7_batches.jsonl").read_text().splitlines()]
+    assert read == [row["messages"][-1]["content"] for batch in batches for row in batch]
+    [read] = prompts.read(here / "openlit-1.45.0.jsonl")
+    assert len(read) == 9  # not the embedding, and not the failed request, whose prompt was not recorded
+    [read] = prompts.read(here / "traffic" / "map.parquet")
+    assert read == pd.read_parquet(here / "traffic" / "map.parquet")["prompt"].tolist()
 
 
 def test_a_prompt_that_cannot_be_read_is_named_by_its_row(tmp_path):

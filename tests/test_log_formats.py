@@ -62,6 +62,30 @@ def test_every_row_of_a_tool(name):
         assert log.left_out["prompts that were not recorded"] == {"gpt-4o-mini": 1}
 
 
+def test_openlit_guesses_the_tokens_of_a_stream_without_usage():
+    """And it bills cached tokens in full: its own cost is the tokens at the prices it was given."""
+    log = logs.load(HERE / "openlit-1.45.0.jsonl")
+    found = {p: (log.models[k], c) for p, k, c in zip(log.prompt, log.action, log.cost, strict=True)}
+    guessed = {"Streamed without usage": ("gpt-4o", pytest.approx((14 * 2.5 + 16 * 10) / 1e6))}
+    spans = {last_user(json.loads(a["gen_ai.input.messages"])): a for span in records_of("openlit-1.45.0.jsonl")
+             if "gen_ai.response.id" in (a := span["attributes"])}  # fmt: skip
+    own = {
+        prompt: (model, pytest.approx(dot((PRICE[model][0], PRICE[model][1]), spans[prompt])))
+        for prompt, (model, _) in TRUTH.items()
+    }
+    assert found == own | guessed
+    assert log.left_out == {"other calls than for text": {"text-embedding-3-small": 1}, "failed requests": FAILED}
+    again = logs.load(HERE / "openlit-1.45.0.jsonl", prices=prices.load(), reprice=True)
+    for prompt, k, dollars in zip(again.prompt, again.action, again.cost, strict=True):
+        if prompt in TRUTH:
+            assert (again.models[k], dollars) == (TRUTH[prompt][0], pytest.approx(TRUTH[prompt][1]))
+
+
+def dot(price, attributes):
+    used = attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]
+    return (used[0] * price[0] + used[1] * price[1]) / 1e6
+
+
 def test_what_two_instrumentations_saw_is_merged_and_counted():
     log = logs.load(HERE / "traceloop-and-openinference.jsonl", prices=prices.load(), drop_bad=True)
     assert log.counts["spans around another span of the same call"] == 9
@@ -194,6 +218,9 @@ def test_a_folder_of_many_tools_is_read_each_by_its_own_rule(tmp_path):
     log = logs.load(tmp_path, prices=prices.load(), drop_bad=True)
     assert log.models == ("fast", "gpt-4o", "gpt-4o-mini", "smart")
     assert len(log) == 6 + 8 + 8 + 1
+    (tmp_path / "metrics.jsonl").write_text('{"resourceMetrics": []}')
+    with pytest.raises(InputError, match=r"metrics.jsonl: OpenTelemetry metrics"):
+        logs.load(tmp_path, prices=prices.load(), drop_bad=True)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Prompts to be routed, read by the same rules as logs: the same files, the same chats, errors by row.
 
 In a plain table every row has a prompt (a text or a chat) or messages, or features for a router that takes features.
-Records of a gateway or tracer hold their prompts where they hold them in a log.
+Records of a gateway or tracer hold their prompts where they hold them in a log; those of other calls than for text are
+skipped, and every request in a record counts.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
             continue
         form = formats.format_of(chunk.names)
         name = cells.chats(chunk.names, {}).get(field, field)
-        found = records.column(chunk, name) if form.entries is None else _of_tool(chunk, form, chat)
-        for row, cell in zip(chunk.row, found, strict=True):
+        plain = form.entries is None
+        found = zip(chunk.row, records.column(chunk, name), strict=True) if plain else _of_tool(chunk, form, chat)
+        for row, cell in found:
             try:
                 value = reader(cell)
             except (ValueError, TypeError, OverflowError):
@@ -73,13 +75,13 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
             yield value
 
 
-def _of_tool(chunk: records.Chunk, form: Any, chat: str) -> list[Any]:
-    """The prompt of every record of a gateway or tracer, None where it has none."""
+def _of_tool(chunk: records.Chunk, form: Any, chat: str) -> Iterator[tuple[int, Any]]:
+    """(row, prompt) of every request in records of a gateway or tracer; None where it has no prompt."""
     data = chunk.data
     if isinstance(data, dict):
         data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    found = []
-    for record in data:
-        entries = [e for e in form.entries(record, Asked({}, chat)) if e.left in ("", FAILED)]
-        found.append(entries[0].fields.get("prompt") if len(entries) == 1 else None)
-    return found
+    for row, record in zip(chunk.row, data, strict=True):
+        for entry in form.entries(record, Asked({}, chat)):
+            text = entry.fields.get("prompt")
+            if (entry.left == "" and entry.said is None and entry.judged is None) or (entry.left == FAILED and text):
+                yield row, text
