@@ -185,6 +185,42 @@ def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog)
     assert "a row of the log could not be written and is lost" in caplog.text
 
 
+def test_every_endpoint_of_a_router_is_routed_by_its_text_and_others_are_not(upstream, tmp_path):
+    """Also the synchronous ones; large fails, so its requests are tried again with small."""
+    litellm.logging_callback_manager._reset_all_callbacks()
+    upstream.failing.add("large")
+    listed = [gateway_upstream.deployment(upstream, name) for name in (*MODELS, "auto")]
+    router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
+    install(router, Gate(Settings(MODELS, "small", epsilon=1.0, seed=0, log=str(tmp_path / "log.jsonl"))))
+    chat = [{"role": "user", "content": "chat"}]
+
+    async def all_of_them():
+        for _ in range(4):
+            await router.acompletion("auto", chat, metadata=None)
+            await router.aresponses(model="auto", input="response")
+            await router.atext_completion(model="auto", prompt="text")
+            await router.aanthropic_messages(model="auto", messages=chat, max_tokens=5)
+        await router.aembedding(model="auto", input="embedded")
+        await asyncio.sleep(1.0)
+
+    LOOP.run_until_complete(all_of_them())
+    rows = rows_of(tmp_path / "log.jsonl")
+    assert [row["endpoint"] for row in rows].count("responses") == 4
+    assert len(rows) == 16
+    assert [row["prompt"] for row in rows].count("chat") == 8
+    assert {row["model"] for row in rows} == {"small"}
+    again = [row for row in rows if row["attempts"] > 1]
+    assert again
+    assert {(row["propensity"], tuple(row["failed"]), tuple(row["available"])) for row in again} == {
+        (1.0, ("large",), ("small",))
+    }
+    upstream.failing.add("small")
+    with pytest.raises(litellm.InternalServerError):
+        router.completion(model="auto", messages=chat)
+    assert rows_of(tmp_path / "log.jsonl")[-1]["status"] == "failed"
+    litellm.logging_callback_manager._reset_all_callbacks()
+
+
 def test_a_model_that_the_gateway_does_not_have_is_refused(upstream):
     router = litellm.Router(model_list=[gateway_upstream.deployment(upstream, "small")])
     with pytest.raises(InputError, match="'large' is not in the gateway's model_list"):

@@ -248,6 +248,8 @@ def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[...
         body = dict(zip(("model", holder), args, strict=False)) | kwargs
         if body.get("model") != handler.gate.settings.alias:
             return None, body
+        if body.get("metadata", 0) is None:  # LiteLLM's Router fails on it
+            del body["metadata"]
         request = handler.route(call, body, handler.text(call, body), body.get("litellm_call_id"), body.get("metadata"))
         return request, body | {"litellm_call_id": request.id}
 
