@@ -225,3 +225,37 @@ def test_groups_that_cannot_make_folds():
         assert all(set(log.action[fold != f]) == {0, 1, 2} for f in range(5))  # every model can be learnt in every fold
         kept = all(len(set(fold[log.group == g])) == 1 for g in set(log.group.tolist()))
         assert kept != apart
+
+
+def test_feedback_without_times_counts_in_natural_order_of_files(tmp_path):
+    rows = [{"request_id": f"r{i}", "prompt": "x", "model": "ab"[i], "cost": 1} for i in range(2)]
+    (tmp_path / "said").mkdir()
+    (tmp_path / "said" / "day-10.csv").write_text("request_id,quality\nr0,1\n")
+    (tmp_path / "said" / "day-9.csv").write_text("request_id,quality\nr0,0\nr1,0\n")
+    log = logs.load(rows, feedback=tmp_path / "said")
+    assert log.quality.tolist() == [1, 0]
+    assert log.counts["feedback without a time: the last in order counts"] == 3
+
+
+def test_ids_that_became_floats_join(tmp_path):
+    frame = pd.DataFrame({"request_id": [7.0, 8.0], "prompt": ["x", "y"], "model": ["a", "b"], "cost": [1.0, 2.0]})
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = logs.load(
+        tmp_path / "log.parquet", feedback=[{"request_id": 8, "quality": 1}, {"request_id": "7", "quality": 0}]
+    )
+    assert log.quality.tolist() == [0, 1]
+
+
+def test_prices_in_litellms_layout_and_dates_that_are_kept(tmp_path):
+    listed = {"openai/big": {"input_cost_per_token": 2e-6, "output_cost_per_token": 1e-5, "mode": "chat"},
+              "small": {"input_cost_per_token": 1e-7, "output_cost_per_token": 4e-7}}  # fmt: skip
+    (tmp_path / "map.json").write_text(json.dumps(listed))
+    names = ("big", "openai/big-2024-08-06", "small")
+    rows = [{"prompt": "x", "model": name, "quality": 1, "input_tokens": 100, "output_tokens": 10} for name in names]
+    log = logs.load(rows, prices=prices.load(tmp_path / "map.json"))
+    np.testing.assert_allclose(log.cost, [3e-4, 3e-4, 1.4e-5])
+    spans = [span for span in records("otel_alias.jsonl") if span["attributes"]["gen_ai.response.model"] != "mini"]
+    for span in spans[:2]:
+        span["attributes"]["gen_ai.response.model"] += "-2024-08-06"
+    assert logs.load(spans).models == ("base", "max")
+    assert logs.load(spans, keep_dates=True).models == ("base", "base-2024-08-06", "max")

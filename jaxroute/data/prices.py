@@ -137,15 +137,22 @@ def _price_map(path: Path) -> dict[str, Price]:
 def named(prices: Mapping[str, Any], model: str) -> str | None:
     """The name of a model in a price table: its own, or without the date, the provider or both; None if it has none.
 
+    Where the table alone names a provider, a name that one provider has is found.
+
     Example:
         >>> named({"gpt-4o": 1, "azure/gpt-4o": 2}, "azure/gpt-4o-2024-08-06"), named({"gpt-4o": 1}, "openai/gpt-4o")
         ('azure/gpt-4o', 'gpt-4o')
+        >>> named({"mistral/large": 1}, "large"), named({"a/large": 1, "b/large": 2}, "large")
+        ('mistral/large', None)
     """
     names = [model, DATE.sub("", model)]
     for name in list(names):
         parts = name.split("/")
         names += ["/".join(parts[k:]) for k in range(1, len(parts))]
-    return next((name for name in names if name in prices), None)
+    if (found := next((name for name in names if name in prices), None)) is not None:
+        return found
+    offered = [name for name in prices if name.rpartition("/")[2] in names[:2]]
+    return offered[0] if len(offered) == 1 else None
 
 
 def find(prices: Mapping[str, Any], model: str) -> Any:
