@@ -414,7 +414,7 @@ def test_what_is_no_table(tmp_path):
     path = tmp_path / "run.csv"
     for frame, message in (
         (rows(("p", "a", 1), ("q", "b", 0)), "no prompt was answered by two models, .* use jaxroute fit LOG"),
-        (rows(("p", "a", 1), ("q", "a", 0)), r"only one model \('a'\)"),
+        (rows(("p", "a", 1), ("q", "a", 0)), r"run\.csv: all answers are of one model \('a'\); give runs of two"),
         (rows(("p", "a", 7), ("p", "b", 0)), r"run\.csv, row 0: score 'quality' is 7, outside \[0, 1\]"),
         (rows(("p", "a", 1), ("p", "b", None)), r"model 'b' has no answer with a score \(all unscored\)"),
         (rows(("p", None, 1), ("p", "b", 1)), r"run\.csv: names no model"),

@@ -224,9 +224,10 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
         note(f"note: the shadow sample has no answer of {', '.join(lacking)}: it teaches, and is no evidence of values")
     own = shadows.matched(table, log.models)
     if count := int(shadows.unpriced(own.outcomes, own.available).sum()):
+        evidence = "" if lacking else ", and they are evidence at cost weight 0 alone"
         note(
             f"note: {count} answers of the shadow sample have no cost: the model's mean in the log stands in to learn "
-            "from, and they are evidence at cost weight 0 alone"
+            f"from{evidence}"
         )
     return table
 

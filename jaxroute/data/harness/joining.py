@@ -87,7 +87,12 @@ def join(
     by_model = [_counted(asked, outcomes, model, len(queries)) for model in asked["model"].unique()]
     same = asked.groupby(["task", "key"])
     queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
-    if len(by_model) > 1 and len(outcomes) == len(queries):
+    if len(by_model) == 1:
+        raise InputError(
+            f"{', '.join(run.source for run in runs)}: all answers are of one model ({by_model[0]['model']!r}); give "
+            "runs of two models or more"
+        )
+    if len(outcomes) == len(queries):
         raise InputError(
             f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so there is no table; "
             "if this is a log of requests, use jaxroute fit LOG"
