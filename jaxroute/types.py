@@ -202,7 +202,7 @@ class NuisanceSpec:
     ("temperature", "isotonic" or "none"); propensity="estimated" ignores the log's own.
     """
 
-    outcome_models: tuple[Any, ...] = ("mean", "hierarchical", "gp", "mlp")
+    outcome_models: tuple[Any, ...] = ("mean", "gp")
     propensity_models: tuple[str, ...] = ("logistic",)
     combine: str = "stack"
     calibration: str = "temperature"

@@ -1,7 +1,5 @@
 """The Gaussian process against the dense algebra of its definition, in NumPy."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,15 +10,17 @@ from jaxroute.nuisance import gp
 from jaxroute.nuisance.targets import HUBER_DELTA, Levels
 from jaxroute.types import NuisanceSpec, Outcomes
 
-N, K, D = 40, 3, 4
+N, K, D, F = 40, 3, 4, 2
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(N, D)).astype(np.float32), RNG.normal(size=(7, D)).astype(np.float32)
 Y = Outcomes(RNG.random((N, K)).astype(np.float32), RNG.exponential(size=(N, K)).astype(np.float32))
-WEIGHT = (RNG.random((N, K)) < 0.4).astype(np.float32)  # rows with no, one and several cells
-WEIGHT[:, 2] *= np.arange(N) < 1  # a model with one row at most
-LEVEL = Levels(jnp.array([0.3, 0.5, 0.6]), jnp.ones(K))
+SEVERAL = RNG.random((N, K)) < 0.4  # rows with no, one and several cells
+SEVERAL[:, 2] &= np.arange(N) < 1  # a model with one row at most
+ONE = np.eye(K, dtype=bool)[RNG.integers(0, K, N)] & (np.arange(N) % 7 > 0)[:, None]  # a log; rows without feedback
+PATTERNS = pytest.mark.parametrize("seen", [SEVERAL, ONE], ids=["several cells a row", "one cell a row"])
+FOLD = RNG.integers(0, F, N)
+LEVEL = Levels(np.array([[0.3, 0.5, 0.6], [0.4, 0.5, 0.5]], np.float32), np.ones((F, K), np.float32))
 LENGTH, SHARED, OWN = SETTING = (0.7, 2.0, 0.5)
-FITTED = partial(gp.fit, jax.random.key(0), jnp.asarray(X), level=LEVEL, processes=(SETTING,))
 
 
 @pytest.fixture(autouse=True)
@@ -28,83 +28,105 @@ def _tight(monkeypatch):
     monkeypatch.setattr(gp, "TOLERANCE", 1e-6)
 
 
+def training(seen):
+    """Cells that each fold is fitted to, [F, N, K]."""
+    return seen[None] & (np.arange(F)[:, None] != FOLD)[..., None]
+
+
+def fitted(seen, targets=Y):
+    both = jax.tree.map(lambda y: jnp.stack([jnp.asarray(y)] * F), targets)
+    return gp.fit(jnp.asarray(X), both, jnp.asarray(training(seen), jnp.float32), LEVEL, (SETTING,), gp.plan(seen))
+
+
+def predicted(model, x=NEW):
+    """Quality and relative cost of every fold, [F, n, K]."""
+    each = []
+    for f in range(F):
+        one = model._replace(weights=jax.tree.map(lambda w: w[f], model.weights))  # noqa: B023
+        level = jax.tree.map(lambda v: jnp.asarray(v[f]), LEVEL)  # noqa: B023
+        each.append(jax.vmap(lambda row: gp.predict(one, row, level))(jnp.asarray(x)))  # noqa: B023
+    return jax.tree.map(lambda *y: np.stack(y)[:, :, 0], *each)
+
+
 def rbf(x, z, length):
     return np.exp(-((x[:, None].astype(np.float64) - z[None]) ** 2).sum(-1) / (2 * length**2))
 
 
-def median_distance():
-    seen = X[WEIGHT.any(1)]
-    return np.median([np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]])
+def median_distance(seen):
+    rows = X[seen.any(1)]
+    return np.median([np.linalg.norm(a - b) for i, a in enumerate(rows) for b in rows[:i]])
 
 
-def cells():
-    """(row, model) of every observed cell."""
-    return np.nonzero(WEIGHT)
+def dense(f, seen, smooth):
+    """Posterior mean of quality [n, K] from ``smooth(x, z)``: m + k* (K + I)^-1 (y - m) over the fold's cells."""
+    row, model = np.nonzero(training(seen)[f])
+    level = LEVEL.quality[f].astype(np.float64)
+
+    def between(x, of, z, to):
+        return (SHARED + OWN * (of[:, None] == to[None])) * smooth(x, z)
+
+    prior = between(X[row], model, X[row], model)
+    dual = np.linalg.solve(prior + np.eye(len(row)), Y.quality[row, model] - level[model])
+    return np.stack([level[k] + between(NEW, np.full(len(NEW), k), X[row], model) @ dual for k in range(K)], 1)
 
 
-def between(row, model, row_kernel):
-    """Prior covariance of cells: (shared + own 1{same model}) kernel."""
-    return row_kernel * (SHARED + OWN * (model[0][:, None] == model[1][None]))
-
-
-def dense(new, target, smooth):
-    """Posterior mean [n, K] from ``smooth(x, z)``: k* (K + I)^-1 y over the observed cells."""
-    row, model = cells()
-    prior = between(row, (model, model), smooth(X[row], X[row]))
-    dual = np.linalg.solve(prior + np.eye(len(row)), target[row, model])
-    return np.stack([between(row, (np.full(len(new), k), model), smooth(new, X[row])) @ dual for k in range(K)], 1)
-
-
-def predicted(model):
-    return jax.vmap(lambda x: gp.predict(model, x, LEVEL))(jnp.asarray(NEW))
-
-
-def test_posterior_mean_is_the_dense_algebra_for_any_pattern_of_cells():
-    model = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
-    length = LENGTH * median_distance()
+@PATTERNS
+def test_posterior_mean_is_the_dense_algebra_fold_by_fold(seen):
+    model = fitted(seen)
+    length = LENGTH * median_distance(seen)
     np.testing.assert_allclose(model.length, [length], rtol=1e-5)
-    level = np.asarray(LEVEL.quality)
-    want = level + dense(NEW, Y.quality - level, lambda x, z: rbf(x, z, length))
-    np.testing.assert_allclose(predicted(model).quality[:, 0], want, atol=2e-5)
+    for f in range(F):
+        want = dense(f, seen, lambda x, z: rbf(x, z, length))
+        np.testing.assert_allclose(predicted(model).quality[f], want, atol=2e-5)
 
 
-def test_unseen_cells_may_hold_anything_finite():
-    other = jax.tree.map(lambda y: np.where(WEIGHT > 0, y, -5.0).astype(np.float32), Y)
-    models = [FITTED(targets=y, weight=jnp.asarray(WEIGHT)) for y in (Y, other)]
-    np.testing.assert_allclose(*(predicted(m).quality for m in models), atol=1e-6)
-    np.testing.assert_allclose(*(predicted(m).cost for m in models), atol=1e-6)
+@PATTERNS
+def test_unseen_cells_may_hold_anything_finite(seen):
+    other = jax.tree.map(lambda y: np.where(seen, y, -5.0).astype(np.float32), Y)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *(predicted(fitted(seen, y)) for y in (Y, other))
+    )
 
 
-def test_many_rows_go_through_their_centres(monkeypatch):
+@PATTERNS
+def test_many_rows_go_through_their_centres(monkeypatch, seen):
     """Subset of regressors: the dense algebra with K_nm (K_mm + jitter)^-1 K_mn for the kernel."""
     monkeypatch.setattr(gp, "ROWS", N - 1)
     monkeypatch.setattr(gp, "CENTRES", 12)
-    model = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
+    monkeypatch.setattr(gp, "CHUNK", 8)
+    model = fitted(seen)
     centres, length = np.asarray(model.centres), float(model.length[0])
     assert centres.shape == (12, D)
-    seen = X[WEIGHT.any(1)]
-    assert all((c == seen).all(1).any() for c in centres)
+    assert all((c == X[seen.any(1)]).all(1).any() for c in centres)
     inverse = np.linalg.inv(rbf(centres, centres, length) + gp.JITTER * np.eye(12))
-    level = np.asarray(LEVEL.quality)
-    want = level + dense(
-        NEW, Y.quality - level, lambda x, z: rbf(x, centres, length) @ inverse @ rbf(centres, z, length)
-    )
-    np.testing.assert_allclose(predicted(model).quality[:, 0], want, atol=1e-4)
+    for f in range(F):
+        want = dense(f, seen, lambda x, z: rbf(x, centres, length) @ inverse @ rbf(centres, z, length))
+        np.testing.assert_allclose(predicted(model).quality[f], want, atol=1e-4)
 
 
 def test_a_part_of_very_many_rows_is_used(monkeypatch):
-    """Rows without an answer go first, which changes nothing; then rows with one."""
+    """Those with most answers first."""
     monkeypatch.setattr(gp, "ROWS", N // 2)
-    monkeypatch.setattr(gp, "CENTRES", 12)
-    rows = WEIGHT.any(1)
-    kept = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
-    monkeypatch.setattr(gp, "MOST", int(rows.sum()))
-    part = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
-    np.testing.assert_allclose(part.length, kept.length)
-    np.testing.assert_allclose(predicted(part).quality, predicted(kept).quality, atol=1e-4)
     monkeypatch.setattr(gp, "MOST", 20)
-    fewer = FITTED(targets=Y, weight=jnp.asarray(WEIGHT))
-    assert np.abs(predicted(fewer).quality - predicted(kept).quality).max() > 1e-3
+    monkeypatch.setattr(gp, "CHUNK", 8)
+    cells = gp.plan(SEVERAL).cells
+    cells = cells[cells < N * K]
+    rows = np.unique(cells // K)
+    assert len(rows) == 20
+    np.testing.assert_array_equal(np.sort(cells), np.flatnonzero(SEVERAL & np.isin(np.arange(N), rows)[:, None]))
+    left = SEVERAL.sum(1)[np.setdiff1d(np.arange(N), rows)]
+    assert SEVERAL.sum(1)[rows].min() >= left.max()
+
+
+def test_every_chunk_of_cells_is_of_one_model(monkeypatch):
+    """As many chunks for every pattern of so many cells, so that one program serves all of them."""
+    monkeypatch.setattr(gp, "ROWS", N // 2)
+    monkeypatch.setattr(gp, "CHUNK", 8)
+    plans = [gp.plan(np.eye(K, dtype=bool)[RNG.integers(0, K, N)]) for _ in range(3)]
+    assert len({plan.cells.shape for plan in plans}) == 1
+    for chunk in plans[0].cells.reshape(-1, 8):
+        cells = chunk[chunk < N * K]
+        assert (cells % K == chunk[0] % K).all()
 
 
 def test_cost_is_the_minimum_of_the_huber_objective(monkeypatch):
@@ -112,20 +134,21 @@ def test_cost_is_the_minimum_of_the_huber_objective(monkeypatch):
     monkeypatch.setattr(gp, "HUBER_ITERATIONS", 100)
     cost = Y.cost.copy()
     cost[::5] *= 20.0
-    model = FITTED(targets=Outcomes(Y.quality, cost), weight=jnp.asarray(WEIGHT))
-    at_rows = jax.vmap(lambda x: gp.predict(model, x, LEVEL).cost[0])(jnp.asarray(X))
-    dual = WEIGHT * np.clip(cost - at_rows, -HUBER_DELTA, HUBER_DELTA)
+    model = fitted(SEVERAL, Outcomes(Y.quality, cost))
+    dual = training(SEVERAL) * np.clip(cost - predicted(model, X).cost, -HUBER_DELTA, HUBER_DELTA)
     assert (np.abs(dual) == HUBER_DELTA).sum() > 3
-    np.testing.assert_allclose(model.weights.cost[0], SHARED * dual.sum(1, keepdims=True) + OWN * dual, atol=1e-4)
+    want = SHARED * dual.sum(-1, keepdims=True) + OWN * dual
+    np.testing.assert_allclose(model.weights.cost[:, 0], want, atol=1e-4)
 
 
 def test_it_learns_a_smooth_contrast_that_no_line_has():
     """Model 0 answers where the first two coordinates have one sign, model 1 elsewhere; one answer a prompt."""
-    x = RNG.normal(size=(400, 3)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(400, 3)).astype(np.float32)
     first = 0.5 + 0.4 * np.tanh(2 * x[:, 0] * x[:, 1])
     truth = np.stack([first, 1 - first], 1)
-    seen = np.eye(2, dtype=bool)[RNG.integers(0, 2, 400)]
-    quality = (RNG.random((400, 2)) < truth).astype(np.float32)
+    seen = np.eye(2, dtype=bool)[rng.integers(0, 2, 400)]
+    quality = (rng.random((400, 2)) < truth).astype(np.float32)
     spec = NuisanceSpec(("ridge", "gp"), folds=3, penalties=(30.0,), processes=((0.5, 0.3, 0.3),))
     outcomes = Outcomes(jnp.asarray(quality), jnp.ones((400, 2)))
     _, model = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(x), outcomes, jnp.asarray(seen), spec)

@@ -1,5 +1,6 @@
 import dataclasses
 from functools import partial
+from operator import itemgetter
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,12 @@ SEEN = jnp.ones((N, K), bool)
 ONES = SEEN.astype(jnp.float32)
 SPEC = NuisanceSpec(folds=3, hidden=(8,), epochs=6, snapshots=2, penalties=(3.0, 30.0))
 RIDGE = dataclasses.replace(SPEC, outcome_models=("ridge",), penalties=(10.0,), combine="select")
+
+
+def each_fold(fits, row, spec):
+    """Every fold's candidates [F, C, K] for one row."""
+    predict = partial(crossfit.predict_outcomes, features=jnp.asarray(row), spec=spec)
+    return jax.vmap(predict, (crossfit.fold_axes(fits),))(fits)
 
 
 def test_ridge_is_the_closed_form():
@@ -66,7 +73,7 @@ def test_cost_ridge_minimises_the_huber_objective():
 
 def test_logistic_is_penalised_maximum_likelihood():
     weight = (ROWS % 3 != 0).astype(np.float32)
-    coefficients = propensity.fit_logistic(X, ACTION, jnp.ones((N, K), bool), weight, (2.0,))[0]
+    coefficients = propensity.fit_logistic(X, ACTION, jnp.ones((N, K), bool), weight[None], (2.0,))[0, 0]
     logits = jnp.asarray(np.c_[X, np.ones(N, np.float32)]) @ coefficients.T
     kept = weight > 0
     want = LogisticRegression(C=1 / 2.0, max_iter=5000, tol=1e-9).fit(X[kept], ACTION[kept])
@@ -76,7 +83,7 @@ def test_logistic_is_penalised_maximum_likelihood():
 
 def test_logistic_never_gives_mass_to_unavailable_models():
     available = jnp.asarray(RNG.random((N, K)) > 0.3) | jax.nn.one_hot(ACTION, K, dtype=bool)
-    coefficients = propensity.fit_logistic(X, ACTION, available, jnp.ones(N), (2.0,))
+    coefficients = propensity.fit_logistic(X, ACTION, available, jnp.ones((1, N)), (2.0,))
     assert np.isfinite(coefficients).all()
     logs = LOGS._replace(available=available, propensity=np.full(N, np.nan, np.float32))
     fitted, _ = nuisance.fit(jax.random.key(0), logs, RIDGE)
@@ -117,10 +124,9 @@ def test_groups_share_a_fold_and_folds_are_balanced():
 def test_out_of_fold_equals_fitting_each_fold_by_hand():
     fold = crossfit.assign_folds(jax.random.key(1), N, 3)
     _, together = crossfit.fit_outcomes(jax.random.key(2), jnp.asarray(X), FULL, SEEN, fold, RIDGE)
+    z = projection.project(projection.fit(jnp.asarray(X), jnp.ones(N), RIDGE.dimensions), jnp.asarray(X))
     for f in range(3):
         keep = fold != f
-        axes = projection.fit(X[keep], jnp.ones(keep.sum()), RIDGE.dimensions)
-        z = projection.project(axes, X)
         part = Outcomes(*(y[keep] for y in FULL))
         level = targets.levels(part, SEEN[keep].astype(jnp.float32))
         target = targets.relative(part, level)
@@ -138,8 +144,7 @@ def test_every_row_is_predicted_by_its_own_fold_however_uneven():
     spec = dataclasses.replace(SPEC, outcome_models=("ridge", "knn"), folds=3, neighbours=(20,))
     fits, candidates = crossfit.fit_outcomes(jax.random.key(2), jnp.asarray(X), FULL, SEEN, fold, spec)
     for row in (0, 1, N // 3, N - 1):
-        fit = jax.tree.map(lambda leaf, row=row: leaf[fold[row]], fits)
-        want = crossfit.predict_outcomes(fit, jnp.asarray(X[row]), spec)
+        want = jax.tree.map(itemgetter(fold[row]), each_fold(fits, X[row], spec))
         got = jax.tree.map(lambda y, row=row: y[:, row], candidates)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, want)
 
@@ -217,12 +222,8 @@ def test_a_model_without_rows_gets_the_pools_level():
 def test_predict_serves_new_rows_and_equals_the_mean_over_folds():
     _, model = nuisance.fit(jax.random.key(0), LOGS, RIDGE)
     new = nuisance.predict(model, jnp.asarray(X[:4]))
-    folds = model.outcomes.folds
-    each = [
-        crossfit.predict_outcomes(jax.tree.map(lambda v: v[f], folds), jnp.asarray(X[0]), RIDGE)  # noqa: B023
-        for f in range(RIDGE.folds)
-    ]
-    np.testing.assert_allclose(new.outcomes.quality[0], np.mean([e.quality[0] for e in each], 0), rtol=1e-5)
+    each = each_fold(model.outcomes.folds, X[0], RIDGE)
+    np.testing.assert_allclose(new.outcomes.quality[0], np.mean(each.quality[:, 0], 0), rtol=1e-5)
     np.testing.assert_allclose(new.propensity.sum(1), 1, atol=1e-5)
 
 

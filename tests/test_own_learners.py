@@ -59,9 +59,8 @@ def test_every_row_is_predicted_by_a_copy_that_never_saw_it(regressor):
     nuisances, model = fit(regressor)
     fold = np.asarray(model.outcomes.fold)
     expected = np.zeros((N, K))
+    x = np.asarray(projection.project(model.outcomes.folds.projection, jnp.asarray(X)), float)
     for f in range(3):
-        axes = jax.tree.map(lambda a: a[f], model.outcomes.folds.projection)  # noqa: B023
-        x = np.asarray(projection.project(axes, jnp.asarray(X)), float)
         for k in range(K):
             seen = (fold != f) & (k == ACTION)
             copied = clone(regressor) if hasattr(regressor, "get_params") else Ours()

@@ -16,4 +16,6 @@ from experiments.settings import Config
 def get_config(smoke: bool = False) -> Config:
     if smoke:
         return dataclasses.replace(default(smoke=True), name="baselines-smoke", methods=("*",))
-    return Config(name="baselines", log_size=2000, methods=("*",), rivals=("ridge", "knn", "trees"))
+    return Config(
+        name="baselines", log_size=2000, methods=("*",), rivals=("ridge", "hierarchical", "knn", "mlp", "trees")
+    )

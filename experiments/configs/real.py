@@ -20,5 +20,5 @@ def get_config(smoke: bool = False) -> Config:
         name="real",
         seeds=10,
         log_size=5000,
-        rivals=("ridge", "knn"),
+        rivals=("ridge", "hierarchical", "knn", "mlp"),
     )

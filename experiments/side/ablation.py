@@ -40,7 +40,7 @@ from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes, Table
 AS_IS = "the recipe"
 HIDDEN = (256, 128)  # of `distil.fit`
 NETS = 20
-MORE = ("ridge", "knn", "trees")  # learners that the stack might have besides
+MORE = ("ridge", "hierarchical", "knn", "mlp", "trees")  # learners that the stack might have besides
 EVEN = 0.2
 ESTIMATED: dict[str, Any] = {"outcome_models": ("mean",), "propensity": "estimated"}
 

@@ -88,7 +88,7 @@ STRONGER = ("rm_softmax", "rm_softmax_pessimistic", "rm_softmax_dros", "rm_class
 """End-to-end routers that did well at the centre, compared under two more loggers."""
 LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
 """Without ceilings: full feedback does not depend on who wrote the log, so the cells have the centre's."""
-RIVALS = ("ridge", "knn")
+RIVALS = ("ridge", "hierarchical", "knn", "mlp")
 FORMER = NuisanceSpec(outcome_models=("mean", "ridge", "hierarchical", "knn", "mlp"))
 """The stack before the Gaussian process; its plug-in at the centre is the first recipe, which aims refer to."""
 

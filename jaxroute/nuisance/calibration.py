@@ -59,6 +59,7 @@ def fit(kind: str, logits: Float[Array, "N K"], action: Int[Array, " N"], availa
     return Calibration(jnp.ones(()), jnp.asarray(inputs, logits.dtype), jnp.asarray(outputs, logits.dtype))
 
 
+@jax.jit
 def apply(
     calibration: Calibration, logits: Float[Array, "N K"], available: Bool[Array, "N K"] | None
 ) -> Float[Array, "N K"]:

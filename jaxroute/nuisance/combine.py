@@ -55,6 +55,7 @@ def stack(
     return jax.lax.fori_loop(0, ITERATIONS, descend, (uniform, uniform))[0]
 
 
+@jax.jit
 def mix(weights: Outcomes, candidates: Outcomes) -> Outcomes:
     """Candidates [C, ...] -> their combination [...]; quality and cost have weights of their own."""
     return Outcomes(*(jnp.tensordot(w, c, 1) for w, c in zip(weights, candidates, strict=True)))

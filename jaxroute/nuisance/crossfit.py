@@ -1,8 +1,11 @@
-"""Cross-fitting: every row is predicted by a fit that never saw it. One compile, vmapped over folds."""
+"""Cross-fitting: every row is predicted by a fit that never saw its answers. One compile for all folds.
+
+The geometry (centring, principal components, typical distances) is that of all rows, because no answer enters it; given
+the features, a fold's fit is independent of what its own rows were answered.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +25,10 @@ ROWS_PER_BLOCK = 512
 
 
 class OutcomeFold(NamedTuple):
-    """Outcome candidates fitted on one fold's training rows (leading axis [F] once cross-fitted)."""
+    """Outcome candidates fitted on every fold's training rows: leading axes [F] where `fold_axes` says.
+
+    Under ``vmap`` with those axes, the candidates of one fold.
+    """
 
     projection: projection.Projection
     level: targets.Levels
@@ -31,7 +37,7 @@ class OutcomeFold(NamedTuple):
 
 
 class PropensityFold(NamedTuple):
-    """Propensity candidates fitted on one fold's training rows."""
+    """Propensity candidates fitted on every fold's training rows; ``params`` have a leading axis [F]."""
 
     projection: projection.Projection
     params: dict[str, Params]
@@ -73,6 +79,13 @@ def foldable(group: Array | np.ndarray | None, action: Array | np.ndarray, folds
     return None if unfoldable(known, np.asarray(action), folds) else known
 
 
+def fold_axes(fits: Any) -> Any:
+    """The fits' axes of folds, as ``vmap`` takes them."""
+    if isinstance(fits, PropensityFold):
+        return PropensityFold(None, 0)  # type: ignore[arg-type]
+    return OutcomeFold(None, 0, {name: LEARNERS[name].axes for name in fits.params}, 0)  # type: ignore[arg-type]
+
+
 def _outcome_candidates(fold: OutcomeFold, x: Array, spec: NuisanceSpec) -> Outcomes:
     """Every compiled candidate's quality and RELATIVE cost [C, K] for one projected prompt."""
     predicted = [
@@ -86,14 +99,14 @@ def fit_outcomes(
     key: Key,
     features: Float[Array, "N D"],
     outcomes: Outcomes,
-    observed: Bool[Array, "N K"],
+    observed: Bool[Array, "N K"] | np.ndarray,
     fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
 ) -> tuple[OutcomeFold, Outcomes]:
     """Fit every outcome candidate on every fold's complement.
 
-    One compiled program per learner, one after another: a learner compiles once whichever others are fitted, and no two
-    of them share the CPU's thread pool (``ridge._inverse`` says why).
+    One compiled program per learner, one after another: a learner compiles once whichever others are fitted and however
+    they are combined, and no two of them share the CPU's thread pool (``ridge.inverse`` says why).
 
     Args:
         features: [N, D]. outcomes: [N, K], anything where not observed.
@@ -101,45 +114,45 @@ def fit_outcomes(
         fold: [N] in 0..F-1.
 
     Returns:
-        (fits [F, ...], out-of-fold predictions of every candidate [C, N, K]).
+        (fits of all folds, out-of-fold predictions of every candidate [C, N, K]).
     """
     names = [name for name in sorted(LEARNERS) if name in spec.outcome_models]
-    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
     own = rows_of_folds(fold, spec.folds)
-    fold = jnp.asarray(fold)
-    shared = jax.block_until_ready(_prepare(features, outcomes, observed, fold, _of(spec)))
+    given = features, outcomes, observed, jnp.asarray(fold)
+    shared = jax.block_until_ready(_prepare(*given, spec.folds, spec.dimensions))
     params, corrections, predicted = {}, [], []
     for name in names:
-        fitted = _fit_learner(key, shared, features, outcomes, observed, fold, own, name, _of(spec, name))
-        params[name], correction, candidates = jax.block_until_ready(fitted)
+        plan = LEARNERS[name].plan(np.asarray(observed))
+        fitted = jax.block_until_ready(_fit_learner(key, shared, *given, own, plan, name, _read_by(name, spec)))
+        params[name], correction, candidates = fitted
         corrections.append(correction)
         predicted.append(candidates)
     axes, level = shared
+    if len(names) == 1:
+        return OutcomeFold(axes, level, params, corrections[0]), predicted[0]
     fits = OutcomeFold(axes, level, params, jnp.concatenate(corrections, 1))
     return fits, jax.tree.map(lambda *parts: jnp.concatenate(parts), *predicted)
 
 
-def _of(spec: NuisanceSpec, *learners: str) -> NuisanceSpec:
-    """The settings that a compiled program depends on, without the other learners."""
-    return dataclasses.replace(spec, outcome_models=learners)
+def _read_by(name: str, spec: NuisanceSpec) -> NuisanceSpec:
+    """The settings that a learner's compiled program depends on; all others at their defaults."""
+    fields = ("folds", "dimensions", *LEARNERS[name].settings)
+    return NuisanceSpec((name,), **{field: getattr(spec, field) for field in fields})
 
 
 def _keep(fold: Int[Array, " N"], folds: int) -> Bool[Array, "F N"]:
     return fold[None, :] != jnp.arange(folds)[:, None]
 
 
-@partial(jax.jit, static_argnames="spec")
+@partial(jax.jit, static_argnames=("folds", "dimensions"))
 def _prepare(
-    features: Array, outcomes: Outcomes, observed: Array, fold: Array, spec: NuisanceSpec
+    features: Array, outcomes: Outcomes, observed: Array, fold: Array, folds: int, dimensions: int
 ) -> tuple[projection.Projection, targets.Levels]:
-    """Each fold's projection and levels, from its training rows."""
-
-    def one_fold(keep: Array) -> tuple[projection.Projection, targets.Levels]:
-        weight = (observed & keep[:, None]).astype(features.dtype)
-        rows = (keep & jnp.any(observed, -1)).astype(features.dtype)
-        return projection.fit(features, rows, spec.dimensions), targets.levels(outcomes, weight)
-
-    return jax.vmap(one_fold)(_keep(fold, spec.folds))
+    """The projection of all rows, and each fold's levels from its training rows."""
+    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+    weight = (observed[None] & _keep(fold, folds)[..., None]).astype(features.dtype)
+    axes = projection.fit(features, jnp.ones(len(features), features.dtype), dimensions)
+    return axes, jax.vmap(targets.levels, (None, 0))(outcomes, weight)
 
 
 @partial(jax.jit, static_argnames=("name", "spec"))
@@ -151,26 +164,33 @@ def _fit_learner(
     observed: Array,
     fold: Array,
     own: Array,
+    plan: Any,
     name: str,
     spec: NuisanceSpec,
 ) -> tuple[Params, Float[Array, "F C K"], Outcomes]:
     """One learner on every fold: parameters, cost corrections, out-of-fold candidates [C, N, K]."""
-    learner = LEARNERS[name]
+    learner, (axes, level) = LEARNERS[name], shared
+    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+    weight = (observed[None] & _keep(fold, spec.folds)[..., None]).astype(features.dtype)
+    x = projection.project(axes, features)
+    target = jax.vmap(targets.relative, (None, 0))(outcomes, level)
+    params = learner.fit(Training(jax.random.split(key, spec.folds), x, target, weight, level, axes, plan), spec)
+    ones = jnp.ones((spec.folds, learner.candidates(spec), weight.shape[-1]), x.dtype)
+    fits = OutcomeFold(axes, level, {name: params}, ones)
+    if learner.keeps_level:
+        return params, ones, out_of_fold(partial(predict_outcomes, spec=spec), fits, features, own)
 
-    def one_fold(key: Key, axes: projection.Projection, level: targets.Levels, keep: Array) -> OutcomeFold:
-        weight = (observed & keep[:, None]).astype(features.dtype)
-        x = projection.project(axes, features)
-        target = targets.relative(outcomes, level)
-        params = learner.fit(Training(key, x, target, weight, level, axes), spec)
-        fitted = OutcomeFold(axes, level, {name: params}, jnp.ones((learner.candidates(spec), weight.shape[1])))
-        if learner.keeps_level:
-            return fitted
-        in_sample = map_blocks(lambda row: _outcome_candidates(fitted, row, spec).cost, x, ROWS_PER_BLOCK)
-        return fitted._replace(correction=targets.cost_correction(in_sample, weight))
+    def every_fold(row: tuple[Array, Array]) -> tuple[Outcomes, Array]:
+        """A row's predictions by its own fold's fit [C, K], and the relative costs of all fits [F, C, K]."""
+        at, own = row
+        candidates = jax.vmap(partial(_outcome_candidates, x=at, spec=spec), (fold_axes(fits),))(fits)
+        return jax.tree.map(lambda y: y[own], candidates), candidates.cost
 
-    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), *shared, _keep(fold, spec.folds))
-    candidates = out_of_fold(partial(predict_outcomes, spec=spec), fits, features, own)
-    return fits.params[name], fits.correction, candidates
+    predicted, cost = map_blocks(every_fold, (x, fold), ROWS_PER_BLOCK)
+    correction = jax.vmap(targets.cost_correction, (1, 0))(cost, weight)
+    level = jax.tree.map(lambda y: y[fold][:, None], level)
+    restored = targets.restore(predicted, level, correction[fold])
+    return params, correction, jax.tree.map(lambda y: jnp.moveaxis(y, 1, 0), restored)
 
 
 def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: NuisanceSpec) -> Outcomes:
@@ -182,33 +202,44 @@ def predict_outcomes(fold: OutcomeFold, features: Float[Array, " D"], spec: Nuis
 
 def fit_propensities(
     key: Key,
+    axes: projection.Projection,
     features: Float[Array, "N D"],
     action: Int[Array, " N"],
     available: Bool[Array, "N K"],
     fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
-    """Fit every propensity candidate on every fold's complement; (fits [F, ...], out-of-fold logits)."""
+    """Fit every propensity candidate on every fold's complement; (fits of all folds, out-of-fold logits).
+
+    ``axes`` is the outcome models' projection; every program depends only on the settings that it reads.
+    """
+    fields = ["propensity_models", "folds"]
+    fields += ["penalties"] if "logistic" in spec.propensity_models else []
+    fields += LEARNERS["mlp"].settings if "mlp" in spec.propensity_models else []
+    read = NuisanceSpec((), **{field: getattr(spec, field) for field in fields})
     own = rows_of_folds(fold, spec.folds)
-    return _fit_propensities(key, features, action, available, jnp.asarray(fold), own, _of(spec))
+    return _fit_propensities(key, axes, features, action, available, jnp.asarray(fold), own, read)
 
 
 @partial(jax.jit, static_argnames="spec")
 def _fit_propensities(
-    key: Key, features: Array, action: Array, available: Array, fold: Array, own: Array, spec: NuisanceSpec
+    key: Key,
+    axes: projection.Projection,
+    features: Array,
+    action: Array,
+    available: Array,
+    fold: Array,
+    own: Array,
+    spec: NuisanceSpec,
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
-    def one_fold(key: Key, keep: Array) -> PropensityFold:
-        axes = projection.fit(features, keep, spec.dimensions)
-        x = projection.project(axes, features)
-        params: dict[str, Any] = {}
-        if "logistic" in spec.propensity_models:
-            params["logistic"] = propensity.fit_logistic(x, action, available, keep, spec.penalties)
-        if "mlp" in spec.propensity_models:
-            params["mlp"] = propensity.fit_mlp(key, x, action, available, keep, spec)
-        return PropensityFold(axes, params)
-
-    keep = _keep(fold, spec.folds).astype(features.dtype)
-    fits = jax.vmap(one_fold)(jax.random.split(key, spec.folds), keep)
+    x, keep = projection.project(axes, features), _keep(fold, spec.folds).astype(features.dtype)
+    params: dict[str, Any] = {}
+    if "logistic" in spec.propensity_models:
+        params["logistic"] = propensity.fit_logistic(x, action, available, keep, spec.penalties)
+    if "mlp" in spec.propensity_models:
+        fit = partial(propensity.fit_mlp, features=x, action=action, available=available, spec=spec)
+        params["mlp"] = jax.vmap(fit)(jax.random.split(key, spec.folds), weight=keep)
+    fits = PropensityFold(axes, params)
     predict = partial(predict_logits, num_models=available.shape[1], spec=spec)
     return fits, out_of_fold(predict, fits, features, own)
 
@@ -252,15 +283,14 @@ def out_of_fold(predict: Callable[..., Any], fits: Any, features: Array, own: In
         whole = jnp.zeros((features.shape[0], *y.shape[2:]), y.dtype)
         return jnp.moveaxis(whole.at[own].set(y, mode="drop"), 0, 1)
 
-    return jax.tree.map(in_place, jax.vmap(one_fold)(fits, own))
+    return jax.tree.map(in_place, jax.vmap(one_fold, (fold_axes(fits), 0))(fits, own))
 
 
 def over_folds(predict: Callable[..., Any], fits: Any, features: Float[Array, "N D"]) -> Any:
     """New rows: the mean over folds of every candidate, [C, N, K]."""
 
     def one_row(x: Array) -> Any:
-        every = jax.vmap(lambda fit: predict(fit, x))(fits)
+        every = jax.vmap(lambda fit: predict(fit, x), (fold_axes(fits),))(fits)
         return jax.tree.map(lambda y: jnp.mean(y, 0), every)
 
-    rows = map_blocks(one_row, features, ROWS_PER_BLOCK)
-    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1), rows)
+    return jax.vmap(one_row, out_axes=1)(features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, 
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
+BLOCK = 512  # new prompts that one compiled call predicts
 PROPENSITY_LEARNERS = ("logistic", "mlp", *HOST_LEARNERS)
 
 
@@ -72,15 +74,14 @@ def fit_outcomes(
     fold_key, fit_key = jax.random.split(key)
     rows = features.shape[0]
     fold = crossfit.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
-    seen = _seen(outcomes, observed)
+    seen = np.asarray(observed) & np.isfinite(outcomes.quality) & np.isfinite(outcomes.cost)
     folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec))
-    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, np.asarray(seen), fold, spec)
+    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec)
     if more is not None:
         candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
-    every = jax.tree.map(lambda c: jnp.full(c.shape[0], 1.0 / c.shape[0]), candidates)
-    model = reweigh(
-        OutcomeModel(folds, on_host, every, candidates, jnp.asarray(fold), spec), outcomes, observed, wanted
-    )
+    even = jax.tree.map(lambda c: np.full(len(c), 1.0 / len(c), np.float32), candidates)
+    model = OutcomeModel(folds, on_host, even, candidates, jnp.asarray(fold), spec)
+    model = reweigh(model, outcomes, observed, wanted)
     return combine.mix(model.weights, candidates), model
 
 
@@ -94,9 +95,12 @@ def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: Nuis
         raise ValueError(
             f"none of {spec.outcome_models} was fitted; choose from {', '.join(candidate_names(model.spec))}"
         )
-    part = jax.tree.map(lambda c: c[index], model.out_of_fold)
-    weights = _weigh(part, outcomes, _seen(outcomes, observed), spec.combine)
-    return model._replace(weights=jax.tree.map(lambda w: jnp.zeros(len(fitted), w.dtype).at[index].set(w), weights))
+    part = model.out_of_fold
+    part = part if len(index) == len(fitted) else jax.tree.map(lambda c: c[index], part)
+    weights = _weigh(part, outcomes, observed, spec.combine)
+    every = np.zeros((2, len(fitted)), np.float32)
+    every[:, index] = weights
+    return model._replace(weights=Outcomes(*map(jnp.asarray, every)))
 
 
 def out_of_fold(model: OutcomeModel) -> Outcomes:
@@ -118,27 +122,53 @@ def _seen(outcomes: Outcomes, observed: Array) -> Array:
 @partial(jax.jit, static_argnames="rule")
 def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, rule: str) -> Outcomes:
     """Weights [C] from squared error of quality and of relative, capped cost."""
-    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
-    weight = observed.astype(outcomes.quality.dtype)
+    seen = _seen(outcomes, observed)
+    outcomes = jax.tree.map(lambda y: jnp.where(seen, y, 0.0), outcomes)
+    weight = seen.astype(outcomes.quality.dtype)
     level = targets.levels(outcomes, weight)
-    target = targets.relative(outcomes, level)
-    cost = targets.relative(candidates, level).cost
+    pairs = (candidates.quality, targets.relative(candidates, level).cost), targets.relative(outcomes, level)
     choose = combine.stack if rule == "stack" else combine.select
-    return Outcomes(choose(candidates.quality, target.quality, weight), choose(cost, target.cost, weight))
+    return Outcomes(*jax.vmap(choose, (0, 0, None))(*(jnp.stack(pair) for pair in pairs), weight))
 
 
 def predict_outcomes(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
-    """Predicted quality in [0, 1] and cost in cost units [N, K] of new prompts, averaged over folds."""
-    return combine.mix(model.weights, predict_candidates(model, features))
+    """Predicted quality in [0, 1] and cost in cost units [N, K] of new prompts, averaged over folds.
+
+    Learners of weight 0 are not computed.
+    """
+    names = candidate_names(model.spec)
+    weighs = {name for name, *w in zip(names, *map(np.asarray, model.weights), strict=True) if any(w)}
+    used = [name in weighs or name not in LEARNERS for name in names]
+    kept = tuple(m for m in model.spec.outcome_models if not (isinstance(m, str) and m in LEARNERS) or m in weighs)
+    if all(used) or not _compiled(dataclasses.replace(model.spec, outcome_models=kept)).outcome_models:
+        return combine.mix(model.weights, predict_candidates(model, features))
+    part = np.flatnonzero(used)
+    folds = model.folds._replace(
+        params={name: params for name, params in model.folds.params.items() if name in weighs},
+        correction=model.folds.correction[:, part[part < model.folds.correction.shape[1]]],
+    )
+    weights = jax.tree.map(lambda w: w[part], model.weights)
+    spec = dataclasses.replace(model.spec, outcome_models=kept)
+    return combine.mix(weights, predict_candidates(model._replace(folds=folds, weights=weights, spec=spec), features))
 
 
 def predict_candidates(model: OutcomeModel, features: Float[Array, "N D"]) -> Outcomes:
     """Every candidate's predictions [C, N, K] of new prompts, averaged over folds (see ``reweigh``)."""
-    candidates = jax.block_until_ready(_predict_candidates(model.folds, features, _compiled(model.spec)))
+    candidates = _in_blocks(partial(_predict_candidates, model.folds, spec=_compiled(model.spec)), features)
     more = host.predict_outcomes(model.host, model.folds, features, model.spec)
     if more is None:
         return candidates
     return Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
+
+
+def _in_blocks(predict: Callable[[np.ndarray], Any], features: Array) -> Any:
+    """``predict`` of BLOCK rows at a time, [C, N, K]: one compiled program serves any number of rows."""
+    rows, parts = np.asarray(features), []
+    for start in range(0, max(1, len(rows)), BLOCK):
+        block = rows[start : start + BLOCK]
+        padded = predict(np.pad(block, ((0, BLOCK - len(block)), (0, 0))))
+        parts.append(jax.tree.map(np.asarray, padded))
+    return jax.tree.map(lambda *y: jnp.asarray(np.concatenate(y, 1)[:, : len(rows)]), *parts)
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -182,21 +212,32 @@ def fit(
     group = crossfit.foldable(logs.group, logs.action, spec.folds)
     grouped = groups(group, num_rows, len(every.available))
     outcomes, model = fit_outcomes(outcome_key, *every, spec, group=grouped)
-    outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
+    if shadow is not None:
+        outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
 
     fold_key, fit_key = jax.random.split(propensity_key)
     fold = crossfit.assign_folds(fold_key, num_rows, spec.folds, group)
-    folds, logits = crossfit.fit_propensities(fit_key, logs.features, logs.action, logs.available, fold, spec)
+    folds, logits = crossfit.fit_propensities(
+        fit_key, model.folds.projection, logs.features, logs.action, logs.available, fold, spec
+    )
     on_host, more = host.fit_propensities(
         folds, np.asarray(logs.features), np.asarray(logs.action), num_models, fold, spec
     )
     logits = logits if more is None else jnp.concatenate([logits, more])
-    losses = jax.vmap(lambda z: jnp.mean(propensity.log_loss(z, logs.action, logs.available)))(logits)
-    best = int(jnp.argmin(losses))
-    calibrated = calibration.fit(spec.calibration, logits[best], logs.action, logs.available)
-    fitted = calibration.apply(calibrated, logits[best], logs.available)
-    whole = NuisanceModel(model, folds, on_host, best, calibrated)
+    choose = _propensities if spec.calibration == "isotonic" else jax.jit(_propensities, static_argnames="kind")
+    best, calibrated, fitted = choose(logits, logs.action, logs.available, kind=spec.calibration)
+    whole = NuisanceModel(model, folds, on_host, int(best), calibrated)
     return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
+
+
+def _propensities(
+    logits: Float[Array, "C N K"], action: Array, available: Array, kind: str
+) -> tuple[Int[Array, ""], calibration.Calibration, Float[Array, "N K"]]:
+    """The candidate of the smallest out-of-fold log loss, its calibration, and the propensities that they make."""
+    losses = jax.vmap(lambda z: jnp.mean(propensity.log_loss(z, action, available)))(logits)
+    best = jnp.argmin(losses)
+    calibrated = calibration.fit(kind, logits[best], action, available)
+    return best, calibrated, calibration.apply(calibrated, logits[best], available)
 
 
 def groups(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | None:
@@ -206,6 +247,7 @@ def groups(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | N
     return np.concatenate([group, np.max(group) + 1 + np.arange(rows - log_rows)])
 
 
+@jax.jit
 def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:
     """A log as a table with one observed cell a row: (outcomes [N, K], observed [N, K])."""
     chosen = jax.nn.one_hot(logs.action, logs.available.shape[1], dtype=bool)
@@ -224,9 +266,14 @@ def known_propensity(fitted: Float[Array, "N K"], logs: Logs, spec: NuisanceSpec
     """Fitted propensities with the log's own at the chosen model, where known and wanted."""
     if spec.propensity == "estimated":
         return fitted
-    chosen = jax.nn.one_hot(logs.action, fitted.shape[1], dtype=bool)
-    known = jnp.isfinite(logs.propensity)[:, None] & chosen
-    return jnp.where(known, logs.propensity[:, None], fitted)
+    return _with_known(fitted, logs.action, logs.propensity)
+
+
+@jax.jit
+def _with_known(fitted: Array, action: Array, propensity: Array) -> Array:
+    chosen = jax.nn.one_hot(action, fitted.shape[1], dtype=bool)
+    known = jnp.isfinite(propensity)[:, None] & chosen
+    return jnp.where(known, propensity[:, None], fitted)
 
 
 def predict(
@@ -241,8 +288,8 @@ def predict(
         Nuisances [N, K]; propensity rows sum to one.
     """
     outcomes = predict_outcomes(model.outcomes, features)
-    spec, num_models = model.outcomes.spec, outcomes.quality.shape[1]
-    logits = _predict_logits(model.propensity_folds, features, num_models, _compiled(spec))
+    spec, num_models = _compiled(model.outcomes.spec), outcomes.quality.shape[1]
+    logits = _in_blocks(partial(_predict_logits, model.propensity_folds, num_models=num_models, spec=spec), features)
     more = host.predict_logits(model.propensity_host, model.propensity_folds, features, num_models)
     logits = logits if more is None else jnp.concatenate([logits, more])
     return Nuisances(calibration.apply(model.calibration, logits[model.propensity_candidate], available), outcomes)

@@ -24,9 +24,8 @@ class HostFold(NamedTuple):
     correction: np.ndarray
 
 
-def _projected(folds: Any, fold: int, features: np.ndarray) -> np.ndarray:
-    axes = jax.tree.map(lambda x: x[fold], folds.projection)
-    return np.asarray(projection.project(axes, jnp.asarray(features)))
+def _projected(folds: Any, features: Array | np.ndarray) -> np.ndarray:
+    return np.asarray(projection.project(folds.projection, jnp.asarray(features)))
 
 
 def _restored(learner: HostLearner, fitted: HostFold, level: targets.Levels, x: np.ndarray) -> Outcomes:
@@ -50,11 +49,11 @@ def fit_outcomes(
     outcomes = Outcomes(*(jnp.where(observed, y, 0.0) for y in outcomes))
     fits: dict[str, list[HostFold]] = {name: [] for name in learners}
     predicted = {name: [np.zeros(observed.shape, np.float32) for _ in range(2)] for name in learners}
+    x = _projected(folds, features)
     for f in range(spec.folds):
         level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
         target = targets.relative(outcomes, level)
         weight = np.asarray(observed) * (fold != f)[:, None]
-        x = _projected(folds, f, features)
         for name, learner in learners.items():
             quality, cost = (learner.fit(f, x, np.asarray(y), weight) for y in target)
             shape = jnp.asarray(learner.predict(cost, x, observed.shape[1]))
@@ -72,12 +71,12 @@ def predict_outcomes(
     """New rows: every host learner's mean over folds, [C, N, K]; None without host learners."""
     if not fits:
         return None
-    means, learners = [], on_host(spec)
+    means, learners, x = [], on_host(spec), _projected(folds, features)
     for name, fitted in fits.items():
         each = []
         for f, one in enumerate(fitted):
             level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
-            each.append(_restored(learners[name], one, level, _projected(folds, f, np.asarray(features))))
+            each.append(_restored(learners[name], one, level, x))
         means.append(jax.tree.map(lambda *y: jnp.mean(jnp.stack(y), 0), *each))
     return jax.tree.map(lambda *y: jnp.stack(y), *means)
 
@@ -96,8 +95,8 @@ def fit_propensities(
         return {}, None
     fits: dict[str, list[Any]] = {name: [] for name in names}
     logits = np.zeros((len(names), len(action), num_models), np.float32)
+    x = _projected(folds, features)
     for f in range(spec.folds):
-        x = _projected(folds, f, features)
         for i, name in enumerate(names):
             fits[name].append(trees.fit_propensity(name, f, x[fold != f], action[fold != f]))
             logits[i, fold == f] = trees.predict_propensity(fits[name][-1], x[fold == f], num_models)
@@ -108,9 +107,8 @@ def predict_logits(
     fits: dict[str, list[Any]], folds: crossfit.PropensityFold, features: Array, num_models: int
 ) -> Array | None:
     """New rows: every host classifier's mean log-probability over folds, [C, N, K]."""
-    means = []
-    for name in sorted(fits):
-        projected = (_projected(folds, f, np.asarray(features)) for f in range(len(fits[name])))
-        each = [trees.predict_propensity(b, x, num_models) for b, x in zip(fits[name], projected, strict=True)]
-        means.append(np.mean(each, 0))
-    return jnp.stack(means) if means else None
+    if not fits:
+        return None
+    x = _projected(folds, features)
+    each = (np.mean([trees.predict_propensity(b, x, num_models) for b in fits[name]], 0) for name in sorted(fits))
+    return jnp.stack([jnp.asarray(logits) for logits in each])

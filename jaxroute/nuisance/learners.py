@@ -10,7 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroute.nuisance import gp, knn, mlp, own, ridge, trees
@@ -20,23 +22,34 @@ from jaxroute.types import InputError, Key, NuisanceSpec, Outcomes, Params, Regr
 
 
 class Training(NamedTuple):
-    """What a learner may see of one fold: projected rows, relative targets, weights (0: not seen)."""
+    """What a learner may see: rows in one projection, and each fold's relative targets and weights (0: not seen).
 
-    key: Key
+    plan: what ``Learner.plan`` made.
+    """
+
+    key: Key  # [F]
     features: Float[Array, "N d"]
-    targets: Outcomes
-    weight: Float[Array, "N K"]
-    level: Levels
+    targets: Outcomes  # [F, N, K]
+    weight: Float[Array, "F N K"]
+    level: Levels  # [F, K]
     projection: Projection
+    plan: Any = None
 
 
 class Learner(NamedTuple):
-    """fit(training, spec) -> params; predict(params, x [d], level, projection, spec) -> Outcomes [C, K]."""
+    """fit(training, spec) -> params of all folds; predict(params of one fold, x [d], ...) -> Outcomes [C, K].
+
+    settings: the fields of the spec that it reads. axes: of ``params``, as ``vmap`` takes it: which leaves have a
+    leading axis of folds. plan(observed [N, K]): host side, what decides the shapes of the compiled fit.
+    """
 
     fit: Callable[[Training, NuisanceSpec], Params]
     predict: Callable[[Params, Array, Levels, Projection, NuisanceSpec], Outcomes]
     candidates: Callable[[NuisanceSpec], int]
+    settings: tuple[str, ...] = ()
     keeps_level: bool = False  # averages of observed costs need no correction of their mean
+    axes: Any = 0
+    plan: Callable[[np.ndarray], Any] = lambda observed: None
 
 
 def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -44,11 +57,12 @@ def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: Nuis
 
 
 def _fit_ridge(t: Training, spec: NuisanceSpec) -> Params:
-    return ridge.fit(t.features, t.targets, t.weight, t.level, spec.penalties)
+    return jax.vmap(partial(ridge.fit, t.features, penalties=spec.penalties))(t.targets, t.weight, t.level)
 
 
 def _fit_hierarchical(t: Training, spec: NuisanceSpec) -> Params:
-    return ridge.fit_hierarchical(t.features, t.targets, t.weight, t.level, spec.pooled_penalties)
+    fit = partial(ridge.fit_hierarchical, t.features, penalties=spec.pooled_penalties)
+    return jax.vmap(fit)(t.targets, t.weight, t.level)
 
 
 def _predict_linear(b: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -56,7 +70,8 @@ def _predict_linear(b: Params, x: Array, level: Levels, axes: Projection, spec: 
 
 
 def _fit_knn(t: Training, spec: NuisanceSpec) -> Params:
-    return knn.fit(t.features * t.projection.deviation[None], t.targets, t.weight)
+    x = t.features * t.projection.deviation[None]
+    return jax.vmap(partial(knn.fit, x))(t.targets, t.weight)
 
 
 def _predict_knn(rows: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -65,7 +80,7 @@ def _predict_knn(rows: Params, x: Array, level: Levels, axes: Projection, spec: 
 
 def _fit_gp(t: Training, spec: NuisanceSpec) -> Params:
     x = t.features * t.projection.deviation[None]
-    return gp.fit(t.key, x, t.targets, t.weight, t.level, spec.processes)
+    return gp.fit(x, t.targets, t.weight, t.level, spec.processes, t.plan)
 
 
 def _predict_gp(process: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -73,20 +88,32 @@ def _predict_gp(process: Params, x: Array, level: Levels, axes: Projection, spec
 
 
 def _fit_mlp(t: Training, spec: NuisanceSpec) -> Params:
-    return mlp.fit(t.key, t.features, t.targets, t.weight, t.level, spec)
+    return jax.vmap(partial(mlp.fit, features=t.features, spec=spec))(
+        t.key, targets=t.targets, weight=t.weight, level=t.level
+    )
 
 
 def _predict_mlp(params: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
     return mlp.predict(params, x, level.cost.shape[0], spec)
 
 
+NETWORK = ("hidden", "epochs", "snapshots", "batch_size", "learning_rate", "weight_decay", "dropout")
 LEARNERS: dict[str, Learner] = {
     "mean": Learner(lambda t, spec: (), _predict_level, lambda spec: 1, keeps_level=True),
-    "ridge": Learner(_fit_ridge, _predict_linear, lambda spec: len(spec.penalties)),
-    "hierarchical": Learner(_fit_hierarchical, _predict_linear, lambda spec: len(spec.pooled_penalties)),
-    "knn": Learner(_fit_knn, _predict_knn, lambda spec: len(spec.neighbours), keeps_level=True),
-    "gp": Learner(_fit_gp, _predict_gp, lambda spec: len(spec.processes)),
-    "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots),
+    "ridge": Learner(_fit_ridge, _predict_linear, lambda spec: len(spec.penalties), ("penalties",)),
+    "hierarchical": Learner(
+        _fit_hierarchical, _predict_linear, lambda spec: len(spec.pooled_penalties), ("pooled_penalties",)
+    ),
+    "knn": Learner(_fit_knn, _predict_knn, lambda spec: len(spec.neighbours), ("neighbours",), keeps_level=True),
+    "gp": Learner(
+        _fit_gp,
+        _predict_gp,
+        lambda spec: len(spec.processes),
+        ("processes",),
+        axes=gp.Process(None, None, 0),  # type: ignore[arg-type]
+        plan=gp.plan,
+    ),
+    "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots, NETWORK),
 }
 HOST_LEARNERS: dict[str, own.HostLearner] = {  # libraries that run outside JAX
     name: own.HostLearner(partial(trees.fit_outcome, name), trees.predict_outcome) for name in ("trees", "xgboost")

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.engine import networks, training
-from jaxroute.nuisance.ridge import with_intercept
+from jaxroute.nuisance.ridge import inverse, with_intercept
 from jaxroute.numerics import masked_log_softmax
 from jaxroute.types import Hyperparams, Key, NuisanceSpec, Params
 
-LOGISTIC_ITERATIONS = 60
+LOGISTIC_ITERATIONS = 30  # 60 change the log loss on new rows by less than 0.002
 
 
 def log_loss(
@@ -26,36 +26,33 @@ def fit_logistic(
     features: Float[Array, "N d"],
     action: Int[Array, " N"],
     available: Bool[Array, "N K"],
-    weight: Float[Array, " N"],
+    weight: Float[Array, "F N"],
     penalties: tuple[float, ...],
-) -> Float[Array, "C K d+1"]:
-    """Ridge-penalised multinomial logistic regression, one candidate per penalty.
+) -> Float[Array, "F C K d+1"]:
+    """Ridge-penalised multinomial logistic regression on every fold's rows, one candidate per penalty.
 
     Böhning's fixed bound on the Hessian, 1/2 X'WX, gives a monotone Newton-like iteration with one factorisation;
-    Nesterov's momentum accelerates it.
+    Nesterov's momentum accelerates it. Folds and penalties climb together, so that a step is two matrix products.
 
     Reference: Böhning, "Multinomial logistic regression algorithm" (1992).
     """
     x = with_intercept(features)
-    num_models = available.shape[1]
-    chosen = jax.nn.one_hot(action, num_models, dtype=x.dtype)
-    gram = (x * weight[:, None]).T @ x
+    chosen = jax.nn.one_hot(action, available.shape[1], dtype=x.dtype)
+    ridge = jnp.tile(jnp.asarray(penalties, x.dtype)[:, None], (1, x.shape[1])).at[:, -1].set(1.0)
+    gram = jax.lax.map(lambda w: (x * w[:, None]).T @ x, weight)
+    bound = inverse(0.5 * gram[:, None] + jax.vmap(jnp.diag)(ridge)[None])
+    where = jnp.broadcast_to(available, (*bound.shape[:2], *available.shape))
 
-    def one_penalty(penalty: Array) -> Array:
-        ridge = jnp.full(x.shape[1], penalty).at[-1].set(1.0)
-        factor = jax.scipy.linalg.cho_factor(0.5 * gram + jnp.diag(ridge))
+    def climb(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        b, previous = carry
+        ahead = b + i / (i + 3.0) * (b - previous)
+        fitted = jnp.exp(masked_log_softmax(jnp.einsum("nd,fckd->fcnk", x, ahead), where)) * where
+        error = (chosen[None, None] - fitted) * weight[:, None, :, None]
+        gradient = jnp.einsum("fcnk,nd->fckd", error, x) - ridge[None, :, None] * ahead
+        return ahead + jnp.einsum("fckd,fcde->fcke", gradient, bound), b
 
-        def climb(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            b, previous = carry
-            ahead = b + i / (i + 3.0) * (b - previous)
-            fitted = jnp.exp(masked_log_softmax(x @ ahead.T, available)) * available
-            gradient = ((chosen - fitted) * weight[:, None]).T @ x - ridge[None] * ahead
-            return ahead + jax.scipy.linalg.cho_solve(factor, gradient.T).T, b
-
-        zeros = jnp.zeros((num_models, x.shape[1]), x.dtype)
-        return jax.lax.fori_loop(0, LOGISTIC_ITERATIONS, climb, (zeros, zeros))[0]
-
-    return jax.lax.map(one_penalty, jnp.asarray(penalties, x.dtype))
+    zeros = jnp.zeros((*bound.shape[:2], available.shape[1], x.shape[1]), x.dtype)
+    return jax.lax.fori_loop(0, LOGISTIC_ITERATIONS, climb, (zeros, zeros))[0]
 
 
 def fit_mlp(

@@ -44,10 +44,10 @@ def fit(
     x, gram = with_intercept(features), moments(features, weight)
 
     def one(penalty: Array) -> Outcomes:
-        inverse = _inverse(gram + _diagonal(penalty, x)[None])
+        inverted = inverse(gram + _diagonal(penalty, x)[None])
 
         def solve(y: Array) -> Array:
-            return jnp.einsum("kde,ke->kd", inverse, jnp.einsum("nd,nk->kd", x, weight * y))
+            return jnp.einsum("kde,ke->kd", inverted, jnp.einsum("nd,nk->kd", x, weight * y))
 
         return _both_targets(x, targets, level, solve)
 
@@ -79,8 +79,8 @@ def fit_hierarchical(
     def one(pair: Array) -> Outcomes:
         # No shared intercept: it would duplicate the models' levels.
         shared = _diagonal(pair[0], x).at[-1, -1].set(1e6)
-        inner = _inverse(gram + _diagonal(pair[1], x)[None])
-        outer = _inverse(shared + jnp.sum(gram - gram @ inner @ gram, 0))
+        inner = inverse(gram + _diagonal(pair[1], x)[None])
+        outer = inverse(shared + jnp.sum(gram - gram @ inner @ gram, 0))
 
         def solve(y: Array) -> Array:
             r = jnp.einsum("nd,nk->kd", x, weight * y)
@@ -122,7 +122,7 @@ def _diagonal(penalty: Array, x: Array) -> Float[Array, "d+1 d+1"]:
     return jnp.diag(jnp.full(x.shape[1], penalty).at[-1].set(PRIOR_ROWS))
 
 
-def _inverse(matrix: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
+def inverse(matrix: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
     """Inverse of penalised second moments, whose condition the penalty bounds.
 
     Solving separately for quality and for cost would put two independent batched triangular solves into one program.
