@@ -127,7 +127,7 @@ def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, rule: str)
     weight = seen.astype(outcomes.quality.dtype)
     level = targets.levels(outcomes, weight)
     pairs = (candidates.quality, targets.relative(candidates, level).cost), targets.relative(outcomes, level)
-    choose = combine.stack if rule == "stack" else combine.select
+    choose: Callable[..., Array] = combine.stack if rule == "stack" else combine.select
     return Outcomes(*jax.vmap(choose, (0, 0, None))(*(jnp.stack(pair) for pair in pairs), weight))
 
 
