@@ -403,3 +403,16 @@ def test_the_pages_command_starts_the_example_as_it_is(tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_litellm_was_told_to_redact_is_in_no_row(upstream, tmp_path):
+    with gateway_proxy.running(
+        upstream, tmp_path, extra={"litellm_settings": {"turn_off_message_logging": True}}
+    ) as proxy:
+        assert proxy.chat("a secret").status == 200
+        assert proxy.ask(*body_of("responses", "a secret")).status == 200
+        upstream.failing.update(("small", "large"))
+        assert proxy.chat("a secret").status >= 500
+        rows = proxy.rows(3)
+    assert [row["status"] for row in rows] == ["answered", "answered", "failed"]
+    assert "secret" not in (tmp_path / "log.jsonl").read_text()

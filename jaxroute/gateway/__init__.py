@@ -8,13 +8,14 @@ watching   a new models.yaml or router, taken up without a restart
 rows       the row of a request in the log
 writing    the file: complete lines, several writers, turned over by size and day
 compacting the log as Parquet
-hooks      LiteLLM: its Router and its proxy (extra ``gateway``)
+handler    LiteLLM's proxy (extra ``gateway``)
+hooks      the handler, and the same in a `litellm.Router`
 endpoints  what the proxy answers beside: feedback, readiness
 feedback   ratings that come over HTTP
 metrics    counts for Prometheus
 service    without LiteLLM: "which model?" over HTTP (extra ``sidecar``)
 
-Only `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this imports JAX.
+Only `handler`, `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this imports JAX.
 """
 
 from jaxroute.gateway.gate import Choice as Choice

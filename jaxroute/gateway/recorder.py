@@ -39,7 +39,7 @@ class Recorder:
     def close(self) -> None:
         """Write the rows of requests of which LiteLLM has not said how they ended."""
         for request in self.store.stale(everything=True):
-            self.write(rows.row(request, "unknown", texts=self.gate.settings.log_prompts))
+            self.end(request, "unknown")
 
     def ready(self) -> dict[str, Any]:
         """Whether decisions are made as the settings say and rows are written; what readiness answers."""
@@ -79,7 +79,6 @@ class Recorder:
             InputError: none of the candidates is known.
         """
         gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
-        settings = gate.settings
         needs = requests.needs(body)
         clock = time.perf_counter()
         able = gate.settings.able(needs)
@@ -102,13 +101,23 @@ class Recorder:
         )
         self.store.add(request)
         for old in self.store.stale():
-            self.write(rows.row(old, "unknown", texts=settings.log_prompts))
+            self.end(old, "unknown")
         return request
 
     def give_up(self, id: Any, status: str) -> None:
         """Write the row of a request that was not answered."""
         if (request := self.store.finish(id)) is not None:
-            self.write(rows.row(request, status, texts=self.gate.settings.log_prompts))
+            self.end(request, status)
+
+    def private(self, request: Request) -> bool:
+        """Whether nothing of the request's text may be in its row, whatever the settings say."""
+        return False
+
+    def end(self, request: Request, status: str, **known: Any) -> None:
+        """Write the row of a request that is finished; known: see ``rows.row``."""
+        if self.private(request):
+            request.text = None
+        self.write(rows.row(request, status, texts=self.gate.settings.log_prompts, **known))
 
     def write(self, row: dict[str, Any]) -> None:
         """Append a row; a failure is counted and said, and never affects an answer."""

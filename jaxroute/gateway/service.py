@@ -182,8 +182,7 @@ def _ended(recorder: Recorder, body: dict[str, Any]) -> bool:
     request.failed, request.attempts = body.get("failed", []), int(body.get("attempts") or 1)
     status = body.get("status", "answered")
     answered = body.get("model") or request.choice.model if status == "answered" else None
-    texts = recorder.gate.settings.log_prompts
-    recorder.write(rows.row(request, status, texts=texts, model=answered, answer={n: body.get(n) for n in ANSWER}))
+    recorder.end(request, status, model=answered, answer={name: body.get(name) for name in ANSWER})
     return True
 
 
