@@ -1,6 +1,6 @@
 """Seconds and peak memory of reading and checking a log of a million requests, and the encoders' texts per second.
 
-    make bench-logs           (two minutes and 1 GB of temporary disk; more with encoders that need torch)
+    make bench-logs           (some five minutes and 2 GB of temporary disk; more with encoders that need torch)
 
 The log has every field and one bad cell per thousand rows. It is written once as Parquet, CSV, JSON lines and as
 OpenTelemetry's spans (OTLP, a hundred a line, with answers, which are not read). Each is read by a fresh process on two
