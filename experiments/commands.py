@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.engine.checkpoint import SaveError
+from jaxroute.printing import say
 from jaxroute.types import InputError
 
 
@@ -34,7 +35,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except (InputError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:  # a full disk met outside a checkpoint
-        print(f"error: {error}; finished work is saved, so run the same command again", file=sys.stderr)
+        say(f"error: {error}; finished work is saved, so run the same command again", to=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; finished work is saved, and the same command continues from there", file=sys.stderr)
         return 130

@@ -26,11 +26,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxroute.arguments import checked, known
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
+ROUNDING = 1e-4
+"""By so much a fitted probability may exceed 1."""
 
 
+@checked
 def utility(outcomes: Outcomes, cost_weight: Scalar | Float[Array, "*#batch"]) -> Float[Array, "*batch K"]:
     """Utility of every model, in quality units.
 
@@ -57,6 +61,7 @@ def utility(outcomes: Outcomes, cost_weight: Scalar | Float[Array, "*#batch"]) -
     return quality - (cost_weight[..., None] if cost_weight.ndim else cost_weight) * cost
 
 
+@checked
 def direct(logs: Logs, nuisances: Nuisances) -> Outcomes:
     """The outcome model's prediction, unchanged: no variance from weights, but all of the model's bias.
 
@@ -81,6 +86,7 @@ def direct(logs: Logs, nuisances: Nuisances) -> Outcomes:
     return Outcomes(jnp.asarray(nuisances.outcomes.quality), jnp.asarray(nuisances.outcomes.cost))
 
 
+@checked
 def inverse_propensity(logs: Logs, nuisances: Nuisances | None = None, *, clip: Scalar = 0.0) -> Outcomes:
     """The observed outcome over its propensity, 0 for every other model: unbiased, very noisy.
 
@@ -112,6 +118,7 @@ def inverse_propensity(logs: Logs, nuisances: Nuisances | None = None, *, clip: 
     return _correct(logs, Outcomes(nothing, nothing), weight)
 
 
+@checked
 def doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0) -> Outcomes:
     """The prediction plus its weighted error at the chosen model.
 
@@ -142,6 +149,7 @@ def doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0) -> Ou
     return _correct(logs, nuisances.outcomes, _weights(logs, nuisances, clip))
 
 
+@checked
 def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, threshold: Scalar) -> Outcomes:
     """Doubly robust where the weight is at most ``threshold``, the direct method elsewhere.
 
@@ -171,6 +179,7 @@ def switch_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0
     return _correct(logs, nuisances.outcomes, weight)
 
 
+@checked
 def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 0.0, shrinkage: Scalar) -> Outcomes:
     """Doubly robust with optimistically shrunk weights: large weights move towards the direct method.
 
@@ -200,6 +209,7 @@ def shrinkage_doubly_robust(logs: Logs, nuisances: Nuisances, *, clip: Scalar = 
     return _correct(logs, nuisances.outcomes, weight)
 
 
+@checked
 def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *, clip: Scalar = 0.0) -> Examples:
     """What a router learns from: a log with its doubly robust outcomes, then the shadow sample's rows as observed.
 
@@ -226,6 +236,7 @@ def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), of_log, observed)
 
 
+@checked
 def switch(weight: Float[Array, "*batch"], threshold: Scalar) -> Float[Array, "*batch"]:
     """Weights above ``threshold`` become 0; equality is kept.
 
@@ -235,6 +246,7 @@ def switch(weight: Float[Array, "*batch"], threshold: Scalar) -> Float[Array, "*
     return jnp.where(weight > threshold, 0, weight)
 
 
+@checked
 def shrink(weight: Float[Array, "*batch"], shrinkage: Scalar) -> Float[Array, "*batch"]:
     """s w / (w^2 + s) for s = ``shrinkage``: s = 0 gives 0, s = inf gives w, w = 0 gives 0.
 
@@ -247,6 +259,7 @@ def shrink(weight: Float[Array, "*batch"], shrinkage: Scalar) -> Float[Array, "*
     return jnp.where(positive & (denominator != jnp.inf), weight / denominator, 0)
 
 
+@checked
 def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip: Scalar = 0.0) -> Float[Array, " N"]:
     """Logging propensity of the model that was chosen, one per row.
 
@@ -259,8 +272,8 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
         [N].
 
     Raises:
-        InputError: a propensity is NaN, or 0 or less without a clip (outside jit only: inside, values cannot be
-            looked at).
+        InputError: a propensity is NaN, above 1, or 0 or less without a clip (outside jit only: inside, values
+            cannot be looked at).
 
     Example:
         >>> print(propensity_of_action(*_example()))
@@ -273,7 +286,7 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
         chosen = jnp.asarray(logs.action)[:, None]
         propensity = jnp.take_along_axis(jnp.asarray(nuisances.propensity), chosen, axis=1)[:, 0]
         source = "nuisances.propensity of the chosen model"
-    if not isinstance(propensity, jax.core.Tracer):
+    if known(propensity):
         unknown = np.flatnonzero(np.isnan(np.asarray(propensity)))
         if unknown.size:
             raise InputError(
@@ -281,13 +294,13 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
                 "pass nuisances with estimated propensities (nuisance.fit), or drop these rows"
             )
     raised = jnp.maximum(propensity, clip)
-    if not isinstance(raised, jax.core.Tracer):
-        impossible = np.flatnonzero(np.asarray(raised) <= 0)
-        if impossible.size:
-            raise InputError(
-                f"{source} is 0 or less in {impossible.size} of {propensity.shape[0]} rows (first: row "
-                f"{impossible[0]}): a model that was chosen had a positive probability; correct it, or give a clip"
-            )
+    if known(raised):
+        for impossible, words in ((raised <= 0, "0 or less"), (raised > 1 + ROUNDING, "above 1")):
+            if (rows := np.flatnonzero(impossible)).size:
+                raise InputError(
+                    f"{source} is {words} in {rows.size} of {propensity.shape[0]} rows (first: row {rows[0]}): it is "
+                    "the probability of the model that was chosen, above 0 and at most 1; correct it, or give a clip"
+                )
     return raised
 
 

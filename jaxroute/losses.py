@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxroute.arguments import checked
 from jaxroute.numerics import (
     Mask,
+    expectation,
     masked_argmax,
     masked_log_softmax,
     masked_max,
@@ -34,6 +36,7 @@ Scalar = Float[Array, ""] | float
 Weighting = Literal["none", "gap", "margin"]
 
 
+@checked
 def softmax_regret(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -73,9 +76,10 @@ def softmax_regret(
     policy = masked_softmax(scores / temperature, where)
     # Through log-softmax: p log p has a NaN gradient where p underflows to 0.
     log_policy = masked_log_softmax(scores / temperature, where)
-    return masked_sum(policy * (_regrets(utility, where) + entropy * log_policy), where)
+    return expectation(policy, _regrets(utility, where) + entropy * log_policy)
 
 
+@checked
 def regret_cross_entropy(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -122,7 +126,7 @@ def regret_cross_entropy(
         label = best.astype(scores.dtype)
     else:
         label = masked_softmax(utility / label_temperature, where)
-    cross_entropy = -masked_sum(label * masked_log_softmax(scores, where), where)
+    cross_entropy = -expectation(label, masked_log_softmax(scores, where))
     if weighting == "none":
         return cross_entropy
     regrets = _regrets(utility, where)
@@ -134,6 +138,7 @@ def regret_cross_entropy(
     raise ValueError(f"weighting must be 'none', 'gap' or 'margin', not {weighting!r}")
 
 
+@checked
 def greedy_regret(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -165,6 +170,7 @@ def greedy_regret(
     return _entry(_regrets(utility, where), masked_argmax(scores, where))
 
 
+@checked
 def squared_utility_error(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -195,6 +201,7 @@ def squared_utility_error(
     return safe_divide(masked_sum(error, where), masked_sum(jnp.ones_like(error), where), default=0.0)
 
 
+@checked
 def spo_plus(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -225,6 +232,7 @@ def spo_plus(
     return masked_max(2 * scores - utility, where) - 2 * _entry(scores, best) + _entry(utility, best)
 
 
+@checked
 def cost_sensitive_hinge(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxroute.arguments import floats
+
 Mask = Bool[Array, "*batch K"] | None
 
 
 def _fill(x: Array, where: Mask, fill: float) -> Array:
-    x = jnp.asarray(x)
+    x = jnp.asarray(floats(x, "x"))
     return x if where is None else jnp.where(where, x, jnp.asarray(fill, x.dtype))
 
 
@@ -42,7 +44,8 @@ def masked_argmax(x: Float[Array, "*batch K"], where: Mask = None) -> Int[Array,
     1
     """
     # Availability first, then the value: an available -inf beats a masked entry. NaN counts as -inf.
-    x = jnp.where(jnp.isnan(x), -jnp.inf, _fill(x, where, -jnp.inf))
+    x = _fill(x, where, -jnp.inf)
+    x = jnp.where(jnp.isnan(x), -jnp.inf, x)
     tied = x == jnp.max(x, -1, keepdims=True)
     return jnp.argmax(tied if where is None else tied & where, -1)
 
@@ -72,12 +75,23 @@ def masked_logsumexp(x: Float[Array, "*batch K"], where: Mask = None) -> Float[A
     peak = jax.lax.stop_gradient(masked_max(x, where))
     terms = jnp.exp(jnp.where(True if where is None else where, x - peak[..., None], -jnp.inf))
     total = jnp.sum(terms, -1)
-    return jnp.where(total > 0, peak + jnp.log(jnp.where(total > 0, total, 1.0)), 0.0)
+    nothing = total == 0  # NaN passes: a row whose every score is -inf is no distribution
+    return jnp.where(nothing, 0.0, peak + jnp.log(jnp.where(nothing, 1.0, total)))
 
 
 def masked_sum(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch"]:
     """Sum over the available entries."""
     return jnp.sum(_fill(x, where, 0.0), -1)
+
+
+def expectation(weights: Float[Array, "*batch K"], x: Float[Array, "*batch K"]) -> Float[Array, "*batch"]:
+    """sum_k w_k x_k in which a weight of 0 counts for nothing, also where x is infinite or NaN.
+
+    >>> print(expectation(jnp.array([0.0, 0.5]), jnp.array([-jnp.inf, 3.0])))
+    1.5
+    """
+    hole = (weights == 0) & ~jnp.isfinite(x)
+    return jnp.sum(weights * jnp.where(hole, 0.0, x), -1)
 
 
 def safe_divide(numerator: Array, denominator: Array, default: float = jnp.nan) -> Array:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 else:  # the name itself imports JAX, which a process that only decides does without
     Array = Any
 
+from jaxroute.printing import printable
+
 Key = Array
 Params = Any
 
@@ -277,5 +279,9 @@ Policy = Callable[[Table], np.ndarray]
 class InputError(ValueError):
     """Bad input from a person: one clear line that says what is wrong, where, and what to do.
 
-    Entry points (experiments, command line) print the line and exit with status 2.
+    Entry points (experiments, command line) print the line and exit with status 2. Names and paths in it come from
+    files, so whatever a terminal would act on is escaped.
     """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(message, keep="\n"))

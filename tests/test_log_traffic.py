@@ -203,7 +203,7 @@ def grouped(groups):
 
 
 def test_groups_that_cannot_make_folds():
-    """Too few groups: every row stands alone. A group with every row of a model: only the folds do."""
+    """Too few groups, or one with every row of a model: every row stands alone."""
     one = logs.load(HERE / "one_group.jsonl")
     assert logs.folding(one, 5).startswith("1 group is fewer than 10: rows are folded one by one")
     assert logs.as_logs(one).group.tolist() == list(range(len(one)))
@@ -215,9 +215,8 @@ def test_groups_that_cannot_make_folds():
     assert logs.as_logs(ten).group.tolist() == ten.group.tolist()
     assert logs.folding(ten, 11).startswith("10 groups are fewer than 11 folds: rows are folded one by one")
     whole = logs.load(grouped(["alone" if i % 3 == 2 else f"u{i % 20}" for i in range(90)]))
-    said = "one group holds all 30 rows of max: rows are folded one by one; intervals stay clustered by group"
-    assert logs.folding(whole, 5) == said
-    assert logs.as_logs(whole).group.tolist() == whole.group.tolist()
+    assert logs.folding(whole, 5).startswith("one group holds all 30 rows of max: rows are folded one by one, and")
+    assert len(set(logs.as_logs(whole).group.tolist())) == 90
     for log, apart in (one, True), (nine, True), (ten, False), (whole, True):
         record = logs.as_logs(log)
         group = crossfit.foldable(record.group, record.action, 5)

@@ -412,6 +412,19 @@ def test_names_are_escaped_everywhere(results, tmp_path):
     assert "<b>" not in html
     assert html.count("<script>") == 1
     assert f"single:{escape(evil)}" in html
+    # A page runs the script whose hash it names, and no other: not a handler in an attribute either.
+    script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
+    named = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert re.search(r"script-src ([^;\"]*)", html)[1] == f"'sha256-{named}'"
+
+
+def test_names_reach_the_console_without_acting_on_it(results):
+    evil = "\x1b[31m[bold]\x07\u202e"
+    named = results["method"].str.replace("claude-v1", evil, regex=False)
+    buffer = io.StringIO()
+    report.print_tables(results.assign(method=named), console=Console(file=buffer, width=200))
+    assert r"single:\x1b[31m[bold]\x07\u202e" in buffer.getvalue()
+    assert not set(evil) & set(buffer.getvalue()) - set("[31m[bold]")
 
 
 def test_html_of_one_seed_says_so(results, tmp_path):

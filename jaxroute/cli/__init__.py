@@ -13,6 +13,7 @@ import typer
 
 from jaxroute.cli import demo, doctor, evaluate, export, fit, methods, reading, route, shadow, table
 from jaxroute.data import hub
+from jaxroute.printing import say
 from jaxroute.types import InputError
 
 app = typer.Typer(
@@ -43,4 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # a full disk under the standard output, say
+        say(f"error: {error.filename or 'the output'}: {error.strerror or error}", to=sys.stderr)
         raise SystemExit(2) from None

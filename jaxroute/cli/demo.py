@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+
+from jaxroute import saving
+from jaxroute.printing import say
 
 TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}
 MODELS = {"small": (0.35, 0.0002), "medium": (0.6, 0.001), "large": (0.85, 0.01)}
@@ -30,8 +32,7 @@ def demo_log(
     """
     rng = np.random.default_rng(seed)
     names = list(MODELS)
-    part = out.with_name(out.name + ".part")
-    with part.open("w") as file:
+    with saving.text(out) as file:
         for i in range(rows):
             topic = str(rng.choice(list(TOPICS)))
             propensity = np.full(len(names), EPSILON / len(names))
@@ -48,5 +49,4 @@ def demo_log(
                 "request_id": f"demo-{i}",
             }
             file.write(json.dumps(record) + "\n")
-    os.replace(part, out)
-    print(f"{rows} requests written to {out}")
+    say(f"{rows} requests written to {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from jaxroute.data import splits
 from jaxroute.data.logs.entries import ELSE, OTHER
 from jaxroute.data.logs.loading import LogTable, folding
 from jaxroute.learn import fitting
+from jaxroute.printing import json_text, say
 from jaxroute.recipe import levels
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
 
@@ -58,7 +58,7 @@ def doctor(
         raise InputError(f"{error} (read: {rows})") from None
     found = {"log": str(log), "features": "the log's own" if used is None else used} | examined
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json_text(found))
     else:
         _print(found)
     if found["verdict"] == "refuse":
@@ -112,9 +112,12 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     known = [name for name, count in zip(names, answered, strict=True) if count >= fitting.ROWS_A_MODEL]
     carried = verdict == "refuse" and len(known) > 1
     missed = missing(table)
-    verdict = "caution" if carried or (verdict == "ok" and missed) else verdict
+    verdict = "caution" if carried or (verdict == "ok" and (missed or table.outliers)) else verdict
     advice = _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
-    if carried:
+    if refused := fitting.refusal(logs, shadow):
+        verdict = "refuse"
+        advice = [f"A router cannot be fitted: {refused}.", *(line for line in advice if "Next step" not in line)]
+    elif carried:
         advice.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
     return {
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
@@ -123,7 +126,10 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "propensities": diagnosis.source,
         "effective_rows_of_uniform": float(report.targets[0]["effective_sample_size"]),
         "uniform": report.targets[0]["verdict"],
-        "warnings": missed + [said for said in [folding(table, QUICK.folds)] if said] + list(diagnosis.warnings),
+        "warnings": missed
+        + list(table.outliers)
+        + [said for said in [folding(table, QUICK.folds)] if said]
+        + list(diagnosis.warnings),
         "verdict": verdict,
         "advice": advice,
     } | ({} if beside is None else {"shadow": beside})
@@ -215,8 +221,8 @@ def _advice(
 
 
 def _print(found: dict[str, Any]) -> None:
-    print(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
-    print(f"features: {found['features']}; propensities: {found['propensities']}")
+    say(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
+    say(f"features: {found['features']}; propensities: {found['propensities']}")
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     reading.show("models", header, [[m[key] for key in keys] for m in found["models"]])
@@ -231,12 +237,12 @@ def _print(found: dict[str, Any]) -> None:
         keys = ["model", "answers", "error_log", "error_both"]
         title = f"shadow sample of {found['shadow']['prompts']} prompts: standard error of mean quality"
         reading.show(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]])
-    print(
+    say(
         f"evaluating a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
         "missing feedback is assumed to be missing at random"
     )
     for line in found["warnings"]:
-        print(f"warning: {line}")
-    print(f"verdict: {found['verdict']}")
+        say(f"warning: {line}")
+    say(f"verdict: {found['verdict']}")
     for line in found["advice"]:
-        print(f"- {line}")
+        say(f"- {line}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from jaxroute import saving
 from jaxroute.cli import reading
 from jaxroute.data import harness
 from jaxroute.recipe import GRID
@@ -56,6 +57,8 @@ def evaluate(
 
       jaxroute evaluate router --table tables/routerbench
     """
+    if page is not None:
+        saving.check_file(page / "report.html")
     loaded = Router.load(router, encoder)
     if (log is None) == (table is None):
         raise InputError("give either a LOG or --table FOLDER")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jaxroute import saving
 from jaxroute.cli.evaluate import RouterPath
+from jaxroute.printing import say
 from jaxroute.serving import export as exporting
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
@@ -25,6 +26,7 @@ def export(
 
       jaxroute export router --out router.stablehlo
     """
+    saving.check_file(out)
     loaded = Router.load(router)
     content = exporting.stablehlo(loaded)
     meta = {
@@ -37,7 +39,6 @@ def export(
         "platforms": list(exporting.PLATFORMS),
     }
     for path, data in ((out.with_name(out.name + ".json"), json.dumps(meta, indent=1).encode()), (out, content)):
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(data)
-        os.replace(part, path)
-    print(f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json")
+        with saving.file(path) as file:
+            file.write(data)
+    say(f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json")

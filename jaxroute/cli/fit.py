@@ -13,11 +13,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from jaxroute import saving
 from jaxroute.cli import reading
 from jaxroute.data import harness
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn import methods as registry
+from jaxroute.printing import say
+from jaxroute.serving import folder
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, Table
 
@@ -60,7 +63,13 @@ def fit(
             help="Number of routers that are fitted with different seeds and averaged: less noise, and longer fitting.",
         ),
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same router.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Random seed; the same seed gives the same router on as many cores. Another number of cores rounds "
+            "sums differently, and then a few decisions in a hundred, all of them close, may differ."
+        ),
+    ] = 0,
 ) -> None:
     """Fit a router to a log, or to a table of every model's answers, and save it.
 
@@ -83,6 +92,7 @@ def fit(
 
       jaxroute fit --table table/ --out router
     """
+    saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)
     weights = _numbers(normalised_cost_weights)
     if (log is None) == (table is None):
@@ -101,10 +111,11 @@ def fit(
                 members=members,
                 on_stage=on_stage,
             )
+        router.summary["seed"] = seed
         router.save(out)
         report(router)
         weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
-        print(f"saved: {out}\nnext: jaxroute route {out} {weight} --input PROMPTS.jsonl")
+        say(f"saved: {out}", f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
         return
     assert log is not None
     rows = reading.read(log, how)
@@ -125,12 +136,14 @@ def fit(
             on_stage=on_stage,
             on_evidence=gathered.append,
         )
-    router.summary["chat"] = rows.chat
+    router.summary.update({"chat": rows.chat, "seed": seed})
     router.save(out)
     page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
     report(router)
-    print(
-        f"saved: {out}\nreport: {page}\nnext: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl"
+    say(
+        f"saved: {out}",
+        f"report: {page}",
+        f"next: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl",
     )
 
 
@@ -152,7 +165,7 @@ def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None
 def _progress() -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; nothing where there is no terminal."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading", total=None)
         yield lambda stage: progress.update(bar, description=stage)
@@ -178,20 +191,20 @@ def report(router: Router) -> None:
     reading.show(f"value on {on}, out of fold (quality units)", header, lines)
     if prompts is not None:
         answers = ", ".join(f"{name} {count}" for name, count in summary["answers_by_model"].items())
-        print(f"{prompts} prompts; answers: {answers}")
+        say(f"{prompts} prompts; answers: {answers}")
         if unknown := summary["costs_unknown"]:
-            print(f"{unknown} of these have no cost, so the router takes cost weight 0 alone")
+            say(f"{unknown} of these have no cost, so the router takes cost weight 0 alone")
     else:
-        print(
+        say(
             f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
             f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
         )
     for line in made(summary):
-        print(line)
+        say(line)
     if shadow:
-        print("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
+        say("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
     if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
-        print("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")
+        say("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")
 
 
 def made(summary: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -22,6 +22,7 @@ from jaxroute.data import prices as price_table
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import formats
 from jaxroute.estimators.evidence import Evidence
+from jaxroute.printing import cell, json_text, say
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
@@ -191,6 +192,8 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     """The log as arrays, and the encoder that was used (None if the log has features); notes how groups are folded."""
     if said := people.folding(log, NuisanceSpec().folds):
         note(f"note: {said}")
+    for line in log.outliers:
+        note(f"note: {line}")
     return people.as_logs(log, encoder), None if log.features is not None else encoder
 
 
@@ -240,18 +243,18 @@ def as_shadow(path: Path | None, log: people.LogTable, how: How, encoder: str | 
 
 def print_json(frame: pd.DataFrame) -> None:
     """Print a table as a JSON list of records; unknown numbers are null."""
-    print(json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1))
+    print(json_text(frame.to_dict("records")))
 
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
     """Print a table on stdout; text is aligned left and numbers right."""
-    sheet = Sheet(title=title, title_justify="left")
+    sheet = Sheet(title=cell(title), title_justify="left")
     for j, name in enumerate(header):
         numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
-        sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        sheet.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
     for line in lines:
         sheet.add_row(
-            *("unknown" if cell is None else cell if isinstance(cell, str) else f"{cell:.4g}" for cell in line)
+            *("unknown" if one is None else cell(one) if isinstance(one, str) else f"{one:.4g}" for one in line)
         )
     Console(width=None if Console().is_terminal else 120).print(sheet)
 
@@ -276,4 +279,4 @@ def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> 
 
 def note(message: str) -> None:
     """Print a line on stderr, so that stdout holds only the result."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    say(message, to=sys.stderr)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from jaxroute import saving
 from jaxroute.cli.evaluate import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts
 from jaxroute.serving.router import Decision, Router
@@ -55,6 +55,8 @@ def route(
 
       jaxroute route router --budget 0.002 --input prompts.parquet --out chosen.jsonl
     """
+    if out is not None:
+        saving.check_file(out)
     loaded = Router.load(router, encoder)
     if without:
         loaded = loaded.without(*without)
@@ -69,7 +71,7 @@ def route(
         loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)
     width = None if loaded.encoder is not None else loaded.kind.num_features
-    with _opened(out) as sink:
+    with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
         done = 0
         for number, block in enumerate(prompts.read(source, chat=chat, width=width, rows=ROWS)):
             try:
@@ -78,20 +80,6 @@ def route(
                 raise InputError(f"{source}, prompts {done} to {done + len(block) - 1}: {error}") from None
             done += len(block)
             sink.writelines(_lines(loaded, decision))
-
-
-@contextlib.contextmanager
-def _opened(out: Path | None) -> Iterator[IO[str]]:
-    if out is None:
-        yield sys.stdout
-        return
-    part = out.with_name(out.name + ".part")
-    try:
-        with part.open("w") as sink:
-            yield sink
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _lines(router: Router, decision: Decision) -> Iterator[str]:

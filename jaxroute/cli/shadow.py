@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import nuisance
+from jaxroute import nuisance, saving
 from jaxroute.cli import reading
 from jaxroute.cli.doctor import QUICK
+from jaxroute.data import files
+from jaxroute.printing import json_text, say
 from jaxroute.recipe import levels
 from jaxroute.types import InputError, Logs
 
@@ -49,20 +49,21 @@ def shadow(
     """
     if (pool is None) != (out is None):
         raise InputError("--pool and --out must be given together: prompts are drawn from the pool and written to OUT")
+    if out is not None:
+        saving.check_file(out)
     lines = [] if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
     found = {"log": str(log)} | plan(logs, table.models, count)
     if out is not None:
-        part = out.with_name(out.name + ".part")
-        part.write_text("".join(lines))
-        os.replace(part, out)
+        with saving.file(out) as file:
+            file.writelines(lines)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json_text(found))
         return
     _print(found)
     if out is not None:
-        print(f"{count} prompts of {pool} written to {out}")
+        say(f"{count} prompts of {pool} written to {out}")
 
 
 def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
@@ -109,16 +110,13 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
     }
 
 
-def draw(pool: Path, count: int, seed: int) -> list[str]:
+def draw(pool: Path, count: int, seed: int) -> list[bytes]:
     """``count`` random lines of a JSONL file, in the order of the file."""
-    try:
-        with pool.open(encoding="utf-8") as file:
-            lines = [line.rstrip("\n") + "\n" for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{pool}: cannot be read as JSONL ({error}); check the file") from None
+    with files.opened(pool) as file:
+        lines = [line for _, line in files.lines(file, pool)]
     if len(lines) < count:
         raise InputError(f"{pool}: the file has {len(lines)} prompts, fewer than --count {count}; lower --count")
-    return [lines[i] for i in sorted(np.random.default_rng(seed).choice(len(lines), count, replace=False))]
+    return [lines[i] + b"\n" for i in sorted(np.random.default_rng(seed).choice(len(lines), count, replace=False))]
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -129,7 +127,7 @@ def _print(found: dict[str, Any]) -> None:
     header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
     keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]
     reading.show("sizes", header, [[size[key] for key in keys] for size in found["sizes"]])
-    print(
+    say(
         "Prices are in the log's unit of cost. Errors are standard errors of mean quality, if the new answers are as "
         "noisy as those of the log."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from jaxroute.cli import reading
 from jaxroute.data import harness, tables
 from jaxroute.data.harness import scores
+from jaxroute.printing import json_text, say
 
 
 def table(
@@ -70,23 +70,14 @@ def table(
     tables.write(out, joined.queries, joined.outcomes)
     counts: dict[str, Any] = {"table": str(out), **joined.counts}
     if as_json:
-        print(json.dumps(_finite(counts), indent=1))
+        print(json_text(counts))
     else:
         _print(counts)
 
 
-def _finite(value: Any) -> Any:
-    """The same with null in place of NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _print(counts: dict[str, Any]) -> None:
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
-    print(f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}")
+    say(f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}")
     keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
     lines = []
     for row in counts["by_model"]:
@@ -103,10 +94,10 @@ def _print(counts: dict[str, Any]) -> None:
     }
     for key, what in said.items():
         if counts[key]:
-            print(f"{counts[key]} {what}")
+            say(f"{counts[key]} {what}")
     if counts["cost_unknown"]:
-        print(
+        say(
             f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "
             "with token counts, --prices gives costs"
         )
-    print(f"next: jaxroute fit --table {counts['table']} --out ROUTER")
+    say(f"next: jaxroute fit --table {counts['table']} --out ROUTER")

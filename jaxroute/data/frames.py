@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxroute.data import values
+from jaxroute.data import files, values
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -48,9 +48,13 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
         raise InputError(f"{path}: cannot read {path.suffix or 'a file without suffix'}; give a .parquet or a .csv")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            with files.parquet(path):
+                return pd.read_parquet(path)
         # A prompt may be "None" or "NA" and an id "007", so only an empty cell counts as missing.
-        return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=[""])
+        with files.opened(path) as content:
+            return pd.read_csv(content, dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=[""])
+    except InputError:
+        raise
     except Exception as error:  # pandas and Arrow also pass on errors of their parsers, such as KeyError for metadata
         raise InputError(f"{path}: damaged or truncated ({_reason(error)}); write or copy it again") from error
 
@@ -105,7 +109,9 @@ def read_features(path: Path, rows: int) -> np.ndarray:
         InputError: the file does not exist or is damaged, or its array has another shape or kind.
     """
     try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = np.load(files.regular(path), mmap_mode="r", allow_pickle=False)
+    except InputError:
+        raise
     except Exception as error:  # NumPy passes on any error of its parser for a damaged header
         raise InputError(f"{path}: not a readable .npy array ({_reason(error)}); write or copy it again") from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim != 2:

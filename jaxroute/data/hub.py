@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxroute import saving
 from jaxroute._lazy import extra
 from jaxroute.types import InputError
 
@@ -134,7 +135,5 @@ def checksum(path: Path) -> str:
 
 def keep(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as Parquet, completely or not at all, even if others write the same file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
-        frame.to_parquet(Path(scratch) / "frame.parquet")
-        os.replace(Path(scratch) / "frame.parquet", path)
+    with saving.file(path) as file:
+        frame.to_parquet(file)

@@ -11,7 +11,6 @@ A file in the layout of LiteLLM's price map (``model_prices_and_context_window.j
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxroute.data import files
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError
 
@@ -106,7 +106,9 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
 def _price_map(path: Path) -> dict[str, Price]:
     """LiteLLM's price map, without the entries that have no price per token (images, speech)."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = files.parse(files.text(path))
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a price map ({error}); write or copy it again") from None
     if not isinstance(found, dict):

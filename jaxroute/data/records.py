@@ -9,18 +9,17 @@ lines has the number of its first line, and all elements of an array on one line
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from jaxroute.data import files as doors
 from jaxroute.data import memory, postgres
 from jaxroute.types import InputError
 
@@ -29,6 +28,8 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".n
 JSON = (".json", ".json.gz")
 ROWS = 20_000
 BYTES = 16_000_000
+BROKEN = 1_000_000
+"""So many rows that cannot be read are no log; each is kept with what is wrong about it."""
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
 
@@ -40,7 +41,7 @@ class Stream(NamedTuple):
     """JSON lines that arrive one after another, as on the standard input."""
 
     label: str
-    lines: Iterable[bytes]
+    file: BinaryIO
 
     def __str__(self) -> str:
         return self.label
@@ -143,20 +144,28 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
         Chunk(row=[0], data={'prompt': ['hi'], 'model': ['small']}, names=['prompt', 'model'],
               broken=[(1, '1 cell(s) under 2 columns')])
     """
+    broken = 0
     try:
-        if isinstance(path, Stream):
-            yield from _chunks(_objects(path.lines))
-        elif isinstance(path, Path):
-            name = path.name.lower().removesuffix(".gz")
-            reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
-            yield from reader(path, wanted)
-        else:
-            yield from _table(path, wanted)
+        for chunk in _read(path, wanted):
+            broken += len(chunk.broken)
+            if broken > BROKEN:
+                raise InputError(f"{path}: more than {BROKEN:,} rows cannot be read; check that this is a log")
+            yield chunk
     except InputError:
         raise
     except Exception as error:  # of files, gzip, zlib, csv, JSON, Arrow and, as KeyError, of unknown time zones
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: damaged or truncated ({reason}); write or copy it again") from error
+
+
+def _read(path: Source, wanted: Wanted) -> Iterator[Chunk]:
+    if isinstance(path, Stream):
+        return _chunks(_objects(doors.lines(path.file, path)))
+    if not isinstance(path, Path):
+        return _table(path, wanted)
+    name = path.name.lower().removesuffix(".gz")
+    reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
+    return reader(path, wanted)
 
 
 def column(chunk: Chunk, name: str) -> list[Any]:
@@ -215,9 +224,7 @@ def _table(table: memory.Held | postgres.Table, wanted: Wanted) -> Iterator[Chun
 
 
 def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    with pq.ParquetFile(path) as file:
+    with doors.parquet(path) as file:
         names = _once(file.schema_arrow.names, path)
         picked = [name for name in wanted(names) if name in names]
         yield Chunk([], {name: [] for name in picked}, names, [])
@@ -229,25 +236,49 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 
 def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
-    with _opened(path) as binary, _any_length():
-        rows = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True)
+    with doors.opened(path) as binary, _long_cells():
+        # Bytes that are not UTF-8 become lone surrogates, so that the row they are in can be named.
+        content = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        rows = csv.reader(content, strict=True)
         names = _once(next(rows, []), path)
+        if why := _undecoded(names):
+            raise InputError(f"{path}, header: {why}; save the file as UTF-8")
         picked = [(name, names.index(name)) for name in wanted(names) if name in names]
         number = enumerate(row for row in rows if row)
         yield Chunk([], {name: [] for name, _ in picked}, names, [])
         while some := list(islice(number, ROWS)):
-            whole = [(i, row) for i, row in some if len(row) == len(names)]
+            broken = [(i, why) for i, row in some if (why := _unfit(row, len(names)))]
+            bad = {i for i, _ in broken}
+            whole = [(i, row) for i, row in some if i not in bad] if bad else some
             yield Chunk(
                 [i for i, _ in whole],
                 {name: [row[place] or None for _, row in whole] for name, place in picked},
                 names,
-                [(i, f"{len(row)} cell(s) under {len(names)} columns") for i, row in some if len(row) != len(names)],
+                broken,
             )
 
 
+def _unfit(row: list[str], width: int) -> str:
+    """Why a row of a CSV file cannot be read; "" if it can."""
+    return f"{len(row)} cell(s) under {width} columns" if len(row) != width else _undecoded(row)
+
+
+def _undecoded(row: Sequence[str]) -> str:
+    """What is not UTF-8 in a row; "" if all of it is."""
+    whole = "".join(row)
+    if whole.isascii():
+        return ""
+    try:
+        whole.encode()
+    except UnicodeEncodeError as error:
+        return f"not UTF-8 (byte 0x{ord(whole[error.start]) - 0xDC00:02x}, as in a file saved as Latin-1)"
+    return ""
+
+
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
-    with _opened(path) as lines:
-        yield from _chunks(enumerate(_items(lines)) if path.name.lower().endswith(JSON) else _objects(lines))
+    with doors.opened(path) as file:
+        whole = path.name.lower().endswith(JSON)
+        yield from _chunks(enumerate(_items(file)) if whole else _objects(doors.lines(file, path)))
 
 
 def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
@@ -258,7 +289,8 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
             found = _records(item)
         except (ValueError, RecursionError) as error:
             kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
-            broken.append((i, f"{kind} ({str(error).splitlines()[0]})"))
+            why = str(error).splitlines()[0]
+            broken.append((i, why if isinstance(error, doors.GivenTwiceError) else f"{kind} ({why})"))
             found = ()
         for record in found:
             row.append(i)
@@ -272,11 +304,11 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
         yield Chunk(row, data, list(names), broken)
 
 
-def _objects(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def _objects(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers; an indented object, from "{" to "}", is one item."""
     begun: list[bytes] = []
     start = 0
-    for number, line in enumerate(lines):
+    for number, line in lines:
         if begun and line[:1].isspace() and line.strip():
             begun.append(line)
         elif begun and line[:1] == b"}":
@@ -303,7 +335,7 @@ def _records(item: Any) -> Sequence[dict[str, Any]]:
         text = item.decode("utf-8-sig").strip()
         if not text:
             return ()
-        item = json.loads(text)
+        item = doors.parse(text)
     if isinstance(item, dict):
         page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
         return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
@@ -316,13 +348,13 @@ def _items(file: BinaryIO) -> list[Any]:
     """The contents of a .json file: the entries of its array, its one object, or several objects in a row."""
     text = file.read().decode("utf-8-sig")
     try:
-        whole = json.loads(text)
+        whole = doors.parse(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
-        return [line for _, line in _objects(text.encode().splitlines(keepends=True))]
+        return [line for _, line in _objects(enumerate(text.encode().splitlines()))]
     return whole if isinstance(whole, list) else [whole]
 
 
@@ -333,14 +365,10 @@ def _once(names: Sequence[str], path: Source) -> list[str]:
     return list(names)
 
 
-def _opened(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
 @contextmanager
-def _any_length() -> Iterator[None]:
-    """Lift the csv module's limit of 131,072 characters per cell, because prompts may be longer."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+def _long_cells() -> Iterator[None]:
+    """Raise the csv module's limit of 131,072 characters per cell, because prompts may be longer."""
+    before = csv.field_size_limit(doors.LINE)
     try:
         yield
     finally:

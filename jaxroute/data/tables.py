@@ -16,13 +16,13 @@ Messages count rows from 0, as pandas does.
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxroute import saving
 from jaxroute.data import encoders
 from jaxroute.data.frames import Place, need, numbers, read, read_features, refuse, text
 from jaxroute.data.units import cost_scale as cost_scale
@@ -155,16 +155,11 @@ def write(
     Raises:
         InputError: the folder holds something.
     """
-    path = refuse_occupied(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=path.name, dir=path.parent) as scratch:
-        folder = Path(scratch) / "table"
-        folder.mkdir()
+    with saving.folder(refuse_occupied(path), ("queries.parquet",)) as folder:
         queries.to_parquet(folder / "queries.parquet")
         outcomes.to_parquet(folder / "outcomes.parquet")
         if features is not None:
             np.save(folder / "features.npy", features)
-        os.replace(folder, path)
 
 
 def refuse_occupied(path: str | os.PathLike[str]) -> Path:
@@ -176,6 +171,7 @@ def refuse_occupied(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
+    saving.check_folder(path, ("queries.parquet",))
     return path
 
 

@@ -14,6 +14,7 @@ import pickletools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from jaxroute.data import files
 from jaxroute.data.pickled import DEPTH, Rebuilder, RefusedError, Thing, check
 from jaxroute.types import InputError
 
@@ -111,7 +112,7 @@ def read(path: Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    with path.open("rb") as file:
+    with files.opened(path) as file:
         found = contents(file, str(path))
     if type(found) is not pd.DataFrame:
         raise InputError(f"{path}: holds a {type(found).__name__}, not a data frame; write it with DataFrame.to_pickle")

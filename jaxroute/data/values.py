@@ -17,7 +17,7 @@ import numpy as np
 from jaxroute.data import messages, records
 
 TRUTH = {"true": 1.0, "false": 0.0}
-SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
+SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (1e20, 1e-9))
 """Limits below which a timestamp is in seconds, milliseconds, microseconds or nanoseconds; 1e11 s is the year 5138."""
 
 
@@ -67,9 +67,12 @@ def moment(value: Any) -> float:
     if isinstance(value, bool):
         raise ValueError("a truth value")
     count = number(value)
-    if math.isinf(count):
-        raise ValueError("infinite")
-    return count * next((unit for limit, unit in SECONDS if abs(count) < limit), 1.0)
+    if math.isnan(count):
+        return count
+    for limit, unit in SECONDS:
+        if abs(count) < limit:
+            return count * unit
+    raise ValueError("no time since 1970 in any unit")
 
 
 def label(value: Any) -> str | None:

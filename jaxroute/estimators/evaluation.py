@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroute.arguments import checked
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import interval as confidence
+from jaxroute.estimators.influence import utility_range
 from jaxroute.estimators.support import support
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
 from jaxroute.types import InputError, Logs, Nuisances
@@ -44,6 +46,7 @@ class Evaluation:
     tipping_point: float | None = None
 
 
+@checked
 def evaluate(
     logs: Logs,
     target: Float[Array, "N K"] | Float[Array, "L N K"],
@@ -129,6 +132,8 @@ def evaluate(
                         logs, policy, float(weight), nuisances, clip=clip, outcome_model=True
                     ).strength
                 )
+        value, *ends = (float(np.clip(x, *utility_range(logs, weight))) for x in (value, *(interval or ())))
+        interval = (ends[0], ends[1]) if ends else None
         verdict = "refuse" if label == EXTRAPOLATION else record["verdict"]
         found.append(
             Evaluation(float(weight), value, interval, label, verdict, record["reasons"], effective, bounds, tipping)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
+from jaxroute.estimators.influence import utility_range
 from jaxroute.nuisance.diagnostics import Diagnostics
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
@@ -160,6 +161,9 @@ def gather(
         **({} if shadow is None else {"shadow_share": share}),
     }
     values = pd.DataFrame(columns)
+    least, most = utility_range(logs, np.asarray(weights))
+    for bounded in ("value", "low", "high", "band_low", "band_high", "hidden_low", "hidden_high"):
+        values[bounded] = np.clip(values[bounded], least, most)
     if truth is not None:
         values["truth"] = _mean_value(router, truth, weights)
     both = {other: (on_shadow[name], policy) for other, policy in on_shadow.items()}
@@ -240,6 +244,9 @@ def gains(
     gain = np.where(supported, np.asarray(paired.value), guess)
     frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
     frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
+    least, most = utility_range(logs, np.asarray(weights))
+    for bounded in ("gain", "low", "high"):
+        frame[bounded] = np.clip(frame[bounded], least - most, most - least)
     if truth is not None:
         frame["truth"] = _mean_value(router, truth, weights) - _mean_value(other, truth, weights)
     return frame if shadow is None else frame.assign(shadow_share=share)

@@ -33,6 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 from scipy.special import stdtrit
 
 from jaxroute import metrics
+from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.numerics import masked_sum, safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
@@ -55,6 +56,7 @@ class Rows(NamedTuple):
     group: Int[Array, " N"] | None = None
 
 
+@checked
 def rows(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -204,6 +206,23 @@ def interval(of: Estimate, level: float = 0.95) -> tuple[float, float]:
     """
     half = float(half_width(of.effective_sample_size, level)) * float(of.standard_error)
     return float(of.value) - half, float(of.value) + half
+
+
+def utility_range(logs: Logs, cost_weight: Array | np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most that the value of any policy can be, as qualities are in [0, 1]; host side.
+
+        -w max cost  to  1 - w min cost,   over the log's known costs
+
+    A weighted correction may carry an estimate, or an end of its interval, beyond; what is reported is cut there.
+
+    Example:
+        >>> print(*utility_range(example()[0], 0.5))
+        -0.25 0.875
+    """
+    cost, weight = np.asarray(logs.cost, float), np.asarray(cost_weight, float)
+    known = cost[np.isfinite(cost)]
+    least, most = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+    return np.where(weight > 0, -weight * most, 0.0), 1 - weight * least
 
 
 def half_width(effective_sample_size: Array | np.ndarray | float, level: float = 0.95) -> np.ndarray:

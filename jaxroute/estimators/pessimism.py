@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxroute.arguments import checked
 from jaxroute.types import Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -27,6 +28,7 @@ PRIOR_ROWS = 10.0
 """Rows of that variance added to every model, so that a few equal answers do not give a variance near 0."""
 
 
+@checked
 def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
     """Standard deviation of quality around the outcome model, per model, pooled with the largest possible.
 
@@ -53,6 +55,7 @@ def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
     return jnp.sqrt(total / (jnp.sum(chosen, 0) + PRIOR_ROWS))
 
 
+@checked
 def standard_error(propensity: Float[Array, "N K"], noise: Float[Array, " K"], *, rows: Scalar) -> Float[Array, "N K"]:
     """Standard error of every cell, from how often the log tried the model on prompts like this one.
 
@@ -75,6 +78,7 @@ def standard_error(propensity: Float[Array, "N K"], noise: Float[Array, " K"], *
     return jnp.asarray(noise)[None, :] * jax.lax.rsqrt(1 + rows * jnp.asarray(propensity))
 
 
+@checked
 def pessimistic(outcomes: Outcomes, error: Float[Array, "N K"], *, strength: Scalar) -> Outcomes:
     """Lower confidence bound of every model's quality; cost as it is.
 

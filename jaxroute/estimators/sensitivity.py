@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import metrics
+from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import outcomes_of
@@ -75,6 +76,7 @@ class _Sorted(NamedTuple):
     heard: Float[Array, " N"]  # 1 / h with feedback, 0 without
 
 
+@checked
 def bounds(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -121,6 +123,7 @@ def bounds(
     return _bounds(table, strength, jnp.ones_like(table.error))
 
 
+@checked
 def bounds_interval(
     key: Key,
     logs: Logs,
@@ -175,6 +178,7 @@ def bounds_interval(
     return Bounds(lower, jnp.nanquantile(found.upper, (1 + level) / 2))
 
 
+@checked
 def tipping_point(
     logs: Logs,
     target: Float[Array, "N K"],

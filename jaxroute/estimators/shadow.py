@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxroute import metrics
+from jaxroute.arguments import checked
 from jaxroute.estimators.evaluation import Evaluation
 from jaxroute.estimators.influence import Rows, Scalar, estimate, interval, units
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
@@ -35,6 +36,7 @@ WITH = ", with a shadow sample"
 ALONE = "shadow sample alone"
 
 
+@checked
 def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scalar) -> Rows:
     """Value of a policy on every prompt of a shadow sample, from the sample's answers alone.
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators import verdict
 from jaxroute.estimators.influence import rows
@@ -53,6 +54,7 @@ class Support:
     models: tuple[dict[str, Any], ...]
 
 
+@checked
 def support(
     logs: Logs,
     target: Float[Array, "N K"] | Float[Array, "L N K"],

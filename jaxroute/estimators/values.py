@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute import metrics
+from jaxroute.arguments import checked
 from jaxroute.counterfactual import shrink, switch
 from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows
 from jaxroute.estimators.influence import example as example
@@ -26,6 +27,7 @@ from jaxroute.types import Estimate, Logs, Nuisances
 from jaxroute.types import Outcomes as Outcomes
 
 
+@checked
 def direct_method(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -70,6 +72,7 @@ def direct_method(
     return estimate(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group))
 
 
+@checked
 def ipw(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -109,6 +112,7 @@ def ipw(
     return estimate(rows(logs, target, cost_weight, nuisances, clip=clip, transform=cap, outcome_model=False))
 
 
+@checked
 def snipw(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -160,6 +164,7 @@ def snipw(
     )
 
 
+@checked
 def doubly_robust(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -202,6 +207,7 @@ def doubly_robust(
     return estimate(rows(logs, target, cost_weight, nuisances, clip=clip, transform=_cap(weight_clip)))
 
 
+@checked
 def self_normalised_doubly_robust(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -246,6 +252,7 @@ def self_normalised_doubly_robust(
     return estimate(rows(logs, target, cost_weight, nuisances, clip=clip, transform=cap, self_normalised=True))
 
 
+@checked
 def switch_doubly_robust(
     logs: Logs,
     target: Float[Array, "N K"],
@@ -290,6 +297,7 @@ def switch_doubly_robust(
     return estimate(rows(logs, target, cost_weight, nuisances, clip=clip, transform=lambda w: switch(w, threshold)))
 
 
+@checked
 def shrinkage_doubly_robust(
     logs: Logs,
     target: Float[Array, "N K"],

@@ -11,6 +11,7 @@ and -0.006; on the log alone 92% and 95%), against 95% on the shadow for a route
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -119,6 +120,8 @@ def fit(
     chosen = methods.named(method)
     rows, num_models = logs.available.shape
     check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
+    if why := refusal(logs, shadow, spec):
+        raise InputError(why)
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
         raise InputError(
             f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
@@ -177,11 +180,17 @@ def fit(
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
         "cost_scale_from": reason,
         "members": members,
+        "cores": cores(),
         **result.summary,
         "by_cost_weight": _by_cost_weight(found, learn, scale),
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
+
+
+def cores() -> int | None:
+    """How many cores this process may use: with another number, sums round differently and close decisions differ."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
@@ -202,6 +211,24 @@ def answers(shadow: Examples) -> np.ndarray:
     return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
+def refusal(logs: Logs, shadow: Examples | None = None, spec: NuisanceSpec = NuisanceSpec()) -> str:
+    """Why no router can be fitted to a log, whatever the method; "" if one can. The doctor asks the same.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> refusal(example()[0])
+        '4 rows are too few to fit and judge a router with 5 folds: give more'
+    """
+    rated = int(np.isfinite(np.asarray(logs.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
+    return _few("rows", len(logs.action), spec) or _few("answers with a quality", rated, spec)
+
+
+def _few(what: str, count: int, spec: NuisanceSpec) -> str:
+    if count >= 10 * spec.folds:
+        return ""
+    return f"{count} {what} are too few to fit and judge a router with {spec.folds} folds: give more"
+
+
 def check(
     method: Method,
     shape: tuple[int, int],
@@ -220,8 +247,8 @@ def check(
         raise InputError(f"{len(models)} model names ({', '.join(models)}) for {num_models} models: one each")
     if members < 1:
         raise InputError(f"members={members}: a router is made of one member or more")
-    if rows < 10 * spec.folds:
-        raise InputError(f"{rows} rows are too few to fit and judge a router with {spec.folds} folds: give more")
+    if why := _few("rows", rows, spec):
+        raise InputError(why)
     if not method.decides:
         for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
             if value is not None:

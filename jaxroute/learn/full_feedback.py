@@ -182,6 +182,7 @@ def fit(
         "costs_unknown": unknown,
         "cost_scale_from": reason,
         "members": members,
+        "cores": fitting.cores(),
         **result.summary,
         "by_cost_weight": judged(result, given, group),
     }

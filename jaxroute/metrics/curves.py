@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxroute.arguments import checked
 from jaxroute.numerics import masked_argmax, masked_max, safe_divide
 from jaxroute.types import Outcomes
 
@@ -26,6 +27,7 @@ def loud(points: Float[Array, "L 2"], result: Array) -> Array:
     return jnp.where(jnp.any(jnp.isnan(points)), jnp.nan, result)
 
 
+@checked
 @jax.jit
 def hull(points: Float[Array, "L 2"], costs: Float[Array, " C"]) -> Float[Array, " C"]:
     """The least concave non-decreasing function above the points, evaluated at the given costs.
@@ -68,6 +70,7 @@ def _hull_area(points: Float[Array, "L 2"], low: Array, high: Array) -> Array:
     return jnp.trapezoid(hull(points, nodes), nodes)
 
 
+@checked
 @jax.jit
 def aiq(points: Float[Array, "L 2"], *, max_cost: Number | None = None) -> Float[Array, ""]:
     """Average improvement in quality: area under the hull, divided by ``max_cost``.
@@ -98,6 +101,7 @@ def aiq(points: Float[Array, "L 2"], *, max_cost: Number | None = None) -> Float
     return safe_divide(_hull_area(points, jnp.min(points[:, 0]), high), high)
 
 
+@checked
 @jax.jit
 def aiq_range(
     points: Float[Array, "L 2"], *, min_cost: Number | None = None, max_cost: Number | None = None
@@ -128,6 +132,7 @@ def aiq_range(
     return jnp.where(high < low, jnp.nan, mean)
 
 
+@checked
 @jax.jit
 def nauc(
     points: Float[Array, "L 2"], outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None
@@ -164,6 +169,7 @@ def nauc(
     return nauc_between(jnp.concatenate([anchor[None], points]), lower, upper)
 
 
+@checked
 @jax.jit
 def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> Float[Array, ""]:
     """Normalised area under the Pareto points between two costs, without an anchor.
@@ -205,6 +211,7 @@ def nauc_between(points: Float[Array, "L 2"], lower: Number, upper: Number) -> F
     return loud(points, jnp.where(upper == lower, last, mean))
 
 
+@checked
 def peak_quality(points: Float[Array, "L 2"]) -> Float[Array, ""]:
     """The best mean quality among the points.
 

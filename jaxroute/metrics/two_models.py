@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroute.arguments import checked
 from jaxroute.metrics.curves import Number, loud, reaches
 from jaxroute.numerics import safe_divide
 
 
+@checked
 @partial(jax.jit, static_argnames="anchored")
 def apgr(points: Float[Array, "L 2"], weak: Number, strong: Number, *, anchored: bool = False) -> Float[Array, ""]:
     """Average performance gap recovered by a router between two models (RouteLLM).

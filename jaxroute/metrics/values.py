@@ -12,15 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.numerics import masked_max
+from jaxroute.arguments import checked, indices
+from jaxroute.numerics import expectation, masked_max
 from jaxroute.types import Outcomes
 
 
-def _expectation(probabilities: Float[Array, "*batch K"], x: Float[Array, "*batch K"]) -> Float[Array, "*batch"]:
-    hole = (probabilities == 0) & ~jnp.isfinite(x)
-    return jnp.sum(probabilities * jnp.where(hole, 0.0, x), -1)
-
-
+@checked
 def value(
     probabilities: Float[Array, "*N K"], outcomes: Outcomes, cost_weight: Float[Array, ""] | float
 ) -> Float[Array, "*N"]:
@@ -42,9 +39,10 @@ def value(
         [0.475]
     """
     chex.assert_equal_shape([probabilities, outcomes.quality, outcomes.cost])
-    return _expectation(probabilities, outcomes.quality - cost_weight * outcomes.cost)
+    return expectation(probabilities, outcomes.quality - cost_weight * outcomes.cost)
 
 
+@checked
 def regret(
     probabilities: Float[Array, "*N K"],
     outcomes: Outcomes,
@@ -82,6 +80,7 @@ def regret(
     return masked_max(outcomes.quality - cost_weight * outcomes.cost, available) - expected
 
 
+@checked
 def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes) -> Float[Array, "L 2"]:
     """One point (mean cost, mean quality) per cost weight: the policy's cost-quality curve.
 
@@ -101,12 +100,13 @@ def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes
     chex.assert_rank(probabilities, 3)
 
     def point(policy: Array) -> Array:
-        cost, quality = _expectation(policy, outcomes.cost), _expectation(policy, outcomes.quality)
+        cost, quality = expectation(policy, outcomes.cost), expectation(policy, outcomes.quality)
         return jnp.stack([jnp.mean(cost), jnp.mean(quality)])
 
     return jax.vmap(point)(probabilities)
 
 
+@checked
 def routing_collapse(
     choice: Int[Array, " N"], outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None
 ) -> Float[Array, ""]:
@@ -132,6 +132,7 @@ def routing_collapse(
     """
     chex.assert_equal_shape([outcomes.quality, outcomes.cost])
     chex.assert_shape(choice, (outcomes.quality.shape[0],))
+    indices("choice", choice, outcomes.quality.shape[1])
     mask = jnp.ones(outcomes.quality.shape, bool) if available is None else available
 
     known = mask | ~jnp.isnan(outcomes.cost)
@@ -146,7 +147,7 @@ def routing_collapse(
     fine = jnp.any(chosen & best & (~priciest | needed), -1) | ~jnp.any(mask, -1)
 
     undefined = jnp.isnan(quality) | jnp.isnan(jnp.max(mean_cost))
-    return jnp.mean(jnp.where(undefined, jnp.nan, 1.0 - fine.astype(outcomes.quality.dtype)))
+    return jnp.mean(jnp.where(undefined, jnp.nan, 1.0 - fine))
 
 
 def routing_shares(choice: Int[Array, " N"], num_models: int) -> Float[Array, " K"]:
@@ -164,9 +165,11 @@ def routing_shares(choice: Int[Array, " N"], num_models: int) -> Float[Array, " 
         [0.25 0.   0.75]
     """
     chex.assert_rank(choice, 1)
+    indices("choice", choice, num_models)
     return jnp.mean(choice[:, None] == jnp.arange(num_models)[None, :], 0, dtype=float)
 
 
+@checked
 def share_entropy(shares: Float[Array, "*batch K"], *, normalised: bool = False) -> Float[Array, "*batch"]:
     """Entropy of routing shares in nats, with 0 log 0 = 0 and gradient 0 there.
 

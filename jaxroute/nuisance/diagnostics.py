@@ -113,6 +113,8 @@ def diagnose(
     quality, cost = np.asarray(logs.quality, float), np.asarray(logs.cost, float)
     chosen = action[:, None] == np.arange(K)
     at_chosen = fitted[np.arange(N), action]
+    # Where the chosen model's entry is the log's own and the others' are estimates, their order says nothing.
+    estimated = ~np.isclose(at_chosen, own, rtol=1e-6, atol=0)
     mass, mass_z = mass_test(action, np.where(np.isfinite(own), own, at_chosen), available, fitted)
     share_z = np.full(K, np.nan)
     if logging_propensity is not None:
@@ -120,7 +122,7 @@ def diagnose(
 
     predicted_quality = np.clip(np.asarray(nuisances.outcomes.quality, float), 0, 1)
     predicted_cost = np.asarray(nuisances.outcomes.cost, float)
-    heard = chosen & np.isfinite(quality)[:, None]
+    heard = chosen & np.isfinite(quality)[:, None] & np.isfinite(predicted_quality)
     paid = chosen & np.isfinite(cost)[:, None]
     p_curves = tuple(calibration_curve(fitted[available[:, k], k], chosen[available[:, k], k], bins) for k in range(K))
     q_curves = tuple(calibration_curve(predicted_quality[heard[:, k], k], quality[heard[:, k]], bins) for k in range(K))
@@ -140,7 +142,7 @@ def diagnose(
         share_z=share_z,
         propensity_log_loss=per_model(lambda k, m: -np.log(np.maximum(fitted[m, k], LEAST)).mean(), chosen),
         propensity_error=np.array([calibration_error(c) for c in p_curves]),
-        auc=per_model(lambda k, m: _auc(fitted[m, k], chosen[m, k]), available),
+        auc=per_model(lambda k, m: _auc(fitted[m, k], chosen[m, k]), available & estimated[:, None]),
         separation=per_model(lambda k, m: _separation(features[m], chosen[m, k]), available),
         quality_log_loss=per_model(lambda k, m: _cross_entropy(predicted_quality[m, k], quality[m]), heard),
         quality_brier=per_model(lambda k, m: ((predicted_quality[m, k] - quality[m]) ** 2).mean(), heard),

@@ -332,4 +332,7 @@ def _choice(pieces: Curve, index: int, level: float, cost_weight: float | None =
     spend, gain = z * float(pieces.cost_error[index]), z * float(pieces.quality_error[index])
     decided_at = pieces.cost_weight if pieces.decided_at is None else pieces.decided_at
     weight = float(decided_at[index]) if cost_weight is None else float(cost_weight)
-    return Choice(weight, cost, quality, (cost - spend, cost + spend), (quality - gain, quality + gain))
+    # Doubly robust means and their intervals may leave the ranges that costs and qualities have.
+    paid = np.maximum((cost, cost - spend, cost + spend), 0.0).tolist()
+    worth = np.clip((quality, quality - gain, quality + gain), 0.0, 1.0).tolist()
+    return Choice(weight, paid[0], worth[0], (paid[1], paid[2]), (worth[1], worth[2]))

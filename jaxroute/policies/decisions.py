@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxroute.arguments import checked
 from jaxroute.counterfactual import utility
 from jaxroute.numerics import masked_argmax, masked_softmax, masked_sum, safe_divide
 from jaxroute.types import Outcomes
@@ -20,6 +21,7 @@ Scalar = Float[Array, ""] | float
 Available = Bool[Array, "*batch K"] | None
 
 
+@checked
 def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> Float[Array, "*batch K"]:
     """All mass on the best available score, the lowest index on ties.
 
@@ -41,6 +43,7 @@ def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> 
     return (best & available).astype(scores.dtype)
 
 
+@checked
 def softmax(
     scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
 ) -> Float[Array, "*batch K"]:
@@ -64,6 +67,7 @@ def softmax(
     return masked_softmax(scores / temperature, available)
 
 
+@checked
 def epsilon_greedy(
     scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
 ) -> Float[Array, "*batch K"]:
@@ -89,6 +93,7 @@ def epsilon_greedy(
     return (1 - epsilon) * greedy(scores, available=available) + epsilon * uniform
 
 
+@checked
 def best_single(
     outcomes: Outcomes,
     cost_weight: Scalar | Float[Array, " L"],
@@ -130,6 +135,7 @@ def best_single(
     return greedy(jnp.broadcast_to(mean_utility, shape), available=jnp.broadcast_to(prompts, shape))
 
 
+@checked
 def ensemble(
     scores: Float[Array, "S *batch K"],
     *,

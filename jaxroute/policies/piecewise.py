@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxroute.arguments import checked, known
 from jaxroute.numerics import masked_argmax, masked_max
 from jaxroute.policies.decisions import Available, Scalar, masked
 from jaxroute.types import InputError, Outcomes
@@ -35,6 +36,7 @@ class Envelope(NamedTuple):
     models: Int[Array, "*batch K"]
 
 
+@checked
 def breakpoints(
     quality: np.ndarray, cost: np.ndarray, low: float, high: float, available: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +95,7 @@ def breakpoints(
         models.append(best)
 
 
+@checked
 def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: np.ndarray | None = None) -> np.ndarray:
     """Cost weights 0 = w_0 < ... < w_num = high, with about equally many changes of the best model in each interval.
 
@@ -140,6 +143,7 @@ def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: 
     return np.quantile(np.unique([0.0, *inside, high]), np.linspace(0.0, 1.0, num + 1))
 
 
+@checked
 def envelope(
     quality: Float[Array, "*batch K"], cost: Float[Array, "*batch K"], available: Available = None
 ) -> Envelope:
@@ -194,16 +198,21 @@ def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> In
 
     Args:
         pieces: an envelope over [...] prompts.
-        cost_weight: >= 0, a scalar or one per prompt [...].
+        cost_weight: >= 0 (inf too), a scalar or one per prompt [...].
 
     Returns:
         Model index [...].
+
+    Raises:
+        InputError: a cost weight is negative or NaN (outside jit).
 
     Example:
         >>> pieces = envelope(jnp.array([0.5, 1.0]), jnp.array([0.0, 2.0]))
         >>> print([int(select(pieces, weight)) for weight in (0.0, 0.25, 9.0)])
         [1, 0, 0]
     """
+    if known(cost_weight) and not (np.asarray(cost_weight) >= 0).all():
+        raise InputError(f"cost_weight is {cost_weight}; it must be at least 0")
     rows = pieces.models.shape[:-1]
     cost_weight = jnp.broadcast_to(jnp.asarray(cost_weight), rows)[..., None]
     piece = jnp.sum(pieces.breakpoints <= cost_weight, -1)

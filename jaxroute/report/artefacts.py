@@ -6,9 +6,9 @@ Every file is written under a temporary name and then renamed, so a reader never
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from jaxroute import saving
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
 from jaxroute.report.evidence import evidence_tables, reasons
@@ -101,7 +102,9 @@ def write_html(
         shown += list(evidence.values["cost_weight"])
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
+    script = source.partition("<script>")[2].partition("</script>")[0]  # the only one that a page may run
     html = page.from_string(source).render(
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         title=_title(results, meta),
         facts=_facts(results, meta),
         sections=sections,
@@ -258,11 +261,6 @@ def _svg(drawing: Drawing) -> str:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with saving.file(path) as file:
+        file.write(data)
     return path

@@ -10,8 +10,8 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from jaxroute.printing import cell
 from jaxroute.report.summary import best_plug_in, kinds, ranked, summarise, table_weights
 from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
 
@@ -88,9 +88,9 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
     for i in kept:
         body.add_column(header[i], justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
     for line in lines:
-        body.add_row(*(Text(line[i].split("±")[0]) for i in kept))
+        body.add_row(*(cell(line[i].split("±")[0]) for i in kept))
     console.print(body)
-    console.print(Text(note, style="dim"))
+    console.print(cell(note, style="dim"))
 
 
 def _title(metric: str) -> str:

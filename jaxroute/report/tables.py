@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
+from jaxroute.printing import cell
 from jaxroute.report.summary import (
     KINDS,
     LEARNED,
@@ -186,12 +186,12 @@ def print_tables(
         if Measurement.get(console, console.options.update(max_width=1000), body).maximum <= console.width:
             break
     console.print(body)
-    console.print(Text(table.note, style="dim"))
-    console.print("", Text(headline(results, metric, grid=grid)), "", sep="\n")
+    console.print(cell(table.note, style="dim"))
+    console.print("", cell(headline(results, metric, grid=grid)), "", sep="\n")
     differences = list(comparison_lines(results, metric, grid=grid))
     if differences:
         console.print(_console_differences(differences))
-        console.print(Text(COMPARISON_NOTE, style="dim"))
+        console.print(cell(COMPARISON_NOTE, style="dim"))
 
 
 def _console_methods(table: MethodTable, metric: str) -> Table:
@@ -200,10 +200,10 @@ def _console_methods(table: MethodTable, metric: str) -> Table:
     for title in table.header:
         body.add_column(title, justify="right", no_wrap=True)
     for title, members in grouped(table.lines, table.kinds):
-        body.add_row(Text(title, style="italic"))
+        body.add_row(cell(title, style="italic"))
         for method, row in members:
             style = "bold" if table.kinds[method] == LEARNED else ""
-            body.add_row(Text(f" {method}", style=style), *(Text(c.text, style=style) for c in row))
+            body.add_row(cell(f" {method}", style=style), *(cell(c.text, style=style) for c in row))
         body.add_section()
     return body
 
@@ -220,9 +220,9 @@ def _console_differences(lines: Sequence[Sequence[str]]) -> Table:
         32, max(len(part) for line in lines for part in (f" {line[0]}", f"Against {line[1]}"))
     )
     for opponent in dict.fromkeys(line[1] for line in lines):
-        body.add_row(Text(f"Against {opponent}", style="italic"))
+        body.add_row(cell(f"Against {opponent}", style="italic"))
         for router, against, *rest in lines:
             if against == opponent:
-                body.add_row(Text(f" {router}"), *(Text(part, style=colours.get(part, "")) for part in rest))
+                body.add_row(cell(f" {router}"), *(cell(part, style=colours.get(part, "")) for part in rest))
         body.add_section()
     return body

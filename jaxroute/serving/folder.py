@@ -12,18 +12,19 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxroute import saving
 from jaxroute.types import InputError
 
 SCHEMA = 2
 META, ARRAYS = "router.json", "arrays.safetensors"
+OWNED = (META, ARRAYS, "report.html")
+"""What a router's folder holds; anything else in it is somebody's and stays."""
 
 
 def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -33,25 +34,17 @@ def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> No
         path: of the folder. meta: for JSON; a number that is not finite is written as null. arrays: by name.
 
     Raises:
-        InputError: the place holds something that is not a router.
+        InputError: the place holds something that is not a router, or the disk refuses.
     """
     from safetensors.numpy import save
 
-    if path.exists() and not (path / META).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: exists and is not a router; choose another path or remove it")
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     packages = {name: importlib.metadata.version(name) for name in ("jax", "numpy", "flax")}
     meta = _finite({"schema": SCHEMA, **meta, "packages": packages})
     meta["sha256"] = _checksum(meta, content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        folder = Path(scratch) / "router"
-        folder.mkdir()
+    with saving.folder(path, OWNED) as folder:
         (folder / ARRAYS).write_bytes(content)
         (folder / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n")
-        if path.exists():
-            os.replace(path, Path(scratch) / "old")
-        os.replace(folder, path)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import hub, tables
+from jaxroute.data import files, hub, tables
 from jaxroute.data.benchmarks import answers
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError, Table
@@ -144,17 +144,16 @@ def _is_cost(name: object) -> bool:
 
 def _npz(path: Path) -> pd.DataFrame:
     """The wide frame of an .npz: prompt, task, a column a model, and costs where there are any."""
-    import zipfile
-
     import pandas as pd
 
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        with path.open("rb") as handle, zipfile.ZipFile(handle):  # which an .npz is; an .npy is not
-            handle.seek(0)
+        with files.archive(path), path.open("rb") as handle:  # an .npz is an archive; an .npy is not
             file = np.load(handle, allow_pickle=False)
             stored = {name: file[name] for name in file.files}
+    except InputError:
+        raise
     except Exception as error:  # whatever NumPy's, zipfile's and zlib's parsers raise
         raise InputError(f"{path}: not a readable .npz ({error}); save it with numpy.savez, texts as str") from error
     for name in ("models", "prompts", "scores"):

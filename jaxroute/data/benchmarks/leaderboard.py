@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import prices, tables, unpickle
+from jaxroute.data import files, prices, tables, unpickle
 from jaxroute.data.benchmarks import answers, routellm
 from jaxroute.types import InputError, Table
 
@@ -105,7 +105,7 @@ def _described(asked: dict[str, Any], part: str, name: str, right: pd.DataFrame,
 
 def _questions(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(files.text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: missing, damaged or truncated ({error}); copy it again") from error
     if not isinstance(found, dict):
@@ -116,7 +116,7 @@ def _questions(file: Path) -> dict[str, Any]:
 def _judged(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; check the path")
-    with file.open("rb") as handle:
+    with files.opened(file) as handle:
         found = unpickle.contents(handle, str(file))
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InputError(f"{file}: holds a {type(found).__name__}, expected scenarios and their scores")

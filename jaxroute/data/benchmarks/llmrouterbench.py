@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data import files
 from jaxroute.data.benchmarks import answers
 from jaxroute.types import InputError, Table
 
@@ -91,13 +92,20 @@ def _files(path: Path) -> Iterator[tuple[PurePath, bytes]]:
         raise InputError(f"{path}: no such file or folder; check the path")
     try:
         if path.is_dir():
-            yield from ((file, file.read_bytes()) for file in sorted(path.rglob("*.json")))
+            for file in sorted(path.rglob("*.json")):
+                with files.opened(file) as content:
+                    yield file, content.read()
             return
-        with tarfile.open(path) as archive:
+        with tarfile.open(files.regular(path)) as archive:
+            becomes = 0
             for member in archive:
+                becomes += member.size
+                files.limited(path, becomes, path.stat().st_size)
                 name = PurePath(member.name)
                 if member.isfile() and name.suffix == ".json" and not name.name.startswith("._"):
                     yield path / name, archive.extractfile(member).read()  # type: ignore[union-attr]
+    except InputError:
+        raise
     except Exception as error:  # whatever tarfile's and its decompressors' parsers raise
         raise InputError(f"{path}: damaged or truncated ({error}); copy it again") from error
 

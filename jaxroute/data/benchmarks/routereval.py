@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroute.data import tables, unpickle
+from jaxroute.data import files, tables, unpickle
 from jaxroute.data.benchmarks import answers
 from jaxroute.types import InputError, Table
 
@@ -122,13 +121,15 @@ def _stored(path: Path, evaluation: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     if path.suffix != ".zip":
-        with path.open("rb") as file:
+        with files.opened(path) as file:
             return unpickle.contents(file, str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.archive(path) as archive:
             inside = next((member for member in archive.namelist() if PurePath(member).name == name), None)
             # All of it before any is read as a pickle, so that the archive's own checksum is compared first.
             whole = io.BytesIO(b"" if inside is None else archive.read(inside))
+    except InputError:
+        raise
     except Exception as error:  # whatever zipfile's and its decompressors' parsers raise
         raise InputError(f"{path}: damaged or truncated ({error}); copy it again") from error
     if inside is None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import encoders, hub, prices, tables
+from jaxroute.data import encoders, files, hub, prices, tables
 from jaxroute.data.frames import numbers, read_features
 from jaxroute.types import InputError, Outcomes, Table
 
@@ -97,14 +97,13 @@ def _files(path: str | os.PathLike[str], split: str) -> list[Path]:
 
 def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
     """Table without features of one file; only the columns that are needed are read."""
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        models = _models(pq.read_schema(path), str(path))
-        columns = [*DESCRIBED, *(f"{name}.{part}" for name in models for part in ANSWER)]
-        stored = pq.ParquetFile(path).read(columns=columns)
+        with files.parquet(path) as file:
+            models = _models(file.schema_arrow, str(path))
+            columns = [*DESCRIBED, *(f"{name}.{part}" for name in models for part in ANSWER)]
+            stored = file.read(columns=columns)
     except InputError:
         raise
     except Exception as error:  # Arrow lets parsers' own errors through

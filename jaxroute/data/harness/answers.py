@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxroute.data import records, values
+from jaxroute.data import files, records, values
 from jaxroute.types import InputError
 
 
@@ -66,7 +65,9 @@ class File:
         if self.suffix != ".json":
             return None
         try:
-            return json.loads(self.path.read_text(encoding="utf-8-sig"))
+            return files.parse(files.text(self.path))
+        except InputError:
+            raise
         except (OSError, ValueError, RecursionError) as error:
             raise damaged(str(self.path), error) from error
 
@@ -96,7 +97,10 @@ class File:
         import pandas as pd
 
         try:
-            frame = pd.read_csv(self.path, header=None, dtype=str, keep_default_na=False, nrows=count)
+            with files.opened(self.path) as content:
+                frame = pd.read_csv(content, header=None, dtype=str, keep_default_na=False, nrows=count)
+        except InputError:
+            raise
         except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
             raise damaged(str(self.path), error) from error
         return frame.to_numpy().tolist()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxroute.data import messages
+from jaxroute.data import files, messages
 from jaxroute.data.harness.answers import Answer, File, Tokens, amount, damaged, inner
 from jaxroute.types import InputError
 
@@ -110,8 +110,10 @@ def _document(file: File) -> tuple[Any, Iterator[tuple[str, dict[str, Any]]]]:
 def _archive(path: Path) -> tuple[Any, Iterator[tuple[str, dict[str, Any]]]]:
     """What was evaluated, and the samples. A run that was cut short has no header, but a start."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.archive(path) as archive:
             members = {info.filename: info for info in archive.infolist()}
+    except InputError:
+        raise
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise damaged(str(path), error) from error
     about = next((name for name in ("header.json", "_journal/start.json") if name in members), None)

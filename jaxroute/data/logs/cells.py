@@ -133,6 +133,13 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", UNFIT)
     odd.pop(unneeded, None)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
+    for name in FIELDS:
+        if (
+            name in pieces
+            and name not in ("features", "prompt", "model")
+            and all(_blank(part) for _, part in pieces[name])
+        ):
+            found.counts[f"rows, in none of which {name} has a value"] = done
     found.column = {name: _whole(name, parts, done, width) for name, parts in pieces.items()}
     if "group" in found.column:  # a row without a group stands alone
         group = found.column["group"]

@@ -23,13 +23,15 @@ from jaxroute.data import encoders, messages, records, splits
 from jaxroute.data.logs import cells, costs, feedback, formats, joining, naming, router_replay
 from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, OTHER, Asked
 from jaxroute.nuisance import crossfit
-from jaxroute.types import InputError, Logs
+from jaxroute.types import InputError, Logs, NuisanceSpec
 
 EXAMPLES = 10
 CLUSTERS = 10
 FEW = 20
+ONE_BY_ONE = "rows are folded one by one, and intervals take every row as a draw of its own"
 FAILURES = ("drop", "zero")
 SIMULATED = "propensities simulated from posterior scores"
+LEAST = float(np.finfo(np.float32).tiny)
 HINTS = {
     "quality is outside": ", or give quality_range where it is on another scale",
     "cost is empty,": ", or give a price table where tokens are counted",
@@ -44,7 +46,8 @@ class LogTable:
 
     timestamp: seconds since 1970. group: a number each, rows without one stand alone. prompt, features, timestamp,
     group and request_id are None where the log has no such column. counts: rows, rows without quality, problems by
-    kind, records that were no answered request. problems: the lines that say where, of the rows left out. left_out:
+    kind, records that were no answered request. problems: the lines that say where, of the rows left out;
+    outliers: of costs that were lowered (`costs.outliers`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
     the tool says which; chat: which part of a chat the prompts are.
     """
@@ -62,6 +65,7 @@ class LogTable:
     features: np.ndarray | None = None
     request_id: np.ndarray | None = None
     problems: tuple[str, ...] = ()
+    outliers: tuple[str, ...] = ()
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     endpoints: dict[str, tuple[int, int]] = field(default_factory=dict)
     chat: str = messages.CHAT
@@ -157,8 +161,9 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         encoder: of the prompts, where the log has no features; see ``encoders.encode``.
 
     Returns:
-        Logs; rows without quality count for propensities, not for outcomes. With fewer than ten groups every row is
-        a group of its own: neither folds nor clustered intervals can be made of so few.
+        Logs; rows without quality count for propensities, not for outcomes. With fewer than ten groups, or where one
+        group holds all rows of a model, every row is a group of its own: neither folds nor clustered intervals can be
+        made of such groups.
 
     Example:
         >>> rows = [{"prompt": "hi", "model": "small", "quality": 1, "cost": 0.1},
@@ -170,8 +175,8 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
     if features is None:
         assert log.prompt is not None  # a log has one of them
         features = encoders.encode(log.prompt, encoder)
-    few = log.group is None or len(np.unique(log.group)) < CLUSTERS
-    group = np.arange(len(log)) if few else log.group
+    apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
+    group = np.arange(len(log)) if apart else log.group
     return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
 
 
@@ -202,12 +207,9 @@ def folding(log: LogTable, folds: int) -> str:
         return ""
     count = len(np.unique(log.group))
     if count < CLUSTERS:
-        return (
-            f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: rows are folded one by one, and "
-            "intervals take every row as a draw of its own"
-        )
+        return f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: {ONE_BY_ONE}"
     why = crossfit.unfoldable(log.group, log.action, folds, log.models)
-    return f"{why}: rows are folded one by one; intervals stay clustered by group" if why else ""
+    return f"{why}: {ONE_BY_ONE}" if why else ""
 
 
 def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
@@ -367,6 +369,7 @@ def _problems(
     found["model is empty", "model"] = (model < 0) & ~_odd(log, *cells.NAMED)
     found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
     found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
+    found[f"propensity is below {LEAST:.3g}, which counts as 0", "propensity"] = (propensity > 0) & (propensity < LEAST)
     found |= costs.problems(log, prices)
     # Each pair of candidate set and model once; model -1 is none.
     names, sets = log.codes["model"], log.codes["available"]
@@ -437,6 +440,14 @@ def _table(
     counts |= log.counts
     dropped = int(np.any([rows & ~log.gone for rows in problems.values()], axis=0).sum())
     counts |= {"rows": int(good.sum()), "dropped": dropped, "missing quality": int(np.isnan(quality).sum())}
+    cost, odd = costs.outliers(log.number("cost")[good], model)
+    beyond = [
+        f"cost is beyond all measure, lowered to {cost[j]:.3g}: {tables[log.source[i]]}, row {log.row[i]}, "
+        f"model {names[model[j]]}: {log.number('cost')[i]:.3g}"
+        for i, j in zip(np.flatnonzero(good)[odd].tolist(), np.flatnonzero(odd).tolist(), strict=True)
+    ]
+    if beyond:
+        counts[costs.LOWERED] = len(beyond)
     place = {name: k for k, name in enumerate(models)}
     mask = np.array([[not some or name in some for name in models] for some in map(set, sets)], bool)
 
@@ -454,7 +465,7 @@ def _table(
         models=models,
         action=np.array([place.get(name, -1) for name in names], np.int32)[model],
         quality=quality,
-        cost=log.number("cost")[good],
+        cost=cost,
         propensity=log.number("propensity")[good],
         available=mask[available],
         timestamp=kept("timestamp"),
@@ -463,6 +474,7 @@ def _table(
         features=kept("features"),
         request_id=kept("request_id"),
         problems=lines,
+        outliers=tuple(beyond[:EXAMPLES]),
         left_out=left,
         endpoints=_endpoints(log, good),
         chat=chat,

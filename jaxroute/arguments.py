@@ -1,0 +1,156 @@
+"""What public functions do with their arguments before any formula: one rule for each name, applied by ``@checked``.
+
+    scores, utility, target, ...    integers and booleans become floating point; at least one model
+    where, available                true or false, or 1 or 0
+    logs                            every chosen model exists and was available
+    clip, cost_weight, ...          numbers inside their range
+
+Floating-point input passes unchanged, bit by bit. Values are looked at outside jit only: inside they are not known.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_RANGES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "clip": (lambda x: (x >= 0) & (x < 1), "at least 0 and below 1"),
+    "cost_weight": (lambda x: (x >= 0) & (x < np.inf), "at least 0 and finite"),
+    "entropy": (lambda x: (x >= 0) & (x < np.inf), "at least 0 and finite"),
+    "epsilon": (lambda x: (x >= 0) & (x <= 1), "between 0 and 1"),
+    "label_temperature": (lambda x: x > 0, "above 0"),
+    "shrinkage": (lambda x: x >= 0, "at least 0"),
+    "temperature": (lambda x: x > 0, "above 0"),
+    "threshold": (lambda x: x == x, "a number"),
+    "weight_clip": (lambda x: x >= 0, "at least 0"),
+}
+_PER_MODEL = ("scores", "utility", "target", "probabilities", "predicted", "outcomes", "quality", "cost", "error")
+_NUMBERS = ("points", "costs", "propensity", "noise", "weight", "shares")
+_MASKS = ("where", "available", "prompts")
+
+
+def checked(function: F) -> F:
+    """A function whose arguments are checked, and promoted to floating point, by their names in its signature.
+
+    Raises:
+        InputError: from the function that is returned; names the argument, what it holds and what it may hold.
+
+    Example:
+        >>> doubled = checked(lambda scores, clip=0.0: 2 * scores)
+        >>> print(doubled(np.array([200, 1], np.uint8)))
+        [400.   2.]
+        >>> doubled(np.ones(2), clip=1.5)
+        Traceback (most recent call last):
+        jaxroute.types.InputError: clip is 1.5; it must be at least 0 and below 1
+    """
+    names = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def at_the_door(*args: Any, **kwargs: Any) -> Any:
+        positional = (_argument(name, value) for name, value in zip(names, args, strict=False))
+        return function(*positional, *args[len(names) :], **{k: _argument(k, value) for k, value in kwargs.items()})
+
+    return at_the_door  # type: ignore[return-value]
+
+
+def floats(x: Any, name: str) -> Any:
+    """An array of numbers as it is, integers and booleans in floating point; InputError for anything else.
+
+    Example:
+        >>> print(floats([1, 2], "scores"))
+        [1. 2.]
+    """
+    if isinstance(x, (bool, int, float, list, tuple)):
+        return jnp.asarray(x, float)
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    if not (jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool):
+        raise InputError(f"{name} has entries of type {x.dtype}; it must hold numbers")
+    return x.astype(float)
+
+
+def known(*arrays: Any) -> bool:
+    """Whether the values can be looked at: none of them is being traced."""
+    return not any(isinstance(x, jax.core.Tracer) for x in arrays)
+
+
+def indices(name: str, index: Any, num_models: int) -> None:
+    """InputError unless every entry is the index of one of the models."""
+    if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
+        raise InputError(f"{name} has entries of type {jnp.result_type(index)}; it must hold indices of models")
+    if known(index) and (outside := (np.asarray(index) < 0) | (np.asarray(index) >= num_models)).any():
+        row = int(outside.argmax())
+        raise InputError(f"{name}, row {row}: {np.asarray(index)[row]} is not the index of one of {num_models} models")
+
+
+def within(name: str, value: Any) -> None:
+    """InputError where a number, or one of an array of them, is outside the range that goes with the name."""
+    inside, words = _RANGES[name]
+    if known(value) and not (fine := inside(np.asarray(value))).all():
+        worst = np.asarray(value)[~fine].flat[0] if np.ndim(value) else value
+        raise InputError(f"{name} is {worst}; it must be {words}")
+
+
+def _argument(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _RANGES:
+        within(name, value)
+    elif name in _MASKS:
+        return _mask(value, name)
+    elif isinstance(value, Logs):
+        return _log(value)
+    elif isinstance(value, Nuisances):
+        propensity, outcomes = _per_model(value.propensity, "nuisances.propensity"), value.outcomes
+        return value._replace(propensity=propensity, outcomes=_argument("nuisances.outcomes", outcomes))
+    elif isinstance(value, Examples):
+        outcomes = _argument(f"{name}.outcomes", value.outcomes)
+        return value._replace(outcomes=outcomes, available=_mask(value.available, f"{name}.available"))
+    elif isinstance(value, Outcomes):
+        return Outcomes(*(_per_model(y, f"{name}.{part}") for part, y in zip(Outcomes._fields, value, strict=True)))
+    elif name in _PER_MODEL:
+        return _per_model(value, name)
+    elif name in _NUMBERS:
+        return floats(value, name)
+    return value
+
+
+def _per_model(x: Any, name: str) -> Any:
+    x = floats(x, name)
+    if not (x.ndim and x.shape[-1]):
+        raise InputError(f"{name} has shape {x.shape}; its last axis must hold at least one model")
+    return x
+
+
+def _mask(x: Any, name: str) -> Any:
+    x = jnp.asarray(x) if isinstance(x, (bool, list, tuple)) else x
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if x.dtype == bool:
+        return x
+    if known(x) and not np.isin(np.asarray(x), (0, 1)).all():
+        raise InputError(f"{name} must be true or false, or 1 or 0, in every entry")
+    return x.astype(bool)
+
+
+def _log(logs: Logs) -> Logs:
+    action, available = logs.action, _mask(logs.available, "logs.available")
+    models = _per_model(available, "logs.available").shape[-1]
+    indices("logs.action", action, models)
+    if known(action, available) and np.shape(action) == np.shape(available)[:-1]:
+        chosen, choosable = np.asarray(action), np.asarray(available)
+        if (impossible := ~np.take_along_axis(choosable, chosen[..., None].astype(int), -1)[..., 0]).any():
+            row = int(impossible.argmax())
+            raise InputError(f"logs.available, row {row}: model {chosen[row]} was chosen, but is not marked available")
+    numbers = {part: floats(getattr(logs, part), f"logs.{part}") for part in ("quality", "cost", "propensity")}
+    return logs._replace(available=available, **numbers)

@@ -1,0 +1,70 @@
+"""Text from files, made safe to show: names, paths and prompts are data, never commands to a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+# Control characters, lone surrogates, line and paragraph separators; then what turns the direction of writing around.
+_KINDS = ("Cc", "Cs", "Zl", "Zp")
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: Any, keep: str = "") -> str:
+    """The text with everything that a terminal would act on written as Python escapes; ``keep`` is left as it is.
+
+    Example:
+        >>> print(printable("red \\x1b[31m, bell \\x07, [bold]é"))
+        red \\x1b[31m, bell \\x07, [bold]é
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or not _acts(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def cell(text: Any, style: str = "") -> Text:
+    """The text for rich: no escape sequence, and square brackets are no markup."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
+
+
+def say(*lines: Any, to: TextIO | None = None) -> None:
+    """Print lines, on stdout unless said otherwise; what they quote from files is escaped."""
+    for line in lines:
+        print(printable(line), file=sys.stdout if to is None else to)
+
+
+def json_text(value: Any) -> str:
+    """The value as JSON; what is not a finite number is null, because JSON has no other word for unknown.
+
+    Example:
+        >>> print(json_text({"value": float("nan"), "rows": (1, 2.5)}))
+        {
+         "value": null,
+         "rows": [
+          1,
+          2.5
+         ]
+        }
+    """
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _acts(character: str) -> bool:
+    return unicodedata.category(character) in _KINDS or character in _DIRECTION
