@@ -26,7 +26,7 @@ def printable(text: Any, keep: str = "") -> str:
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in keep or not _acts(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c in keep or not _acts(c) else ascii(c)[1:-1] for c in text)
 
 
 def cell(text: Any, style: str = "") -> Text:

@@ -38,7 +38,7 @@ def disk(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or str(error) or type(error).__name__
         raise InputError(
             f"{path}: cannot be written ({reason}); what was there before stays; make room, or choose another place"
         ) from None

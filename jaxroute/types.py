@@ -283,5 +283,5 @@ class InputError(ValueError):
     files, so whatever a terminal would act on is escaped.
     """
 
-    def __init__(self, message: object) -> None:
+    def __init__(self, message: object = "") -> None:
         super().__init__(printable(message, keep="\n"))

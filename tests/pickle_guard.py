@@ -118,7 +118,15 @@ def mutated(draw, parts, others):
 
 OWN = {"sys.setprofile", "object.__getattr__", "builtins.id"}  # of the watch itself, and of pandas' frames
 ALLOWED = (
-    *("jaxroute.data.pickled.", "jaxroute.data.unpickle.", "pickletools.", "pickle.decode_long", "__main__."),
+    *(
+        "jaxroute.data.pickled.",
+        "jaxroute.data.unpickle.",
+        "jaxroute.types.InputError",
+        "jaxroute.printing.",
+        "pickletools.",
+        "pickle.decode_long",
+        "__main__.",
+    ),
     *("numpy.", "pandas.", "pyarrow.", "encodings.", "codecs.", "typing.cast", "abc.ABCMeta.__instancecheck__"),
     *("importlib._bootstrap._handle_fromlist", "jax._src.lib._xla_gc_callback"),  # no import; garbage collection
 )

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import hashlib
 import io
 import re
 from html import escape
@@ -465,7 +466,7 @@ def test_a_failed_write_leaves_the_old_file(results, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"cannot be written \(disk full\)"):
         report.write_results(tmp_path, results)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
