@@ -29,11 +29,12 @@ def found():
 
 
 def test_losses_match_scikit_learn(found):
+    estimated = nuisance.diagnose(LOGS._replace(propensity=np.full(N, np.nan)), NUISANCES)
     for k in range(K):
         own = k == ACTION
         np.testing.assert_allclose(found.quality_log_loss[k], log_loss(QUALITY[own], MEAN[own, k]), rtol=1e-6)
         np.testing.assert_allclose(found.quality_brier[k], brier_score_loss(QUALITY[own], MEAN[own, k]), rtol=1e-9)
-        np.testing.assert_allclose(found.auc[k], roc_auc_score(own, P[:, k]), rtol=1e-9)
+        np.testing.assert_allclose(estimated.auc[k], roc_auc_score(own, P[:, k]), rtol=1e-9)
         np.testing.assert_allclose(found.propensity_log_loss[k], -np.mean(np.log(P[own, k])), rtol=1e-9)
         np.testing.assert_allclose(found.cost_error[k], k / (1 + k), rtol=1e-9)
     # Weighted by rows, the models' losses are the log loss of the multinomial.
@@ -129,7 +130,7 @@ def test_miscalibrated_estimates_overlap_feedback_and_absent_models_are_reported
     oracle = np.eye(K)[apart] * 0.98 + 0.01
     heard = np.where(RNG.random(N) < 0.5, 1.0, np.nan)
     found = nuisance.diagnose(
-        LOGS._replace(action=apart, quality=heard, propensity=oracle[ROWS, apart]),
+        LOGS._replace(action=apart, quality=heard, propensity=np.full(N, np.nan)),
         NUISANCES._replace(propensity=oracle),
     )
     text = "\n".join(found.warnings)
