@@ -45,4 +45,4 @@ def ratings(said: Any) -> list[dict[str, Any]]:
                 raise InputError(f"{where}: {key} is {number!r}; it must be a finite number")
         if not isinstance(one.get("name", ""), str):
             raise InputError(f"{where}: name is {one['name']!r}; it must be a text")
-    return [{"timestamp": time.time(), **one} for one in given]
+    return [{**one, "timestamp": one.get("timestamp", time.time())} for one in given]
