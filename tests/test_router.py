@@ -157,7 +157,7 @@ def test_saving_replaces_a_router_and_nothing_else(router, folder, tmp_path):
     assert not Router.load(folder).available[0]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("dear")
-    with pytest.raises(InputError, match="is not a router"):
+    with pytest.raises(InputError, match=r"holds no router\.json"):
         router.save(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "dear"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["router", "thesis"]  # no scratch left
