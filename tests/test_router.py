@@ -271,7 +271,7 @@ def test_names_and_rows_are_checked(logs, table):
     with pytest.raises(InputError, match="members=0"):
         fitting.fit(jax.random.key(0), logs, table.models, spec=SPEC, members=0)
     few = jax.tree.map(lambda y: y[:20], logs)
-    with pytest.raises(InputError, match="20 log rows are too few"):
+    with pytest.raises(InputError, match="20 rows are too few"):
         fitting.fit(jax.random.key(0), few, table.models, spec=SPEC)
 
 
