@@ -9,6 +9,7 @@ from experiments.ope import __main__ as ope_study
 from experiments.ope import report as ope_report
 from experiments.ope.__main__ import Design
 from experiments.problem.table import normalise
+from jaxroute import estimators
 from jaxroute.data import synthetic, units
 from jaxroute.types import NuisanceSpec
 
@@ -32,12 +33,12 @@ def cells():
 
 @pytest.fixture(scope="module")
 def frame(cells):
-    return ope_report.tidy("tiny", cells, tuple(ope_study.ESTIMATORS), ope_study.POLICIES, ope_study.COST_WEIGHT)
+    return ope_report.tidy("tiny", cells, tuple(estimators.ESTIMATORS), ope_study.POLICIES, ope_study.COST_WEIGHT)
 
 
 def of(cells, design, estimator):
     cell = cells[DESIGNS.index(design)]
-    e = list(ope_study.ESTIMATORS).index(estimator)
+    e = list(estimators.ESTIMATORS).index(estimator)
     return cell.got.value[:, e], cell.got.standard_error[:, e], cell.truth
 
 
@@ -74,7 +75,7 @@ def test_the_best_of_eight_policies_is_found_more_often_than_by_chance(frame):
 
 
 def test_tables_figures_and_files(cells, tmp_path, capsys):
-    names = tuple(ope_study.ESTIMATORS)
+    names = tuple(estimators.ESTIMATORS)
     written = ope_report.write(tmp_path, "tiny", cells, names, ope_study.POLICIES, ope_study.COST_WEIGHT)
     assert len(pd.read_parquet(tmp_path / "results.parquet")) == len(written)
     assert {p.name for p in tmp_path.iterdir()} >= {"coverage.png", "coverage.svg", "rmse.png", "rmse.svg"}

@@ -11,7 +11,6 @@ Writes tidy Parquet, tables and figures to results/ope_study/.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -145,19 +144,6 @@ def hidden(world: World, confounded: bool) -> tuple[Array, Array]:
     return quality, tilted / jnp.sum(tilted, -1, keepdims=True)
 
 
-Weigh = Callable[..., Estimate]
-ESTIMATORS: dict[str, Weigh] = {
-    "direct": estimators.direct_method,
-    "ipw": estimators.ipw,
-    "clipped ipw": partial(estimators.ipw, weight_clip=10.0),
-    "snipw": estimators.snipw,
-    "dr": estimators.doubly_robust,
-    "sndr": estimators.self_normalised_doubly_robust,
-    "switch": partial(estimators.switch_doubly_robust, threshold=10.0),
-    "shrinkage": partial(estimators.shrinkage_doubly_robust, shrinkage=100.0),
-}
-
-
 def draw(
     key: Array, world: World, believed: Nuisances, quality: Array, propensity: Array, rows: int
 ) -> tuple[Logs, Array, Nuisances]:
@@ -183,7 +169,7 @@ def simulated(keys: Array, world: World, believed: Nuisances, quality: Array, pr
         log, targets, believed_here = draw(key, world, believed, quality, propensity, rows)
 
         def every(target: Array) -> Estimate:
-            each = [e(log, target, COST_WEIGHT, believed_here, clip=CLIP) for e in ESTIMATORS.values()]
+            each = [e(log, target, COST_WEIGHT, believed_here, clip=CLIP) for e in estimators.ESTIMATORS.values()]
             return jax.tree.map(lambda *x: jnp.stack(x), *each)
 
         return jax.vmap(every, out_axes=1)(targets)
@@ -244,7 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
         designs = DESIGNS if data is None else REAL_DESIGNS
         cells = study(table, designs, few if smoke else many, draws, judged)
         name = "synthetic" if data is None else Path(data).name
-        ope_report.write(options.out / "ope_study" / name, name, cells, tuple(ESTIMATORS), POLICIES, COST_WEIGHT)
+        names = tuple(estimators.ESTIMATORS)
+        ope_report.write(options.out / "ope_study" / name, name, cells, names, POLICIES, COST_WEIGHT)
 
     return commands.exit_code(work)
 

@@ -1,17 +1,22 @@
 """Off-policy value of a target policy, and whether the log can support it.
 
-influence   a log as influence rows, their estimate and its interval
-values      the estimators, all built on them
+influence   one influence value per row of a log: their estimate and its interval
+values      the estimators; ``ESTIMATORS`` has them by name
 families    estimators whose weights are those of families of models
 loggers     propensities of logs that several policies wrote
-selection   the clip, threshold or shrinkage chosen by the log
+selection   choosing the clip, threshold or shrinkage from the log
 comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: its numbers
-verdict     thresholds; ok, caution or refuse, and what would fix it
-evaluation  the value to show: with an interval where supported, else labelled extrapolation
-shadow      prompts that every model answered: their own value, and pooled with the log's
-sensitivity bounds under a hidden confounder, and the strength that flips a comparison
+verdict     thresholds; ok, caution or refuse, and what would help
+evaluation  a policy's value: with an interval if the log supports it, else labelled extrapolation
+shadow      the value on prompts that every model answered, and pooled with the log's
+sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
+pessimism   outcomes lowered by their uncertainty
+evidence    all that a log says of a router, for reports
 """
+
+from collections.abc import Callable
+from functools import partial
 
 from jaxroute.estimators.comparison import Band as Band
 from jaxroute.estimators.comparison import bootstrap as bootstrap
@@ -56,3 +61,16 @@ from jaxroute.estimators.values import self_normalised_doubly_robust as self_nor
 from jaxroute.estimators.values import shrinkage_doubly_robust as shrinkage_doubly_robust
 from jaxroute.estimators.values import snipw as snipw
 from jaxroute.estimators.values import switch_doubly_robust as switch_doubly_robust
+from jaxroute.types import Estimate
+
+ESTIMATORS: dict[str, Callable[..., Estimate]] = {
+    "direct": direct_method,
+    "ipw": ipw,
+    "clipped ipw": partial(ipw, weight_clip=10.0),
+    "snipw": snipw,
+    "dr": doubly_robust,
+    "sndr": self_normalised_doubly_robust,
+    "switch": partial(switch_doubly_robust, threshold=10.0),
+    "shrinkage": partial(shrinkage_doubly_robust, shrinkage=100.0),
+}
+"""Every estimator: (logs, target, cost_weight, nuisances, *, clip) -> Estimate. `make ope-study` measures them all."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from jaxroute.learn import end_to_end, every_weight, neighbours, objectives, plug_ins
 from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
 from jaxroute.types import InputError, Loss
 
 Interval = tuple[float, float, float]  # mean, low and high end of 95%
@@ -183,6 +184,12 @@ _LIST = (
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _LIST}
+"""By name. An outcome learner or a loss that no record above describes is a method all the same."""
+for _other in (
+    *(_plug_in(name, f"the outcome learner {name}", None) for name in (*LEARNERS, *HOST_LEARNERS)),
+    *(_trained(name, f"Trained on the loss {name}.", None) for name in objectives.LOSSES),
+):
+    METHODS.setdefault(_other.name, _other)
 
 
 def named(method: str | Loss | Method) -> Method:

@@ -1,11 +1,16 @@
 """The architecture, held against the imports as they are."""
 
 import ast
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "jaxroute"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "jaxroute"
 LEVEL = {
     "types": 0, "printing": 0, "saving": 0, "arguments": 0, "numerics": 0, "_lazy": 0, "_aliases": 0,
     "losses": 1, "policies": 1, "counterfactual": 1, "metrics": 1, "projection": 1,
@@ -76,18 +81,23 @@ def test_report_imports_no_jax():
 
 def test_heavy_libraries_are_imported_inside_functions():
     for path in FILES:
-        if name_of(path) != "data":
-            continue
-        for node in ast.parse(path.read_text()).body:
-            names = {a.name for a in node.names} if isinstance(node, ast.Import) else set()
-            names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
-            assert not {n.split(".")[0] for n in names} & {"pandas", "datasets", "torch", "sklearn"}, path
+        if name_of(path) == "data":
+            at_top = {name.split(".")[0] for name in imported_at_top(path)}
+            assert not at_top & {"pandas", "datasets", "torch", "sklearn"}, path
+
+
+def imported_at_top(path: Path) -> set[str]:
+    """Dotted names that importing the file imports: not those inside functions or for type checkers alone."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
 
 
 def test_importing_jaxroute_queries_no_device():
-    import subprocess
-    import sys
-
     code = (
         "import jax\n"
         "import sys, jaxroute.engine\n"
@@ -97,3 +107,44 @@ def test_importing_jaxroute_queries_no_device():
         "assert not xla_bridge._backends, 'importing jaxroute started a backend'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_root_holds_at_most_ten_modules():
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert len(modules) <= 10, sorted(modules)
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTION = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+DISTRIBUTION |= {"sentence_transformers": "sentence-transformers"}
+WITH_AN_EXTRA = {"gateway/hooks.py": "litellm"}
+"""Modules that are of no use without an extra, and import it as every module imports its libraries."""
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """{distribution: its versions} of requirement lines."""
+    return {re.split(r"[\[><=]", line)[0].strip().lower(): re.sub(r"^[^><=]*", "", line) for line in requirements}
+
+
+def test_requirements_are_the_eight_of_the_design_and_what_experiments_need():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    required = bounds([line for line in lines if line and not line.startswith("#")])
+    eight = {"jax", "flax", "optax", "chex", "numpy", "datasets", "orbax-checkpoint", "pytest"}
+    assert set(list(required)[:8]) == eight
+    own, experiments = bounds(PROJECT["dependencies"]), bounds(EXTRAS["experiments"])
+    assert required == own | experiments | {"pytest": required["pytest"]}
+    assert not own.keys() & {"pytest", *experiments}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_wheel_declares_what_it_imports(path):
+    own, extras = bounds(PROJECT["dependencies"]), bounds([line for lines in EXTRAS.values() for line in lines])
+
+    def distributions(names: set[str]) -> set[str]:
+        libraries = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"jaxroute", "__future__"}
+        return {DISTRIBUTION.get(library, library) for library in libraries}
+
+    at_top = distributions(imported_at_top(path)) - {WITH_AN_EXTRA.get(str(path.relative_to(PACKAGE)))}
+    assert at_top <= own.keys(), "a library that is no dependency of the wheel is imported when jaxroute is"
+    assert distributions(imports_of(path)) <= own.keys() | extras.keys()
