@@ -1,0 +1,119 @@
+"""The functions of ``import jaxroute as jr`` that read logs and tables and judge routers, on random routers."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+import router_kinds
+
+import jaxroute as jr
+from jaxroute.data import simulate, synthetic, tables
+from jaxroute.serving import kinds
+from jaxroute.types import InputError
+
+WEIGHTS = (0.0, 0.5, 2.0)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """300 prompts that the routers' four models answered, two answers lost; costs of the routers' size."""
+    made = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4, num_features=router_kinds.D)
+    made.outcomes.cost[:] *= router_kinds.SCALE / made.outcomes.cost.mean()
+    made.available[[3, 8], [1, 2]] = False
+    for y in made.outcomes:
+        y[~made.available] = np.nan
+    return jr.types.Table(**{**vars(made), "models": router_kinds.MODELS})
+
+
+@pytest.fixture(scope="module")
+def rows(table):
+    """A log of the table's prompts, as a data frame with features and known propensities."""
+    logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
+    return pd.DataFrame(
+        {
+            "features": np.asarray(logs.features).tolist(),
+            "model": np.array(table.models)[np.asarray(logs.action)],
+            "quality": np.asarray(logs.quality),
+            "cost": np.asarray(logs.cost),
+            "propensity": np.asarray(logs.propensity),
+        }
+    )
+
+
+@pytest.fixture(scope="module", params=kinds.KINDS)
+def router(request):
+    return router_kinds.router(request.param)
+
+
+def test_a_log_judges_every_kind_of_router(router, rows):
+    found = jr.evaluate(router, rows, normalised_cost_weights=WEIGHTS)
+    frame = found.to_frame()
+    assert frame["normalised_cost_weight"].tolist() == list(WEIGHTS)
+    np.testing.assert_allclose(frame["cost_weight"], np.array(WEIGHTS) / router.cost_scale, rtol=1e-6)
+    gains = [f"gain_on_{name}{end}" for name in ("logging_policy", "best_single") for end in ("", "_low", "_high")]
+    assert {*gains, "value", "low", "high", "flips_at", "verdict", "label", "reasons"} <= set(frame)
+    assert "shadow_share" not in frame
+    supported = frame["low"].notna()
+    assert (frame["verdict"].ne("refuse") == supported).all()
+    assert ((frame["low"] < frame["value"]) & (frame["value"] < frame["high"]))[supported].all()
+    assert found.evidence.values["value"].tolist() == frame["value"].tolist()
+
+
+def test_a_table_gives_value_and_regret_without_estimation(router, table):
+    frame = jr.evaluate(router, table, normalised_cost_weights=WEIGHTS).to_frame()
+    quality, cost = table.outcomes
+    for row in frame.to_dict("records"):
+        weight = row["cost_weight"]
+        scores = np.where(table.available, router.route(table.features, cost_weight=weight).scores, -np.inf)
+        rows, chosen = np.arange(len(table)), scores.argmax(1)
+        utility = quality - weight * cost
+        np.testing.assert_allclose(row["value"], utility[rows, chosen].mean(), rtol=1e-4)
+        regret = (np.nanmax(utility, 1) - utility[rows, chosen]).mean()
+        np.testing.assert_allclose(row["regret"], regret, rtol=1e-4)
+        np.testing.assert_allclose(row["quality"], quality[rows, chosen].mean(), rtol=1e-5)
+        np.testing.assert_allclose(row["cost"], cost[rows, chosen].mean(), rtol=1e-5)
+        means = np.nanmean(utility, 0)
+        assert row["best_single"] == table.models[means.argmax()]
+        np.testing.assert_allclose(row["best_single_value"], means.max(), rtol=1e-4)
+
+
+def test_a_comparison_changes_its_sign_with_the_order(rows):
+    first, second = (router_kinds.router(name) for name in ("plug_in", "per_weight"))
+    there = jr.compare(first, second, rows, normalised_cost_weights=WEIGHTS).to_frame()
+    back = jr.compare(second, first, rows, normalised_cost_weights=WEIGHTS).to_frame()
+    np.testing.assert_allclose(there["difference"], -back["difference"], atol=1e-6)
+    np.testing.assert_allclose(there["low"], -back["high"], atol=1e-6)
+    assert there["verdict"].isin(["better", "worse", "undecided", "not supported"]).all()
+    same = jr.compare(first, first, rows, normalised_cost_weights=WEIGHTS).to_frame()
+    assert (same["difference"] == 0).all()
+
+
+def test_paths_frames_and_what_was_read_are_the_same_log(rows, table, tmp_path):
+    router = router_kinds.router("plug_in")
+    router.save(tmp_path / "router")
+    rows.to_parquet(tmp_path / "log.parquet")
+    tables.save(table, tmp_path / "table")
+    logs = [rows, tmp_path / "log.parquet", str(tmp_path / "log.parquet"), jr.read_log(rows), rows.to_dict("records")]
+    frames = [jr.evaluate(tmp_path / "router", log, normalised_cost_weights=[1.0]).to_frame() for log in logs]
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame, frames[0])
+    of_folder = jr.evaluate(router, jr.read_table(tmp_path / "table")).to_frame()
+    pd.testing.assert_frame_equal(of_folder, jr.evaluate(router, table).to_frame())
+    shadow = jr.evaluate(router, rows, shadow=tmp_path / "table", normalised_cost_weights=[1.0]).to_frame()
+    assert 0 < shadow["shadow_share"].iloc[0] <= 1
+    assert shadow["high"].iloc[0] - shadow["low"].iloc[0] < frames[0]["high"].iloc[0] - frames[0]["low"].iloc[0]
+
+
+def test_what_cannot_be_judged_is_one_line(rows, table):
+    router = router_kinds.router("plug_in")
+    with pytest.raises(InputError, match=r"the model 'e'; the router knows only a, b, c, d"):
+        jr.evaluate(router, rows.assign(model=rows["model"].replace("a", "e")))
+    with pytest.raises(InputError, match="features"):
+        jr.evaluate(router, rows.assign(features=[[0.0, 1.0]] * len(rows)))
+    with pytest.raises(InputError, match="is not a router"):
+        jr.evaluate("nowhere", rows)
+    with pytest.raises(InputError, match="fitted on features|takes features|features"):
+        jr.evaluate(router, rows.drop(columns="features").assign(prompt="hi"))
+    fewer = jr.types.Table(**{**vars(table), "models": ("a", "b", "c", "e")})
+    with pytest.raises(InputError, match="the same models"):
+        jr.compare(router, router, rows, shadow=fewer)
