@@ -67,6 +67,13 @@ def regret(scores, utility, where, h):
     return jnp.sum(probability * (utility.max(-1, keepdims=True) - utility), -1)
 
 
+def scrambled(params, key=1, size=1.0):
+    """Zero-initialised read-outs replaced by noise, so that outputs depend on everything."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(key), len(leaves))
+    return jax.tree.unflatten(tree, [size * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
 def program(devices=4, *, data=None, block=None, network=NETWORK, task=engine.ROUTER, **spec):
     mesh = sweep.mesh(jax.devices()[:devices], data=data)
     return engine.Program(network, regret, replace(SPEC, **spec), mesh, task, block)

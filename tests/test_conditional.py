@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from engine_problem import scrambled
 from jax.test_util import check_grads
 
 from jaxroute import counterfactual, engine, losses, policies, sweep
@@ -43,12 +44,6 @@ def examples(initial, ends=ENDS):
 def end_utilities(scales, ends=ENDS):
     """Scores [N, J, K] at the ends: utilities, each end on a scale of its own."""
     return jnp.stack([scale * counterfactual.utility(TRUE, w) for scale, w in zip(scales, ends, strict=True)], 1)
-
-
-def scrambled(params, key=1, size=1.0):
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(key), len(leaves))
-    return jax.tree.unflatten(tree, [size * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
 
 
 @partial(jax.jit, static_argnames="network")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from engine_problem import assert_same_bits
 
 from jaxroute import sweep
 from jaxroute.engine import checkpoint
@@ -34,10 +35,6 @@ def read(folder, template=None, **settings):
         return checkpoint.restore(checkpoints, state_of(0) if template is None else template, **settings)
     finally:
         checkpoint.close(checkpoints)
-
-
-def assert_same_bits(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
 
 
 @pytest.fixture(scope="module")

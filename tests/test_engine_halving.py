@@ -1,20 +1,8 @@
+import engine_problem as small
 import jax
 import numpy as np
 import pytest
-from engine_problem import (
-    EXAMPLES,
-    FEATURES,
-    LOG,
-    QUALITY,
-    RNG,
-    K,
-    KilledError,
-    N,
-    S,
-    assert_same_bits,
-    kill_at,
-    program,
-)
+from engine_problem import EXAMPLES, K, KilledError, N, S, assert_same_bits, kill_at, program
 
 from jaxroute import counterfactual, engine, sweep
 from jaxroute.engine import halving
@@ -47,7 +35,7 @@ def test_without_rungs_it_is_plain_training(plain):
 
 
 def test_survivors_are_those_of_a_loop_written_out():
-    value, group = RNG.normal(size=(3, 20)), np.repeat([0.0, 1.0], [8, 12])
+    value, group = np.random.default_rng(0).normal(size=(3, 20)), np.repeat([0.0, 1.0], [8, 12])
     expected = []
     for lot in (range(8), range(8, 20)):
         ranked = sorted(lot, key=lambda i: -np.mean([value[s, i] for s in range(3)]))
@@ -104,25 +92,25 @@ def test_bad_settings_are_refused():
 
 
 def test_outcomes_at_a_clip_are_the_formula():
-    one = jax.tree.map(lambda x: x[0], LOG)
+    one = jax.tree.map(lambda x: x[0], small.LOG)
     got = jax.jit(at_clip)(one, 0.2).outcomes.quality
     expected = np.full((N, K), 0.5)
     for i, t in enumerate(one.logs.action):
         p = 0.9 if t == 0 else 0.05
-        expected[i, t] += (QUALITY[0, i, t] - 0.5) / max(p, 0.2)
+        expected[i, t] += (small.QUALITY[0, i, t] - 0.5) / max(p, 0.2)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_every_point_learns_at_its_own_clip():
     clips = (0.05, 0.5)
-    found = search(sweep.grouped_grid(S, clip=clips, learning_rate=0.02), LOG, task=LOGGED, block=1)
+    found = search(sweep.grouped_grid(S, clip=clips, learning_rate=0.02), small.LOG, task=LOGGED, block=1)
     for i, clip in enumerate(clips):
         outcomes = jax.vmap(lambda log, nuisances, c=clip: counterfactual.doubly_robust(log, nuisances, clip=c))(
-            LOG.logs, LOG.nuisances
+            small.LOG.logs, small.LOG.nuisances
         )
         single = sweep.grouped_grid(S, clip=clip, learning_rate=0.02)
-        alone = search(single, Examples(FEATURES, outcomes, LOG.available), block=1)
+        alone = search(single, Examples(small.FEATURES, outcomes, small.LOG.available), block=1)
         np.testing.assert_allclose(found.value[:, i], alone.value[:, 0], rtol=1e-4, atol=1e-5)
     kernel = np.asarray(found.state.params["params"]["trunk"]["hidden_0"]["kernel"])
     assert np.abs(kernel[:, 0] - kernel[:, 1]).max() > 1e-3

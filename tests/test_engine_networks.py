@@ -1,19 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from engine_problem import scrambled
 
 from jaxroute.engine import networks
 from jaxroute.types import Outcomes
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
-
-
-def scrambled(params, key=1):
-    """Zero-initialised read-outs replaced by noise, so that outputs depend on everything."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(key), len(leaves))
-    noise = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, noise)
 
 
 def test_router_starts_as_the_uniform_policy():

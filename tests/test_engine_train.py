@@ -3,29 +3,12 @@
 import re
 from dataclasses import replace
 
+import engine_problem as small
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from engine_problem import (
-    AVAILABLE,
-    COST,
-    EXAMPLES,
-    FEATURES,
-    NETWORK,
-    POINTS,
-    SPEC,
-    TASKS,
-    WEIGHTS,
-    D,
-    KilledError,
-    N,
-    S,
-    assert_close,
-    assert_same_bits,
-    kill_at,
-    program,
-)
+from engine_problem import EXAMPLES, POINTS, D, KilledError, N, S, assert_close, assert_same_bits, kill_at, program
 
 from jaxroute import counterfactual, engine, sweep
 from jaxroute.engine import checkpoint, memory
@@ -40,14 +23,14 @@ def train(points=POINTS, devices=4, block=None, **settings):
 def test_routers_learn_their_own_cost_weight():
     state = train()
     mesh = program().mesh
-    chosen = engine.choose(POINTS, state, FEATURES, AVAILABLE, network=NETWORK, mesh=mesh)
-    assert chosen.shape == (S, len(WEIGHTS), N)
-    u = jax.vmap(lambda w: counterfactual.utility(EXAMPLES.outcomes, w), out_axes=1)(jnp.array(WEIGHTS))
+    chosen = engine.choose(POINTS, state, small.FEATURES, small.AVAILABLE, network=small.NETWORK, mesh=mesh)
+    assert chosen.shape == (S, len(small.WEIGHTS), N)
+    u = jax.vmap(lambda w: counterfactual.utility(EXAMPLES.outcomes, w), out_axes=1)(jnp.array(small.WEIGHTS))
     got = jnp.take_along_axis(u, chosen[..., None], -1)[..., 0].mean(-1)
     single = u.mean(2).max(-1)
     np.testing.assert_allclose(got, state.best_value, rtol=1e-5)  # validated on the same examples here
     assert (got > single).all()
-    cost = jnp.take_along_axis(COST[:, None], chosen[..., None], -1).mean((2, 3))
+    cost = jnp.take_along_axis(small.COST[:, None], chosen[..., None], -1).mean((2, 3))
     assert (np.diff(cost, axis=1) < 0.02).all()  # dearer weights buy cheaper models
 
 
@@ -90,11 +73,11 @@ def test_a_checkpoint_holds_the_callers_words_and_the_value(tmp_path):
     def on_chunk(steps, state):
         values[steps] = float(np.asarray(state.best_value).mean())
 
-    train(devices=1, folder=tmp_path, kept=3, about={"config": {"weights": WEIGHTS}}, on_chunk=on_chunk)
+    train(devices=1, folder=tmp_path, kept=3, about={"config": {"weights": small.WEIGHTS}}, on_chunk=on_chunk)
     words, best = written(tmp_path)
     assert sorted(words) == [12, 18, 24]
     for step, (about, value) in words.items():
-        assert about["config"] == {"weights": list(WEIGHTS)}
+        assert about["config"] == {"weights": list(small.WEIGHTS)}
         assert about["packages"]["jax"] == jax.__version__
         assert value == pytest.approx(values[step], rel=1e-6)
     assert best == 24  # a state holds its best parameters, so the value never falls: of equals, the newest
@@ -126,11 +109,11 @@ def test_a_full_disk_is_reported(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", small.TASKS)
 def test_any_number_of_points_on_one_device_and_on_eight(name, tmp_path):
     """The same bits at equal block, also from one's checkpoint to the other; without one, another kernel: close."""
-    network, task, learn, validate = TASKS[name]
-    points = sweep.grouped_grid(S, cost_weight=WEIGHTS[:3], learning_rate=0.02, clip=0.2)
+    network, task, learn, validate = small.TASKS[name]
+    points = sweep.grouped_grid(S, cost_weight=small.WEIGHTS[:3], learning_rate=0.02, clip=0.2)
 
     def trained(devices, block, **settings):
         made = program(devices, block=block, network=network, task=task, steps=12)
@@ -150,7 +133,7 @@ def test_the_points_of_a_group_share_rows_and_the_first_product():
     made = program(1)
     arguments = (POINTS, template(made, POINTS, D), (EXAMPLES, EXAMPLES), jnp.int32(0))
     text = compiled_chunk(made).lower(*arguments).as_text()
-    P, B, H = len(WEIGHTS), SPEC.batch_size, SPEC.hidden[0]
+    P, B, H = len(small.WEIGHTS), small.SPEC.batch_size, small.SPEC.hidden[0]
     products = re.findall(r"stablehlo.dot_general .*: \((tensor<\S+>), (tensor<\S+>)\) -> (tensor<\S+>)", text)
     shapes = {tuple(re.sub(r"tensor<|xf32>", "", x) for x in product) for product in products}
     # forward: features have no axis of points
@@ -160,9 +143,9 @@ def test_the_points_of_a_group_share_rows_and_the_first_product():
     assert f"tensor<{S}x{P}x{B}x{D}x" not in text  # nor anywhere else a copy of the rows for each point
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", small.TASKS)
 def test_one_compile_serves_every_grid(name):
-    network, task, learn, validate = TASKS[name]
+    network, task, learn, validate = small.TASKS[name]
 
     def trained(**axes):
         made = program(2, network=network, task=task, steps=6)  # equal to the one before, and another object
@@ -183,7 +166,7 @@ def test_one_compile_serves_every_grid(name):
 @pytest.mark.slow
 def test_points_do_not_depend_on_the_rest_of_the_grid():
     four = train(devices=1)
-    one = train(sweep.grouped_grid(S, cost_weight=(WEIGHTS[2],), learning_rate=0.02), devices=1)
+    one = train(sweep.grouped_grid(S, cost_weight=(small.WEIGHTS[2],), learning_rate=0.02), devices=1)
     kernel = lambda state: np.asarray(state.params["params"]["trunk"]["hidden_0"]["kernel"])
     np.testing.assert_allclose(kernel(one)[:, 0], kernel(four)[:, 2], rtol=1e-3, atol=1e-4)
 

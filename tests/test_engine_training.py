@@ -1,24 +1,16 @@
+import engine_problem
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from engine_problem import D, K, regret
 
 from jaxroute.engine import networks, training
-from jaxroute.types import Examples, Hyperparams, Outcomes, Spec
+from jaxroute.types import Examples, Hyperparams, Spec
 
-N, K, D = 40, 3, 4
-RNG = np.random.default_rng(0)
-EXAMPLES = Examples(
-    jnp.asarray(RNG.normal(size=(N, D)), jnp.float32),
-    Outcomes(jnp.asarray(RNG.random((N, K)), jnp.float32), jnp.asarray(RNG.random((N, K)), jnp.float32)),
-    jnp.ones((N, K), bool),
-)
-
-
-def regret(scores, utility, where, h):
-    probability = jax.nn.softmax(scores / h.temperature)
-    return jnp.sum(probability * (utility.max(-1, keepdims=True) - utility), -1)
+N, RNG = 40, np.random.default_rng(0)
+EXAMPLES = jax.tree.map(lambda x: jnp.asarray(x[0, :N]), engine_problem.EXAMPLES)
 
 
 def test_every_epoch_visits_every_row_once():

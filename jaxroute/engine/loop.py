@@ -152,13 +152,8 @@ def choose(
     network: Network,
     mesh: Mesh,
 ) -> Int[Array, "S P N"]:
-    """Models chosen by every point's best parameters, in blocks of prompts, and of points where memory is short."""
-    asked = _placed((points, state.best_params), mesh, mesh.shape[sweep.SWEEP])
-    arguments = (asked, sweep.put((features, available), mesh))
-    count = np.shape(asked[0].seed)[1] // mesh.shape[sweep.SWEEP]
-    program = partial(_over_points, _choice, network, mesh)
-    block = memory.plan(program, count, arguments, mesh=mesh, resident=arguments)
-    return _cut(program(block)(*arguments), np.shape(points.seed)[1])
+    """Models chosen by every point's best parameters, in blocks of prompts."""
+    return evaluate(_choice, points, state, (features, available), network=network, mesh=mesh)
 
 
 def evaluate(
@@ -172,12 +167,19 @@ def evaluate(
 ) -> Any:
     """``function(network, params, hyperparams, group, *common)`` of every point's best parameters, leaves [S, P, ...].
 
+    Points are taken in blocks where memory is short.
+
     Args:
         function: static; ``training.scores``, say, or ``conditional.scores_at``.
         group: second to last argument, leaves [S, ...]. common: shared by all, never batched.
     """
-    asked = _placed((points, state.best_params), mesh, mesh.shape[sweep.SWEEP])
-    return _cut(_over_points(function, network, mesh)(asked, group, *common), np.shape(points.seed)[1])
+    devices = mesh.shape[sweep.SWEEP]
+    asked = _placed((points, state.best_params), mesh, devices)
+    arguments = (asked, *sweep.put((group, *common), mesh))
+    program = partial(_over_points, function, network, mesh)
+    count = np.shape(asked[0].seed)[1] // devices
+    block = memory.plan(program, count, arguments, mesh=mesh, resident=arguments)
+    return _cut(program(block)(*arguments), np.shape(points.seed)[1])
 
 
 def _choice(network: Network, params: Params, hyperparams: Hyperparams, data: tuple[Array, Array]) -> Array:
