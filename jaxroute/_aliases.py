@@ -105,6 +105,9 @@ _REASONS = {
     "there is one training loop, and what is done between its chunks is a Hook; see jaxroute.engine": (
         "population.begin population.worth streaming.BLOCK streaming.RUN"
     ),
+    "jaxroute.learn.fitting.fit averages several recipes, with members=...": (
+        "recipe.Ensemble recipe.fit_ensemble recipe.predict_ensemble"
+    ),
     "what kind of method a row belongs to is the column kind of the results, not read from the method's name": (
         "report.summary.kind"
     ),

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.linear_model import Ridge
 
 import jaxroute as jr
-from jaxroute import cli, counterfactual, metrics, nuisance, policies, recipe, sweep
+from jaxroute import cli, counterfactual, nuisance, recipe, sweep
 from jaxroute.learn import every_weight, fitting, inputs, members, methods, neighbours, training_set
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
@@ -274,13 +274,20 @@ def cli_main(arguments):
     assert not done.value.code
 
 
-def test_recommended_is_the_recipe():
-    """Its policy on the log is the recipe's, out of fold, and the recipe's value is what is said of it."""
-    record = given()
-    made = methods.METHODS["recommended"].make(record)
-    fitted = recipe.recommend(record.logs, *record.fits[0])
-    predicted = recipe.apply(fitted, nuisance.out_of_fold(record.fits[0][1].outcomes))
-    for weight, policy in zip(WEIGHTS, made.policy(WEIGHTS), strict=True):
-        np.testing.assert_array_equal(policy, policies.greedy(counterfactual.utility(predicted, weight)))
-    spent = float(metrics.quality_cost_points(made.policy((0.0,)), record.robust)[0, 0])
-    assert made.curve.cost[0] == pytest.approx(spent, rel=1e-5)
+def test_recommended_is_the_mean_of_its_members_recipes():
+    """Two nuisance fits, two recipes: the policy on the log and what it spends are those of their mean prediction."""
+    logs = jax.tree.map(jnp.asarray, LOGS)
+    fits = tuple(nuisance.fit(jax.random.key(seed), logs, SPEC) for seed in (1, 2))
+    made = methods.METHODS["recommended"].make(given(fits=fits))
+    quality, cost = np.zeros((N, K)), np.zeros((N, K))
+    for nuisances, model in fits:
+        fitted = recipe.recommend(logs, nuisances, model)
+        contrasts = np.asarray(nuisances.outcomes.quality) - np.asarray(fitted.centre)
+        quality += (np.asarray(fitted.level) + float(fitted.share) * contrasts) / 2
+        cost += np.asarray(nuisances.outcomes.cost) / 2
+    robust = np.asarray(given(fits=fits).robust.cost)
+    for weight, policy in zip(WEIGHTS, np.asarray(made.policy(WEIGHTS)), strict=True):
+        chosen = (quality - weight * cost).argmax(1)
+        np.testing.assert_array_equal(policy.argmax(1), chosen)
+        at = np.searchsorted(made.curve.cost_weight, weight, side="right") - 1
+        assert made.curve.cost[at] == pytest.approx(robust[ROWS, chosen].mean(), rel=1e-4)

@@ -73,34 +73,14 @@ def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
     np.testing.assert_allclose(model.share, contrasts.share(*slopes), rtol=1e-6)
     np.testing.assert_allclose(without.share, contrasts.share(contrasts.of_log(logs, without.nuisances)), rtol=1e-6)
     assert (expected.deviation < levels.fit(logs, nuisances).deviation).all()
-    ensemble = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, shadow=shadow)
+    on_shadow = recipe.apply(model, recipe.shadow_predictions(model.nuisances, 900))
     out_of_fold = np.asarray(every.quality[900:]) - np.asarray(model.centre)
     decided = np.asarray(model.level) + float(model.share) * out_of_fold
-    np.testing.assert_allclose(ensemble.shadow.quality, decided, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(ensemble.shadow.cost, every.cost[900:], rtol=1e-6)
+    np.testing.assert_allclose(on_shadow.quality, decided, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(on_shadow.cost, every.cost[900:], rtol=1e-6)
 
 
 def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem):
     _, logs, nuisances, model = problem
     half = (np.asarray(levels.fit(logs, nuisances).mean) + np.asarray(nuisances.outcomes.quality).mean(0)) / 2
     np.testing.assert_allclose(model.level, half, rtol=1e-5)
-
-
-def test_an_ensemble_is_the_mean_of_its_members(problem):
-    table, logs, nuisances, model = problem
-    one = recipe.fit_ensemble(jax.random.key(2), logs, SPEC)
-    assert one.shadow is None
-    np.testing.assert_array_equal(one.nuisances.outcomes.quality, nuisances.outcomes.quality)
-    np.testing.assert_array_equal(one.members[0].level, model.level)
-    two = recipe.fit_ensemble(jax.random.key(2), logs, SPEC, members=2)
-    other_nuisances, other = recipe.fit(jax.random.fold_in(jax.random.key(2), 1), logs, SPEC)
-    parts = [
-        np.asarray(m.level) + float(m.share) * (np.asarray(n.outcomes.quality) - np.asarray(m.centre))
-        for n, m in ((nuisances, model), (other_nuisances, other))
-    ]
-    np.testing.assert_allclose(two.predicted.quality, sum(parts) / 2, rtol=1e-5, atol=1e-6)
-    mean = (np.asarray(nuisances.propensity) + np.asarray(other_nuisances.propensity)) / 2
-    np.testing.assert_allclose(two.nuisances.propensity, mean, rtol=1e-5)
-    new = [np.asarray(recipe.predict(m, table.features).quality) for m in (model, other)]
-    assert np.abs(new[0] - new[1]).max() > 1e-3  # other folds, another recipe
-    np.testing.assert_allclose(recipe.predict_ensemble(two.members, table.features).quality, sum(new) / 2, atol=1e-6)

@@ -70,8 +70,11 @@ def simulated(logs: int) -> pd.DataFrame:
         part = table.rows(of_shadow)
         shadow = Examples(features[of_shadow], *jax.tree.map(jnp.asarray, (part.outcomes, part.available)))
         key = jax.random.key(10**6 + number)
-        nuisances, predicted, (router,), on_shadow = recipe.fit_ensemble(key, log, SPEC, shadow=shadow)
-        assert on_shadow is not None
+        nuisances, router = recipe.fit(key, log, SPEC, shadow=shadow)
+        predicted, on_shadow = (
+            recipe.apply(router, part)
+            for part in (nuisances.outcomes, recipe.shadow_predictions(router.nuisances, ROWS))
+        )
         known = counterfactual.examples(log, nuisances, shadow, clip=levels.CLIP)
         single = jnp.argmax(policies.best_single(known.outcomes, 0.0)[0])
         estimates = judged(log, nuisances, predicted, on_shadow, shadow, single)

@@ -85,7 +85,7 @@ def fit(
             is not known is NaN (`data.shadow.priced` says what is learnt then).
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
-        members: routers with seeds of their own that are averaged; those of a plug-in have folds of their own too.
+        members: nuisances and routers with folds and seeds of their own, averaged.
         cost_weights: ascending, quality per unit of cost, that routers are trained at and judged at; None: the
             normalised grid. normalised_cost_weights: the same per ``cost_scale``. At most one of the two.
         cost_scale: cost units per normalised unit; None: from the log's doubly robust means.
@@ -271,7 +271,11 @@ def weights_of(
 def _nuisances(
     key: Key, logs: Logs, shadow: Examples | None, spec: NuisanceSpec, learner: str | None, members: int
 ) -> tuple[tuple[Nuisances, nuisance.NuisanceModel], ...]:
-    """One fit a member. A method's own learner is fitted beside the nuisances', which stay as they are without it."""
+    """One fit a member. A method's own learner is fitted beside the nuisances', which stay as they are without it.
+
+    Reference: several sample splits, section 3.4 of Double/debiased machine learning for treatment and structural
+    parameters, by Chernozhukov et al., https://arxiv.org/abs/1608.00060 (2018).
+    """
     beside = () if learner is None or learner in spec.outcome_models else (learner,)
     every = dataclasses.replace(spec, outcome_models=(*spec.outcome_models, *beside))
     cells, rows = nuisance.cells(logs, shadow), len(logs.action)

@@ -6,15 +6,12 @@ recommended  the recipe made of both
 """
 
 from jaxroute.recipe.recommended import GRID as GRID
-from jaxroute.recipe.recommended import Ensemble as Ensemble
 from jaxroute.recipe.recommended import Recommended as Recommended
 from jaxroute.recipe.recommended import apply as apply
 from jaxroute.recipe.recommended import estimate_levels as estimate_levels
 from jaxroute.recipe.recommended import estimate_share as estimate_share
 from jaxroute.recipe.recommended import fit as fit
-from jaxroute.recipe.recommended import fit_ensemble as fit_ensemble
 from jaxroute.recipe.recommended import predict as predict
-from jaxroute.recipe.recommended import predict_ensemble as predict_ensemble
 from jaxroute.recipe.recommended import recommend as recommend
 from jaxroute.recipe.recommended import shadow_predictions as shadow_predictions
 from jaxroute.recipe.recommended import shrink_contrasts as shrink_contrasts

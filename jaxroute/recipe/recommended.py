@@ -12,8 +12,7 @@ remain affine in the cost weight.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,19 +37,6 @@ class Recommended(NamedTuple):
     level: Float[Array, " K"]
     centre: Float[Array, " K"]
     share: Float[Array, ""]
-
-
-class Ensemble(NamedTuple):
-    """Recipes that differ in their folds and networks, averaged.
-
-    nuisances: means of cross-fitted nuisances, hence cross-fitted themselves. predicted: the recipe's out-of-fold
-    predictions [N, K] of the log's rows. shadow: the same of a shadow sample's rows, [S, K]; None without one.
-    """
-
-    nuisances: Nuisances
-    predicted: Outcomes
-    members: tuple[Recommended, ...]
-    shadow: Outcomes | None = None
 
 
 def recommend(
@@ -113,29 +99,6 @@ def fit(
     return nuisances, fitted if share is None else fitted._replace(share=jnp.float32(share))
 
 
-def fit_ensemble(
-    key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, members: int = 1, shadow: Examples | None = None
-) -> Ensemble:
-    """Several recipes of one log, averaged, which removes noise from the draw of folds and initial weights.
-
-    Args:
-        key: the first member's; the others' are folded in.
-        members: at least 1, which is ``fit``. logs, spec, shadow: see ``fit``.
-
-    Reference:
-        Double/debiased machine learning for treatment and structural parameters, by Chernozhukov et al.
-        (https://arxiv.org/abs/1608.00060), 2018: several sample splits, section 3.4.
-    """
-    keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
-    fits = [fit(k, logs, spec, shadow=shadow) for k in keys]
-    predicted = _mean(*(apply(fitted, nuisances.outcomes) for nuisances, fitted in fits))
-    on_shadow = None
-    if shadow is not None:
-        rows = len(logs.action)
-        on_shadow = _mean(*(apply(fitted, shadow_predictions(fitted.nuisances, rows)) for _, fitted in fits))
-    return Ensemble(_mean(*(n for n, _ in fits)), predicted, tuple(fitted for _, fitted in fits), on_shadow)
-
-
 def predict(fitted: Recommended, features: Float[Array, "N D"]) -> Outcomes:
     """Quality and cost [N, K] of new prompts as the recipe predicts them; a plug-in decides on them at any cost weight.
 
@@ -146,11 +109,6 @@ def predict(fitted: Recommended, features: Float[Array, "N D"]) -> Outcomes:
         Outcomes; quality may leave [0, 1] by a little.
     """
     return apply(fitted, nuisance.predict_outcomes(fitted.nuisances.outcomes, features))
-
-
-def predict_ensemble(members: Sequence[Recommended], features: Float[Array, "N D"]) -> Outcomes:
-    """Mean of the members' ``predict``, [N, K]."""
-    return _mean(*(predict(member, features) for member in members))
 
 
 def apply(fitted: Recommended, predicted: Outcomes) -> Outcomes:
@@ -215,7 +173,3 @@ def estimate_share(logs: Logs, model: nuisance.NuisanceModel, shadow: Examples |
 def shadow_predictions(model: nuisance.NuisanceModel, rows: int) -> Outcomes:
     """Out-of-fold predictions [S, K] of a shadow sample, which follow those of the log's ``rows`` rows."""
     return jax.tree.map(lambda y: y[rows:], nuisance.out_of_fold(model.outcomes))
-
-
-def _mean(*trees: Any) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *trees)
