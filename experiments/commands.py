@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.engine.checkpoint import SaveError
-from jaxroute.printing import say
+from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
 

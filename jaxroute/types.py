@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 else:  # the name itself imports JAX, which a process that only decides does without
     Array = Any
 
-from jaxroute.printing import printable
+from jaxroute.system.printing import printable
 
 Key = Array
 Params = Any

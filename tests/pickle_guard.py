@@ -122,7 +122,7 @@ ALLOWED = (
         "jaxroute.data.pickled.",
         "jaxroute.data.unpickle.",
         "jaxroute.types.InputError",
-        "jaxroute.printing.",
+        "jaxroute.system.printing.",
         "pickletools.",
         "pickle.decode_long",
         "__main__.",

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxroute"
 LEVEL = {
-    "types": 0, "printing": 0, "saving": 0, "arguments": 0, "numerics": 0, "_lazy": 0, "_aliases": 0,
+    "types": 0, "system": 0, "arguments": 0, "numerics": 0, "_lazy": 0, "_aliases": 0,
     "losses": 1, "policies": 1, "counterfactual": 1, "metrics": 1, "projection": 1,
     "sweep": 2, "engine": 2,
     "nuisance": 3, "estimators": 3, "recipe": 4,

@@ -13,7 +13,7 @@ import typer
 
 from jaxroute.cli import demo, doctor, evaluate, export, fit, methods, reading, route, shadow, table
 from jaxroute.data import hub
-from jaxroute.printing import say
+from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
 app = typer.Typer(

@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from jaxroute import saving
-from jaxroute.printing import say
+from jaxroute.system import saving
+from jaxroute.system.printing import say
 
 TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}
 MODELS = {"small": (0.35, 0.0002), "medium": (0.6, 0.001), "large": (0.85, 0.01)}

@@ -17,8 +17,8 @@ from jaxroute.data import splits
 from jaxroute.data.logs.entries import ELSE, OTHER
 from jaxroute.data.logs.loading import LogTable, folding
 from jaxroute.learn import fitting
-from jaxroute.printing import json_text, say
 from jaxroute.recipe import levels
+from jaxroute.system.printing import json_text, say
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute import saving
 from jaxroute.cli import reading
 from jaxroute.data import harness
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
+from jaxroute.system import saving
 from jaxroute.types import InputError, Table
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]

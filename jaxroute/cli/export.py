@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from jaxroute import saving
 from jaxroute.cli.evaluate import RouterPath
-from jaxroute.printing import say
 from jaxroute.serving import export as exporting
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
+from jaxroute.system import saving
+from jaxroute.system.printing import say
 
 
 def export(

@@ -22,8 +22,8 @@ from jaxroute.data import prices as price_table
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import formats
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.printing import cell, json_text, say
 from jaxroute.serving.router import Router
+from jaxroute.system.printing import cell, json_text, say
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 LogPath = Annotated[

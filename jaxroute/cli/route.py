@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute import saving
 from jaxroute.cli.evaluate import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts
 from jaxroute.serving.router import Decision, Router
+from jaxroute.system import saving
 from jaxroute.types import InputError
 
 ROWS = 4096

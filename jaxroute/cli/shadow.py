@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import nuisance, saving
+from jaxroute import nuisance
 from jaxroute.cli import reading
 from jaxroute.cli.doctor import QUICK
 from jaxroute.data import files
-from jaxroute.printing import json_text, say
 from jaxroute.recipe import levels
+from jaxroute.system import saving
+from jaxroute.system.printing import json_text, say
 from jaxroute.types import InputError, Logs
 
 SIZES = (50, 100, 250, 500)

@@ -11,7 +11,7 @@ import typer
 from jaxroute.cli import reading
 from jaxroute.data import harness, tables
 from jaxroute.data.harness import scores
-from jaxroute.printing import json_text, say
+from jaxroute.system.printing import json_text, say
 
 
 def table(

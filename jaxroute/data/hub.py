@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxroute import saving
 from jaxroute._lazy import extra
+from jaxroute.system import saving
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:

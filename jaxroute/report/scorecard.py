@@ -11,9 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxroute.printing import cell
 from jaxroute.report.summary import best_plug_in, kinds, ranked, summarise, table_weights
 from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
+from jaxroute.system.printing import cell
 
 CURVE = ("nauc", "qnc", "peak")
 MOST_USED = 2

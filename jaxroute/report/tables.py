@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from jaxroute.printing import cell
 from jaxroute.report.summary import (
     KINDS,
     LEARNED,
@@ -25,6 +24,7 @@ from jaxroute.report.summary import (
     summarise,
     table_weights,
 )
+from jaxroute.system.printing import cell
 
 GROUP_TITLES = dict(zip(KINDS, ("Learned routers", "Plug-in routers", "No routing", "Ceilings"), strict=True))
 CONSOLE_WIDTH = 100
