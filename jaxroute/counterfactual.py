@@ -30,8 +30,6 @@ from jaxroute.arguments import checked, known
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
-ROUNDING = 1e-4
-"""By so much a fitted probability may exceed 1."""
 
 
 @checked
@@ -272,7 +270,7 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
         [N].
 
     Raises:
-        InputError: a propensity is NaN, above 1, or 0 or less without a clip (outside jit only: inside, values
+        InputError: a propensity is NaN, or 0 or less without a clip (outside jit only: inside, values
             cannot be looked at).
 
     Example:
@@ -294,13 +292,11 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
                 "pass nuisances with estimated propensities (nuisance.fit), or drop these rows"
             )
     raised = jnp.maximum(propensity, clip)
-    if known(raised):
-        for impossible, words in ((raised <= 0, "0 or less"), (raised > 1 + ROUNDING, "above 1")):
-            if (rows := np.flatnonzero(impossible)).size:
-                raise InputError(
-                    f"{source} is {words} in {rows.size} of {propensity.shape[0]} rows (first: row {rows[0]}): it is "
-                    "the probability of the model that was chosen, above 0 and at most 1; correct it, or give a clip"
-                )
+    if known(raised) and (rows := np.flatnonzero(raised <= 0)).size:
+        raise InputError(
+            f"{source} is 0 or less in {rows.size} of {propensity.shape[0]} rows (first: row {rows[0]}): it is "
+            "the probability of the model that was chosen; correct it, or give a clip"
+        )
     return raised
 
 

@@ -117,8 +117,13 @@ def test_the_root_holds_at_most_ten_modules():
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTION = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
-DISTRIBUTION |= {"sentence_transformers": "sentence-transformers"}
-WITH_AN_EXTRA = {"gateway/hooks.py": {"litellm"}, "gateway/endpoints.py": {"litellm", "fastapi"}}
+DISTRIBUTION |= {"sentence_transformers": "sentence-transformers", "prometheus_client": "prometheus-client"}
+WITH_AN_EXTRA = {
+    "gateway/hooks.py": {"litellm"},
+    "gateway/handler.py": {"litellm"},
+    "gateway/endpoints.py": {"litellm", "fastapi"},
+    "gateway/service.py": {"starlette"},
+}
 """Modules that are of no use without an extra, and import it as every module imports its libraries."""
 
 

@@ -150,10 +150,6 @@ BAD = {
     "cost weight NaN of an estimator": (lambda: estimators.ipw(log(), POLICY, NAN), "cost_weight is nan"),
     "cost weight -1 of an evaluation": (lambda: estimators.evaluate(log(), POLICY, [-1.0], nuisances()), "is -1.0"),
     "cost weight NaN of pieces": (lambda: policies.select(policies.envelope(np.ones(2), np.ones(2)), NAN), "is nan"),
-    "propensity 1.5": (
-        lambda: estimators.ipw(log(propensity=np.array([1, 1, 1.5, 1])), POLICY, 0.0),
-        r"logs\.propensity is above 1 in 1 of 4 rows \(first: row 2\)",
-    ),
 }  # fmt: skip
 
 

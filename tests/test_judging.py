@@ -146,7 +146,7 @@ def test_requests_of_a_tool_are_routed_each():
 def test_a_prompt_that_cannot_be_read_is_named_by_its_row(tmp_path):
     for name, content, says in (
         ("bytes.jsonl", b'{"prompt": "one"}\n{"prompt": "\xff"}\n', "row 1: not"),
-        ("bytes.csv", b"prompt\none\n\xff\n", "damaged or truncated"),
+        ("bytes.csv", b"prompt\none\n\xff\n", "row 1: not UTF-8"),
         ("empty.jsonl", b'{"prompt": "one"}\n\n{"prompt": ""}\n', "row 2, column 'prompt'"),
         ("cut.jsonl.gz", packed('{"prompt": "one"}')[:-9], "damaged or truncated"),
     ):

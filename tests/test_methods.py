@@ -209,7 +209,7 @@ def never(*_, **__):
         (lambda s, u, *, where=None: s.sum(), {}, r"loss <lambda>: gives shape \(\)"),
         ("recommended", {"estimator": "dm"}, "estimator= means nothing to recommended"),
         ("plug_in_gp", {"hyperparams": Hyperparams()}, "hyperparams= means nothing to plug_in_gp"),
-        ("rm_softmax", {"hyperparams": Hyperparams(temperature=0.0)}, "its value is not finite"),
+        ("rm_softmax", {"hyperparams": Hyperparams(temperature=0.0)}, "temperature is 0.0; it must be above 0"),
         ("rm_softmax", {"hyperparams": Hyperparams(clip=np.nan)}, "hyperparams.clip"),
         ("rm_softmax", {"cost_weights": [1.0], "normalised_cost_weights": [1.0]}, "not both"),
         ("rm_softmax", {"cost_weights": [3.0, 1.0]}, "ascend"),

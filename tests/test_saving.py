@@ -15,9 +15,8 @@ import pytest
 import router_kinds
 
 from jaxroute import cli
-from jaxroute.data import hub
+from jaxroute.data import hub, saving
 from jaxroute.serving.router import Router
-from jaxroute.system import saving
 from jaxroute.types import InputError
 
 OWNED = ("mark.json", "data")
@@ -117,7 +116,7 @@ def test_places_that_will_not_do_are_refused_before_any_work(tmp_path):
 def test_what_killed_saves_left_goes_and_what_runs_stays(tmp_path):
     place = tmp_path / "router"
     code = (
-        "import sys, time; from pathlib import Path; from jaxroute.system import saving\n"
+        "import sys, time; from pathlib import Path; from jaxroute.data import saving\n"
         f"with saving.folder(Path({str(place)!r}), ('mark.json',)) as folder:\n"
         "    (folder / 'mark.json').touch(); print('ready', flush=True); time.sleep(60)"
     )

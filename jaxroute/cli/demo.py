@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from jaxroute.system import saving
+from jaxroute.data import saving
 from jaxroute.system.printing import say
 
 TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}

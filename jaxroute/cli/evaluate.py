@@ -11,11 +11,10 @@ import numpy as np
 import typer
 
 from jaxroute.cli import reading
-from jaxroute.data import harness
+from jaxroute.data import harness, saving
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
-from jaxroute.system import saving
 from jaxroute.types import InputError, Table
 
 RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]

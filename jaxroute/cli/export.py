@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from jaxroute.cli.evaluate import RouterPath
+from jaxroute.data import saving
 from jaxroute.serving import export as exporting
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
-from jaxroute.system import saving
 from jaxroute.system.printing import say
 
 

@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jaxroute.cli import reading
-from jaxroute.data import harness
+from jaxroute.data import harness, saving
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import fitting, full_feedback
 from jaxroute.learn import methods as registry
 from jaxroute.serving import folder
 from jaxroute.serving.router import Router
-from jaxroute.system import saving
 from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
 

@@ -13,9 +13,8 @@ import numpy as np
 import typer
 
 from jaxroute.cli.evaluate import RouterEncoder, RouterPath
-from jaxroute.data import messages, prompts
+from jaxroute.data import messages, prompts, saving
 from jaxroute.serving.router import Decision, Router
-from jaxroute.system import saving
 from jaxroute.types import InputError
 
 ROWS = 4096

@@ -14,9 +14,8 @@ import typer
 from jaxroute import nuisance
 from jaxroute.cli import reading
 from jaxroute.cli.doctor import QUICK
-from jaxroute.data import files
+from jaxroute.data import files, saving
 from jaxroute.recipe import levels
-from jaxroute.system import saving
 from jaxroute.system.printing import json_text, say
 from jaxroute.types import InputError, Logs
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxroute._lazy import extra
-from jaxroute.system import saving
+from jaxroute.data import saving
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:

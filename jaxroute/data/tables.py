@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import encoders
+from jaxroute.data import encoders, saving
 from jaxroute.data.frames import Place, need, numbers, read, read_features, refuse, text
 from jaxroute.data.units import cost_scale as cost_scale
-from jaxroute.system import saving
 from jaxroute.types import InputError, Outcomes, Table
 
 if TYPE_CHECKING:

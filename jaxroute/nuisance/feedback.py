@@ -106,7 +106,7 @@ def _cross_fit(
         z = projection.project(projection.fit(features, keep, spec.dimensions), features)
         by_model = chosen[:, :, None] * z[:, None, :MODEL_DIMENSIONS]
         x = jnp.concatenate([z, MODEL_SCALE * chosen, by_model.reshape(len(z), -1)], 1)
-        coefficients = fit_logistic(x, answer, both, keep, spec.penalties)
+        (coefficients,) = fit_logistic(x, answer, both, keep[None], spec.penalties)
         return jnp.stack([x @ c[:, :-1].T + c[None, :, -1] for c in coefficients])
 
     every = jax.lax.map(one_fold, jnp.arange(spec.folds))  # [F, C, N, 2]

@@ -19,6 +19,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from jaxroute.data import saving
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
 from jaxroute.report.evidence import evidence_tables, reasons
@@ -44,7 +45,6 @@ from jaxroute.report.tables import (
     quantity,
     seeds_note,
 )
-from jaxroute.system import saving
 from jaxroute.types import InputError
 
 ALONG_WEIGHTS = ("regret", "conditional_regret", "utility", "quality", "cost", "rci")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.system import saving
+from jaxroute.data import saving
 from jaxroute.types import InputError
 
 SCHEMA = 2

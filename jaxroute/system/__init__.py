@@ -1,5 +1,4 @@
 """What the package asks of the machine around it.
 
 printing  text for people and machines, with control characters escaped
-saving    files and folders that are whole or absent
 """
