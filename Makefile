@@ -8,6 +8,7 @@ DATA    ?=
 SMOKE   ?=
 N       ?=
 ROWS    ?=
+TESTS   ?=
 OUT     ?= results
 PEERS   ?= .venv-peers
 WORKERS ?= auto
@@ -22,7 +23,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -129,10 +130,13 @@ data: setup  ## download the public tables and rebuild them in data/ (N=name of 
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
 
 test: dev  ## run the tests except the slow ones
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope -m 'not slow'
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope -m 'not slow and not study' $(TESTS)
 
 test-slow: dev  ## run the slow tests: kills, other processes, larger simulations
 	@$(RUN) -m pytest -n $(WORKERS) -m slow
+
+test-studies: dev  ## run the tests of experiments, benches and long simulations, which CI leaves out
+	@$(RUN) -m pytest -n $(WORKERS) -m study
 
 test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need torch, in a separate environment
 	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
@@ -166,8 +170,11 @@ lint: dev  ## run ruff (lint and format) and mypy
 format: dev  ## reformat the code with ruff
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-ci: lint doctest test-slow  ## run what CI adds to make test: lint, doctests, slow tests, a newer Python
-	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer || test -z "$$newer"
+# On a newer Python, and so a newer JAX: the library's core, its routers, readers and command line.
+NEWER := $(foreach t,arguments losses policies estimators metrics counterfactual gp nuisance engine_training engine_checkpoint conditional kinds router_folder router methods learn_fit logs log_formats unpickle benchmarks cli,tests/test_$(t).py)
+
+ci: lint doctest test-slow  ## run what CI adds to make test: lint, doctests, slow tests, the library's tests on a newer Python
+	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments, but not results
 	rm -rf .venv .venv-newer $(PEERS) $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

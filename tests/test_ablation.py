@@ -17,6 +17,7 @@ from jaxroute.nuisance.learners import candidate_names
 from jaxroute.recipe import contrasts, levels
 from jaxroute.types import NuisanceSpec
 
+pytestmark = pytest.mark.study
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
 
 
@@ -50,7 +51,6 @@ def test_every_variant_changes_what_it_names():
     assert not any(name.startswith("stack with ") for name in found)  # none was fitted beside the stack
 
 
-@pytest.mark.slow
 def test_a_wider_stack_is_the_recipe_of_that_stack():
     """Fitted beside the stack, a learner changes no other variant; with it, and half of it made even, by hand."""
     table = synthetic.make(jax.random.key(0), num_prompts=300, num_models=4)
@@ -108,7 +108,6 @@ def test_nets_are_averaged_on_the_same_folds():
     np.testing.assert_array_equal(of_two.quality[2], one.quality[2])
 
 
-@pytest.mark.slow
 def test_more_nets_are_a_variant_where_there_are_nets(monkeypatch):
     monkeypatch.setattr(ablation, "NETS", 2)
     table = synthetic.make(jax.random.key(12), num_prompts=300, num_models=3)
@@ -192,7 +191,6 @@ def test_the_summary_is_paired_by_seed():
     assert "real tables" not in ablation.summary(found[found["dataset"] == "x"])
 
 
-@pytest.mark.slow
 def test_the_smoke_run_writes_every_variant(tmp_path, capsys):
     assert ablation.main(["--smoke", "--out", str(tmp_path)]) == 0
     found = pd.read_parquet(tmp_path / "ablation" / "ablation.parquet")

@@ -88,6 +88,7 @@ def test_a_comparison_changes_its_sign_with_the_order(rows):
     assert (same["difference"] == 0).all()
 
 
+@pytest.mark.slow
 def test_paths_frames_and_what_was_read_are_the_same_log(rows, table, tmp_path):
     router = router_kinds.router("plug_in")
     router.save(tmp_path / "router")

@@ -17,6 +17,7 @@ from jaxroute.engine import checkpoint
 from jaxroute.learn import objectives
 from jaxroute.types import NuisanceSpec, Outcomes, Spec, Table
 
+pytestmark = pytest.mark.study
 CONFIG = settings.Config(
     name="toy",
     seeds=2,
@@ -114,7 +115,6 @@ def test_cheapest_and_dearest(experiment):
         assert set(chosen) <= set(models)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [*UNTRAINED, *LOG_ONLY, *TRAINED])
 def test_a_missing_model_is_never_chosen(with_holes, name):
     found = np.asarray(methods.get(name).run(with_holes))
@@ -124,7 +124,6 @@ def test_a_missing_model_is_never_chosen(with_holes, name):
     np.testing.assert_allclose(found.sum(-1), 1.0, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_every_method_of_the_list_on_a_table_with_holes(with_holes):
     spec = dataclasses.replace(CONFIG.training, steps=20, chunk=10)
     experiment = with_holes._replace(config=dataclasses.replace(CONFIG, methods=("*",), training=spec))

@@ -32,7 +32,7 @@ def test_measuring_and_compiling_are_not_counted(monkeypatch):
     assert [curve.reach(target) for target in (0.0, 0.3, 0.6, 0.7)] == [0, 2, 4, None]
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_every_way_is_measured(tmp_path, capsys):
     enabled = jax.config.jax_enable_compilation_cache
     try:

@@ -56,7 +56,7 @@ def test_peak_sees_what_was_held():
     assert logs.peak() >= held.nbytes
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_fresh_process(tmp_path):
     logs.write(logs.requests(2000), tmp_path / "log.jsonl")
     took = logs.measure(tmp_path / "log.jsonl")

@@ -51,7 +51,7 @@ def test_dense_layers_obey_the_precision_asked_for_only_where_emulated():
         np.testing.assert_allclose(scores("tensorfloat32"), rounded(X, 10) @ rounded(W, 10), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_smoke(tmp_path, capsys):
     assert precision.main(["--smoke", "--out", str(tmp_path)]) == 0
     assert "| rm_softmax | bfloat16 |" in capsys.readouterr().out

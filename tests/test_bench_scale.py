@@ -30,7 +30,7 @@ def test_a_peak_that_is_gone_again_was_seen():
     assert scale.anonymous() < seen[1] - 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_bench_measures_and_says_where_memory_passes_the_limit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scale, "GIGABYTES", 0.0)
     assert scale.main(["--smoke", "--out", str(tmp_path)]) == 1

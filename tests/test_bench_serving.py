@@ -23,7 +23,7 @@ def test_each_is_the_second_call_by_the_prompt():
     assert tail is None
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_everything_is_measured(tmp_path, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -44,7 +44,7 @@ def test_everything_is_measured(tmp_path, capsys, monkeypatch):
     assert said.count("not measured: what LiteLLM's requests pay") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
 def test_requests_of_litellm_are_measured():
     litellm = pytest.importorskip("litellm")

@@ -65,7 +65,7 @@ def test_pytorch_trains_the_same_router():
     assert moved > 100 * 2e-5
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_everything_is_measured(tmp_path, capsys):
     import importlib.util
 

@@ -54,6 +54,7 @@ def test_a_band_of_one_estimate_is_the_normal_interval():
     np.testing.assert_allclose(band.high - band.low, 2 * band.critical * z.std(-1, ddof=1) / 20, rtol=1e-4)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("clustered", [False, True])
 def test_bands_cover_all_truths_at_once(clustered):
     """Ten correlated means of truth 0: 95% of bands hold all ten zeros, and pointwise intervals do not."""
@@ -104,6 +105,7 @@ def test_bootstrap_recomputes_the_normaliser():
     assert abs(np.diff(np.quantile(frozen, [0.025, 0.975]))[0] / width - 1) > 0.2
 
 
+@pytest.mark.slow
 def test_bootstrap_draws_whole_groups_and_takes_any_estimator():
     logs, target, nuisances = simulated(N=60, groups=60)
     twice = np.repeat(np.arange(60), 2)

@@ -52,7 +52,7 @@ def decisions(experiment):
     return {name: np.asarray(methods.get(name).run(of(name))) for name in NAMES}
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_every_method_chooses_one_available_model(experiment, decisions):
     available = np.asarray(experiment.problems.test.available)
     for name, chosen in decisions.items():
@@ -62,7 +62,7 @@ def test_every_method_chooses_one_available_model(experiment, decisions):
         assert not (chosen.astype(bool) & ~available[:, None]).any(), name
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_interval_and_its_ablations_are_the_end_routers_at_the_ends(decisions):
     """0 and the largest cost weight are ends of every seed: no residual, no interpolation there."""
     for end in (0, -1):
@@ -81,7 +81,7 @@ def test_an_affine_router_that_does_not_move_is_the_plug_in(experiment, end):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_affine_chooses_cheaper_predictions_as_the_cost_weight_grows(experiment, decisions):
     cost = np.asarray(experiment.problems.stack.test.cost)[:, None]
     chosen = (decisions["rm_affine"] * cost).sum(-1)
@@ -96,7 +96,7 @@ def test_interval_ends_span_the_cost_weights_of_every_seed(experiment):
     assert (ends[0] != ends[1]).any()
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_members_are_different_routers_and_their_mean_decides(experiment):
     config = dataclasses.replace(CONFIG, members=3, cost_weights=(0.3,))
     points = trained.members_of(config, 3, jnp.zeros((2, 4)))
@@ -107,6 +107,7 @@ def test_members_are_different_routers_and_their_mean_decides(experiment):
     np.testing.assert_array_equal(together.sum(-1), 1.0)
 
 
+@pytest.mark.study
 def test_a_router_without_the_evidence_is_its_start(experiment):
     experiment = experiment._replace(checkpoints=None)
     asked = experiment._replace(config=dataclasses.replace(CONFIG, evidence=1e6))

@@ -235,6 +235,7 @@ def test_a_training_that_goes_on_keeps_its_points_at_a_time_and_the_callers_word
         assert about["rows"] == {"count": N, "block": 96, "run": 8}
 
 
+@pytest.mark.slow
 def test_halving_drops_points_between_visits(learn):
     made = program(2, steps=12, block=1)
     rows = learn._replace(block=96, run=8)

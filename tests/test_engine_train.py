@@ -52,6 +52,7 @@ def written(folder):
     return words, best
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_its_block_whatever_memory_is_free(tmp_path, monkeypatch):
     needs = []
     needed = memory.needed
@@ -143,6 +144,7 @@ def test_the_points_of_a_group_share_rows_and_the_first_product():
     assert f"tensor<{S}x{P}x{B}x{D}x" not in text  # nor anywhere else a copy of the rows for each point
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", small.TASKS)
 def test_one_compile_serves_every_grid(name):
     network, task, learn, validate = small.TASKS[name]

@@ -83,6 +83,7 @@ def test_an_unsupported_router_gets_a_guess_and_no_interval(case):
     np.testing.assert_allclose(found.gains["gain"].iloc[0], guess, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_gain_on_an_unsupported_opponent_has_no_interval(case):
     """Nobody ever asked model 2: the router is supported, a comparison with model 2 is a guess."""
     logs, nuisances, *_ = case
@@ -125,6 +126,7 @@ def with_shadow(case, sample, on_shadow, router=None):
     )
 
 
+@pytest.mark.slow
 def test_a_shadow_sample_joins_values_and_gains(case, found):
     sample, ours, single = beside_of(case)
     both = with_shadow(case, sample, {"router": ours, "one": single})

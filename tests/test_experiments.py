@@ -13,6 +13,7 @@ from jaxroute import engine, nuisance
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
 
+pytestmark = pytest.mark.slow
 TINY = settings.Config(
     name="tiny",
     num_prompts=400,
@@ -142,7 +143,6 @@ def test_a_fresh_run_makes_everything_again(finished, tmp_path, capsys):
     )
 
 
-@pytest.mark.slow
 def test_a_real_folder_with_holes_runs(tmp_path):
     import jax
 

@@ -206,7 +206,7 @@ CASES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("name", CASES)
 def test_something_new_is_one_file_and_one_line(name, tmp_path):
     case = CASES[name]

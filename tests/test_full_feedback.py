@@ -70,6 +70,7 @@ def nothing(given):
     )
 
 
+@pytest.mark.slow
 def test_what_methods_learn_from_is_the_table_itself(made):
     models, table = made
     seen = Seen(np.zeros(N, int))
@@ -250,6 +251,7 @@ def test_the_command(folder, tmp_path):
         assert message in str(run(cli.app, arguments).exception)
 
 
+@pytest.mark.slow
 def test_a_prompts_own_answers_have_no_share_in_its_decision(made):
     models, table = made
     trained = methods.named("rm_softmax")

@@ -227,6 +227,7 @@ def test_bad_arguments_are_one_line_before_any_training(changes, words, monkeypa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_with_a_strong_signal_it_beats_the_best_single_model():
     """Each model is good where its own feature is high: by the known means, and by the log's cross-fitted value."""
     rng, rows = np.random.default_rng(5), np.arange(900)

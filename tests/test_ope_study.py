@@ -21,7 +21,7 @@ DESIGNS = (
 )
 DRAWS = 200
 
-pytestmark = pytest.mark.slow  # simulations: seconds each
+pytestmark = pytest.mark.study  # simulations: seconds each
 
 
 @pytest.fixture(scope="module")

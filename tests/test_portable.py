@@ -70,7 +70,7 @@ def test_a_process_that_only_decides_imports_nothing_heavy(tmp_path):
     assert heavy == []
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_two_hashed_encoders_have_equal_regret(capsys):
     """Ridge on real prompts, five splits of three tables, three cost weights; paired differences in points."""
     root = Path(__file__).parents[2] / "shared" / "data"

@@ -66,6 +66,7 @@ def best_single(problem):
     return regrets(test, scale, policy)
 
 
+@pytest.mark.study
 def test_full_feedback_recovers_the_best_policy(problem):
     """With every conditional mean shown, regret is within 2 points of zero at every cost weight."""
     train, validation, _, scale, _ = problem
@@ -74,7 +75,7 @@ def test_full_feedback_recovers_the_best_policy(problem):
     assert (regret < 0.15 * best_single(problem)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
     """One noisy answer a prompt, doubly robust utilities: well under best single on every weight."""
     train, validation, _, scale, _ = problem
@@ -92,6 +93,7 @@ def test_a_uniform_log_is_enough_to_beat_best_single_by_far(problem):
     assert (regret < single).all(), (regret, single)
 
 
+@pytest.mark.study
 def test_utilities_of_a_log_are_affine_in_the_cost_weight(problem):
     train, _, _, scale, _ = problem
     logs = simulate.simulate(jax.random.key(2), train, simulate.uniform())

@@ -158,6 +158,7 @@ def test_bounds_contain_the_truth_under_a_confounder_of_known_strength():
     assert lower > 0.5  # too weak a confounder does not explain it
 
 
+@pytest.mark.study
 def test_bootstrap_interval_covers_the_edge_of_the_bounds():
     # By hand, per chosen row of the population: weights 1 + 1 G for the 38% failures and 1 + 1/G for the
     # 62% successes give the lower bound; its own percentile bootstrap must cover it 97.5 times in 100.
@@ -180,6 +181,7 @@ def test_bootstrap_interval_covers_the_edge_of_the_bounds():
     assert below < 1.0
 
 
+@pytest.mark.slow
 def test_bootstrap_draws_whole_groups():
     logs, target, _ = random_log(9, 60)
     repeated = jax.tree.map(lambda x: jnp.concatenate([x] * 4), logs._replace(group=jnp.arange(60)))

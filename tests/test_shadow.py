@@ -210,7 +210,7 @@ def test_bias_and_coverage_of_pooled_estimates(draws, what):
         assert inverse.mean() < -4 * spread[2] / DRAWS**0.5  # towards the shadow's zeros
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_check_of_fitted_routers_counts_what_it_says():
     from experiments.checks import shadow_evidence
 

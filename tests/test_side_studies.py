@@ -39,6 +39,7 @@ def test_regret_is_a_loop_over_weights_and_prompts(smoke):
     np.testing.assert_allclose(found, 100 * np.mean(lost), rtol=1e-5)
 
 
+@pytest.mark.study
 def test_logs_are_those_of_the_main_job(smoke):
     data = table.prepare(smoke)
     rows = data.rows[1]
@@ -120,7 +121,7 @@ def test_the_summary_counts_what_was_picked_right():
     assert selection.summary(found[found["dataset"] == "y"]).iloc[0]["pairs: right"] == "0 (0 to 0)"
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
     assert selection.main(["--smoke", "--out", str(tmp_path)]) == 0
     found = pd.read_parquet(tmp_path / "selection" / "selection.parquet")
@@ -218,7 +219,7 @@ def test_the_summary_pairs_by_table_and_seed():
     assert together == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
     assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0
     assert "| synthetic | random 40 |" in capsys.readouterr().out
@@ -236,7 +237,7 @@ def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
     pd.testing.assert_frame_equal(pd.read_parquet(path), first)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_worked_example_writes_estimates_and_truth(tmp_path, capsys):
     assert worked_example.main(["--smoke", "--out", str(tmp_path)]) == 0
     frame = pd.read_parquet(tmp_path / "worked_example" / "values.parquet")

@@ -127,7 +127,7 @@ def test_a_name_that_is_made_on_demand_is_refused(tmp_path, line):
         source.closure(source.digest, root=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_everything_that_runs_is_in_the_key():
     """Every function of this repository that is called while a result is made is one of its symbols."""
     config = dataclasses.replace(TINY, methods=("rm_interval", "knn_guarded"))
@@ -195,6 +195,7 @@ def keys(config):
     return found | {name: run._key(methods.get(name), experiment, of) for name in ("random", "plug_in_ridge_full")}
 
 
+@pytest.mark.study
 def test_every_field_of_a_config_is_in_the_keys_of_what_it_changes():
     assert set(OTHER) | NOT_HERE == {field.name for field in dataclasses.fields(settings.Config)}
     base = dataclasses.replace(TINY, log_size=60)

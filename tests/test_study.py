@@ -529,7 +529,7 @@ def test_missing_tables_are_listed_and_nothing_is_run(tmp_path, capsys):
     assert "no cell is finished" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
     assert study.main(["--smoke", "--out", str(tmp_path), "--publish", str(tmp_path / "study.parquet")]) == 0
     assert "2 of 2 cells finished" in capsys.readouterr().out

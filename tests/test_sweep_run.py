@@ -134,7 +134,7 @@ def test_restored_steps_are_done_and_cost_no_time(capsys, monkeypatch):
     assert capsys.readouterr().err == "routers: 60/100 steps, 20 s, 80 s left, best value 0.5000\n"
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_table_and_the_record(undisturbed):
     text, out = undisturbed
     results = torture.table(out)
@@ -151,7 +151,7 @@ def test_the_table_and_the_record(undisturbed):
     assert [c["step"] for c in chunks] == list(range(5, 151, 5))
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_killed_at_random_moments_the_table_is_the_same(tmp_path):
     counts = torture.torture(3, tmp_path, say=False)
     assert counts["kills"] == 3
@@ -175,7 +175,7 @@ def steps_of(out):
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
     text = interrupted(config_path, tmp_path)
     assert "the same command continues from there" in text
@@ -186,7 +186,7 @@ def test_ctrl_c_saves_and_exits_cleanly(config_path, undisturbed, tmp_path):
     assert steps_of(tmp_path) == [*range(5, 151, 5), 150]  # no chunk was trained twice
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbed, tmp_path):
     """A limit on file size stands for the full disk, met by a sweep that has a checkpoint already."""
 
@@ -222,7 +222,7 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_after(config_path, undisturbe
     pd.testing.assert_frame_equal(torture.table(tmp_path), torture.table(undisturbed[1]), check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeypatch):
     """Stopped in the second of four cells: the first is not trained again, the second goes on from its checkpoint."""
     config = axes_of(
@@ -259,7 +259,7 @@ def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeyp
     assert routers == same
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_smoke_run(tmp_path, capsys):
     assert command.main(["--config", "sweep", "--smoke", "--fresh", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
@@ -280,7 +280,7 @@ def test_the_smoke_run(tmp_path, capsys):
     np.testing.assert_allclose(regret.mean(0), best["test regret"], atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_profile_is_of_the_second_chunk(tmp_path):
     step = jax.jit(lambda x: x @ x)
     with watching.profiled(tmp_path, True) as tick:

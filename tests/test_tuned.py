@@ -123,7 +123,7 @@ def test_the_study_gives_its_own_centre():
     assert tuned.of_study("no table").empty
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_smoke_run_trains_every_setting_once(tmp_path, capsys, monkeypatch):
     assert tuned.main(["--smoke", "--out", str(tmp_path)]) == 0
     found = pd.read_parquet(tmp_path / "tuned" / "tuned.parquet")
