@@ -4,8 +4,9 @@
 
 10 models, 6,000 prompts, the log of a biased weak router, 5 seeds, 6 cost weights; the library's own stack of outcome
 models, and a ridge in addition. Measured with the former stack (mean, hierarchical ridge, Gaussian process, networks),
-and not yet with today's (mean, Gaussian process): 226 s of one core; mean regret: recommended recipe 28.30 ± 1.45 points, best router
-trained end to end (rm_classification) 28.49 ± 1.82, best single model 39.62 ± 3.49 (experiments/results/default.md).
+and not yet with today's (mean, Gaussian process): 226 s of one core. Mean regret: recommended recipe 28.30 ± 1.45
+points, best router trained end to end (rm_classification) 28.49 ± 1.82, best single model 39.62 ± 3.49
+(experiments/results/default.md).
 """
 
 from experiments.settings import Config
