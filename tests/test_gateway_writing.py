@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxroute.data import logs
+from jaxroute.data import logs, records
 from jaxroute.gateway import Choice, LogWriter, read_tail, rows
 from jaxroute.gateway.compacting import compact
 from jaxroute.gateway.requests import Request
@@ -140,6 +140,22 @@ def test_numbers_that_are_not_finite_are_null_and_arrays_lists(tmp_path):
     writer.close()
 
 
+def test_a_folder_that_changes_while_it_is_compacted_is_refused(tmp_path, monkeypatch):
+    for name in ("log-1.jsonl", "log-2.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "one", "model": "a"}\n')
+    read = records.read
+
+    def turned_over(file):
+        yield from read(file)
+        if file.name == "log-1.jsonl":
+            file.rename(tmp_path / "log-3.jsonl")
+
+    monkeypatch.setattr(records, "read", turned_over)
+    with pytest.raises(InputError, match="run this again"):
+        compact(tmp_path, tmp_path.parent / "all.parquet")
+    assert not (tmp_path.parent / "all.parquet").exists()
+
+
 def test_a_compacted_log_reads_as_the_log_itself(tmp_path):
     rng = np.random.default_rng(0)
     choice = [Choice("ab"[i % 2], 0.5, ("a", "b"), "router", rng.random(3)) for i in range(30)]
@@ -149,6 +165,7 @@ def test_a_compacted_log_reads_as_the_log_itself(tmp_path):
         status = "failed" if i == 3 else "answered"
         model = None if i == 3 else "b" if i == 4 else one.model
         writer.write(**rows.row(request, status, texts=i % 2 == 0, model=model, answer={"cost": 0.1}))
+    writer.close()
     with (tmp_path / "logs" / "log.jsonl").open("a") as file:
         file.write('{"half": ')
     written = compact(tmp_path / "logs", tmp_path / "all.parquet")

@@ -35,7 +35,8 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
         (rows written, lines that could not be read).
 
     Raises:
-        InputError: nothing to read, a field that no gateway of this release writes, or a file that is there already.
+        InputError: nothing to read, a field that no gateway of this release writes, a file that is there already, or
+            a folder whose files changed meanwhile.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -51,7 +52,8 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for file in records.sources(source):
+            before = records.sources(source)
+            for file in before:
                 for chunk in records.read(file):
                     broken += len(chunk.broken)
                     found: Any = chunk.data
@@ -61,6 +63,8 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
                         raise InputError(f"{file}: field {odd[0]!r} is none of a gateway's; give its log alone")
                     writer.write_table(pa.Table.from_pylist(found, schema))
                     rows += len(chunk.row)
+        if records.sources(source) != before:
+            raise InputError(f"{source}: a file was turned over or compressed while it was read; run this again")
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)

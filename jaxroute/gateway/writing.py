@@ -69,6 +69,7 @@ class LogWriter:
             InputError: the file cannot be opened.
         """
         self.path, self.sync, self.compress = Path(path), sync, compress
+        self._compressing: list[threading.Thread] = []
         self.bytes, self.daily = None if megabytes is None else int(megabytes * 1e6), daily
         self.written = self.lost = 0
         self._failing = 0
@@ -104,7 +105,9 @@ class LogWriter:
         return True
 
     def close(self) -> None:
-        """Close the file; rows that come later are lost, and counted."""
+        """Close the file, once what was turned over is compressed; rows that come later are lost, and counted."""
+        for thread in self._compressing:
+            thread.join()
         os.close(self._file)
         self._file = -1  # another file may get the old number
 
@@ -179,7 +182,9 @@ class LogWriter:
         os.close(self._file)
         self._file = new
         if self.compress:
-            threading.Thread(target=compress, args=(full,), daemon=True).start()
+            self._compressing = [thread for thread in self._compressing if thread.is_alive()]
+            self._compressing.append(threading.Thread(target=compress, args=(full,), daemon=True))
+            self._compressing[-1].start()
 
     def _fail(self, error: OSError) -> None:
         self.lost += 1
