@@ -133,7 +133,7 @@ test: dev  ## run the tests except the slow ones
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope -m 'not slow and not study' $(TESTS)
 
 test-slow: dev  ## run the slow tests: kills, other processes, larger simulations
-	@$(RUN) -m pytest -n $(WORKERS) -m slow
+	@$(RUN) -m pytest -n $(WORKERS) -m 'slow and not study' $(TESTS)
 
 test-studies: dev  ## run the tests of experiments, benches and long simulations, which CI leaves out
 	@$(RUN) -m pytest -n $(WORKERS) -m study
@@ -173,7 +173,11 @@ format: dev  ## reformat the code with ruff
 # On a newer Python, and so a newer JAX: the library's core, its routers, readers and command line.
 NEWER := $(foreach t,arguments losses policies estimators metrics counterfactual gp nuisance engine_training engine_checkpoint conditional kinds router_folder router methods learn_fit logs log_formats unpickle benchmarks cli,tests/test_$(t).py)
 
-ci: lint doctest test-slow  ## run what CI adds to make test: lint, doctests, slow tests, the library's tests on a newer Python
+# The slow tests that CI has time for; `make test-slow` runs all.
+SLOW := $(foreach t,experiments api evidence learn_fit comparison sensitivity,tests/test_$(t).py)
+
+ci: lint doctest  ## run what CI adds to make test: lint, doctests, some slow tests, the library's tests on a newer Python
+	@$(MAKE) --no-print-directory test-slow TESTS="$(SLOW)"
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments, but not results

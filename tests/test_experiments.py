@@ -143,6 +143,7 @@ def test_a_fresh_run_makes_everything_again(finished, tmp_path, capsys):
     )
 
 
+@pytest.mark.study
 def test_a_real_folder_with_holes_runs(tmp_path):
     import jax
 
