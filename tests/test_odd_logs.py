@@ -81,7 +81,7 @@ def test_heavy_tails_are_no_outliers():
     lowered, odd = logs.costs.outliers(spread, np.zeros(5000, int))
     assert not odd.any()
     np.testing.assert_array_equal(lowered, spread)
-    same = np.array([0.5] * 20 + [0.5 * 33, 0.5 * 31])  # 2^5 is the limit where every cost is the same
+    same = np.array([0.5] * 20 + [0.5 * 100_001, 0.5 * 99_999])  # the limit where every cost is the same
     assert np.flatnonzero(logs.costs.outliers(same, np.zeros(22, int))[1]).tolist() == [20]
 
 

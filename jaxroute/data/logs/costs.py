@@ -21,7 +21,7 @@ APART = {"total": "total_tokens", "cached": "cached_tokens", "written": "cache_w
 USED = "cost is 0 though tokens were used, so unknown"
 EMPTY = "cost is 0 and no tokens were counted, so unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
-FEWEST = 8
+FEWEST, ORDINARY = 8, 1e5
 FILLED = "costs filled in from prices"
 
 
@@ -44,11 +44,11 @@ def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool
 def outliers(cost: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Costs [N] in which none is beyond all measure, and which ones were lowered.
 
-        beyond q3 (2 q3 / q1)^5, q1 and q3 the quartiles of the model's costs above 0, eight of them or more
+        beyond q3 max(100,000, (2 q3 / q1)^5), q1 and q3 the quartiles of the model's costs above 0, eight or more
 
     Such a cost is in another unit or an error of the tool, and alone would decide every mean: it is lowered to the
-    largest other cost of its model. Costs that vary by a factor of ten between the quartiles would have to be
-    3,200,000 times the upper one.
+    largest other cost of its model. No request has 100,000 times the tokens of an ordinary one; costs that vary by a
+    factor of ten between the quartiles would have to be 3,200,000 times the upper one.
 
     Example:
         >>> lowered, odd = outliers(np.array([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 1e12]), np.zeros(8, int))
@@ -61,7 +61,7 @@ def outliers(cost: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if len(paid) < FEWEST:
             continue
         low, high = np.quantile(cost[paid], (0.25, 0.75))
-        beyond = cost[paid] > high * (2 * high / low) ** 5
+        beyond = cost[paid] > high * max(ORDINARY, (2 * high / low) ** 5)
         odd[paid[beyond]] = True
         lowered[paid[beyond]] = cost[paid[~beyond]].max()
     return lowered, odd
