@@ -14,8 +14,8 @@ from jaxroute import estimators, nuisance, recipe
 from jaxroute.cli import reading
 from jaxroute.data import shadow as shadows
 from jaxroute.data import splits
+from jaxroute.data.logs import LogTable, folding
 from jaxroute.data.logs.entries import ELSE, OTHER
-from jaxroute.data.logs.loading import LogTable, folding
 from jaxroute.learn import fitting
 from jaxroute.recipe import levels
 from jaxroute.system.printing import json_text, say

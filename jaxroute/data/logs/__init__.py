@@ -1,25 +1,27 @@
 """People's logs: one row a request, answered by one model.
 
-loading    reading, checking, splitting: ``load``
+loading    reading and checking: ``load``
+table      the checked log; its folds, its splits
+problems   what is wrong with rows, and what is left out
 formats    the kinds of logs, one line each
 entries    what one record of a tool says
 spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, openinference, langfuse, mlflow, logfire
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
-cells      cells as columns of one kind
+cells      all rows of a log as columns; convert: cells as a column of one kind
 joining    one request, one row
 naming     which model a row is of
 costs      what an answer cost
 feedback   qualities that came after the answers
 """
 
-from jaxroute.data.logs.loading import EXAMPLES as EXAMPLES
-from jaxroute.data.logs.loading import HINTS as HINTS
-from jaxroute.data.logs.loading import LogTable as LogTable
-from jaxroute.data.logs.loading import as_logs as as_logs
-from jaxroute.data.logs.loading import folding as folding
-from jaxroute.data.logs.loading import is_table as is_table
 from jaxroute.data.logs.loading import load as load
-from jaxroute.data.logs.loading import split as split
-from jaxroute.data.logs.loading import split_time as split_time
+from jaxroute.data.logs.problems import EXAMPLES as EXAMPLES
+from jaxroute.data.logs.problems import HINTS as HINTS
+from jaxroute.data.logs.table import LogTable as LogTable
+from jaxroute.data.logs.table import as_logs as as_logs
+from jaxroute.data.logs.table import folding as folding
+from jaxroute.data.logs.table import is_table as is_table
+from jaxroute.data.logs.table import split as split
+from jaxroute.data.logs.table import split_time as split_time

@@ -6,29 +6,21 @@ A cell becomes the value it says (see ``values``), is missing, or is named with 
 from __future__ import annotations
 
 import gc
-import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from jaxroute.data import records, values
-from jaxroute.data.logs import formats
+from jaxroute.data.logs import convert, formats
 from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, NUMBERS, Asked, Format, Judgement, Row
 from jaxroute.types import InputError
 
 SHOWN = 10
-UNFIT = "not a list of finite numbers"
-NAMED = ("model", "asked", "answered", "paid")
-"""Columns of models' names, which share their codes."""
-CODED = (*NAMED, "group", "deployment", "endpoint", "lost")
-KEYS = ("key", "parent", "trace", "chain", "stream", "told")
-Bad = tuple[int, str, Any]
-"""Place in a list of cells, what is wrong there, and the cell."""
+BESIDE = {"spare_id": "response_id"}
+"""What our own tables may have beside ``FIELDS``: the identifier of the answer, where request_id is the call's."""
 
 
 @dataclass
@@ -99,7 +91,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     """
     pieces: dict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
     odd: dict[tuple[str, str], list[int]] = {(name, "not a number"): [] for name in NUMBERS}
-    codes: dict[str, dict[Any, int]] = {name: {} for name in CODED} | {"available": {(): 0}}
+    codes: dict[str, dict[Any, int]] = {name: {} for name in convert.CODED} | {"available": {(): 0}}
     found = Columns(np.zeros(0, np.int32), np.zeros(0, np.int64), [], {}, {}, {}, {}, {}, Counter(), Counter(), {}, [],
                     {}, np.zeros((0, 2), np.int64), [])  # fmt: skip
     placed: list[tuple[np.ndarray, np.ndarray]] = []
@@ -115,8 +107,8 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
             assert isinstance(chunk.data, dict)
             for name, cells in chunk.data.items():
                 if name == "features":
-                    width = width or _width(cells)
-                column, bad = _convert(name, cells, codes, width, asked)
+                    width = width or convert.width_of(cells)
+                column, bad = convert.column(name, cells, codes, width, asked)
                 pieces[name].append((done, column))
                 for i, what, cell in bad:
                     odd.setdefault((name, what), []).append(done + i)
@@ -130,7 +122,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
         said = any(rows for (field, _), rows in odd.items() if field == name)
         if name not in pieces or ("." in called_so and not said and all(_blank(part) for _, part in pieces[name])):
             raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
-    unneeded = ("prompt", "empty") if "features" in pieces else ("features", UNFIT)
+    unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
     for name in FIELDS:
@@ -140,7 +132,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
             and all(_blank(part) for _, part in pieces[name])
         ):
             found.counts[f"rows, in none of which {name} has a value"] = done
-    found.column = {name: _whole(name, parts, done, width) for name, parts in pieces.items()}
+    found.column = {name: convert.whole(name, parts, done, width) for name, parts in pieces.items()}
     if "group" in found.column:  # a row without a group stands alone
         group = found.column["group"]
         found.column["group"] = np.where(group < 0, len(codes["group"]) + np.arange(done), group)
@@ -314,7 +306,7 @@ def _exported(
     if edges:
         around.append(np.array(edges, np.int64))
     present = {name for fields in found for name, value in fields.items() if value is not None} | {"prompt"}
-    if not any(name in present for name in NAMED[:3]):
+    if not any(name in present for name in convert.NAMED[:3]):
         present.add("model")
     present -= {"key"} if not any(fields["key"] for fields in found) else set()
     if "key" not in present:
@@ -322,90 +314,3 @@ def _exported(
     return records.Chunk(
         row, {name: [fields.get(name) for fields in found] for name in present}, chunk.names, chunk.broken
     )
-
-
-def _convert(
-    name: str, cells: list[Any], codes: dict[str, dict[Any, int]], width: int, asked: Asked
-) -> tuple[np.ndarray, list[Bad]]:
-    """Cells as the column of a field, and those that are bad."""
-    reader: Callable[[Any], Any]
-    if name in NUMBERS or name == "timestamp":
-        reader, what = (values.moment, "not a time") if name == "timestamp" else (values.number, "not a number")
-        found, bad = _each(reader, cells, math.nan, what)
-        return np.array(found, float), bad
-    if name in KEYS:
-        return np.array([cell or 0 for cell in cells], np.int64), []
-    if name in ("failed", "fallback"):
-        return np.array([cell is True for cell in cells], bool), []
-    if name == "available":
-        found, bad = _each(values.candidates, cells, (), "not a list of names")
-        known = codes[name]
-        return np.array([known.setdefault(value, len(known)) for value in found], np.int64), bad
-    if name == "features":
-        vectors = [None if cell is None else values.vector(cell) for cell in cells]
-        unfit: list[Bad] = [(i, UNFIT, cells[i]) for i, vector in enumerate(vectors) if vector is None]
-        what = f"not of the first row's width, {width}"
-        unfit += [(i, what, len(v)) for i, v in enumerate(vectors) if v is not None and len(v) != width]
-        fits = [v if v is not None and len(v) == width else np.full(width, np.nan, np.float32) for v in vectors]
-        return np.array(fits, np.float32).reshape(len(cells), width), unfit
-    if name == "sampled":
-        return _objects(cells), []
-    reader = partial(values.prompt, chat=asked.chat) if name == "prompt" else values.label
-    reader = values.identity if name in ("request_id", "spare_id", "group") else reader
-    found, bad = (_repeated if name in CODED else _each)(reader, cells, None, "not a text")
-    if name in CODED:
-        known = codes["model" if name in NAMED else name]
-        coded = [-1 if value is None else known.setdefault(value, len(known)) for value in found]
-        return np.array(coded, np.int64), bad
-    return _objects(found), bad
-
-
-def _objects(cells: Sequence[Any]) -> np.ndarray:
-    found = np.empty(len(cells), object)
-    found[:] = cells
-    return found
-
-
-BESIDE = {"spare_id": "response_id"}
-"""What our own tables may have beside ``FIELDS``: the identifier of the answer, where request_id is the call's."""
-EMPTY: dict[str, Any] = dict.fromkeys(CODED, -1) | dict.fromkeys(KEYS, 0) | {"available": 0}
-EMPTY |= dict.fromkeys(("prompt", "request_id", "spare_id", "sampled"))
-EMPTY |= dict.fromkeys((*NUMBERS, "timestamp"), math.nan) | dict.fromkeys(("failed", "fallback"), False)
-
-
-def _whole(name: str, parts: Sequence[tuple[int, np.ndarray]], count: int, width: int) -> np.ndarray:
-    """A column of all rows, of what its chunks have of it."""
-    found: np.ndarray
-    if name == "features":  # where no vector had come yet, its width was not known
-        parts = [(start, part) for start, part in parts if part.shape[1] == width]
-        found = np.full((count, width), np.nan, np.float32)
-    else:
-        found = np.full(count, EMPTY[name], object if EMPTY[name] is None else parts[0][1].dtype)
-    for start, part in parts:
-        found[start : start + len(part)] = part
-    return found
-
-
-def _each(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
-    found, odd = values.each(reader, cells, otherwise)
-    return found, [(i, what, cells[i]) for i in odd]
-
-
-def _repeated(reader: Callable[[Any], Any], cells: list[Any], otherwise: Any, what: str) -> tuple[list[Any], list[Bad]]:
-    """As ``_each``, for texts that repeat: each is read once."""
-    if not set(map(type, cells)) <= {str, NoneType}:  # 1, 1.0 and True are equal, and not the same name
-        return _each(reader, cells, otherwise, what)
-    distinct = list(dict.fromkeys(cells))
-    found, odd = values.each(reader, distinct, otherwise)
-    known, wrong = dict(zip(distinct, found, strict=True)), {distinct[i] for i in odd}
-    return [known[cell] for cell in cells], [(i, what, cell) for i, cell in enumerate(cells) if cell in wrong]
-
-
-def _width(cells: Sequence[Any]) -> int:
-    given = (values.vector(cell) for cell in cells if cell is not None)
-    return next((len(vector) for vector in given if vector is not None), 0)
-
-
-def number_or_nan(value: Any) -> float:
-    """A value as a number, NaN where it says none."""
-    return _each(values.number, [value], math.nan, "")[0][0]

@@ -1,0 +1,110 @@
+"""What is wrong with the rows of a log, said by table, row and column, and what is left out, by kind and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import records
+from jaxroute.data.logs import cells, convert, costs
+from jaxroute.data.logs.entries import OTHER
+
+EXAMPLES = 10
+LEAST = float(np.finfo(np.float32).tiny)
+HINTS = {
+    "quality is outside": ", or give quality_range where it is on another scale",
+    "cost is empty,": ", or give a price table where tokens are counted",
+    "cost is 0 though": ", or give a price table (0 for models that are free)",
+    "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
+}
+
+
+def find(
+    log: cells.Columns, prices: Mapping[str, Sequence[Any]] | None, quality_range: tuple[float, float]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Bad rows [N] by what is wrong and the field that it is wrong in."""
+    low, high = sorted(quality_range)
+    quality, propensity = log.number("quality"), log.number("propensity")
+    model, available = log.code("model"), log.column.get("available", np.zeros(len(log), np.int64))
+    found = {("cannot be read", ""): cells.marked(log.broken, len(log))}
+    found |= {(f"{field} is {what}", field): rows for (field, what), rows in log.odd.items()}
+    empty = np.array([text is None for text in log.column["prompt"]], bool) if "prompt" in log.column else None
+    if empty is not None and "features" not in log.column:
+        found["prompt is empty", "prompt"] = empty & ~_odd(log, "prompt")
+    found["model is empty", "model"] = (model < 0) & ~_odd(log, *convert.NAMED)
+    found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
+    found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
+    found[f"propensity is below {LEAST:.3g}, which counts as 0", "propensity"] = (propensity > 0) & (propensity < LEAST)
+    found |= costs.problems(log, prices)
+    # Each pair of candidate set and model once; model -1 is none.
+    names, sets = log.codes["model"], log.codes["available"]
+    pairs, place = np.unique(available * (len(names) + 1) + model + 1, return_inverse=True)
+    which, models = np.divmod(pairs, len(names) + 1)
+    lacks = [m > 0 and len(sets[s]) > 0 and names[m - 1] not in sets[s] for s, m in zip(which, models, strict=True)]
+    found["available lacks the chosen model", "available"] = np.array(lacks, bool)[place]
+    whole = ~found["cannot be read", ""] & ~log.gone
+    return {kind: rows if kind[1] == "" else rows & whole for kind, rows in found.items()}
+
+
+def _odd(log: cells.Columns, *fields: str) -> np.ndarray:
+    return np.any([rows for (name, _), rows in log.odd.items() if name in fields] or [np.zeros(len(log), bool)], axis=0)
+
+
+def lines(
+    log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]
+) -> list[str]:
+    found = []
+    for (kind, name), bad in problems.items():
+        if bad.any():
+            more = next((hint for start, hint in HINTS.items() if kind.startswith(start)), "")
+            by = f" ({by_model(log, bad)})" if name in ("cost", *costs.TOKENS) else ""
+            found.append(f"{kind}: {int(bad.sum())} row(s){by}; correct them or drop bad rows{more}")
+            for i in np.flatnonzero(bad)[:EXAMPLES].tolist():
+                where = f"  {tables[log.source[i]]}, row {log.row[i]}"
+                if name:
+                    shown = log.shown(name, i)
+                    found.append(f"{where}, column {log.names[log.source[i]].get(name, name)!r}{shown}")
+                else:
+                    found.append(f"{where}: {log.broken[i]}")
+    return found
+
+
+def by_model(log: cells.Columns, rows: np.ndarray) -> str:
+    """How many rows of which models, the most first."""
+    codes, count = np.unique(log.code("model")[rows], return_counts=True)
+    parts = [
+        (log.codes["model"][code] if code >= 0 else "no model", int(n)) for code, n in zip(codes, count, strict=True)
+    ]
+    return ", ".join(f"{name} {n}" for name, n in sorted(parts, key=lambda part: -part[1])[:EXAMPLES])
+
+
+def left_out(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict[str, int]]:
+    """{kind: {model: rows}} of what is not in the table, the most frequent model first."""
+    found: dict[str, dict[str, int]] = {}
+    for (why, name, _), count in log.left.items():
+        by = found.setdefault(why, {})
+        by[name or "no model"] = by.get(name or "no model", 0) + count
+    names, model = [*log.codes["model"], "no model"], log.code("model")
+    counted = np.zeros(len(log), bool)  # a row with several problems is left out once
+    for (kind, _), rows in problems.items():
+        rows, counted = rows & ~counted, counted | rows
+        for code, count in zip(*np.unique(model[rows], return_counts=True), strict=True):
+            found.setdefault(kind, {})[names[code]] = int(count)
+    return {why: dict(sorted(by.items(), key=lambda one: -one[1])) for why, by in found.items()}
+
+
+def shown(by: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in list(by.items())[:EXAMPLES])
+
+
+def endpoints(log: cells.Columns, good: np.ndarray) -> dict[str, tuple[int, int]]:
+    """{endpoint: (rows, requests left out)} of calls for text."""
+    names, endpoint = log.codes["endpoint"], log.code("endpoint")
+    rows = np.bincount(endpoint[good & (endpoint >= 0)], minlength=len(names))
+    left = np.bincount(endpoint[~good & ~log.gone & (endpoint >= 0)], minlength=len(names))
+    for (why, _, name), count in log.left.items():
+        if name in names and why != OTHER:
+            left[names.index(name)] += count
+    return {name: (int(rows[k]), int(left[k])) for k, name in enumerate(names)}

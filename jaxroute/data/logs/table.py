@@ -1,0 +1,158 @@
+"""A checked log: its rows, their folds and splits, and the record that learners take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from jaxroute.data import encoders, messages, splits
+from jaxroute.nuisance import crossfit
+from jaxroute.types import InputError, Logs, NuisanceSpec
+
+CLUSTERS = 10
+FEW = 20
+ONE_BY_ONE = "rows are folded one by one, and intervals take every row as a draw of its own"
+
+
+@dataclass(frozen=True)
+class LogTable:
+    """Checked log rows [N] on the host, in the order of the tables; NaN where a number is unknown.
+
+    timestamp: seconds since 1970. group: a number each, rows without one stand alone. prompt, features, timestamp,
+    group and request_id are None where the log has no such column. counts: rows, rows without quality, problems by
+    kind, records that were no answered request. problems: the lines that say where, of the rows left out;
+    outliers: of costs that were lowered (`costs.outliers`). left_out:
+    {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
+    the tool says which; chat: which part of a chat the prompts are.
+    """
+
+    prompt: np.ndarray | None
+    models: tuple[str, ...]
+    action: np.ndarray
+    quality: np.ndarray
+    cost: np.ndarray
+    propensity: np.ndarray
+    available: np.ndarray
+    timestamp: np.ndarray | None
+    group: np.ndarray | None
+    counts: dict[str, int]
+    features: np.ndarray | None = None
+    request_id: np.ndarray | None = None
+    problems: tuple[str, ...] = ()
+    outliers: tuple[str, ...] = ()
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+    endpoints: dict[str, tuple[int, int]] = field(default_factory=dict)
+    chat: str = messages.CHAT
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def rows(self, index: np.ndarray) -> LogTable:
+        """The same log, restricted to (or reordered by) the rows in ``index``; counts stay those of the whole."""
+        arrays = {
+            name: value[index]
+            for name in ("prompt", "action", "quality", "cost", "propensity", "available", "timestamp", "group",
+                         "features", "request_id")
+            if (value := getattr(self, name)) is not None
+        }  # fmt: skip
+        return replace(self, **arrays)
+
+
+def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
+    """The record that estimators and learners take.
+
+    Args:
+        log: N rows.
+        encoder: of the prompts, where the log has no features; see ``encoders.encode``.
+
+    Returns:
+        Logs; rows without quality count for propensities, not for outcomes. With fewer than ten groups, or where one
+        group holds all rows of a model, every row is a group of its own: neither folds nor clustered intervals can be
+        made of such groups.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> rows = [{"prompt": "hi", "model": "small", "quality": 1, "cost": 0.1},
+        ...     {"prompt": "ho", "model": "large", "cost": 0.2}]
+        >>> as_logs(load(rows)).features.shape
+        (2, 256)
+    """
+    features = log.features
+    if features is None:
+        assert log.prompt is not None  # a log has one of them
+        features = encoders.encode(log.prompt, encoder)
+    apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
+    group = np.arange(len(log)) if apart else log.group
+    return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
+
+
+def is_table(log: LogTable) -> bool:
+    """Whether a log is a full table in long form: the same prompts, each answered once by (nearly) every model.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> rows = [{"prompt": f"p{i}", "model": m, "quality": 1, "cost": 1} for i in range(20) for m in "abc"]
+        >>> is_table(load(rows)), is_table(load(rows[::2]))
+        (True, False)
+    """
+    if log.prompt is None or np.isfinite(log.propensity).any():
+        return False
+    prompts = len(set(log.prompt.tolist()))
+    pairs = len(set(zip(log.prompt.tolist(), log.action.tolist(), strict=True)))
+    return prompts >= FEW and pairs >= 0.99 * len(log) and pairs >= 0.8 * prompts * len(log.models)
+
+
+def folding(log: LogTable, folds: int) -> str:
+    """What is said where the groups of a log cannot make folds; "" where they can, or where there are none.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> rows = [{"prompt": str(i), "model": "ab"[i % 2], "quality": 1, "cost": 1, "group": "u"} for i in range(9)]
+        >>> folding(load(rows), 5)
+        '1 group is fewer than 10: rows are folded one by one, and intervals take every row as a draw of its own'
+    """
+    if log.group is None:
+        return ""
+    count = len(np.unique(log.group))
+    if count < CLUSTERS:
+        return f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: {ONE_BY_ONE}"
+    why = crossfit.unfoldable(log.group, log.action, folds, log.models)
+    return f"{why}: {ONE_BY_ONE}" if why else ""
+
+
+def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
+    """Train, validation and test rows of a log, at random: whole groups, near-duplicate prompts together.
+
+    Args:
+        seed: same seed, same split.
+        log: N rows.
+        fractions: shares of the three parts.
+
+    Returns:
+        As ``splits.split``.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+        >>> rows = [f"{i} apples,m{i % 2},1,0.1,user{i // 2}" for i in range(40)]
+        >>> _ = file.write_text("prompt,model,quality,cost,group\\n" + "\\n".join(rows))
+        >>> log = load(file)
+        >>> train, _, test = split(0, log)
+        >>> set(log.group[train]) & set(log.group[test])
+        set()
+    """
+    return splits.split(seed, log, fractions)
+
+
+def split_time(log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
+    """The earliest rows to train on, later ones to validate, the latest to test; see ``splits.split_time``.
+
+    Raises:
+        InputError: the log has no timestamps, or rows without one.
+    """
+    if log.timestamp is None or np.isnan(log.timestamp).any():
+        raise InputError("split_time: needs a timestamp in every row; map the column, or split at random")
+    return splits.split_time(log, log.timestamp, fractions)
