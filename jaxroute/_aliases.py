@@ -66,6 +66,7 @@ MODULES = {
 }
 
 NAMES = {
+    "cli.evaluate.RouterPath": "cli.reading.RouterPath",
     "cli.evaluate.SPEC": "serving.evaluation.SPEC",
     "conditional.continuum_loss": "learn.conditional.loss",
     "conditional.continuum_values": "learn.conditional.values",
@@ -90,6 +91,7 @@ NAMES = {
     "recipe.log_levels": "recipe.estimate_levels",
     "recipe.temper": "recipe.shrink_contrasts",
     "router.ARRAYS": "serving.folder.ARRAYS",
+    "router.ROWS_PER_BLOCK": "serving.portable.ROWS",
     "router.META": "serving.folder.META",
     "router.SCHEMA": "serving.folder.SCHEMA",
     "rows.averaged": "engine.training.averaged",

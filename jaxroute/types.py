@@ -25,12 +25,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from jaxtyping import Bool, Float, Int
-
 if TYPE_CHECKING:
-    from jaxtyping import Array
-else:  # the name itself imports JAX, which a process that only decides does without
+    import numpy as np
+    from jaxtyping import Array, Bool, Float, Int
+else:  # annotations only: a process that only decides, or prints help, does without them
     Array = Any
 
 from jaxroute.system.printing import printable
@@ -272,7 +270,7 @@ class Table:
         )
 
 
-Policy = Callable[[Table], np.ndarray]
+Policy = Callable[[Table], "np.ndarray"]
 """A (logging) policy: a table's N prompts -> action probabilities [N, K], 0 where unavailable."""
 
 

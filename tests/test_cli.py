@@ -1,6 +1,8 @@
 """The command line on a small demo log: each command, its exit codes, and what bad input says."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -119,6 +121,35 @@ def test_help_teaches(capsys):
         assert command in out
     code, out, _ = run(capsys, "doctor", "--help")
     assert "jaxroute doctor requests.parquet" in out
+
+
+HELP = """
+import sys
+from jaxroute import cli
+for command in ([], *([name] for name in cli.COMMANDS)):
+    try:
+        cli.main([*command, "--help"])
+    except SystemExit as done:
+        assert not done.code
+heavy = {"jax", "jaxlib", "flax", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "rich"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: ") == 1 + len(cli.COMMANDS)
+
+
+def test_every_command_has_its_help(capsys):
+    """The functions' own docstrings are what a command's help shows, and a misspelt command is told the near ones."""
+    for name in cli.COMMANDS:
+        function = cli.imported(name).callback
+        _, out, _ = run(capsys, name, "--help")
+        assert function.__doc__.split()[:4] == out.split("\n\n")[1].split()[:4]
+    _, _, err = run(capsys, "evaluat", "x")
+    assert "No such command 'evaluat'" in err
 
 
 @pytest.mark.slow

@@ -260,10 +260,6 @@ def test_the_command_line_lists_them(capsys):
     assert listed[1]["points_over_recommended"]["real"] == [0.52, 0.08, 0.96]
     cli_main(["methods"])
     text = capsys.readouterr().out
-    cli_main(["fit", "--help"])
-    helped = capsys.readouterr().out
-    for line in text.splitlines():
-        assert line.strip() in helped
     for name in methods.METHODS:
         assert f"\n{name} " in text
 

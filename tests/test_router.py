@@ -107,7 +107,7 @@ def test_bad_prompts_are_refused(router, table):
 
 def test_blocks_do_not_change_decisions(router, table, monkeypatch):
     whole = router.route(table.features, cost_weight=1.0)
-    monkeypatch.setattr("jaxroute.serving.router.ROWS_PER_BLOCK", 100)
+    monkeypatch.setattr("jaxroute.serving.portable.ROWS", 100)
     np.testing.assert_allclose(router.route(table.features, cost_weight=1.0).scores, whole.scores, rtol=1e-5, atol=1e-5)
 
 

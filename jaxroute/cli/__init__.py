@@ -1,45 +1,82 @@
 """The command line: ``jaxroute doctor | fit | methods | shadow | table | evaluate | compare | route | ...``.
 
-``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. Bad input gives one line
-on stderr and exit code 2; a log to which no router can be fitted gives exit code 3.
+``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. A command's module is
+imported when the command is called, and what a command computes with when it computes, so help and ``route`` start
+without JAX. Bad input gives one line on stderr and exit code 2; a log to which no router can be fitted gives exit
+code 3.
 """
 
+from __future__ import annotations
+
+import importlib
+import inspect
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import jax
 import typer
+from typer.core import TyperGroup
 
-from jaxroute.cli import demo, doctor, evaluate, export, fit, methods, reading, route, shadow, table
 from jaxroute.data import hub
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
+COMMANDS = {
+    "doctor": ("doctor", "Check a log, with a verdict on what can be learnt from it."),
+    "fit": ("fit", "Fit a router to a log or to a table, and save it."),
+    "methods": ("methods", "List the methods of fit, their cost and what was found."),
+    "shadow": ("shadow", "Plan a sample of prompts that every model answers."),
+    "table": ("table", "Make a table from the results of evaluation tools."),
+    "evaluate": ("evaluate", "Estimate a router's value on a log that it has not seen."),
+    "compare": ("evaluate", "Compare two routers on a log that neither has seen."),
+    "route": ("route", "Choose a model for every prompt."),
+    "export": ("export", "Write a router as one StableHLO program."),
+    "demo-log": ("demo", "Write an artificial log, to try the other commands."),
+}
+"""The module in this package of every command, and what it does in a line."""
+
+KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
+"""Every compiled program is kept, also those that took less than the second that JAX asks for by itself."""
+PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+
+class Commands(TyperGroup):
+    """Lists names and lines, and imports the command that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and imported(str(name)), rest
+
+
+def imported(name: str) -> Any:
+    """The command of this name, from its module."""
+    module = importlib.import_module(f"{__name__}.{COMMANDS[name][0]}")
+    function = getattr(module, name.replace("-", "_"))
+    if "how" in inspect.signature(function).parameters:
+        from jaxroute.cli import reading
+
+        function = reading.with_log_options(function)
+    one = typer.Typer(**PLAIN)
+    one.command(name)(function)
+    return typer.main.get_command(one)
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Learn which language model should answer which prompt, from logs in which each prompt was answered by one.",
     epilog="Start with jaxroute doctor LOG. If you have no log yet, make one with jaxroute demo-log log.jsonl.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    **PLAIN,
 )
-app.command("doctor")(reading.with_log_options(doctor.doctor))
-app.command("fit", epilog="\b\n" + methods.table())(reading.with_log_options(fit.fit))
-app.command("methods")(methods.methods)
-app.command("shadow")(reading.with_log_options(shadow.shadow))
-app.command("table")(table.table)
-app.command("evaluate")(reading.with_log_options(evaluate.evaluate))
-app.command("compare")(reading.with_log_options(evaluate.compare))
-app.command("route")(route.route)
-app.command("export")(export.export)
-app.command("demo-log")(demo.demo_log)
+for _name, (_, _line) in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(hub.cache_folder() / "compiled"))
+        os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(hub.cache_folder() / "compiled")} | KEPT
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from jaxroute.data import saving
@@ -30,6 +29,8 @@ def demo_log(
 
       jaxroute demo-log log.jsonl && jaxroute doctor log.jsonl
     """
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     names = list(MODELS)
     with saving.text(out) as file:

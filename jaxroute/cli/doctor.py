@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import typer
 
-from jaxroute import estimators, nuisance, recipe
 from jaxroute.cli import reading
-from jaxroute.data import shadow as shadows
-from jaxroute.data import splits
-from jaxroute.data.logs import LogTable, folding
 from jaxroute.data.logs.entries import ELSE, OTHER
-from jaxroute.learn import fitting
-from jaxroute.recipe import levels
 from jaxroute.system.printing import json_text, say
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
+
+if TYPE_CHECKING:
+    from jaxroute.data.logs import LogTable
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
 SHADOW = 250
@@ -77,6 +72,14 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and for every
         model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
+    import jax
+    import jax.numpy as jnp
+
+    from jaxroute import estimators, nuisance
+    from jaxroute.data import splits
+    from jaxroute.data.logs import folding
+    from jaxroute.learn import fitting
+
     names = table.models
     num_models = len(names)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
@@ -165,6 +168,13 @@ def missing(table: LogTable) -> list[str]:
 
 def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
     """What the shadow sample adds to the knowledge about every model."""
+    import jax
+
+    from jaxroute import nuisance, recipe
+    from jaxroute.data import shadow as shadows
+    from jaxroute.learn import fitting
+    from jaxroute.recipe import levels
+
     together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadows.priced(shadow, logs, names))
     before = levels.fit(logs, nuisances).deviation
     after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation

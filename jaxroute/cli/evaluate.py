@@ -5,38 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from jaxroute.cli import reading
-from jaxroute.data import harness, saving
-from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation
-from jaxroute.serving.router import Router
+from jaxroute.data import saving
 from jaxroute.types import InputError, Table
 
-RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
-RouterEncoder = Annotated[
-    str | None,
-    typer.Option(
-        "--encoder",
-        help="The router's encoder, to confirm that texts may be sent to its endpoint. Other encoders need no "
-        "confirmation.",
-    ),
-]
+if TYPE_CHECKING:
+    from jaxroute.serving import evaluation
+    from jaxroute.serving.router import Router
 
 
 def evaluate(
-    router: RouterPath,
+    router: reading.RouterPath,
     log: Annotated[str | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
     table: Annotated[
         Path | None, typer.Option(help="A full table instead of a log; the result then includes the regret.")
     ] = None,
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
-    encoder: RouterEncoder = None,
+    encoder: reading.RouterEncoder = None,
     page: Annotated[
         Path | None, typer.Option("--report", help="Folder to write report.html to, with the evidence of the log.")
     ] = None,
@@ -56,6 +47,10 @@ def evaluate(
 
       jaxroute evaluate router --table tables/routerbench
     """
+    from jaxroute.data import harness
+    from jaxroute.serving import evaluation
+    from jaxroute.serving.router import Router
+
     if page is not None:
         saving.check_file(page / "report.html")
     loaded = Router.load(router, encoder)
@@ -89,12 +84,12 @@ def evaluate(
 
 
 def compare(
-    a: RouterPath,
-    b: RouterPath,
+    a: reading.RouterPath,
+    b: reading.RouterPath,
     log: reading.LogPath,
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
-    encoder: RouterEncoder = None,
+    encoder: reading.RouterEncoder = None,
     as_json: reading.Json = False,
 ) -> None:
     """Compare two routers on a log that neither was fitted on: value of A minus value of B, with a 95% interval.
@@ -107,6 +102,9 @@ def compare(
 
       jaxroute compare router_new router_old later_requests.parquet
     """
+    from jaxroute.serving import evaluation
+    from jaxroute.serving.router import Router
+
     first, second = Router.load(a), Router.load(b)
     if encoder is not None:
         if encoder not in (first.encoder, second.encoder):
@@ -132,6 +130,8 @@ def compare(
 
 def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
     """The normalised cost weights to report: 0 alone where a router or a table does not know the costs."""
+    from jaxroute.recipe import GRID
+
     unknown = answers is not None and bool((answers.available & np.isnan(answers.outcomes.cost)).any())
     if all(router.costs_known for router in routers) and not unknown:
         return GRID

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import typer
 
-from jaxroute.cli.evaluate import RouterPath
+from jaxroute.cli.reading import RouterPath
 from jaxroute.data import saving
-from jaxroute.serving import export as exporting
-from jaxroute.serving import kinds
-from jaxroute.serving.router import Router
 from jaxroute.system.printing import say
 
 
@@ -26,6 +23,10 @@ def export(
 
       jaxroute export router --out router.stablehlo
     """
+    from jaxroute.serving import export as exporting
+    from jaxroute.serving import kinds
+    from jaxroute.serving.router import Router
+
     saving.check_file(out)
     loaded = Router.load(router)
     content = exporting.stablehlo(loaded)

@@ -6,22 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jaxroute.cli import reading
-from jaxroute.data import harness, saving
-from jaxroute.estimators.evidence import Evidence
-from jaxroute.learn import fitting, full_feedback
-from jaxroute.learn import methods as registry
+from jaxroute.data import saving
 from jaxroute.serving import folder
-from jaxroute.serving.router import Router
 from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
+
+if TYPE_CHECKING:
+    from jaxroute.estimators.evidence import Evidence
+    from jaxroute.serving.router import Router
 
 
 def fit(
@@ -30,7 +27,7 @@ def fit(
     out: Annotated[
         Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
     ],
-    method: Annotated[str, typer.Option(help="What the router is fitted with; the table below has the names.")] = (
+    method: Annotated[str, typer.Option(help="What the router is fitted with; jaxroute methods lists them.")] = (
         "recommended"
     ),
     normalised_cost_weights: Annotated[
@@ -91,6 +88,11 @@ def fit(
 
       jaxroute fit --table table/ --out router
     """
+    import jax
+
+    from jaxroute.learn import fitting, full_feedback
+    from jaxroute.learn import methods as registry
+
     saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)
     weights = _numbers(normalised_cost_weights)
@@ -148,6 +150,8 @@ def fit(
 
 def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:
     """The table, and the encoder of its features; None where they are its own and nobody says what made them."""
+    from jaxroute.data import harness
+
     if harness.is_run(path):
         prices = reading.price_list(how.prices, how.reprice)
         table, own = harness.load(path, encoder=encoder, prices=prices, reprice=how.reprice), False
@@ -163,6 +167,9 @@ def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; nothing where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table as Sheet
+from typing import TYPE_CHECKING, Any
 
 from jaxroute.cli import reading
-from jaxroute.learn.methods import METHODS, Method
+
+if TYPE_CHECKING:
+    from jaxroute.learn.methods import Method
 
 WIDTH = 118
 COLUMNS = (
@@ -35,6 +33,8 @@ def methods(as_json: reading.Json = False) -> None:
 
       jaxroute methods --json
     """
+    from jaxroute.learn.methods import METHODS
+
     print(json.dumps([record(method) for method in METHODS.values()], indent=1) if as_json else table())
 
 
@@ -52,6 +52,12 @@ def record(method: Method) -> dict[str, Any]:
 
 def table(width: int = WIDTH) -> str:
     """The methods as a table of text, and what its numbers are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Sheet
+
+    from jaxroute.learn.methods import METHODS
+
     sheet = Sheet(box=box.SIMPLE, padding=(0, 1, 1, 0), show_edge=False)
     for name, ratio in zip(COLUMNS, (None, 5, 4, None, None, 6), strict=True):
         sheet.add_column(name, ratio=ratio, no_wrap=ratio is None)

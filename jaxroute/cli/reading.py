@@ -8,23 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import numpy as np
-import pandas as pd
 import typer
-from rich.console import Console
-from rich.table import Table as Sheet
 
-from jaxroute.data import encoders, harness, messages
-from jaxroute.data import logs as people
-from jaxroute.data import prices as price_table
-from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import formats
-from jaxroute.estimators.evidence import Evidence
-from jaxroute.serving.router import Router
 from jaxroute.system.printing import cell, json_text, say
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from jaxroute.data import logs as people
+    from jaxroute.data import prices as price_table
+    from jaxroute.estimators.evidence import Evidence
+    from jaxroute.serving.router import Router
 
 LogPath = Annotated[
     str,
@@ -95,6 +94,15 @@ Shadow = Annotated[
         "the answers. A table's folder, or results of an evaluation tool as they are; see docs/tables.md."
     ),
 ]
+RouterPath = Annotated[Path, typer.Argument(help="A saved router: the folder that jaxroute fit wrote.")]
+RouterEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="The router's encoder, to confirm that texts may be sent to its endpoint. Other encoders need no "
+        "confirmation.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -142,6 +150,9 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
     """The checked log, or an InputError that lists every problem; chats are read as the router was taught to."""
+    from jaxroute.data import logs as people
+    from jaxroute.data import messages
+
     mapping = {}
     for pair in how.column or []:
         field, equals, name = pair.partition("=")
@@ -183,6 +194,8 @@ def scale(text: str) -> tuple[float, float]:
 
 def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price] | None:
     """The prices that --prices names, if any."""
+    from jaxroute.data import prices as price_table
+
     if reprice and prices is None:
         raise InputError("--reprice needs prices; add --prices FILE or --prices default")
     return None if prices is None else price_table.load(None if prices == "default" else prices)
@@ -190,6 +203,8 @@ def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price
 
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     """The log as arrays, and the encoder that was used (None if the log has features); notes how groups are folded."""
+    from jaxroute.data import logs as people
+
     if said := people.folding(log, NuisanceSpec().folds):
         note(f"note: {said}")
     for line in log.outliers:
@@ -205,6 +220,8 @@ def made_by(encoder: str, log: people.LogTable) -> str:
 
 def check_width(encoder: str, features: np.ndarray | None, what: str) -> None:
     """Refuse an encoder of --features-by that cannot have made the features of a log or a table."""
+    from jaxroute.data import encoders
+
     if features is None:
         raise InputError(f"--features-by: {what} has no features; use --encoder, which makes them from the prompts")
     width = encoders.encode(["a text"], encoder).shape[1]
@@ -219,6 +236,9 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
     """The table that --shadow names; notes which models it and the log do not share, and unknown costs."""
     if path is None:
         return None
+    from jaxroute.data import harness
+    from jaxroute.data import shadow as shadows
+
     table = harness.load(path, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     beside, lacking = shadows.unmatched(table, log.models)
     if beside:
@@ -237,6 +257,8 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
 
 def as_shadow(path: Path | None, log: people.LogTable, how: How, encoder: str | None) -> Examples | None:
     """The shadow sample, with models in the log's order and features from the log's encoder."""
+    from jaxroute.data import shadow as shadows
+
     table = shadow_table(path, log, how)
     return None if table is None else shadows.examples(table, log.models, encoder=encoder)
 
@@ -248,6 +270,9 @@ def print_json(frame: pd.DataFrame) -> None:
 
 def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
     """Print a table on stdout; text is aligned left and numbers right."""
+    from rich.console import Console
+    from rich.table import Table as Sheet
+
     sheet = Sheet(title=cell(title), title_justify="left")
     for j, name in enumerate(header):
         numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)

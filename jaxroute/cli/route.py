@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute.cli.evaluate import RouterEncoder, RouterPath
+from jaxroute.cli.reading import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts, saving
-from jaxroute.serving.router import Decision, Router
+from jaxroute.serving import portable
+from jaxroute.serving.asking import Asked, Decision
 from jaxroute.types import InputError
 
 ROWS = 4096
@@ -56,7 +57,7 @@ def route(
     """
     if out is not None:
         saving.check_file(out)
-    loaded = Router.load(router, encoder)
+    loaded = portable.load(router, encoder)
     if without:
         loaded = loaded.without(*without)
     asked: dict[str, Any] = {
@@ -69,7 +70,7 @@ def route(
     if loaded.encoder is not None:
         loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)
-    width = None if loaded.encoder is not None else loaded.kind.num_features
+    width = None if loaded.encoder is not None else loaded.num_features
     with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
         done = 0
         for number, block in enumerate(prompts.read(source, chat=chat, width=width, rows=ROWS)):
@@ -81,7 +82,7 @@ def route(
             sink.writelines(_lines(loaded, decision))
 
 
-def _lines(router: Router, decision: Decision) -> Iterator[str]:
+def _lines(router: Asked, decision: Decision) -> Iterator[str]:
     order = np.argsort(-decision.scores, 1)
     for i, model in enumerate(decision.models):
         k, score = int(decision.index[i]), decision.scores[i]

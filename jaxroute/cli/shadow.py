@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import typer
 
-from jaxroute import nuisance
 from jaxroute.cli import reading
-from jaxroute.cli.doctor import QUICK
 from jaxroute.data import files, saving
-from jaxroute.recipe import levels
 from jaxroute.system.printing import json_text, say
-from jaxroute.types import InputError, Logs
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxroute.types import Logs
 
 SIZES = (50, 100, 250, 500)
 
@@ -75,6 +72,14 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
     Returns:
         models (a record each), sizes (a record each), price_of_a_row.
     """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxroute import nuisance
+    from jaxroute.cli.doctor import QUICK
+    from jaxroute.recipe import levels
+
     logs = jax.tree.map(jnp.asarray, logs)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
     cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
@@ -112,6 +117,8 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
 
 def draw(pool: Path, count: int, seed: int) -> list[bytes]:
     """``count`` random lines of a JSONL file, in the order of the file."""
+    import numpy as np
+
     with files.opened(pool) as file:
         lines = [line for _, line in files.lines(file, pool)]
     if len(lines) < count:

@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from jaxroute.cli import reading
-from jaxroute.data import harness, tables
-from jaxroute.data.harness import scores
 from jaxroute.system.printing import json_text, say
 
 
@@ -54,6 +52,9 @@ def table(
 
       jaxroute table small=small.csv large=large.csv --score faithfulness --out table
     """
+    from jaxroute.data import harness, tables
+    from jaxroute.data.harness import scores
+
     tables.refuse_occupied(out)
     found = [one for run in runs for one in harness.read(run)]
     if judged is not None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import shutil
 import tempfile
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +93,10 @@ def github(repo: str, file: str, revision: str = "HEAD") -> Path:
     Raises:
         InputError: GitHub cannot be reached or refuses, and there is no local copy.
     """
+    import http.client
+    import urllib.parse
+    import urllib.request
+
     kept = cache_folder() / "github" / repo / revision / file
     if kept.exists():
         return kept

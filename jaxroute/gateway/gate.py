@@ -61,7 +61,7 @@ class Gate:
         if settings.router is None:
             return
         try:
-            self.router = _fitting(portable.read(settings.router, settings.encoder), settings)
+            self.router = _fitting(portable.load(settings.router, settings.encoder), settings)
             self._ways = np.array(weights(self.router, settings))
         except InputError as error:
             self.problem = str(error)

@@ -1,0 +1,25 @@
+"""Routers to keep: what decides, its folder, and what a log says of it.
+
+    router = serving.load("router")                                  # NumPy alone: JAX is not imported
+    router.route(["What is 2 + 2?"], budget=0.002).models
+
+portable    the scores of every kind in NumPy; ``load`` reads a folder
+router      a router that was fitted; `kinds` what it decides with, in JAX, and `folder` its files
+evaluation  what a later log, or a table, says of routers
+distil      one network in the place of a recipe; `export` StableHLO
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxroute._lazy import lazy
+
+if TYPE_CHECKING:
+    from jaxroute.serving.asking import Decision as Decision
+    from jaxroute.serving.portable import load as load
+    from jaxroute.serving.router import Router as Router
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        ("asking", "distil", "evaluation", "export", "folder", "kinds", "portable", "router", "shapes"),
+        {"Decision": f"{__name__}.asking", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
+    )

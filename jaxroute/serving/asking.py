@@ -1,12 +1,14 @@
-"""How a router is asked, whatever computes its scores: the four ways to say what cost matters, and texts or features.
+"""How a router is asked: the four ways to say what cost matters, texts or features, and the decision.
 
 Needs neither JAX nor SciPy: a process that only decides imports this and `portable`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +19,28 @@ if TYPE_CHECKING:
 
 ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+
+
+Predicted = tuple[np.ndarray, np.ndarray] | None
+"""Quality and cost, [N, K] each; None where a kind of router predicts neither."""
+Self = TypeVar("Self", bound="Asked")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a router says about N prompts.
+
+    models: names [N]. index: [N]. scores: [N, K] of the router's kind (a plug-in's are predicted utilities), -inf for
+    removed models. quality, cost: [N, K] as predicted, NaN where the kind predicts none. cost_weight: [N] the one each
+    prompt was decided at.
+    """
+
+    models: list[str]
+    index: np.ndarray
+    scores: np.ndarray
+    quality: np.ndarray
+    cost: np.ndarray
+    cost_weight: np.ndarray
 
 
 class Asked:
@@ -35,6 +59,101 @@ class Asked:
     def num_features(self) -> int:
         """D of the features that the router takes."""
         raise NotImplementedError
+
+    def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
+        """(scores [N, K], predicted quality and cost) of checked features and cost weights, float32, on the host."""
+        raise NotImplementedError
+
+    def route(
+        self,
+        prompts: Sequence[str] | np.ndarray,
+        *,
+        cost_weight: float | None = None,
+        normalised_cost_weight: float | None = None,
+        budget: float | None = None,
+        quality_target: float | None = None,
+        seed: int = 0,
+    ) -> Decision:
+        """The model of every prompt, at exactly one of four ways to say what cost matters.
+
+        Args:
+            prompts: N texts, or features [N, D].
+            cost_weight: quality per unit of cost.
+            normalised_cost_weight: cost_weight times cost_scale; at 1 the model of best quality and the
+                cheapest one break even on average.
+            budget: cost units a prompt on average; met in expectation by a mixture of two cost weights.
+            quality_target: mean quality in [0, 1], reached as cheaply as can be.
+            seed: of the mixture.
+
+        Returns:
+            Decision.
+
+        Raises:
+            InputError: none or several of the four; a budget or target out of reach, with models removed, or of a
+                router without a curve; a cost weight so large that scores overflow.
+        """
+        ways = self.weights(
+            cost_weight=cost_weight,
+            normalised_cost_weight=normalised_cost_weight,
+            budget=budget,
+            quality_target=quality_target,
+        )
+        features = self.features(prompts)
+        weight = np.full(len(features), ways[-1][0])
+        if len(ways) > 1:
+            (cheap, share), (dear, _) = ways
+            weight = np.where(np.random.default_rng(seed).random(len(features)) < share, cheap, dear)
+        scores, quality, cost = self._answers(features, weight)
+        index = scores.argmax(1)
+        return Decision([self.models[k] for k in index.tolist()], index, scores, quality, cost, weight)
+
+    def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted quality and cost, [N, K] each; NaN where the kind predicts none.
+
+        Raises:
+            InputError: texts without an encoder, features of another width, a value that is not finite.
+        """
+        features = self.features(prompts)
+        _, quality, cost = self._answers(features, np.zeros(len(features)))
+        return quality, cost
+
+    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
+        """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
+
+        Raises:
+            InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
+        """
+        features = self.features(prompts)
+        return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
+
+    def without(self: Self, *names: str) -> Self:
+        """The same router, never choosing the named models.
+
+        Raises:
+            InputError: an unknown name, or no model left.
+        """
+        unknown = [name for name in names if name not in self.models]
+        if unknown:
+            raise InputError(f"unknown model {unknown[0]!r}; the router knows: {', '.join(self.models)}")
+        left = self.available & ~np.isin(self.models, names)
+        if not left.any():
+            raise InputError("no model would be left; remove fewer models")
+        return dataclasses.replace(self, available=left)  # type: ignore[type-var]
+
+    def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(scores, quality, cost), [N, K] each."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores, predicted = self.score(features, weight.astype(np.float32))
+        quality, cost = predicted or (np.full_like(scores, np.nan) for _ in range(2))
+        if not self.costs_known:
+            cost = np.full_like(scores, np.nan)
+        scores[:, ~self.available] = -np.inf
+        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
+            row = int(np.argmin(finite))
+            raise InputError(
+                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
+            )
+        return scores, quality, cost
 
     def weights(self, **asked: float | None) -> list[tuple[float, float]]:
         """Cost weights and their shares of the prompts: one, or the two of a budget's mixture, the cheaper one first.

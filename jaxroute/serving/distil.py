@@ -20,10 +20,9 @@ from jaxtyping import Array, Float
 
 from jaxroute import projection
 from jaxroute.engine import networks
+from jaxroute.serving.portable import FLOOR
 from jaxroute.types import Key, Outcomes, Params
 
-FLOOR = 0.01
-"""Of a relative cost: nothing is for free because of a prediction."""
 ROWS_PER_DIMENSION = 4
 """Rows that every projected dimension has at least: whitened directions of fewer rows than that are noise."""
 

@@ -11,8 +11,9 @@ Each is a frozen record of arrays and of a few static settings, and a pytree, so
     kind.predict(features) -> Outcomes [N, K]                   None where a kind predicts no quality and no cost
     kind.expected(num_models) -> the same record                shapes instead of arrays, and InputError for bad numbers
 
-A new kind is one such record and its line in ``KINDS``; `router`, `folder` and `export` know no kind by name. Cost
-weights are per unit of the data's cost, everywhere and never normalised.
+A new kind is one such record and its line in ``KINDS``, and the same scores in NumPy (`portable`), with which routers
+decide; `router`, `folder` and `export` know no kind by name. Cost weights are per unit of the data's cost, everywhere
+and never normalised.
 """
 
 from __future__ import annotations
@@ -325,6 +326,13 @@ def check(kind: Kind, num_models: int) -> None:
             raise InputError(f"array {name!r}: is {dtype}{list(shape)}, expected {wanted}")
         if not np.isfinite(np.asarray(array)).all():
             raise InputError(f"array {name!r}: holds numbers that are not finite")
+
+
+def on_host(tree: Any) -> Any:
+    """The same nest as dicts of NumPy arrays, as `portable` takes it."""
+    if hasattr(tree, "_asdict"):
+        tree = tree._asdict()
+    return {name: on_host(part) for name, part in tree.items()} if isinstance(tree, dict) else np.asarray(tree)
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """The scores of every kind of router in NumPy, read from its folder: what a process needs that only decides.
 
-    router = read("router")
-    router.scores(["What is 2 + 2?"], cost_weight=20.0)
+    router = load("router")
+    router.route(["What is 2 + 2?"], cost_weight=20.0).models
 
 Neither JAX nor SciPy nor scikit-learn is imported; the encoder "hashed" alone needs the last two ("hashed-2" does not).
 The formulas are those of `kinds`, and the scores are equal to those of `serving.router.Router` up to rounding. Each
-kind is a function (arrays, settings, features [N, D], cost_weight [N]) -> scores [N, K].
+kind is a function (arrays, settings, features [N, D], cost_weight [N]) -> (scores, predicted quality and cost or None),
+[N, K] each.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ import numpy as np
 
 from jaxroute.policies.budgets import Curve
 from jaxroute.serving import folder
-from jaxroute.serving.asking import Asked
+from jaxroute.serving.asking import Asked, Predicted
 from jaxroute.types import InputError
 
-FLOOR = 0.01  # as in `distil`
+FLOOR = 0.01
+"""Of a relative cost: nothing is for free because of a prediction."""
+ROWS = 1024
+_GELU = np.float32(np.sqrt(2 / np.pi))
 Tree = Mapping[str, Any]
 
 
@@ -53,26 +57,12 @@ class Portable(Asked):
         axes = self.arrays["student"]["axes"] if self.kind == "plug_in" else self.arrays["axes"]
         return int(axes["mean"].shape[0])
 
-    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
-        """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
-
-        Raises:
-            InputError: as `serving.router.Router.scores`.
-        """
-        x = self.features(prompts)
-        weight = np.broadcast_to(self._weight(cost_weight), len(x)).astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores = np.array(KINDS[self.kind](self.arrays, self.settings, x, weight), np.float32)
-        scores[:, ~self.available] = -np.inf
-        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
-            row = int(np.argmin(finite))
-            raise InputError(
-                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
-            )
-        return scores
+    def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
+        """See ``asking.Asked.score``."""
+        return score(self.kind, self.arrays, self.settings, features, cost_weight)
 
 
-def read(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
+def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
     """A router's folder; see `serving.router.Router.load` for the arguments and errors."""
     path = Path(path)
     meta, tree = folder.read(path)
@@ -106,13 +96,29 @@ def read(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
     return router
 
 
-def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def score(
+    kind: str, arrays: Tree, settings: Tree, features: np.ndarray, cost_weight: np.ndarray
+) -> tuple[np.ndarray, Predicted]:
+    """Scores [N, K] and predictions of a kind, in blocks of rows whose activations stay in the processor's cache."""
+    if len(features) <= ROWS:
+        return KINDS[kind](arrays, settings, features, cost_weight)
+    blocks = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
+    scores, predicted = KINDS[kind](arrays, settings, features[blocks[0]], cost_weight[blocks[0]])
+    found = tuple(np.empty((len(features), scores.shape[1]), np.float32) for _ in range(3 if predicted else 1))
+    for rows in blocks:
+        scores, predicted = KINDS[kind](arrays, settings, features[rows], cost_weight[rows])
+        for all_rows, part in zip(found, (scores, *(predicted or ())), strict=True):
+            all_rows[rows] = part
+    return found[0], (found[1], found[2]) if predicted else None
+
+
+def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """quality - w cost."""
     quality, cost = _predicted(arrays["student"], x)
-    return quality - weight[:, None] * cost
+    return quality - weight[:, None] * cost, (quality, cost)
 
 
-def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """log mean_m softmax(z_m / temperature) at the nearest trained cost weight."""
     nearest = np.argmin(np.abs(arrays["cost_weights"][None] - weight[:, None]), 1)
     x = _project(arrays["axes"], x)
@@ -123,10 +129,10 @@ def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) 
         z = z / arrays["temperature"][place]
         share = z - _logsumexp(z, -1)[..., None]
         scores[rows] = _logsumexp(share, 0) - np.log(np.float32(len(z)))
-    return scores
+    return scores, None
 
 
-def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """(1 - alpha) z_lo + alpha z_hi + alpha (1 - alpha) h."""
     x, scale = _project(arrays["axes"], x), np.float32(settings["cost_scale"])
     ends, weight = arrays["ends"] * scale, weight * scale
@@ -135,18 +141,19 @@ def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) ->
     alpha = np.clip((weight - ends[low]) / (ends[low + 1] - ends[low]), 0.0, 1.0).astype(np.float32)[:, None]
     ends, rows = np.log1p(ends), np.arange(len(x))
     h = _network(arrays["residual"], np.concatenate([x, alpha, ends[low][:, None], ends[low + 1][:, None]], 1)).mean(0)
-    return (1 - alpha) * z[low, rows] + alpha * z[low + 1, rows] + alpha * (1 - alpha) * h
+    return (1 - alpha) * z[low, rows] + alpha * z[low + 1, rows] + alpha * (1 - alpha) * h, None
 
 
-def affine(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(quality + residual - w cost exp(log_factor)) / eta, the members' mean."""
+def affine(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
+    """(quality + residual - w cost exp(log_factor)) / eta, the members' mean; what is predicted is not corrected."""
     quality, cost = _predicted(arrays["start"], x)
     out = _network(arrays["params"], _project(arrays["axes"], x))
     kept = quality[None] + out[..., :-1], cost[None] * np.exp(out[..., -1:])
-    return ((kept[0] - weight[None, :, None] * kept[1]) / np.float32(settings["eta"])).mean(0)
+    scores = ((kept[0] - weight[None, :, None] * kept[1]) / np.float32(settings["eta"])).mean(0)
+    return scores, (quality, cost)
 
 
-KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], np.ndarray]] = {
+KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], tuple[np.ndarray, Predicted]]] = {
     "plug_in": plug_in, "per_weight": per_weight, "interval": interval, "affine": affine,
 }  # fmt: skip
 """By the name that a saved router has for its kind."""
@@ -155,7 +162,9 @@ KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], np.ndarray]] = {
 def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quality and cost [N, K] of `distil.predict`."""
     x = _project(student["axes"], x)
-    z = x @ student["linear"] + student["bias"] + _network(student["mlp"], x)
+    z = _network(student["mlp"], x)
+    z += x @ student["linear"]
+    z += student["bias"]
     level = student["level"]
     return z[:, : len(level)], level * np.maximum(z[:, len(level) :], np.float32(FLOOR))
 
@@ -167,20 +176,34 @@ def _project(axes: Tree, x: np.ndarray) -> np.ndarray:
 def _network(params: Tree, x: np.ndarray, width: int = 2**30) -> np.ndarray:
     """`networks.router` on x [N, d], [..., N, K] with the parameters' leading axes in front."""
     layers = params["params"]
-    for name in sorted(layers.get("trunk", {}), key=lambda name: int(name.rpartition("_")[2])):
+    for name in sorted(layers.get("trunk", {}), key=_depth):
         x = _gelu(_dense(layers["trunk"][name], x))
-        units = x.shape[-1]
-        used = min(width, units)
-        x = x * (np.arange(units) < used).astype(np.float32) * np.sqrt(np.float32(units / used))
+        if width < (units := x.shape[-1]):
+            x *= (np.arange(units) < width).astype(np.float32) * np.sqrt(np.float32(units / width))
     return _dense(layers["scores"], x)
 
 
+def _depth(name: str) -> int:
+    return int(name.rpartition("_")[2])
+
+
 def _dense(layer: Tree, x: np.ndarray) -> np.ndarray:
-    return x @ layer["kernel"] + layer["bias"][..., None, :]
+    z = x @ layer["kernel"]
+    z += layer["bias"][..., None, :]
+    return z
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    return np.float32(0.5) * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3)))
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, in place where it can be: memory is what takes the time."""
+    z = x * x
+    z *= _GELU * np.float32(0.044715)
+    z += _GELU
+    z *= x
+    np.tanh(z, out=z)
+    z += np.float32(1)
+    z *= x
+    z *= np.float32(0.5)
+    return z
 
 
 def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:

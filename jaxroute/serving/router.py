@@ -13,39 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array
 
 from jaxroute.policies import budgets
-from jaxroute.serving import folder, kinds
+from jaxroute.serving import folder, kinds, portable
 from jaxroute.serving.asking import ENDPOINT as ENDPOINT
-from jaxroute.serving.asking import Asked
-from jaxroute.types import InputError, Outcomes
-
-ROWS_PER_BLOCK = 16384
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a router says about N prompts.
-
-    models: names [N]. index: [N]. scores: [N, K] of the router's kind (a plug-in's are predicted utilities), -inf for
-    removed models. quality, cost: [N, K] as predicted, NaN where the kind predicts none. cost_weight: [N] the one each
-    prompt was decided at.
-    """
-
-    models: list[str]
-    index: np.ndarray
-    scores: np.ndarray
-    quality: np.ndarray
-    cost: np.ndarray
-    cost_weight: np.ndarray
+from jaxroute.serving.asking import Asked, Predicted
+from jaxroute.serving.asking import Decision as Decision
+from jaxroute.types import InputError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,105 +71,14 @@ class Router(Asked):
         """D of the features that the router takes."""
         return self.kind.num_features
 
-    def route(
-        self,
-        prompts: Sequence[str] | np.ndarray,
-        *,
-        cost_weight: float | None = None,
-        normalised_cost_weight: float | None = None,
-        budget: float | None = None,
-        quality_target: float | None = None,
-        seed: int = 0,
-    ) -> Decision:
-        """The model of every prompt, at exactly one of four ways to say what cost matters.
+    def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
+        """See ``asking.Asked.score``; ``kind.scores`` is the same in JAX, for programs on a device."""
+        return portable.score(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features, cost_weight)
 
-        Args:
-            prompts: N texts, or features [N, D].
-            cost_weight: quality per unit of cost.
-            normalised_cost_weight: cost_weight times cost_scale; at 1 the model of best quality and the
-                cheapest one break even on average.
-            budget: cost units a prompt on average; met in expectation by a mixture of two cost weights.
-            quality_target: mean quality in [0, 1], reached as cheaply as can be.
-            seed: of the mixture.
-
-        Returns:
-            Decision.
-
-        Raises:
-            InputError: none or several of the four; a budget or target out of reach, with models removed, or of a
-                router without a curve; a cost weight so large that scores overflow.
-        """
-        ways = self.weights(
-            cost_weight=cost_weight,
-            normalised_cost_weight=normalised_cost_weight,
-            budget=budget,
-            quality_target=quality_target,
-        )
-        features = self.features(prompts)
-        weight = np.full(len(features), ways[-1][0])
-        if len(ways) > 1:
-            (cheap, share), (dear, _) = ways
-            weight = np.where(np.random.default_rng(seed).random(len(features)) < share, cheap, dear)
-        scores, quality, cost = self._answers(features, weight)
-        index = np.argmax(scores, 1) if len(scores) else np.zeros(0, int)
-        return Decision([self.models[k] for k in index], index, scores, quality, cost, weight)
-
-    def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predicted quality and cost, [N, K] each; NaN where the kind predicts none.
-
-        Raises:
-            InputError: texts without an encoder, features of another width, a value that is not finite.
-        """
-        features = self.features(prompts)
-        _, quality, cost = self._answers(features, np.zeros(len(features)))
-        return quality, cost
-
-    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
-        """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
-
-        Raises:
-            InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
-        """
-        features = self.features(prompts)
-        return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
-
-    def without(self, *names: str) -> Router:
-        """The same router, never choosing the named models.
-
-        Raises:
-            InputError: an unknown name, or no model left.
-        """
-        unknown = [name for name in names if name not in self.models]
-        if unknown:
-            raise InputError(f"unknown model {unknown[0]!r}; the router knows: {', '.join(self.models)}")
-        left = self.available & ~np.isin(self.models, names)
-        if not left.any():
-            raise InputError("no model would be left; remove fewer models")
-        return dataclasses.replace(self, available=left)
-
-    def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(scores, quality, cost), [N, K] each."""
-        shape = len(features), len(self.models)
-        scores, quality, cost = (np.full(shape, np.nan, np.float32) for _ in range(3))
-        for start in range(0, len(features), ROWS_PER_BLOCK):
-            rows = slice(start, min(start + ROWS_PER_BLOCK, len(features)))
-            count = rows.stop - start
-            inputs = np.zeros((_padded(count), features.shape[1]), np.float32)
-            weights = np.zeros(len(inputs), np.float32)
-            inputs[:count], weights[:count] = features[rows], weight[rows]
-            found, predicted = _scored(self.kind, inputs, weights)
-            scores[rows] = np.asarray(found)[:count]
-            if predicted is not None:
-                quality[rows], cost[rows] = (np.asarray(y)[:count] for y in predicted)
-        if not self.costs_known:
-            cost[:] = np.nan
-        scores[:, ~self.available] = -np.inf
-        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
-            row = int(np.argmin(finite))
-            raise InputError(
-                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
-            )
-        return scores, quality, cost
+    @cached_property
+    def _host(self) -> Any:
+        """The kind's arrays in NumPy."""
+        return kinds.on_host(kinds.arrays(self.kind))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the folder, all of it or nothing; an older router at the same place is replaced.
@@ -253,17 +142,6 @@ class Router(Asked):
                 f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
             )
         return router
-
-
-@jax.jit
-def _scored(kind: kinds.Kind, features: Array, cost_weight: Array) -> tuple[Array, Outcomes | None]:
-    with jax.default_matmul_precision("highest"):
-        return kind.scores(features, cost_weight), kind.predict(features)
-
-
-def _padded(rows: int) -> int:
-    """The next power of two: a handful of compiled shapes serves any number of rows."""
-    return 1 << max(rows - 1, 0).bit_length()
 
 
 def _check(router: Router) -> None:

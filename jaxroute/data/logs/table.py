@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxroute.data import encoders, messages, splits
-from jaxroute.nuisance import crossfit
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
@@ -118,6 +117,8 @@ def folding(log: LogTable, folds: int) -> str:
     count = len(np.unique(log.group))
     if count < CLUSTERS:
         return f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: {ONE_BY_ONE}"
+    from jaxroute.nuisance import crossfit
+
     why = crossfit.unfoldable(log.group, log.action, folds, log.models)
     return f"{why}: {ONE_BY_ONE}" if why else ""
 
