@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.engine.checkpoint import SaveError
+from jaxroute.system import stopping
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
@@ -31,12 +32,13 @@ def parser(
 def exit_code(work: Callable[[], int | None]) -> int:
     """0 or what ``work`` returns; 2 and one line for bad input or a full disk, 130 where it was stopped."""
     try:
-        return work() or 0
+        with stopping.heard():
+            return work() or 0
     except (InputError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:  # a full disk met outside a checkpoint
         say(f"error: {error}; finished work is saved, so run the same command again", to=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; finished work is saved, and the same command continues from there", file=sys.stderr)
-        return 130
+        return stopping.STOPPED
     return 2

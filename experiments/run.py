@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -40,6 +39,7 @@ from experiments.settings import IN_TABLE, Config, blank, dataset_name
 from jaxroute import report, sweep
 from jaxroute.data import splits
 from jaxroute.estimators.evidence import Evidence
+from jaxroute.system import stopping
 
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
 
@@ -246,4 +246,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

@@ -13,7 +13,6 @@ import itertools
 import json
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +38,7 @@ from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.serving.kinds import PerWeight
 from jaxroute.serving.router import Router
+from jaxroute.system import stopping
 from jaxroute.types import Examples, Hyperparams, InputError, Objective, Params
 
 NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
@@ -334,4 +334,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

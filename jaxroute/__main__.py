@@ -1,19 +1,20 @@
 """``python -m jaxroute`` and the console script: see ``jaxroute.cli``."""
 
-import signal
+from jaxroute.system import stopping
 
 
 def run() -> None:
-    """The command line; Ctrl-C ends it at once, also while libraries are imported, which make errors of their own of
-    an interrupt."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """The command line; Ctrl-C ends it with exit code 130."""
+    stopping.at_once()
     from jaxroute.cli import main
 
-    signal.signal(signal.SIGINT, before)
     try:
-        main()
+        with stopping.heard():
+            main()
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        stopping.leave(stopping.STOPPED)
+    except SystemExit as exit_:  # of the parser, which makes one of an interrupt too
+        stopping.leave(exit_.code)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ import pandas as pd
 import pytest
 import router_kinds
 
+from jaxroute import __main__ as program
 from jaxroute import cli
 from jaxroute.data import hub, saving
 from jaxroute.serving.router import Router
+from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 OWNED = ("mark.json", "data")
@@ -137,6 +141,19 @@ def test_what_killed_saves_left_goes_and_what_runs_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_saves_at_the_same_place_do_not_take_each_others_scratch(tmp_path):
+    def save(word):
+        for _ in range(40):
+            fill(tmp_path / "router", word)
+            with saving.file(tmp_path / "file") as content:
+                content.write(word.encode())
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(save, "abcdef"))
+    assert {p.name for p in tmp_path.iterdir()} == {"router", "file"}
+    assert (tmp_path / "router" / "data").read_text() in set("abcdef")
+
+
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as exit_:
         cli.main([str(a) for a in arguments])
@@ -171,3 +188,31 @@ def test_a_full_disk_is_one_line_with_the_old_artefact_in_place(tmp_path, capsys
         hub.keep(pd.DataFrame({"a": np.random.default_rng(0).random(999)}), tmp_path / "kept.parquet")
     assert Router.load(tmp_path / "router").models == tuple("abcd")
     assert {p.name for p in tmp_path.iterdir()} == {"router", "features.jsonl", "router.hlo.json", *commands}
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_an_interrupt_that_a_library_swallows_is_raised_again(parsed, monkeypatch):
+    """As an error in a callback is: printed there, and forgotten; the parser makes an exit of what it sees."""
+
+    def swallows(*_):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            if parsed:
+                raise SystemExit(130) from None
+            raise
+
+    ended = []
+    monkeypatch.setattr(stopping, "AGAIN", 0.1)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(cli, "main", swallows)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):  # where the process does not end, as here
+            program.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == [130]
+    time.sleep(0.3)  # and not once more

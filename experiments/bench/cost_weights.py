@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +37,7 @@ from jaxroute.engine.program import advance, compiled_start
 from jaxroute.learn import conditional
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import masked_argmax
+from jaxroute.system import stopping
 from jaxroute.types import ConditionalExamples, Hyperparams, TrainState
 
 WEIGHTS = 30
@@ -248,4 +248,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

@@ -31,6 +31,7 @@ from rich.table import Table
 from experiments import storage
 from experiments.bench import encoding
 from jaxroute.data import logs
+from jaxroute.system import stopping
 
 KINDS = ("parquet", "csv", "jsonl", "otlp.jsonl")
 MODELS = tuple(f"model-{k}" for k in range(8))
@@ -180,4 +181,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

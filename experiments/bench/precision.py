@@ -31,6 +31,7 @@ from experiments.problem import build
 from experiments.problem.table import prepare
 from experiments.study.tables import markdown
 from jaxroute import metrics, sweep
+from jaxroute.system import stopping
 
 ASKED = "jax_default_matmul_precision"
 MANTISSA = {"tensorfloat32": 10, "bfloat16": 7}
@@ -143,4 +144,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

@@ -36,6 +36,7 @@ from experiments import storage
 from jaxroute import engine, nuisance, sweep
 from jaxroute.engine import disk, networks
 from jaxroute.learn import examples, objectives
+from jaxroute.system import stopping
 from jaxroute.types import Examples, Logs, NuisanceSpec, Spec
 
 MODELS, FEATURES, WRITTEN, GIGABYTES = 11, 384, 20_000, 4.0
@@ -224,4 +225,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

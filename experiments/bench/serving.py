@@ -16,7 +16,6 @@ import asyncio
 import importlib.util
 import json
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -36,6 +35,7 @@ from jaxroute.data import encoders
 from jaxroute.gateway import Gate, Settings
 from jaxroute.learn import fitting
 from jaxroute.serving.router import Router
+from jaxroute.system import stopping
 from jaxroute.types import Logs, NuisanceSpec
 
 Times = tuple[float, float | None]
@@ -237,4 +237,4 @@ def gateway(rows: int, calls: int) -> dict[str, Times]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

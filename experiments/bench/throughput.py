@@ -35,6 +35,7 @@ from experiments.bench import machine, pytorch
 from jaxroute import sweep
 from jaxroute.engine import memory, networks, training
 from jaxroute.learn import objectives
+from jaxroute.system import stopping
 from jaxroute.types import Examples, Hyperparams, InputError, Outcomes, Spec, TrainState
 
 EPOCHS = 10  # of a whole training, where one-off costs are spread over it
@@ -347,4 +348,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

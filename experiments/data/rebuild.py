@@ -31,6 +31,7 @@ from jaxroute.data.benchmarks import (
     routereval,
     sprout,
 )
+from jaxroute.system import stopping
 from jaxroute.types import InputError, Table
 
 SUBJECTS = """
@@ -243,4 +244,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

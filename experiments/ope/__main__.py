@@ -10,7 +10,6 @@ Writes tidy Parquet, tables and figures to results/ope_study/.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from experiments.ope import report as ope_report
 from experiments.problem.table import normalise
 from jaxroute import counterfactual, estimators, metrics, nuisance, policies
 from jaxroute.data import simulate, synthetic, tables, units
+from jaxroute.system import stopping
 from jaxroute.types import Estimate, Logs, Nuisances, NuisanceSpec, Outcomes, Policy, Table
 
 COST_WEIGHT = 0.5  # normalised
@@ -237,4 +237,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

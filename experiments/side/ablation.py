@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -35,6 +34,7 @@ from jaxroute.nuisance.learners import candidate_names
 from jaxroute.recipe import contrasts, levels
 from jaxroute.report.summary import student_interval
 from jaxroute.serving import distil
+from jaxroute.system import stopping
 from jaxroute.types import Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 AS_IS = "the recipe"
@@ -230,4 +230,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from experiments.settings import Config
 from experiments.side import common
 from experiments.study import design
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe
+from jaxroute.system import stopping
 from jaxroute.types import Logs, Nuisances, Outcomes, Table
 
 SURE = (0.0, 1.0, 2.0)  # standard errors from which a difference is looked at
@@ -143,4 +143,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

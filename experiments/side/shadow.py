@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from jaxroute import counterfactual, nuisance, recipe
 from jaxroute.numerics import masked_argmax
 from jaxroute.recipe import contrasts, levels
 from jaxroute.report.summary import student_interval
+from jaxroute.system import stopping
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 FIRST_SEED, SEEDS = 20, 6
@@ -232,4 +232,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

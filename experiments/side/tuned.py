@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from experiments.settings import Axes, Config
 from experiments.side import common
 from experiments.study import design
 from jaxroute.report.summary import student_interval
+from jaxroute.system import stopping
 
 LOSSES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 SETTINGS = 12
@@ -128,4 +128,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

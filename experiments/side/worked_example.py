@@ -12,7 +12,6 @@ shown beside the estimate: the same router on the same prompts, with every answe
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import pandas as pd
 from rich.console import Console
@@ -25,6 +24,7 @@ from experiments.problem.table import prepare
 from experiments.settings import Config
 from jaxroute import sweep
 from jaxroute.estimators.evidence import Evidence
+from jaxroute.system import stopping
 
 
 def run(config: Config, method: str) -> Evidence:
@@ -89,4 +89,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

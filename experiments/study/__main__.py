@@ -25,6 +25,7 @@ from experiments import commands, run, storage
 from experiments.study import cells as study_cells
 from experiments.study import report as study_report
 from experiments.study.cells import Cell
+from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
@@ -152,4 +153,4 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())

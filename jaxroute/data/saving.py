@@ -88,18 +88,19 @@ def file(path: Path) -> Iterator[BinaryIO]:
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
-        number, name = tempfile.mkstemp(prefix=f".{path.name}{SCRATCH}", dir=path.parent)
+        held, scratch = _scratch(path)
+        new = scratch / path.name
         try:
-            _lock(number)
-            with os.fdopen(number, "wb") as content:
+            with new.open("wb") as content:
                 yield content
                 content.flush()
-                os.fsync(number)
-            shutil.copymode(path, name) if path.exists() else os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+                os.fsync(content.fileno())
+            if path.exists():
+                shutil.copymode(path, new)
+            os.replace(new, path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            os.close(held)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -123,10 +124,8 @@ def folder(path: Path, owned: Sequence[str]) -> Iterator[Path]:
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}{SCRATCH}", dir=path.parent))
-        held = os.open(scratch, os.O_RDONLY)
+        held, scratch = _scratch(path)
         try:
-            _lock(held)
             new = scratch / path.name
             new.mkdir()
             yield new
@@ -188,9 +187,22 @@ def _clear(path: Path) -> None:
             number = os.open(old, os.O_RDONLY)
             try:
                 _lock(number)
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
+                shutil.rmtree(old)
             finally:
                 os.close(number)
+
+
+def _scratch(path: Path) -> tuple[int, Path]:
+    """A new folder beside the path, open and held; another one where a save that began now removed it first."""
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}{SCRATCH}", dir=path.parent))
+        with contextlib.suppress(FileNotFoundError):
+            held = os.open(scratch, os.O_RDONLY)
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                _lock(held)
+                if os.path.samestat(os.fstat(held), os.stat(scratch)):
+                    return held, scratch
+            os.close(held)
 
 
 def _literal(name: str) -> str:
@@ -203,9 +215,3 @@ def _lock(number: int) -> None:
         import fcntl
 
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

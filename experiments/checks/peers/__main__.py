@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 
 from experiments import commands
 from experiments.checks.peers import problem
+from jaxroute.system import stopping
 
 TOLERANCE = 1e-9
 VALUE, ERROR = "value", "error"
@@ -98,4 +98,4 @@ def _compared(peer: str, said: dict[str, Any], ours: dict[str, tuple[np.ndarray,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stopping.leave(main())
