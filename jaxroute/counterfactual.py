@@ -307,6 +307,7 @@ def _weights(logs: Logs, nuisances: Nuisances | None, clip: Scalar) -> Outcomes:
     return Outcomes(weight if response is None else weight / response, weight)
 
 
+@jax.jit
 def _correct(logs: Logs, prediction: Outcomes, weight: Outcomes) -> Outcomes:
     """prediction + weight * (observed - prediction) at the chosen model, where something was observed."""
 

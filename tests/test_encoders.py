@@ -34,6 +34,30 @@ def test_a_text_encodes_the_same_in_any_batch(monkeypatch):
     np.testing.assert_array_equal(together, encoders.encode(np.array(TEXTS, object)))
 
 
+def test_it_is_what_scikit_learn_and_scipy_compute():
+    """Its formula with their vectorisers, sparse matrices and norms, on texts of many alphabets and white spaces."""
+    from scipy.sparse import csr_array, hstack
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.preprocessing import normalize
+
+    rng, alphabet = np.random.default_rng(0), list("abcABC 12_ßé中文😀\n\t.,!İ\u00a0\u2003")
+    texts = [*TEXTS, "", " ", "a", " a\nb ", *("".join(rng.choice(alphabet, n)) for n in range(0, 300, 10))]
+    shared = {"n_features": encoders.hashed.COLUMNS, "norm": None, "alternate_sign": False}
+    parts = []
+    for vectorizer in (
+        HashingVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", **shared),
+        HashingVectorizer(ngram_range=(3, 5), analyzer="char_wb", **shared),
+    ):
+        counts = vectorizer.transform(texts)
+        np.log1p(counts.data, out=counts.data)
+        parts.append(normalize(counts))
+    places, signs = encoders.hashed._projection()
+    start = np.arange(0, places.size + 1, places.shape[1])
+    projection = csr_array((signs.ravel().astype(float), places.ravel().astype(int), start), (len(places), 256))
+    expected = normalize((hstack(parts, "csr") @ projection).toarray())
+    np.testing.assert_allclose(encoders.encode(texts), expected, rtol=1e-6, atol=1e-12)
+
+
 def test_the_function_is_frozen():
     """Saved routers rely on these numbers: if this fails, old artefacts would read other features."""
     x = encoders.encode(["What is the capital of France?"])[0]

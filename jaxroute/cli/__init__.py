@@ -13,11 +13,12 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
+from jaxroute._lazy import lazy
 from jaxroute.data import hub
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
@@ -38,6 +39,9 @@ COMMANDS = {
 
 KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
 """Every compiled program is kept, also those that took less than the second that JAX asks for by itself."""
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, sorted({"reading", *(module for module, _ in COMMANDS.values())}))
+
 PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 

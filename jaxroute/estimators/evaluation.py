@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -16,7 +17,7 @@ from jaxroute.estimators.influence import interval as confidence
 from jaxroute.estimators.influence import utility_range
 from jaxroute.estimators.support import support
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
-from jaxroute.types import InputError, Logs, Nuisances
+from jaxroute.types import Estimate, InputError, Logs, Nuisances
 
 EVIDENCE = "self-normalised doubly robust"
 ESTIMATED = "self-normalised doubly robust, propensities estimated"
@@ -104,34 +105,32 @@ def evaluate(
     known = np.asarray(logs.propensity)
     certain = bool((known >= 1 - 1e-6).all())
 
+    each = policies if policies.ndim == 3 else jnp.broadcast_to(policies, (len(weights), *policies.shape))
+    at = jnp.asarray(weights, policies.dtype)
+    robust, guess = jax.tree.map(np.asarray, _values(logs, each, at, nuisances, clip))
+    hidden = None
+    if strength is not None:
+        sensitivity.check_strength(strength)
+        found_bounds, tip = sensitivity.of_policies(
+            logs, each, at, nuisances, strength=strength, clip=clip, outcome_model=True
+        )
+        hidden = np.stack([*found_bounds, tip.strength], 1).tolist()
+    own = np.asarray(each)[:, np.arange(len(known)), np.asarray(logs.action)].min(1) >= 1 - 1e-6
+
     found = []
-    bounds: tuple[float, float] | None
-    interval: tuple[float, float] | None
     for i, weight in enumerate(weights):
-        policy = policies if policies.ndim == 2 else policies[i]
         record = report.targets[0 if policies.ndim == 2 else i]
-        own = bool((np.asarray(policy)[np.arange(len(known)), np.asarray(logs.action)] >= 1 - 1e-6).all())
-        if record["verdict"] == "refuse" or (certain and not own):
-            guess = direct_method(logs, policy, float(weight), nuisances)
-            value, label, effective = float(guess.value), EXTRAPOLATION, float("nan")
-            interval, bounds, tipping = None, None, None
+        bounds, tipping, effective = None, None, float("nan")
+        if record["verdict"] == "refuse" or (certain and not own[i]):
+            value, label, interval = float(guess[i]), EXTRAPOLATION, None
         else:
-            robust = self_normalised_doubly_robust(logs, policy, float(weight), nuisances, clip=clip)
-            value = float(robust.value)
-            interval = confidence(robust, level)
+            here = Estimate(*(part[i] for part in robust))
+            value, interval = float(here.value), confidence(here, level)
             label = ESTIMATED if np.isnan(known).any() else EVIDENCE
-            effective = float(robust.effective_sample_size)
-            bounds, tipping = None, None
-            if strength is not None:
-                low, high = sensitivity.bounds(
-                    logs, policy, float(weight), nuisances, strength=strength, clip=clip, outcome_model=True
-                )
-                bounds = float(low), float(high)
-                tipping = float(
-                    sensitivity.tipping_point(
-                        logs, policy, float(weight), nuisances, clip=clip, outcome_model=True
-                    ).strength
-                )
+            effective = float(here.effective_sample_size)
+            if hidden is not None:
+                low, high, tipping = hidden[i]
+                bounds = low, high
         value, *ends = (float(np.clip(x, *utility_range(logs, weight))) for x in (value, *(interval or ())))
         interval = (ends[0], ends[1]) if ends else None
         verdict = "refuse" if label == EXTRAPOLATION else record["verdict"]
@@ -139,3 +138,16 @@ def evaluate(
             Evaluation(float(weight), value, interval, label, verdict, record["reasons"], effective, bounds, tipping)
         )
     return tuple(found)
+
+
+@jax.jit
+def _values(
+    logs: Logs, policies: Float[Array, "L N K"], weights: Float[Array, " L"], nuisances: Nuisances, clip: float
+) -> tuple[Estimate, Float[Array, " L"]]:
+    """What the log says of every policy at its cost weight, and what the outcome model alone says."""
+
+    def at(policy: Float[Array, "N K"], weight: Array) -> tuple[Estimate, Array]:
+        robust = self_normalised_doubly_robust(logs, policy, weight, nuisances, clip=clip)
+        return robust, direct_method(logs, policy, weight, nuisances).value
+
+    return jax.vmap(at)(policies, weights)

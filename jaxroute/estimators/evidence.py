@@ -130,19 +130,19 @@ def gather(
     if shadow is not None:
         of_shadow = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
         of, share = estimators.pool_each(of_log, of_shadow, by_log)
-    estimate = jax.vmap(estimators.estimate)(of)
+    estimate = _estimates(of)
     if shadow is not None:
         judged = estimators.with_shadow(judged, estimate, share, np.asarray(of_shadow.counted).sum(1))
     supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
-    band = estimators.simultaneous(key, of)
+    band = _band(key, of)
     # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
     small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
     band_half = small * np.asarray(band.high - band.low) / 2
     value = np.array([e.value for e in judged])
     hidden = _hidden(logs, router, weights, nuisances, clip, strength)
     if shadow is not None:
-        alone = np.asarray(jax.vmap(estimators.estimate)(of_log).value)
+        alone = np.asarray(_estimates(of_log).value)
         for bound in ("hidden_low", "hidden_high"):
             hidden[bound] = value + (1 - share) * (hidden[bound] - alone)
         hidden["advantage"] = hidden["advantage"] + value - alone
@@ -228,7 +228,7 @@ def gains(
         axis=0,
     )
     a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
-    of, share = jax.vmap(estimators.paired)(a, b), np.zeros(len(weights))
+    of, share = _paired(a, b), np.zeros(len(weights))
     if shadow is not None and on_shadow is not None:
         answers = estimators.complete(shadow, jnp.all(logs.available, 0))
         a, b = (jax.vmap(estimators.shadow_rows, (None, 0, 0))(answers, p, weights) for p in on_shadow)
@@ -238,7 +238,7 @@ def gains(
         usable = supported | same | (differing >= FEWEST_DIFFERING)
         of, share = estimators.pool_each(of, of_shadow, supported, usable)
         supported = supported | (share > 0)
-    paired = jax.vmap(estimators.estimate)(of)
+    paired = _estimates(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
     guess = _mean_value(router, nuisances.outcomes, weights) - _mean_value(other, nuisances.outcomes, weights)
     gain = np.where(supported, np.asarray(paired.value), guess)
@@ -259,6 +259,12 @@ def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array
     return jnp.broadcast_to(own, (levels, *own.shape))
 
 
+_estimates = jax.jit(jax.vmap(estimators.estimate))
+_paired = jax.jit(jax.vmap(estimators.paired))
+_band = jax.jit(estimators.simultaneous)
+
+
+@jax.jit
 def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip: float) -> estimators.Rows:
     def at(policy: Array, weight: Array) -> estimators.Rows:
         return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
@@ -269,14 +275,17 @@ def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip:
 def _hidden(
     logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip: float, strength: float
 ) -> dict[str, np.ndarray]:
-    columns: dict[str, list[float]] = {name: [] for name in ("hidden_low", "hidden_high", "advantage", "flips_at")}
-    for policy, weight in zip(target, weights, strict=True):
-        bounds = sensitivity.bounds(logs, policy, weight, nuisances, strength=strength, clip=clip, outcome_model=True)
-        tip = sensitivity.tipping_point(logs, policy, weight, nuisances, clip=clip, outcome_model=True)
-        for column, number in zip(columns.values(), (*bounds, *tip), strict=True):
-            column.append(float(number))
-    return {name: np.array(column) for name, column in columns.items()}
+    bounds, tip = sensitivity.of_policies(
+        logs, target, weights, nuisances, strength=strength, clip=clip, outcome_model=True
+    )
+    names = ("hidden_low", "hidden_high", "advantage", "flips_at")
+    return {name: np.asarray(column, float) for name, column in zip(names, (*bounds, *tip), strict=True)}
 
 
 def _mean_value(policy: Array, outcomes: Outcomes, weights: Array) -> np.ndarray:
-    return np.array([float(metrics.value(p, outcomes, w).mean()) for p, w in zip(policy, weights, strict=True)])
+    return np.asarray(_values(policy, outcomes, weights), float)
+
+
+@jax.jit
+def _values(policy: Array, outcomes: Outcomes, weights: Array) -> Array:
+    return jnp.mean(jax.vmap(metrics.value, (0, None, 0))(policy, outcomes, weights), -1)

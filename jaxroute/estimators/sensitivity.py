@@ -22,6 +22,7 @@ bootstrap, by Zhao, Small and Bhattacharya (https://arxiv.org/abs/1711.11286), 2
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -43,6 +44,8 @@ Scalar = Float[Array, ""] | float
 BISECTIONS = 40
 """Halvings of log(strength): the tipping point is exact to the last bit of float32."""
 REPLICATES_AT_ONCE = 64
+LARGEST = 100.0
+"""Strength up to which a tipping point is looked for."""
 
 
 class Bounds(NamedTuple):
@@ -118,7 +121,7 @@ def bounds(
 
     Reference: see the module.
     """
-    _check_strength(strength)
+    check_strength(strength)
     table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
     return _bounds(table, strength, jnp.ones_like(table.error))
 
@@ -164,7 +167,7 @@ def bounds_interval(
 
     Reference: see the module.
     """
-    _check_strength(strength)
+    check_strength(strength)
     if not 0 < level < 1:
         raise InputError(f"level is {level}; it must be between 0 and 1, as in 0.95")
     table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
@@ -187,7 +190,7 @@ def tipping_point(
     *,
     clip: Scalar = 0.0,
     outcome_model: bool = False,
-    largest: float = 100.0,
+    largest: float = LARGEST,
 ) -> TippingPoint:
     """The strength at which "the target is better than the logging policy" (or worse) may be false.
 
@@ -215,9 +218,44 @@ def tipping_point(
     Reference: see the module; the tipping point is Sensitivity Analysis in Observational Research, by
     VanderWeele and Ding, 2017, in this model's terms.
     """
-    _check_strength(largest)
+    check_strength(largest)
     table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
     return _tip(table, largest)
+
+
+@partial(jax.jit, static_argnames="outcome_model")
+def of_policies(
+    logs: Logs,
+    target: Float[Array, "L N K"],
+    cost_weight: Float[Array, " L"],
+    nuisances: Nuisances | None = None,
+    *,
+    strength: Scalar,
+    clip: Scalar = 0.0,
+    outcome_model: bool = False,
+) -> tuple[Bounds, TippingPoint]:
+    """``bounds`` and ``tipping_point`` of L policies, each at its cost weight, in one program.
+
+    Args:
+        target: a policy per cost weight. The others: as in ``bounds``; their values are not checked.
+
+    Returns:
+        (Bounds, TippingPoint) of [L].
+
+    Example:
+        >>> logs, target = example()
+        >>> both, tip = of_policies(logs, target[None], jnp.array([0.5]), strength=3.0)
+        >>> print(*both, *tip)
+        [0.5625] [0.6875] [0.1875] [inf]
+
+    Reference: see the module.
+    """
+
+    def at(policy: Float[Array, "N K"], weight: Scalar) -> tuple[Bounds, TippingPoint]:
+        table = _sort(logs, policy, weight, nuisances, clip, outcome_model)
+        return _bounds(table, strength, jnp.ones_like(table.error)), _tip(table, LARGEST)
+
+    return jax.vmap(at)(target, cost_weight)
 
 
 def _sort(
@@ -310,7 +348,7 @@ def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
     return TippingPoint(advantage, jnp.where(jnp.isnan(advantage), jnp.nan, strength))
 
 
-def _check_strength(strength: Scalar) -> None:
+def check_strength(strength: Scalar) -> None:
     if not isinstance(strength, jax.core.Tracer) and not np.all(np.asarray(strength) >= 1):
         raise InputError(
             f"strength is {strength}; it must be an odds ratio of at least 1 (1 means no hidden confounder)"

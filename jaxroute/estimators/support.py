@@ -111,10 +111,7 @@ def support(
     # A millionth of slack: 1 - 0.95 must not fall below 0.05 by rounding.
     supported = available & (feedback >= FEWEST_ROWS_PER_MODEL)[None, :] & (propensity >= clip * (1 - 1e-6))
 
-    def weights(policy: Array) -> Array:
-        return rows(logs, policy, 0.0, nuisances, clip=clip, outcome_model=False).weight
-
-    weight = np.asarray(jax.vmap(weights)(jnp.asarray(policies)), np.float64)
+    weight = np.asarray(_weights(logs, jnp.asarray(policies), nuisances, clip), np.float64)
     total = weight.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
@@ -186,6 +183,16 @@ def support(
         record["verdict"], record["reasons"] = judged
     whole, reasons = verdict.judge(numbers, per_model, mismatches)
     return Support(whole, reasons, numbers, tuple(per_target), per_model)
+
+
+@jax.jit
+def _weights(logs: Logs, policies: Array, nuisances: Nuisances | None, clip: float) -> Array:
+    """Importance weights [T, N] of every policy."""
+
+    def of(policy: Array) -> Array:
+        return rows(logs, policy, 0.0, nuisances, clip=clip, outcome_model=False).weight
+
+    return jax.vmap(of)(policies)
 
 
 def _mismatches(logs: Logs, names: Sequence[str]) -> tuple[str, ...]:

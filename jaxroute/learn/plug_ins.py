@@ -69,11 +69,11 @@ def distilled(given: MethodInput, teacher: Predictor) -> tuple[distil.Student, d
         (student, {"decides_otherwise": share of prompts, "predicted_utility_lost": as the teacher sees it}).
     """
     given.on_stage("distilling into one network")
-    rows, features = len(given.logs.action), given.features
+    rows, features = len(given.logs.action), np.asarray(given.features)
     _, student_key, split_key = jax.random.split(given.key, 3)
     held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
     used = np.setdiff1d(np.arange(len(features)), held)
-    taught = teacher(features)
+    taught = jax.tree.map(np.asarray, teacher(features))
     student = distil.fit(
         student_key,
         features[used],
@@ -90,15 +90,22 @@ def distilled(given: MethodInput, teacher: Predictor) -> tuple[distil.Student, d
 
 def loss_of_choices(taught: Float[Array, "L N K"], learnt: Float[Array, "L N K"]) -> dict[str, float]:
     """How often another model is chosen, and what the teacher's scores lose by it, over prompts and cost weights."""
+    otherwise, lost = _lost(taught, learnt)
+    return {"decides_otherwise": float(otherwise), "predicted_utility_lost": float(lost)}
+
+
+@jax.jit
+def _lost(taught: Float[Array, "L N K"], learnt: Float[Array, "L N K"]) -> tuple[Array, Array]:
     chosen = jnp.argmax(learnt, -1)
     lost = jnp.max(taught, -1) - jnp.take_along_axis(taught, chosen[..., None], -1)[..., 0]
-    otherwise = jnp.mean(chosen != jnp.argmax(taught, -1))
-    return {"decides_otherwise": float(otherwise), "predicted_utility_lost": float(jnp.mean(lost))}
+    return jnp.mean(chosen != jnp.argmax(taught, -1)), jnp.mean(lost)
 
 
 def _utilities(predicted: Outcomes, cost_weights: Sequence[float]) -> Float[Array, "L R K"]:
-    weights = jnp.asarray(cost_weights, jnp.float32)
-    return jax.vmap(counterfactual.utility, (None, 0))(predicted, weights)
+    return _at_every(predicted, np.asarray(cost_weights, np.float32))
+
+
+_at_every = jax.jit(jax.vmap(counterfactual.utility, (None, 0)))
 
 
 def _plug_in(given: MethodInput, predicted: Outcomes, teacher: Predictor, summary: dict[str, Any]) -> MethodResult:

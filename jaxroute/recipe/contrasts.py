@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxroute import nuisance
 from jaxroute.numerics import safe_divide
@@ -39,8 +39,11 @@ def centred(model: nuisance.OutcomeModel) -> Float[Array, "N K"]:
     Predicted levels differ between folds, and in the wrong direction: if a fold's answers happen to be good, the other
     folds taught a lower level. Subtracting a mean over all folds would leave this in and bias the slope downwards.
     """
-    quality = nuisance.out_of_fold(model).quality
-    member = jax.nn.one_hot(model.fold, model.spec.folds)
+    return _centred(nuisance.out_of_fold(model).quality, jax.nn.one_hot(model.fold, model.spec.folds))
+
+
+@jax.jit
+def _centred(quality: Float[Array, "R K"], member: Float[Array, "R F"]) -> Float[Array, "R K"]:
     return quality - member @ _means(quality, member)
 
 
@@ -61,9 +64,13 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
         Regression, Prediction and Shrinkage, by Copas (1983): the slope of new answers on predictions. The error is
         White's (1980).
     """
-    r = centred(model.outcomes)[: len(logs.action)]
-    seen = jnp.isfinite(logs.quality)
-    member = jax.nn.one_hot(logs.action, r.shape[1]) * seen[:, None]
+    return _of_log(logs.quality, logs.action, centred(model.outcomes)[: len(logs.action)])
+
+
+@jax.jit
+def _of_log(quality: Float[Array, " N"], action: Int[Array, " N"], r: Float[Array, "N K"]) -> Slope:
+    seen = jnp.isfinite(quality)
+    member = jax.nn.one_hot(action, r.shape[1]) * seen[:, None]
 
     def within(y: Array) -> Array:
         """Less the mean of the rows that the same model answered."""
@@ -77,8 +84,8 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
         y = within(y)
         return y - d * safe_divide(d @ y, d @ d, 0.0)
 
-    z = residual(jnp.take_along_axis(r, jnp.asarray(logs.action)[:, None], 1)[:, 0] - difficulty)
-    q = residual(jnp.asarray(logs.quality))
+    z = residual(jnp.take_along_axis(r, action[:, None], 1)[:, 0] - difficulty)
+    q = residual(quality)
     slope = safe_divide(z @ q, z @ z, 0.0)
     rows, used = jnp.sum(seen), r.shape[1] + 2.0
     square = safe_divide(rows * jnp.sum((z * (q - slope * z)) ** 2), (rows - used) * (z @ z) ** 2, jnp.inf)
@@ -119,6 +126,7 @@ def of_shadow(shadow: Examples, model: nuisance.NuisanceModel) -> Slope:
     return Slope(slope, jnp.sqrt(square))
 
 
+@jax.jit
 def share(*slopes: Slope) -> Float[Array, ""]:
     """The share to keep: the mean of a normal posterior in which each slope is an independent observation.
 

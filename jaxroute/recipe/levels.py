@@ -223,6 +223,12 @@ def fit(
         >>> fit(logs, nuisances).mean.shape
         (4,)
     """
+    counterfactual.propensity_of_action(logs, nuisances, clip=clip)  # says which row is bad, which a program cannot
+    return _fit(logs, nuisances, shadow, predicted, clip)
+
+
+@jax.jit
+def _fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: Outcomes | None, clip: float) -> Level:
     centre = jax.tree.map(lambda y: jnp.mean(y, 0), nuisances.outcomes)
     samples = [of_log(logs, nuisances, clip=clip)]
     if shadow is not None:

@@ -78,7 +78,20 @@ def fit(
         (https://arxiv.org/abs/1503.02531), 2015.
     """
     directions = max(1, min(dimensions, len(features) // ROWS_PER_DIMENSION))
-    axes = projection.fit(features, jnp.ones(len(features)), directions)
+    linear, x, residual, weight = _ridge(features, teacher, cost_scale, penalty, directions)
+    return linear._replace(mlp=_train(key, x, residual, weight, hidden, steps, batch_size, learning_rate))
+
+
+@partial(jax.jit, static_argnames="dimensions")
+def _ridge(
+    features: Float[Array, "N D"],
+    teacher: Outcomes,
+    cost_scale: Float[Array, ""] | float,
+    penalty: float,
+    dimensions: int,
+) -> tuple[Student, Float[Array, "N d"], Float[Array, "N C"], Float[Array, " C"]]:
+    """The student without its MLP, and what that learns: features, what the ridge leaves, the columns' weights."""
+    axes = projection.fit(features, jnp.ones(len(features)), dimensions)
     x = projection.project(axes, features)
     level = jnp.maximum(jnp.mean(teacher.cost, 0), 1e-12)
     target = jnp.concatenate([teacher.quality, teacher.cost / level[None]], 1)
@@ -86,9 +99,7 @@ def fit(
     gram = x.T @ x + penalty * jnp.eye(x.shape[1])
     linear = jax.scipy.linalg.solve(gram, x.T @ (target - bias[None]), assume_a="pos")
     weight = jnp.concatenate([jnp.ones(len(level)), jnp.minimum(level / cost_scale, 1.0)])
-    residual = target - bias[None] - x @ linear
-    mlp = _train(key, x, residual, weight, hidden, steps, batch_size, learning_rate)
-    return Student(axes, linear, bias, mlp, level)
+    return Student(axes, linear, bias, None, level), x, target - bias[None] - x @ linear, weight
 
 
 @partial(jax.jit, static_argnames=("hidden", "steps", "batch_size"))

@@ -8,20 +8,20 @@ encoder if one is available.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 IDENTITY = "hashed n-grams 1"  # must change whenever the numbers change, because caches are keyed by it
 DIMENSIONS = 256
 COLUMNS = 2**18  # hashed columns each for words and for characters
 ENTRIES = 4  # non-zero entries in a row of the projection
-BLOCK = 2048  # texts at a time; bounds the memory of the sparse counts
+LENGTHS = (3, 4, 5)
+WORDS = re.compile(r"\w+")
+BLOCK = 2048  # texts at a time; bounds the memory of the n-grams
 
 
 def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -47,38 +47,87 @@ def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
         Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", arXiv 0902.2206, 2009;
         Li, Hastie and Church, "Very Sparse Random Projections", KDD 2006.
     """
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.preprocessing import normalize
-
-    words = HashingVectorizer(
-        n_features=COLUMNS, norm=None, ngram_range=(1, 2), token_pattern=r"\w+", alternate_sign=False
-    )
-    characters = HashingVectorizer(
-        n_features=COLUMNS, norm=None, ngram_range=(3, 5), analyzer="char_wb", alternate_sign=False
-    )
     features = np.zeros((len(texts), DIMENSIONS), np.float32)
     for start in range(0, len(texts), BLOCK):
-        block = texts[start : start + BLOCK]
-        parts = []
-        for vectorizer in (words, characters):
-            counts = vectorizer.transform(block)
-            np.log1p(counts.data, out=counts.data)
-            parts.append(normalize(counts))
-        projected = (hstack(parts, "csr") @ _projection()).toarray()
-        features[start : start + BLOCK] = normalize(projected)
+        block = [str(text).lower() for text in texts[start : start + BLOCK]]
+        parts = [_counted([grams(text) for text in block]) for grams in (_words, _characters)]
+        for row, ((word, weight), (character, share)) in enumerate(zip(*parts, strict=True)):
+            x = _projected(np.concatenate([word, character + COLUMNS]), np.concatenate([weight, share]))
+            features[start + row] = x / (np.sqrt(x @ x) or 1.0)
     return features
 
 
-@cache
-def _projection() -> csr_array:
-    """P [2 COLUMNS, DIMENSIONS]: ENTRIES random signs per row, in random columns."""
-    from scipy.sparse import csr_array
+def _words(text: str) -> list[str]:
+    """Words, and pairs of neighbours."""
+    words = WORDS.findall(text)
+    return [*words, *(f"{a} {b}" for a, b in pairwise(words))]
 
+
+def _characters(text: str) -> list[str]:
+    """Sequences of characters of every word between two spaces; a word that is shorter counts as it is, once."""
+    found = []
+    for word in text.split():
+        word = f" {word} "
+        for length in LENGTHS:
+            found += [word[start : start + length] for start in range(max(len(word) - length, 0) + 1)]
+            if len(word) <= length:
+                break
+    return found
+
+
+def _counted(grams: list[list[str]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(columns in ascending order, log(1 + count), of norm 1) of every text's n-grams; each is hashed once."""
+    known: dict[str, int] = {}
+    places = [[known.setdefault(gram, len(known)) for gram in text] for text in grams]
+    columns = np.abs(_murmur([gram.encode("utf-8", "surrogatepass") for gram in known]).astype(np.int64)) % COLUMNS
+    found = []
+    for of_text in places:
+        column, count = np.unique(columns[of_text], return_counts=True)
+        value = np.log1p(count.astype(float))
+        found.append((column, value / (np.sqrt(value @ value) or 1.0)))
+    return found
+
+
+def _murmur(keys: list[bytes]) -> np.ndarray:
+    """The signed 32-bit MurmurHash3 of every key, of seed 0; keys of one length at a time.
+
+    >>> print(_murmur([b"", b"hello", b"words"]))
+    [          0   613153351 -1964897834]
+    """
+    hashes, lengths = np.zeros(len(keys), np.uint32), np.array([len(key) for key in keys], int)
+    for length in np.unique(lengths):
+        mine = np.flatnonzero(lengths == length)
+        whole = np.frombuffer(b"".join(keys[i] + bytes(-length % 4) for i in mine), "<u4").reshape(len(mine), -1)
+        h = np.zeros(len(mine), np.uint32)
+        for place in range(whole.shape[1]):
+            k = whole[:, place] * np.uint32(0xCC9E2D51)
+            h ^= _turned(k, 15) * np.uint32(0x1B873593)
+            if place < length // 4:
+                h = _turned(h, 13) * np.uint32(5) + np.uint32(0xE6546B64)
+        h ^= np.uint32(length)
+        h ^= h >> np.uint32(16)
+        h *= np.uint32(0x85EBCA6B)
+        h ^= h >> np.uint32(13)
+        h *= np.uint32(0xC2B2AE35)
+        hashes[mine] = h ^ (h >> np.uint32(16))
+    return hashes.view(np.int32)
+
+
+def _turned(x: np.ndarray, bits: int) -> np.ndarray:
+    return (x << np.uint32(bits)) | (x >> np.uint32(32 - bits))
+
+
+def _projected(column: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """P^T of a text's counts; [DIMENSIONS]."""
+    places, signs = _projection()
+    return np.bincount(places[column].ravel(), (signs[column] * value[:, None]).ravel(), DIMENSIONS)
+
+
+@cache
+def _projection() -> tuple[np.ndarray, np.ndarray]:
+    """P as the columns and signs [2 COLUMNS, ENTRIES] of its rows: ENTRIES random signs each, in random columns."""
     # The raw stream of a bit generator never changes between versions of NumPy (unlike ``integers``), so an artefact
     # saved today gets the same features with later versions.
-    raw = np.random.PCG64(20250522).random_raw(2 * COLUMNS * ENTRIES)
-    column = (raw % DIMENSIONS).astype(np.int32)
-    sign = np.where(raw >> np.uint64(63), 1.0, -1.0) / np.sqrt(ENTRIES)
-    start = np.arange(0, len(raw) + 1, ENTRIES, dtype=np.int32)
-    return csr_array((sign, column, start), shape=(2 * COLUMNS, DIMENSIONS))
+    raw = np.random.PCG64(20250522).random_raw(2 * COLUMNS * ENTRIES).reshape(-1, ENTRIES)
+    signs = np.where(raw >> np.uint64(63), 1.0, -1.0) / np.sqrt(ENTRIES)
+    return (raw % DIMENSIONS).astype(np.uint8), signs.astype(np.float32)
