@@ -72,6 +72,8 @@ NAMES = {
     "conditional.continuum_values": "learn.conditional.values",
     "conditional.train_chunk": "learn.conditional.EVERY_WEIGHT",
     "contrasts.DOUBT": "recipe.contrasts.SHARE_DEVIATION",
+    "data.cells.Bad": "data.logs.convert.Bad",
+    "data.cells.UNFIT": "data.logs.convert.UNFIT",
     "data.cells.repeated": "data.logs.joining.repeated",
     "data.exports.text_of": "data.messages.text_of",
     "evidence.FEWEST_APART": "estimators.evidence.FEWEST_DIFFERING",

@@ -73,17 +73,20 @@ def distilled(given: MethodInput, teacher: Predictor) -> tuple[distil.Student, d
     _, student_key, split_key = jax.random.split(given.key, 3)
     held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
     used = np.setdiff1d(np.arange(len(features)), held)
-    taught = jax.tree.map(np.asarray, teacher(features))
+    taught = jax.tree.map(np.asarray, teacher(given.features))
     student = distil.fit(
         student_key,
-        features[used],
+        jnp.asarray(features[used]),
         jax.tree.map(lambda y: y[used], taught),
         cost_scale=given.cost_scale,
         hidden=given.hidden,
         dimensions=given.spec.dimensions,
         steps=given.steps,
     )
-    theirs, ours = jax.tree.map(lambda y: y[held], taught), distil.predict(student, features[held], given.hidden)
+    theirs, ours = (
+        jax.tree.map(lambda y: y[held], taught),
+        distil.predict(student, jnp.asarray(features[held]), given.hidden),
+    )
     utilities = (_utilities(y, given.cost_weights) for y in (theirs, ours))
     return student, loss_of_choices(*utilities)
 
