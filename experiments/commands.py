@@ -37,7 +37,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except (InputError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:  # a full disk met outside a checkpoint
-        say(f"error: {error}; finished work is saved, so run the same command again", to=sys.stderr)
+        why = f"{error.filename or 'a result'}: {error.strerror or error}"
+        say(f"error: {why}; finished work is saved, so run the same command again", to=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; finished work is saved, and the same command continues from there", file=sys.stderr)
         return stopping.STOPPED

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxroute.data import encoders
+from jaxroute.data import encoders, saving
 from jaxroute.data.encoders import cache, hashed
 from jaxroute.types import InputError
 
@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "replace", full)
+    monkeypatch.setattr(saving.os, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
         encoders.encode(TEXTS, cache=tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxroute.types import InputError
+from jaxroute.data import saving
 
 KEY_BYTES = 16
 
@@ -110,19 +108,8 @@ def write(folder: Path, rows: dict[bytes, Row]) -> None:
         truncated=np.array([row.truncated for row in rows.values()], bool),
     )
     content = buffer.getvalue()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, folder / f"{_digest(content)}.npz")
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InputError(f"cache: cannot write to {folder}: {error.strerror}; pass another folder as cache=") from error
+    with saving.file(folder / f"{_digest(content)}.npz") as file:
+        file.write(content)
 
 
 def _digest(content: bytes) -> str:
