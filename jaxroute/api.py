@@ -65,7 +65,7 @@ def read_table(source: Any, **options: Any) -> Table:
 
 def _shadow(source: Any) -> Table:
     """The table of a shadow sample, whose costs may be unknown."""
-    return harness.load(source) if isinstance(source, str | os.PathLike) else read_table(source)
+    return harness.load(source, alone=True) if isinstance(source, str | os.PathLike) else read_table(source)
 
 
 def fit(

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxroute import cli
-from jaxroute.data import harness, prices, tables
+from jaxroute.data import harness, prices, shadow, tables
 from jaxroute.data.harness import inspect_ai, openai_batch, scores
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.types import InputError
@@ -562,3 +562,17 @@ def test_the_shared_batches():
     assert {answer.prompt for answer in answers if answer.id == "q00"} == {
         "What is 29 + 14? Answer with the number only."
     }
+
+
+def test_a_run_of_one_model_is_a_shadow_sample(tmp_path):
+    rows(("p", "a", 1), ("q", "a", 0)).to_csv(tmp_path / "run.csv", index=False)
+    table = harness.load(tmp_path / "run.csv", alone=True)
+    both = shadow.examples(table, ("b", "a"), encoder="hashed")
+    assert np.asarray(both.available).tolist() == [[False, True]] * 2
+    assert np.asarray(both.outcomes.quality)[:, 1].tolist() == [1.0, 0.0]
+    tables.write(tmp_path / "folder", *(pd.DataFrame(c) for c in (
+        {"query_id": ["0"], "prompt": ["p"], "task": ["t"]},
+        {"query_id": ["0"], "model": ["a"], "quality": [1.0], "cost": [0.5]})))  # fmt: skip
+    assert harness.load(tmp_path / "folder", alone=True).models == ("a",)
+    with pytest.raises(InputError, match="only one model"):
+        harness.load(tmp_path / "folder")

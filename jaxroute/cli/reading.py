@@ -239,7 +239,7 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
     from jaxroute.data import harness
     from jaxroute.data import shadow as shadows
 
-    table = harness.load(path, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
+    table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     beside, lacking = shadows.unmatched(table, log.models)
     if beside:
         note(f"note: left out of the shadow sample, as the log does not have them: {', '.join(beside)}")

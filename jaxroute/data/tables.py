@@ -41,6 +41,7 @@ def load(
     encoder: str = "hashed",
     quality_range: tuple[float, float] = (0.0, 1.0),
     unknown_costs: bool = False,
+    alone: bool = False,
 ) -> Table:
     """Read and check a full-feedback table.
 
@@ -54,6 +55,7 @@ def load(
         quality_range: (worst, best) of the qualities as written, (5, 1) where less is better.
         unknown_costs: read an empty cost in a folder as unknown, as results of evaluations often have none:
             outcomes.cost is NaN there and the model stays available. Otherwise it is an error.
+        alone: accept a folder with the answers of one model, as a shadow sample may hold.
 
     Returns:
         Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is filled if the
@@ -93,6 +95,7 @@ def load(
             queries=str(queries),
             outcomes=str(outcomes),
             unknown_costs=unknown_costs,
+            alone=alone,
         )
     else:
         table = from_wide(read(path, WIDE_TEXT), quality_range, source=str(path))
@@ -210,6 +213,7 @@ def from_long(
     outcomes: str = "outcomes",
     holes: bool = False,
     unknown_costs: bool = False,
+    alone: bool = False,
 ) -> Table:
     """Table without features (D = 0) from the two frames of the folder format; see ``load``.
 
@@ -220,7 +224,7 @@ def from_long(
         queries, outcomes: names of the two frames in messages.
         holes: read an empty quality as an answer that was never judged (published tables have them); otherwise it is
             an error, because a missing answer should be a missing row.
-        unknown_costs: see ``load``.
+        unknown_costs, alone: see ``load``.
 
     Returns:
         Table, checked.
@@ -271,7 +275,7 @@ def from_long(
     expected = None
     if {"expected_quality", "expected_cost"} <= set(answer.columns):
         expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
-    return _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected)
+    return _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected, alone)
 
 
 def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.0), *, source: str = "table") -> Table:
@@ -360,8 +364,9 @@ def _table(
     queries: str,
     outcomes: str,
     expected: Outcomes | None,
+    alone: bool = False,
 ) -> Table:
-    if len(models) < 2:
+    if len(models) < 2 and not alone:
         raise InputError(f"{outcomes}: there is only one model ({models[0]!r}); routing needs at least two")
     available = ~np.isnan(quality)
     refuse(

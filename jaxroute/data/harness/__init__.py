@@ -74,12 +74,13 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     return _renamed(runs, name, path) if name else runs
 
 
-def load(path: str | os.PathLike[str], *, encoder: str = "hashed", **options: Any) -> Table:
+def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool = False, **options: Any) -> Table:
     """A table from whatever holds one: a folder or wide file of tables, or results of evaluation tools as they are.
 
     Args:
         path: see ``tables.load``, or a run, see ``read``.
         encoder: of the prompts, where the folder has no features.
+        alone: accept answers of one model, as a shadow sample may hold.
         options: of ``join``, for runs.
 
     Returns:
@@ -89,12 +90,12 @@ def load(path: str | os.PathLike[str], *, encoder: str = "hashed", **options: An
         InputError: see ``tables.load``, ``read`` and ``join``.
     """
     if not is_run(path):
-        return tables.load(path, encoder=encoder, unknown_costs=True)
+        return tables.load(path, encoder=encoder, unknown_costs=True, alone=alone)
     try:
-        found = join(read(path), **options)
+        found = join(read(path), alone=alone, **options)
     except InputError as error:
         raise InputError(f"{error}; or make a table of it with jaxroute table, which has more options") from error
-    table = tables.from_long(found.queries, found.outcomes, unknown_costs=True)
+    table = tables.from_long(found.queries, found.outcomes, unknown_costs=True, alone=alone)
     return replace(table, features=encoders.encode(table.prompt, encoder))
 
 

@@ -47,6 +47,7 @@ def join(
     prices: Mapping[str, price_table.Price] | None = None,
     reprice: bool = False,
     failures: str = "drop",
+    alone: bool = False,
 ) -> Joined:
     """One table of all runs.
 
@@ -61,6 +62,7 @@ def join(
         prices: see ``prices.load``.
         reprice: compute every cost from prices and tokens where there are both, not only the unknown ones.
         failures: "drop": a failed answer is a hole; "zero": it has quality 0.
+        alone: accept answers of one model, as a shadow sample may hold.
 
     Returns:
         Joined. An answer without a score is a hole; a cost that is not known is NaN.
@@ -87,17 +89,17 @@ def join(
     by_model = [_counted(asked, outcomes, model, len(queries)) for model in asked["model"].unique()]
     same = asked.groupby(["task", "key"])
     queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
-    if len(by_model) == 1:
+    if len(by_model) == 1 and not alone:
         raise InputError(
             f"{', '.join(run.source for run in runs)}: all answers are of one model ({by_model[0]['model']!r}); give "
             "runs of two models or more"
         )
-    if len(outcomes) == len(queries):
+    if len(outcomes) == len(queries) and not alone:
         raise InputError(
             f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so there is no table; "
             "if this is a log of requests, use jaxroute fit LOG"
         )
-    tables.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True)
+    tables.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True, alone=alone)
     counts = {
         "models": [found["model"] for found in by_model],
         "prompts": len(queries),
