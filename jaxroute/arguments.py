@@ -153,4 +153,9 @@ def _log(logs: Logs) -> Logs:
             row = int(impossible.argmax())
             raise InputError(f"logs.available, row {row}: model {chosen[row]} was chosen, but is not marked available")
     numbers = {part: floats(getattr(logs, part), f"logs.{part}") for part in ("quality", "cost", "propensity")}
+    if logs.weight is not None:
+        weight = numbers["weight"] = floats(logs.weight, "logs.weight")
+        if known(weight) and not (fine := (np.asarray(weight) > 0) & np.isfinite(np.asarray(weight))).all():
+            row = int((~fine).argmax())
+            raise InputError(f"logs.weight, row {row}: {weight[row]} is not a finite number above 0")
     return logs._replace(available=available, **numbers)

@@ -217,7 +217,8 @@ def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *
         clip: raises smaller propensities to this value.
 
     Returns:
-        Examples of N (or N + S) rows.
+        Examples of N (or N + S) rows. What they stand for (``logs.weight``) is not in them: means over them are to be
+        weighted by it, as `learn` does.
 
     Raises:
         InputError: a propensity is NaN (outside jit; inside, the NaN stays in the result).

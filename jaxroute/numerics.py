@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.arguments import floats
+from jaxroute.arguments import floats, known
 
 Mask = Bool[Array, "*batch K"] | None
 
@@ -102,6 +103,27 @@ def safe_divide(numerator: Array, denominator: Array, default: float = jnp.nan) 
     """
     zero = denominator == 0
     return jnp.where(zero, default, numerator / jnp.where(zero, 1.0, denominator))
+
+
+def relative(weight: Float[Array, " N"] | None) -> Float[Array, " N"] | None:
+    """Weights of rows as multiples of their mean; None where there are none, or where all are known to be equal.
+
+    >>> print(relative(jnp.array([1.0, 3.0])), relative(jnp.array([4.0, 4.0])))
+    [0.5 1.5] None
+    """
+    if weight is None or (known(weight) and np.ptp(np.asarray(weight)) == 0):
+        return None
+    share = jnp.asarray(weight) / jnp.max(jnp.asarray(weight))  # exactly 1 where equal ones are traced
+    return share / jnp.mean(share)
+
+
+def weighted_mean(y: Float[Array, N * rest], weight: Float[Array, " N"] | None) -> Float[Array, "*rest"]:
+    """Mean over the rows, each counted ``weight`` times; None: once.
+
+    >>> print(weighted_mean(jnp.array([0.0, 1.0]), jnp.array([0.5, 1.5])))
+    0.75
+    """
+    return jnp.mean(y, 0) if weight is None else jnp.tensordot(weight, y, 1) / jnp.sum(weight)
 
 
 def map_blocks(function: Callable[..., Any], rows: Any, block: int) -> Any:

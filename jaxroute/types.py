@@ -54,6 +54,8 @@ class Logs(NamedTuple):
 
     quality NaN means that feedback is missing: the row counts for propensities, not for outcomes.
     propensity is that of the chosen model under the logging policy, NaN where unknown.
+    weight: how many requests the row stands for, in a log that keeps a share of the requests (1 over the rate at which
+    rows like it are kept); only its proportions count. None: every row stands for as many.
     """
 
     features: Float[Array, "N D"]
@@ -63,6 +65,7 @@ class Logs(NamedTuple):
     propensity: Float[Array, " N"]
     available: Bool[Array, "N K"]
     group: Int[Array, " N"] | None = None
+    weight: Float[Array, " N"] | None = None
 
 
 class Nuisances(NamedTuple):

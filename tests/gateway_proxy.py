@@ -77,7 +77,7 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
         | {"retry_after": 0},
     }
     for section, values in (extra or {}).items():
-        config[section] = config.get(section, {}) | values
+        config[section] = values if isinstance(values, list) else config.get(section, {}) | values
     (folder / "config.yaml").write_text(json.dumps(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -121,6 +121,7 @@ DISTRIBUTION |= {"sentence_transformers": "sentence-transformers", "prometheus_c
 WITH_AN_EXTRA = {
     "gateway/hooks.py": {"litellm"},
     "gateway/handler.py": {"litellm"},
+    "gateway/abilities.py": {"litellm"},
     "gateway/endpoints.py": {"litellm", "fastapi"},
     "gateway/service.py": {"starlette"},
 }

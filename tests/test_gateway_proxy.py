@@ -4,6 +4,7 @@ Run by `make test-gateway`; skipped where LiteLLM is not installed.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -45,8 +46,13 @@ METRICS = {"litellm_settings": {"callbacks": ["callbacks.handler", "prometheus"]
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     server = gateway_upstream.serve()
+    listed = [gateway_upstream.deployment(server, name, 2.5) for name in ("small", "large", "auto")]
+    listed[0]["model_info"] = {"supports_vision": False, "max_input_tokens": 40_000}
     with gateway_proxy.running(
-        server, tmp_path_factory.mktemp("proxy"), "epsilon: 0.5\nseed: 1\nreload_seconds: 0.5\n", extra=METRICS
+        server,
+        tmp_path_factory.mktemp("proxy"),
+        "epsilon: 0.5\nseed: 1\nreload_seconds: 0.5\n",
+        extra=METRICS | {"model_list": listed},
     ) as proxy:
         yield server, proxy
     server.shutdown()
@@ -72,9 +78,10 @@ def proxy(shared, upstream):
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("kind", TEXT)
 def test_every_endpoint_for_text_is_routed_by_its_text_and_has_one_row(proxy, kind, streamed):
+    asked = [body_of(kind, f"question {i}", **({"stream": True} if streamed else {})) for i in range(4)]
     if kind == "generate_content" and streamed:
-        pytest.skip("LiteLLM does not say how streams of this endpoint from other providers end")
-    answers = [proxy.ask(*body_of(kind, f"question {i}", **({"stream": True} if streamed else {}))) for i in range(4)]
+        asked = [(path.replace("generate", "streamGenerate"), body) for path, body in asked]
+    answers = [proxy.ask(path, body) for path, body in asked]
     assert {a.status for a in answers} == {200}
     rows = proxy.new(4)
     assert len(rows) == 4
@@ -298,6 +305,79 @@ def test_models_yaml_is_taken_up_without_a_restart_and_kept_where_it_is_wrong(pr
         taken = proxy.said().count("taken up")
         file.write_text(before + "# again\n")
         wait(lambda: proxy.said().count("taken up") > taken)
+
+
+@contextlib.contextmanager
+def changed(proxy, lines):
+    """The proxy with more lines in models.yaml."""
+    file, taken = proxy.folder / "models.yaml", proxy.said().count("taken up")
+    before = file.read_text()
+    try:
+        file.write_text(before + lines)
+        wait(lambda: proxy.said().count("taken up") > taken)
+        yield
+    finally:
+        file.write_text(before + f"# {time.time()}\n")
+        wait(lambda: proxy.said().count("taken up") > taken + 1)
+
+
+def test_a_share_of_the_requests_has_rows_with_their_weight(proxy, upstream, tmp_path):
+    with changed(proxy, "sample: {small: 0.25}\n"):
+        answers = [proxy.chat(f"of a share {i}") for i in range(120)]
+        upstream.failing = {"small", "large"}
+        assert proxy.chat("failed").status >= 500
+        logged = {a.headers["x-litellm-call-id"] for a in answers if a.headers["x-jaxroute-logged"] == "true"}
+        rows = proxy.new(len(logged) + 1)
+    assert {row["request_id"] for row in rows if row["status"] == "answered"} == logged
+    assert [row["weight"] for row in rows if row["status"] == "failed"] == [1.0]
+    assert {row["model"]: row["weight"] for row in rows if row["status"] == "answered"} == {"small": 4.0, "large": 1.0}
+    assert 60 < sum(row["weight"] for row in rows) < 190
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert logs.load(tmp_path / "log.jsonl").weight.max() == 4
+
+
+def test_a_conversation_stays_with_its_model(proxy, upstream):
+    with changed(proxy, "sticky: conversation\n"):
+        models = set()
+        for number in range(8):
+            chat, said = [], []
+            for turn in range(3):
+                chat.append({"role": "user", "content": f"turn {turn} of {number}"})
+                answer = proxy.ask("/v1/chat/completions", {"model": "auto", "messages": chat, "user": "alice"})
+                chat.append(answer.body["choices"][0]["message"])
+                said.append([answer.headers[f"x-jaxroute-{name}"] for name in ("model", "propensity", "by")])
+            assert len({(model, propensity) for model, propensity, _ in said}) == 1
+            assert [by == "sticky" for *_, by in said] == [False, True, True]
+            models.add(said[0][0])
+        rows = proxy.new(24)
+        assert [len({row["group"] for row in rows[i : i + 3]}) for i in range(0, 24, 3)] == [1] * 8
+        assert len({row["group"] for row in rows}) == 8
+        assert models == {"small", "large"}
+        for number in range(6):  # responses that name the one before
+            first = proxy.ask("/v1/responses", {"model": "auto", "input": "begin"})
+            proxy.new(25 + 2 * number)  # the row says that the answer's id is known
+            body = {"model": "auto", "input": "go on", "previous_response_id": first.body["id"]}
+            later = proxy.ask("/v1/responses", body)
+            assert later.headers["x-jaxroute-model"] == first.headers["x-jaxroute-model"]
+            assert later.headers["x-jaxroute-by"] == "sticky"
+
+
+def test_what_litellm_knows_of_models_limits_the_candidates(proxy):
+    picture = [
+        {"type": "text", "text": "what is this?"},
+        {"type": "image_url", "image_url": {"url": "http://127.0.0.1/x"}},
+    ]
+    for _ in range(4):
+        assert (
+            proxy.ask(
+                "/v1/chat/completions", {"model": "auto", "messages": [{"role": "user", "content": picture}]}
+            ).status
+            == 200
+        )
+        assert proxy.chat("word " * 30_000).status == 200
+    rows = proxy.new(8)
+    assert [row["needs"] for row in rows] == [["images"], ["context"]] * 4
+    assert {(row["model"], row["propensity"], *row["available"]) for row in rows} == {("large", 1.0, "large")}
 
 
 def wait(until, seconds=15):

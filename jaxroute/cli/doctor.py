@@ -93,6 +93,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     beside = None if shadow is None else _beside(logs, nuisances, shadow, names)
     needed = fitting.rows_needed(logs, shadow)
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
+    times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
     models = []
     for k, name in enumerate(names):
         own = action == k
@@ -101,10 +102,10 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
             {
                 "model": name,
                 "rows": int(own.sum()),
-                "share": float(own.mean()),
-                "feedback": float(judged.sum() / max(own.sum(), 1)),
-                "quality": float(quality[judged].mean()) if judged.any() else None,
-                "cost": float(cost[own].mean()) if own.any() else None,
+                "share": float(np.average(own, weights=times)),
+                "feedback": float(times[judged].sum() / times[own].sum()) if own.any() else 0.0,
+                "quality": float(np.average(quality[judged], weights=times[judged])) if judged.any() else None,
+                "cost": float(np.average(cost[own], weights=times[own])) if own.any() else None,
                 "verdict": report.targets[1 + k]["verdict"] if judged.any() else "refuse",
                 "rows_needed": int(needed[k]),
             }

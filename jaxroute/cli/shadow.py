@@ -78,12 +78,13 @@ def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
 
     from jaxroute import nuisance
     from jaxroute.cli.doctor import QUICK
+    from jaxroute.numerics import relative, weighted_mean
     from jaxroute.recipe import levels
 
     logs = jax.tree.map(jnp.asarray, logs)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
-    cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
-    row = float(jnp.mean(logs.cost))
+    cost = np.asarray(weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
+    row = float(weighted_mean(logs.cost, relative(logs.weight)))
     sizes = sorted({0, *SIZES, count})
     errors = {size: np.asarray(levels.planned_errors(logs, nuisances, size)) for size in sizes}
     rows = np.bincount(np.asarray(logs.action), minlength=len(models))

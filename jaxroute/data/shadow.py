@@ -89,6 +89,8 @@ def priced(shadow: Examples, logs: Logs, models: Sequence[str]) -> Examples:
         raise InputError(
             f"the shadow sample has no cost of answers of {name!r}, and the log no row of it: give costs or --prices"
         )
-    mean = np.bincount(logs.action, np.asarray(logs.cost, float), minlength=len(models)) / np.maximum(rows, 1)
+    times = np.ones(len(logs.action)) if logs.weight is None else np.asarray(logs.weight, float)
+    spent, requests = (np.bincount(logs.action, y, len(models)) for y in (times * np.asarray(logs.cost, float), times))
+    mean = spent / np.where(rows > 0, requests, 1)
     cost = np.where(unknown, mean[None], np.asarray(shadow.outcomes.cost))
     return shadow._replace(outcomes=shadow.outcomes._replace(cost=cost))  # type: ignore[arg-type]

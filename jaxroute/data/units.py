@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxroute.types import Outcomes, Table
+from jaxroute.types import Array, Outcomes, Table
 
 
-def cost_scale(outcomes: Outcomes | Table, available: np.ndarray | None = None) -> tuple[float, str]:
+def cost_scale(
+    outcomes: Outcomes | Table, available: np.ndarray | None = None, weight: Array | np.ndarray | None = None
+) -> tuple[float, str]:
     """The cost at which a normalised cost weight of 1 is the break-even of the best and the cheapest model.
 
         scale = (cost of best - cost of cheapest) / (quality of best - quality of cheapest),  all means
@@ -21,6 +23,7 @@ def cost_scale(outcomes: Outcomes | Table, available: np.ndarray | None = None) 
         outcomes: expected or doubly robust quality and cost [N, K], or a whole table, whose own outcomes and mask are
             used.
         available: [N, K]; None means all. Unavailable entries may hold NaN.
+        weight: [N], how often every row counts (``logs.weight``); None: once.
 
     Returns:
         (scale in the unit of cost, a phrase for reports that says where it comes from).
@@ -33,26 +36,30 @@ def cost_scale(outcomes: Outcomes | Table, available: np.ndarray | None = None) 
         10.0 - break-even of the best and the cheapest model
     """
     if isinstance(outcomes, Table):
-        return cost_scale(outcomes.outcomes, outcomes.available)
+        return cost_scale(outcomes.outcomes, outcomes.available, weight)
     quality, cost = np.asarray(outcomes.quality, float), np.asarray(outcomes.cost, float)
     seen = np.ones(quality.shape, bool) if available is None else np.asarray(available, bool)
-    rows = seen.sum(0)
+    times = np.ones(len(quality)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+    rows = times @ seen
     used = rows > 0
-    mean_quality = np.sum(quality, 0, where=seen) / np.maximum(rows, 1)
-    mean_cost = np.sum(cost, 0, where=seen) / np.maximum(rows, 1)
+    mean_quality, mean_cost = (
+        np.sum(times[:, None] * y, 0, where=seen) / np.where(used, rows, 1) for y in (quality, cost)
+    )
     best = int(np.argmax(np.where(used, mean_quality, -np.inf)))
     cheapest = int(np.argmin(np.where(used, mean_cost, np.inf)))
     both = seen[:, best] & seen[:, cheapest]
-    gain = (quality[:, best] - quality[:, cheapest])[both]
-    price = (cost[:, best] - cost[:, cheapest])[both]
+    gain, price = ((y[:, best] - y[:, cheapest])[both] for y in (quality, cost))
+    times = times[both]
+    mean_gain, mean_price = (float(times @ y / times.sum()) if len(y) else np.nan for y in (gain, price))
+    error = np.sqrt(np.sum((times * (gain - mean_gain)) ** 2) * len(gain) / max(len(gain) - 1, 1)) / times.sum()
     if best == cheapest:
         reason = "the best model is also the cheapest"
-    elif len(gain) < 2 or gain.mean() <= 2 * gain.std(ddof=1) / np.sqrt(len(gain)):
+    elif len(gain) < 2 or mean_gain <= 2 * error:
         reason = "the best model's lead over the cheapest is within two standard errors of zero"
-    elif price.mean() <= 0:
+    elif mean_price <= 0:
         reason = "the best model costs no more than the cheapest"
     else:
-        return float(price.mean() / gain.mean()), "break-even of the best and the cheapest model"
+        return mean_price / mean_gain, "break-even of the best and the cheapest model"
     dearest = float(np.max(mean_cost[used]))
     if dearest > 0:
         return dearest, f"mean cost of the dearest model, as {reason}"

@@ -21,6 +21,7 @@ from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.influence import utility_range
 from jaxroute.nuisance.diagnostics import Diagnostics
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 STRENGTH = 1.5
@@ -165,7 +166,7 @@ def gather(
     for bounded in ("value", "low", "high", "band_low", "band_high", "hidden_low", "hidden_high"):
         values[bounded] = np.clip(values[bounded], least, most)
     if truth is not None:
-        values["truth"] = _mean_value(router, truth, weights)
+        values["truth"] = _mean_value(router, truth, weights, logs)
     both = {other: (on_shadow[name], policy) for other, policy in on_shadow.items()}
     paired = [
         gains(
@@ -240,7 +241,9 @@ def gains(
         supported = supported | (share > 0)
     paired = _estimates(of)
     half = estimators.half_width(paired.effective_sample_size) * np.asarray(paired.standard_error)
-    guess = _mean_value(router, nuisances.outcomes, weights) - _mean_value(other, nuisances.outcomes, weights)
+    guess = _mean_value(router, nuisances.outcomes, weights, logs) - _mean_value(
+        other, nuisances.outcomes, weights, logs
+    )
     gain = np.where(supported, np.asarray(paired.value), guess)
     frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
     frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
@@ -248,7 +251,7 @@ def gains(
     for bounded in ("gain", "low", "high"):
         frame[bounded] = np.clip(frame[bounded], least - most, most - least)
     if truth is not None:
-        frame["truth"] = _mean_value(router, truth, weights) - _mean_value(other, truth, weights)
+        frame["truth"] = _mean_value(router, truth, weights, logs) - _mean_value(other, truth, weights, logs)
     return frame if shadow is None else frame.assign(shadow_share=share)
 
 
@@ -282,10 +285,10 @@ def _hidden(
     return {name: np.asarray(column, float) for name, column in zip(names, (*bounds, *tip), strict=True)}
 
 
-def _mean_value(policy: Array, outcomes: Outcomes, weights: Array) -> np.ndarray:
-    return np.asarray(_values(policy, outcomes, weights), float)
+def _mean_value(policy: Array, outcomes: Outcomes, weights: Array, logs: Logs) -> np.ndarray:
+    return np.asarray(_values(policy, outcomes, weights, relative(logs.weight)), float)
 
 
 @jax.jit
-def _values(policy: Array, outcomes: Outcomes, weights: Array) -> Array:
-    return jnp.mean(jax.vmap(metrics.value, (0, None, 0))(policy, outcomes, weights), -1)
+def _values(policy: Array, outcomes: Outcomes, weights: Array, times: Array | None) -> Array:
+    return weighted_mean(jax.vmap(metrics.value, (0, None, 0))(policy, outcomes, weights).T, times)

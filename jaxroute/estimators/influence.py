@@ -18,6 +18,12 @@ outcome model it may also depend on the prompt and the chosen model, but not on 
 ``nuisances.response`` (probability of feedback h, `nuisance.fit_response`) w is also divided by h and every mean is
 over all rows, which is unbiased if feedback is missing at random given prompt and model and either h or the outcome
 model is correct. A NaN anywhere else gives NaN.
+
+In a log with ``logs.weight`` s (rows that stand for s requests each) every mean and sum over rows is weighted, and
+
+    z_i = V + s_i / mean(s) (z_i - V),   V = sum s z / sum s
+
+stands in the place of z_i, so that the plain mean of the rows is the weighted one and their spread gives its error.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ from scipy.special import stdtrit
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.numerics import masked_sum, safe_divide
+from jaxroute.numerics import masked_sum, relative, safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -47,7 +53,7 @@ class Rows(NamedTuple):
 
     influence: its mean over the counted rows is the value. counted: rows that take part. weight: the
     importance weight w, as it is before any cap, switch or shrinkage; 0 without feedback, NaN where no
-    weights are used. group: label of the independent unit, None: each row is one.
+    weights are used, times ``logs.weight``. group: label of the independent unit, None: each row is one.
     """
 
     influence: Float[Array, " N"]
@@ -127,10 +133,32 @@ def rows(
     stands = observed if response is None else jnp.ones_like(observed)
     counted = jnp.ones_like(observed) if outcome_model else stands
     normaliser = weight if self_normalised else stands.astype(error.dtype)
-    correction = safe_divide(jnp.sum(weight * error), jnp.sum(normaliser))
+    times = relative(logs.weight)
+    if times is None:
+        times = jnp.ones_like(error)
+    correction = safe_divide(jnp.sum(times * weight * error), jnp.sum(times * normaliser))
     deviation = weight * error - normaliser * correction
-    scale = safe_divide(jnp.sum(counted.astype(error.dtype)), jnp.sum(normaliser))
-    return Rows(direct + correction + scale * deviation, counted, importance, logs.group)
+    scale = safe_divide(jnp.sum(times * counted), jnp.sum(times * normaliser))
+    of = Rows(direct + correction + scale * deviation, counted, importance, logs.group)
+    return of if logs.weight is None else standing(of, logs)
+
+
+def standing(of: Rows, logs: Logs) -> Rows:
+    """Rows whose plain mean, and whose spread, are those of rows that stand for ``logs.weight`` requests each.
+
+    Example:
+        >>> logs, _ = example()
+        >>> z, every = jnp.array([0.0, 0.0, 0.0, 1.0]), jnp.ones(4, bool)
+        >>> print(estimate(standing(Rows(z, every, z), logs._replace(weight=jnp.array([1.0, 1.0, 1.0, 3.0])))).value)
+        0.5
+    """
+    times = relative(logs.weight)
+    if times is None:
+        return of
+    counted = jnp.where(of.counted, times, 0.0)
+    value = safe_divide(masked_sum(times * of.influence, of.counted), jnp.sum(counted))
+    share = safe_divide(times * jnp.sum(of.counted), jnp.sum(counted))
+    return of._replace(influence=value + share * (of.influence - value), weight=times * of.weight)
 
 
 def estimate(of: Rows) -> Estimate:

@@ -26,11 +26,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxroute.estimators.influence import example as example
-from jaxroute.numerics import safe_divide
-from jaxroute.types import Logs, Nuisances
+from jaxroute.numerics import relative, safe_divide, weighted_mean
+from jaxroute.types import InputError, Logs, Nuisances
 
 
-def balanced(by_logger: Float[Array, "N L"], logger: Int[Array, " N"]) -> Float[Array, " N"]:
+def balanced(
+    by_logger: Float[Array, "N L"], logger: Int[Array, " N"], *, weight: Float[Array, " N"] | None = None
+) -> Float[Array, " N"]:
     """Probability of every row's choice under the mixture of the logging policies.
 
         p_i = sum_l n_l/N by_logger_il
@@ -39,6 +41,7 @@ def balanced(by_logger: Float[Array, "N L"], logger: Int[Array, " N"]) -> Float[
         by_logger: [N, L] the probability with which each of L policies would have made the row's choice; 0 where it
             never would, also where the model was not available to it.
         logger: [N] the policy that wrote the row, 0 to L-1.
+        weight: [N] ``logs.weight``: how many requests the row stands for, n_l counts these; None: one each.
 
     Returns:
         [N] propensities.
@@ -53,7 +56,8 @@ def balanced(by_logger: Float[Array, "N L"], logger: Int[Array, " N"]) -> Float[
     """
     by_logger = jnp.asarray(by_logger)
     chex.assert_shape(logger, (by_logger.shape[0],))
-    return by_logger @ jnp.mean(jax.nn.one_hot(logger, by_logger.shape[1], dtype=by_logger.dtype), 0)
+    member = jax.nn.one_hot(logger, by_logger.shape[1], dtype=by_logger.dtype)
+    return by_logger @ weighted_mean(member, relative(weight))
 
 
 def weighted(logs: Logs, target: Float[Array, "N K"], logger: Int[Array, " N"], num_loggers: int) -> Float[Array, " N"]:
@@ -83,6 +87,8 @@ def weighted(logs: Logs, target: Float[Array, "N K"], logger: Int[Array, " N"], 
         weights for the variance.
     """
     chex.assert_shape(target, logs.available.shape)
+    if relative(logs.weight) is not None:
+        raise InputError("logs.weight: rows that stand for several requests have no such propensities; use balanced")
     propensity = jnp.asarray(logs.propensity)
     member = jax.nn.one_hot(logger, num_loggers, dtype=propensity.dtype)
     weight = jnp.take_along_axis(jnp.asarray(target), jnp.asarray(logs.action)[:, None], 1)[:, 0] / propensity

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.arguments import checked
+from jaxroute.numerics import relative
 from jaxroute.types import Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -50,6 +51,8 @@ def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
     quality = jnp.asarray(logs.quality)
     chosen = jax.nn.one_hot(logs.action, logs.available.shape[1], dtype=quality.dtype)
     chosen = chosen * ~jnp.isnan(quality)[:, None]
+    times = relative(logs.weight)
+    chosen = chosen if times is None else chosen * times[:, None]
     error = jnp.where(chosen > 0, quality[:, None] - jnp.asarray(nuisances.outcomes.quality), 0.0)
     total = jnp.sum(chosen * error**2, 0) + PRIOR_ROWS * LARGEST_VARIANCE
     return jnp.sqrt(total / (jnp.sum(chosen, 0) + PRIOR_ROWS))

@@ -36,7 +36,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import outcomes_of
-from jaxroute.numerics import safe_divide
+from jaxroute.numerics import relative, safe_divide
 from jaxroute.types import InputError, Key, Logs, Nuisances
 
 Scalar = Float[Array, ""] | float
@@ -77,6 +77,7 @@ class _Sorted(NamedTuple):
     counted: Bool[Array, " N"]
     reward: Float[Array, " N"]
     heard: Float[Array, " N"]  # 1 / h with feedback, 0 without
+    times: Float[Array, " N"]  # how many requests the row stands for
 
 
 @checked
@@ -123,7 +124,7 @@ def bounds(
     """
     check_strength(strength)
     table = _sort(logs, target, cost_weight, nuisances, clip, outcome_model)
-    return _bounds(table, strength, jnp.ones_like(table.error))
+    return _bounds(table, strength, table.times)
 
 
 @checked
@@ -253,7 +254,7 @@ def of_policies(
 
     def at(policy: Float[Array, "N K"], weight: Scalar) -> tuple[Bounds, TippingPoint]:
         table = _sort(logs, policy, weight, nuisances, clip, outcome_model)
-        return _bounds(table, strength, jnp.ones_like(table.error)), _tip(table, LARGEST)
+        return _bounds(table, strength, table.times), _tip(table, LARGEST)
 
     return jax.vmap(at)(target, cost_weight)
 
@@ -285,7 +286,9 @@ def _sort(
     picked = heard * jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0]
     odds = 1 / propensity_of_action(logs, nuisances, clip=clip) - 1
     order = jnp.argsort(error)
-    return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, heard)
+    times = relative(logs.weight)
+    times = jnp.ones_like(error) if times is None else times
+    return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, heard, times)
 
 
 @jax.jit
@@ -321,19 +324,19 @@ def _resampled(keys: Key, table: _Sorted, strength: Scalar, label: Int[Array, " 
         drawn = jax.random.randint(key, (N,), 0, groups)
         # As many draws as there are groups; the rest of the N are not counted.
         times = jax.ops.segment_sum((jnp.arange(N) < groups).astype(table.error.dtype), drawn, N)
-        return _bounds(table, strength, times[label])
+        return _bounds(table, strength, table.times * times[label])
 
     return jax.lax.map(replicate, keys, batch_size=min(REPLICATES_AT_ONCE, keys.shape[0]))
 
 
 @jax.jit
 def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
-    once = jnp.ones_like(table.error)
-    logged = safe_divide(jnp.sum(jnp.where(table.heard > 0, table.heard * table.reward, 0.0)), jnp.sum(table.heard))
-    advantage = _bounds(table, 1.0, once).lower - logged
+    heard = table.times * table.heard
+    logged = safe_divide(jnp.sum(jnp.where(heard > 0, heard * table.reward, 0.0)), jnp.sum(heard))
+    advantage = _bounds(table, 1.0, table.times).lower - logged
 
     def holds(strength: Scalar) -> Bool[Array, ""]:
-        lower, upper = _bounds(table, strength, once)
+        lower, upper = _bounds(table, strength, table.times)
         return jnp.where(advantage > 0, lower > logged, upper < logged)
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:

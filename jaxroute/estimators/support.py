@@ -116,7 +116,8 @@ def support(
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
         largest = weight.max(1) / total
-    unsupported = np.where(supported, 0.0, policies).mean(1, dtype=np.float64)
+    stands = None if logs.weight is None else np.asarray(logs.weight, np.float64)
+    unsupported = _mean(np.where(supported, 0.0, policies), 1, stands)
     per_target: list[dict[str, Any]] = [
         {
             "effective_sample_size": float(e),
@@ -144,7 +145,7 @@ def support(
         "deterministic_share": float((certain >= 1 - 1e-6)[available.sum(1) > 1].sum() / N),
         **_calibration(logs, nuisances),
     }
-    mass = policies.mean(1, dtype=np.float64)
+    mass = _mean(policies, 1, stands)
     chosen = action[:, None] == np.arange(K)[None, :]
     total, squares = weight @ chosen, weight**2 @ chosen
     effective_of_model = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
@@ -158,10 +159,10 @@ def support(
                 "rows": float((action == k).sum()),
                 "rows_with_feedback": float(feedback[k]),
                 "rows_needed": float(needs[k]),
-                "share": float((action == k).mean()),
-                "available_share": float(available[:, k].mean()),
+                "share": float(_mean(action == k, 0, stands)),
+                "available_share": float(_mean(available[:, k], 0, stands)),
                 "smallest_logged_propensity": float(logged[action == k].min(initial=1.0)),
-                "mean_propensity": float(np.where(available, fitted, 0.0)[:, k].mean()),
+                "mean_propensity": float(_mean(np.where(available, fitted, 0.0)[:, k], 0, stands)),
                 "target_mass": float(masses[k]),
                 "unsupported_mass": float(lost[k]),
             }
@@ -207,7 +208,10 @@ def _mismatches(logs: Logs, names: Sequence[str]) -> tuple[str, ...]:
         if taken.sum() < FEWEST_ROWS_PER_MODEL:
             continue
         inverse = taken / known[here]
-        lines.append(verdict.mismatch_of_model(name, float(inverse.mean()), float(inverse.std(ddof=1) / count**0.5)))
+        times = np.ones(count) if logs.weight is None else np.asarray(logs.weight, np.float64)[here]
+        mean = float(np.average(inverse, weights=times))
+        error = float(((times / times.sum() * (inverse - mean)) ** 2).sum() * count / (count - 1)) ** 0.5
+        lines.append(verdict.mismatch_of_model(name, mean, error))
     return tuple(line for line in lines if line)
 
 
@@ -228,21 +232,32 @@ def _calibration(logs: Logs, nuisances: Nuisances | None) -> dict[str, float]:
     taken = np.arange(len(action))[observed], action[observed]
     chosen = action[:, None] == np.arange(available.shape[1])[None, :]
     cost = np.asarray(logs.cost)[observed]
+    stands = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, np.float64)
+    times = stands / stands.mean()
     predicted_cost = np.asarray(nuisances.outcomes.cost)[taken]
     return {
         "propensity_calibration_error": _calibration_error(
-            np.asarray(nuisances.propensity)[available], chosen[available]
+            np.asarray(nuisances.propensity)[available],
+            chosen[available],
+            np.broadcast_to(times[:, None], available.shape)[available],
         ),
         "quality_calibration_error": _calibration_error(
-            np.asarray(nuisances.outcomes.quality)[taken], np.asarray(logs.quality)[observed]
+            np.asarray(nuisances.outcomes.quality)[taken], np.asarray(logs.quality)[observed], times[observed]
         ),
-        "cost_ratio": float(predicted_cost.sum() / cost.sum()) if cost.sum() else float("nan"),
+        "cost_ratio": float((times[observed] * predicted_cost).sum() / (times[observed] * cost).sum())
+        if cost.sum()
+        else float("nan"),
     }
 
 
-def _calibration_error(predicted: np.ndarray, observed: np.ndarray) -> float:
+def _mean(y: np.ndarray, axis: int, stands: np.ndarray | None) -> np.ndarray:
+    """Mean over the rows of a log, each counted as many times as it stands for."""
+    return y.mean(axis, dtype=np.float64) if stands is None else np.average(y, axis, stands)
+
+
+def _calibration_error(predicted: np.ndarray, observed: np.ndarray, times: np.ndarray) -> float:
     if not len(predicted):
         return float("nan")
     order = np.argsort(predicted, kind="stable")
-    gap = (predicted.astype(np.float64) - observed)[order]
-    return float(sum(abs(part.sum()) for part in np.array_split(gap, BINS)) / len(gap))
+    gap = (times * (predicted.astype(np.float64) - observed))[order]
+    return float(sum(abs(part.sum()) for part in np.array_split(gap, BINS)) / times.sum())

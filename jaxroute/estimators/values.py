@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import shrink, switch
-from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows
+from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows, standing
 from jaxroute.estimators.influence import example as example
 from jaxroute.types import Estimate, Logs, Nuisances
 from jaxroute.types import Outcomes as Outcomes
@@ -69,7 +69,7 @@ def direct_method(
     """
     chex.assert_shape(target, logs.available.shape)
     direct = metrics.value(target, outcomes_of(nuisances), cost_weight)
-    return estimate(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group))
+    return estimate(standing(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group), logs))
 
 
 @checked

@@ -1,21 +1,24 @@
 """A router inside an existing gateway, and the log from which the next router is fitted.
 
-gate       which model answers a request, with exploration and the exact propensity; falls back to a default
-settings   the contents of models.yaml
-requests   what was decided for requests under way
-recorder   decides, keeps the decisions, writes the rows
-watching   a new models.yaml or router, taken up without a restart
-rows       the row of a request in the log
-writing    the file: complete lines, several writers, turned over by size and day
-compacting the log as Parquet
-handler    LiteLLM's proxy (extra ``gateway``)
-hooks      the handler, and the same in a `litellm.Router`
-endpoints  what the proxy answers beside: feedback, readiness
-feedback   ratings that come over HTTP
-metrics    counts for Prometheus
-service    without LiteLLM: "which model?" over HTTP (extra ``sidecar``)
+gate           which model answers a request, with exploration and the exact propensity; falls back to a default
+settings       the contents of models.yaml
+requests       what was decided for requests under way
+conversations  which requests belong together, and stay with one model
+recorder       decides, keeps the decisions, writes the rows
+watching       a new models.yaml or router, taken up without a restart
+rows           the row of a request in the log
+writing        the file: complete lines, several writers, turned over by size and day
+compacting     the log as Parquet
+handler        LiteLLM's proxy (extra ``gateway``)
+abilities      what LiteLLM knows of the models
+hooks          the handler, and the same in a `litellm.Router`
+endpoints      what the proxy answers beside: feedback, readiness
+feedback       ratings that come over HTTP
+metrics        counts for Prometheus
+service        without LiteLLM: "which model?" over HTTP (extra ``sidecar``)
 
-Only `handler`, `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this imports JAX.
+Only `handler`, `abilities`, `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this
+imports JAX.
 """
 
 from jaxroute.gateway.gate import Choice as Choice

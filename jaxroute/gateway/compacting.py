@@ -19,7 +19,7 @@ from jaxroute.types import InputError
 
 TEXTS = ("request_id", "response_id", "prompt", "prompt_hash", "model", "chosen", "status", "by", "endpoint", "group",
          "router_version")  # fmt: skip
-NUMBERS = ("quality", "cost", "propensity", "timestamp", "latency", "epsilon", "cost_weight")
+NUMBERS = ("quality", "cost", "propensity", "timestamp", "latency", "epsilon", "cost_weight", "weight")
 COUNTS = ("input_tokens", "output_tokens", "attempts", "n")
 FLAGS = ("exploration", "cache_hit", "stream")
 LISTS = ("available", "failed", "needs")

@@ -9,6 +9,8 @@ configured default answers and an error is logged.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -24,10 +26,14 @@ from jaxroute.serving import portable
 from jaxroute.serving.asking import ENDPOINT, Asked
 from jaxroute.types import InputError
 
+SECRETS = ("LITELLM_MASTER_KEY", "JAXROUTE_KEY")
+"""Variables of the environment that every worker of a gateway has and no client."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision. propensity: of ``model`` among ``candidates``. by: "router", "exploration", "default" or "only".
+    """One decision. propensity: of ``model`` among ``candidates``. by: "router", "exploration", "default", "only", or
+    "sticky" for a later request of a conversation (`conversations`), whose decision is the first one's.
 
     features: [D] of the prompt, None if they were not computed. exploration: whether the model was drawn although the
     router (or the default) would not have chosen it.
@@ -97,12 +103,16 @@ class Gate:
         seed, self._process = self.settings.seed, os.getpid()
         self._random = np.random.default_rng(None if seed is None else (seed, self._process))
 
-    def choose(self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None) -> Choice:
+    def choose(
+        self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None, key: str | None = None
+    ) -> Choice:
         """The model of one request.
 
         Args:
             prompt: text, or features [D]; None (no text in the request): the default decides.
             candidates: models that may answer, a part of the settings' (others are ignored); None: all of them.
+            key: takes the place of chance: whoever has the same settings and prompt draws alike for the same key.
+                Clients cannot foresee it, as a secret of this side is mixed in. None: chance.
 
         Returns:
             Choice.
@@ -120,26 +130,33 @@ class Gate:
             left = {m for m, kept in zip(self.router.models, self.router.available, strict=True) if kept}
             allowed = tuple(m for m in allowed if m in left) or allowed
         if len(allowed) == 1:
-            return Choice(allowed[0], 1.0, allowed, "only", self._features(prompt))
+            return Choice(allowed[0], 1.0, allowed, "only", self.features(prompt))
         mass, features, by = self._greedy(prompt, allowed)
         chances = (1 - self.settings.epsilon) * mass + self.settings.epsilon / len(allowed)
-        with self._lock:
-            if self._process != os.getpid():  # a worker that was forked after the gate was made
-                self._apart()
-            index = int(self._random.choice(len(allowed), p=chances / chances.sum()))
+        index = int(np.searchsorted(np.cumsum(chances / chances.sum())[:-1], self._drawn(key), side="right"))
         explored = bool(mass[index] == 0)
         return Choice(
             allowed[index], float(chances[index]), allowed, "exploration" if explored else by, features, explored
         )
+
+    def _drawn(self, key: str | None) -> float:
+        """A number that is uniform on [0, 1)."""
+        if key is not None:
+            said = json.dumps([self.settings.seed, *(os.environ.get(name) for name in SECRETS), key])
+            return int.from_bytes(hashlib.sha256(said.encode("utf-8", "replace")).digest()[:6], "big") / 2**48
+        with self._lock:
+            if self._process != os.getpid():  # a worker that was forked after the gate was made
+                self._apart()
+            return float(self._random.random())
 
     def _greedy(self, prompt: str | np.ndarray | None, allowed: tuple[str, ...]) -> tuple[np.ndarray, Any, str]:
         """Probabilities before exploration, [len(allowed)], and who they are from."""
         default = self.settings.default if self.settings.default in allowed else allowed[0]
         fallback = np.array([float(m == default) for m in allowed])
         if self.router is None or prompt is None:
-            return fallback, self._features(prompt), "default"
+            return fallback, self.features(prompt), "default"
         try:
-            features = self._features(prompt)
+            features = self.features(prompt)
             assert features is not None
             weight, share = self._ways.T
             scores = self.router.scores(np.repeat(features[None], len(weight), 0), weight)
@@ -151,7 +168,8 @@ class Gate:
             LOG.exception("the router failed on a prompt; %s answers", default)
             return fallback, None, "default"
 
-    def _features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
+    def features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
+        """What the router reads of a prompt, [D]; None without a router or a prompt."""
         if self.router is None or prompt is None or isinstance(prompt, np.ndarray):
             return None if prompt is None or isinstance(prompt, str) else np.asarray(prompt, np.float32)
         return np.asarray(self.router.features([prompt])[0])

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from jaxroute.gateway import requests, rows, watching
+from jaxroute.data.records import parsed
+from jaxroute.gateway import abilities, requests, rows, watching
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.recorder import Recorder
 from jaxroute.gateway.requests import Request
@@ -26,6 +27,8 @@ METADATA = ("metadata", "litellm_metadata")
 PROXY = "litellm.proxy.proxy_server"
 BRIEF = 4000
 """Characters of a request that are encoded at once by a quick encoder; longer ones leave the event loop free."""
+PATIENCE = 1.0
+"""Seconds after the end of a stream in which LiteLLM may say more of it."""
 LEFT = 499
 """The status with which the proxy ends a request whose client is gone."""
 
@@ -51,11 +54,10 @@ class Handler(CustomLogger, Recorder):
             InputError: the file is invalid; see ``load_settings``.
         """
         path = Path(path)
-        settings = load_settings(path)
         proxy = sys.modules.get(PROXY)
-        check = functools.partial(_listed, path, proxy)
-        check(settings)
-        gate = Gate(settings)
+        known_here = functools.partial(_listed, path, proxy)
+        gate = Gate(known_here(load_settings(path)))
+        settings = gate.settings
         gate.apart()
         handler = cls(gate)
         if proxy is not None:
@@ -64,7 +66,7 @@ class Handler(CustomLogger, Recorder):
             file = settings.feedback_file
             endpoints.add(proxy.app, None if file is None else LogWriter(file), handler.ready)
         if settings.reload_seconds:
-            watching.watch(path, lambda: handler.gate, handler.take, check, settings.reload_seconds)
+            watching.watch(path, lambda: handler.gate, handler.take, known_here, settings.reload_seconds)
         return handler
 
     # Before the call, in the proxy
@@ -130,15 +132,43 @@ class Handler(CustomLogger, Recorder):
         """Called by the proxy with a whole answer; LiteLLM never logs those of this endpoint from other providers."""
         request = self.store.get(data.get("litellm_call_id"))
         if request is not None and request.endpoint == "generate_content":
-            answered = getattr(data.get("deployment"), "model_name", None)
-            usage = _field(response, "usageMetadata")
-            answer = {
-                "response_id": _field(response, "responseId"),
-                "input_tokens": _field(usage, "promptTokenCount"),
-                "output_tokens": _field(usage, "candidatesTokenCount"),
-            }
-            if (request := self.store.finish(request.id)) is not None:
-                self.end(request, "answered", model=answered, answer=answer)
+            self._generated(data, "answered", response)
+
+    async def async_post_call_streaming_iterator_hook(
+        self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        """Called by the proxy with a streamed answer. Of this endpoint it is the only one that says how it ends, except
+        from Google's models, of which LiteLLM's own word comes first and is better: it has the cost."""
+        request = self.store.get(request_data.get("litellm_call_id"))
+        watched = request is not None and request.endpoint == "generate_content"
+        last: Any = None
+        try:
+            async for chunk in response:
+                last = chunk if watched and "usageMetadata" in str(chunk) else last
+                yield chunk
+        except BaseException as error:
+            if watched:
+                gone = isinstance(error, GeneratorExit | asyncio.CancelledError)
+                self._generated(request_data, "left" if gone else "failed", last)
+            raise
+        if watched:
+            asyncio.get_running_loop().call_later(PATIENCE, self._generated, request_data, "answered", last)
+
+    def _generated(self, data: Mapping[str, Any], status: str, response: Any) -> None:
+        """Write the row of an answer of Gemini's endpoint."""
+        if (request := self.store.finish(data.get("litellm_call_id"))) is None:
+            return
+        found = parsed(str(response, "utf-8", "replace") if isinstance(response, bytes) else response)
+        if isinstance(found, str):  # an event of a stream
+            found = parsed(found.partition("data:")[2].strip())
+        usage = _field(found, "usageMetadata")
+        answer = {
+            "response_id": _field(found, "responseId"),
+            "input_tokens": _field(usage, "promptTokenCount"),
+            "output_tokens": _field(usage, "candidatesTokenCount"),
+        }
+        answered = getattr(data.get("deployment"), "model_name", None) if status != "failed" else None
+        self.end(request, status, model=answered, answer=answer)
 
     async def async_post_call_response_headers_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any, **_: Any
@@ -152,6 +182,7 @@ class Handler(CustomLogger, Recorder):
             "x-jaxroute-model": choice.model,
             "x-jaxroute-propensity": f"{choice.propensity:.6g}",
             "x-jaxroute-by": choice.by,
+            "x-jaxroute-logged": "true" if request.weight else "false",
             "x-jaxroute-version": str(request.facts.get("router_version") or "none"),
         }
 
@@ -203,8 +234,8 @@ def _group(held: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _listed(path: Path, proxy: Any, settings: Settings) -> None:
-    """Check the settings' models against the proxy's configuration.
+def _listed(path: Path, proxy: Any, settings: Settings) -> Settings:
+    """The settings with what the proxy's configuration, and LiteLLM, know of their models.
 
     Raises:
         InputError: the proxy does not list one of them.
@@ -213,16 +244,19 @@ def _listed(path: Path, proxy: Any, settings: Settings) -> None:
 
     file = getattr(proxy, "user_config_file_path", None)
     if not isinstance(file, str) or not Path(file).is_file():
-        return
+        return settings
     try:
-        names = watching.names_of(yaml.safe_load(Path(file).read_text()))
+        config = yaml.safe_load(Path(file).read_text())
     except (OSError, yaml.YAMLError):
-        return  # the proxy says so itself
+        return settings  # the proxy says so itself
+    names = watching.names_of(config)
     if names is not None:
         try:
             known(settings, names)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+    deployments = config.get("model_list") if isinstance(config, dict) else None
+    return abilities.informed(settings, deployments if isinstance(deployments, list) else [])
 
 
 def _field(held: Any, name: str) -> Any:

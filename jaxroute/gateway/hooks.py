@@ -21,7 +21,7 @@ from typing import Any
 import litellm
 from litellm.types.router import CustomRoutingStrategyBase
 
-from jaxroute.gateway import requests
+from jaxroute.gateway import abilities, requests
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.handler import Handler as Handler
 from jaxroute.gateway.requests import Request
@@ -120,6 +120,7 @@ def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler
         InputError: a model of the settings, or the alias, is not in the router's list.
     """
     known(gate.settings, router.get_model_names())
+    gate.settings = abilities.informed(gate.settings, router.model_list)
     handler = Handler(gate, writer)
     router.set_custom_routing_strategy(Strategy(router, handler))
     for call in requests.ENDPOINTS:

@@ -2,7 +2,7 @@
 
     jaxroute_decisions_total{model, by}     decisions, by model and by who made them
     jaxroute_decision_seconds               time to encode and decide
-    jaxroute_rows_total{outcome}            rows of the log: written, lost
+    jaxroute_rows_total{outcome}            rows of the log: written, lost, left out (of a share)
 
 With several workers Prometheus' client needs PROMETHEUS_MULTIPROC_DIR, as for LiteLLM's own metrics.
 """
@@ -35,7 +35,7 @@ def decided(model: str, by: str, seconds: float) -> None:
         found[1].observe(seconds)
 
 
-def row(written: bool) -> None:
+def row(outcome: str) -> None:
     """Count a row of the log."""
     if (found := _metrics()) is not None:
-        found[2].labels("written" if written else "lost").inc()
+        found[2].labels(outcome).inc()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import random
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from jaxroute.gateway import metrics, requests, rows
-from jaxroute.gateway.gate import Gate
+from jaxroute.gateway import conversations, metrics, requests, rows
+from jaxroute.gateway.conversations import Conversations
+from jaxroute.gateway.gate import Choice, Gate
 from jaxroute.gateway.requests import Request, Store
 from jaxroute.gateway.writing import LOG, LogWriter
 
@@ -20,7 +23,8 @@ class Recorder:
     """A gate, the requests under way, and their log. writer: None makes the one that the settings name."""
 
     def __init__(self, gate: Gate, writer: LogWriter | None = None) -> None:
-        self.gate, self.store = gate, Store()
+        self.gate, self.store, self.conversations = gate, Store(), Conversations()
+        self.chance = random.SystemRandom()  # of this process alone: workers must not leave out the same rows
         settings = gate.settings
         if writer is None and settings.log is not None:
             writer = LogWriter(
@@ -79,14 +83,24 @@ class Recorder:
             InputError: none of the candidates is known.
         """
         gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
-        needs = requests.needs(body)
-        clock = time.perf_counter()
-        able = gate.settings.able(needs)
+        settings, needs, clock = gate.settings, requests.needs(body), time.perf_counter()
+        able = settings.able(needs, requests.tokens(body)) if settings.context else settings.able(needs)
+        if settings.context and set(able) != set(settings.able(needs)):
+            needs.add("context")
         if candidates is not None:
             able = tuple(m for m in able if m in candidates) or tuple(candidates)
-        choice = gate.choose(text if features is None else features, able)
+        user, conversation = requests.group(body, *metadata), None
+        if settings.sticky is not None:
+            continued = self.conversations.continued(body.get("previous_response_id"))
+            conversation = continued or conversations.name_of(body, user, *metadata)
+            if conversation is None and requests.ENDPOINTS[call][0] == "responses":
+                conversation = uuid.uuid4().hex  # responses that continue this one will name it
+        if conversation is None:
+            choice = gate.choose(text if features is None else features, able)
+        else:
+            choice = self._kept(gate, call, body, text if features is None else features, able, conversation)
         metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
-        n = body.get("n")
+        share, n = settings.share(choice.model), body.get("n")
         request = Request(
             id=id if isinstance(id, str) and id else str(uuid.uuid4()),
             choice=choice,
@@ -95,7 +109,9 @@ class Recorder:
             begun=time.time(),
             stream=call.endswith("_stream") or body.get("stream") is True,
             n=n if isinstance(n, int) else 1,
-            group=requests.group(body, *metadata),
+            group=user,
+            weight=1 / share if share == 1 or self.chance.random() < share else 0.0,
+            conversation=conversation,
             facts=gate.facts | {"needs": sorted(needs)},
             tried=[choice.model],
         )
@@ -103,6 +119,31 @@ class Recorder:
         for old in self.store.stale():
             self.end(old, "unknown")
         return request
+
+    def _kept(
+        self,
+        gate: Gate,
+        call: str,
+        body: Mapping[str, Any],
+        prompt: str | np.ndarray | None,
+        able: Sequence[str],
+        conversation: str,
+    ) -> Choice:
+        """The decision of a request's conversation: the first one, unless its model cannot serve this request.
+
+        It is made on the text with which the conversation begins and drawn by its name, so that a worker that sees a
+        later request of a chat first, decides as the worker of the first request did.
+        """
+        first = self.conversations.get(conversation)
+        if first is None or first.model not in able:
+            begun, start = conversations.opening(body), prompt
+            if begun is not None and not isinstance(prompt, np.ndarray):
+                start = self.text(call, {**body, requests.ENDPOINTS[call][1]: begun})
+            first = gate.choose(start, able, key=conversation)
+            self.conversations.put(conversation, first)
+            if start is prompt or start == prompt:
+                return first
+        return replace(first, features=None if gate.settings.log_prompts else gate.features(prompt))
 
     def give_up(self, id: Any, status: str) -> None:
         """Write the row of a request that was not answered."""
@@ -115,6 +156,12 @@ class Recorder:
 
     def end(self, request: Request, status: str, **known: Any) -> None:
         """Write the row of a request that is finished; known: see ``rows.row``."""
+        response = (known.get("answer") or {}).get("response_id")
+        if request.conversation is not None and isinstance(response, str):
+            self.conversations.answered(response, request.conversation)
+        if status == "answered" and request.weight == 0:  # not of the share that has rows
+            metrics.row("left out")
+            return
         if self.private(request):
             request.text = None
         self.write(rows.row(request, status, texts=self.gate.settings.log_prompts, **known))
@@ -124,7 +171,7 @@ class Recorder:
         if self.writer is None:
             return
         try:
-            metrics.row(self.writer.write(**row))
+            metrics.row("written" if self.writer.write(**row) else "lost")
         except (TypeError, ValueError):
             LOG.exception("a row of the log could not be written and is lost")
-            metrics.row(False)
+            metrics.row("lost")

@@ -39,7 +39,8 @@ class Request:
 
     facts: further fields of the row. tried: models chosen so far, the retries of a `litellm.Router` included. failed:
     models whose attempts failed, in order. attempts: at a deployment. asked: how often a deployment was picked. done:
-    its row has been written.
+    its row has been written. weight: how many answered requests its row stands for, 0 where it is not to have one.
+    conversation: that it belongs to.
     """
 
     id: str
@@ -55,6 +56,8 @@ class Request:
     failed: list[str] = field(default_factory=list)
     attempts: int = 0
     asked: int = 0
+    weight: float = 1.0
+    conversation: str | None = None
     done: bool = False
 
 
@@ -142,6 +145,37 @@ def needs(body: Mapping[str, Any]) -> set[str]:
                 if "image" in kind or (isinstance(part, dict) and {"inlineData", "inline_data"} & part.keys()):
                     found.add("images")
     return found
+
+
+BYTES_A_TOKEN = 3
+"""Of UTF-8, fewer than most texts have (English 4, Chinese 3), so that a prompt near a limit counts as too long."""
+ANSWER = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+IMAGE = 1000
+"""Tokens of a picture, whose bytes are no text."""
+
+
+def tokens(body: Mapping[str, Any]) -> int:
+    """About how many tokens a request takes, prompt and answer together; rather too many than too few.
+
+    Example:
+        >>> tokens({"messages": [{"role": "user", "content": "Hello, world"}], "max_tokens": 100})
+        104
+    """
+    size, pictures = 0, 0
+    left = [body.get(name) for name in ("messages", "input", "contents", "prompt", "system", "instructions", "tools")]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            size += len(one) if one.isascii() else len(one.encode("utf-8", "replace"))
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+        elif isinstance(one, dict):
+            if "image" in str(one.get("type")) or {"inlineData", "inline_data"} & one.keys():
+                pictures += 1
+            else:
+                left.extend(value for name, value in one.items() if name not in ("role", "type"))
+    asked = next((body[name] for name in ANSWER if isinstance(body.get(name), int)), 0)
+    return size // BYTES_A_TOKEN + IMAGE * pictures + max(asked, 0)
 
 
 def group(body: Mapping[str, Any], *metadata: Mapping[str, Any] | None) -> str | None:

@@ -6,7 +6,9 @@ prompt          the text that the router saw; or features and prompt_hash where 
 model           that answered; of a request that nobody answered, the chosen one
 propensity      of the chosen model among ``available``; null where another model answered
 status          answered, failed (nobody answered), left (the client did not wait), unknown (LiteLLM never said)
-by              router, exploration, default, only, or fallback where another model answered than the chosen one
+by              router, exploration, default, only, sticky (a later request of a conversation, with the propensity of
+                the first), or fallback where another model answered than the chosen one
+weight          how many requests the row stands for: 1 / share where a share of the answered ones is written, else 1
 latency         seconds from the request's arrival to the end of the answer, all attempts together
 quality         null: ratings come as feedback
 """
@@ -64,6 +66,7 @@ def row(
         "available": list(choice.candidates),
         "status": status,
         "by": "fallback" if fallen else choice.by,
+        "weight": request.weight if status == "answered" else 1.0,
         "exploration": choice.exploration,
         "attempts": max(request.attempts, request.asked, 1),
         "failed": list(request.failed),
@@ -73,7 +76,7 @@ def row(
         "n": request.n,
         "timestamp": request.begun,
         "latency": round((time.time() if end is None else end) - request.begun, 6),
-        "group": request.group,
+        "group": request.conversation or request.group,
         **request.facts,
     }
 

@@ -4,7 +4,7 @@
 
     POST /v1/route      {"prompt": ..., or "messages", "input", "contents", "features": ...,
                         "candidates", "user", "request_id", "tools", ...: optional}
-                        -> {"request_id", "model", "propensity", "by", "candidates", "version"}
+                        -> {"request_id", "model", "propensity", "by", "candidates", "logged", "version"}
                         or {"requests": [...]} -> {"decisions": [...]}
     POST /v1/outcome    {"request_id", "model", "status", "cost", "input_tokens", "output_tokens", "response_id",
                         "failed", "attempts", "cache_hit"}, or {"outcomes": [...]}: what became of it, which is its row
@@ -154,6 +154,7 @@ def _decided(recorder: Recorder, body: dict[str, Any]) -> dict[str, Any]:
         "propensity": choice.propensity,
         "by": choice.by,
         "candidates": list(choice.candidates),
+        "logged": request.weight > 0,
         "version": request.facts.get("router_version"),
     }
 
@@ -196,7 +197,7 @@ def from_file(path: str | os.PathLike[str]) -> Starlette:
     settings = load_settings(path)
     recorder = Recorder(Gate(settings))
     if settings.reload_seconds:
-        watching.watch(path, lambda: recorder.gate, recorder.take, lambda settings: None, settings.reload_seconds)
+        watching.watch(path, lambda: recorder.gate, recorder.take, lambda settings: settings, settings.reload_seconds)
     file = settings.feedback_file
     return app(recorder, None if file is None else LogWriter(file))
 

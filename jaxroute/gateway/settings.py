@@ -13,6 +13,7 @@ from jaxroute.types import InputError
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 CAPABILITIES = ("tools", "json", "images")
+STICKY = ("conversation",)
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ class Settings:
     see `Router.load`. max_characters: the router and the log see no more than the end of a longer prompt. seed: of the
     exploration; None draws a new one at every start. Every process has a stream of its own.
 
-    capabilities: {model: what it can do of "tools", "json", "images"}; a request that needs what a model lacks is not
-    given to it, as long as any model is left. A model that is not named can do everything. reload_seconds: how often
-    the file and its router are looked at for a change; 0: never.
+    capabilities: {model: what it can do of "tools", "json", "images"}; context: {model: the tokens that it takes}. A
+    request that needs what a model lacks is not given to it, as long as any model is left. Of a model that is not named
+    LiteLLM's own information counts, in LiteLLM; where there is none it can do everything. sticky: "conversation" keeps
+    a conversation on the model of its first decision. reload_seconds: how often the file and its router are looked at
+    for a change; 0: never.
+
+    sample: share of the answered requests that have a row, or {model: share} by the chosen model, 1 for the others; the
+    row's ``weight`` is 1 / share. Every other request has a row of weight 1.
 
     log: JSONL file to append to; None means no log. log_prompts: False logs the router's features and a hash instead of
     texts, so it needs a router. log_megabytes, log_daily, log_compress: see `LogWriter`. feedback: JSONL file of the
@@ -51,6 +57,9 @@ class Settings:
     max_characters: int = 20_000
     seed: int | None = None
     capabilities: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    context: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sticky: str | None = None
+    sample: float | Mapping[str, float] = 1.0
     reload_seconds: float = 5.0
     log: str | None = None
     log_prompts: bool = True
@@ -59,10 +68,14 @@ class Settings:
     log_compress: bool = True
     feedback: str | None = None
 
-    def able(self, needs: Collection[str]) -> tuple[str, ...]:
-        """The models that can do what a request needs; all of them where none can."""
+    def able(self, needs: Collection[str], tokens: int = 0) -> tuple[str, ...]:
+        """The models that can do what a request needs, and take so many tokens; all of them where none can."""
         able = (m for m in self.models if m not in self.capabilities or set(needs) <= set(self.capabilities[m]))
-        return tuple(able) or self.models
+        return tuple(m for m in able if tokens <= self.context.get(m, tokens)) or self.models
+
+    def share(self, model: str) -> float:
+        """Of the answered requests for which a model was chosen: how many have a row."""
+        return float(self.sample.get(model, 1.0) if isinstance(self.sample, Mapping) else self.sample)
 
     @property
     def feedback_file(self) -> Path | None:
@@ -94,6 +107,16 @@ def checked(settings: Settings) -> Settings:
             raise InputError(f"capabilities: unknown model {model!r}; the models are: {', '.join(models)}")
         if isinstance(can, str) or set(can) - set(CAPABILITIES):
             raise InputError(f"capabilities: {model} is {can!r}; give a list of: {', '.join(CAPABILITIES)}")
+    for model, most in settings.context.items():
+        if model not in models or isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise InputError(f"context: {model} is {most!r}; give a number of tokens for models of the list")
+    if settings.sticky is not None and settings.sticky not in STICKY:
+        raise InputError(f"sticky is {settings.sticky!r}; it must be {' or '.join(STICKY)}, or be left out")
+    if isinstance(settings.sample, Mapping) and (unknown := [m for m in settings.sample if m not in models]):
+        raise InputError(f"sample: unknown model {unknown[0]!r}; the models are: {', '.join(models)}")
+    shares = settings.sample.values() if isinstance(settings.sample, Mapping) else (settings.sample,)
+    if bad := [x for x in shares if isinstance(x, bool) or not isinstance(x, float | int) or not 0 < x <= 1]:
+        raise InputError(f"sample is {bad[0]!r}; it must be a share of requests above 0 and at most 1")
     given = [way for way in WAYS if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
         raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")

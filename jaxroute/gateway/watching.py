@@ -23,15 +23,15 @@ def stamp(path: Path, settings: Settings) -> tuple[Any, ...]:
     return tuple(_stamped(file) for file in (path, *([Path(settings.router) / META] if settings.router else [])))
 
 
-def renewed(path: Path, gate: Gate, check: Callable[[Settings], None]) -> Gate | None:
+def renewed(path: Path, gate: Gate, check: Callable[[Settings], Settings]) -> Gate | None:
     """A gate of the settings as they are now; None, and one line in the log, if they or their router will not do.
 
     Args:
-        path: of models.yaml. gate: the present one. check: raises InputError for settings that the gateway refuses.
+        path: of models.yaml. gate: the present one. check: the settings with what the gateway knows beside; raises
+            InputError for those that it refuses.
     """
     try:
-        settings = load_settings(path)
-        check(settings)
+        settings = check(load_settings(path))
         new = Gate(settings)
     except InputError as error:
         LOG.error("%s", f"the change is refused, and the gate stays as it was: {error}")
@@ -49,7 +49,7 @@ def watch(
     path: Path,
     current: Callable[[], Gate],
     take: Callable[[Gate], None],
-    check: Callable[[Settings], None],
+    check: Callable[[Settings], Settings],
     every: float,
 ) -> None:
     """Look at the files again and again, in a thread of its own.

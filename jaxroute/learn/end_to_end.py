@@ -87,5 +87,7 @@ def of_networks(
         nearest = np.argmin(np.abs(trained[None] - np.asarray(cost_weights)[:, None]), 1)
         return decisions[nearest]
 
-    curve = budgets.curve_of_policies(trained, decisions[:, :rows], given.robust, given.logs.available)
+    curve = budgets.curve_of_policies(
+        trained, decisions[:, :rows], given.robust, given.logs.available, given.logs.weight
+    )
     return MethodResult(kind, policy, curve, summary)

@@ -84,7 +84,7 @@ def interval(given: MethodInput) -> MethodResult:
     inside = np.linspace(0, len(ends) - 1, POINTS_PER_INTERVAL * (len(ends) - 1) + 1)
     grid = np.interp(inside, np.arange(len(ends)), ends) / scale
     of_log = policy(grid)[:, : len(given.logs.action)]
-    curve = budgets.curve_of_policies(grid, of_log, given.robust, given.logs.available)
+    curve = budgets.curve_of_policies(grid, of_log, given.robust, given.logs.available, given.logs.weight)
     return MethodResult(kind, policy, curve, {"training": _summary(tuned, ends, scale, 1 + len(ends))})
 
 
@@ -137,7 +137,7 @@ def _tune(
     program = engine.Program(network, OBJECTIVE, given.training, given.mesh, task=conditional.EVERY_WEIGHT)
     validate = examples(data.validate, data.folds.validate)
     state = members.train(program, points, examples(data.learn, data.folds.learn), validate)
-    errors = jnp.float32(EVIDENCE)
+    errors = jnp.float32(EVIDENCE * data.folds.copies**0.5)  # a row that is there twice is one piece of evidence
     kept = engine.evaluate(
         conditional.keep_on_evidence, points, state, validate, errors, network=network, mesh=given.mesh
     )

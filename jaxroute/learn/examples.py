@@ -18,7 +18,8 @@ from jaxroute import nuisance
 from jaxroute.counterfactual import doubly_robust
 from jaxroute.engine import training
 from jaxroute.engine.program import Task
-from jaxroute.types import Examples, Hyperparams, Logs, Network, Nuisances, Objective, Spec
+from jaxroute.numerics import relative
+from jaxroute.types import Examples, Hyperparams, InputError, Logs, Network, Nuisances, Objective, Spec
 
 
 class LoggedExamples(NamedTuple):
@@ -31,7 +32,13 @@ class LoggedExamples(NamedTuple):
 
 
 def at_clip(logged: LoggedExamples, clip: Float[Array, ""] | float) -> Examples:
-    """Doubly robust outcomes of the log at ``clip`` (formula: `counterfactual.doubly_robust`)."""
+    """Doubly robust outcomes of the log at ``clip`` (formula: `counterfactual.doubly_robust`).
+
+    Raises:
+        InputError: the log has ``weight``, which a mean over minibatches of it would ignore.
+    """
+    if relative(logged.logs.weight) is not None:
+        raise InputError("logs.weight: these examples count every row once; use learn.fit, which honours weights")
     outcomes = doubly_robust(logged.logs, logged.nuisances, clip=clip)
     return Examples(logged.features, outcomes, logged.available)
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array
 
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe, sweep
 from jaxroute.data import shadow as shadows
@@ -30,6 +31,7 @@ from jaxroute.learn.inputs import MethodInput, MethodResult, mean
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
 from jaxroute.learn.per_weight import ascending
+from jaxroute.numerics import relative
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
 from jaxroute.serving import kinds
@@ -122,6 +124,11 @@ def fit(
     check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
     if why := refusal(logs, shadow, spec):
         raise InputError(why)
+    if relative(logs.weight) is not None and not chosen.weighs:
+        raise InputError(
+            f"{chosen.name} counts every row once, and the rows of this log stand for several requests each (weight): "
+            "choose another method"
+        )
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
         raise InputError(
             f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
@@ -140,7 +147,7 @@ def fit(
     fits = _nuisances(nuisance_key, logs, taught, spec, chosen.learner, members)
     nuisances = mean([of_member for of_member, _ in fits])
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
-    scale, reason = break_even(robust, np.asarray(logs.available))
+    scale, reason = break_even(robust, np.asarray(logs.available), logs.weight)
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
     given = MethodInput(
@@ -173,6 +180,7 @@ def fit(
         "method": chosen.name,
         "kind": kinds.name_of(result.kind),
         "rows": rows,
+        **({} if logs.weight is None else {"requests": float(jnp.sum(logs.weight))}),
         "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
         "rows_with_known_propensity": known,
         "shadow_prompts": 0 if shadow is None else len(shadow.features),
@@ -182,7 +190,7 @@ def fit(
         "members": members,
         "cores": cores(),
         **result.summary,
-        "by_cost_weight": _by_cost_weight(found, learn, scale),
+        "by_cost_weight": _by_cost_weight(found, learn, scale, given.times),
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
@@ -302,7 +310,7 @@ def _evidence(
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
     logs, weights = given.logs, jnp.asarray(given.cost_weights)
     rows, ours = len(logs.action), result.policy(given.cost_weights)
-    single = partial(policies.best_single, learn.outcomes, weights, available=learn.available)
+    single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
     against = {
         "logging policy": evidence.logging_policy(logs, given.nuisances, len(weights)),
         "best single": single(prompts=logs.available),
@@ -324,12 +332,14 @@ def _evidence(
     )
 
 
-def _by_cost_weight(found: evidence.Evidence, learn: Examples, scale: float) -> list[dict[str, Any]]:
+def _by_cost_weight(
+    found: evidence.Evidence, learn: Examples, scale: float, times: Array | None
+) -> list[dict[str, Any]]:
     """What the artefact keeps of the evidence."""
     gains = found.gains[found.gains["against"] == "best single"]
     weights = jnp.asarray(found.values["cost_weight"].to_numpy(), jnp.float32)
     anyone = jnp.ones((1, len(found.models)), bool)
-    single = policies.best_single(learn.outcomes, weights, available=learn.available, prompts=anyone)
+    single = policies.best_single(learn.outcomes, weights, available=learn.available, prompts=anyone, weight=times)
     singles = np.asarray(jnp.argmax(single[:, 0], -1))
     records = []
     for row, gain, best in zip(found.values.to_dict("records"), gains.to_dict("records"), singles, strict=True):

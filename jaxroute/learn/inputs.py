@@ -68,6 +68,11 @@ class MethodInput:
         return jnp.concatenate([jnp.asarray(part) for part in parts])
 
     @property
+    def times(self) -> Float[Array, " R"] | None:
+        """How often every row counts in means, the log's 1 on average (``logs.weight``); None: once."""
+        return nuisance.times(self.logs, len(self.available))
+
+    @property
     def cells(self) -> Examples:
         """What outcome models are fitted to: the observed answers of every row; ``available``: observed."""
         return nuisance.cells(self.logs, self.shadow)

@@ -37,7 +37,7 @@ class Method:
     the nuisances. note: what more there is to know of it. behind: what the study found; None: not in it.
     learner: an outcome learner that it needs fitted. loss: that its networks are trained on; None: it trains none
     on a loss of choice. decides: whether networks learn the decision itself, so that ``estimator``, ``hyperparams`` and
-    ``training`` mean something.
+    ``training`` mean something. weighs: whether a row counts as often as it stands for (``logs.weight``).
     """
 
     name: str
@@ -49,6 +49,7 @@ class Method:
     learner: str | None = None
     loss: Loss | None = None
     decides: bool = False
+    weighs: bool = True
 
     @property
     def finding(self) -> str:
@@ -181,6 +182,7 @@ _LIST = (
         "",
         Behind((1.31, 0.87, 1.74), (7.28, 6.30, 8.27)),
         decides=True,
+        weighs=False,
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _LIST}

@@ -183,7 +183,8 @@ def fit(
 def _unit(logs: Logs, nuisances: Nuisances) -> float:
     """The log's cost units per normalised unit."""
     clip = estimators.evaluation_clip(logs.available.shape[1])
-    return break_even(counterfactual.doubly_robust(logs, nuisances, clip=clip), np.asarray(logs.available))[0]
+    robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
+    return break_even(robust, np.asarray(logs.available), logs.weight)[0]
 
 
 def ascending(cost_weights: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:

@@ -74,7 +74,7 @@ def prepare(
         quality, cost = (jnp.where(validate.available, y, 0.0) for y in outcomes)
         return Examples(features, Outcomes(quality, cost / cost_scale), validate.available)
 
-    drawn = folds.assign(key, count, num_folds, group)
+    drawn = folds.assign(key, count, num_folds, group, nuisance.times(logs, count))
     return TrainingSet(examples(learnt), examples(validate.outcomes), drawn, axes, cost_scale)
 
 

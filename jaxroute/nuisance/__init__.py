@@ -29,4 +29,5 @@ from jaxroute.nuisance.fitting import predict_candidates as predict_candidates
 from jaxroute.nuisance.fitting import predict_logs as predict_logs
 from jaxroute.nuisance.fitting import predict_outcomes as predict_outcomes
 from jaxroute.nuisance.fitting import reweigh as reweigh
+from jaxroute.nuisance.fitting import times as times
 from jaxroute.types import NuisanceSpec as NuisanceSpec

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.nuisance.propensity import log_loss
-from jaxroute.numerics import masked_softmax
+from jaxroute.numerics import masked_softmax, weighted_mean
 
 KNOTS = 33
 LEAST = 1e-4
@@ -27,12 +27,19 @@ class Calibration(NamedTuple):
     outputs: Float[Array, "K KNOTS"]
 
 
-def fit(kind: str, logits: Float[Array, "N K"], action: Int[Array, " N"], available: Bool[Array, "N K"]) -> Calibration:
+def fit(
+    kind: str,
+    logits: Float[Array, "N K"],
+    action: Int[Array, " N"],
+    available: Bool[Array, "N K"],
+    times: Float[Array, " N"] | None = None,
+) -> Calibration:
     """Fit on out-of-fold logits and the logged models.
 
     Args:
         kind: "temperature" (one number, minimises log loss), "isotonic" (a monotone curve per model,
             one against the rest, rows brought back to sum one), or "none".
+        times: [N] how often every row counts; None: once.
 
     Reference: Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks",
     https://arxiv.org/abs/1706.04599 (2017); Zadrozny and Elkan, "Transforming classifier scores into accurate
@@ -44,7 +51,7 @@ def fit(kind: str, logits: Float[Array, "N K"], action: Int[Array, " N"], availa
     if kind == "none":
         return identity
     if kind == "temperature":
-        return identity._replace(temperature=fit_temperature(logits, action, available))
+        return identity._replace(temperature=fit_temperature(logits, action, available, times))
     if kind != "isotonic":
         raise ValueError(f"unknown calibration {kind!r}; use 'temperature', 'isotonic' or 'none'")
     from sklearn.isotonic import IsotonicRegression
@@ -54,7 +61,7 @@ def fit(kind: str, logits: Float[Array, "N K"], action: Int[Array, " N"], availa
     for k in range(num_models):
         p, chosen = probability[:, k], np.asarray(action) == k
         inputs[k] = np.quantile(p, np.linspace(0.0, 1.0, KNOTS))
-        curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(p, chosen)
+        curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(p, chosen, times)
         outputs[k] = curve.predict(inputs[k])
     return Calibration(jnp.ones(()), jnp.asarray(inputs, logits.dtype), jnp.asarray(outputs, logits.dtype))
 
@@ -74,12 +81,15 @@ def apply(
 
 
 def fit_temperature(
-    logits: Float[Array, "N K"], action: Int[Array, " N"], available: Bool[Array, "N K"]
+    logits: Float[Array, "N K"],
+    action: Int[Array, " N"],
+    available: Bool[Array, "N K"],
+    times: Float[Array, " N"] | None = None,
 ) -> Float[Array, ""]:
     """Temperature that minimises the log loss of softmax(logits / temperature).
 
     The loss is convex in 1/temperature, so the minimum over a dense grid is accurate enough.
     """
     temperatures = jnp.geomspace(0.25, 4.0, 81)
-    losses = jax.lax.map(lambda t: jnp.mean(log_loss(logits / t, action, available)), temperatures)
+    losses = jax.lax.map(lambda t: weighted_mean(log_loss(logits / t, action, available), times), temperatures)
     return temperatures[jnp.argmin(losses)]

@@ -14,7 +14,11 @@ LEAST = 1e-12
 
 
 def mass_test(
-    action: np.ndarray, propensity: np.ndarray, available: np.ndarray, fitted: np.ndarray | None = None
+    action: np.ndarray,
+    propensity: np.ndarray,
+    available: np.ndarray,
+    fitted: np.ndarray | None = None,
+    times: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether the propensities of the chosen models agree with how often each was chosen: (mass, z), each [K].
 
@@ -30,6 +34,7 @@ def mass_test(
     Args:
         action: [N]. propensity: [N] of the chosen model; rows with NaN are left out. available: [N, K].
         fitted: [N, K] estimated propensities, for the error only.
+        times: [N] how often every row counts (``logs.weight``); None: once.
 
     Returns:
         mass, and (mass - 1) / standard error; NaN where the model was never chosen.
@@ -43,22 +48,29 @@ def mass_test(
     action, propensity, available = action[known], np.maximum(propensity[known], LEAST), available[known]
     chosen = action[:, None] == np.arange(available.shape[1])
     inverse = chosen / propensity[:, None]
-    rows = np.maximum(available.sum(0), 1)
-    mass = np.where(chosen.any(0), (inverse * available).sum(0) / rows, np.nan)
-    variance = (((inverse - mass) ** 2) * available).sum(0) / np.maximum(rows - 1, 1)
+    times = np.ones(len(known)) if times is None else times / np.mean(times)
+    there = available * times[known, None]
+    rows, count = np.maximum(available.sum(0), 1), there.sum(0)
+    count = np.where(count > 0, count, 1.0)
+    mass = np.where(chosen.any(0), (inverse * there).sum(0) / count, np.nan)
+    scale = (rows / count) ** 2  # of the weighted deviations, 1 where every row counts once
+    variance = scale * (((inverse - mass) * there) ** 2).sum(0) / np.maximum(rows - 1, 1)
     if fitted is not None:
         odds = 1 / np.maximum(fitted[known], LEAST) - 1
-        variance = np.maximum(variance, np.where(available, odds, 0.0).sum(0) / rows)
+        variance = np.maximum(variance, scale * (np.where(available, odds, 0.0) * there**2).sum(0) / rows)
     return mass, _z(mass - 1, np.sqrt(variance / rows))
 
 
-def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def share_test(
+    action: np.ndarray, propensity: np.ndarray, available: np.ndarray, times: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The same test if the logger wrote the propensity of EVERY model: (expected share, z), each [K].
 
         z_k = sum_i (1{a_i = k} - p_ik) / sqrt(sum_i p_ik (1 - p_ik))
 
     Args:
         action: [N]. propensity: [N, K]; rows with NaN on an available model are left out. available: [N, K].
+        times: [N] how often every row counts; None: once.
 
     Returns:
         The expected share of the rows according to the propensities, and z.
@@ -68,9 +80,11 @@ def share_test(action: np.ndarray, propensity: np.ndarray, available: np.ndarray
         [0.5 0.5] [ 1. -1.]
     """
     p = np.where(available, propensity, 0.0)
-    whole = np.isfinite(p).all(1)
+    whole: np.ndarray = np.isfinite(p).all(1)
     p, chosen = p[whole], action[whole, None] == np.arange(p.shape[1])
-    return p.mean(0), _z((chosen - p).sum(0), np.sqrt((p * (1 - p)).sum(0)))
+    times = (np.ones(len(whole)) if times is None else times)[whole, None]
+    gap, variance = (times * (chosen - p)).sum(0), (times**2 * p * (1 - p)).sum(0)
+    return (times * p).sum(0) / times.sum(), _z(gap, np.sqrt(variance))
 
 
 def _z(gap: np.ndarray, error: np.ndarray) -> np.ndarray:

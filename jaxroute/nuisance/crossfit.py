@@ -102,6 +102,7 @@ def fit_outcomes(
     observed: Bool[Array, "N K"] | np.ndarray,
     fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
+    times: Float[Array, " N"] | None = None,
 ) -> tuple[OutcomeFold, Outcomes]:
     """Fit every outcome candidate on every fold's complement.
 
@@ -112,6 +113,7 @@ def fit_outcomes(
         features: [N, D]. outcomes: [N, K], anything where not observed.
         observed: [N, K]; one model a row for a log, all of them for a full table or a shadow sample.
         fold: [N] in 0..F-1.
+        times: [N] how often every row counts; None: once.
 
     Returns:
         (fits of all folds, out-of-fold predictions of every candidate [C, N, K]).
@@ -119,11 +121,11 @@ def fit_outcomes(
     names = [name for name in sorted(LEARNERS) if name in spec.outcome_models]
     own = rows_of_folds(fold, spec.folds)
     given = features, outcomes, observed, jnp.asarray(fold)
-    shared = jax.block_until_ready(_prepare(*given, spec.folds, spec.dimensions))
+    shared = jax.block_until_ready(_prepare(*given, times, spec.folds, spec.dimensions))
     params, corrections, predicted = {}, [], []
     for name in names:
         plan = LEARNERS[name].plan(np.asarray(observed))
-        fitted = jax.block_until_ready(_fit_learner(key, shared, *given, own, plan, name, _read_by(name, spec)))
+        fitted = jax.block_until_ready(_fit_learner(key, shared, *given, times, own, plan, name, _read_by(name, spec)))
         params[name], correction, candidates = fitted
         corrections.append(correction)
         predicted.append(candidates)
@@ -144,13 +146,25 @@ def _keep(fold: Int[Array, " N"], folds: int) -> Bool[Array, "F N"]:
     return fold[None, :] != jnp.arange(folds)[:, None]
 
 
+def _cells(observed: Array, fold: Array, folds: int, times: Array | None, dtype: Any) -> Float[Array, "F N K"]:
+    """Weight of every cell in the fit of every fold: of an observed one how often its row counts, else 0."""
+    weight = (observed[None] & _keep(fold, folds)[..., None]).astype(dtype)
+    return weight if times is None else weight * times[None, :, None]
+
+
 @partial(jax.jit, static_argnames=("folds", "dimensions"))
 def _prepare(
-    features: Array, outcomes: Outcomes, observed: Array, fold: Array, folds: int, dimensions: int
+    features: Array,
+    outcomes: Outcomes,
+    observed: Array,
+    fold: Array,
+    times: Array | None,
+    folds: int,
+    dimensions: int,
 ) -> tuple[projection.Projection, targets.Levels]:
     """The projection of all rows, and each fold's levels from its training rows."""
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
-    weight = (observed[None] & _keep(fold, folds)[..., None]).astype(features.dtype)
+    weight = _cells(observed, fold, folds, times, features.dtype)
     axes = projection.fit(features, jnp.ones(len(features), features.dtype), dimensions)
     return axes, jax.vmap(targets.levels, (None, 0))(outcomes, weight)
 
@@ -163,6 +177,7 @@ def _fit_learner(
     outcomes: Outcomes,
     observed: Array,
     fold: Array,
+    times: Array | None,
     own: Array,
     plan: Any,
     name: str,
@@ -171,7 +186,7 @@ def _fit_learner(
     """One learner on every fold: parameters, cost corrections, out-of-fold candidates [C, N, K]."""
     learner, (axes, level) = LEARNERS[name], shared
     outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
-    weight = (observed[None] & _keep(fold, spec.folds)[..., None]).astype(features.dtype)
+    weight = _cells(observed, fold, spec.folds, times, features.dtype)
     x = projection.project(axes, features)
     target = jax.vmap(targets.relative, (None, 0))(outcomes, level)
     params = learner.fit(Training(jax.random.split(key, spec.folds), x, target, weight, level, axes, plan), spec)
@@ -208,17 +223,19 @@ def fit_propensities(
     available: Bool[Array, "N K"],
     fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
+    times: Float[Array, " N"] | None = None,
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
     """Fit every propensity candidate on every fold's complement; (fits of all folds, out-of-fold logits).
 
-    ``axes`` is the outcome models' projection; every program depends only on the settings that it reads.
+    ``axes`` is the outcome models' projection, ``times`` [N] how often every row counts (None: once).
+    Every program depends only on the settings that it reads.
     """
     fields = ["propensity_models", "folds"]
     fields += ["penalties"] if "logistic" in spec.propensity_models else []
     fields += LEARNERS["mlp"].settings if "mlp" in spec.propensity_models else []
     read = NuisanceSpec((), **{field: getattr(spec, field) for field in fields})
     own = rows_of_folds(fold, spec.folds)
-    return _fit_propensities(key, axes, features, action, available, jnp.asarray(fold), own, read)
+    return _fit_propensities(key, axes, features, action, available, jnp.asarray(fold), times, own, read)
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -229,10 +246,12 @@ def _fit_propensities(
     action: Array,
     available: Array,
     fold: Array,
+    times: Array | None,
     own: Array,
     spec: NuisanceSpec,
 ) -> tuple[PropensityFold, Float[Array, "C N K"]]:
     x, keep = projection.project(axes, features), _keep(fold, spec.folds).astype(features.dtype)
+    keep = keep if times is None else keep * times[None]
     params: dict[str, Any] = {}
     if "logistic" in spec.propensity_models:
         params["logistic"] = propensity.fit_logistic(x, action, available, keep, spec.penalties)

@@ -17,12 +17,14 @@ class Curve(NamedTuple):
     rows: np.ndarray  # [BINS]
 
 
-def calibration_curve(predicted: np.ndarray, observed: np.ndarray, bins: int = BINS) -> Curve:
+def calibration_curve(
+    predicted: np.ndarray, observed: np.ndarray, bins: int = BINS, times: np.ndarray | None = None
+) -> Curve:
     """Mean prediction and mean outcome in bins of equal width on [0, 1].
 
     Args:
         predicted: [n] in [0, 1]. observed: [n] in [0, 1].
-        bins: number of bins.
+        bins: number of bins. times: [n] how often every row counts; None: once.
 
     Returns:
         Curve of [bins].
@@ -35,10 +37,11 @@ def calibration_curve(predicted: np.ndarray, observed: np.ndarray, bins: int = B
     https://arxiv.org/abs/1706.04599 (2017).
     """
     place = np.clip((np.asarray(predicted, float) * bins).astype(int), 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
+    count = np.bincount(place, times, bins)
+    times = np.ones(len(place)) if times is None else times
     with np.errstate(invalid="ignore"):
-        sums = (np.bincount(place, weights=np.asarray(y, float), minlength=bins) for y in (predicted, observed))
-        means = [s / np.where(count, count, np.nan) for s in sums]
+        sums = (np.bincount(place, times * np.asarray(y, float), bins) for y in (predicted, observed))
+        means = [s / np.where(count > 0, count, np.nan) for s in sums]
     return Curve(means[0], means[1], count)
 
 

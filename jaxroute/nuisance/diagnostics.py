@@ -115,17 +115,24 @@ def diagnose(
     at_chosen = fitted[np.arange(N), action]
     # Where the chosen model's entry is the log's own and the others' are estimates, their order says nothing.
     estimated = ~np.isclose(at_chosen, own, rtol=1e-6, atol=0)
-    mass, mass_z = mass_test(action, np.where(np.isfinite(own), own, at_chosen), available, fitted)
+    times = np.ones(N) if logs.weight is None else np.asarray(logs.weight, float) / np.mean(logs.weight)
+    mass, mass_z = mass_test(action, np.where(np.isfinite(own), own, at_chosen), available, fitted, times)
     share_z = np.full(K, np.nan)
     if logging_propensity is not None:
-        share_z = share_test(action, np.asarray(logging_propensity, float), available)[1]
+        share_z = share_test(action, np.asarray(logging_propensity, float), available, times)[1]
 
     predicted_quality = np.clip(np.asarray(nuisances.outcomes.quality, float), 0, 1)
     predicted_cost = np.asarray(nuisances.outcomes.cost, float)
     heard = chosen & np.isfinite(quality)[:, None] & np.isfinite(predicted_quality)
     paid = chosen & np.isfinite(cost)[:, None]
-    p_curves = tuple(calibration_curve(fitted[available[:, k], k], chosen[available[:, k], k], bins) for k in range(K))
-    q_curves = tuple(calibration_curve(predicted_quality[heard[:, k], k], quality[heard[:, k]], bins) for k in range(K))
+
+    def curves(predicted: np.ndarray, observed: np.ndarray, mask: np.ndarray) -> tuple[Curve, ...]:
+        here = ((m, k) for k, m in enumerate(mask.T))
+        of = (lambda m: None) if logs.weight is None else times.__getitem__
+        return tuple(calibration_curve(predicted[m, k], observed[m, k], bins, of(m)) for m, k in here)
+
+    p_curves = curves(fitted, chosen, available)
+    q_curves = curves(predicted_quality, np.broadcast_to(quality[:, None], (N, K)), heard)
 
     def per_model(function: Callable[[int, np.ndarray], float], mask: np.ndarray) -> np.ndarray:
         return np.array([function(k, mask[:, k]) if mask[:, k].any() else np.nan for k in range(K)])
@@ -135,19 +142,23 @@ def diagnose(
         source=propensity_source(logs),
         rows=count,
         feedback=feedback_rate(logs),
-        share=count / N,
-        predicted_share=per_model(lambda k, m: fitted[m, k].mean(), available),
+        share=times @ chosen / times.sum(),
+        predicted_share=per_model(lambda k, m: np.average(fitted[m, k], weights=times[m]), available),
         mass=mass,
         mass_z=mass_z,
         share_z=share_z,
-        propensity_log_loss=per_model(lambda k, m: -np.log(np.maximum(fitted[m, k], LEAST)).mean(), chosen),
+        propensity_log_loss=per_model(
+            lambda k, m: -np.average(np.log(np.maximum(fitted[m, k], LEAST)), weights=times[m]), chosen
+        ),
         propensity_error=np.array([calibration_error(c) for c in p_curves]),
         auc=per_model(lambda k, m: _auc(fitted[m, k], chosen[m, k]), available & estimated[:, None]),
         separation=per_model(lambda k, m: _separation(features[m], chosen[m, k]), available),
-        quality_log_loss=per_model(lambda k, m: _cross_entropy(predicted_quality[m, k], quality[m]), heard),
-        quality_brier=per_model(lambda k, m: ((predicted_quality[m, k] - quality[m]) ** 2).mean(), heard),
+        quality_log_loss=per_model(lambda k, m: _cross_entropy(predicted_quality[m, k], quality[m], times[m]), heard),
+        quality_brier=per_model(
+            lambda k, m: np.average((predicted_quality[m, k] - quality[m]) ** 2, weights=times[m]), heard
+        ),
         quality_error=np.array([calibration_error(c) for c in q_curves]),
-        cost_error=per_model(lambda k, m: _relative(predicted_cost[m, k], cost[m]), paid),
+        cost_error=per_model(lambda k, m: _relative(predicted_cost[m, k], cost[m], times[m]), paid),
         propensity_curves=p_curves,
         quality_curves=q_curves,
         warnings=(),
@@ -155,14 +166,14 @@ def diagnose(
     return found._replace(warnings=_warnings(found, own, names))
 
 
-def _cross_entropy(predicted: np.ndarray, observed: np.ndarray) -> float:
+def _cross_entropy(predicted: np.ndarray, observed: np.ndarray, times: np.ndarray) -> float:
     p = np.clip(predicted, 1e-6, 1 - 1e-6)
-    return float(-(observed * np.log(p) + (1 - observed) * np.log1p(-p)).mean())
+    return float(-np.average(observed * np.log(p) + (1 - observed) * np.log1p(-p), weights=times))
 
 
-def _relative(predicted: np.ndarray, observed: np.ndarray) -> float:
-    total = np.abs(observed).sum()
-    return float(np.abs(observed - predicted).sum() / total) if total else float("nan")
+def _relative(predicted: np.ndarray, observed: np.ndarray, times: np.ndarray) -> float:
+    total = times @ np.abs(observed)
+    return float(times @ np.abs(observed - predicted) / total) if total else float("nan")
 
 
 def _auc(score: np.ndarray, positive: np.ndarray) -> float:

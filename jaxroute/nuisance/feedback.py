@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxroute import projection
 from jaxroute.nuisance.crossfit import assign_folds, foldable
 from jaxroute.nuisance.propensity import fit_logistic, log_loss
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec
 
 LEAST_RESPONSE = 0.02
@@ -35,8 +36,9 @@ def feedback_rate(logs: Logs) -> Float[np.ndarray, " K"]:
     [0.5 1. ]
     """
     action, K = np.asarray(logs.action), logs.available.shape[1]
-    rows = np.bincount(action, minlength=K)
-    heard = np.bincount(action[~np.isnan(np.asarray(logs.quality))], minlength=K)
+    times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
+    rows = np.bincount(action, times, K)
+    heard = np.bincount(action, np.where(np.isnan(np.asarray(logs.quality)), 0, times), K)
     return heard / np.where(rows, rows, np.nan)
 
 
@@ -86,7 +88,8 @@ def fit_response(
     if 2 * spec.folds > N:
         raise InputError(f"{N} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
     fold = jnp.asarray(assign_folds(key, N, spec.folds, foldable(logs.group, logs.action, spec.folds)))
-    return jnp.clip(_cross_fit(logs.features, logs.action, logs.available, heard, fold, spec), least, 1.0)
+    given = logs.features, logs.action, logs.available, heard, fold, relative(logs.weight)
+    return jnp.clip(_cross_fit(*given, spec), least, 1.0)
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -96,6 +99,7 @@ def _cross_fit(
     available: Bool[Array, "N K"],
     heard: Bool[Array, " N"],
     fold: Int[Array, " N"],
+    times: Float[Array, " N"] | None,
     spec: NuisanceSpec,
 ) -> Float[Array, " N"]:
     chosen = jax.nn.one_hot(action, available.shape[1], dtype=features.dtype)
@@ -103,6 +107,7 @@ def _cross_fit(
 
     def one_fold(own: Array) -> Float[Array, "C N 2"]:
         keep = (fold != own).astype(features.dtype)
+        keep = keep if times is None else keep * times
         z = projection.project(projection.fit(features, keep, spec.dimensions), features)
         by_model = chosen[:, :, None] * z[:, None, :MODEL_DIMENSIONS]
         x = jnp.concatenate([z, MODEL_SCALE * chosen, by_model.reshape(len(z), -1)], 1)
@@ -111,5 +116,5 @@ def _cross_fit(
 
     every = jax.lax.map(one_fold, jnp.arange(spec.folds))  # [F, C, N, 2]
     logits = jnp.moveaxis(every, 2, 0)[jnp.arange(len(heard)), fold]  # [N, C, 2]
-    losses = jax.vmap(lambda z: jnp.mean(log_loss(z, answer, both)), 1)(logits)
+    losses = jax.vmap(lambda z: weighted_mean(log_loss(z, answer, both), times), 1)(logits)
     return jax.nn.softmax(logits[:, jnp.argmin(losses)], -1)[:, 1]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 BLOCK = 512  # new prompts that one compiled call predicts
@@ -29,6 +30,7 @@ class OutcomeModel(NamedTuple):
     out_of_fold: Outcomes  # candidates [C, N, K] on the fitting rows
     fold: Int[Array, " N"]  # of the fitting rows
     spec: NuisanceSpec
+    times: Float[Array, " N"] | None = None  # how often each of them counts
 
 
 class NuisanceModel(NamedTuple):
@@ -49,6 +51,7 @@ def fit_outcomes(
     spec: NuisanceSpec = NuisanceSpec(),
     *,
     group: Int[Array, " N"] | np.ndarray | None = None,
+    times: Float[Array, " N"] | None = None,
 ) -> tuple[Outcomes, OutcomeModel]:
     """Cross-fitted outcome model from any pattern of observed cells.
 
@@ -60,6 +63,7 @@ def fit_outcomes(
         observed: [N, K].
         spec: learners and settings.
         group: [N] ids; rows of a group share a fold.
+        times: [N] how often every row counts, about 1 on average (`numerics.relative`); None: once.
 
     Returns:
         (out-of-fold prediction [N, K], model for new prompts).
@@ -75,12 +79,12 @@ def fit_outcomes(
     rows = features.shape[0]
     fold = crossfit.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
     seen = np.asarray(observed) & np.isfinite(outcomes.quality) & np.isfinite(outcomes.cost)
-    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec))
-    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec)
+    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec), times)
+    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec, times)
     if more is not None:
         candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
     even = jax.tree.map(lambda c: np.full(len(c), 1.0 / len(c), np.float32), candidates)
-    model = OutcomeModel(folds, on_host, even, candidates, jnp.asarray(fold), spec)
+    model = OutcomeModel(folds, on_host, even, candidates, jnp.asarray(fold), spec, times)
     model = reweigh(model, outcomes, observed, wanted)
     return combine.mix(model.weights, candidates), model
 
@@ -97,7 +101,7 @@ def reweigh(model: OutcomeModel, outcomes: Outcomes, observed: Array, spec: Nuis
         )
     part = model.out_of_fold
     part = part if len(index) == len(fitted) else jax.tree.map(lambda c: c[index], part)
-    weights = _weigh(part, outcomes, observed, spec.combine)
+    weights = _weigh(part, outcomes, observed, model.times, spec.combine)
     every = np.zeros((2, len(fitted)), np.float32)
     every[:, index] = weights
     return model._replace(weights=Outcomes(*map(jnp.asarray, every)))
@@ -120,11 +124,12 @@ def _seen(outcomes: Outcomes, observed: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="rule")
-def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, rule: str) -> Outcomes:
+def _weigh(candidates: Outcomes, outcomes: Outcomes, observed: Array, times: Array | None, rule: str) -> Outcomes:
     """Weights [C] from squared error of quality and of relative, capped cost."""
     seen = _seen(outcomes, observed)
     outcomes = jax.tree.map(lambda y: jnp.where(seen, y, 0.0), outcomes)
     weight = seen.astype(outcomes.quality.dtype)
+    weight = weight if times is None else weight * times[:, None]
     level = targets.levels(outcomes, weight)
     pairs = (candidates.quality, targets.relative(candidates, level).cost), targets.relative(outcomes, level)
     choose: Callable[..., Array] = combine.stack if rule == "stack" else combine.select
@@ -211,32 +216,34 @@ def fit(
     every = cells(logs, shadow)
     group = crossfit.foldable(logs.group, logs.action, spec.folds)
     grouped = groups(group, num_rows, len(every.available))
-    outcomes, model = fit_outcomes(outcome_key, *every, spec, group=grouped)
+    whole = times(logs, len(every.available))
+    outcomes, model = fit_outcomes(outcome_key, *every, spec, group=grouped, times=whole)
     if shadow is not None:
         outcomes = jax.tree.map(lambda y: y[:num_rows], outcomes)
 
     fold_key, fit_key = jax.random.split(propensity_key)
+    own = relative(logs.weight)
     fold = crossfit.assign_folds(fold_key, num_rows, spec.folds, group)
     folds, logits = crossfit.fit_propensities(
-        fit_key, model.folds.projection, logs.features, logs.action, logs.available, fold, spec
+        fit_key, model.folds.projection, logs.features, logs.action, logs.available, fold, spec, own
     )
     on_host, more = host.fit_propensities(
-        folds, np.asarray(logs.features), np.asarray(logs.action), num_models, fold, spec
+        folds, np.asarray(logs.features), np.asarray(logs.action), num_models, fold, spec, own
     )
     logits = logits if more is None else jnp.concatenate([logits, more])
     choose = _propensities if spec.calibration == "isotonic" else jax.jit(_propensities, static_argnames="kind")
-    best, calibrated, fitted = choose(logits, logs.action, logs.available, kind=spec.calibration)
-    whole = NuisanceModel(model, folds, on_host, int(best), calibrated)
-    return Nuisances(known_propensity(fitted, logs, spec), outcomes), whole
+    best, calibrated, fitted = choose(logits, logs.action, logs.available, own, kind=spec.calibration)
+    every_fit = NuisanceModel(model, folds, on_host, int(best), calibrated)
+    return Nuisances(known_propensity(fitted, logs, spec), outcomes), every_fit
 
 
 def _propensities(
-    logits: Float[Array, "C N K"], action: Array, available: Array, kind: str
+    logits: Float[Array, "C N K"], action: Array, available: Array, times: Array | None, kind: str
 ) -> tuple[Int[Array, ""], calibration.Calibration, Float[Array, "N K"]]:
     """The candidate of the smallest out-of-fold log loss, its calibration, and the propensities that they make."""
-    losses = jax.vmap(lambda z: jnp.mean(propensity.log_loss(z, action, available)))(logits)
+    losses = jax.vmap(lambda z: weighted_mean(propensity.log_loss(z, action, available), times))(logits)
     best = jnp.argmin(losses)
-    calibrated = calibration.fit(kind, logits[best], action, available)
+    calibrated = calibration.fit(kind, logits[best], action, available, times)
     return best, calibrated, calibration.apply(calibrated, logits[best], available)
 
 
@@ -245,6 +252,12 @@ def groups(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | N
     if group is None or rows == log_rows:
         return group
     return np.concatenate([group, np.max(group) + 1 + np.arange(rows - log_rows)])
+
+
+def times(logs: Logs, rows: int) -> Float[Array, " R"] | None:
+    """How often rows count in means, those of a log and then of a shadow sample, R in all; None: once each."""
+    found = relative(logs.weight)
+    return None if found is None else jnp.concatenate([found, jnp.ones(rows - len(found))])
 
 
 @jax.jit

@@ -41,6 +41,7 @@ def fit_outcomes(
     observed: np.ndarray,
     fold: np.ndarray,
     spec: NuisanceSpec,
+    times: Array | None = None,
 ) -> tuple[dict[str, list[HostFold]], Outcomes | None]:
     """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None)."""
     learners = on_host(spec)
@@ -54,6 +55,7 @@ def fit_outcomes(
         level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
         target = targets.relative(outcomes, level)
         weight = np.asarray(observed) * (fold != f)[:, None]
+        weight = weight if times is None else weight * np.asarray(times)[:, None]
         for name, learner in learners.items():
             quality, cost = (learner.fit(f, x, np.asarray(y), weight) for y in target)
             shape = jnp.asarray(learner.predict(cost, x, observed.shape[1]))
@@ -88,6 +90,7 @@ def fit_propensities(
     num_models: int,
     fold: np.ndarray,
     spec: NuisanceSpec,
+    times: Array | None = None,
 ) -> tuple[dict[str, list[Any]], np.ndarray | None]:
     """Library classifiers of the logged model; (fits per learner, out-of-fold logits [C, N, K] or None)."""
     names = sorted(set(spec.propensity_models) & set(HOST_LEARNERS))
@@ -97,8 +100,9 @@ def fit_propensities(
     logits = np.zeros((len(names), len(action), num_models), np.float32)
     x = _projected(folds, features)
     for f in range(spec.folds):
+        kept = None if times is None else np.asarray(times)[fold != f]
         for i, name in enumerate(names):
-            fits[name].append(trees.fit_propensity(name, f, x[fold != f], action[fold != f]))
+            fits[name].append(trees.fit_propensity(name, f, x[fold != f], action[fold != f], kept))
             logits[i, fold == f] = trees.predict_propensity(fits[name][-1], x[fold == f], num_models)
     return fits, logits
 

@@ -10,6 +10,7 @@ cost relative to the model's mean (`targets`). What it predicts is one more cand
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ FEWEST_ROWS = 10
 class HostLearner(NamedTuple):
     """A learner that runs outside JAX, on one fold and target.
 
-    fit(seed, features [N, d], target [N, K], weight [N, K]) -> fitted, from the cells with a weight above 0;
+    fit(seed, features [N, d], target [N, K], weight [N, K]) -> fitted, from the cells with a weight above 0, which is
+    how often they count;
     predict(fitted, features [N, d], num_models) -> [N, K].
     """
 
@@ -89,13 +91,24 @@ def _fit(
 ) -> list[Any]:
     """A fitted copy for every model, or the mean where there are few rows."""
     fitted: list[Any] = []
-    for model, (y, seen) in enumerate(zip(np.clip(target, 0.0, COST_CAP).T, weight.T > 0, strict=True)):
+    for model, (y, times) in enumerate(zip(np.clip(target, 0.0, COST_CAP).T, weight.T, strict=True)):
+        seen = times > 0
         if seen.sum() < FEWEST_ROWS:
-            fitted.append(float(np.mean(y[seen])) if seen.any() else float(np.mean(target[weight > 0])))
+            mean = np.average(y, weights=times) if seen.any() else np.average(target, weights=weight)
+            fitted.append(float(mean))
             continue
         fresh = _fresh(regressor)
         what = f"fit on {seen.sum()} rows of model {model}"
-        _tried(label, what, fresh.fit, np.asarray(features[seen], float), np.asarray(y[seen], float))
+        given = [np.asarray(features[seen], float), np.asarray(y[seen], float)]
+        if (times[seen] != 1).any():  # rows of a sampled log
+            if "sample_weight" not in inspect.signature(fresh.fit).parameters:
+                raise InputError(
+                    f"outcome model {label}: its fit takes no sample_weight, and the log's rows have weights; "
+                    "use another outcome model for this log"
+                )
+            _tried(label, what, partial(fresh.fit, sample_weight=times[seen]), *given)
+        else:
+            _tried(label, what, fresh.fit, *given)
         fitted.append(fresh)
     return fitted
 

@@ -35,7 +35,10 @@ def fit_outcome(library: str, seed: int, features: np.ndarray, target: np.ndarra
     row, model = np.nonzero(weight > 0)
     x = np.c_[features[row, :COMPONENTS], model]
     booster = _booster(library, "regression", [x.shape[1] - 1], seed)
-    return booster.fit(x, np.clip(target[row, model], 0.0, COST_CAP))
+    times = weight[row, model]  # how often a row counts; once each is what no weights mean
+    return booster.fit(
+        x, np.clip(target[row, model], 0.0, COST_CAP), sample_weight=None if (times == 1).all() else times
+    )
 
 
 def predict_outcome(booster: Any, features: np.ndarray, num_models: int) -> np.ndarray:
@@ -45,10 +48,14 @@ def predict_outcome(booster: Any, features: np.ndarray, num_models: int) -> np.n
     return np.asarray(booster.predict(np.c_[x, model])).reshape(-1, num_models).astype(np.float32)
 
 
-def fit_propensity(library: str, seed: int, features: np.ndarray, action: np.ndarray) -> Any:
-    """Multi-class classifier of the logged model; classes are relabelled to those that occur."""
+def fit_propensity(
+    library: str, seed: int, features: np.ndarray, action: np.ndarray, times: np.ndarray | None = None
+) -> Any:
+    """Multi-class classifier of the logged model; classes are relabelled to those that occur. times: of rows."""
     classes, label = np.unique(action, return_inverse=True)
-    return classes, _booster(library, "classification", [], seed).fit(features[:, :COMPONENTS], label)
+    return classes, _booster(library, "classification", [], seed).fit(
+        features[:, :COMPONENTS], label, sample_weight=times
+    )
 
 
 def predict_propensity(fitted: Any, features: np.ndarray, num_models: int) -> np.ndarray:

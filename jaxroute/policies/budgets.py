@@ -79,7 +79,13 @@ class Mixture:
     quality: float
 
 
-def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None) -> Curve:
+def curve(
+    predicted: Outcomes,
+    outcomes: Outcomes,
+    *,
+    available: Bool[Array, "N K"] | None = None,
+    weight: Float[Array, " N"] | None = None,
+) -> Curve:
     """Mean cost and quality of the greedy policy at every cost weight from 0 on.
 
         mean_i y_{i, k_i(w)},   k_i(w) = argmax_k predicted_quality_ik - w predicted_cost_ik
@@ -88,6 +94,7 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
         predicted: [N, K] what the policy decides on.
         outcomes: [N, K] what is spent and gained: a full table's, or doubly robust ones of a held-out log.
         available: [N, K], True where a model can be chosen; None: all of them.
+        weight: [N], how often every row counts in the means (``logs.weight``); None: once.
 
     Returns:
         Curve with one piece per distinct breakpoint, and one before the first.
@@ -114,6 +121,7 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
 
     from jaxroute.policies.piecewise import envelope
 
+    times = _times(weight, rows)
     pieces = jax.jit(envelope)(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
     breaks, models = np.asarray(pieces.breakpoints, np.float64), np.asarray(pieces.models)
     real = np.isfinite(breaks)
@@ -128,8 +136,10 @@ def curve(predicted: Outcomes, outcomes: Outcomes, *, available: Bool[Array, "N 
             return z[:, 0].sum() + np.concatenate([[0.0], np.cumsum(jumps)])
 
         centre = walked[:, 0].mean()  # squares around a common centre lose no digits
-        mean = along(walked - centre) / rows
-        spread = np.maximum(along((walked - centre) ** 2) / rows - mean**2, 0.0)
+        about = walked - centre
+        mean = along(times * about) / rows
+        squares, twice, once = (along(times**2 * about**power) for power in (2, 1, 0))  # of times (y - mean)
+        spread = np.maximum((squares - 2 * mean * twice + mean**2 * once) / rows, 0.0)
         return mean + centre, np.sqrt(spread / (rows - 1))
 
     parts = (np.concatenate([[0.0], weights]), *means(cost), *means(quality))
@@ -143,6 +153,7 @@ def curve_of_policies(
     decisions: Float[Array, "L N K"],
     outcomes: Outcomes,
     available: Bool[Array, "N K"] | None = None,
+    weight: Float[Array, " N"] | None = None,
 ) -> Curve:
     """Mean cost and quality of one policy for each of L cost weights; between them the nearest weight's policy is used.
 
@@ -156,6 +167,7 @@ def curve_of_policies(
         decisions: [L, N, K] probabilities; the greedy choices of routers.
         outcomes: [N, K] what is spent and gained.
         available: [N, K], True where a model can be chosen; None: all of them.
+        weight: [N], how often every row counts in the means; None: once.
 
     Returns:
         Curve of L pieces.
@@ -190,13 +202,22 @@ def curve_of_policies(
         _, row, model = np.argwhere(bad)[0]
         raise InputError(f"outcomes, row {row}, model {model}: chosen, but unavailable or not finite")
 
+    times = _times(weight, rows)
+
     def means(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gained = np.einsum("lnk,nk->ln", mass, np.where(usable, y, 0.0))
-        return gained.mean(1), gained.std(1, ddof=1) / np.sqrt(rows)
+        mean = (times[:, 0] * gained).mean(1)
+        return mean, (times[:, 0] * (gained - mean[:, None])).std(1, ddof=1) / np.sqrt(rows)
 
     (mean_cost, cost_error), (mean_quality, quality_error) = means(cost), means(quality)
     starts = np.concatenate([[0.0], (weights[1:] + weights[:-1]) / 2])
     return Curve(starts, mean_cost, mean_quality, cost_error, quality_error, weights)
+
+
+def _times(weight: Array | np.ndarray | None, rows: int) -> np.ndarray:
+    """How often every row counts, 1 on average, [N, 1]."""
+    times = np.ones(rows) if weight is None else np.asarray(weight, np.float64)
+    return (times / times.mean())[:, None]
 
 
 def thinned(pieces: Curve, count: int) -> Curve:

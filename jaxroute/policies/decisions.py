@@ -100,6 +100,7 @@ def best_single(
     *,
     available: Available = None,
     prompts: Bool[Array, "P K"] | None = None,
+    weight: Float[Array, " N"] | None = None,
 ) -> Float[Array, "*weights P K"]:
     """Always the model of the highest mean utility: the policy that every router has to beat.
 
@@ -110,6 +111,7 @@ def best_single(
         cost_weight: quality per unit of cost; a scalar, or [L].
         available: [N, K], False where an outcome is missing; None: none is.
         prompts: [P, K], the models that can be chosen for the prompts to be decided; None: ``available``.
+        weight: [N], how often every row counts in the mean (``logs.weight``); None: once.
 
     Returns:
         Probabilities [P, K], or [L, P, K] for L cost weights. Where the best model cannot be chosen the next best is.
@@ -125,10 +127,12 @@ def best_single(
     cost, _ = masked(outcomes.cost, available)
     prompts = available if prompts is None else prompts
     cost_weight = jnp.asarray(cost_weight)
-    count = jnp.maximum(jnp.sum(available, 0), 1)
+    there = available if weight is None else available * weight[:, None]
+    total = jnp.sum(there, 0)
 
     def mean(y: Array) -> Array:
-        return jnp.broadcast_to(jnp.sum(y, 0) / count, (*cost_weight.shape, y.shape[1]))
+        summed = jnp.sum(y if weight is None else y * weight[:, None], 0)
+        return jnp.broadcast_to(summed / jnp.where(total > 0, total, 1), (*cost_weight.shape, y.shape[1]))
 
     mean_utility = utility(Outcomes(mean(quality), mean(cost)), cost_weight)[..., None, :]
     shape = (*cost_weight.shape, *prompts.shape)

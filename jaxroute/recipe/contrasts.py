@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxroute import nuisance
-from jaxroute.numerics import safe_divide
+from jaxroute.numerics import relative, safe_divide
 from jaxroute.types import Examples, Logs
 
 SHARE = 0.5
@@ -39,12 +39,14 @@ def centred(model: nuisance.OutcomeModel) -> Float[Array, "N K"]:
     Predicted levels differ between folds, and in the wrong direction: if a fold's answers happen to be good, the other
     folds taught a lower level. Subtracting a mean over all folds would leave this in and bias the slope downwards.
     """
-    return _centred(nuisance.out_of_fold(model).quality, jax.nn.one_hot(model.fold, model.spec.folds))
+    return _centred(nuisance.out_of_fold(model).quality, jax.nn.one_hot(model.fold, model.spec.folds), model.times)
 
 
 @jax.jit
-def _centred(quality: Float[Array, "R K"], member: Float[Array, "R F"]) -> Float[Array, "R K"]:
-    return quality - member @ _means(quality, member)
+def _centred(
+    quality: Float[Array, "R K"], member: Float[Array, "R F"], times: Float[Array, " R"] | None
+) -> Float[Array, "R K"]:
+    return quality - member @ _means(quality, member if times is None else member * times[:, None])
 
 
 def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
@@ -52,6 +54,8 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
 
         q_i = a_{t_i} + c d_i + b z_i + e_i,   d_i = mean_k r_ik,   z_i = r_{i t_i} - d_i   (r: ``centred``)
         error(b)^2 = n/(n-K-2) sum_i z'_i^2 e_i^2 / (sum_i z'_i^2)^2,   z' what a and d leave of z
+
+    Rows of a sampled log count as often as they stand for: weighted least squares.
 
     Args:
         logs: N rows; rows without feedback are left out.
@@ -64,31 +68,38 @@ def of_log(logs: Logs, model: nuisance.NuisanceModel) -> Slope:
         Regression, Prediction and Shrinkage, by Copas (1983): the slope of new answers on predictions. The error is
         White's (1980).
     """
-    return _of_log(logs.quality, logs.action, centred(model.outcomes)[: len(logs.action)])
+    times = relative(logs.weight)
+    times = jnp.ones(len(logs.action)) if times is None else times
+    return _of_log(logs.quality, logs.action, centred(model.outcomes)[: len(logs.action)], times)
 
 
 @jax.jit
-def _of_log(quality: Float[Array, " N"], action: Int[Array, " N"], r: Float[Array, "N K"]) -> Slope:
+def _of_log(
+    quality: Float[Array, " N"], action: Int[Array, " N"], r: Float[Array, "N K"], times: Float[Array, " N"]
+) -> Slope:
     seen = jnp.isfinite(quality)
     member = jax.nn.one_hot(action, r.shape[1]) * seen[:, None]
 
     def within(y: Array) -> Array:
         """Less the mean of the rows that the same model answered."""
         y = jnp.where(seen, y, 0.0)
-        return jnp.where(seen, y - member @ _means(y, member), 0.0)
+        return jnp.where(seen, y - member @ _means(y, member * times[:, None]), 0.0)
 
     difficulty = jnp.mean(r, 1)
     d = within(difficulty)
 
     def residual(y: Array) -> Array:
         y = within(y)
-        return y - d * safe_divide(d @ y, d @ d, 0.0)
+        return y - d * safe_divide((times * d) @ y, (times * d) @ d, 0.0)
 
     z = residual(jnp.take_along_axis(r, action[:, None], 1)[:, 0] - difficulty)
     q = residual(quality)
-    slope = safe_divide(z @ q, z @ z, 0.0)
+    weighted = times * z
+    slope = safe_divide(weighted @ q, weighted @ z, 0.0)
     rows, used = jnp.sum(seen), r.shape[1] + 2.0
-    square = safe_divide(rows * jnp.sum((z * (q - slope * z)) ** 2), (rows - used) * (z @ z) ** 2, jnp.inf)
+    square = safe_divide(
+        rows * jnp.sum((weighted * (q - slope * z)) ** 2), (rows - used) * (weighted @ z) ** 2, jnp.inf
+    )
     return Slope(slope, jnp.sqrt(jnp.where(square > 0, square, jnp.inf)))
 
 
@@ -142,6 +153,6 @@ def share(*slopes: Slope) -> Float[Array, ""]:
 
 
 def _means(y: Array, member: Float[Array, "N G"]) -> Array:
-    """Mean of every group's rows of y, [N] or [N, K]; 0 for a group without any."""
-    count = jnp.maximum(jnp.sum(member, 0), 1.0)
-    return (member.T @ y) / (count if y.ndim == 1 else count[:, None])
+    """Weighted mean of every group's rows of y, [N] or [N, K]; 0 for a group without any."""
+    count = jnp.sum(member, 0)
+    return safe_divide(member.T @ y, count if y.ndim == 1 else count[:, None], 0.0)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from jaxroute import counterfactual
 from jaxroute.estimators import pessimism
 from jaxroute.nuisance import as_cells
-from jaxroute.numerics import safe_divide
+from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 CLIP = 0.1
@@ -51,16 +51,20 @@ def means(
     observed: Bool[Array, "N K"],
     weight: Float[Array, "N K"],
     predicted: Float[Array, "N K"],
+    times: Float[Array, " N"] | None = None,
 ) -> Float[Array, " K"]:
     """Mean quality of every model over the rows, self-normalised doubly robust.
 
         m_k = mean_i r_ik + sum_i o_ik w_ik (q_ik - r_ik) / sum_i o_ik w_ik
+
+    A row counts ``times`` times in the mean; the weights have that in them.
 
     Args:
         quality: [N, K], anything where not observed.
         observed: [N, K]; one model a row for a log, all of them for a full table.
         weight: [N, K] one over the probability of being observed, anything where not observed.
         predicted: [N, K], cross-fitted for these rows.
+        times: [N]; None: once.
 
     Returns:
         [K]; the mean prediction for a model without an observed answer.
@@ -77,15 +81,16 @@ def means(
     """
     weight = jnp.where(observed, weight, 0.0)
     error = jnp.where(observed, quality - predicted, 0.0)
-    return jnp.mean(predicted, 0) + safe_divide(jnp.sum(weight * error, 0), jnp.sum(weight, 0), 0.0)
+    return weighted_mean(predicted, times) + safe_divide(jnp.sum(weight * error, 0), jnp.sum(weight, 0), 0.0)
 
 
 def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
-    """``means`` of a log and their variances, w = 1 / (max(p, clip) h), h the response propensity if there is one.
+    """``means`` of a log and their variances, w = s / (max(p, clip) h), h the response propensity if there is one.
 
         var m_k = sigma^2 sum_i w_ik^2 / (sum_i w_ik)^2,   sigma^2 the mean squared residual of all rows
 
-    The residual variance is pooled over models: that of a model with five rows is not known.
+    s is how often the row counts (``logs.weight``). The residual variance is pooled over models: that of a model with
+    five rows is not known.
 
     Args:
         logs: N rows; rows without feedback are left out of the correction.
@@ -103,12 +108,15 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
     if nuisances.response is not None:
         weight = weight / nuisances.response
     seen = chosen & ~jnp.isnan(outcomes.quality)
-    weight = jnp.where(seen, weight[:, None], 0.0)
+    times = relative(logs.weight)
+    weight = jnp.where(seen, (weight if times is None else weight * times)[:, None], 0.0)
     predicted = nuisances.outcomes.quality
     residual = jnp.where(seen, outcomes.quality - predicted, 0.0)
     pooled = jnp.sum(residual**2) / jnp.sum(seen)
     variance = pooled * safe_divide(jnp.sum(weight**2, 0), jnp.sum(weight, 0) ** 2, jnp.inf)
-    return Sample(means(outcomes.quality, seen, weight, predicted), jnp.diag(jnp.minimum(variance, PRIOR_DEVIATION**2)))
+    return Sample(
+        means(outcomes.quality, seen, weight, predicted, times), jnp.diag(jnp.minimum(variance, PRIOR_DEVIATION**2))
+    )
 
 
 def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"]) -> Sample:
@@ -229,13 +237,18 @@ def fit(
 
 @jax.jit
 def _fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: Outcomes | None, clip: float) -> Level:
-    centre = jax.tree.map(lambda y: jnp.mean(y, 0), nuisances.outcomes)
+    centre = jax.tree.map(lambda y: weighted_mean(y, relative(logs.weight)), nuisances.outcomes)
     samples = [of_log(logs, nuisances, clip=clip)]
     if shadow is not None:
         assert predicted is not None
         samples.append(of_shadow(shadow, predicted, centre.quality))
-    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
-    return posterior(samples, columns(count, centre.cost))
+    return posterior(samples, columns(_requests(logs), centre.cost))
+
+
+def _requests(logs: Logs) -> Float[Array, " K"]:
+    """How many rows every model answered, each counted as often as it stands for."""
+    times = relative(logs.weight)
+    return jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0 if times is None else times)
 
 
 def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
@@ -261,7 +274,6 @@ def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Arra
     if prompts == 0:
         return now.deviation
     variance = pessimism.noise(logs, nuisances) ** 2 / prompts
-    count = jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0)
-    about = columns(count, jnp.mean(nuisances.outcomes.cost, 0))
+    about = columns(_requests(logs), weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
     imagined = Sample(now.mean, jnp.diag(variance))
     return posterior([of_log(logs, nuisances), imagined], about).deviation

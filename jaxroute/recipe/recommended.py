@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute import nuisance
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.recipe import contrasts, levels
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
@@ -58,7 +59,7 @@ def recommend(
     """
     level = estimate_levels(logs, nuisances, model, shadow)
     share = estimate_share(logs, model, shadow)
-    return Recommended(model, level, jnp.mean(nuisances.outcomes.quality, 0), share)
+    return Recommended(model, level, weighted_mean(nuisances.outcomes.quality, relative(logs.weight)), share)
 
 
 def fit(
@@ -158,7 +159,8 @@ def estimate_levels(
         [K] quality units.
     """
     if shadow is None:
-        return (levels.fit(logs, nuisances).mean + jnp.mean(nuisances.outcomes.quality, 0)) / 2
+        predicted = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
+        return (levels.fit(logs, nuisances).mean + predicted) / 2
     return levels.fit(logs, nuisances, shadow, shadow_predictions(model, len(logs.action))).mean
 
 

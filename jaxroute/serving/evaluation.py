@@ -139,8 +139,12 @@ def on_log(
     policy, on_shadow = _policies(router, log, views, weights)
     learn = counterfactual.examples(views.logs, views.nuisances, views.taught, clip=levels.CLIP)
 
+    times = nuisance.times(views.logs, len(learn.available))
+
     def best_single(prompts: Array) -> Array:
-        return policies.best_single(learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts)
+        return policies.best_single(
+            learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts, weight=times
+        )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
     own = evidence.logging_policy(views.logs, views.nuisances, len(weights))

@@ -2,9 +2,10 @@
 
 Fields: prompt and/or features (a list of numbers), model, quality, cost (or input_tokens and output_tokens with a
 price table), and optionally propensity, timestamp (seconds since 1970, or ISO 8601), group (conversation or user),
-request_id (unique), available (candidate set: a list, or names joined by "|"; empty: every model), and token counts
-that are billed apart: total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be chats (a list
-of messages); ``messages.text_of`` says what of them counts.
+request_id (unique), available (candidate set: a list, or names joined by "|"; empty: every model), weight (how many
+requests the row stands for, in a log that keeps a share of them; empty: one), and token counts that are billed apart:
+total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be chats (a list of messages);
+``messages.text_of`` says what of them counts.
 
 A log is a file or a folder of files (.parquet, .csv, .jsonl, the last two also .gz), a table in memory or in
 PostgreSQL. The records of gateways and tracers are read as they are; see ``formats``. Every problem is listed with
@@ -25,6 +26,7 @@ from jaxroute.data.logs.table import LogTable
 from jaxroute.types import InputError
 
 FAILURES = ("drop", "zero")
+REQUESTS = "requests, for which these rows stand"
 SIMULATED = "propensities simulated from posterior scores"
 
 
@@ -245,7 +247,12 @@ def _table(
     def kept(name: str) -> np.ndarray | None:
         return log.column[name][good] if name in log.column else None
 
-    prompt, group = kept("prompt"), kept("group")
+    prompt, group, weight = kept("prompt"), kept("group"), kept("weight")
+    if weight is not None:
+        weight = np.where(np.isnan(weight), 1.0, weight)
+        weight = None if (weight == 1).all() else weight
+    if weight is not None:
+        counts[REQUESTS] = round(float(weight.sum()))
     if prompt is not None:
         prompt[prompt == None] = ""  # noqa: E711  (elementwise; only beside features)
         prompt = None if "features" in log.column and not any(prompt) else prompt
@@ -262,6 +269,7 @@ def _table(
         timestamp=kept("timestamp"),
         group=None if group is None else np.unique(group, return_inverse=True)[1],
         counts=counts,
+        weight=weight,
         features=kept("features"),
         request_id=kept("request_id"),
         problems=lines,

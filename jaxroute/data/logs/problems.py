@@ -37,6 +37,8 @@ def find(
     found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
     found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
     found[f"propensity is below {LEAST:.3g}, which counts as 0", "propensity"] = (propensity > 0) & (propensity < LEAST)
+    weight = log.number("weight")
+    found["weight is not a finite number above 0", "weight"] = (weight <= 0) | np.isinf(weight)
     found |= costs.problems(log, prices)
     # Each pair of candidate set and model once; model -1 is none.
     names, sets = log.codes["model"], log.codes["available"]

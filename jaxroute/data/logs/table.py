@@ -19,8 +19,9 @@ ONE_BY_ONE = "rows are folded one by one, and intervals take every row as a draw
 class LogTable:
     """Checked log rows [N] on the host, in the order of the tables; NaN where a number is unknown.
 
-    timestamp: seconds since 1970. group: a number each, rows without one stand alone. prompt, features, timestamp,
-    group and request_id are None where the log has no such column. counts: rows, rows without quality, problems by
+    timestamp: seconds since 1970. group: a number each, rows without one stand alone. weight: how many requests a row
+    stands for. prompt, features, timestamp, group, weight and request_id are None where the log has no such column
+    (weight also where all rows stand for one request). counts: rows, rows without quality, problems by
     kind, records that were no answered request. problems: the lines that say where, of the rows left out;
     outliers: of costs that were lowered (`costs.outliers`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
@@ -37,6 +38,7 @@ class LogTable:
     timestamp: np.ndarray | None
     group: np.ndarray | None
     counts: dict[str, int]
+    weight: np.ndarray | None = None
     features: np.ndarray | None = None
     request_id: np.ndarray | None = None
     problems: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class LogTable:
         arrays = {
             name: value[index]
             for name in ("prompt", "action", "quality", "cost", "propensity", "available", "timestamp", "group",
-                         "features", "request_id")
+                         "weight", "features", "request_id")
             if (value := getattr(self, name)) is not None
         }  # fmt: skip
         return replace(self, **arrays)
@@ -84,7 +86,7 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         features = encoders.encode(log.prompt, encoder)
     apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
     group = np.arange(len(log)) if apart else log.group
-    return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group)  # type: ignore[arg-type]
+    return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group, log.weight)  # type: ignore[arg-type]
 
 
 def is_table(log: LogTable) -> bool:
