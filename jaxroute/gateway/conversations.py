@@ -51,7 +51,9 @@ def name_of(body: Mapping[str, Any], user: str | None, *metadata: Mapping[str, A
         True
     """
     for holder in (body, body.get("metadata"), *metadata):
-        for name in NAMES if isinstance(holder, Mapping) else ():
+        if not isinstance(holder, Mapping):
+            continue
+        for name in NAMES:
             said = holder.get(name)
             said = said.get("id") if isinstance(said, Mapping) else said
             if isinstance(said, str) and said:

@@ -80,9 +80,9 @@ def share_test(
         [0.5 0.5] [ 1. -1.]
     """
     p = np.where(available, propensity, 0.0)
-    whole: np.ndarray = np.isfinite(p).all(1)
+    whole = np.isfinite(p).all(1)
     p, chosen = p[whole], action[whole, None] == np.arange(p.shape[1])
-    times = (np.ones(len(whole)) if times is None else times)[whole, None]
+    times = (np.ones(len(action)) if times is None else times)[whole, None]
     gap, variance = (times * (chosen - p)).sum(0), (times**2 * p * (1 - p)).sum(0)
     return (times * p).sum(0) / times.sum(), _z(gap, np.sqrt(variance))
 
