@@ -17,6 +17,7 @@ from pathlib import Path
 
 import gateway_proxy
 import gateway_upstream
+import psutil
 import pytest
 import router_kinds
 
@@ -496,3 +497,35 @@ def test_what_litellm_was_told_to_redact_is_in_no_row(upstream, tmp_path):
         rows = proxy.rows(3)
     assert [row["status"] for row in rows] == ["answered", "answered", "failed"]
     assert "secret" not in (tmp_path / "log.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_four_workers_write_one_log_of_whole_rows_and_keep_conversations(upstream, tmp_path, capsys):
+    """With the flags of the page. Prints the memory of a worker."""
+    flags = ("--num_workers", "4", "--timeout_worker_healthcheck", "120")
+    settings = "epsilon: 1\nseed: 1\nsticky: conversation\n"
+    with gateway_proxy.running(upstream, tmp_path, settings, flags=flags) as proxy:
+        workers = psutil.Process(proxy.process.pid).children(recursive=True)
+        wait(lambda: proxy.said().count("Application startup complete") >= 4, 120)
+
+        def turns(number):
+            chat, models = [], set()
+            for turn in range(4):
+                chat.append({"role": "user", "content": f"turn {turn} of chat {number}"})
+                answer = proxy.ask("/v1/chat/completions", {"model": "auto", "messages": chat})
+                assert answer.status == 200
+                models.add(answer.headers["x-jaxroute-model"])
+                chat.append(answer.body["choices"][0]["message"])
+            return models
+
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(turns, range(100)))
+        rows = proxy.rows(400, seconds=30)
+        megabytes = sorted(w.memory_info().rss / 1e6 for w in workers if w.is_running())
+    assert all(len(models) == 1 for models in found)
+    assert len({model for models in found for model in models}) == 2
+    assert len(rows) == len({row["request_id"] for row in rows}) == 400
+    assert {len([r for r in rows if r["group"] == group]) for group in {row["group"] for row in rows}} == {4}
+    assert {row["propensity"] for row in rows} == {0.5}
+    with capsys.disabled():
+        print("\nmemory of the processes, MB: " + ", ".join(f"{m:.0f}" for m in megabytes))

@@ -94,6 +94,12 @@ class Gate:
         """Which part of a chat the router sees: the rule that it was fitted with; see ``data.messages``."""
         return CHAT if self.router is None else str(self.router.summary.get("chat", CHAT))
 
+    def warm(self) -> None:
+        """Decide some made-up texts, so that the first request is as fast as the hundredth."""
+        if self.router is not None and self.router.encoder is not None and self.quick:
+            for text in ("What is 2 + 2?", "Summarise this report. " * 40):
+                self._greedy(text, self.settings.models)
+
     def apart(self) -> None:
         """Take random numbers of this process alone: several workers with one seed must not explore alike."""
         with self._lock:

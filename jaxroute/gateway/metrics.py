@@ -28,6 +28,11 @@ def _metrics() -> tuple[Any, Any, Any] | None:
     )
 
 
+def load() -> None:
+    """Import Prometheus' client now, and not with the first request."""
+    _metrics()
+
+
 def decided(model: str, by: str, seconds: float) -> None:
     """Count a decision."""
     if (found := _metrics()) is not None:

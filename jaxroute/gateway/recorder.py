@@ -34,6 +34,8 @@ class Recorder:
                 compress=settings.log_compress,
             )
         self.writer = writer
+        gate.warm()
+        metrics.load()
         atexit.register(self.close)
 
     def take(self, gate: Gate) -> None:

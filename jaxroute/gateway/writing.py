@@ -91,7 +91,7 @@ class LogWriter:
         Raises:
             TypeError, ValueError: the row holds something that is no JSON.
         """
-        line = (json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
+        line = (_json(row) + "\n").encode("utf-8", "replace")
         with self._lock:
             try:
                 self._append(line)
@@ -219,6 +219,13 @@ def read_tail(path: str | os.PathLike[str], rows: int = 10) -> list[dict[str, An
         lines = file.read().split(b"\n")
     whole = lines[:-1] if size <= TAIL else lines[1:-1]
     return [json.loads(line) for line in whole[-rows:] if line]
+
+
+def _json(row: dict[str, Any]) -> str:
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # arrays, or numbers that are not finite
+        return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
