@@ -218,8 +218,9 @@ def test_fit_evaluate_compare(capsys, folder):
     assert all(0 < line["value"] < 1 for line in lines)
     assert {"flips_at", "gain_on_logging_policy", "gain_on_best_single_low", "verdict"} <= lines[0].keys()
     page = folder / "page"
-    code, _, err = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--report", page)
+    code, out, err = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--report", page)
     assert code == 0
+    assert "better than always using" in out.splitlines()[0]
     assert str(page / "report.html") in err.replace("\n", "")
     assert "Evidence from a log: router" in (page / "report.html").read_text()
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")

@@ -12,6 +12,7 @@ import typer
 
 from jaxroute.cli import reading
 from jaxroute.data import saving
+from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def evaluate(
     if as_json:
         reading.print_json(found.to_frame())
     else:
+        for sentence in found.conclusion() if isinstance(found, evaluation.LogEvaluation) else ():
+            say(sentence)
         reading.show(f"{router} on {log or table} (quality units; cost in the data's unit)", header, lines)
 
 

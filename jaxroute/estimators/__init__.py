@@ -12,6 +12,7 @@ evaluation  a policy's value: with an interval if the log supports it, else labe
 shadow      the value on prompts that every model answered, and pooled with the log's
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
 pessimism   outcomes lowered by their uncertainty
+spending    quality gained and cost saved, apart
 evidence    all that a log says of a router, for reports
 """
 
@@ -51,6 +52,7 @@ from jaxroute.estimators.shadow import pool_each as pool_each
 from jaxroute.estimators.shadow import shadow_rows as shadow_rows
 from jaxroute.estimators.shadow import shadow_share as shadow_share
 from jaxroute.estimators.shadow import with_shadow as with_shadow
+from jaxroute.estimators.spending import spending as spending
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import evaluation_clip as evaluation_clip
 from jaxroute.estimators.support import support as support

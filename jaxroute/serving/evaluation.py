@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, metrics, nuisance, policies
+from jaxroute import counterfactual, estimators, metrics, nuisance, policies
 from jaxroute.data import logs as people
 from jaxroute.data import shadow
 from jaxroute.estimators import evidence
 from jaxroute.recipe import GRID, levels
+from jaxroute.report import conclusion
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
@@ -31,10 +32,24 @@ OPPONENTS = ("logging policy", "best single")
 
 @dataclass(frozen=True)
 class LogEvaluation:
-    """What a log says of a router. evidence: everything, for reports; cost_scale: the router's."""
+    """What a log says of a router. evidence: everything, for reports; cost_scale: the router's.
+
+    spending: quality gained and cost saved on the best single model, a row per cost weight (``estimators.spending``);
+    singles: that model's name at each.
+    """
 
     evidence: evidence.Evidence
     cost_scale: float
+    spending: pd.DataFrame
+    singles: tuple[str, ...]
+
+    def conclusion(self) -> list[str]:
+        """One to three sentences: whether the router is better than always using one model, by how much, and why."""
+        frame = self.to_frame()
+        gain = "gain_on_best_single"
+        columns = {gain: "gain", f"{gain}_low": "low", f"{gain}_high": "high"}
+        found = frame[["normalised_cost_weight", "reasons", *columns]].rename(columns=columns).join(self.spending)
+        return conclusion.of_log(found, self.singles, self.evidence.rows)
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight.
@@ -148,7 +163,8 @@ def on_log(
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
     own = evidence.logging_policy(views.logs, views.nuisances, len(weights))
-    against = dict(zip(OPPONENTS, (own, best_single(views.logs.available)), strict=True))
+    single = best_single(views.logs.available)
+    against = dict(zip(OPPONENTS, (own, single), strict=True))
     both = {}
     if views.shadow is not None and on_shadow is not None:
         both = {name: on_shadow, OPPONENTS[1]: best_single(views.shadow.available)}
@@ -164,7 +180,9 @@ def on_log(
         shadow=views.shadow,
         on_shadow=both,
     )
-    return LogEvaluation(found, router.cost_scale)
+    parts = estimators.spending(views.logs, views.nuisances, policy, single)
+    singles = tuple(log.models[k] for k in np.asarray(single.sum(1)).argmax(1).tolist())
+    return LogEvaluation(found, router.cost_scale, parts, singles)
 
 
 def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[float] = GRID) -> TableEvaluation:

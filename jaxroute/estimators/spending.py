@@ -1,0 +1,86 @@
+"""What a policy gains in quality and saves in cost against another: the two sides of a difference in utility, apart."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from jaxroute.estimators.comparison import paired
+from jaxroute.estimators.influence import Rows, estimate, half_width, rows
+from jaxroute.estimators.support import evaluation_clip
+from jaxroute.numerics import safe_divide
+from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
+
+
+def spending(
+    logs: Logs,
+    nuisances: Nuisances,
+    router: Float[Array, "L N K"],
+    other: Float[Array, "L N K"],
+    *,
+    clip: float | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Quality gained and share of the cost saved by L policies against L others, self-normalised doubly robust.
+
+        quality = mean (q_router - q_other)
+        saved   = mean (c_other - c_router) / mean c_other
+
+    on the same rows, q and c being the influence values (`influence.rows`) of quality alone and of cost alone; the
+    error of the ratio is that of its first-order expansion.
+
+    Args:
+        logs: N rows that the router was not fitted on, or that it decides out of fold.
+        nuisances: cross-fitted for these rows.
+        router, other: the policies, a pair for each of L cost weights.
+        clip: smaller propensities are raised to it; None: ``estimators.evaluation_clip(K)``.
+        level: coverage of the intervals.
+
+    Returns:
+        A row per pair: quality, quality_low, quality_high; cost and cost_other, means per request in the log's unit;
+        saved, saved_low, saved_high, NaN where the other costs nothing. Whether the log supports the two policies is
+        for `evaluate` to say.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> logs, target = example()
+        >>> half = jnp.full((4, 2), 0.5)
+        >>> found = spending(logs, Nuisances(half, Outcomes(half, half)), target[None], 1 - target[None])
+        >>> print(found[["quality", "cost", "cost_other", "saved"]].round(3).to_numpy().tolist())
+        [[0.5, 0.5, 0.25, -1.0]]
+    """
+    clip = evaluation_clip(logs.available.shape[1]) if clip is None else clip
+    quality, saved, own, others = _pairs(logs, nuisances, router, other, clip)
+    found: dict[str, np.ndarray] = {"cost": np.asarray(own, float), "cost_other": np.asarray(others, float)}
+    for name, of in (("quality", quality), ("saved", saved)):
+        half = half_width(of.effective_sample_size, level) * np.asarray(of.standard_error)
+        value = np.asarray(of.value, float)
+        found |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    return pd.DataFrame(found)
+
+
+@jax.jit
+def _pairs(
+    logs: Logs, nuisances: Nuisances, router: Array, other: Array, clip: float
+) -> tuple[Estimate, Estimate, Array, Array]:
+    # The value at cost weight 0 of costs in the place of qualities is the mean cost.
+    of_cost = logs._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
+    predicted = nuisances._replace(outcomes=Outcomes(nuisances.outcomes.cost, nuisances.outcomes.cost))
+
+    def at(ours: Array, theirs: Array) -> tuple[Estimate, Estimate, Array, Array]:
+        q = [rows(logs, policy, 0.0, nuisances, clip=clip, self_normalised=True) for policy in (ours, theirs)]
+        c = [rows(of_cost, policy, 0.0, predicted, clip=clip, self_normalised=True) for policy in (theirs, ours)]
+        return estimate(paired(*q)), estimate(_share(*c)), estimate(c[1]).value, estimate(c[0]).value
+
+    return jax.vmap(at)(router, other)
+
+
+def _share(whole: Rows, rest: Rows) -> Rows:
+    """Rows of 1 - rest / whole: their mean is the ratio of the means, their spread that of its expansion."""
+    difference, base = paired(whole, rest), estimate(whole).value
+    ratio = safe_divide(estimate(difference).value, base)
+    spread = safe_divide(difference.influence - ratio * whole.influence, base)
+    return difference._replace(influence=jnp.where(base > 0, ratio + spread, jnp.nan))

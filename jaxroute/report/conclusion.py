@@ -1,0 +1,110 @@
+"""What a log says of a router, in one or two sentences that a person can act on. Host side.
+
+The router is held against always using one model: at each cost weight the best single model of the log. Several cost
+weights are looked at, so an interval here covers all of them together (Bonferroni); the tables beside it have the 95%
+intervals of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+LEVEL = 0.95
+
+
+def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
+    """One to three sentences: the conclusion, its reason in quality and money, and what would change it.
+
+    Args:
+        found: a row per cost weight: normalised_cost_weight, gain, low, high (95% interval of the gain on the best
+            single model, NaN where the log does not support one), reasons, and the columns of
+            ``estimators.spending``.
+        singles: the best single model at each of these.
+        rows: of the log.
+
+    Returns:
+        Sentences.
+
+    Example:
+        >>> frame = pd.DataFrame({"normalised_cost_weight": [0.5], "gain": [0.03], "low": [0.02], "high": [0.04],
+        ...     "reasons": [[]], "quality": [0.001], "quality_low": [-0.01], "quality_high": [0.012], "saved": [0.31],
+        ...     "saved_low": [0.22], "saved_high": [0.4], "cost": [0.0069], "cost_other": [0.01]})
+        >>> for sentence in of_log(frame, ["large"], 2000):
+        ...     print(sentence)
+        At a normalised cost weight of 0.5 the router is better than always using large: it saves 31% of the spend
+        (22 to 40; 6.9 instead of 10 per 1,000 requests) at no measurable loss of quality (+0.1 points, -1.0 to +1.2).
+    """
+    named = found.assign(single=list(singles))
+    known = named[np.isfinite(named["low"])]
+    if known.empty:
+        why = next((f" ({reasons[0]})" for reasons in named["reasons"] if len(reasons)), "")
+        return [
+            f"The log cannot say whether the router is better than always using {_listed(named)}{why}.",
+            "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow.",
+        ]
+    wider = float(ndtri(1 - (1 - LEVEL) / 2 / len(known)) / ndtri(1 - (1 - LEVEL) / 2))
+    half = wider * (known["high"] - known["gain"])
+    best = known.loc[(known["gain"] - half).idxmax()]
+    if (known["gain"] - half).max() > 0:
+        return [f"At a normalised cost weight of {best['normalised_cost_weight']:g} {_better(best)}"]
+    worst = known.loc[(known["gain"] + half).idxmin()]
+    if (known["gain"] + half).min() < 0:
+        return [
+            f"At a normalised cost weight of {worst['normalised_cost_weight']:g} the router is worse than always using "
+            f"{worst['single']}, and at none it is measurably better: take that model."
+        ]
+    said = [f"There is no evidence that the router is better than always using {_listed(known)}: take that model."]
+    lead = known.loc[known["gain"].idxmax()]
+    if lead["gain"] > 0:
+        needed = rows * (half[lead.name] / lead["gain"]) ** 2
+        said.append(
+            f"If its gain is the estimated {100 * lead['gain']:.1f} points at a normalised cost weight of "
+            f"{lead['normalised_cost_weight']:g}, a log of some {_rounded(needed)} rows like this one's {rows:,} would "
+            "show it."
+        )
+    return said
+
+
+def _better(row: pd.Series[Any]) -> str:
+    money = f"{1000 * row['cost']:.3g} instead of {1000 * row['cost_other']:.3g} per 1,000 requests"
+    low, high = 100 * row["saved_low"], 100 * row["saved_high"]
+    if not math.isfinite(row["saved"]):
+        spend = ""
+    elif low > 0:
+        spend = f"it saves {100 * row['saved']:.0f}% of the spend ({low:.0f} to {high:.0f}; {money})"
+    elif high < 0:
+        spend = f"it spends {-100 * row['saved']:.0f}% more ({-high:.0f} to {-low:.0f}; {money})"
+    else:
+        spend = f"it costs about the same ({money})"
+    points = f"{100 * row['quality']:+.1f} points, {100 * row['quality_low']:+.1f} to {100 * row['quality_high']:+.1f}"
+    if row["quality_low"] > 0:
+        quality = f"its answers are better ({points})"
+    elif row["quality_high"] < 0:
+        quality = f"its answers are worse ({points}), by less than the saving is worth"
+    else:
+        quality = f"no measurable loss of quality ({points})"
+    joined = (
+        f"{spend} at {quality}" if quality.startswith("no ") and spend else " and ".join(filter(None, (spend, quality)))
+    )
+    return f"the router is better than always using {row['single']}: {joined}."
+
+
+def _listed(found: pd.DataFrame) -> str:
+    """The single models, each with the cost weights at which it is the best one."""
+    names = list(dict.fromkeys(found["single"]))
+    if len(names) == 1:
+        return names[0]
+    from_ = [f"{name} (from {found.loc[found['single'] == name, 'normalised_cost_weight'].min():g})" for name in names]
+    return f"the best single model, which is {', '.join(from_)}"
+
+
+def _rounded(count: float) -> str:
+    """Two figures: a number that rests on an estimate."""
+    digits = max(0, math.floor(math.log10(max(count, 1))) - 1)
+    return f"{round(count / 10**digits) * 10**digits:,}"

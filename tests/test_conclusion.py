@@ -1,0 +1,112 @@
+"""Quality gained and cost saved, apart: against NumPy and simulated coverage; and what is concluded from them."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxroute import estimators
+from jaxroute.report import conclusion
+from jaxroute.types import Logs, Nuisances, Outcomes
+
+ROWS, DRAWS = 300, 200
+LOGGED = jnp.array([0.5, 0.3, 0.2])
+COST = jnp.array([1.0, 3.0, 8.0])
+
+
+def quality_of(x):
+    return 0.5 + x[:, None] * jnp.array([[0.2, -0.3, 0.4]])
+
+
+def policies(x):
+    """A router that takes the cheap model for half of the prompts, and the dear one for all."""
+    return jax.nn.one_hot(jnp.where(x < 0, 0, 2), 3), jnp.broadcast_to(jax.nn.one_hot(2, 3), (len(x), 3))
+
+
+@jax.jit
+def drawn(key):
+    keys = jax.random.split(key, 4)
+    x = jax.random.uniform(keys[0], (ROWS,), minval=-0.5, maxval=0.5)
+    action = jax.random.categorical(keys[1], jnp.log(LOGGED), shape=(ROWS,))
+    quality = jax.random.bernoulli(keys[2], jnp.take_along_axis(quality_of(x), action[:, None], 1)[:, 0])
+    cost = COST[action] * jnp.exp(0.5 * jax.random.normal(keys[3], (ROWS,)) - 0.125) * (1 + 0.5 * x)
+    logs = Logs(x[:, None], action, quality.astype(float), cost, LOGGED[action], jnp.ones((ROWS, 3), bool))
+    wrong = Outcomes(jnp.full((ROWS, 3), 0.4), jnp.full((ROWS, 3), 2.0))
+    return logs, Nuisances(jnp.broadcast_to(LOGGED, (ROWS, 3)), wrong)
+
+
+def test_intervals_hold_the_truth():
+    """200 logs of 300 rows under an outcome model that is wrong; x is uniform, so means are known."""
+    found = []
+    for key in jax.random.split(jax.random.key(0), DRAWS):
+        logs, nuisances = drawn(key)
+        router, other = policies(logs.features[:, 0])
+        found.append(estimators.spending(logs, nuisances, router[None], other[None]))
+    found = pd.concat(found)
+    # E over x < 0 of (q_0 - q_2) = -E[0.2 x; x < 0] = 0.025; costs are 8 and (1 E[1 + x/2; x<0] + 8 E[1 + x/2; x>0])
+    cheap, dear = 0.5 - 0.0625, 0.5 + 0.0625
+    truth = {"quality": 0.2 * 0.125, "saved": 1 - (1 * cheap + 8 * dear) / 8}
+    for name, value in truth.items():
+        bias = found[name].mean() - value
+        assert abs(bias) < 4 * found[name].std() / DRAWS**0.5
+        coverage = ((found[f"{name}_low"] <= value) & (value <= found[f"{name}_high"])).mean()
+        assert abs(coverage - 0.95) < 0.046, (name, coverage)
+    assert found["cost_other"].mean() == pytest.approx(8, rel=0.02)
+
+
+def test_against_numpy():
+    logs, nuisances = drawn(jax.random.key(3))
+    router, other = (np.asarray(p) for p in policies(logs.features[:, 0]))
+    row = estimators.spending(logs, nuisances, router[None], other[None]).iloc[0]
+    action, n = np.asarray(logs.action), np.arange(ROWS)
+
+    def mean(target, y, predicted):
+        weight = target[n, action] / np.asarray(LOGGED)[action]
+        return (target @ predicted).mean() + (weight * (y - predicted[action])).sum() / weight.sum()
+
+    quality, cost = (np.asarray(y, float) for y in (logs.quality, logs.cost))
+    gain = mean(router, quality, np.full(3, 0.4)) - mean(other, quality, np.full(3, 0.4))
+    ours, theirs = (mean(p, cost, np.full(3, 2.0)) for p in (router, other))
+    np.testing.assert_allclose([row["quality"], row["cost"], row["cost_other"], row["saved"]],
+                               [gain, ours, theirs, 1 - ours / theirs], rtol=2e-4)  # fmt: skip
+
+
+def frame(**changed):
+    row = {"normalised_cost_weight": 0.5, "gain": 0.03, "low": 0.02, "high": 0.04, "reasons": [], "quality": 0.001,
+           "quality_low": -0.01, "quality_high": 0.012, "saved": 0.31, "saved_low": 0.22, "saved_high": 0.4,
+           "cost": 0.0069, "cost_other": 0.01}  # fmt: skip
+    return pd.DataFrame(
+        [row | dict(zip(changed, values, strict=True)) for values in zip(*changed.values(), strict=True)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"quality_low": [0.005]}, r"saves 31% .* and its answers are better \(\+0.1 points"),
+        ({"quality_high": [-0.001]}, "by less than the saving is worth"),
+        ({"saved_low": [-0.1]}, "costs about the same .* at no measurable loss"),
+        ({"saved": [-0.2], "saved_low": [-0.3], "saved_high": [-0.1]}, r"spends 20% more \(10 to 30;"),
+        ({"saved": [np.nan]}, "better than always using a: no measurable loss"),
+        ({"low": [np.nan], "reasons": [["few rows of b"]]}, r"cannot say .* always using a \(few rows of b\)"),
+        ({"gain": [-0.03], "low": [-0.05], "high": [-0.01]}, "is worse than always using a"),
+        ({"gain": [0.01], "low": [-0.01], "high": [0.03]}, "no evidence .* always using a: take that"),
+    ],
+)
+def test_what_is_concluded(changed, said):
+    assert re.search(said, " ".join(conclusion.of_log(frame(**changed), ["a"], 2000)))
+
+
+def test_several_cost_weights_share_one_error():
+    """An interval that excludes 0 alone does not, as one of six looks; the rows that would show the gain are said."""
+    alone = {"gain": [0.01], "low": [0.0005], "high": [0.0195]}
+    assert "is better" in conclusion.of_log(frame(**alone), ["a"], 2000)[0]
+    six = {name: values * 6 for name, values in alone.items()}
+    said = conclusion.of_log(frame(**six, normalised_cost_weight=range(6)), ["a"] * 3 + ["b"] * 3, 2000)
+    assert "no evidence" in said[0]
+    assert "a (from 0), b (from 3)" in said[0]
+    z = 2.638257 / 1.959964  # normal quantiles of 1 - 0.025 / 6 and of 0.975
+    assert f"some {round(2000 * (0.95 * z) ** 2, -2):,.0f} rows" in said[1]
