@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import router_kinds
 
+import jaxroute
 from jaxroute import cli
 from jaxroute.data import encoders, tables
 from jaxroute.serving import export, kinds
@@ -121,6 +122,7 @@ def test_help_teaches(capsys):
         assert command in out
     code, out, _ = run(capsys, "doctor", "--help")
     assert "jaxroute doctor requests.parquet" in out
+    assert run(capsys, "--version")[:2] == (0, f"jaxroute {jaxroute.__version__}\n")
 
 
 HELP = """

@@ -13,11 +13,12 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from jaxroute import __version__
 from jaxroute._lazy import lazy
 from jaxroute.data import hub
 from jaxroute.system.printing import say
@@ -73,6 +74,23 @@ app = typer.Typer(
     no_args_is_help=True,
     **PLAIN,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"jaxroute {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command's name."""
+
+
 for _name, (_, _line) in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 
