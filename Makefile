@@ -162,7 +162,7 @@ fuzz: dev  ## generate broken logs, tables, pickles and routers; each must load 
 	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py tests/test_router_folder.py -s
 
 doctest: dev  ## run the examples in docstrings and README
-	@$(RUN) -m pytest -n $(WORKERS) jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py --ignore=jaxroute/gateway/handler.py --ignore=jaxroute/gateway/endpoints.py --ignore=jaxroute/gateway/service.py
+	@$(RUN) -m pytest -n $(WORKERS) jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py --ignore=jaxroute/gateway/handler.py --ignore=jaxroute/gateway/abilities.py --ignore=jaxroute/gateway/endpoints.py --ignore=jaxroute/gateway/service.py
 
 lint: dev  ## run ruff (lint and format) and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

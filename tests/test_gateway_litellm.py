@@ -25,7 +25,7 @@ litellm = pytest.importorskip("litellm")
 from jaxroute import estimators, nuisance, policies  # noqa: E402
 from jaxroute.data import encoders  # noqa: E402
 from jaxroute.data import logs as log_files  # noqa: E402
-from jaxroute.gateway import Gate, LogWriter, Settings  # noqa: E402
+from jaxroute.gateway import Gate, LogWriter, Settings, abilities  # noqa: E402
 from jaxroute.gateway.hooks import Handler, install  # noqa: E402
 from jaxroute.learn import fitting  # noqa: E402
 from jaxroute.serving.router import Router  # noqa: E402
@@ -352,3 +352,22 @@ def test_the_handler_refuses_a_log_of_neither_texts_nor_features(tmp_path):
     with pytest.raises(InputError, match="no router is named"):
         Handler.from_file(file)
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_litellms_table_and_the_configuration_say_what_models_can_do():
+    """The settings count before the configuration's model_info, and that before LiteLLM's table."""
+    deployments = [
+        {"model_name": "a", "litellm_params": {"model": "openai/gpt-3.5-turbo"}},
+        {
+            "model_name": "b",
+            "litellm_params": {"model": "openai/gpt-3.5-turbo"},
+            "model_info": {"max_input_tokens": 99},
+        },
+        {"model_name": "c", "litellm_params": {"model": "openai/gpt-4o-mini"}},
+        {"model_name": "c", "litellm_params": {"model": "openai/unheard-of"}, "model_info": {"supports_vision": False}},
+        {"model_name": "d", "litellm_params": {"model": "openai/unheard-of"}},
+    ]
+    given = Settings(("a", "b", "c", "d"), "a", capabilities={"a": ["images"]})
+    found = abilities.informed(given, deployments)
+    assert found.capabilities == {"a": ["images"], "b": ("tools", "json"), "c": ("tools", "json")}
+    assert found.context == {"a": 16385, "b": 99, "c": 128000}

@@ -48,7 +48,7 @@ def split(fold: Int[np.ndarray, " R"], folds: int, times: Array | np.ndarray | N
         >>> print(found.validate[0], found.learn[0])
         [1 4 7] [2 5 7]
         >>> print(split(np.array([0, 1, 2, 0, 1, 2, 0]), 3, np.array([1, 2, 1, 1, 1, 1, 1])).validate[0])
-        [1 1 4 7]
+        [1 1 4]
     """
     fold = np.asarray(fold)
     rows = [np.flatnonzero(fold == f) for f in range(folds)]
