@@ -24,7 +24,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
 from jaxroute.arguments import checked, known
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
@@ -33,6 +33,7 @@ Scalar = Float[Array, ""] | float
 
 
 @checked
+@jax.jit
 def utility(outcomes: Outcomes, cost_weight: Scalar | Float[Array, "*#batch"]) -> Float[Array, "*batch K"]:
     """Utility of every model, in quality units.
 
@@ -236,6 +237,7 @@ def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *
 
 
 @checked
+@jax.jit
 def switch(weight: Float[Array, "*batch"], threshold: Scalar) -> Float[Array, "*batch"]:
     """Weights above ``threshold`` become 0; equality is kept.
 
@@ -246,6 +248,7 @@ def switch(weight: Float[Array, "*batch"], threshold: Scalar) -> Float[Array, "*
 
 
 @checked
+@jax.jit
 def shrink(weight: Float[Array, "*batch"], shrinkage: Scalar) -> Float[Array, "*batch"]:
     """s w / (w^2 + s) for s = ``shrinkage``: s = 0 gives 0, s = inf gives w, w = 0 gives 0.
 
@@ -282,8 +285,7 @@ def propensity_of_action(logs: Logs, nuisances: Nuisances | None = None, *, clip
     if nuisances is None:
         propensity, source = jnp.asarray(logs.propensity), "logs.propensity"
     else:
-        chosen = jnp.asarray(logs.action)[:, None]
-        propensity = jnp.take_along_axis(jnp.asarray(nuisances.propensity), chosen, axis=1)[:, 0]
+        propensity = at_action(nuisances.propensity, logs.action)
         source = "nuisances.propensity of the chosen model"
     if known(propensity):
         unknown = np.flatnonzero(np.isnan(np.asarray(propensity)))
@@ -309,19 +311,24 @@ def _weights(logs: Logs, nuisances: Nuisances | None, clip: Scalar) -> Outcomes:
 
 
 @jax.jit
+def at_action(table: Float[Array, "N K"], action: Int[Array, " N"]) -> Float[Array, " N"]:
+    """The chosen model's entry of every row."""
+    return jnp.take_along_axis(table, action[:, None], axis=1)[:, 0]
+
+
 def _correct(logs: Logs, prediction: Outcomes, weight: Outcomes) -> Outcomes:
     """prediction + weight * (observed - prediction) at the chosen model, where something was observed."""
+    quality = _corrected(prediction.quality, logs.action, logs.quality, weight.quality)
+    return Outcomes(quality, _corrected(prediction.cost, logs.action, logs.cost, weight.cost))
 
-    def corrected(predicted: Float[Array, "N K"], observed: Float[Array, " N"], weight: Array) -> Float[Array, "N K"]:
-        predicted, observed = jnp.asarray(predicted), jnp.asarray(observed)[:, None]
-        seen = chosen & ~jnp.isnan(observed)
-        error = jnp.where(seen, observed - predicted, 0)
-        return jnp.where(seen, predicted + weight[:, None] * error, predicted)
 
-    chosen: Bool[Array, "N K"] = jax.nn.one_hot(logs.action, logs.available.shape[-1], dtype=bool)
-    return Outcomes(
-        corrected(prediction.quality, logs.quality, weight.quality), corrected(prediction.cost, logs.cost, weight.cost)
-    )
+@jax.jit
+def _corrected(
+    predicted: Float[Array, "N K"], action: Int[Array, " N"], observed: Float[Array, " N"], weight: Float[Array, " N"]
+) -> Float[Array, "N K"]:
+    seen = jax.nn.one_hot(action, predicted.shape[-1], dtype=bool) & ~jnp.isnan(observed)[:, None]
+    error = jnp.where(seen, observed[:, None] - predicted, 0)
+    return jnp.where(seen, predicted + weight[:, None] * error, predicted)
 
 
 def _check(logs: Logs, nuisances: Nuisances | None) -> None:

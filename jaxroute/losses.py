@@ -13,6 +13,7 @@ those through labels, gaps and margins do not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import chex
@@ -37,6 +38,7 @@ Weighting = Literal["none", "gap", "margin"]
 
 
 @checked
+@jax.jit
 def softmax_regret(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -80,6 +82,7 @@ def softmax_regret(
 
 
 @checked
+@partial(jax.jit, static_argnames="weighting")
 def regret_cross_entropy(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -139,6 +142,7 @@ def regret_cross_entropy(
 
 
 @checked
+@jax.jit
 def greedy_regret(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -171,6 +175,7 @@ def greedy_regret(
 
 
 @checked
+@jax.jit
 def squared_utility_error(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -202,6 +207,7 @@ def squared_utility_error(
 
 
 @checked
+@jax.jit
 def spo_plus(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],
@@ -233,6 +239,7 @@ def spo_plus(
 
 
 @checked
+@jax.jit
 def cost_sensitive_hinge(
     scores: Float[Array, "*batch K"],
     utility: Float[Array, "*batch K"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import chex
@@ -27,6 +27,7 @@ class Band(NamedTuple):
     critical: Float[Array, ""]
 
 
+@jax.jit
 def difference(a: Rows, b: Rows) -> Estimate:
     """Value of policy a minus value of policy b on the same log, with the paired standard error.
 
@@ -54,6 +55,7 @@ def difference(a: Rows, b: Rows) -> Estimate:
     return estimate(paired(a, b))
 
 
+@jax.jit
 def paired(a: Rows, b: Rows) -> Rows:
     """Rows of the difference of two policies on the same prompts: what ``difference`` estimates.
 
@@ -77,6 +79,7 @@ def paired(a: Rows, b: Rows) -> Rows:
     return a._replace(influence=a.influence - b.influence, counted=a.counted & b.counted, weight=weight)
 
 
+@partial(jax.jit, static_argnames="resamples")
 def simultaneous(key: Key, of: Rows, *, level: float = 0.95, resamples: int = 2000) -> Band:
     """One band over L estimates of the same log that covers all L truths at once with probability ``level``.
 

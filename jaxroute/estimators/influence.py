@@ -29,6 +29,7 @@ stands in the place of z_i, so that the plain mean of the rows is the weighted o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -40,7 +41,7 @@ from scipy.special import stdtrit
 
 from jaxroute import metrics
 from jaxroute.arguments import checked
-from jaxroute.counterfactual import propensity_of_action
+from jaxroute.counterfactual import at_action, propensity_of_action
 from jaxroute.numerics import masked_sum, relative, safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
 
@@ -108,39 +109,55 @@ def rows(
     """
     N, K = logs.available.shape
     chex.assert_shape(target, (N, K))
-    observed = ~jnp.isnan(logs.quality)
-    chosen = jnp.asarray(logs.action)[:, None]
-
-    def at_action(table: Float[Array, "N K"]) -> Float[Array, " N"]:
-        return jnp.take_along_axis(jnp.asarray(table), chosen, -1)[:, 0]
-
     propensity = propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     if response is not None:
         chex.assert_shape(response, (N,))
-        propensity = propensity * response
-    importance = jnp.where(observed, at_action(target) / propensity, 0.0)
+    predicted = outcomes_of(nuisances) if outcome_model else None
+    importance = _importance(target, logs.action, logs.quality, propensity, response)
     weight = importance if transform is None else transform(importance)
+    answers = logs.action, logs.quality, logs.cost
+    times = relative(logs.weight)
+    influence, counted = _influence(*answers, target, cost_weight, predicted, response, weight, times, self_normalised)
+    return standing(Rows(influence, counted, importance, logs.group), logs)
 
-    error = logs.quality - cost_weight * logs.cost
+
+@jax.jit
+def _importance(target: Array, action: Array, quality: Array, propensity: Array, response: Array | None) -> Weights:
+    propensity = propensity if response is None else propensity * response
+    return jnp.where(jnp.isnan(quality), 0.0, at_action(target, action) / propensity)
+
+
+@partial(jax.jit, static_argnames="self_normalised")
+def _influence(
+    action: Int[Array, " N"],
+    quality: Float[Array, " N"],
+    cost: Float[Array, " N"],
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    predicted: Outcomes | None,
+    response: Float[Array, " N"] | None,
+    weight: Weights,
+    times: Weights | None,
+    self_normalised: bool,
+) -> tuple[Float[Array, " N"], Bool[Array, " N"]]:
+    """z and the counted rows; ``predicted`` None: without outcome model."""
+    observed = ~jnp.isnan(quality)
+    error = quality - cost_weight * cost
     direct = jnp.zeros_like(error)
-    if outcome_model:
-        predicted = outcomes_of(nuisances)
+    if predicted is not None:
         direct = metrics.value(target, predicted, cost_weight)
-        error = error - (at_action(predicted.quality) - cost_weight * at_action(predicted.cost))
+        error = error - (at_action(predicted.quality, action) - cost_weight * at_action(predicted.cost, action))
     error = jnp.where(observed, error, 0.0)
 
     stands = observed if response is None else jnp.ones_like(observed)
-    counted = jnp.ones_like(observed) if outcome_model else stands
+    counted = stands if predicted is None else jnp.ones_like(observed)
     normaliser = weight if self_normalised else stands.astype(error.dtype)
-    times = relative(logs.weight)
-    if times is None:
-        times = jnp.ones_like(error)
+    times = jnp.ones_like(error) if times is None else times
     correction = safe_divide(jnp.sum(times * weight * error), jnp.sum(times * normaliser))
     deviation = weight * error - normaliser * correction
     scale = safe_divide(jnp.sum(times * counted), jnp.sum(times * normaliser))
-    of = Rows(direct + correction + scale * deviation, counted, importance, logs.group)
-    return of if logs.weight is None else standing(of, logs)
+    return direct + correction + scale * deviation, counted
 
 
 def standing(of: Rows, logs: Logs) -> Rows:
@@ -153,14 +170,18 @@ def standing(of: Rows, logs: Logs) -> Rows:
         0.5
     """
     times = relative(logs.weight)
-    if times is None:
-        return of
+    return of if times is None else _standing(of, times)
+
+
+@jax.jit
+def _standing(of: Rows, times: Weights) -> Rows:
     counted = jnp.where(of.counted, times, 0.0)
     value = safe_divide(masked_sum(times * of.influence, of.counted), jnp.sum(counted))
     share = safe_divide(times * jnp.sum(of.counted), jnp.sum(counted))
     return of._replace(influence=value + share * (of.influence - value), weight=times * of.weight)
 
 
+@jax.jit
 def estimate(of: Rows) -> Estimate:
     """Value, standard error and effective sample size of influence rows.
 
@@ -193,6 +214,7 @@ def estimate(of: Rows) -> Estimate:
     return Estimate(value, jnp.sqrt(variance), effective)
 
 
+@jax.jit
 def units(of: Rows) -> Float[Array, ""]:
     """Number of independent draws among the counted rows: the groups if there are any, else the rows.
 

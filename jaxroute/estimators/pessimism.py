@@ -30,6 +30,7 @@ PRIOR_ROWS = 10.0
 
 
 @checked
+@jax.jit
 def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
     """Standard deviation of quality around the outcome model, per model, pooled with the largest possible.
 
@@ -59,6 +60,7 @@ def noise(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
 
 
 @checked
+@jax.jit
 def standard_error(propensity: Float[Array, "N K"], noise: Float[Array, " K"], *, rows: Scalar) -> Float[Array, "N K"]:
     """Standard error of every cell, from how often the log tried the model on prompts like this one.
 
@@ -82,6 +84,7 @@ def standard_error(propensity: Float[Array, "N K"], noise: Float[Array, " K"], *
 
 
 @checked
+@jax.jit
 def pessimistic(outcomes: Outcomes, error: Float[Array, "N K"], *, strength: Scalar) -> Outcomes:
     """Lower confidence bound of every model's quality; cost as it is.
 

@@ -33,11 +33,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import metrics
 from jaxroute.arguments import checked
-from jaxroute.counterfactual import propensity_of_action
+from jaxroute.counterfactual import at_action, propensity_of_action
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import outcomes_of
 from jaxroute.numerics import relative, safe_divide
-from jaxroute.types import InputError, Key, Logs, Nuisances
+from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
 
@@ -268,25 +268,41 @@ def _sort(
     outcome_model: bool,
 ) -> _Sorted:
     chex.assert_shape(target, logs.available.shape)
-    chosen = jnp.asarray(logs.action)[:, None]
-    observed = ~jnp.isnan(logs.quality)
-    reward = logs.quality - cost_weight * logs.cost
+    propensity = propensity_of_action(logs, nuisances, clip=clip)
+    response = None if nuisances is None else nuisances.response
+    if response is not None:
+        chex.assert_shape(response, logs.quality.shape)
+    predicted = outcomes_of(nuisances) if outcome_model else None
+    answers, times = (logs.action, logs.quality, logs.cost), relative(logs.weight)
+    return _sorted(*answers, target, cost_weight, predicted, propensity, response, times)
+
+
+@jax.jit
+def _sorted(
+    action: Int[Array, " N"],
+    quality: Float[Array, " N"],
+    cost: Float[Array, " N"],
+    target: Float[Array, "N K"],
+    cost_weight: Scalar,
+    predicted: Outcomes | None,
+    propensity: Float[Array, " N"],
+    response: Float[Array, " N"] | None,
+    times: Float[Array, " N"] | None,
+) -> _Sorted:
+    observed = ~jnp.isnan(quality)
+    reward = quality - cost_weight * cost
     error, direct, counted = reward, jnp.zeros_like(reward), observed
-    if outcome_model:
-        outcomes = outcomes_of(nuisances)
-        direct, counted = metrics.value(target, outcomes, cost_weight), jnp.ones_like(observed)
-        predicted = jnp.asarray(outcomes.quality) - cost_weight * jnp.asarray(outcomes.cost)
-        error = reward - jnp.take_along_axis(predicted, chosen, 1)[:, 0]
+    if predicted is not None:
+        direct, counted = metrics.value(target, predicted, cost_weight), jnp.ones_like(observed)
+        error = reward - at_action(predicted.quality - cost_weight * predicted.cost, action)
     error = jnp.where(observed, error, 0.0)
     heard = observed.astype(error.dtype)
-    if nuisances is not None and nuisances.response is not None:
-        chex.assert_shape(nuisances.response, observed.shape)
-        heard = heard / nuisances.response
+    if response is not None:
+        heard = heard / response
         counted = jnp.ones_like(observed)
-    picked = heard * jnp.take_along_axis(jnp.asarray(target), chosen, 1)[:, 0]
-    odds = 1 / propensity_of_action(logs, nuisances, clip=clip) - 1
+    picked = heard * at_action(target, action)
+    odds = 1 / propensity - 1
     order = jnp.argsort(error)
-    times = relative(logs.weight)
     times = jnp.ones_like(error) if times is None else times
     return _Sorted(error[order], picked[order], odds[order], order, direct, counted, reward, heard, times)
 
@@ -302,17 +318,14 @@ def _bounds(table: _Sorted, strength: Scalar, times: Float[Array, " N"]) -> Boun
     centre = safe_divide(jnp.sum(low * table.error), jnp.sum(low))
     error = table.error - centre
 
-    def ratios(below: Float[Array, " N"], above: Float[Array, " N"]) -> Float[Array, " N+1"]:
-        def split(x: Float[Array, " N"], y: Float[Array, " N"]) -> Float[Array, " N+1"]:
-            zero = jnp.zeros(1, x.dtype)
-            head = jnp.concatenate([zero, jnp.cumsum(x)])
-            tail = jnp.concatenate([jnp.cumsum(y[::-1])[::-1], zero])
-            return head + tail
-
-        return safe_divide(split(below * error, above * error), split(below, above))
-
-    base = direct + centre
-    return Bounds(base + jnp.min(ratios(high, low)), base + jnp.max(ratios(low, high)))
+    # For each of the N + 1 thresholds, the sums of the rows below it with one weight and above it with the other.
+    below = jnp.stack([high * error, high, low * error, low])
+    above = jnp.stack([low * error, low, high * error, high])
+    sums = jnp.cumsum(jnp.concatenate([below, above[:, ::-1]]), 1)  # one operation: it takes long to compile
+    head, tail = jnp.pad(sums[:4], ((0, 0), (1, 0))), jnp.pad(sums[4:, ::-1], ((0, 0), (0, 1)))
+    total = head + tail
+    ratios, base = safe_divide(total[::2], total[1::2]), direct + centre
+    return Bounds(base + jnp.min(ratios[0]), base + jnp.max(ratios[1]))
 
 
 @jax.jit
@@ -333,21 +346,22 @@ def _resampled(keys: Key, table: _Sorted, strength: Scalar, label: Int[Array, " 
 def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
     heard = table.times * table.heard
     logged = safe_divide(jnp.sum(jnp.where(heard > 0, heard * table.reward, 0.0)), jnp.sum(heard))
-    advantage = _bounds(table, 1.0, table.times).lower - logged
+    # The first and the last strength in one call of the bounds: each further one in the program takes long to compile.
+    ends = jax.vmap(_bounds, (None, 0, None))(table, jnp.stack([jnp.ones_like(logged), largest]), table.times)
+    advantage = ends.lower[0] - logged
 
-    def holds(strength: Scalar) -> Bool[Array, ""]:
-        lower, upper = _bounds(table, strength, table.times)
-        return jnp.where(advantage > 0, lower > logged, upper < logged)
+    def beyond(bounds: Bounds) -> Bool[Array, "*strengths"]:
+        return jnp.where(advantage > 0, bounds.lower > logged, bounds.upper < logged)
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        still = holds(jnp.exp(middle))
+        still = beyond(_bounds(table, jnp.exp(middle), table.times))
         return jnp.where(still, middle, low), jnp.where(still, high, middle)
 
     start = (jnp.zeros_like(advantage), jnp.full_like(advantage, jnp.log(largest)))
     strength = jnp.exp(jax.lax.fori_loop(0, BISECTIONS, halve, start)[1])
-    strength = jnp.where(holds(largest), jnp.inf, jnp.where(advantage == 0, 1.0, strength))
+    strength = jnp.where(beyond(ends)[1], jnp.inf, jnp.where(advantage == 0, 1.0, strength))
     return TippingPoint(advantage, jnp.where(jnp.isnan(advantage), jnp.nan, strength))
 
 

@@ -37,6 +37,7 @@ ALONE = "shadow sample alone"
 
 
 @checked
+@jax.jit
 def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scalar) -> Rows:
     """Value of a policy on every prompt of a shadow sample, from the sample's answers alone.
 
@@ -68,6 +69,7 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
     return Rows(jnp.where(counted, value, 0.0), counted, counted.astype(value.dtype))
 
 
+@jax.jit
 def shadow_share(log: Rows, shadow: Rows) -> Float[Array, ""]:
     """Weight of the shadow in ``pool``: its share of the effective rows.
 
@@ -91,6 +93,7 @@ def shadow_share(log: Rows, shadow: Rows) -> Float[Array, ""]:
     return safe_divide(ours, ours + theirs, 0.0)
 
 
+@jax.jit
 def pool(log: Rows, shadow: Rows, *, share: Scalar | None = None) -> Rows:
     """Rows of the log and of the shadow as one sample, whose ``estimate`` is the two estimates' weighted mean.
 

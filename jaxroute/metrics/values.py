@@ -7,6 +7,8 @@ NaN, because missing is not zero.
 
 from __future__ import annotations
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from jaxroute.types import Outcomes
 
 
 @checked
+@jax.jit
 def value(
     probabilities: Float[Array, "*N K"], outcomes: Outcomes, cost_weight: Float[Array, ""] | float
 ) -> Float[Array, "*N"]:
@@ -43,6 +46,7 @@ def value(
 
 
 @checked
+@jax.jit
 def regret(
     probabilities: Float[Array, "*N K"],
     outcomes: Outcomes,
@@ -81,6 +85,7 @@ def regret(
 
 
 @checked
+@jax.jit
 def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes) -> Float[Array, "L 2"]:
     """One point (mean cost, mean quality) per cost weight: the policy's cost-quality curve.
 
@@ -170,6 +175,7 @@ def routing_shares(choice: Int[Array, " N"], num_models: int) -> Float[Array, " 
 
 
 @checked
+@partial(jax.jit, static_argnames="normalised")
 def share_entropy(shares: Float[Array, "*batch K"], *, normalised: bool = False) -> Float[Array, "*batch"]:
     """Entropy of routing shares in nats, with 0 log 0 = 0 and gradient 0 there.
 

@@ -5,6 +5,7 @@ Unavailable models get probability 0, whatever their entries hold.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import chex
@@ -22,6 +23,7 @@ Available = Bool[Array, "*batch K"] | None
 
 
 @checked
+@jax.jit
 def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> Float[Array, "*batch K"]:
     """All mass on the best available score, the lowest index on ties.
 
@@ -44,6 +46,7 @@ def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> 
 
 
 @checked
+@jax.jit
 def softmax(
     scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
 ) -> Float[Array, "*batch K"]:
@@ -68,6 +71,7 @@ def softmax(
 
 
 @checked
+@jax.jit
 def epsilon_greedy(
     scores: Float[Array, "*batch K"], *, epsilon: Scalar, available: Available = None
 ) -> Float[Array, "*batch K"]:
@@ -94,6 +98,7 @@ def epsilon_greedy(
 
 
 @checked
+@jax.jit
 def best_single(
     outcomes: Outcomes,
     cost_weight: Scalar | Float[Array, " L"],
@@ -140,6 +145,7 @@ def best_single(
 
 
 @checked
+@partial(jax.jit, static_argnames="average")
 def ensemble(
     scores: Float[Array, "S *batch K"],
     *,

@@ -144,6 +144,7 @@ def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: 
 
 
 @checked
+@jax.jit
 def envelope(
     quality: Float[Array, "*batch K"], cost: Float[Array, "*batch K"], available: Available = None
 ) -> Envelope:
