@@ -51,6 +51,7 @@ def masked_argmax(x: Float[Array, "*batch K"], where: Mask = None) -> Int[Array,
     return jnp.argmax(tied if where is None else tied & where, -1)
 
 
+@jax.jit
 def masked_softmax(x: Float[Array, "*batch K"], where: Mask = None) -> Float[Array, "*batch K"]:
     """Softmax over the available entries; masked entries are exactly 0, with gradient 0.
 

@@ -5,7 +5,6 @@ Unavailable models get probability 0, whatever their entries hold.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import chex
@@ -46,7 +45,6 @@ def greedy(scores: Float[Array, "*batch K"], *, available: Available = None) -> 
 
 
 @checked
-@jax.jit
 def softmax(
     scores: Float[Array, "*batch K"], *, temperature: Scalar = 1.0, available: Available = None
 ) -> Float[Array, "*batch K"]:
@@ -145,7 +143,6 @@ def best_single(
 
 
 @checked
-@partial(jax.jit, static_argnames="average")
 def ensemble(
     scores: Float[Array, "S *batch K"],
     *,
