@@ -87,7 +87,8 @@ def _parts(function: Any) -> tuple[Callable[..., Any], list[tuple[str, Any]]]:
     return inner, list(inspect.getclosurevars(inner).nonlocals.items()) if inspect.isfunction(inner) else []
 
 
-def _reads(symbol: Symbol, root: Path) -> Iterator[Symbol]:
+@cache
+def _reads(symbol: Symbol, root: Path) -> frozenset[Symbol]:
     """What a symbol leads to directly.
 
     Raises:
@@ -95,20 +96,21 @@ def _reads(symbol: Symbol, root: Path) -> Iterator[Symbol]:
     """
     module = _module(symbol.module, root)
     if module is None:
-        return  # of another library
+        return frozenset()  # of another library
     known = symbol.name in ("", EVERY, *module.defined, *module.imports)
     if not known and "__getattr__" in module.defined:
         raise ImportError(f"{symbol.module} does not define {symbol.name}: import it from the module that does")
-    yield Symbol(symbol.module, "")
+    read = {Symbol(symbol.module, "")}
     if symbol.name == EVERY:
-        yield from (Symbol(symbol.module, name) for name in (*module.defined, *module.imports))
+        read |= {Symbol(symbol.module, name) for name in (*module.defined, *module.imports)}
     elif symbol.name in module.imports and symbol.name not in module.defined:
-        yield from module.imports[symbol.name]
+        read |= module.imports[symbol.name]
     for name, attribute in _names(_statements(symbol, module)):
         if name in module.defined:
-            yield Symbol(symbol.module, name)
-        for target in module.imports.get(name, ()):
-            yield _attribute(target, attribute, root) if target.name == EVERY and attribute else target
+            read.add(Symbol(symbol.module, name))
+        targets = module.imports.get(name, ())
+        read |= {_attribute(t, attribute, root) if t.name == EVERY and attribute else t for t in targets}
+    return frozenset(read)
 
 
 def _attribute(module: Symbol, name: str, root: Path) -> Symbol:
