@@ -120,12 +120,8 @@ def curve(
 
     from jaxroute.policies.piecewise import envelope
 
-<<<<<<< HEAD
     times = _times(weight, rows)
-    pieces = jax.jit(envelope)(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
-=======
     pieces = envelope(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
->>>>>>> 26cf86d (Public functions of arrays run as one compiled program each, where they ran operation by operation)
     breaks, models = np.asarray(pieces.breakpoints, np.float64), np.asarray(pieces.models)
     real = np.isfinite(breaks)
     weights, place = np.unique(breaks[real], return_inverse=True)
