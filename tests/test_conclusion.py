@@ -110,3 +110,20 @@ def test_several_cost_weights_share_one_error():
     assert "a (from 0), b (from 3)" in said[0]
     z = 2.638257 / 1.959964  # normal quantiles of 1 - 0.025 / 6 and of 0.975
     assert f"some {round(2000 * (0.95 * z) ** 2, -2):,.0f} rows" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ["new is better than old: it saves 31% of the spend"]),
+        ({"low": [np.nan]}, ["cannot say whether new or old"]),
+        (
+            {"gain": [-0.03, 0.03], "low": [-0.04, 0.02], "high": [-0.02, 0.04]},
+            ["is better", "is worse than old, by 3.0"],
+        ),
+    ],
+)
+def test_what_is_concluded_of_two(changed, said):
+    found = conclusion.of_two(frame(**(changed or {"gain": [0.03]})), "new", "old")
+    assert len(found) == len(said)
+    assert all(part in sentence for part, sentence in zip(said, found, strict=True))

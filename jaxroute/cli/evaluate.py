@@ -127,6 +127,8 @@ def compare(
         interval = "extrapolation" if np.isnan(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
         shown = [row[column] for column in ("normalised_cost_weight", "cost_weight", "difference")]
         lines.append([*shown, interval, row["verdict"]])
+    for sentence in found.conclusion(str(a), str(b)):
+        say(sentence)
     header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
     reading.show(f"{a} minus {b} on {log} (quality units)", header, lines)
 

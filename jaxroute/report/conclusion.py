@@ -48,11 +48,13 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
             f"The log cannot say whether the router is better than always using {_listed(named)}{why}.",
             "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow.",
         ]
-    wider = float(ndtri(1 - (1 - LEVEL) / 2 / len(known)) / ndtri(1 - (1 - LEVEL) / 2))
-    half = wider * (known["high"] - known["gain"])
+    half = _together(known)
     best = known.loc[(known["gain"] - half).idxmax()]
     if (known["gain"] - half).max() > 0:
-        return [f"At a normalised cost weight of {best['normalised_cost_weight']:g} {_better(best)}"]
+        return [
+            f"At a normalised cost weight of {best['normalised_cost_weight']:g} "
+            + _better(best, "the router", f"always using {best['single']}")
+        ]
     worst = known.loc[(known["gain"] + half).idxmin()]
     if (known["gain"] + half).min() < 0:
         return [
@@ -71,7 +73,46 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
     return said
 
 
-def _better(row: pd.Series[Any]) -> str:
+def of_two(found: pd.DataFrame, first: str, second: str) -> list[str]:
+    """Which of two routers is better, and where.
+
+    Args:
+        found: as in ``of_log``, the gain being that of the first router on the second.
+        first, second: their names.
+
+    Returns:
+        Sentences.
+
+    Example:
+        >>> frame = pd.DataFrame({"normalised_cost_weight": [0.5], "gain": [0.01], "low": [-0.02], "high": [0.04]})
+        >>> of_two(frame, "new", "old")
+        ['There is no evidence that new or old is the better router.']
+    """
+    known = found[np.isfinite(found["low"])]
+    if known.empty:
+        return [f"The log cannot say whether {first} or {second} is the better router."]
+    half = _together(known)
+    low, high = known["gain"] - half, known["gain"] + half
+    best, worst = known.loc[low.idxmax()], known.loc[high.idxmin()]
+    said = []
+    if low.max() > 0:
+        said.append(f"At a normalised cost weight of {best['normalised_cost_weight']:g} {_better(best, first, second)}")
+    if high.min() < 0:
+        turned = -worst["gain"]
+        said.append(
+            f"At a normalised cost weight of {worst['normalised_cost_weight']:g} {first} is worse than {second}, by "
+            f"{100 * turned:.1f} points of utility."
+        )
+    return said or [f"There is no evidence that {first} or {second} is the better router."]
+
+
+def _together(known: pd.DataFrame) -> pd.Series[Any]:
+    """Half widths of intervals that hold at all cost weights together."""
+    wider = float(ndtri(1 - (1 - LEVEL) / 2 / len(known)) / ndtri(1 - (1 - LEVEL) / 2))
+    return wider * (known["high"] - known["gain"])
+
+
+def _better(row: pd.Series[Any], first: str, second: str) -> str:
     money = f"{1000 * row['cost']:.3g} instead of {1000 * row['cost_other']:.3g} per 1,000 requests"
     low, high = 100 * row["saved_low"], 100 * row["saved_high"]
     if not math.isfinite(row["saved"]):
@@ -92,7 +133,7 @@ def _better(row: pd.Series[Any]) -> str:
     joined = (
         f"{spend} at {quality}" if quality.startswith("no ") and spend else " and ".join(filter(None, (spend, quality)))
     )
-    return f"the router is better than always using {row['single']}: {joined}."
+    return f"{first} is better than {second}: {joined}."
 
 
 def _listed(found: pd.DataFrame) -> str:

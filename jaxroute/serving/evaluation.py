@@ -7,7 +7,7 @@ Costs and cost weights are in the data's unit; a normalised cost weight is relat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -95,7 +95,8 @@ class Comparison:
     """Value of the first router minus that of the second. All [L].
 
     low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
-    model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported".
+    model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported". spending:
+    quality gained and cost saved by the first router, a row per cost weight (``estimators.spending``).
     """
 
     normalised_cost_weight: np.ndarray
@@ -104,10 +105,16 @@ class Comparison:
     low: np.ndarray
     high: np.ndarray
     verdict: tuple[str, ...]
+    spending: pd.DataFrame
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight, the fields as columns."""
-        return pd.DataFrame(asdict(self))
+        return pd.DataFrame({f.name: getattr(self, f.name) for f in fields(self) if f.name != "spending"})
+
+    def conclusion(self, first: str = "the first router", second: str = "the second") -> list[str]:
+        """One or two sentences: which router is better, and by how much."""
+        found = self.to_frame().rename(columns={"difference": "gain"}).join(self.spending)
+        return conclusion.of_two(found, first, second)
 
 
 class _Views(NamedTuple):
@@ -261,6 +268,7 @@ def compare(
         low,
         high,
         tuple(verdict.tolist()),
+        estimators.spending(views.logs, views.nuisances, ours, theirs),
     )
 
 
