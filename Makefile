@@ -23,7 +23,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ bench: setup  ## measure training speed for 1 to 1024 routers, against loops, Py
 
 bench-scale: setup  ## measure speed and memory of training with rows on disk (ROWS=1e7 SMOKE=1)
 	@$(RUN) -m experiments.bench.scale $(if $(ROWS),--rows $(ROWS)) $(if $(SMOKE),--smoke)
+
+bench-fit: setup  ## measure fits, first run, command line and decisions beside an earlier commit (SMOKE=1 ROWS=20000,100000)
+	@$(RUN) -m experiments.bench.fit $(if $(SMOKE),--smoke) $(if $(ROWS),--rows $(ROWS))
 
 bench-weights: setup  ## compare one router for 30 cost weights with 30 routers, by time to equal value (SMOKE=1)
 	@$(RUN) -m experiments.bench.cost_weights $(if $(SMOKE),--smoke)

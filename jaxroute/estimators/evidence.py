@@ -257,9 +257,8 @@ def gains(
 
 def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:
     """The policy that wrote the log, as the nuisances have it, once for each of L cost weights."""
-    own = jnp.where(logs.available, nuisances.propensity, 0.0)
-    own = own / jnp.sum(own, 1, keepdims=True)
-    return jnp.broadcast_to(own, (levels, *own.shape))
+    own = np.where(logs.available, nuisances.propensity, np.float32(0))
+    return jnp.broadcast_to(own / own.sum(1, keepdims=True), (levels, *own.shape))
 
 
 _estimates = jax.jit(jax.vmap(estimators.estimate))

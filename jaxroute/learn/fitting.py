@@ -70,7 +70,7 @@ def fit(
     training: Spec | None = None,
     hyperparams: Hyperparams | None = None,
     hidden: tuple[int, ...] = (256, 128),
-    steps: int = 3000,
+    steps: int = 1000,
     clip: float | None = None,
     mesh: Mesh | None = None,
     on_stage: Callable[[str], None] = lambda _: None,

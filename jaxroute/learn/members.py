@@ -110,11 +110,6 @@ def log_mean_policy(scores: Float[Array, "*batch S K"], temperature: float) -> F
 
 def decide(scores: Float[Array, "L R K"], available: Bool[Array, "R K"]) -> Float[Array, "L R K"]:
     """The greedy policy at every cost weight."""
-    return _greedy(scores, available)
-
-
-@jax.jit
-def _greedy(scores: Float[Array, "L R K"], available: Bool[Array, "R K"]) -> Float[Array, "L R K"]:
     return policies.greedy(scores, available=jnp.broadcast_to(available, scores.shape))
 
 

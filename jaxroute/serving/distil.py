@@ -45,7 +45,7 @@ def fit(
     cost_scale: Float[Array, ""] | float,
     hidden: tuple[int, ...] = (256, 128),
     dimensions: int = 128,
-    steps: int = 3000,
+    steps: int = 1000,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     penalty: float = 1.0,
