@@ -142,17 +142,21 @@ class Asked:
 
     def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(scores, quality, cost), [N, K] each."""
+        whole = self.available.all()
         with np.errstate(over="ignore", invalid="ignore"):
             scores, predicted = self.score(features, weight.astype(np.float32))
-        quality, cost = predicted or (np.full_like(scores, np.nan) for _ in range(2))
-        if not self.costs_known:
-            cost = np.full_like(scores, np.nan)
-        scores[:, ~self.available] = -np.inf
-        if not (finite := np.isfinite(scores[:, self.available]).all(1)).all():
+            kept = scores if whole else scores[:, self.available]
+            suspect = not np.isfinite(kept.sum())
+        if suspect and not (finite := np.isfinite(kept).all(1)).all():
             row = int(np.argmin(finite))
             raise InputError(
                 f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
             )
+        quality, cost = predicted or (np.full_like(scores, np.nan) for _ in range(2))
+        if not self.costs_known:
+            cost = np.full_like(scores, np.nan)
+        if not whole:
+            scores[:, ~self.available] = -np.inf
         return scores, quality, cost
 
     def weights(self, **asked: float | None) -> list[tuple[float, float]]:
@@ -224,7 +228,9 @@ class Asked:
         if prompts.ndim != 2 or prompts.shape[1] != width:
             raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
         features = np.asarray(prompts, np.float32)
-        if not (finite := np.isfinite(features).all(1)).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = not np.isfinite(features.sum())  # one pass; finite numbers may overflow in it, and are then seen
+        if suspect and not (finite := np.isfinite(features).all(1)).all():
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
 
