@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jaxroute import __version__
+import jaxroute
 from jaxroute._lazy import lazy
 from jaxroute.data import hub
 from jaxroute.system.printing import say
@@ -78,7 +78,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"jaxroute {__version__}")
+        print(f"jaxroute {jaxroute.__version__}")
         raise typer.Exit
 
 
