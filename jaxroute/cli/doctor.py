@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,8 +68,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         shadow: S further prompts that every model answered.
 
     Returns:
-        counts, models (a record each), targets (a uniform policy and each single model, with verdicts),
-        propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and for every
+        conclusion (a sentence), counts, models (a record each), targets (a uniform policy and each single model, with
+        verdicts), propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and for every
         model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
     import jax
@@ -124,6 +124,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     elif carried:
         advice.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
     return {
+        "conclusion": conclusion(verdict, models),
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
         "left_out": table.left_out,
         "models": models,
@@ -231,7 +232,32 @@ def _advice(
     return lines
 
 
+MEANS = {
+    "ok": "A router can be learnt from this log, and judged on one like it.",
+    "caution": "A router can be learnt from this log, but not every policy can be judged on it.",
+    "refuse": "This log cannot say which model should answer which prompt.",
+}
+
+
+def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
+    """The verdict in a sentence, and which models lack judged answers.
+
+    Example:
+        >>> print(conclusion("refuse", [{"model": "a", "rows": 20, "feedback": 0.6, "rows_needed": 90}]))
+        This log cannot say which model should answer which prompt. Judged answers are too few for a (12; log 90 more).
+    """
+    few = [
+        f"{m['model']} ({m['rows'] * m['feedback']:.0f}; log {m['rows_needed']} more)"
+        for m in models
+        if m["rows_needed"]
+    ]
+    return MEANS[verdict] + (f" Judged answers are too few for {', '.join(few)}." if few else "")
+
+
 def _print(found: dict[str, Any]) -> None:
+    say(f"verdict: {found['verdict']}. {found['conclusion']}")
+    for line in found["advice"]:
+        say(f"- {line}")
     say(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
     say(f"features: {found['features']}; propensities: {found['propensities']}")
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
@@ -254,6 +280,3 @@ def _print(found: dict[str, Any]) -> None:
     )
     for line in found["warnings"]:
         say(f"warning: {line}")
-    say(f"verdict: {found['verdict']}")
-    for line in found["advice"]:
-        say(f"- {line}")
