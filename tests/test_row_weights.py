@@ -263,3 +263,31 @@ def test_the_recipe_of_repeated_rows(small) -> None:
         found.centre, np.average(nuisances.outcomes.quality, 0, np.asarray(logs.weight)), rtol=1e-5
     )
     assert 0 <= float(found.share) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("self_normalised", [False, True])
+def test_intervals_from_sampled_logs_hold_the_truth_of_all_requests(self_normalised) -> None:
+    """1,000 logs of 300 rows, with a quarter of one model's answers, and of bad answers nineteen in twenty."""
+    rows, true = 300, jnp.array([0.8, 0.5])
+
+    def one(key):  # type: ignore[no-untyped-def]
+        keys = jax.random.split(key, 4)
+        x = jax.random.uniform(keys[0], (3 * rows,))
+        action = jax.random.bernoulli(keys[1], 0.3 + 0.4 * x).astype(int)
+        propensity = jnp.where(action == 1, 0.3 + 0.4 * x, 0.7 - 0.4 * x)
+        quality = jax.random.bernoulli(keys[2], true[action] + 0.3 * (x - 0.5)).astype(float)
+        share = jnp.where(action == 0, 0.25, 1.0) * jnp.where(quality > 0, 1.0, 0.95)
+        kept = jnp.argsort(~jax.random.bernoulli(keys[3], share), stable=True)[:rows]
+        log = Logs(x[:, None], action, quality, 0 * x, propensity, jnp.ones((3 * rows, 2), bool), None, 1 / share)
+        log = jax.tree.map(lambda y: y[kept], log)
+        target = jax.nn.one_hot(jnp.zeros(rows, int), 2)
+        return estimators.estimate(
+            estimators.rows(log, target, 0.0, outcome_model=False, self_normalised=self_normalised)
+        )
+
+    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 1000))
+    half = estimators.half_width(found.effective_sample_size) * np.asarray(found.standard_error)
+    covered = np.abs(np.asarray(found.value) - 0.8) < half
+    assert abs(float(found.value.mean()) - 0.8) < 0.005
+    assert 0.93 < covered.mean() < 0.97
