@@ -124,7 +124,9 @@ def simultaneous(key: Key, of: Rows, *, level: float = 0.95, resamples: int = 20
         draw = deviation @ jax.random.normal(key, (N,), deviation.dtype)
         return jnp.max(jnp.abs(safe_divide(draw, error, 0.0)))
 
-    peaks = jax.lax.map(largest, jax.random.split(key, resamples), batch_size=64)
+    # No draws are left over, because for those the program would hold a second copy of the computation.
+    at_once = max(count for count in range(1, 65) if resamples % count == 0)
+    peaks = jax.lax.map(largest, jax.random.split(key, resamples), batch_size=at_once)
     critical = jnp.quantile(peaks, level)
     half = critical * estimates.standard_error
     return Band(estimates.value, estimates.value - half, estimates.value + half, critical)

@@ -19,12 +19,12 @@ LEAST = 1e-4
 class Calibration(NamedTuple):
     """softmax(logits / temperature), then a monotone curve for each model's probability.
 
-    inputs, outputs: [K, KNOTS] knots of the curves; the identity unless calibrated isotonically.
+    inputs, outputs: [K, KNOTS] knots of the curves; None, the identity, unless calibrated isotonically.
     """
 
     temperature: Float[Array, ""]
-    inputs: Float[Array, "K KNOTS"]
-    outputs: Float[Array, "K KNOTS"]
+    inputs: Float[Array, "K KNOTS"] | None = None
+    outputs: Float[Array, "K KNOTS"] | None = None
 
 
 def fit(
@@ -45,9 +45,7 @@ def fit(
     https://arxiv.org/abs/1706.04599 (2017); Zadrozny and Elkan, "Transforming classifier scores into accurate
     multiclass probability estimates" (2002).
     """
-    num_models = logits.shape[1]
-    line = jnp.broadcast_to(jnp.linspace(0.0, 1.0, KNOTS), (num_models, KNOTS))
-    identity = Calibration(jnp.ones(()), line, line)
+    identity = Calibration(jnp.ones(()))
     if kind == "none":
         return identity
     if kind == "temperature":
@@ -57,8 +55,8 @@ def fit(
     from sklearn.isotonic import IsotonicRegression
 
     probability = np.asarray(masked_softmax(logits, available), np.float64)
-    inputs, outputs = np.array(line), np.array(line)
-    for k in range(num_models):
+    inputs, outputs = np.zeros((2, logits.shape[1], KNOTS))
+    for k in range(logits.shape[1]):
         p, chosen = probability[:, k], np.asarray(action) == k
         inputs[k] = np.quantile(p, np.linspace(0.0, 1.0, KNOTS))
         curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(p, chosen, times)
@@ -72,8 +70,9 @@ def apply(
 ) -> Float[Array, "N K"]:
     """Calibrated probabilities; rows sum to one over available models."""
     probability = masked_softmax(logits / calibration.temperature, available)
-    curve = jax.vmap(jnp.interp, in_axes=(1, 0, 0), out_axes=1)
-    probability = curve(probability, calibration.inputs, calibration.outputs)
+    if calibration.inputs is not None and calibration.outputs is not None:
+        curve = jax.vmap(jnp.interp, in_axes=(1, 0, 0), out_axes=1)
+        probability = curve(probability, calibration.inputs, calibration.outputs)
     # A curve may end at 0, but the propensity of an available model must be positive.
     probability = jnp.maximum(probability, LEAST)
     probability = probability if available is None else jnp.where(available, probability, 0.0)
