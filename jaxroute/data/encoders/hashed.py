@@ -129,5 +129,5 @@ def _projection() -> tuple[np.ndarray, np.ndarray]:
     # The raw stream of a bit generator never changes between versions of NumPy (unlike ``integers``), so an artefact
     # saved today gets the same features with later versions.
     raw = np.random.PCG64(20250522).random_raw(2 * COLUMNS * ENTRIES).reshape(-1, ENTRIES)
-    signs = np.where(raw >> np.uint64(63), 1.0, -1.0) / np.sqrt(ENTRIES)
-    return (raw % DIMENSIONS).astype(np.uint8), signs.astype(np.float32)
+    sign = np.float32(1 / np.sqrt(ENTRIES))
+    return (raw % DIMENSIONS).astype(np.uint8), np.where(raw >= np.uint64(1 << 63), sign, -sign)
