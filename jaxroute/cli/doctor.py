@@ -69,8 +69,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
 
     Returns:
         conclusion (a sentence), counts, models (a record each), targets (a uniform policy and each single model, with
-        verdicts), propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and for every
-        model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
+        verdicts), propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and
+        for every model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
     import jax
     import jax.numpy as jnp
