@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from jaxroute import estimators
-from jaxroute.report import conclusion
+from jaxroute.estimators import conclusion
 from jaxroute.types import Logs, Nuisances, Outcomes
 
 ROWS, DRAWS = 300, 200

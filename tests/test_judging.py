@@ -164,5 +164,5 @@ def test_a_value_that_is_not_finite_is_refused():
     gains = pd.DataFrame({"against": [o for o in evaluation.OPPONENTS for _ in range(2)]}).assign(
         gain=0.0, low=0.0, high=0.0
     )
-    said = evaluation.LogEvaluation(SimpleNamespace(values=values, gains=gains), 1.0, None, ()).to_frame()
+    said = evaluation.LogEvaluation(SimpleNamespace(values=values, gains=gains), 1.0, ()).to_frame()
     assert said["verdict"].tolist() == ["ok", "refuse"]

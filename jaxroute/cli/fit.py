@@ -191,6 +191,8 @@ def report(router: Router) -> None:
             [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
             + ([f"{row['shadow_share']:.0%}"] if shadow else [])
         )
+    for sentence in summary.get("conclusion", ()):  # artefacts of 0.1 have none
+        say(sentence)
     header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
     on = "the log and its shadow sample" if shadow else "the log" if prompts is None else "the table"
     header += ["shadow's share"] if shadow else []

@@ -13,6 +13,7 @@ shadow      the value on prompts that every model answered, and pooled with the 
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
 pessimism   outcomes lowered by their uncertainty
 spending    quality gained and cost saved, apart
+conclusion  what all this says, in a sentence
 evidence    all that a log says of a router, for reports
 """
 

@@ -37,7 +37,8 @@ class Evidence(NamedTuple):
     band_high (all weights at once), effective_sample_size, hidden_low, hidden_high (range under a hidden confounder of
     ``strength``), advantage (over the logging policy), flips_at (the strength at which it may be 0), label, verdict,
     reasons, and truth if the full table is known. gains: a row per cost weight and opponent: cost_weight, against,
-    gain, low, high, and truth. diagnostics: of the log's nuisances. In quality units.
+    gain, low, high, quality gained and cost saved (``estimators.spending``), and truth. diagnostics: of the log's
+    nuisances. In quality units, but for costs.
     With a shadow sample both have shadow_share, its weight in the value or gain: 0 if it is not used, 1 if the log does
     not support an estimate. hidden_low and hidden_high then treat its part as unconfounded; flips_at is the log's.
     """
@@ -216,7 +217,8 @@ def gains(
 
     Returns:
         A row per cost weight: cost_weight, gain, low, high (95% interval; NaN where either policy is refused and no
-        shadow stands in, the gain is then the outcome model's guess), and truth and shadow_share where known.
+        shadow stands in, the gain is then the outcome model's guess), the columns of ``estimators.spending`` (of the
+        log alone, NaN where it does not support both), and truth and shadow_share where known.
     """
     weights = jnp.asarray(cost_weights, jnp.float32)
     clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
@@ -228,6 +230,7 @@ def gains(
         ],
         axis=0,
     )
+    by_log = supported
     a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
     of, share = _paired(a, b), np.zeros(len(weights))
     if shadow is not None and on_shadow is not None:
@@ -247,6 +250,8 @@ def gains(
     gain = np.where(supported, np.asarray(paired.value), guess)
     frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
     frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
+    parts = estimators.spending(logs, nuisances, router, other, clip=clip)
+    frame = frame.join(parts.where(np.broadcast_to(by_log[:, None], parts.shape)))
     least, most = utility_range(logs, np.asarray(weights))
     for bounded in ("gain", "low", "high"):
         frame[bounded] = np.clip(frame[bounded], least - most, most - least)

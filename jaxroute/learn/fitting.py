@@ -25,7 +25,7 @@ from jaxtyping import Array
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe, sweep
 from jaxroute.data import shadow as shadows
 from jaxroute.data.units import cost_scale as break_even
-from jaxroute.estimators import evidence
+from jaxroute.estimators import conclusion, evidence
 from jaxroute.learn import estimates, methods, objectives
 from jaxroute.learn.inputs import MethodInput, MethodResult, mean
 from jaxroute.learn.members import HYPERPARAMS, scalars
@@ -174,7 +174,9 @@ def fit(
     on_stage("evidence from the log")
     learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
     found = _evidence(jax.random.fold_in(key, 3), chosen.name, given, result, clip, learn, shadow)
-    on_evidence(found._replace(models=tuple(models)))
+    found = found._replace(models=tuple(models))
+    on_evidence(found)
+    by_cost_weight = _by_cost_weight(found, learn, scale, given.times)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
         "method": chosen.name,
@@ -190,7 +192,8 @@ def fit(
         "members": members,
         "cores": cores(),
         **result.summary,
-        "by_cost_weight": _by_cost_weight(found, learn, scale, given.times),
+        "conclusion": conclusion.of_evidence(found, scale, [models[one["best_single"]] for one in by_cost_weight]),
+        "by_cost_weight": by_cost_weight,
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, estimators, metrics, nuisance, policies
+from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import logs as people
 from jaxroute.data import shadow
-from jaxroute.estimators import evidence
+from jaxroute.estimators import conclusion, evidence
 from jaxroute.recipe import GRID, levels
-from jaxroute.report import conclusion
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
@@ -34,22 +33,16 @@ OPPONENTS = ("logging policy", "best single")
 class LogEvaluation:
     """What a log says of a router. evidence: everything, for reports; cost_scale: the router's.
 
-    spending: quality gained and cost saved on the best single model, a row per cost weight (``estimators.spending``);
-    singles: that model's name at each.
+    singles: the best single model at each cost weight.
     """
 
     evidence: evidence.Evidence
     cost_scale: float
-    spending: pd.DataFrame
     singles: tuple[str, ...]
 
     def conclusion(self) -> list[str]:
         """One to three sentences: whether the router is better than always using one model, by how much, and why."""
-        frame = self.to_frame()
-        gain = "gain_on_best_single"
-        columns = {gain: "gain", f"{gain}_low": "low", f"{gain}_high": "high"}
-        found = frame[["normalised_cost_weight", "reasons", *columns]].rename(columns=columns).join(self.spending)
-        return conclusion.of_log(found, self.singles, self.evidence.rows)
+        return conclusion.of_evidence(self.evidence, self.cost_scale, self.singles)
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight.
@@ -96,7 +89,8 @@ class Comparison:
 
     low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
     model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported". spending:
-    quality gained and cost saved by the first router, a row per cost weight (``estimators.spending``).
+    quality gained and cost saved by the first router, a row per cost weight (``estimators.spending``), NaN where the
+    log does not support both.
     """
 
     normalised_cost_weight: np.ndarray
@@ -187,9 +181,8 @@ def on_log(
         shadow=views.shadow,
         on_shadow=both,
     )
-    parts = estimators.spending(views.logs, views.nuisances, policy, single)
     singles = tuple(log.models[k] for k in np.asarray(single.sum(1)).argmax(1).tolist())
-    return LogEvaluation(found, router.cost_scale, parts, singles)
+    return LogEvaluation(found, router.cost_scale, singles)
 
 
 def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[float] = GRID) -> TableEvaluation:
@@ -268,7 +261,7 @@ def compare(
         low,
         high,
         tuple(verdict.tolist()),
-        estimators.spending(views.logs, views.nuisances, ours, theirs),
+        found[list(conclusion.PARTS)],
     )
 
 

@@ -9,13 +9,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+if TYPE_CHECKING:
+    from jaxroute.estimators.evidence import Evidence
+
 LEVEL = 0.95
+PARTS = ("cost", "cost_other", "quality", "quality_low", "quality_high", "saved", "saved_low", "saved_high")
+"""Columns of ``estimators.spending``."""
+
+
+def of_evidence(found: Evidence, cost_scale: float, singles: Sequence[str]) -> list[str]:
+    """``of_log`` of all that a log says of a router.
+
+    Args:
+        found: with gains on the opponent "best single".
+        cost_scale: cost units per normalised unit.
+        singles: the best single model at each cost weight.
+    """
+    gains = found.gains[found.gains["against"] == "best single"].reset_index(drop=True)
+    weight = (gains["cost_weight"] * cost_scale).round(6)
+    frame = gains.assign(normalised_cost_weight=weight, reasons=found.values["reasons"])
+    return of_log(frame, singles, found.rows)
 
 
 def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
@@ -124,7 +143,9 @@ def _better(row: pd.Series[Any], first: str, second: str) -> str:
     else:
         spend = f"it costs about the same ({money})"
     points = f"{100 * row['quality']:+.1f} points, {100 * row['quality_low']:+.1f} to {100 * row['quality_high']:+.1f}"
-    if row["quality_low"] > 0:
+    if not math.isfinite(row["quality"]):
+        quality = f"by {100 * row['gain']:.1f} points of utility"
+    elif row["quality_low"] > 0:
         quality = f"its answers are better ({points})"
     elif row["quality_high"] < 0:
         quality = f"its answers are worse ({points}), by less than the saving is worth"
