@@ -88,7 +88,7 @@ def test_a_study_says_how_it_ended(tmp_path, capsys):
     assert run(lambda _: stopped(InputError("no such table"))) == 2
     assert capsys.readouterr().err == "error: no such table\n"
     assert run(lambda _: stopped(OSError(28, "No space left on device", "x.parquet"))) == 2
-    assert "error: [Errno 28] No space left on device: 'x.parquet'" in capsys.readouterr().err
+    assert "error: x.parquet: No space left on device; " in capsys.readouterr().err
     assert run(lambda _: stopped(KeyboardInterrupt())) == 130
     assert "continues from there" in capsys.readouterr().err
     assert not (tmp_path / "any").exists()

@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +122,18 @@ def checkout(commit: str) -> Iterator[Path]:
             git("worktree", "remove", "--force", str(tree))
 
 
+LAUNCH = """
+import json, os, sys, time
+begun = time.perf_counter()
+child = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[2:]], os.environ)
+_, status, used = os.wait4(child, 0)
+seconds, code = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
+with open(sys.argv[1], "w") as told:
+    json.dump([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], told)
+"""
+"""A small process that starts the measured one: on Linux, peak memory begins with that of the process it came from."""
+
+
 def spent(tree: Path, cache: Path, *arguments: str, text: str = "") -> Spent:
     """Run Python with these arguments in a tree, and what that took.
 
@@ -132,20 +143,16 @@ def spent(tree: Path, cache: Path, *arguments: str, text: str = "") -> Spent:
     kept = {"MIN_COMPILE_TIME_SECS": "0", "ENABLE_XLA_CACHES": "none"}
     environment = os.environ | {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in kept.items()}
     environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(tree)}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as given:
-        given.write(text)
-        given.seek(0)
-        begun = time.perf_counter()
-        command = [sys.executable, *arguments]
-        child = subprocess.Popen(command, cwd=tree, env=environment, stdin=given, stdout=out, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - begun
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        printed = out.read()
-    if child.returncode:
-        raise RuntimeError(f"{' '.join(arguments)[:80]} failed: {printed[-2000:]}")
-    return Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, printed)
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.json"
+        command = [sys.executable, "-c", LAUNCH, str(told), *arguments]
+        done = subprocess.run(
+            command, cwd=tree, env=environment, input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        code, seconds, cpu, megabytes = json.loads(told.read_text())
+    if code:
+        raise RuntimeError(f"{' '.join(arguments)[:80]} failed: {done.stdout[-2000:]}")
+    return Spent(seconds, cpu, megabytes, done.stdout)
 
 
 def command_line(tree: Path, log: Path, later: Path) -> Iterator[Found]:
