@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxroute import gateway
 from jaxroute.data import files, frames, logs
 from jaxroute.data.benchmarks import llmrouterbench
 from jaxroute.types import InputError
@@ -143,3 +144,9 @@ def test_a_column_of_nulls_is_said(tmp_path):
     assert counts["rows, in none of which group has a value"] == 6
     path.write_text(as_lines([row | {"propensity": 0.5 if i else None} for i, row in enumerate(ROWS)]))
     assert not any("in none of which" in kind for kind in logs.load(path).counts)
+
+
+def test_the_settings_of_a_gateway_are_a_file(tmp_path):
+    os.mkfifo(tmp_path / "models.yaml")
+    with pytest.raises(InputError, match="a device or a pipe, not a file"):
+        gateway.load_settings(tmp_path / "models.yaml")

@@ -216,3 +216,19 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again(parsed, monkeypatc
         signal.signal(signal.SIGINT, before)
     assert ended == [130]
     time.sleep(0.3)  # and not once more
+
+
+@pytest.mark.slow
+def test_a_fit_on_a_full_disk_is_one_line_with_the_old_router_in_place(tmp_path, capsys):
+    router = tmp_path / "router"
+    assert run(capsys, "demo-log", tmp_path / "log.jsonl", "--rows", 300)[0] == 0
+    fit = ("fit", tmp_path / "log.jsonl", "--method", "plug_in_mean", "--out", router)
+    assert run(capsys, *fit)[0] == 0  # compiled here, or a cut entry would stay in the compilation cache
+    before = {file.name: file.read_bytes() for file in router.iterdir() if file.is_file()}
+    with full_disk():
+        code, said = run(capsys, *fit)
+    assert code == 2
+    assert [line for line in said.splitlines() if line.startswith("error: ")] == said.splitlines()[-1:]
+    assert f"{router}: cannot be written (File too large)" in said
+    assert {file.name: file.read_bytes() for file in router.iterdir() if file.is_file()} == before
+    assert {p.name for p in tmp_path.iterdir()} == {"router", "log.jsonl"}

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxroute.data import files
 from jaxroute.types import InputError
 
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
@@ -157,8 +158,8 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
 
     path = Path(path)
     try:
-        said = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        said = yaml.safe_load(files.text(path))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(said, dict):
         raise InputError(f"{path}: the file must hold keys and values, such as `default: small`")
