@@ -1,6 +1,6 @@
 """How far can an estimate from logs be trusted? Bias, error, coverage and ranking of every estimator, by simulation.
 
-    make ope-study            (about 6 minutes on 2 cores; SMOKE=1 for seconds; DATA=<folder> for a real table)
+    make ope-study            (138 s on 2 cores; SMOKE=1 for seconds; DATA=<folder> for a real table)
 
 A design fixes the logging policy (how much overlap), which nuisances are right, and the number of rows. Each draw takes
 prompts from a population, lets the logging policy answer them, and estimates the values of eight policies; the truth is
