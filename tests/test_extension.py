@@ -190,7 +190,7 @@ CASES = {
     "log format": Case(
         ("jaxroute/data/logs/made_up.py", FORMAT),
         ("jaxroute/data/logs/formats.py", "FORMATS = (", "    made_up.FORMAT,"),
-        ("from jaxroute.data.logs import ", "from jaxroute.data.logs import made_up, "),
+        ("from jaxroute.data.logs import (\n", "from jaxroute.data.logs import (\n    made_up,\n"),
         USE_FORMAT,
     ),
     "study cell": Case(

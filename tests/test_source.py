@@ -14,6 +14,7 @@ from experiments import cells, evaluate, methods, run, settings, source, sweep
 from experiments.methods.experiment import Experiment
 from experiments.problem import build, table
 from experiments.side import ablation, shadow
+from jaxroute import policies
 from jaxroute import sweep as points
 from jaxroute.types import NuisanceSpec, Spec
 
@@ -153,6 +154,8 @@ def test_everything_that_runs_is_in_the_key():
         finally:
             sys.setprofile(None)
 
+    for name in dir(policies):  # imported when first used, and the bodies of its classes would run inside ``ran``
+        getattr(policies, name)
     kept, made_by = {}, {"log": build.on_log, "table": build.on_table}
 
     def keep(what, place, make, like):
