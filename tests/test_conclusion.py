@@ -91,13 +91,22 @@ def frame(**changed):
         ({"saved_low": [-0.1]}, "costs about the same .* at no measurable loss"),
         ({"saved": [-0.2], "saved_low": [-0.3], "saved_high": [-0.1]}, r"spends 20% more \(10 to 30;"),
         ({"saved": [np.nan]}, "better than always using a: no measurable loss"),
-        ({"low": [np.nan], "reasons": [["few rows of b"]]}, r"cannot say .* always using a \(few rows of b\)"),
+        (
+            {"low": [np.nan], "reasons": [["few rows of b"]]},
+            r"cannot say .* always using a\. The reason: few rows of b\.",
+        ),
         ({"gain": [-0.03], "low": [-0.05], "high": [-0.01]}, "is worse than always using a"),
         ({"gain": [0.01], "low": [-0.01], "high": [0.03]}, "no evidence .* always using a: take that"),
     ],
 )
 def test_what_is_concluded(changed, said):
     assert re.search(said, " ".join(conclusion.of_log(frame(**changed), ["a"], 2000)))
+
+
+def test_cost_weights_that_the_log_does_not_support_are_no_part_of_the_conclusion():
+    found = frame(normalised_cost_weight=[0, 0.5], gain=[0.1, 0.01], low=[np.nan, -0.01], high=[np.nan, 0.03])
+    said = conclusion.of_log(found, ["a", "b"], 2000)[0]
+    assert "always using b at the normalised cost weights that the log supports (0.5): take" in said
 
 
 def test_several_cost_weights_share_one_error():

@@ -1,9 +1,9 @@
 """The command line: ``jaxroute doctor | fit | methods | shadow | table | evaluate | compare | route | ...``.
 
 ``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. A command's module is
-imported when the command is called, and what a command computes with when it computes, so help and ``route`` start
-without JAX. Bad input gives one line on stderr and exit code 2; a log to which no router can be fitted gives exit
-code 3.
+imported when the command is called, and what a command computes with when it computes, so ``route`` and help
+(but for that of ``fit``, which ends in the table of methods) start without JAX. Bad input gives one line on stderr and
+exit code 2; a log to which no router can be fitted gives exit code 3.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import jaxroute
 from jaxroute._lazy import lazy
@@ -54,6 +54,16 @@ class Commands(TyperGroup):
         return name, command and imported(str(name)), rest
 
 
+class Command(TyperCommand):
+    """A command whose help ends in what the ``epilog`` of its module says, made when the help is asked for."""
+
+    epilog_of: Callable[[], str] | None = None
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        if self.epilog_of is not None:
+            formatter.write(f"\n{self.epilog_of()}\n")
+
+
 def imported(name: str) -> Any:
     """The command of this name, from its module."""
     module = importlib.import_module(f"{__name__}.{COMMANDS[name][0]}")
@@ -63,8 +73,10 @@ def imported(name: str) -> Any:
 
         function = reading.with_log_options(function)
     one = typer.Typer(**PLAIN)
-    one.command(name)(function)
-    return typer.main.get_command(one)
+    one.command(name, cls=Command)(function)
+    command: Any = typer.main.get_command(one)
+    command.epilog_of = getattr(module, "epilog", None)
+    return command
 
 
 app = typer.Typer(

@@ -27,9 +27,7 @@ def fit(
     out: Annotated[
         Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
     ],
-    method: Annotated[str, typer.Option(help="What the router is fitted with; jaxroute methods lists them.")] = (
-        "recommended"
-    ),
+    method: Annotated[str, typer.Option(help="What the router is fitted with; see the table below.")] = ("recommended"),
     normalised_cost_weights: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +144,13 @@ def fit(
         f"report: {page}",
         f"next: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl",
     )
+
+
+def epilog() -> str:
+    """The end of the help: every method, what it takes and what the study found of it."""
+    from jaxroute.cli import methods
+
+    return methods.table()
 
 
 def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:

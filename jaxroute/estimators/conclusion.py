@@ -62,9 +62,10 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
     named = found.assign(single=list(singles))
     known = named[np.isfinite(named["low"])]
     if known.empty:
-        why = next((f" ({reasons[0]})" for reasons in named["reasons"] if len(reasons)), "")
+        why = [f"The reason: {reasons[0]}." for reasons in named["reasons"] if len(reasons)]
         return [
-            f"The log cannot say whether the router is better than always using {_listed(named)}{why}.",
+            f"The log cannot say whether the router is better than always using {_listed(named)}.",
+            *why[:1],
             "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow.",
         ]
     half = _together(known)
@@ -80,7 +81,11 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
             f"At a normalised cost weight of {worst['normalised_cost_weight']:g} the router is worse than always using "
             f"{worst['single']}, and at none it is measurably better: take that model."
         ]
-    said = [f"There is no evidence that the router is better than always using {_listed(known)}: take that model."]
+    supported = ", ".join(f"{weight:g}" for weight in known["normalised_cost_weight"])
+    where = "" if len(known) == len(found) else f" at the normalised cost weights that the log supports ({supported})"
+    said = [
+        f"There is no evidence that the router is better than always using {_listed(known)}{where}: take that model."
+    ]
     lead = known.loc[known["gain"].idxmax()]
     if lead["gain"] > 0:
         needed = rows * (half[lead.name] / lead["gain"]) ** 2

@@ -6,6 +6,7 @@ Needs neither JAX nor SciPy: a process that only decides imports this and `porta
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,7 +44,7 @@ class Decision:
     cost_weight: np.ndarray
 
 
-class Asked:
+class Asked(ABC):
     """What is common to a router and its portable form; see `serving.router.Router` for the fields."""
 
     models: tuple[str, ...]
@@ -56,13 +57,13 @@ class Asked:
     summary: dict[str, Any]
 
     @property
+    @abstractmethod
     def num_features(self) -> int:
         """D of the features that the router takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """(scores [N, K], predicted quality and cost) of checked features and cost weights, float32, on the host."""
-        raise NotImplementedError
 
     def route(
         self,
