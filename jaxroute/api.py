@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
-from jaxroute.data import encoders, harness, tables, tabular
+from jaxroute.data import encoders, fingerprints, harness, splits, tables, tabular, values
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.messages import CHAT
@@ -21,6 +22,7 @@ from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
+from jaxroute.serving.unseen import Stored
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
 
 LogTable = people.LogTable
@@ -80,6 +82,9 @@ def fit(
     outcome_models: Sequence[str | Regressor] | None = None,
     members: int = 1,
     seed: int = 0,
+    holdout: float | None = None,
+    split_time: Any = None,
+    fingerprint: bool = True,
     **options: Any,
 ) -> Router:
     """A router of a log, by any method, with what the log says of it in ``summary``.
@@ -100,6 +105,11 @@ def fit(
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
         members: number of routers with different seeds that are averaged.
         seed: of everything random.
+        holdout: share of the rows (or of a table's prompts) that the router does not learn from and is judged on,
+            whole groups; ``summary["held_out"]`` says what they say of it.
+        split_time: the same with all rows from a time on, such as "2026-11-01".
+        fingerprint: whether the router keeps marks of what it learned from, by which ``evaluate`` leaves it out; see
+            ``data.fingerprints``.
         options: further ones of ``learn.fitting.fit``: spec, hyperparams, estimator, training and others.
 
     Returns:
@@ -127,38 +137,83 @@ def fit(
         spec = options.get("spec", NuisanceSpec())
         options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
+    key: Any = jax.random.key(seed)
+    held: LogTable | Table | None = None
     if isinstance(log, Table):
         if shadow is not None or models is not None:
             raise InputError("shadow= and models= belong to a log; a table has every model's answers, and their names")
+        if split_time is not None:
+            raise InputError("split_time= belongs to a log: a table has no timestamps; use holdout=")
         if encoder is not None:
             log = dataclasses.replace(log, features=encoders.encode(log.prompt, encoder))
-        return full_feedback.of_table(jax.random.key(seed), log, encoder=encoder, method=method, **options)
+        if holdout is not None:
+            log, held = held_out_prompts(seed, log, holdout)
+        router = full_feedback.of_table(key, log, encoder=encoder, method=method, **options)
+        marks = fingerprints.of_table(log, texts=encoder is not None) if fingerprint else None
+        return judged(dataclasses.replace(router, fingerprint=marks), held)
     if encoder is None:
         raise InputError("encoder=None is for a table whose features are to be used as they are; name an encoder")
-    answered, chat = shadow, None
+    answered: Any = shadow
     if isinstance(log, Logs):
         if models is None:
             raise InputError("a log of arrays has no names of its models; give models=[...], in the order of available")
-        logs, names, used = log, tuple(models), None
-    else:
-        if models is not None:
-            raise InputError("models= belongs to a log of arrays; this log names its models itself")
-        table = read_log(log)
-        names, used = table.models, None if table.features is not None else encoder
-        logs, chat = people.as_logs(table, encoder), table.chat
-    if shadow is not None and not isinstance(shadow, Examples):
-        answered = shadows.examples(_shadow(shadow), names, encoder=used)
-    router = fitting.fit(
-        jax.random.key(seed),
-        logs,
-        names,
-        method=method,
-        shadow=answered,
-        encoder=used,
-        **options,
-    )
-    if chat is not None:
-        router.summary["chat"] = chat
+        if holdout is not None or split_time is not None:
+            raise InputError("holdout= and split_time= need a log of rows (see read_log); split arrays yourself")
+        if shadow is not None and not isinstance(shadow, Examples):
+            answered = shadows.examples(_shadow(shadow), models)
+        router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, **options)
+        marks = fingerprints.of_arrays(log, models, answered) if fingerprint else None
+        return dataclasses.replace(router, fingerprint=marks)
+    if models is not None:
+        raise InputError("models= belongs to a log of arrays; this log names its models itself")
+    table = read_log(log)
+    if holdout is not None or split_time is not None:
+        table, held = people.hold_out(seed, table, share=holdout, moment=moment(split_time))
+    names, used = table.models, None if table.features is not None else encoder
+    beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
+    if beside is not None:
+        answered = shadows.examples(beside, names, encoder=used)
+    logs = people.as_logs(table, encoder)
+    router = fitting.fit(key, logs, names, method=method, shadow=answered, encoder=used, **options)
+    router.summary["chat"] = table.chat
+    marks = fingerprints.of_log(table, beside, texts=used is not None) if fingerprint else None
+    return judged(dataclasses.replace(router, fingerprint=marks), held)
+
+
+def moment(time: Any) -> float | None:
+    """Seconds since 1970 of a date or a time; None for None.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return None if time is None else values.moment(time)
+    except ValueError:
+        raise InputError(f"split_time is {time!r}; give a date or a time, such as '2026-11-01'") from None
+
+
+def held_out_prompts(seed: int, table: Table, share: float) -> tuple[Table, Table]:
+    """The prompts of a table to fit a router to, and a share of them to judge it on; whole groups."""
+    if not 0 < share < 1:
+        raise InputError(f"holdout is {share:g}; give a share of the prompts above 0 and below 1, such as 0.2")
+    fitted, _, held = splits.split(seed, table, (1 - share, 0.0, share))
+    return table.rows(np.sort(fitted)), table.rows(np.sort(held))
+
+
+def judged(router: Router, held: LogTable | Table | None) -> Router:
+    """The router, with what the rows that were held out say of it in ``summary["held_out"]``.
+
+    Args:
+        router: fitted without them. held: N rows or prompts; None: none were held out.
+    """
+    if held is None:
+        return router
+    fresh = dataclasses.replace(router, fingerprint=None)  # what was held out is new, and needs no looking up
+    grid = [row["normalised_cost_weight"] for row in router.summary["by_cost_weight"]]
+    found = evaluate(fresh, held, normalised_cost_weights=grid)
+    said = found.conclusion()[len(found.left_out) :]
+    records = found.to_frame().to_dict("records")
+    router.summary["held_out"] = {"rows": len(held), "conclusion": said, "by_cost_weight": records}
     return router
 
 
@@ -168,8 +223,8 @@ def evaluate(
     *,
     shadow: Any = None,
     normalised_cost_weights: Sequence[float] = GRID,
-) -> evaluation.LogEvaluation | evaluation.TableEvaluation:
-    """What a log, or a full table, that a router has not seen says of it, by cost weight.
+) -> evaluation.LogEvaluation | evaluation.TableEvaluation | Stored:
+    """What the rows of a log, or of a full table, that a router has not learned from say of it, by cost weight.
 
     Args:
         router: a Router or its folder.
@@ -178,7 +233,8 @@ def evaluate(
         normalised_cost_weights: [L]; 1 is the break-even between the best and the cheapest model.
 
     Returns:
-        LogEvaluation or TableEvaluation; ``to_frame()`` has a row per cost weight.
+        LogEvaluation or TableEvaluation; ``to_frame()`` has a row per cost weight, ``left_out`` says which rows were
+        no evidence. ``unseen.Stored`` where the router has learned from all: what was stored when it was fitted.
 
     Raises:
         InputError: bad data, or a model that the router does not know.

@@ -47,7 +47,7 @@ def demo_log(
                 "quality": None if rng.random() < 0.1 else int(right),
                 "cost": round(price * float(rng.lognormal(0, 0.3)), 8),
                 "propensity": round(float(propensity[k]), 6),
-                "request_id": f"demo-{i}",
+                "request_id": f"demo-{seed}-{i}",
             }
             file.write(json.dumps(record) + "\n")
     say(f"{rows} requests written to {out}")

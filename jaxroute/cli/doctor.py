@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +124,11 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         advice = [f"A router cannot be fitted: {refused}.", *(line for line in advice if "Next step" not in line)]
     elif carried:
         advice.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
+    if verdict != "refuse" and (moment := last_fifth(table)):
+        advice.append(
+            "The log has times, so a router can be judged on later requests than it learned from: jaxroute fit LOG "
+            f"--split-time {moment} (the last fifth of the rows)"
+        )
     return {
         "conclusion": conclusion(verdict, models),
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
@@ -138,6 +144,27 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "verdict": verdict,
         "advice": advice,
     } | ({} if beside is None else {"shadow": beside})
+
+
+def last_fifth(table: LogTable) -> str:
+    """When the last fifth of a log's rows begins, as --split-time takes it; "" where some rows have no time.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> row = {"prompt": "hi", "quality": 1, "cost": 1}
+        >>> rows = [row | {"model": "ab"[i % 2], "timestamp": f"2026-11-{i + 1:02}"} for i in range(20)]
+        >>> last_fifth(load(rows))
+        '2026-11-17'
+    """
+    if table.timestamp is None or not np.isfinite(table.timestamp).all():
+        return ""
+    begins = np.sort(table.timestamp)[int(0.8 * len(table))]
+    if begins == table.timestamp.min():
+        return ""
+    moment = datetime.fromtimestamp(float(begins), UTC)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    earlier = float((table.timestamp < day.timestamp()).mean())
+    return f"{day:%Y-%m-%d}" if earlier >= 0.6 else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def missing(table: LogTable) -> list[str]:

@@ -16,8 +16,11 @@ from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jaxroute.serving import evaluation
     from jaxroute.serving.router import Router
+    from jaxroute.serving.unseen import Stored
 
 
 def evaluate(
@@ -35,6 +38,9 @@ def evaluate(
     as_json: reading.Json = False,
 ) -> None:
     """Estimate the value of a router by cost weight, with intervals and verdicts, on a log it was not fitted on.
+
+    Rows that the router learned from are left out, if it keeps a fingerprint of them (see jaxroute fit). If it learned
+    from all rows, the value that fit stored is printed instead, estimated out of fold.
 
     "flips at" is the factor by which a hidden confounder would have to change the odds of the logged choices before the
     sign of the gain over the logging policy is no longer certain; 1.1 is weak and 3 is strong. With --shadow, the
@@ -60,11 +66,10 @@ def evaluate(
     for option, given in (("--report", page), ("--shadow", shadow)):
         if given is not None and log is None:
             raise InputError(f"{option} needs a log; give a LOG")
-    found: evaluation.LogEvaluation | evaluation.TableEvaluation
+    found: evaluation.LogEvaluation | evaluation.TableEvaluation | Stored
     if table is not None:
         answers = harness.load(table)
         found = evaluation.on_table(loaded, answers, normalised_cost_weights=_grid(loaded, answers=answers))
-        header, lines = ["normalised", "value", "regret", "quality", "cost", "best single"], _of_table(found)
     else:
         assert log is not None
         rows = reading.read(log, how, loaded)
@@ -72,17 +77,21 @@ def evaluate(
         found = evaluation.on_log(
             loaded, rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
         )
-        header = ["normalised", "value", "95% interval", "gain over logger", "gain over best single"]
-        header, lines = header + ["flips at", "verdict"] + (["shadow's share"] if shadow else []), _of_log(found)
-        if page is not None:
+        if page is not None and not isinstance(found, evaluation.LogEvaluation):
+            reading.note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
+        elif page is not None:
+            assert isinstance(found, evaluation.LogEvaluation)
             judged = reading.normalised(found.evidence, found.cost_scale)
             path = reading.write_page(page, judged, found.cost_scale, f"{router} on {log}")
             reading.note(f"report: {path}")
     if as_json:
+        for line in found.left_out:
+            reading.note(f"note: {line}")
         reading.print_json(found.to_frame())
     else:
-        for sentence in found.conclusion() if isinstance(found, evaluation.LogEvaluation) else ():
+        for sentence in found.conclusion():
             say(sentence)
+        header, lines = (of_table if "regret" in (frame := found.to_frame()) else of_log)(frame)
         reading.show(f"{router} on {log or table} (quality units; cost in the data's unit)", header, lines)
 
 
@@ -97,9 +106,10 @@ def compare(
 ) -> None:
     """Compare two routers on a log that neither was fitted on: value of A minus value of B, with a 95% interval.
 
-    Where the log does not support one of them, the difference is the outcome model's guess and is labelled as an
-    extrapolation. With --shadow, the answers of a shadow sample that neither was fitted on are pooled with the rows of
-    the log; where the log gives no support, the shadow sample is used alone.
+    Rows that one of them learned from are left out, as in jaxroute evaluate. Where the log does not support one of
+    them, the difference is the outcome model's guess and is labelled as an extrapolation. With --shadow, the answers of
+    a shadow sample that neither was fitted on are pooled with the rows of the log; where the log gives no support, the
+    shadow sample is used alone.
 
     Example:
 
@@ -120,6 +130,8 @@ def compare(
     weights = _grid(first, second)
     found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
     if as_json:
+        for line in found.left_out:
+            reading.note(f"note: {line}")
         reading.print_json(found.to_frame())
         return
     lines = []
@@ -144,23 +156,28 @@ def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
     return (0.0,)
 
 
-def _of_log(found: evaluation.LogEvaluation) -> list[list[Any]]:
+def of_log(frame: pd.DataFrame) -> tuple[list[str], list[list[Any]]]:
+    """Header and lines of a ``LogEvaluation``, or of what was stored in its place."""
+    header = ["normalised", "value", "95% interval", "gain over logger", "gain over best single", "flips at", "verdict"]
+    shared = "shadow_share" in frame and bool((frame["shadow_share"] > 0).any())
     lines = []
-    for row in found.to_frame().to_dict("records"):
+    for row in frame.to_dict("records"):
         gains = []
         for name in ("gain_on_logging_policy", "gain_on_best_single"):
             half = row[f"{name}_high"] - row[name]
-            gains.append("extrapolation" if np.isnan(half) else f"{row[name]:+.3f} ± {half:.3f}")
+            gain = "unknown" if np.isnan(row[name]) else "extrapolation"
+            gains.append(gain if np.isnan(half) else f"{row[name]:+.3f} ± {half:.3f}")
         interval = "none" if np.isnan(row["low"]) else f"[{row['low']:.3f}, {row['high']:.3f}]"
         flips = "-" if np.isnan(row["flips_at"]) else f"{row['flips_at']:.2f}"
-        share = [f"{row['shadow_share']:.0%}"] if "shadow_share" in row else []
+        share = [f"{row['shadow_share']:.0%}"] if shared else []
         lines.append([row["normalised_cost_weight"], row["value"], interval, *gains, flips, row["verdict"], *share])
-    return lines
+    return header + (["shadow's share"] if shared else []), lines
 
 
-def _of_table(found: evaluation.TableEvaluation) -> list[list[Any]]:
+def of_table(frame: pd.DataFrame) -> tuple[list[str], list[list[Any]]]:
+    """Header and lines of a ``TableEvaluation``."""
     columns = ["normalised_cost_weight", "value", "regret", "quality", "cost"]
-    frame = found.to_frame()
     shown = frame[columns].astype(object).where(frame[columns].notna(), None)
     singles = zip(frame["best_single"], frame["best_single_value"], strict=True)
-    return [[*row, f"{name} {value:.4f}"] for row, (name, value) in zip(shown.to_numpy(), singles, strict=True)]
+    lines = [[*row, f"{name} {value:.4f}"] for row, (name, value) in zip(shown.to_numpy(), singles, strict=True)]
+    return ["normalised", "value", "regret", "quality", "cost", "best single"], lines

@@ -50,6 +50,27 @@ def fit(
             help="A table in place of a log: the folder that jaxroute table writes, or results of an evaluation tool."
         ),
     ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the rows (or of a table's prompts), such as 0.2, that the router does not learn from and is "
+            "judged on. They are drawn at random, whole groups and repeated prompts together."
+        ),
+    ] = None,
+    split_time: Annotated[
+        str | None,
+        typer.Option(
+            help="A time such as 2026-11-01: the router learns from earlier rows and is judged on those from then on."
+        ),
+    ] = None,
+    fingerprint: Annotated[
+        bool,
+        typer.Option(
+            "--fingerprint/--no-fingerprint",
+            help="Whether the router keeps salted hashes of what it learned from (request ids, else prompts and "
+            "models), at most 16 MB, by which evaluate and compare leave these rows out.",
+        ),
+    ] = True,
     members: Annotated[
         int,
         typer.Option(
@@ -74,11 +95,15 @@ def fit(
     From a table, the report is cross-validated: every prompt is decided by a fit that did not use it. If the cost of an
     answer is unknown, the router takes cost weight 0 alone.
 
+    With --holdout or --split-time the router is judged on rows that it has not learned from, and that comes first.
+
     Examples:
 
       jaxroute fit requests.parquet --out router
 
       jaxroute fit spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5 --out router
+
+      jaxroute fit requests.parquet --split-time 2026-11-01 --out router
 
       jaxroute fit requests.parquet --shadow answered_by_all/ --out router
 
@@ -88,6 +113,10 @@ def fit(
     """
     import jax
 
+    from jaxroute import api
+    from jaxroute.data import fingerprints
+    from jaxroute.data import logs as people
+    from jaxroute.data import shadow as shadows
     from jaxroute.learn import fitting, full_feedback
     from jaxroute.learn import methods as registry
 
@@ -99,7 +128,12 @@ def fit(
     if table is not None:
         if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
             raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
+        if split_time is not None:
+            raise InputError("--split-time belongs to a log, because a table has no timestamps; use --holdout")
         answers, used = _answers(table, how, encoder, features_by)
+        held_prompts = None
+        if holdout is not None:
+            answers, held_prompts = api.held_out_prompts(seed, answers, holdout)
         with _progress() as on_stage:
             router = full_feedback.of_table(
                 jax.random.key(seed),
@@ -111,16 +145,21 @@ def fit(
                 on_stage=on_stage,
             )
         router.summary["seed"] = seed
+        marks = fingerprints.of_table(answers, texts=used is not None) if fingerprint else None
+        router = api.judged(replace(router, fingerprint=marks), held_prompts)
         router.save(out)
         report(router)
         weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
         say(f"saved: {out}", f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
         return
     assert log is not None
-    rows = reading.read(log, how)
+    rows, held = reading.read(log, how), None
+    if holdout is not None or split_time is not None:
+        rows, held = people.hold_out(seed, rows, share=holdout, moment=api.moment(split_time))
     logs, used = reading.as_logs(rows, encoder)
     used = used if features_by is None else reading.made_by(features_by, rows)
-    answered = reading.as_shadow(shadow, rows, how, used)
+    beside = reading.shadow_table(shadow, rows, how)
+    answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
     gathered: list[Evidence] = []
     with _progress() as on_stage:
         router = fitting.fit(
@@ -136,6 +175,9 @@ def fit(
             on_evidence=gathered.append,
         )
     router.summary.update({"chat": rows.chat, "seed": seed})
+    own = None if beside is None else shadows.matched(beside, rows.models)
+    marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
+    router = api.judged(replace(router, fingerprint=marks), held)
     router.save(out)
     page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
     report(router)
@@ -196,6 +238,8 @@ def report(router: Router) -> None:
             [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
             + ([f"{row['shadow_share']:.0%}"] if shadow else [])
         )
+    if held := summary.get("held_out"):
+        _held_out(held)
     for sentence in summary.get("conclusion", ()):  # artefacts of 0.1 have none
         say(sentence)
     header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
@@ -218,6 +262,19 @@ def report(router: Router) -> None:
         say("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
     if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
         say("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")
+
+
+def _held_out(held: dict[str, Any]) -> None:
+    """What the rows that were held out say, as a table."""
+    import pandas as pd
+
+    from jaxroute.cli import evaluate
+
+    say(f"On {held['rows']:,} rows that were held out:", *held["conclusion"])
+    frame = pd.DataFrame(held["by_cost_weight"])
+    header, lines = (evaluate.of_table if "regret" in frame else evaluate.of_log)(frame)
+    reading.show("value on the rows that were held out (quality units)", header, lines)
+    say("On the others, out of fold:")
 
 
 def made(summary: dict[str, Any]) -> list[str]:

@@ -170,6 +170,38 @@ def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = 
     return parts[0], parts[1], parts[2]
 
 
+def split_moment(table: Rows, timestamp: np.ndarray, moment: float) -> tuple[np.ndarray, np.ndarray]:
+    """The rows before a moment, and those from it on; rows whose group or text occurs again later are in neither.
+
+    Args:
+        table: N rows.
+        timestamp: [N], finite. moment: in the same unit.
+
+    Returns:
+        Two index arrays, each ascending.
+
+    Raises:
+        InputError: one of the two has no rows.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=100)
+        >>> before, after = split_moment(table, np.arange(100), 80)
+        >>> len(after), set(table.group[before]) & set(table.group[after])
+        (20, set())
+    """
+    later = np.asarray(timestamp, float) >= moment
+    again = np.any([np.isin(label, label[later]) for label in _labels(table)], axis=0)
+    before, after = np.flatnonzero(~later & ~again), np.flatnonzero(later)
+    if not len(before) or not len(after):
+        raise InputError(
+            f"split_time: {(~later).sum()} of {len(later)} rows are before that moment, {len(before)} of them without "
+            "a later row of the same group or prompt: name another moment"
+        )
+    return before, after
+
+
 def near_duplicates(prompts: Sequence[str] | np.ndarray) -> int:
     """The number of prompts that repeat an earlier one, ignoring case, punctuation and white space.
 

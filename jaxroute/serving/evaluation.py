@@ -1,6 +1,8 @@
 """What a log or a full table that routers have not seen says of them.
 
 A log gives values with intervals and verdicts (`estimators.evidence`); a full table gives values and regret themselves.
+Rows that a router learned from are no evidence about it: they are left out where its fingerprint tells them, and where
+nothing is left, what `learn.fit` stored stands in their place (`Stored`).
 Costs and cost weights are in the data's unit; a normalised cost weight is relative to the (first) router's cost_scale.
 """
 
@@ -17,10 +19,11 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from jaxroute import counterfactual, metrics, nuisance, policies
+from jaxroute.data import fingerprints, shadow
 from jaxroute.data import logs as people
-from jaxroute.data import shadow
 from jaxroute.estimators import conclusion, evidence
 from jaxroute.recipe import GRID, levels
+from jaxroute.serving import unseen
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
@@ -33,16 +36,17 @@ OPPONENTS = ("logging policy", "best single")
 class LogEvaluation:
     """What a log says of a router. evidence: everything, for reports; cost_scale: the router's.
 
-    singles: the best single model at each cost weight.
+    singles: the best single model at each cost weight. left_out: what was said of rows that it had learned from.
     """
 
     evidence: evidence.Evidence
     cost_scale: float
     singles: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def conclusion(self) -> list[str]:
-        """One to three sentences: whether the router is better than always using one model, by how much, and why."""
-        return conclusion.of_evidence(self.evidence, self.cost_scale, self.singles)
+        """What was left out; then whether the router is better than always using one model, by how much, and why."""
+        return [*self.left_out, *conclusion.of_evidence(self.evidence, self.cost_scale, self.singles)]
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight.
@@ -67,7 +71,10 @@ class LogEvaluation:
 
 @dataclass(frozen=True)
 class TableEvaluation:
-    """A router on a table of every model's answers. All [L], means over the prompts; best_single names the model."""
+    """A router on a table of every model's answers. All [L], means over the prompts; best_single names the model.
+
+    left_out: what was said of prompts that the router had learned from.
+    """
 
     normalised_cost_weight: np.ndarray
     cost_weight: np.ndarray
@@ -77,10 +84,15 @@ class TableEvaluation:
     cost: np.ndarray
     best_single: np.ndarray
     best_single_value: np.ndarray
+    left_out: tuple[str, ...] = ()
+
+    def conclusion(self) -> list[str]:
+        """What was left out; the values themselves need no estimation."""
+        return list(self.left_out)
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight, the fields as columns."""
-        return pd.DataFrame(asdict(self))
+        return pd.DataFrame({name: column for name, column in asdict(self).items() if name != "left_out"})
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class Comparison:
     low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
     model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported". spending:
     quality gained and cost saved by the first router, a row per cost weight (``estimators.spending``), NaN where the
-    log does not support both.
+    log does not support both. left_out: what was said of rows that a router had learned from.
     """
 
     normalised_cost_weight: np.ndarray
@@ -100,15 +112,17 @@ class Comparison:
     high: np.ndarray
     verdict: tuple[str, ...]
     spending: pd.DataFrame
+    left_out: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight, the fields as columns."""
-        return pd.DataFrame({f.name: getattr(self, f.name) for f in fields(self) if f.name != "spending"})
+        shown = [f.name for f in fields(self) if f.name not in ("spending", "left_out")]
+        return pd.DataFrame({name: getattr(self, name) for name in shown})
 
     def conclusion(self, first: str = "the first router", second: str = "the second") -> list[str]:
-        """One or two sentences: which router is better, and by how much."""
+        """What was left out; then which router is better, and by how much."""
         found = self.to_frame().rename(columns={"difference": "gain"}).join(self.spending)
-        return conclusion.of_two(found, first, second)
+        return [*self.left_out, *conclusion.of_two(found, first, second)]
 
 
 class _Views(NamedTuple):
@@ -134,8 +148,8 @@ def on_log(
     shadow: Table | None = None,
     name: str = "router",
     normalised_cost_weights: Sequence[float] = GRID,
-) -> LogEvaluation:
-    """Value of a router by cost weight from a log that it was not fitted on.
+) -> LogEvaluation | unseen.Stored:
+    """Value of a router by cost weight from the rows of a log that it was not fitted on.
 
     Args:
         router: any; it chooses among the log's models and candidate sets, and never a model that it does not know.
@@ -145,11 +159,16 @@ def on_log(
         normalised_cost_weights: [L].
 
     Returns:
-        LogEvaluation.
+        LogEvaluation; Stored where the router has learned from all rows, or from all but a few.
 
     Raises:
         InputError: none of the models is one that the router knows, or features of another width.
     """
+    seen = unseen.seen_rows(router, log)
+    if unseen.exhausted(seen):
+        return unseen.stored(router, seen)
+    shadow, beside = unseen.left(router, shadow)
+    log = log.rows(np.flatnonzero(~seen.rows)) if seen.count else log
     views = _views(router, log, shadow)
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
     policy, on_shadow = _policies(router, log, views, weights)
@@ -182,11 +201,16 @@ def on_log(
         on_shadow=both,
     )
     singles = tuple(log.models[k] for k in np.asarray(single.sum(1)).argmax(1).tolist())
-    return LogEvaluation(found, router.cost_scale, singles)
+    return LogEvaluation(found, router.cost_scale, singles, (*seen.said(), *beside))
 
 
-def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[float] = GRID) -> TableEvaluation:
-    """Value, regret, quality and cost of a router on a table of every model's answers.
+def on_table(
+    router: Router, table: Table, *, normalised_cost_weights: Sequence[float] = GRID
+) -> TableEvaluation | unseen.Stored:
+    """Value, regret, quality and cost of a router on the prompts of a table that it has not learned from.
+
+    Returns:
+        TableEvaluation; Stored where the router has learned from all prompts.
 
     Raises:
         InputError: none of the models is one that the router knows, a prompt whose models are all unknown to it or
@@ -199,6 +223,11 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
             f"{int(unknown.sum())} answers of the table have no cost: values have a meaning at cost weight 0 alone; "
             "give costs, or normalised_cost_weights=[0]"
         )
+    seen = unseen.seen_prompts(router, table)
+    if seen.rows.all():
+        return unseen.stored(router, seen, "prompts of this table")
+    table = table.rows(np.flatnonzero(~seen.rows)) if seen.count else table
+    unknown = table.available & np.isnan(table.outcomes.cost)
     features = router.features(table.features if router.encoder is None else table.prompt)
     counted = Outcomes(table.outcomes.quality, np.where(unknown, 0.0, table.outcomes.cost))  # type: ignore[arg-type]
     outcomes = jax.tree.map(jnp.asarray, counted)
@@ -224,7 +253,8 @@ def on_table(router: Router, table: Table, *, normalised_cost_weights: Sequence[
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
     found = [at(weight) for weight in weights]
     columns = {name: np.array([record[name] for record in found]) for name in found[0]}
-    return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns)
+    said = tuple(seen.said("prompts"))
+    return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns, left_out=said)
 
 
 def compare(
@@ -235,7 +265,10 @@ def compare(
     shadow: Table | None = None,
     normalised_cost_weights: Sequence[float] = GRID,
 ) -> Comparison:
-    """The first router minus the second on a log that neither has seen, paired row by row.
+    """The first router minus the second on the rows of a log that neither has learned from, paired row by row.
+
+    Where no such rows are left, the difference is that of the values that both stored when they were fitted, at the
+    cost weights that both have; it has no interval.
 
     Args:
         first, second: routers; cost weights are normalised by the first one's cost_scale, and the same for both.
@@ -247,6 +280,15 @@ def compare(
     Raises:
         InputError: none of the models is one that a router knows, or features of another width.
     """
+    seen = unseen.seen_rows(first, log), unseen.seen_rows(second, log)
+    either = fingerprints.either(*seen)
+    if unseen.exhausted(either):
+        return _stored_difference(first, second, either)
+    said = either.said()
+    for router in (first, second):
+        shadow, lines = unseen.left(router, shadow)
+        said += lines
+    log = log.rows(np.flatnonzero(~either.rows)) if either.count else log
     views = _views(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
     (ours, we), (theirs, they) = (_policies(router, log, views, weights) for router in (first, second))
@@ -262,6 +304,28 @@ def compare(
         high,
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
+        tuple(said),
+    )
+
+
+def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -> Comparison:
+    a, b = (unseen.stored(router, seen).to_frame() for router in (first, second))
+    other = [b["value"][np.isclose(b["cost_weight"], weight, rtol=1e-3)].mean() for weight in a["cost_weight"]]
+    difference, unknown = a["value"].to_numpy() - np.array(other), np.full(len(a), np.nan)
+    said = (
+        f"No test on new data: {seen.count:,} of the {len(seen.rows):,} rows of this log were learned from by one of "
+        "the routers or by both, and the rest are too few. The differences are those of the values out of fold that "
+        "fit stored, at the cost weights that both have; they have no interval and decide nothing.",
+    )
+    return Comparison(
+        a["normalised_cost_weight"].to_numpy(),
+        a["cost_weight"].to_numpy(),
+        difference,
+        unknown,
+        unknown,
+        ("not supported",) * len(a),
+        pd.DataFrame(np.nan, a.index, list(conclusion.PARTS)),
+        said,
     )
 
 

@@ -2,7 +2,7 @@
 
 Nothing in it is run or unpickled. The checksum covers both files: it is the SHA-256 of the JSON's content, sorted and
 without the checksum itself, followed by the bytes of the arrays. Folders of schema 1, whose checksum covers the
-arrays alone, are still read.
+arrays alone, and of schema 2, which have no fingerprint, are still read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from jaxroute.data import saving
 from jaxroute.types import InputError
 
-SCHEMA = 2
+SCHEMA = 3
 META, ARRAYS = "router.json", "arrays.safetensors"
 OWNED = (META, ARRAYS, "report.html")
 """What a router's folder holds; anything else in it is somebody's and stays."""

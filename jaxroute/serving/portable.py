@@ -72,6 +72,7 @@ def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
         raise InputError(f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it")
     with folder.whole(path):
         curve = tree.pop("curve", None)
+        tree.pop("fingerprint", None)  # of use to `evaluate` alone
         router = Portable(
             tuple(meta["models"]),
             meta["kind"],

@@ -6,7 +6,8 @@
 
 What it decides with is one of `kinds`. Its `folder` holds ``router.json`` (models, encoder, units, training summary)
 and ``arrays.safetensors`` (the networks' parameters and an aggregated spend curve). No log row and no pickle is in it;
-torch is needed only if the encoder needs it.
+torch is needed only if the encoder needs it. With a fingerprint it can be told whether a row of a log is one that the
+router learned from (`data.fingerprints`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data.fingerprints import Fingerprint
 from jaxroute.policies import budgets
 from jaxroute.serving import folder, kinds, portable
 from jaxroute.serving.asking import ENDPOINT as ENDPOINT
@@ -36,7 +38,7 @@ class Router(Asked):
     what each cost weight spends and gains, of ``budgets``; None: it takes no budgets. available: [K], False for
     removed models; None: none is removed. encoder: "kind" or "kind:MODEL" of ``encoders.encode``, None: features are
     given by the caller. summary: how it was trained and what the log said about it. may_send: whether texts may be
-    sent to the encoder's endpoint, see ``load``.
+    sent to the encoder's endpoint, see ``load``. fingerprint: of the rows that it learned from; None: it keeps none.
 
     Raises:
         InputError: names that are empty or not distinct, a scale that is not positive, arrays that are not finite or
@@ -52,6 +54,7 @@ class Router(Asked):
     revision: str | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     may_send: bool = True
+    fingerprint: Fingerprint | None = None
 
     def __post_init__(self) -> None:
         if self.available is None:
@@ -100,6 +103,9 @@ class Router(Asked):
             "cost_scale": self.cost_scale,
             "summary": self.summary,
         }
+        if (marks := self.fingerprint) is not None:
+            tree["fingerprint"] = marks.bits
+            meta["fingerprint"] = {"salt": marks.salt.hex(), "hashes": marks.hashes, "counts": dict(marks.counts)}
         folder.write(Path(path), meta, {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()})
 
     @classmethod
@@ -123,7 +129,7 @@ class Router(Asked):
                 f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it"
             )
         with folder.whole(path):
-            curve = tree.pop("curve", None)
+            curve, marks = tree.pop("curve", None), tree.pop("fingerprint", None)
             if not set(meta["removed"]) <= set(meta["models"]):
                 raise ValueError("a removed model is none of its models")
             router = cls(
@@ -136,12 +142,17 @@ class Router(Asked):
                 meta["revision"],
                 meta["summary"],
                 may_send=encoder is not None,
+                fingerprint=None if marks is None else _fingerprint(meta["fingerprint"], marks),
             )
         if encoder is not None and encoder != router.encoder:
             raise InputError(
                 f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
             )
         return router
+
+
+def _fingerprint(said: dict[str, Any], bits: np.ndarray) -> Fingerprint:
+    return Fingerprint(bytes.fromhex(said["salt"]), bits, int(said["hashes"]), dict(said["counts"]))
 
 
 def _check(router: Router) -> None:

@@ -150,6 +150,32 @@ def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTION
     return splits.split(seed, log, fractions)
 
 
+def hold_out(
+    seed: int, log: LogTable, *, share: float | None = None, moment: float | None = None
+) -> tuple[LogTable, LogTable]:
+    """The rows to fit a router to, and those to judge it on: whole groups, near-duplicate prompts together.
+
+    Args:
+        seed: of the draw. log: N rows.
+        share: of the rows to hold out, drawn at random. moment: hold out what came from then on, seconds since 1970;
+            rows that share a group or a prompt with a later one are in neither. One of the two.
+
+    Raises:
+        InputError: a share that is none, no timestamps, or a part without rows.
+    """
+    if (share is None) == (moment is None):
+        raise InputError("holdout and split_time: give one of the two")
+    if share is not None:
+        if not 0 < share < 1:
+            raise InputError(f"holdout is {share:g}; give a share of the rows above 0 and below 1, such as 0.2")
+        fitted, _, held = splits.split(seed, log, (1 - share, 0.0, share))
+        return log.rows(np.sort(fitted)), log.rows(np.sort(held))
+    if log.timestamp is None or np.isnan(log.timestamp).any():
+        raise InputError("split_time: needs a timestamp in every row; map the column, or hold out a share at random")
+    before, after = splits.split_moment(log, log.timestamp, float(moment or 0.0))
+    return log.rows(before), log.rows(after)
+
+
 def split_time(log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> splits.Parts:
     """The earliest rows to train on, later ones to validate, the latest to test; see ``splits.split_time``.
 

@@ -1,0 +1,256 @@
+"""Which rows a router learned from, as marks that can be looked up and not read back.
+
+A mark is a salted hash of a request's id. A row without an id is marked by its prompt (or its features) and its model,
+and a prompt of a table or of a shadow sample by the prompt (or its features) alone. The marks of n rows are the bits of
+a Bloom filter, of which the artefact keeps nothing else:
+
+    bits     m = min(MOST, BITS n)            hashes   h = round(ln 2 m / n), 1 to 16
+    chance   (share of the m bits that are set)^h     that a new row is taken for one of the n
+
+The chance is 1 in 15,000 up to 6.7 million rows; above that the filter stays at 16 MB and the chance rises (4% at 20
+million). The salt is drawn for every artefact, so marks of two artefacts cannot be compared, and nothing can be looked
+up in tables made before. What nobody can prevent: whoever holds the artefact can test whether a prompt that he guesses
+was in a log without request ids. ``--no-fingerprint`` keeps no marks.
+
+Reference: Space/time trade-offs in hash coding with allowable errors, by Bloom, https://doi.org/10.1145/362686.362692
+(1970).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data.logs.table import LogTable
+from jaxroute.types import Examples, InputError, Logs, Table
+
+BITS, MOST, HASHES = 20, 2**27, 16
+OF_LOGS = ("request_id", "prompt", "features")
+"""What rows of a log are marked by; the last two together with the model."""
+OF_TABLES = {"prompt": "table_prompt", "features": "table_features"}
+"""What prompts of a table or of a shadow sample are marked by."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which of N rows or prompts a router learned from.
+
+    rows: [N]. unknown: how many cannot be looked up, because the router's log was marked by what they do not have.
+    by: what was looked up. chance: that a new row is taken for one that was learned from; NaN without a fingerprint.
+    """
+
+    rows: np.ndarray
+    unknown: int = 0
+    by: tuple[str, ...] = ()
+    chance: float = float("nan")
+
+    @property
+    def count(self) -> int:
+        """How many were learned from."""
+        return int(self.rows.sum())
+
+    def said(self, what: str = "rows") -> list[str]:
+        """What a person has to know: how many were left out, and of how many nobody can tell.
+
+        Example:
+            >>> Seen(np.array([True, False, False]), by=("request_id",), chance=1 / 15000).said()
+            ['Left out: 1 of 3 rows, which the router learned from (known by request_id; a new one is taken for one of
+             them by chance once in 15,000).']
+        """
+        lines = []
+        if self.count:
+            lines.append(
+                f"Left out: {self.count:,} of {len(self.rows):,} {what}, which the router learned from (known by "
+                f"{' and '.join(self.by)}{_once_in(self.chance)})."
+            )
+        if np.isnan(self.chance):
+            lines.append(
+                f"No fingerprint was kept of what the router learned from: make sure that it has not seen these {what}."
+            )
+        elif self.unknown:
+            lines.append(
+                f"Of {self.unknown:,} {what} nobody can tell whether the router learned from them: its log was marked "
+                "by something that they do not have."
+            )
+        return lines
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """The marks of a router's rows; see the module.
+
+    salt: 16 bytes. bits: the filter, packed, uint8 [m / 8]. hashes: h. counts: how many rows were marked by what.
+
+    Raises:
+        InputError: no bit, or numbers that are no fingerprint's.
+    """
+
+    salt: bytes
+    bits: np.ndarray
+    hashes: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.bits.dtype != np.uint8 or self.bits.ndim != 1 or not 1 <= len(self.bits) <= MOST // 8:
+            raise InputError(
+                f"fingerprint: its bits are {self.bits.dtype}{list(self.bits.shape)}; fit the router again"
+            )
+        if len(self.salt) != 16 or not 1 <= self.hashes <= HASHES or set(self.counts) - {*OF_LOGS, *OF_TABLES.values()}:
+            raise InputError("fingerprint: its salt, hashes or counts are none; fit the router again")
+
+    @property
+    def chance(self) -> float:
+        """That a new row is taken for one of the marked ones."""
+        return float(np.unpackbits(self.bits).mean()) ** self.hashes
+
+    def rows_of(self, log: LogTable) -> Seen:
+        """Which rows of a log the router learned from, as rows of its log or as prompts of a table.
+
+        Example:
+            >>> from jaxroute.data.logs import load
+            >>> log = load([{"prompt": f"{i}", "model": "ab"[i % 2], "quality": 1, "cost": 1} for i in range(9)])
+            >>> of_log(log.rows(np.arange(4))).rows_of(log).rows.tolist()
+            [True, True, True, True, False, False, False, False, False]
+        """
+        name, contents = _content(log)
+        seen, known = np.zeros(len(log), bool), np.zeros(len(log), bool)
+        if log.request_id is not None and self.counts.get("request_id"):
+            known = np.array([one is not None for one in log.request_id], bool)
+            seen |= known & self._holds("request_id", map(_text, log.request_id))
+        if self.counts.get(name):
+            seen |= ~known & self._holds(name, _with_models(contents, log.models, log.action))
+            known |= True
+        if self.counts.get(OF_TABLES[name]):
+            seen |= self._holds(OF_TABLES[name], contents)
+        unknown = 0 if not any(self.counts.get(kind) for kind in OF_LOGS) else int((~known).sum())
+        return Seen(seen, unknown, self._by("request_id", name, OF_TABLES[name]), self.chance)
+
+    def prompts_of(self, table: Table, *, texts: bool) -> Seen:
+        """Which prompts of a table the router learned from, in a table or as the prompt of any answer in its log.
+
+        Args:
+            table: N prompts.
+            texts: whether the router takes their texts, or their features.
+        """
+        name = "prompt" if texts else "features"
+        contents = list(map(_text, table.prompt)) if texts else _vectors(table.features)
+        seen = np.zeros(len(table), bool)
+        if self.counts.get(OF_TABLES[name]):
+            seen |= self._holds(OF_TABLES[name], contents)
+        if self.counts.get(name):
+            for k in range(len(table.models)):
+                asked = _with_models(contents, table.models, np.full(len(table), k))
+                seen |= table.available[:, k] & self._holds(name, asked)
+        unknown = len(table) if self.counts.get("request_id") and not self.counts.get(name) else 0
+        return Seen(seen, unknown, self._by(name, OF_TABLES[name]), self.chance)
+
+    def _holds(self, kind: str, contents: Iterable[bytes]) -> np.ndarray:
+        places = _places(self.salt, kind, contents, self.hashes, 8 * len(self.bits))
+        return (self.bits[places >> 3] >> (7 - places & 7) & 1).astype(bool).all(1)
+
+    def _by(self, *kinds: str) -> tuple[str, ...]:
+        said = {"table_prompt": "prompt", "table_features": "features"}
+        return tuple(dict.fromkeys(said.get(kind, kind) for kind in kinds if self.counts.get(kind)))
+
+
+def nothing(count: int) -> Seen:
+    """What is said of rows where the router keeps no fingerprint."""
+    return Seen(np.zeros(count, bool))
+
+
+def either(first: Seen, second: Seen) -> Seen:
+    """The rows that one of two routers learned from, or both."""
+    unknown, by = max(first.unknown, second.unknown), tuple(dict.fromkeys(first.by + second.by))
+    return Seen(first.rows | second.rows, unknown, by, first.chance + second.chance)
+
+
+def of_log(log: LogTable, shadow: Table | None = None, *, texts: bool = True) -> Fingerprint:
+    """The marks of a log's rows, and of the prompts of a shadow sample.
+
+    Args:
+        log: N rows.
+        shadow: S prompts beside it. texts: whether the router takes their texts, or their features.
+    """
+    name, contents = _content(log)
+    ids = np.full(len(log), None, object) if log.request_id is None else log.request_id
+    has = np.array([one is not None for one in ids], bool)
+    asked = list(_with_models(contents, log.models, log.action))
+    marks = {
+        "request_id": [_text(one) for one in ids[has]],
+        name: [asked[i] for i in np.flatnonzero(~has)],
+    }
+    return _made(marks | ({} if shadow is None else _of_prompts(shadow, texts)))
+
+
+def of_arrays(logs: Logs, models: Sequence[str], shadow: Examples | None = None) -> Fingerprint:
+    """The marks of a log of arrays, by features and model, and of a shadow sample's features."""
+    rows = list(_with_models(_vectors(np.asarray(logs.features)), models, np.asarray(logs.action)))
+    beside = {} if shadow is None else {OF_TABLES["features"]: _vectors(np.asarray(shadow.features))}
+    return _made({"features": rows} | beside)
+
+
+def of_table(table: Table, *, texts: bool) -> Fingerprint:
+    """The marks of a table's prompts, by their texts or by their features."""
+    return _made(_of_prompts(table, texts))
+
+
+def _of_prompts(table: Table, texts: bool) -> dict[str, list[bytes]]:
+    name = "prompt" if texts else "features"
+    return {OF_TABLES[name]: list(map(_text, table.prompt)) if texts else _vectors(table.features)}
+
+
+def _made(marks: Mapping[str, Sequence[bytes]]) -> Fingerprint:
+    count = sum(map(len, marks.values()))
+    size = max(8, min(MOST, BITS * count) // 8 * 8)
+    hashes = int(np.clip(round(np.log(2) * size / max(count, 1)), 1, HASHES))
+    salt, filled = os.urandom(16), np.zeros(size, bool)
+    for kind, contents in marks.items():
+        filled[_places(salt, kind, contents, hashes, size).ravel()] = True
+    counts = {kind: len(contents) for kind, contents in marks.items() if len(contents)}
+    return Fingerprint(salt, np.packbits(filled), hashes, counts)
+
+
+def _places(salt: bytes, kind: str, contents: Iterable[bytes], hashes: int, size: int) -> np.ndarray:
+    """The h bits [N, h] of every mark: h of the 16 numbers of 32 bits that its hash is made of, modulo m."""
+    start = hashlib.blake2b(kind.encode() + b"\0", key=salt, digest_size=4 * HASHES)
+
+    def digest(content: bytes) -> bytes:
+        mark = start.copy()
+        mark.update(content)
+        return mark.digest()
+
+    numbers = np.frombuffer(b"".join(map(digest, contents)), "<u4").reshape(-1, HASHES)[:, :hashes]
+    return numbers.astype(np.int64) % size
+
+
+def _content(log: LogTable) -> tuple[str, list[bytes]]:
+    """What every row asked: its features where the log has them, else its prompt."""
+    if log.features is not None:
+        return "features", _vectors(log.features)
+    assert log.prompt is not None, "a log has prompts or features"
+    return "prompt", list(map(_text, log.prompt))
+
+
+def _with_models(contents: Sequence[bytes], models: Sequence[str], action: np.ndarray) -> Iterator[bytes]:
+    names = [_text(name) + b"\0" for name in models]
+    return (names[k] + content for k, content in zip(action.tolist(), contents, strict=True))
+
+
+def _text(value: Any) -> bytes:
+    return str(value).encode("utf-8", "surrogatepass")
+
+
+def _vectors(features: np.ndarray) -> list[bytes]:
+    """Every row's numbers as float32, rounded so that a file of them gives the same; -0 is 0."""
+    return [row.tobytes() for row in np.round(np.asarray(features, np.float32), 5) + np.float32(0)]
+
+
+def _once_in(chance: float) -> str:
+    if not chance > 0:
+        return ""
+    return f"; a new one is taken for one of them by chance once in {float(f'{1 / chance:.2g}'):,.0f}"
