@@ -170,7 +170,7 @@ def _valued(
         problems=jax.tree.map(lambda x: x[:1], experiment.problems),
     )
     policy, single = (method.run(first)[0] for method in (router, methods.get("best_single")))
-    return held_out.value(config, data, policy, {"best_single": single}, router.name, keep.held_out)
+    return held_out.value(config, data, policy, {"best single": single}, router.name, keep.held_out)
 
 
 def _report(

@@ -233,7 +233,7 @@ class NuisanceSpec:
     dropout: float = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Full feedback: N prompts, each answered by K models. Host side, NumPy.
 
@@ -253,6 +253,9 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.query_id)
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} prompts, {int(self.available.sum())} answers of {', '.join(self.models)})"
 
     def rows(self, index: np.ndarray) -> Table:
         """The same table, restricted to (or reordered by) the rows in ``index``."""

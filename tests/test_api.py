@@ -113,3 +113,59 @@ def test_what_cannot_be_judged_is_one_line(rows):
         jr.evaluate("nowhere", rows)
     with pytest.raises(InputError, match="features"):
         jr.evaluate(router, rows.drop(columns="features").assign(prompt="hi"))
+
+
+def test_what_a_notebook_shows(rows, table):
+    """A short repr, the conclusion and the table in HTML, and axes that hold the frame's own numbers in points."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    router, other = (router_kinds.router(name) for name in ("plug_in", "per_weight"))
+    found = [
+        (jr.evaluate(router, rows, normalised_cost_weights=WEIGHTS), "value"),
+        (jr.evaluate(router, table, normalised_cost_weights=WEIGHTS), "value"),
+        (jr.compare(router, other, rows, normalised_cost_weights=WEIGHTS), "difference"),
+    ]
+    for record, column in found:
+        assert len(repr(record)) < 400
+        assert "\n" not in repr(record)
+        shown, frame = record._repr_html_(), record.to_frame()
+        assert shown.count("<tr") == len(WEIGHTS) + 1
+        assert all(sentence[:40] in shown for sentence in record.conclusion())
+        axes = record.plot()
+        drawn = axes.get_lines()[0].get_xydata()
+        np.testing.assert_allclose(drawn, np.stack([frame.normalised_cost_weight, 100 * frame[column]], 1))
+        assert record.plot(axes) is axes
+    assert repr(jr.read_log(rows)).startswith("LogTable(300 rows: a ")
+    assert repr(table) == "Table(300 prompts, 1198 answers of a, b, c, d)"
+
+
+def test_what_1000_requests_cost_and_which_models_get_them(rows):
+    """Of the router at every cost weight: value = quality - weight cost, and the shares are those of its decisions."""
+    router = router_kinds.router("plug_in")
+    found = jr.evaluate(router, rows, normalised_cost_weights=WEIGHTS)
+    for row in found.to_frame().to_dict("records"):
+        chosen = router.route(rows, cost_weight=row["cost_weight"]).models
+        assert row["shares"] == pytest.approx({name: chosen.count(name) / len(rows) for name in router.models})
+        if np.isfinite(row["low"]):
+            cost = row["cost_per_1000"] / 1000
+            assert row["value"] == pytest.approx(row["quality"] - row["cost_weight"] * cost, abs=1e-5)
+            assert row["saved_on_best_single_low"] <= row["saved_on_best_single"] <= row["saved_on_best_single_high"]
+    singles = found.evidence.frontier.query("kind == 'single model'").set_index("policy")
+    own = rows.groupby("model")[["quality", "cost"]].mean()
+    np.testing.assert_allclose(singles["quality"], own["quality"], atol=0.1)
+    np.testing.assert_allclose(singles["cost"], own["cost"], rtol=0.2)
+
+
+def test_a_data_frame_is_routed_and_keeps_its_rows(rows):
+    router = router_kinds.router("plug_in")
+    some = rows.iloc[[7, 2, 9]].set_axis(["x", "y", "z"])
+    decision = router.route(some, cost_weight=10.0)
+    expected = router.route(np.array(some["features"].tolist(), np.float32), cost_weight=10.0)
+    frame = decision.to_frame()
+    assert frame.index.tolist() == ["x", "y", "z"]
+    assert frame["model"].tolist() == expected.models
+    np.testing.assert_array_equal(frame["predicted_cost"], expected.cost[np.arange(3), expected.index])
+    assert repr(decision).startswith("Decision(3 prompts: ")
+    with pytest.raises(InputError, match="column 'features'"):
+        router.route(some.drop(columns="features"), cost_weight=10.0)

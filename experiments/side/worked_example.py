@@ -35,7 +35,7 @@ def run(config: Config, method: str) -> Evidence:
     problems = build.build(config, data, full=methods.full_learners(config))
     experiment = Experiment(config, problems, data.table.models, sweep.mesh())
     router, reference = (each.run(experiment)[0] for each in chosen)
-    return held_out.value(config, data, router, {"best_single": reference}, method)
+    return held_out.value(config, data, router, {"best single": reference}, method)
 
 
 def show(found: Evidence) -> None:
@@ -45,7 +45,7 @@ def show(found: Evidence) -> None:
     for name in (*heads, f"hidden x{found.strength:g}", "on the logger", "flips at", "effective rows", "verdict"):
         grid.add_column(name, justify="right")
     values = found.values.set_index("cost_weight", drop=False)
-    gains = found.gains[found.gains["against"] == "best_single"].set_index("cost_weight")
+    gains = found.gains[found.gains["against"] == "best single"].set_index("cost_weight")
     for weight in values.index:
         row, gain = values.loc[weight], 100 * gains.loc[weight].drop("against")
         points = 100 * row.drop(["label", "verdict", "reasons"]).astype(float)

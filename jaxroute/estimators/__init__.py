@@ -13,6 +13,8 @@ shadow      the value on prompts that every model answered, and pooled with the 
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
 pessimism   outcomes lowered by their uncertainty
 spending    quality gained and cost saved, apart
+frontier    quality and cost of routers and of single models
+accounts    what a router costs, saves and uses, as columns
 conclusion  what all this says, in a sentence
 evidence    all that a log says of a router, for reports
 """
@@ -20,6 +22,7 @@ evidence    all that a log says of a router, for reports
 from collections.abc import Callable
 from functools import partial
 
+from jaxroute.estimators.accounts import accounts as accounts
 from jaxroute.estimators.comparison import Band as Band
 from jaxroute.estimators.comparison import bootstrap as bootstrap
 from jaxroute.estimators.comparison import difference as difference
@@ -30,6 +33,9 @@ from jaxroute.estimators.evaluation import evaluate as evaluate
 from jaxroute.estimators.families import families as families
 from jaxroute.estimators.families import marginalised_doubly_robust as marginalised_doubly_robust
 from jaxroute.estimators.families import marginalised_ipw as marginalised_ipw
+from jaxroute.estimators.frontier import frontier as frontier
+from jaxroute.estimators.frontier import shares as shares
+from jaxroute.estimators.frontier import single_models as single_models
 from jaxroute.estimators.influence import Rows as Rows
 from jaxroute.estimators.influence import estimate as estimate
 from jaxroute.estimators.influence import half_width as half_width

@@ -23,18 +23,21 @@ PARTS = ("cost", "cost_other", "quality", "quality_low", "quality_high", "saved"
 """Columns of ``estimators.spending``."""
 
 
-def of_evidence(found: Evidence, cost_scale: float, singles: Sequence[str]) -> list[str]:
-    """``of_log`` of all that a log says of a router.
+def of_evidence(found: Evidence, cost_scale: float, unit: float = 1.0) -> list[str]:
+    """``of_log`` of all that a log says of a router; nothing, if the opponent "best single" is missing.
 
     Args:
-        found: with gains on the opponent "best single".
-        cost_scale: cost units per normalised unit.
-        singles: the best single model at each cost weight.
+        found: all that a log says of a router.
+        cost_scale: what its cost weights are multiplied by to be normalised ones.
+        unit: what its costs are multiplied by to be sums of money.
     """
+    if not found.singles:
+        return []
     gains = found.gains[found.gains["against"] == "best single"].reset_index(drop=True)
     weight = (gains["cost_weight"] * cost_scale).round(6)
-    frame = gains.assign(normalised_cost_weight=weight, reasons=found.values["reasons"])
-    return of_log(frame, singles, found.rows)
+    money = {name: unit * gains[name] for name in ("cost", "cost_other")}
+    frame = gains.assign(normalised_cost_weight=weight, reasons=found.values["reasons"], **money)
+    return of_log(frame, found.singles, found.rows)
 
 
 def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:

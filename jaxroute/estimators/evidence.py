@@ -19,11 +19,14 @@ from jaxtyping import Array, Float
 
 from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
+from jaxroute.estimators.frontier import beside_single_models
 from jaxroute.estimators.influence import utility_range
 from jaxroute.nuisance.diagnostics import Diagnostics
 from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
+LOGGER, BEST_SINGLE = "logging policy", "best single"
+"""The opponents that have a meaning of their own, by name."""
 STRENGTH = 1.5
 """Strength of the hidden confounder in the bounds: a factor on the odds of being chosen."""
 FEWEST_DIFFERING = 5
@@ -39,6 +42,10 @@ class Evidence(NamedTuple):
     reasons, and truth if the full table is known. gains: a row per cost weight and opponent: cost_weight, against,
     gain, low, high, quality gained and cost saved (``estimators.spending``), and truth. diagnostics: of the log's
     nuisances. In quality units, but for costs.
+    frontier: the router at every cost weight, the logging policy if it is an opponent, and every single model: policy,
+    kind ("router", "logging policy" or "single model"), cost_weight (NaN but for the router), then the columns of
+    ``estimators.frontier``, of the log alone. shares: [L, K] of the requests that the router sends to every model.
+    singles: the best single model at each cost weight, if it is an opponent.
     With a shadow sample both have shadow_share, its weight in the value or gain: 0 if it is not used, 1 if the log does
     not support an estimate. hidden_low and hidden_high then treat its part as unconfounded; flips_at is the log's.
     """
@@ -51,6 +58,9 @@ class Evidence(NamedTuple):
     gains: pd.DataFrame
     diagnostics: Diagnostics
     shadow: int = 0
+    frontier: pd.DataFrame = pd.DataFrame()
+    shares: np.ndarray = np.empty((0, 0))
+    singles: tuple[str, ...] = ()
 
 
 def gather(
@@ -184,6 +194,7 @@ def gather(
         for opponent, policy in (against or {}).items()
     ]
     names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
+    logger, single = ((against or {}).get(opponent) for opponent in (LOGGER, BEST_SINGLE))
     return Evidence(
         name,
         names,
@@ -193,6 +204,17 @@ def gather(
         pd.concat(paired, ignore_index=True) if paired else pd.DataFrame(),
         nuisance.diagnose(logs, nuisances, models=names),
         0 if shadow is None else int(np.isfinite(shadow.outcomes.quality).any(1).sum()),
+        beside_single_models(
+            logs,
+            nuisances,
+            (name, router, weights.tolist()),
+            by_log.tolist(),
+            None if logger is None else logger[0],
+            names,
+            clip,
+        ),
+        np.asarray(estimators.shares(router, logs.weight), float),
+        () if single is None else tuple(names[k] for k in np.asarray(single.sum(1)).argmax(1).tolist()),
     )
 
 

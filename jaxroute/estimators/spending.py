@@ -62,13 +62,18 @@ def spending(
     return pd.DataFrame(found)
 
 
+def costs_for_qualities(logs: Logs, nuisances: Nuisances) -> tuple[Logs, Nuisances]:
+    """The same rows with costs in the place of qualities: a value at cost weight 0 is then a mean cost."""
+    of_cost = logs._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
+    cost = nuisances.outcomes.cost
+    return of_cost, nuisances._replace(outcomes=Outcomes(cost, cost))
+
+
 @jax.jit
 def _pairs(
     logs: Logs, nuisances: Nuisances, router: Array, other: Array, clip: float
 ) -> tuple[Estimate, Estimate, Array, Array]:
-    # The value at cost weight 0 of costs in the place of qualities is the mean cost.
-    of_cost = logs._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
-    predicted = nuisances._replace(outcomes=Outcomes(nuisances.outcomes.cost, nuisances.outcomes.cost))
+    of_cost, predicted = costs_for_qualities(logs, nuisances)
 
     def at(ours: Array, theirs: Array) -> tuple[Estimate, Estimate, Array, Array]:
         q = [rows(logs, policy, 0.0, nuisances, clip=clip, self_normalised=True) for policy in (ours, theirs)]

@@ -192,7 +192,7 @@ def fit(
         "members": members,
         "cores": cores(),
         **result.summary,
-        "conclusion": conclusion.of_evidence(found, scale, [models[one["best_single"]] for one in by_cost_weight]),
+        "conclusion": conclusion.of_evidence(found, scale),
         "by_cost_weight": by_cost_weight,
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
@@ -345,7 +345,9 @@ def _by_cost_weight(
     single = policies.best_single(learn.outcomes, weights, available=learn.available, prompts=anyone, weight=times)
     singles = np.asarray(jnp.argmax(single[:, 0], -1))
     records = []
-    for row, gain, best in zip(found.values.to_dict("records"), gains.to_dict("records"), singles, strict=True):
+    spent = estimators.accounts(found).drop(columns="best_single").to_dict("records")
+    every = zip(found.values.to_dict("records"), gains.to_dict("records"), singles, spent, strict=True)
+    for row, gain, best, account in every:
         weight, interval = row["cost_weight"], [row["low"], row["high"]]
         records.append(
             {
@@ -361,6 +363,7 @@ def _by_cost_weight(
                 "gain": gain["gain"],
                 "gain_interval": None if np.isnan(gain["low"]) else [gain["low"], gain["high"]],
                 "gain_shadow_share": float(gain.get("shadow_share", 0.0)),
+                **{str(name): None if y != y else y for name, y in account.items()},  # JSON has no NaN
             }
         )
     return records

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,12 @@ import numpy as np
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jaxroute.policies.budgets import Curve
 
 ENDPOINT = "endpoint:"  # encoders that send the texts to a server
+CHOSEN = {"score": "scores", "predicted_quality": "quality", "predicted_cost": "cost"}
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 
@@ -27,13 +31,13 @@ Predicted = tuple[np.ndarray, np.ndarray] | None
 Self = TypeVar("Self", bound="Asked")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Decision:
     """What a router says about N prompts.
 
     models: names [N]. index: [N]. scores: [N, K] of the router's kind (a plug-in's are predicted utilities), -inf for
     removed models. quality, cost: [N, K] as predicted, NaN where the kind predicts none. cost_weight: [N] the one each
-    prompt was decided at.
+    prompt was decided at. rows: the index of the data frame that the prompts came in; None: they came otherwise.
     """
 
     models: list[str]
@@ -42,6 +46,25 @@ class Decision:
     quality: np.ndarray
     cost: np.ndarray
     cost_weight: np.ndarray
+    rows: Any = None
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __repr__(self) -> str:
+        counts = sorted(Counter(self.models).items(), key=lambda one: -one[1])
+        return f"Decision({len(self)} prompts: {', '.join(f'{name} {count}' for name, count in counts)})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per prompt, in order: model, its score, predicted quality and cost, and cost_weight.
+
+        The index is that of the data frame that the prompts came in.
+        """
+        import pandas as pd
+
+        chosen = np.arange(len(self)), self.index
+        columns = {name: getattr(self, of)[chosen] for name, of in CHOSEN.items()}
+        return pd.DataFrame({"model": self.models, **columns, "cost_weight": self.cost_weight}, index=self.rows)
 
 
 class Asked(ABC):
@@ -67,7 +90,7 @@ class Asked(ABC):
 
     def route(
         self,
-        prompts: Sequence[str] | np.ndarray,
+        prompts: Sequence[str] | np.ndarray | pd.DataFrame,
         *,
         cost_weight: float | None = None,
         normalised_cost_weight: float | None = None,
@@ -78,7 +101,8 @@ class Asked(ABC):
         """The model of every prompt, at exactly one of four ways to say what cost matters.
 
         Args:
-            prompts: N texts, or features [N, D].
+            prompts: N texts, or features [N, D], or a data frame with a column ``prompt`` (``features``, if the
+                router takes those); ``Decision.to_frame`` keeps its index.
             cost_weight: quality per unit of cost.
             normalised_cost_weight: cost_weight times cost_scale; at 1 the model of best quality and the
                 cheapest one break even on average.
@@ -99,6 +123,10 @@ class Asked(ABC):
             budget=budget,
             quality_target=quality_target,
         )
+        rows = None
+        if not isinstance(prompts, Sequence | np.ndarray):
+            rows = prompts.index
+            prompts = self._read(prompts)
         features = self.features(prompts)
         weight = np.full(len(features), ways[-1][0])
         if len(ways) > 1:
@@ -106,7 +134,7 @@ class Asked(ABC):
             weight = np.where(np.random.default_rng(seed).random(len(features)) < share, cheap, dear)
         scores, quality, cost = self._answers(features, weight)
         index = scores.argmax(1)
-        return Decision([self.models[k] for k in index.tolist()], index, scores, quality, cost, weight)
+        return Decision([self.models[k] for k in index.tolist()], index, scores, quality, cost, weight, rows)
 
     def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predicted quality and cost, [N, K] each; NaN where the kind predicts none.
@@ -234,6 +262,16 @@ class Asked(ABC):
         if suspect and not (finite := np.isfinite(features).all(1)).all():
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
+
+    def _read(self, frame: pd.DataFrame) -> list[str] | np.ndarray:
+        """The prompts of a data frame, read as ``jaxroute route`` reads a file; features, if the router takes those."""
+        from jaxroute.data import messages, prompts
+
+        chat, width = self.summary.get("chat", messages.CHAT), self.num_features if self.encoder is None else None
+        blocks = list(prompts.read(frame, chat=chat, width=width))
+        if width is not None:
+            return np.concatenate([np.empty((0, width), np.float32), *blocks])
+        return [text for block in blocks for text in block]
 
     def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
         weight = np.asarray(cost_weight, float)

@@ -21,32 +21,34 @@ from jaxtyping import Array, Float
 from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import fingerprints, shadow
 from jaxroute.data import logs as people
-from jaxroute.estimators import conclusion, evidence
+from jaxroute.estimators import accounts, conclusion, evidence
 from jaxroute.recipe import GRID, levels
 from jaxroute.serving import unseen
 from jaxroute.serving.router import Router
+from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
 """Nuisances of the log that judges: quick to fit, and no network among them."""
-OPPONENTS = ("logging policy", "best single")
+OPPONENTS = (evidence.LOGGER, evidence.BEST_SINGLE)
 
 
-@dataclass(frozen=True)
-class LogEvaluation:
+@dataclass(frozen=True, repr=False, eq=False)
+class LogEvaluation(Shown):
     """What a log says of a router. evidence: everything, for reports; cost_scale: the router's.
 
-    singles: the best single model at each cost weight. left_out: what was said of rows that it had learned from.
+    left_out: what was said of rows that it had learned from.
     """
+
+    _curves = (Curve("value", "value of the router", "low", "high"),)
 
     evidence: evidence.Evidence
     cost_scale: float
-    singles: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
     def conclusion(self) -> list[str]:
         """What was left out; then whether the router is better than always using one model, by how much, and why."""
-        return [*self.left_out, *conclusion.of_evidence(self.evidence, self.cost_scale, self.singles)]
+        return [*self.left_out, *conclusion.of_evidence(self.evidence, self.cost_scale)]
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight.
@@ -54,7 +56,8 @@ class LogEvaluation:
         normalised_cost_weight, cost_weight, value, low, high (95% interval, NaN for an extrapolation), and for each
         opponent the gain on it with its interval; flips_at: the strength of a hidden confounder that would undo the
         comparison with the logging policy; effective_sample_size, label, verdict, reasons; shadow_share if there is a
-        shadow sample.
+        shadow sample; and the columns of ``estimators.accounts``: what 1,000 requests cost, what is saved, and the
+        traffic of each model.
         """
         values = self.evidence.values
         frame = values[["cost_weight", "value", "low", "high"]].copy()
@@ -66,15 +69,18 @@ class LogEvaluation:
         unknown = ~np.isfinite(frame["value"])  # whatever the overlap says, nothing is known of such a value
         values = values.assign(verdict=values["verdict"].mask(unknown, "refuse"))
         last = ["flips_at", "effective_sample_size", "label", "verdict", "reasons", "shadow_share"]
-        return frame.join(values[[column for column in last if column in values]])
+        frame = frame.join(values[[column for column in last if column in values]])
+        return frame.join(accounts(self.evidence))
 
 
-@dataclass(frozen=True)
-class TableEvaluation:
+@dataclass(frozen=True, repr=False, eq=False)
+class TableEvaluation(Shown):
     """A router on a table of every model's answers. All [L], means over the prompts; best_single names the model.
 
     left_out: what was said of prompts that the router had learned from.
     """
+
+    _curves = (Curve("value", "value of the router"), Curve("best_single_value", "best single model"))
 
     normalised_cost_weight: np.ndarray
     cost_weight: np.ndarray
@@ -95,8 +101,8 @@ class TableEvaluation:
         return pd.DataFrame({name: column for name, column in asdict(self).items() if name != "left_out"})
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison(Shown):
     """Value of the first router minus that of the second. All [L].
 
     low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
@@ -105,6 +111,8 @@ class Comparison:
     log does not support both. left_out: what was said of rows that a router had learned from.
     """
 
+    _curves = (Curve("difference", "first router minus second", "low", "high"),)
+    _of = "difference in value (points)"
     normalised_cost_weight: np.ndarray
     cost_weight: np.ndarray
     difference: np.ndarray
@@ -115,13 +123,13 @@ class Comparison:
     left_out: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per cost weight, the fields as columns."""
+        """A row per cost weight: the fields, and the columns of ``spending``."""
         shown = [f.name for f in fields(self) if f.name not in ("spending", "left_out")]
-        return pd.DataFrame({name: getattr(self, name) for name in shown})
+        return pd.DataFrame({name: getattr(self, name) for name in shown}).join(self.spending)
 
     def conclusion(self, first: str = "the first router", second: str = "the second") -> list[str]:
         """What was left out; then which router is better, and by how much."""
-        found = self.to_frame().rename(columns={"difference": "gain"}).join(self.spending)
+        found = self.to_frame().rename(columns={"difference": "gain"})
         return [*self.left_out, *conclusion.of_two(found, first, second)]
 
 
@@ -200,8 +208,7 @@ def on_log(
         shadow=views.shadow,
         on_shadow=both,
     )
-    singles = tuple(log.models[k] for k in np.asarray(single.sum(1)).argmax(1).tolist())
-    return LogEvaluation(found, router.cost_scale, singles, (*seen.said(), *beside))
+    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside))
 
 
 def on_table(

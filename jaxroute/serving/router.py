@@ -13,6 +13,7 @@ router learned from (`data.fingerprints`).
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,6 +69,11 @@ class Router(Asked):
             f"Router({kinds.name_of(self.kind)}, {len(self.models)} models{removed}, "
             f"{self.kind.num_features} features{made_by}, cost_scale={self.cost_scale:.4g})"
         )
+
+    def _repr_html_(self) -> str:
+        """What it is, and what was concluded of it when it was fitted."""
+        said = [repr(self), f"models: {', '.join(self.models)}", *self.summary.get("conclusion", ())]
+        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in said)
 
     @property
     def num_features(self) -> int:

@@ -15,7 +15,7 @@ FEW = 20
 ONE_BY_ONE = "rows are folded one by one, and intervals take every row as a draw of its own"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogTable:
     """Checked log rows [N] on the host, in the order of the tables; NaN where a number is unknown.
 
@@ -49,6 +49,10 @@ class LogTable:
 
     def __len__(self) -> int:
         return len(self.action)
+
+    def __repr__(self) -> str:
+        rows = np.bincount(self.action, minlength=len(self.models))
+        return f"LogTable({len(self)} rows: {', '.join(f'{m} {n}' for m, n in zip(self.models, rows, strict=True))})"
 
     def rows(self, index: np.ndarray) -> LogTable:
         """The same log, restricted to (or reordered by) the rows in ``index``; counts stay those of the whole."""
