@@ -23,6 +23,7 @@ from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
+from jaxroute.system.printing import finite
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
 
 LogTable = people.LogTable
@@ -212,7 +213,7 @@ def judged(router: Router, held: LogTable | Table | None) -> Router:
     grid = [row["normalised_cost_weight"] for row in router.summary["by_cost_weight"]]
     found = evaluate(fresh, held, normalised_cost_weights=grid)
     said = found.conclusion()[len(found.left_out) :]
-    records = found.to_frame().to_dict("records")
+    records = finite(found.to_frame().to_dict("records"))
     router.summary["held_out"] = {"rows": len(held), "conclusion": said, "by_cost_weight": records}
     return router
 

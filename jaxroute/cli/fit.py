@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from jaxroute.cli import reading
@@ -271,7 +272,7 @@ def _held_out(held: dict[str, Any]) -> None:
     from jaxroute.cli import evaluate
 
     say(f"On {held['rows']:,} rows that were held out:", *held["conclusion"])
-    frame = pd.DataFrame(held["by_cost_weight"])
+    frame = pd.DataFrame(held["by_cost_weight"]).replace({None: np.nan})
     header, lines = (evaluate.of_table if "regret" in frame else evaluate.of_log)(frame)
     reading.show("value on the rows that were held out (quality units)", header, lines)
     say("On the others, out of fold:")

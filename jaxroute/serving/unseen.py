@@ -15,18 +15,21 @@ import pandas as pd
 from jaxroute.data import fingerprints
 from jaxroute.data.logs import LogTable
 from jaxroute.serving.router import Router
+from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import InputError, Table
 
 FEWEST = 50
 """Rows to judge a router on where others are left out: ten a fold, as a fit asks for."""
 
 
-@dataclass(frozen=True)
-class Stored:
+@dataclass(frozen=True, repr=False)
+class Stored(Shown):
     """What `learn.fit` stored of a router, where the data hold nothing that it has not learned from.
 
     left_out: says so, first. summary: of the router. models: its names.
     """
+
+    _curves = (Curve("value", "value of the router, as fit stored it", "low", "high"),)
 
     left_out: tuple[str, ...]
     summary: dict[str, Any]

@@ -55,14 +55,15 @@ def json_text(value: Any) -> str:
          ]
         }
     """
-    return json.dumps(_finite(value), indent=1, allow_nan=False)
+    return json.dumps(finite(value), indent=1, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same numbers, texts, lists and dicts, with None for numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
