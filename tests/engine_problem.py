@@ -1,6 +1,7 @@
 """The small problem that the engine's tests train on: two groups of 96 prompts, three models, four features."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxroute.learn.examples import LOGGED, LoggedExamples
 from jaxroute.types import ConditionalExamples, Examples, Logs, Nuisances, Outcomes, Spec
 
 S, N, K, D = 2, 96, 3, 4
+KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(S, N, D)).astype(np.float32)
 QUALITY = (1 / (1 + np.exp(-2 * FEATURES @ RNG.normal(size=(D, K))))).astype(np.float32)
@@ -67,11 +69,17 @@ def regret(scores, utility, where, h):
     return jnp.sum(probability * (utility.max(-1, keepdims=True) - utility), -1)
 
 
-def scrambled(params, key=1, size=1.0):
-    """Zero-initialised read-outs replaced by noise, so that outputs depend on everything."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(key), len(leaves))
-    return jax.tree.unflatten(tree, [size * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+@partial(jax.jit, static_argnums=(0, 1))
+def start(network, features, key=KEY):
+    """A network's first parameters, by one program."""
+    return network.init(key, features)
+
+
+def scrambled(network, features, seed=1, size=1.0):
+    """Noise for a network's parameters, so that outputs depend on everything: its read-outs begin at zero."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: network.init(KEY, features))
+    return jax.tree.map(lambda x: jnp.asarray(size * rng.standard_normal(x.shape), x.dtype), shapes)
 
 
 def program(devices=4, *, data=None, block=None, network=NETWORK, task=engine.ROUTER, **spec):

@@ -24,16 +24,16 @@ def filled(like, rng):
 
 
 def network(outputs, inputs, *lead):
-    params = networks.router(outputs, HIDDEN).init(jax.random.key(0), inputs)
-    return jax.tree.map(lambda x: jnp.zeros((*lead, *x.shape)), params)
+    params = jax.eval_shape(lambda: networks.router(outputs, HIDDEN).init(jax.random.key(0), inputs))
+    return jax.tree.map(lambda x: np.zeros((*lead, *x.shape)), params)
 
 
 def kind(name, features=D, seed=0):
     rng = np.random.default_rng(seed)
-    axes = Projection(jnp.zeros(features), jnp.zeros((features, d)), jnp.zeros(d))
-    student = distil.Student(axes, jnp.zeros((d, 2 * K)), jnp.zeros(2 * K), network(2 * K, d), jnp.zeros(K))
+    axes = Projection(np.zeros(features), np.zeros((features, d)), np.zeros(d))
+    student = distil.Student(axes, np.zeros((d, 2 * K)), np.zeros(2 * K), network(2 * K, d), np.zeros(K))
     student = filled(student, rng)._replace(level=jnp.asarray(PRICES))
-    student = student._replace(bias=student.bias + jnp.asarray([0.0] * K + [2.0] * K))
+    student = student._replace(bias=jnp.asarray(np.asarray(student.bias) + np.float32([0.0] * K + [2.0] * K)))
     axes = filled(axes, rng)
     if name == "plug_in":
         return kinds.PlugIn(student, HIDDEN)
@@ -43,7 +43,7 @@ def kind(name, features=D, seed=0):
     if name == "interval":
         ends, residual = filled(network(K, d, J, M), rng), filled(network(K, d + 3, M), rng)
         return kinds.Interval(axes, jnp.asarray(WEIGHTS), ends, residual, HIDDEN, SCALE)
-    params = jax.tree.map(lambda x: 0.1 * x, filled(network(K + 1, d, M), rng))
+    params = jax.tree.map(lambda x: jnp.asarray(0.1 * np.asarray(x)), filled(network(K + 1, d, M), rng))
     return kinds.Affine(student, HIDDEN, axes, params, HIDDEN, 0.125)
 
 

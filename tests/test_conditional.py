@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from engine_problem import scrambled
-from jax.test_util import check_grads
+from engine_problem import KEY, scrambled, start
 
 from jaxroute import counterfactual, engine, losses, policies, sweep
 from jaxroute.engine import training
@@ -21,11 +20,11 @@ PREDICTED = Outcomes(
     jnp.asarray(RNG.random((N, K)), jnp.float32), jnp.asarray(RNG.random((N, K)) * [0.1, 0.5, 1.0, 3.0], jnp.float32)
 )
 TRUE = Outcomes(
-    jax.nn.sigmoid(2 * FEATURES @ jnp.asarray(RNG.normal(size=(D, K)), jnp.float32)),
-    jnp.broadcast_to(jnp.array([0.05, 0.2, 0.4, 0.8]), (N, K)),
+    jnp.asarray(1 / (1 + np.exp(-2 * np.asarray(FEATURES) @ RNG.normal(size=(D, K)))), jnp.float32),
+    jnp.asarray(np.broadcast_to([0.05, 0.2, 0.4, 0.8], (N, K)), jnp.float32),
 )
 ENDS = jnp.array([0.0, 0.2, 0.7, 2.0])
-FINE = jnp.linspace(0.0, 2.0, 301)
+FINE = jnp.asarray(np.linspace(0.0, 2.0, 301), jnp.float32)
 HYPERPARAMS = Hyperparams(entropy=0.1, learning_rate=0.02)
 
 
@@ -38,12 +37,18 @@ def hard_labels(scores, utility, where, h):
 
 
 def examples(initial, ends=ENDS):
-    return ConditionalExamples(FEATURES, TRUE, jnp.ones((N, K), bool), initial, ends)
+    return ConditionalExamples(FEATURES, TRUE, jnp.asarray(np.ones((N, K), bool)), initial, ends)
+
+
+def utilities(outcomes, weights):
+    """[L, N, K]"""
+    quality, cost = (np.asarray(y) for y in outcomes)
+    return quality - np.asarray(weights)[:, None, None] * cost
 
 
 def end_utilities(scales, ends=ENDS):
     """Scores [N, J, K] at the ends: utilities, each end on a scale of its own."""
-    return jnp.stack([scale * counterfactual.utility(TRUE, w) for scale, w in zip(scales, ends, strict=True)], 1)
+    return jnp.asarray(np.moveaxis(np.float32(scales)[:, None, None] * utilities(TRUE, ends), 0, 1), jnp.float32)
 
 
 @partial(jax.jit, static_argnames="network")
@@ -52,12 +57,20 @@ def scores_on(network, params, data, weights):
     return jax.lax.map(lambda w: conditional.scores_at(network, params, HYPERPARAMS, data, w), weights)
 
 
+def choices(network, params, data):
+    """[L, N] on the fine grid."""
+    return np.asarray(scores_on(network, params, data, FINE)).argmax(-1)
+
+
+keep_on_evidence = jax.jit(conditional.keep_on_evidence, static_argnums=0)
+
+
 def train(network, data, objective=entropic, steps=120):
-    data = jax.tree.map(lambda x: x[None], data)
+    data = jax.tree.map(lambda x: np.asarray(x)[None], data)
     spec = Spec(hidden=(8,), batch_size=32, steps=steps, chunk=steps // 2, dropout=0.0)
     program = engine.Program(network, objective, spec, sweep.mesh(jax.devices()[:1]), conditional.EVERY_WEIGHT)
     state = engine.train(program, sweep.grouped_grid(1, entropy=0.1, learning_rate=0.02), data, data)
-    return jax.tree.map(lambda x: x[0, 0], state)
+    return jax.tree.map(lambda x: np.asarray(x)[0, 0], state)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +81,8 @@ def tuned():
 
 def regret(chosen):
     """Mean regret [L] of choices [L, N] over the fine grid, against the true outcomes."""
-    u = jnp.stack([counterfactual.utility(TRUE, w) for w in FINE])
-    return np.mean(u.max(-1) - jnp.take_along_axis(u, chosen[..., None], -1)[..., 0], -1)
+    u = utilities(TRUE, FINE)
+    return np.mean(u.max(-1) - np.take_along_axis(u, chosen[..., None], -1)[..., 0], -1)
 
 
 def test_position_is_the_place_between_ends():
@@ -81,39 +94,39 @@ def test_position_is_the_place_between_ends():
 
 def test_affine_starts_exactly_as_the_plug_in():
     network = conditional.affine(K, (8,))
-    scores = scores_on(network, network.init(jax.random.key(0), D), examples(PREDICTED), FINE)
-    plug_in = jnp.stack([policies.greedy(counterfactual.utility(PREDICTED, w)) for w in FINE])
-    np.testing.assert_array_equal(policies.greedy(scores), plug_in)
-    assert len(np.unique(scores.argmax(-1))) == K  # not one model throughout
+    scores = scores_on(network, start(network, D), examples(PREDICTED), FINE)
+    plug_in = jax.jit(lambda: policies.greedy(jnp.asarray(utilities(PREDICTED, FINE), jnp.float32)))()
+    np.testing.assert_array_equal(jax.nn.one_hot(np.asarray(scores).argmax(-1), K), plug_in)
+    assert len(np.unique(np.asarray(scores).argmax(-1))) == K  # not one model throughout
 
 
 def test_affine_scores_are_their_formula():
-    params = scrambled(conditional.affine(K, ()).init(jax.random.key(0), D), size=0.3)
+    params = scrambled(conditional.affine(K, ()), D, size=0.3)
     kernel, bias = (np.asarray(params["params"]["scores"][name], float) for name in ("kernel", "bias"))
     heads = np.asarray(FEATURES, float) @ kernel + bias
     quality, cost = (np.asarray(y, float) for y in PREDICTED)
     weights = RNG.random(N)
     expected = (quality + heads[:, :K] - weights[:, None] * cost * np.exp(heads[:, K:])) / 0.125
-    got = conditional.affine(K, ()).apply(params, FEATURES, PREDICTED, ENDS, jnp.asarray(weights, jnp.float32), 8)
+    apply = jax.jit(conditional.affine(K, ()).apply)
+    got = apply(params, FEATURES, PREDICTED, ENDS, jnp.asarray(weights, jnp.float32), 8)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("parameters", ["start", "trained", "random"])
 def test_chosen_predicted_cost_never_rises_with_the_cost_weight(tuned, parameters):
     network, state = tuned
-    start = network.init(jax.random.key(0), D)
-    params = {"start": start, "trained": state.params, "random": scrambled(start, size=2.0)}[parameters]
-    chosen = scores_on(network, params, examples(PREDICTED), FINE).argmax(-1)
-    cost = np.take_along_axis(np.asarray(PREDICTED.cost)[None], np.asarray(chosen)[..., None], -1)[..., 0]
+    random = scrambled(network, D, size=2.0)
+    params = {"start": start(network, D), "trained": state.params, "random": random}[parameters]
+    chosen = choices(network, params, examples(PREDICTED))
+    cost = np.take_along_axis(np.asarray(PREDICTED.cost)[None], chosen[..., None], -1)[..., 0]
     assert (np.diff(cost, axis=0) <= 0).all()
     assert (cost[0] > cost[-1]).any()
 
 
 def test_affine_learns_what_its_plug_in_got_wrong(tuned):
     network, state = tuned
-    start = network.init(jax.random.key(0), D)
     before, after = (
-        regret(scores_on(network, p, examples(PREDICTED), FINE).argmax(-1)).mean() for p in (start, state.best_params)
+        regret(choices(network, p, examples(PREDICTED))).mean() for p in (start(network, D), state.best_params)
     )
     assert after < 0.5 * before
 
@@ -121,7 +134,7 @@ def test_affine_learns_what_its_plug_in_got_wrong(tuned):
 def test_a_start_that_cannot_be_beaten_is_kept():
     """Already optimal on validation: no later step is better, so the best parameters are the first."""
     network = conditional.affine(K, (8,))
-    state = train(network, examples(TRUE), objective=lambda z, u, where, h: jnp.mean(z, -1) + z[..., 0], steps=4)
+    state = train(network, examples(TRUE))
     jax.tree.map(np.testing.assert_array_equal, state.best_params["params"]["scores"]["kernel"], np.zeros((8, K + 1)))
     assert np.abs(state.params["params"]["scores"]["kernel"]).max() > 0
 
@@ -130,49 +143,48 @@ def test_a_start_that_cannot_be_beaten_is_kept():
 def test_trained_parameters_are_kept_on_evidence_only(tuned, errors, kept):
     network, state = tuned
     data = examples(PREDICTED)
-    got = conditional.keep_on_evidence(network, state.best_params, HYPERPARAMS, data, errors)
-    start = network.init(training.init_key(HYPERPARAMS), D)
-    jax.tree.map(np.testing.assert_array_equal, got, state.best_params if kept else start)
+    got = keep_on_evidence(network, state.best_params, HYPERPARAMS, data, errors)
+    first = jax.jit(lambda: network.init(training.init_key(HYPERPARAMS), D))()
+    jax.tree.map(np.testing.assert_array_equal, got, state.best_params if kept else first)
     # The evidence: row by row, over the ends and middles of the intervals.
-    gains = []
-    for w in [0.0, 0.2, 0.7, 2.0, 0.1, 0.45, 1.35]:
-        u = np.asarray(counterfactual.utility(TRUE, w))
-        after, before = (
-            np.asarray(conditional.scores_at(network, p, HYPERPARAMS, data, jnp.float32(w))).argmax(-1)
-            for p in (state.best_params, start)
-        )
-        gains.append(u[np.arange(N), after] - u[np.arange(N), before])
-    gain = np.mean(gains, 0)
+    weights = jnp.array([0.0, 0.2, 0.7, 2.0, 0.1, 0.45, 1.35])
+    after, before = (
+        np.take_along_axis(
+            utilities(TRUE, weights), np.asarray(scores_on(network, p, data, weights)).argmax(-1)[..., None], -1
+        )[..., 0]
+        for p in (state.best_params, first)
+    )
+    gain = np.mean(after - before, 0)
     threshold = gain.mean() / (gain.std(ddof=1) / np.sqrt(N))
     assert threshold > 1
     for error, moved in ((0.99 * threshold, True), (1.01 * threshold, False)):
-        params = conditional.keep_on_evidence(network, state.best_params, HYPERPARAMS, data, error)
+        params = keep_on_evidence(network, state.best_params, HYPERPARAMS, data, error)
         assert (np.abs(params["params"]["scores"]["kernel"]).max() > 0) == moved
 
 
 def test_interval_is_exact_at_its_ends_whatever_the_residual():
     network = conditional.interval(K, (8,))
-    params = scrambled(network.init(jax.random.key(0), D))
-    scores = jnp.asarray(RNG.normal(size=(N, len(ENDS), K)), jnp.float32)
-    got = scores_on(network, params, examples(scores), ENDS)
-    np.testing.assert_array_equal(got, jnp.moveaxis(scores, 1, 0))
-    inside = scores_on(network, params, examples(scores), jnp.array([0.1]))[0]
-    assert np.abs(inside - (scores[:, 0] + scores[:, 1]) / 2).max() > 0.1  # the residual acts
+    params = scrambled(network, D)
+    scores = RNG.normal(size=(N, len(ENDS), K)).astype(np.float32)
+    got = np.asarray(scores_on(network, params, examples(scores), jnp.append(ENDS, 0.1)))
+    np.testing.assert_array_equal(got[:-1], np.moveaxis(scores, 1, 0))
+    assert np.abs(got[-1] - (scores[:, 0] + scores[:, 1]) / 2).max() > 0.1  # the residual acts
 
 
 def test_interpolation_is_exact_where_ends_share_a_scale():
-    shift = jnp.asarray(RNG.normal(size=(N, len(ENDS), 1)), jnp.float32)
+    shift = RNG.normal(size=(N, len(ENDS), 1)).astype(np.float32)
     network = conditional.interval(K, (8,))
-    params = network.init(jax.random.key(0), D)  # residual 0
-    chosen = scores_on(network, params, examples(end_utilities([7.0] * 4) + shift), FINE).argmax(-1)
+    data = examples(jnp.asarray(np.asarray(end_utilities([7.0] * 4)) + shift))
+    chosen = choices(network, start(network, D), data)  # residual 0
     assert regret(chosen).max() < 1e-6
 
 
 def test_interpolation_finds_a_model_that_wins_at_neither_end():
     outcomes = Outcomes(jnp.array([1.0, 0.75, 0.0]), jnp.array([1.0, 0.5, 0.0]))  # model 1 is best in (0.5, 1.5)
-    low, high = (3.0 * counterfactual.utility(outcomes, w) for w in (0.0, 2.0))
-    best = [int(conditional.interpolate(low, high, alpha).argmax()) for alpha in (0.0, 0.24, 0.26, 0.74, 0.76, 1.0)]
-    assert best == [0, 0, 1, 1, 2, 2]
+    low, high = (np.float32(3.0) * np.asarray(outcomes.quality - w * outcomes.cost) for w in (0.0, 2.0))
+    alpha = np.float32([0.0, 0.24, 0.26, 0.74, 0.76, 1.0])
+    scores = conditional.interpolate(*(np.tile(z, (6, 1)) for z in (low, high)), alpha)
+    assert np.asarray(scores).argmax(-1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_without_a_common_scale_interpolation_errs_and_the_residual_learns():
@@ -180,10 +192,7 @@ def test_without_a_common_scale_interpolation_errs_and_the_residual_learns():
     data = examples(end_utilities([100.0, 5.0], ends), ends)
     network = conditional.interval(K, (8,))
     state = train(network, data)
-    before, after = (
-        regret(scores_on(network, p, data, FINE).argmax(-1)).mean()
-        for p in (network.init(jax.random.key(0), D), state.best_params)
-    )
+    before, after = (regret(choices(network, p, data)).mean() for p in (start(network, D), state.best_params))
     assert before > 1e-2
     assert after < 0.7 * before
 
@@ -205,8 +214,8 @@ def test_ablations_of_the_interpolation():
 def test_plain_network_sees_the_cost_weight():
     network = conditional.plain(K, (8,))
     state = train(network, examples(()))
-    after = regret(scores_on(network, state.best_params, examples(()), FINE).argmax(-1)).mean()
-    u = np.stack([counterfactual.utility(TRUE, w) for w in FINE])
+    after = regret(choices(network, state.best_params, examples(()))).mean()
+    u = utilities(TRUE, FINE)
     best_single = (u.max(-1, keepdims=True) - u).mean(1).min(-1).mean()
     assert after < best_single
 
@@ -222,14 +231,25 @@ def test_cost_weights_are_uniform_on_a_random_interval():
     ("kind", "objective"), [("affine", entropic), ("interval", entropic), ("plain", entropic), ("affine", hard_labels)]
 )
 def test_gradients(kind, objective):
+    """Along a random direction, against a central difference."""
     network = getattr(conditional, kind)(K, (4,))
-    start = {"affine": PREDICTED, "interval": end_utilities([5.0] * 4), "plain": ()}[kind]
-    mask = jnp.asarray(RNG.random((N, K)) > 0.3).at[:, 0].set(True)
-    holes = jax.tree.map(lambda y: jnp.where(mask, y, jnp.nan), TRUE)
-    data = examples(start)._replace(outcomes=holes, available=mask)
-    loss = conditional.loss(network, objective, Spec(dropout=0.0), HYPERPARAMS, data)
-    params = scrambled(network.init(jax.random.key(0), D), size=0.3)
+    initial = {"affine": PREDICTED, "interval": end_utilities([5.0] * 4), "plain": ()}[kind]
+    mask = (RNG.random((N, K)) > 0.3) | (np.arange(K) == 0)
+    holes = jax.tree.map(lambda y: np.where(mask, y, np.nan), TRUE)
+    data = examples(initial)._replace(outcomes=holes, available=mask)
     rows = jnp.arange(24)
-    value = jax.jit(lambda p: loss(p, rows, jax.random.key(3)))
-    check_grads(value, (params,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
-    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(jax.grad(value)(params))) > 1e-4
+
+    @jax.jit
+    def value_and_gradient(params):
+        loss = conditional.loss(network, objective, Spec(dropout=0.0), HYPERPARAMS, data)
+        return jax.value_and_grad(lambda p: loss(p, rows, KEY))(params)
+
+    params, direction = (scrambled(network, D, seed, size=0.3) for seed in (1, 2))
+    above, below = (
+        value_and_gradient(jax.tree.map(lambda p, v, e=e: np.asarray(p) + e * np.asarray(v), params, direction))[0]
+        for e in (np.float32(1e-2), np.float32(-1e-2))
+    )
+    _, gradient = value_and_gradient(params)
+    slope = sum(np.vdot(g, v) for g, v in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+    np.testing.assert_allclose(slope, (above - below) / 2e-2, rtol=2e-2, atol=2e-2)
+    assert max(np.abs(g).max() for g in jax.tree.leaves(gradient)) > 1e-4
