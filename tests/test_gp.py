@@ -1,7 +1,6 @@
 """The Gaussian process against the dense algebra of its definition, in NumPy."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,18 +33,17 @@ def training(seen):
 
 
 def fitted(seen, targets=Y):
-    both = jax.tree.map(lambda y: jnp.stack([jnp.asarray(y)] * F), targets)
-    return gp.fit(jnp.asarray(X), both, jnp.asarray(training(seen), jnp.float32), LEVEL, (SETTING,), gp.plan(seen))
+    both = jax.tree.map(lambda y: np.stack([y] * F), targets)
+    # Traced anew at every call: the module's constants may differ.
+    fit = jax.jit(lambda x, plan, *given: gp.fit(x, *given, LEVEL, (SETTING,), plan))
+    return fit(X, gp.plan(seen), both, training(seen).astype(np.float32))
 
 
 def predicted(model, x=NEW):
     """Quality and relative cost of every fold, [F, n, K]."""
-    each = []
-    for f in range(F):
-        one = model._replace(weights=jax.tree.map(lambda w: w[f], model.weights))  # noqa: B023
-        level = jax.tree.map(lambda v: jnp.asarray(v[f]), LEVEL)  # noqa: B023
-        each.append(jax.vmap(lambda row: gp.predict(one, row, level))(jnp.asarray(x)))  # noqa: B023
-    return jax.tree.map(lambda *y: np.stack(y)[:, :, 0], *each)
+    of_rows = jax.vmap(gp.predict, (None, 0, None))
+    of_folds = jax.jit(jax.vmap(of_rows, (gp.Process(None, None, 0), None, 0)))
+    return jax.tree.map(lambda y: np.asarray(y)[:, :, 0], of_folds(model, x, LEVEL))
 
 
 def rbf(x, z, length):
@@ -150,8 +148,8 @@ def test_it_learns_a_smooth_contrast_that_no_line_has():
     seen = np.eye(2, dtype=bool)[rng.integers(0, 2, 400)]
     quality = (rng.random((400, 2)) < truth).astype(np.float32)
     spec = NuisanceSpec(("ridge", "gp"), folds=3, penalties=(30.0,), processes=((0.5, 0.3, 0.3),))
-    outcomes = Outcomes(jnp.asarray(quality), jnp.ones((400, 2)))
-    _, model = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(x), outcomes, jnp.asarray(seen), spec)
-    process, line = model.out_of_fold.quality - truth[None]
+    outcomes = Outcomes(quality, np.ones((400, 2), np.float32))
+    _, model = nuisance.fit_outcomes(jax.random.key(0), x, outcomes, seen, spec)
+    process, line = np.asarray(model.out_of_fold.quality) - truth
     assert np.mean(process**2) < 0.5 * np.mean(line**2)
     assert model.weights.quality[0] > 0.9

@@ -342,6 +342,8 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     if log.features is None:
         assert log.prompt is not None, "a log has prompts or features"
         log, encoder = replace(log, features=router.features(log.prompt)), router.encoder
+    else:
+        router.features(log.features)  # of the router's width, before anything is fitted
     logs = jax.tree.map(jnp.asarray, people.as_logs(log))
     answered = taught = None
     if table is not None:
