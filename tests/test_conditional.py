@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine_problem import KEY, scrambled, start
 
-from jaxroute import counterfactual, engine, losses, policies, sweep
+from jaxroute import engine, losses, policies, sweep
 from jaxroute.engine import training
 from jaxroute.learn import conditional
 from jaxroute.types import ConditionalExamples, Hyperparams, Outcomes, Spec
