@@ -30,7 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments import commands, configs, evaluate, methods, storage
+from experiments import commands, configs, evaluate, methods, source, storage
 from experiments.cells import Cells, KeptFits, key
 from experiments.methods.experiment import Experiment, Method
 from experiments.problem import Problem, build, held_out
@@ -41,6 +41,7 @@ from jaxroute.data import splits
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.system import stopping
 
+FINISHED, PAGE = "finished", ("report.html", "results.parquet", "tables.md")
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
 
 
@@ -65,6 +66,9 @@ def run(config: Config, out: Path, *, fresh: bool = False, held_out_log: bool = 
         InputError: bad config or table, or another process at work in the folder.
         OSError: the disk is full, or not ours to write; what was saved before stays.
     """
+    if not fresh and (done := finished(config, out, held_out_log)) is not None:
+        _show(done)
+        return done
     data = prepare(config)  # bad input stops us here, before anything is written
     folder = folder_of(config, out)
     with storage.only_run(folder):
@@ -72,6 +76,36 @@ def run(config: Config, out: Path, *, fresh: bool = False, held_out_log: bool = 
             shutil.rmtree(folder)
         storage.begin(folder, config)
         return _run(config, data, folder, Cells(out / "cells", fresh=fresh), held_out_log)
+
+
+def finished(config: Config, out: Path, held_out_log: bool) -> Path | None:
+    """The folder of a run of this config, table and code whose page is made; None if there is none.
+
+    The folder's name stands for all that the results depend on, the mark in it for what made the page of them.
+    """
+    if config.data != "synthetic" and not Path(config.data).exists():
+        return None
+    folder = folder_of(config, out)
+    try:
+        whole = all((folder / name).is_file() for name in PAGE)
+        mark = (folder / FINISHED).read_text() if whole else ""
+    except OSError:
+        return None
+    return folder if mark in {_mark(True), _mark(held_out_log)} else None
+
+
+def _mark(held_out_log: bool) -> str:
+    return source.digest(_report, *([_valued] if held_out_log else []))
+
+
+def _show(folder: Path) -> None:
+    """What a finished run found, from its files."""
+    results = methods.with_kinds(pd.read_parquet(folder / "results.parquet"))
+    report.print_tables(results)
+    report.print_scorecard(results)
+    names = results["method"].nunique()
+    print(f"\n{names} of {names} methods were finished before; --fresh makes everything again")
+    print(f"report: {folder / 'report.html'}")
 
 
 def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: bool) -> Path:
@@ -119,6 +153,7 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         found = _valued(config, data, experiment, chosen, keep) if held_out_log else None
     seconds = time.perf_counter() - started
     _report(config, data, folder, pd.concat(frames, ignore_index=True), problems, found, seconds, len(todo))
+    storage.write_text(folder / FINISHED, _mark(held_out_log))
     return folder
 
 

@@ -51,6 +51,7 @@ class Config:
     name: str
     data: str = "synthetic"  # or the folder (or file) of a full-feedback table
     num_prompts: int = 6000  # synthetic only
+    at_most: int | None = None  # keep so many prompts of a real table, drawn at random
     tasks: str = ""  # keep only tasks that start with this
     num_models: int | None = None  # keep so many models, evenly spaced by mean cost
     encoder: str = ""  # of the prompts; "": the table's own features
@@ -97,7 +98,7 @@ class Config:
         return tuple(sorted({*grid, *between}))
 
 
-IN_TABLE = ("data", "num_prompts", "tasks", "num_models", "encoder", "shuffled", "cost_scale")
+IN_TABLE = ("data", "num_prompts", "at_most", "tasks", "num_models", "encoder", "shuffled", "cost_scale")
 """Fields that are in the table once it is prepared."""
 IN_ROWS = ("split", "seeds", "first_seed", "fractions", "log_size", "logger_fraction")
 """Fields that are in the rows of each seed and its number."""

@@ -78,9 +78,27 @@ def test_a_second_run_fits_and_trains_nothing_and_agrees(finished, capsys, monke
     before = pd.read_parquet(folder / "results.parquet")
     for module, name in ((nuisance, "fit"), (nuisance, "fit_outcomes"), (engine, "train")):
         monkeypatch.setattr(module, name, never, raising=False)
+    (folder / run.FINISHED).unlink()  # as if the page were to be made again
     assert run.run(TINY, out) == folder
     assert f"{len(TINY.methods)} of {len(TINY.methods)} methods were finished" in capsys.readouterr().out
     pd.testing.assert_frame_equal(before, pd.read_parquet(folder / "results.parquet"))
+
+
+def test_a_finished_run_shows_what_it_found_and_reads_no_table(finished, capsys, monkeypatch):
+    out, folder = finished
+    capsys.readouterr()
+    for name in ("prepare", "_report"):
+        monkeypatch.setattr(run, name, never)
+    monkeypatch.setattr(run, "_mark", lambda _: (folder / run.FINISHED).read_text())  # of the functions as they are
+    monkeypatch.setattr(run, "folder_of", lambda *_: folder)
+    assert run.run(TINY, out) == folder
+    printed = capsys.readouterr().out
+    assert "rm_softmax" in printed
+    assert f"report: {folder / 'report.html'}" in printed
+    (folder / "report.html").rename(folder / "elsewhere")
+    with pytest.raises(AssertionError, match="made again"):
+        run.run(TINY, out)
+    (folder / "elsewhere").rename(folder / "report.html")
 
 
 def test_one_more_method_and_another_name_leave_the_rest_finished(finished, capsys, monkeypatch):

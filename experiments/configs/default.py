@@ -17,6 +17,7 @@ def get_config(smoke: bool = False) -> Config:
         return Config(
             name="default-smoke",
             num_prompts=800,
+            at_most=800,
             seeds=2,
             cost_weights=(0.0, 0.5, 2.0),
             nuisance=NuisanceSpec(("ridge", "mlp"), folds=3, hidden=(16,), epochs=4, snapshots=2),

@@ -1,6 +1,6 @@
 """A real full-feedback table: simulated logs of a weak router, every method, measured on the table.
 
-    make experiment CONFIG=real DATA=<folder>            SMOKE=1 for seconds
+    make experiment CONFIG=real DATA=<folder>            SMOKE=1 for seconds, on 800 of its prompts
 
 The training rows of the split are logged once, at most 5,000 of them. 10 seeds over split, logging and initialisation;
 some minutes per table. Ridges and kNN are fitted in addition to the library's own stack of outcome models, for plug-in
@@ -12,10 +12,16 @@ import dataclasses
 from experiments.configs.default import get_config as default
 from experiments.settings import Config
 
+SMOKE = ("random", "best_single", "oracle", "plug_in_ridge", "plug_in_ridge_full", "recommended", "rm_softmax")
+
 
 def get_config(smoke: bool = False) -> Config:
     if smoke:
-        return dataclasses.replace(default(smoke=True), name="real-smoke", log_size=500)
+        few = ("ridge",)  # a new table's shapes are compiled anew, and every method and learner has programs of its own
+        nuisance = dataclasses.replace(default(smoke=True).nuisance, outcome_models=few)
+        return dataclasses.replace(
+            default(smoke=True), name="real-smoke", log_size=500, methods=SMOKE, nuisance=nuisance
+        )
     return Config(
         name="real",
         seeds=10,

@@ -16,6 +16,7 @@ def get_config(smoke: bool = False) -> Config:
         return Config(
             name="sweep-smoke",
             num_prompts=800,
+            at_most=800,
             seeds=2,
             cost_weights=(0.0, 0.5, 2.0),
             nuisance=NuisanceSpec(("ridge",), folds=3),

@@ -49,7 +49,7 @@ def load(config: Config) -> Table:
     """The full-feedback table, or the part of it that the config names."""
     if config.data == "synthetic":
         return altered(config, synthetic.make(jax.random.key(0), num_prompts=config.num_prompts))
-    table = tables.load(config.data)
+    table = tables.load(config.data, at_most=None if config.tasks else config.at_most)
     if config.tasks:
         table = tables.with_task(table, config.tasks)
     if config.encoder:

@@ -42,6 +42,7 @@ def load(
     quality_range: tuple[float, float] = (0.0, 1.0),
     unknown_costs: bool = False,
     alone: bool = False,
+    at_most: int | None = None,
 ) -> Table:
     """Read and check a full-feedback table.
 
@@ -56,6 +57,7 @@ def load(
         unknown_costs: read an empty cost in a folder as unknown, as results of evaluations often have none:
             outcomes.cost is NaN there and the model stays available. Otherwise it is an error.
         alone: accept a folder with the answers of one model, as a shadow sample may hold.
+        at_most: keep so many prompts, drawn at random (always the same ones), and encode no others.
 
     Returns:
         Table with float64 outcomes, float32 features and models in order of appearance. ``expected`` is filled if the
@@ -99,9 +101,11 @@ def load(
         )
     else:
         table = from_wide(read(path, WIDE_TEXT), quality_range, source=str(path))
-    if features is None:
-        return replace(table, features=encoders.encode(table.prompt, encoder))
-    return replace(table, features=read_features(Path(features), len(table)))
+    if features is not None:
+        table = replace(table, features=read_features(Path(features), len(table)))
+    if at_most is not None and at_most < len(table):
+        table = table.rows(np.sort(np.random.default_rng(0).choice(len(table), at_most, replace=False)))
+    return table if features is not None else replace(table, features=encoders.encode(table.prompt, encoder))
 
 
 def save(table: Table, path: str | os.PathLike[str]) -> None:

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jinja2
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from jaxroute.data import saving
 from jaxroute.estimators.evidence import Evidence
@@ -246,8 +248,18 @@ def _text(value: Any) -> str:
     )
 
 
+_SVG: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
+"""What was drawn already: a figure goes into a file and into the page."""
+
+
 def _svg(drawing: Drawing) -> str:
     """The figure as SVG text that follows the reader's colour scheme; the same bytes for the same figure."""
+    if drawing.figure not in _SVG:
+        _SVG[drawing.figure] = _drawn(drawing)
+    return _SVG[drawing.figure]
+
+
+def _drawn(drawing: Drawing) -> str:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": drawing.name, "svg.fonttype": "path"}):
         drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": drawing.title})
