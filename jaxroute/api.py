@@ -17,7 +17,7 @@ from jaxroute.data import encoders, fingerprints, harness, splits, tables, tabul
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.messages import CHAT
-from jaxroute.learn import fitting, full_feedback
+from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation
@@ -167,11 +167,14 @@ def fit(
         return dataclasses.replace(router, fingerprint=marks)
     if models is not None:
         raise InputError("models= belongs to a log of arrays; this log names its models itself")
+    encoders.check(encoder)
     table = read_log(log)
     if holdout is not None or split_time is not None:
         table, held = people.hold_out(seed, table, share=holdout, moment=moment(split_time))
     names, used = table.models, None if table.features is not None else encoder
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
+    spec = options.get("spec", NuisanceSpec())
+    fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
         answered = shadows.examples(beside, names, encoder=used)
     logs = people.as_logs(table, encoder)

@@ -443,11 +443,25 @@ def test_route_names_the_bad_row_and_writes_nothing(capsys, folder, tmp_path, co
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl"]
 
 
+def test_a_log_that_fit_cannot_use_is_refused_before_it_is_encoded(capsys, tmp_path, monkeypatch):
+    rows = [{"prompt": f"{i}", "model": "ab"[i % 2], "quality": i % 2, "cost": 1} for i in range(40)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(encoders, "encode", lambda *_, **__: pytest.fail("encoded"))
+    code, _, err = run(capsys, "fit", tmp_path / "log.jsonl", "--out", tmp_path / "router")
+    assert code in (2, 3)
+    assert "40 rows are too few" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["doctor", "no/such.jsonl"], "no/such.jsonl"),
         (["fit", "no/such.jsonl", "--out", "x"], "no/such.jsonl"),
+        (["fit", "no/such.jsonl", "--out", "/"], "mounted volume"),
+        (["fit", "no/such.jsonl", "--out", "x", "--encoder", "hashd"], "unknown encoder 'hashd'"),
+        (["fit", "no/such.jsonl", "--out", "x", "--encoder", "sentence:no/such"], "encoder"),
+        (["fit", "no/such.jsonl", "--out", "x", "--normalised-cost-weights", "1,0"], "ascend"),
+        (["fit", "no/such.jsonl", "--out", "x", "--method", "rm_soft"], "unknown method"),
         (["route", "no/router", "--cost-weight", "1"], "is not a router"),
         (["evaluate", "no/router", "x.jsonl"], "is not a router"),
         (["shadow", "x.jsonl", "--pool", "y.jsonl"], "must be given together"),

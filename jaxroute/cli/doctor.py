@@ -44,6 +44,9 @@ def doctor(
 
       jaxroute doctor requests.parquet --shadow answered_by_all/
     """
+    from jaxroute.data import encoders
+
+    encoders.check(encoder)
     table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)

@@ -115,7 +115,7 @@ def fit(
     import jax
 
     from jaxroute import api
-    from jaxroute.data import fingerprints
+    from jaxroute.data import encoders, fingerprints
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
     from jaxroute.learn import fitting, full_feedback
@@ -124,6 +124,9 @@ def fit(
     saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)
     weights = _numbers(normalised_cost_weights)
+    fitting.weights_of(None, weights)
+    for name in (encoder, *([] if features_by is None else [features_by])):
+        encoders.check(name)
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
     if table is not None:
@@ -157,9 +160,11 @@ def fit(
     rows, held = reading.read(log, how), None
     if holdout is not None or split_time is not None:
         rows, held = people.hold_out(seed, rows, share=holdout, moment=api.moment(split_time))
+    beside = reading.shadow_table(shadow, rows, how)
+    own = None if beside is None else shadows.matched(beside, rows.models)
+    fitting.check_rows(chosen, rows, own)
     logs, used = reading.as_logs(rows, encoder)
     used = used if features_by is None else reading.made_by(features_by, rows)
-    beside = reading.shadow_table(shadow, rows, how)
     answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
     gathered: list[Evidence] = []
     with _progress() as on_stage:

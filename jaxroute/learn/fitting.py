@@ -24,6 +24,7 @@ from jaxtyping import Array
 
 from jaxroute import counterfactual, estimators, nuisance, policies, recipe, sweep
 from jaxroute.data import shadow as shadows
+from jaxroute.data.logs import LogTable
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators import conclusion, evidence
 from jaxroute.learn import estimates, methods, objectives
@@ -46,6 +47,7 @@ from jaxroute.types import (
     Nuisances,
     NuisanceSpec,
     Spec,
+    Table,
 )
 
 PIECES = 256
@@ -122,13 +124,7 @@ def fit(
     chosen = methods.named(method)
     rows, num_models = logs.available.shape
     check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
-    if why := refusal(logs, shadow, spec):
-        raise InputError(why)
-    if relative(logs.weight) is not None and not chosen.weighs:
-        raise InputError(
-            f"{chosen.name} counts every row once, and the rows of this log stand for several requests each (weight): "
-            "choose another method"
-        )
+    check_rows(chosen, logs, shadow, spec)
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
         raise InputError(
             f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
@@ -217,12 +213,29 @@ def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = 
     return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - beside, 0)
 
 
-def answers(shadow: Examples) -> np.ndarray:
+def answers(shadow: Examples | Table) -> np.ndarray:
     """Answers with a quality that a shadow sample holds of every model, [K]."""
     return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
 
 
-def refusal(logs: Logs, shadow: Examples | None = None, spec: NuisanceSpec = NuisanceSpec()) -> str:
+def check_rows(
+    method: Method, rows: Logs | LogTable, shadow: Examples | Table | None = None, spec: NuisanceSpec = NuisanceSpec()
+) -> None:
+    """Refuse rows that a method cannot be fitted to; also before they are encoded.
+
+    Raises:
+        InputError: too few rows or ratings, or weights that the method does not know.
+    """
+    if why := refusal(rows, shadow, spec):
+        raise InputError(why)
+    if relative(None if rows.weight is None else jnp.asarray(rows.weight)) is not None and not method.weighs:
+        raise InputError(
+            f"{method.name} counts every row once, and the rows of this log stand for several requests each (weight): "
+            "choose another method"
+        )
+
+
+def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec: NuisanceSpec = NuisanceSpec()) -> str:
     """Why no router can be fitted to a log, whatever the method; "" if one can. The doctor asks the same.
 
     Example:
@@ -230,8 +243,8 @@ def refusal(logs: Logs, shadow: Examples | None = None, spec: NuisanceSpec = Nui
         >>> refusal(example()[0])
         '4 rows are too few to fit and judge a router with 5 folds: give more'
     """
-    rated = int(np.isfinite(np.asarray(logs.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
-    return _few("rows", len(logs.action), spec) or _few("answers with a quality", rated, spec)
+    rated = int(np.isfinite(np.asarray(rows.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
+    return _few("rows", len(rows.action), spec) or _few("answers with a quality", rated, spec)
 
 
 def _few(what: str, count: int, spec: NuisanceSpec) -> str:

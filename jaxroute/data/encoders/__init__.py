@@ -2,5 +2,6 @@
 
 from jaxroute.data.encoders.encoding import ENCODERS as ENCODERS
 from jaxroute.data.encoders.encoding import Encoded as Encoded
+from jaxroute.data.encoders.encoding import check as check
 from jaxroute.data.encoders.encoding import encode as encode
 from jaxroute.data.encoders.encoding import encode_counted as encode_counted

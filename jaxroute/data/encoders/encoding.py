@@ -35,6 +35,23 @@ MODELS = {
 SHARD_ROWS, SHARD_SECONDS = 1024, 30.0  # at most this much work is lost when a run is killed
 
 
+def check(encoder: str) -> None:
+    """What can be known of an encoder before any text: that there is such a one, its libraries and its weights.
+
+    Raises:
+        InputError: see ``encode``.
+
+    Example:
+        >>> check("hashd")
+        Traceback (most recent call last):
+        jaxroute.types.InputError: unknown encoder 'hashd'; use one of: hashed, hashed-2, sentence, ...
+    """
+    kind = encoder.partition(":")[0]
+    if kind in ENCODERS and kind not in (*OFFLINE, "endpoint"):
+        hub.need("sentence_transformers" if kind == "sentence" else "transformers")
+    _encoder(encoder, None, None)
+
+
 class Encoded(NamedTuple):
     """Features, and what was needed to make them.
 

@@ -8,6 +8,8 @@ machine.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -182,12 +184,18 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _library(name: str) -> Any:
-    import importlib
+def need(library: str) -> None:
+    """InputError unless a library is installed; it is not imported."""
+    if importlib.util.find_spec(library) is None:
+        raise _missing(library)
 
+
+def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(
-            f"this encoder needs {name.split('.')[0]}; run pip install 'jaxroute[encoders]', or use encoder='hashed'"
-        ) from error
+        raise _missing(name.split(".")[0]) from error
+
+
+def _missing(library: str) -> InputError:
+    return InputError(f"this encoder needs {library}; run pip install 'jaxroute[encoders]', or use encoder='hashed'")
