@@ -136,8 +136,8 @@ def test_what_a_notebook_shows(rows, table):
         drawn = axes.get_lines()[0].get_xydata()
         np.testing.assert_allclose(drawn, np.stack([frame.normalised_cost_weight, 100 * frame[column]], 1))
         assert record.plot(axes) is axes
-    assert repr(jr.read_log(rows)).startswith("LogTable(300 rows: a ")
-    assert repr(table) == "Table(300 prompts, 1198 answers of a, b, c, d)"
+    assert repr(jr.read_log(rows)).startswith("LogTable(800 rows: a ")
+    assert repr(table) == "Table(800 prompts, 3198 answers of a, b, c, d)"
 
 
 def test_what_1000_requests_cost_and_which_models_get_them(rows):
