@@ -179,7 +179,7 @@ def fit(
         answered = shadows.examples(beside, names, encoder=used)
     logs = people.as_logs(table, encoder)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, encoder=used, **options)
-    router.summary["chat"] = table.chat
+    router.summary.update({"chat": table.chat, "usage": table.usage})
     marks = fingerprints.of_log(table, beside, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)
 

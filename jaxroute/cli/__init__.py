@@ -33,6 +33,8 @@ COMMANDS = {
     "evaluate": ("evaluate", "Estimate a router's value on a log that it has not seen."),
     "compare": ("evaluate", "Compare two routers on a log that neither has seen."),
     "route": ("route", "Choose a model for every prompt."),
+    "prices": ("prices", "Show known prices, or look up the price of a model."),
+    "reprice": ("prices", "Give a fitted router new prices, without a new fit."),
     "export": ("export", "Write a router as one StableHLO program."),
     "demo-log": ("demo", "Write an artificial log, to try the other commands."),
 }

@@ -180,7 +180,7 @@ def fit(
             on_stage=on_stage,
             on_evidence=gathered.append,
         )
-    router.summary.update({"chat": rows.chat, "seed": seed})
+    router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage})
     own = None if beside is None else shadows.matched(beside, rows.models)
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
     router = api.judged(replace(router, fingerprint=marks), held)

@@ -11,6 +11,7 @@ A file in the layout of LiteLLM's price map (``model_prices_and_context_window.j
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -33,6 +34,11 @@ MAP = {
     "cache_write": "cache_creation_input_token_cost",
     "reasoning": "output_cost_per_reasoning_token",
 }
+BEDROCK = re.compile(r"^(?:(?:us|eu|apac|global)\.)?(?:anthropic|amazon|meta|mistral|cohere|deepseek|openai)\.", re.I)
+DEPLOYED = re.compile(r"-v\d+:\d+$")
+APART = {"total": "total_tokens", "cached": "cached_tokens", "written": "cache_write_tokens",
+         "reasoning": "reasoning_tokens"}  # fmt: skip
+"""What ``bill`` counts apart, by the fields of a log."""
 DATE = re.compile(r"[-@:](20\d\d-?[01]\d-?[0-3]\d|latest)$")
 
 
@@ -139,13 +145,16 @@ def _price_map(path: Path) -> dict[str, Price]:
 def named(prices: Mapping[str, Any], model: str) -> str | None:
     """The name of a model in a price table: its own, or without the date, the provider or both; None if it has none.
 
-    Where the table alone names a provider, a name that one provider has is found.
+    Where the table alone names a provider, a name that one provider has is found. Last, names are compared as
+    ``spelled``; several that are then the same must have the same price.
 
     Example:
         >>> named({"gpt-4o": 1, "azure/gpt-4o": 2}, "azure/gpt-4o-2024-08-06"), named({"gpt-4o": 1}, "openai/gpt-4o")
         ('azure/gpt-4o', 'gpt-4o')
         >>> named({"mistral/large": 1}, "large"), named({"a/large": 1, "b/large": 2}, "large")
         ('mistral/large', None)
+        >>> named({"claude-sonnet-4-5": 1}, "us.anthropic.Claude-Sonnet-4.5-20250929-v1:0")
+        'claude-sonnet-4-5'
     """
     names = [model, DATE.sub("", model)]
     for name in list(names):
@@ -154,7 +163,31 @@ def named(prices: Mapping[str, Any], model: str) -> str | None:
     if (found := next((name for name in names if name in prices), None)) is not None:
         return found
     offered = [name for name in prices if name.rpartition("/")[2] in names[:2]]
+    if not offered:
+        offered = [name for name in prices if spelled(name) == spelled(model)]
+        if len({tuple(prices[name][:2]) if isinstance(prices[name], tuple) else name for name in offered}) == 1:
+            return offered[0]
     return offered[0] if len(offered) == 1 else None
+
+
+def spelled(name: str) -> str:
+    """A model's name without provider, region, date and version of the deployment, in one spelling.
+
+    Example:
+        >>> spelled("openrouter/anthropic/Claude-Sonnet-4.5"), spelled("us.anthropic.claude-sonnet-4-5-20250929-v1:0")
+        ('claude-sonnet-4-5', 'claude-sonnet-4-5')
+        >>> spelled("Mixtral-8x7B-Instruct-v0.1") == spelled("Mixtral-8x7B-Instruct-v0.3")
+        False
+    """
+    short = name.rpartition("/")[2].strip()
+    short = BEDROCK.sub("", short)
+    return re.sub(r"[\s._]+", "-", DATE.sub("", DEPLOYED.sub("", short)).lower())
+
+
+def close(prices: Mapping[str, Any], model: str) -> list[str]:
+    """Up to three names of a price table that look like a model's."""
+    known = {spelled(name): name for name in prices}
+    return [known[name] for name in difflib.get_close_matches(spelled(model), known, 3)]
 
 
 def find(prices: Mapping[str, Any], model: str) -> Any:

@@ -16,8 +16,7 @@ from jaxroute.data import prices as table
 from jaxroute.data.logs.cells import Columns
 
 TOKENS = ("input_tokens", "output_tokens")
-APART = {"total": "total_tokens", "cached": "cached_tokens", "written": "cache_write_tokens",
-         "reasoning": "reasoning_tokens"}  # fmt: skip
+APART = table.APART
 USED = "cost is 0 though tokens were used, so unknown"
 EMPTY = "cost is 0 and no tokens were counted, so unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
@@ -78,6 +77,28 @@ def _priced(log: Columns, prices: Mapping[str, Sequence[Any]], rows: np.ndarray)
         own = rows[price[rows] == which]
         listed = prices[log.codes["price"][which]]
         found[own] = table.bill(listed, *(y[own] for y in tokens), **{key: y[own] for key, y in apart.items()})
+    return found
+
+
+def usage(log: Columns, rows: np.ndarray, models: Sequence[str], action: np.ndarray) -> dict[str, dict[str, float]]:
+    """Mean tokens and cost of every model, over its rows whose input, output and cost are known.
+
+    Args:
+        log: of which ``rows`` are kept. models: K names. action: [rows] of the kept ones.
+
+    Returns:
+        {model: rows, cost, input_tokens, output_tokens, and those billed apart}; models without such rows left out.
+    """
+    numbers = {name: log.number(name)[rows] for name in ("cost", *TOKENS, *APART.values())}
+    known = np.all([np.isfinite(numbers[name]) for name in ("cost", *TOKENS)], axis=0)
+    found = {}
+    for k, model in enumerate(models):
+        own = known & (action == k)
+        if own.any():
+            means = {
+                name: float(np.nan_to_num(y[own]).mean()) for name, y in numbers.items() if np.isfinite(y[own]).any()
+            }
+            found[model] = {"rows": int(own.sum()), **means}
     return found
 
 

@@ -258,10 +258,11 @@ def _table(
         prompt = None if "features" in log.column and not any(prompt) else prompt
     if prompt is not None:
         counts["repeated prompts"] = len(prompt) - len(set(prompt.tolist()))
+    action = np.array([place.get(name, -1) for name in names], np.int32)[model]
     return LogTable(
         prompt=prompt,
         models=models,
-        action=np.array([place.get(name, -1) for name in names], np.int32)[model],
+        action=action,
         quality=quality,
         cost=cost,
         propensity=log.number("propensity")[good],
@@ -277,4 +278,5 @@ def _table(
         left_out=left,
         endpoints=problems.endpoints(log, good),
         chat=chat,
+        usage=costs.usage(log, good, models, action),
     )

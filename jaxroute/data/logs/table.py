@@ -25,7 +25,8 @@ class LogTable:
     kind, records that were no answered request. problems: the lines that say where, of the rows left out;
     outliers: of costs that were lowered (`costs.outliers`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
-    the tool says which; chat: which part of a chat the prompts are.
+    the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
+    that have both (``costs.usage``).
     """
 
     prompt: np.ndarray | None
@@ -46,6 +47,7 @@ class LogTable:
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     endpoints: dict[str, tuple[int, int]] = field(default_factory=dict)
     chat: str = messages.CHAT
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.action)
