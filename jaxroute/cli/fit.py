@@ -162,9 +162,10 @@ def fit(
         rows, held = people.hold_out(seed, rows, share=holdout, moment=api.moment(split_time))
     beside = reading.shadow_table(shadow, rows, how)
     own = None if beside is None else shadows.matched(beside, rows.models)
+    by = None if features_by is None else reading.made_by(features_by, rows)
     fitting.check_rows(chosen, rows, own)
     logs, used = reading.as_logs(rows, encoder)
-    used = used if features_by is None else reading.made_by(features_by, rows)
+    used = by or used
     answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
     gathered: list[Evidence] = []
     with _progress() as on_stage:
