@@ -36,7 +36,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """As atomically as `write_text`."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.part")  # in containers process ids repeat
     temporary.write_bytes(content)
     os.replace(temporary, path)
 

@@ -1,6 +1,7 @@
 """Search the settings of a router: settings x cost weights x seeds in one compiled program; methods in a loop.
 
     python -m experiments.sweep --config sweep
+    python -m experiments.sweep --shard 1/4 && ... && python -m experiments.sweep merge     # see `experiments.shards`
 
 Every chunk of steps is a checkpoint. A sweep that was killed or interrupted, or whose disk was full, continues when the
 same command is run again, and its tables have the same bits as those of an undisturbed run.
@@ -9,12 +10,11 @@ same command is run again, and its tables have the same bits as those of an undi
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import commands, configs, methods, storage, watching
+from experiments import commands, configs, methods, shards, storage, watching
 from experiments.cells import Cells, KeptFits, key
 from experiments.methods.experiment import Experiment, Method
 from experiments.problem import build
 from experiments.problem.table import prepare
 from experiments.settings import IN_TABLE, Config, blank, dataset_name
+from experiments.shards import Part
 from jaxroute import engine, metrics, sweep
 from jaxroute.engine import halving, networks
 from jaxroute.learn.examples import LOGGED, LoggedExamples
@@ -96,11 +97,25 @@ def settings_of(config: Config) -> Hyperparams:
     return jax.tree.map(lambda x: x.reshape(config.seeds, -1), everywhere)
 
 
-def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False, tensorboard: bool = False) -> Path:
+def run(
+    config: Config,
+    out: Path,
+    *,
+    shard: str = "",
+    merge: bool = False,
+    fresh: bool = False,
+    profile: bool = False,
+    tensorboard: bool = False,
+) -> Path:
     """Run the sweep of ``config.axes``; returns the folder of results.
 
+    Args:
+        shard: "i/n": only this part of it; the folder then holds the record alone, and results are kept as cells.
+        merge: train nothing: the results are those of the shards.
+
     Raises:
-        InputError: an unknown method, bad axes or table, or another process at work in the folder.
+        InputError: an unknown method, bad axes or table, another process at work in the folder, or, to be merged, a
+            shard that is not there.
         checkpoint.SaveError: the disk is full; what was saved before stays.
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
@@ -108,8 +123,12 @@ def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False
     if config.shadow:
         raise InputError(f"shadow={config.shadow}: a sweep takes no shadow sample; use make experiment")
     points, chosen = settings_of(config), [method_of(name) for name in axes.methods]
+    whole, parts = shards.whole(config, chosen), shards.parts_of(config, chosen) if shard or merge else []
+    wanted = shards.shard_of(parts, shard) if shard else whole
     data = prepare(config)  # bad input stops us here, before anything is written
     folder, cells = folder_of(config, out), Cells(out / "cells", fresh=fresh)
+    if shard:
+        folder = folder.with_name(f"{folder.name}-shard-{shard.replace('/', '-of-')}")
     with storage.only_run(folder), watching.interruptible() as stop_if_asked:
         if fresh and folder.exists():
             shutil.rmtree(folder)
@@ -117,31 +136,50 @@ def run(config: Config, out: Path, *, fresh: bool = False, profile: bool = False
         keep = KeptFits(cells, config, data)
         problems = build.build(config, data, keep=keep)
         checkpoints = folder / "checkpoints"
-        experiment = Experiment(
-            _seen(config), problems, data.table.models, sweep.mesh(), checkpoints, cost_scale=data.scale
-        )
+        experiment = Experiment(_seen(config), problems, data.table.models, sweep.mesh(), cost_scale=data.scale)
         about = (keep.keys, repr(experiment.config), experiment.models, experiment.cost_scale)
-        paths = {}
-        for method, hidden in itertools.product(chosen, axes.hidden):
-            made_of = key((trained, OBJECTIVES[method.loss]), *about, method.name, hidden)
-            paths[method, hidden] = cells.path(_name(method, hidden), made_of)
-        show = watching.progress(sum(not cells.has(path) for path in paths.values()) * config.training.steps)
+        paths = {part: _path(cells, about, part) for part in (*wanted, *parts)}
+        if merge:
+            _merge(cells, whole, {part: paths[part] for part in parts}, paths)
+        show = watching.progress(sum(not cells.has(paths[part]) for part in wanted) * config.training.steps)
         frames = []
         with watching.writer(folder, tensorboard=tensorboard) as write, watching.profiled(folder, profile) as tick:
-            for (method, hidden), path in paths.items():
-                hook = _hook(config, points, _name(method, hidden), (write, tick, show, stop_if_asked))
-                make = partial(trained, experiment, points, method, OBJECTIVES[method.loss], hidden, hook)
-                write_all = partial(_write, experiment, hidden)
-                frames.append(cells.keep(path, make, write_all, pd.read_parquet))
-                shutil.rmtree(folder / "checkpoints" / _name(method, hidden), ignore_errors=True)
-        for cell, path in paths.items():
-            shutil.copytree(path.with_suffix(""), folder / "routers" / _name(*cell), dirs_exist_ok=True)
+            for part in wanted:
+                own, method = part.points(points), part.method
+                hook = _hook(config, own, part.name, (write, tick, show, stop_if_asked))
+                alone = experiment._replace(checkpoints=checkpoints / part.name)
+                make = partial(trained, alone, own, method, OBJECTIVES[method.loss], part.hidden, hook)
+                write_all = partial(_write, experiment, part.hidden)
+                frames.append(cells.keep(paths[part], make, write_all, pd.read_parquet))
+                shutil.rmtree(checkpoints / part.name, ignore_errors=True)
+        if shard:
+            print(f"{len(wanted)} of {len(parts)} parts: {', '.join(part.name for part in wanted)}")
+            print("when all are there: python -m experiments.sweep merge, with the same config and --out")
+            return folder
+        for part in whole:
+            shutil.copytree(paths[part].with_suffix(""), folder / "routers" / part.name, dirs_exist_ok=True)
         results = pd.concat(frames, ignore_index=True)
         storage.write_frame(folder / "results.parquet", results)
-    print_table(results, np.size(points.seed) * len(paths))
+    print_table(results, np.size(points.seed) * len(whole))
     print(f"results: {folder / 'results.parquet'}")
     print(f"the best setting's routers, by method, depth and seed: {folder / 'routers'}")
     return folder
+
+
+def _path(cells: Cells, about: tuple[Any, ...], part: Part) -> Path:
+    """The cell of a part; ``about``: what all parts were made of."""
+    at = () if part.cost_weight is None else (part.cost_weight,)
+    made_of = key((trained, OBJECTIVES[part.method.loss]), *about, part.method.name, part.hidden, *at)
+    return cells.path(part.name, made_of)
+
+
+def _merge(cells: Cells, whole: Sequence[Part], parts: Mapping[Part, Path], paths: Mapping[Part, Path]) -> None:
+    """Make the cells of the undivided sweep from those of its parts."""
+    shards.all_there(parts)
+    for cell in whole:
+        own = {part: path for part, path in parts.items() if part._replace(cost_weight=None) == cell}
+        make, write = partial(shards.table, list(own.values())), partial(shards.write, own)
+        cells.keep(paths[cell], make, write, pd.read_parquet)
 
 
 def _seen(config: Config) -> Config:
@@ -214,7 +252,7 @@ def trained(
         validate,
         rungs=axes.rungs,
         keep=axes.keep,
-        folder=experiment.checkpoints and experiment.checkpoints / _name(method, hidden),
+        folder=experiment.checkpoints,
         about={"config": json.loads(json.dumps(dataclasses.asdict(config)))},
         on_chunk=on_chunk,
     )
@@ -314,21 +352,29 @@ def print_table(results: pd.DataFrame, count: int) -> None:
     print("validation values chose the settings and the steps, so they are optimistic; test values are not")
 
 
-def _name(method: Method, hidden: tuple[int, ...]) -> str:
-    return f"{method.name}-{'x'.join(map(str, hidden)) or 'linear'}"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = commands.parser("sweep", __doc__.split("\n")[0], config="sweep")
+    parser.add_argument("action", nargs="?", choices=("merge",), help="make the results from those of all shards")
+    parser.add_argument("--shard", default="", metavar="I/N", help="run one of N parts of the sweep; merge joins them")
     parser.add_argument("--fresh", action="store_true", help="discard what an earlier run of this config saved")
     parser.add_argument("--profile", action="store_true", help="write a trace of one chunk to profile/ in the folder")
     parser.add_argument("--tensorboard", action="store_true", help="also write to tensorboard/ in the folder")
     options = parser.parse_args(arguments)
+    if options.action and (options.shard or options.fresh):
+        parser.error("merge takes neither --shard nor --fresh")
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs tracebacks of what SaveError says in one line
 
     def work() -> None:
         config = configs.load(options.config, smoke=options.smoke, data=options.data)
-        run(config, options.out, fresh=options.fresh, profile=options.profile, tensorboard=options.tensorboard)
+        run(
+            config,
+            options.out,
+            shard=options.shard,
+            merge=bool(options.action),
+            fresh=options.fresh,
+            profile=options.profile,
+            tensorboard=options.tensorboard,
+        )
 
     return commands.exit_code(work)
 

@@ -39,6 +39,21 @@ def test_from_your_logs_to_a_router_in_five_minutes(tmp_path):
     assert "router_new minus router" in again
 
 
+def program_for_many_devices():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many-devices.md").read_text(), re.S)
+    return code
+
+
+@pytest.mark.slow
+def test_the_program_for_many_devices_on_one_device():
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
+    words = [sys.executable, "-c", program_for_many_devices()]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "{'sweep': 1, 'data': 1}" in done.stdout
+    assert done.stdout.count(".") == 9
+
+
 @pytest.mark.slow
 def test_the_program_for_many_devices_on_one_host_and_on_two(tmp_path):
     """Two hosts: two processes that Slurm would have started so, one of them on each node.
@@ -46,8 +61,7 @@ def test_the_program_for_many_devices_on_one_host_and_on_two(tmp_path):
     What the program prints goes to a file: on two hosts Gloo's threads write to standard output, in the midst of lines.
     """
     apart = "import runpy, sys; out, *sys.argv = sys.argv[1:]; sys.stdout = open(out, 'w'); runpy.run_path('train.py')"
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many-devices.md").read_text(), re.S)
-    (tmp_path / "train.py").write_text(code)
+    (tmp_path / "train.py").write_text(program_for_many_devices())
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import configs, run, storage, watching
+from experiments import configs, run, shards, storage, watching
 from experiments import sweep as command
 from experiments.checks import torture
 from experiments.problem.table import prepare
@@ -257,6 +257,48 @@ def test_methods_and_depths_go_on_where_they_were(config_path, tmp_path, monkeyp
     )
     assert len(routers) == 4 * config.seeds * 2  # methods and depths, seeds, files
     assert routers == same
+
+
+def test_every_part_is_in_one_shard(config_path, tmp_path):
+    config = axes_of(config_path, methods=("rm_softmax_entropic", "rm_softmax"), hidden=((8,), ()))
+    parts = shards.parts_of(config, [command.method_of(name) for name in config.axes.methods])
+    assert len({part.name for part in parts}) == len(parts) == 2 * 2 * 2
+    points = command.settings_of(config)
+    assert {part.points(points).learning_rate.shape for part in parts} == {(1, 4)}
+    divided = [part for i in range(1, 4) for part in shards.shard_of(parts, f"{i}/3")]
+    assert sorted(part.name for part in divided) == sorted(part.name for part in parts)
+    for wrong, why in (("0/3", "with I from 1 to N"), ("4/3", "with I from"), ("1", "with I"), ("1/9", "has 8 parts")):
+        with pytest.raises(InputError, match=why):
+            command.run(config, tmp_path, shard=wrong)
+    with pytest.raises(InputError, match=r"block=None.* give a number"):
+        command.run(axes_of(config_path, block=None), tmp_path, shard="1/2")
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.study
+def test_a_sweep_of_shards_is_the_undivided_one_to_the_bit(config_path, tmp_path, capsys):
+    """Rungs, two methods, two seeds, cost weights that do not ascend; three shards, one after the other."""
+    config = axes_of(config_path, methods=("rm_softmax_entropic", "rm_softmax_entropic_full"), rungs=(20,))
+    config = dataclasses.replace(
+        config, seeds=2, cost_weights=(1.0, 0.0, 0.5), training=dataclasses.replace(config.training, steps=30)
+    )
+    undivided = command.run(config, tmp_path / "undivided")
+    for shard in ("1/3", "3/3"):
+        command.run(config, tmp_path / "shards", shard=shard)
+    with pytest.raises(InputError, match=r"2 of the sweep's 6 parts are not there: rm_softmax_entropic-8-at-0, "):
+        command.run(config, tmp_path / "shards", merge=True)
+    command.run(config, tmp_path / "shards", shard="2/3")
+    capsys.readouterr()
+    merged = command.run(config, tmp_path / "shards", merge=True)
+    assert "48 routers; best setting per cost weight" in capsys.readouterr().out
+    assert not (merged / "metrics.jsonl").exists()  # nothing was trained
+    one, other = (pd.read_parquet(folder / "results.parquet") for folder in (merged, undivided))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert files_of(merged / "routers") == files_of(undivided / "routers")
+    assert len(files_of(merged / "routers")) == 2 * 2 * 2
 
 
 @pytest.mark.study

@@ -4,6 +4,7 @@
     router.route(["What is 2 + 2?"], budget=0.002).models
 
 portable    the scores of every kind in NumPy; ``load`` reads a folder
+batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX, and `folder` its files
 evaluation  what a later log, or a table, says of routers
 distil      one network in the place of a recipe; `export` StableHLO
@@ -20,6 +21,6 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy(
         __name__,
-        ("asking", "distil", "evaluation", "export", "folder", "kinds", "portable", "router", "shapes"),
+        ("asking", "batches", "distil", "evaluation", "export", "folder", "kinds", "portable", "router", "shapes"),
         {"Decision": f"{__name__}.asking", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
     )
