@@ -25,6 +25,7 @@ from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
 COMMANDS = {
+    "init": ("init", "Describe a log once, in jaxroute.toml, which every command reads."),
     "doctor": ("doctor", "Check a log, with a verdict on what can be learnt from it."),
     "fit": ("fit", "Fit a router to a log or to a table, and save it."),
     "methods": ("methods", "List the methods of fit, their cost and what was found."),

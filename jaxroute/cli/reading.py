@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from jaxroute.data.logs import formats
+from jaxroute.data.logs import describing, formats
+from jaxroute.data.logs.entries import FIELDS
 from jaxroute.system.printing import cell, json_text, say
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
@@ -37,7 +38,8 @@ Column = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="FIELD=NAME, if the log has another name for a field, as in quality=metadata.rating. Repeatable.",
+        help="FIELD=NAME, if the log has another name for a field, as in quality=metadata.rating. Repeatable. Fields: "
+        f"{', '.join(FIELDS)}.",
     ),
 ]
 Prices = Annotated[
@@ -51,9 +53,10 @@ Reprice = Annotated[
     bool, typer.Option("--reprice", help="Compute the cost of every row from --prices, even if the log has costs.")
 ]
 QualityRange = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="WORST,BEST: the scale of the qualities as written, 1,5 for one to five stars, 5,1 where less is better."
+        help="WORST,BEST: the scale of the qualities as written, 1,5 for one to five stars, 5,1 where less is better.  "
+        "[default: 0,1]"
     ),
 ]
 Feedback = Annotated[
@@ -108,12 +111,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 
 @dataclass(frozen=True)
 class How:
-    """The options that say how to read a log; see ``with_log_options``."""
+    """The options that say how to read a log; see ``with_log_options``.
+
+    What an option leaves open, ``jaxroute.toml`` may say: see ``described``.
+    """
 
     column: Column = None
     prices: Prices = None
     reprice: Reprice = False
-    quality_range: QualityRange = "0,1"
+    quality_range: QualityRange = None
     feedback: Feedback = None
     score: Score = None
     failures: Failures = "drop"
@@ -141,7 +147,7 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**given: Any) -> None:
         how = How(**{one.name: given.pop(one.name) for one in named})
-        command(how=how, **given)
+        command(how=described(given.get("log"), how), **given)
 
     run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in everything}
@@ -153,20 +159,14 @@ def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
     from jaxroute.data import logs as people
     from jaxroute.data import messages
 
-    mapping = {}
-    for pair in how.column or []:
-        field, equals, name = pair.partition("=")
-        if not equals or not name:
-            raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
-        mapping[field] = name
     table = price_list(how.prices, how.reprice)
     chat = how.chat or (messages.CHAT if router is None else router.summary.get("chat", messages.CHAT))
     log = people.load(
         path,
-        columns=mapping,
+        columns=mapping(how.column),
         prices=table,
         reprice=how.reprice,
-        quality_range=scale(how.quality_range),
+        quality_range=scale(how.quality_range or "0,1"),
         feedback=how.feedback,
         score=how.score,
         failures=how.failures,
@@ -181,6 +181,30 @@ def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
             f"results, not a log; use jaxroute fit --table {path}"
         )
     return log
+
+
+def mapping(column: Sequence[str] | None) -> dict[str, str]:
+    """{field: name} of --column."""
+    found = {}
+    for pair in column or []:
+        field, equals, name = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
+        found[field] = name
+    return found
+
+
+def described(log: str | None, how: How) -> How:
+    """The options, and what jaxroute.toml says where they say nothing; a note tells which file it is."""
+    path = None if log is None else describing.find(log)
+    if path is None:
+        return how
+    said = describing.read(path)
+    given = mapping(how.column)
+    columns = [f"{field}={name}" for field, name in {**said.columns, **given}.items()]
+    settings = {name: value for name, value in said.settings.items() if getattr(how, name) is None}
+    note(f"note: the log is read as {path} says")
+    return replace(how, column=columns or None, **settings)  # type: ignore[arg-type]
 
 
 def scale(text: str) -> tuple[float, float]:

@@ -254,17 +254,21 @@ def _need(
         return records.outermost(mapping.get(name, name), names) is not None
 
     described = ("features",) if there("features") and "prompt" not in mapping else ("prompt",)
-    for several in (described, *needed, *((name,) for name in mapping)):
-        if not any(map(there, several)):
-            name = several[0]
-            known = formats.unusable(names)
-            if known is not None:
-                raise InputError(f"{table}: {known}")
-            more = "; with token counts, give a price table" if name == "cost" else ""
-            raise InputError(
-                f"{table}: column {mapping.get(name, name)!r} is missing; add or rename it{more} "
-                f"(there are: {', '.join(map(str, names))})"
-            )
+    lacking = [
+        several for several in (described, *needed, *((name,) for name in mapping)) if not any(map(there, several))
+    ]
+    if not lacking:
+        return
+    if (known := formats.unusable(names)) is not None:
+        raise InputError(f"{table}: {known}")
+    fields = list(dict.fromkeys(several[0] for several in lacking))
+    missing = [repr(mapping.get(name, name)) for name in fields]
+    which = f"column {missing[0]} is missing" if len(missing) == 1 else f"columns {', '.join(missing)} are missing"
+    mend = " ".join(f"--column {name}=NAME" for name in fields if name not in mapping)
+    mend = f"add or rename {'it' if len(missing) == 1 else 'them'}" + (f", or name another one: {mend}" if mend else "")
+    more = "; with token counts, give a price table (--prices)" if "cost" in fields else ""
+    more += "; ratings that came later: --feedback FILE" if "quality" in fields else ""
+    raise InputError(f"{table}: {which}; {mend}{more} (there are: {', '.join(map(str, names))})")
 
 
 def _exported(

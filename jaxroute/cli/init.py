@@ -1,0 +1,109 @@
+"""``jaxroute init LOG``: describe a log once, in jaxroute.toml, which every command reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxroute.cli import reading
+from jaxroute.data import saving
+from jaxroute.data.logs import describing
+from jaxroute.data.logs.entries import FIELDS
+from jaxroute.system.printing import say
+from jaxroute.types import InputError
+
+MENDS = {
+    "cost": "--column cost=NAME, or token counts and --prices default",
+    "quality": "--column quality=NAME, or --feedback FILE",
+}
+NEEDED = ("prompt", "model", "quality", "cost")
+
+
+def init(
+    log: reading.LogPath,
+    column: reading.Column = None,
+    quality_range: Annotated[str | None, typer.Option(help="WORST,BEST of the qualities as written.")] = None,
+    prices: reading.Prices = None,
+    feedback: reading.Feedback = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: jaxroute.toml beside the log.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed, without asking.")] = False,
+) -> None:
+    """Look at a log, propose which column is which field, and write jaxroute.toml, which every command reads.
+
+    On a terminal it asks about every field; elsewhere, and with --yes, it takes what the options say and what it
+    proposes itself. doctor, fit, evaluate, compare and shadow look for jaxroute.toml beside the log, then in the
+    working directory; their own options come first.
+
+    Examples:
+
+      jaxroute init requests.jsonl
+
+      jaxroute init requests.csv --column quality=stars --quality-range 1,5 --prices default --yes
+    """
+    place = out or _beside(log)
+    saving.check_file(place)
+    found = describing.propose(log)
+    columns = dict(found.columns) | reading.mapping(column)
+    given = {"quality_range": quality_range, "prices": prices, "feedback": feedback}
+    settings = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
+    if found.title != describing.formats.PLAIN.title:
+        say(f"{log}: recorded by {found.title}, and read as it is; only other fields need a column")
+    lines = [
+        [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
+    ]
+    reading.show("fields", ["field", "column", "example"], lines)
+    say(f"other columns: {', '.join(found.others) or 'none'}")
+    if sys.stdin.isatty() and not yes:
+        columns, settings = _asked(columns, settings)
+    kept = dict(settings)
+    for name in ("prices", "feedback"):  # a description is read from any folder
+        if kept.get(name, "default") != "default":
+            kept[name] = os.path.relpath(kept[name], place.parent)
+    description = describing.Description({k: v for k, v in columns.items() if k != v}, kept)
+    with saving.text(place) as file:
+        file.write(describing.text(description))
+    say(f"written: {place}")
+    how = reading.How([f"{name}={column}" for name, column in description.columns.items()], **settings)  # type: ignore[arg-type]
+    try:
+        table = reading.read(log, how)
+    except InputError as error:
+        mending = [f"{name}: {MENDS.get(name, f'--column {name}=NAME')}" for name in NEEDED if name not in columns]
+        said = [f"{place} is written, and with it the log cannot be read yet:", str(error), *mending]
+        raise InputError("\n".join(said)) from None
+    say(f"read: {len(table)} rows of {', '.join(table.models)}", f"next: jaxroute doctor {log}")
+
+
+def _beside(log: str) -> Path:
+    path = Path(log).expanduser()
+    if "://" in log:
+        return Path(describing.NAME)
+    return (path if path.is_dir() else path.parent) / describing.NAME
+
+
+def _shown(name: str, columns: dict[str, str]) -> bool:
+    return name in columns or name in NEEDED
+
+
+def _example(found: describing.Proposal, column: str | None) -> str:
+    text = str(found.examples.get(column or "", "-"))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _asked(columns: dict[str, str], settings: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Answers to a question for every field and setting: return keeps what is proposed, a hyphen leaves it out."""
+    say("Return keeps what is proposed; - leaves a field out.")
+
+    def answer(name: str, proposed: str | None) -> str:
+        said: str = typer.prompt(name, default=proposed or "-")
+        return "" if said.strip() == "-" else said.strip()
+
+    asked = {name: answer(f"column of {name}", columns.get(name)) for name in FIELDS if _shown(name, columns)}
+    said = {"quality_range": answer("quality range (worst,best)", settings.get("quality_range", "0,1"))}
+    said |= {name: answer(name, settings.get(name)) for name in ("prices", "feedback")}
+    return {k: v for k, v in asked.items() if v}, {
+        k: v for k, v in said.items() if v and (k, v) != ("quality_range", "0,1")
+    }
