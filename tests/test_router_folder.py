@@ -11,7 +11,7 @@ from router_kinds import FEATURES, MODELS, router
 from safetensors.numpy import load, save
 
 from jaxroute.data.encoders import hashed
-from jaxroute.serving import folder, kinds
+from jaxroute.serving import folder, kinds, portable
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
@@ -31,7 +31,7 @@ def test_a_folder_of_the_first_schema_decides_as_it_did(tmp_path):
             np.testing.assert_array_equal(decision.index, before["index"])
             assert sorted(set(decision.cost_weight.tolist())) == before["cost_weight"]
             np.testing.assert_allclose(decision.scores[:10], before["scores"], atol=2e-6)
-    assert json.loads((tmp_path / "router" / "router.json").read_text())["schema"] == 3
+    assert json.loads((tmp_path / "router" / "router.json").read_text())["schema"] == 4
 
 
 def edited(content: bytes, rng: np.random.Generator) -> bytes:
@@ -61,7 +61,7 @@ def test_random_edits_are_refused_or_change_nothing(name, tmp_path):
     expected = Router.load(tmp_path / "router").route(FEATURES[:8], cost_weight=40.0)
     refused = 0
     for number in range(EDITS // len(kinds.KINDS)):
-        file = tmp_path / "router" / (folder.META, folder.ARRAYS)[number % 2]
+        file = tmp_path / "router" / (folder.META, folder.ARRAYS, folder.VECTORS)[number % 3]
         content = file.read_bytes()
         file.write_bytes(edited(content, rng))
         found = said_of(tmp_path / "router", FEATURES[:8], 40.0)
@@ -98,38 +98,52 @@ def forged(path, change):
     meta = json.loads((path / folder.META).read_text())
     arrays = {name: array.copy() for name, array in load((path / folder.ARRAYS).read_bytes()).items()}
     change(meta, arrays)
-    content = save(arrays)
-    meta["sha256"] = folder._checksum(meta, content)
-    (path / folder.META).write_text(json.dumps(meta))
-    (path / folder.ARRAYS).write_bytes(content)
+    (path / folder.ARRAYS).write_bytes(save(arrays))
+    files = [path / name for name in (folder.META, folder.ARRAYS, folder.VECTORS)]
+    files[0].write_text(json.dumps({**meta, "sha256": "0" * 64}))
+    digest = folder.checksum(*(file.read_bytes() for file in files))
+    files[0].write_text(json.dumps({**meta, "sha256": digest}))
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda meta, arrays: arrays["cost_weights"].fill(np.nan), "ascend"),
+        (lambda meta, arrays: arrays["cost_weights"].fill(np.nan), "cost_weights.: holds numbers that are not finite"),
         (lambda meta, arrays: arrays["axes/mean"].fill(np.inf), "'axes/mean': holds numbers that are not finite"),
-        (lambda meta, arrays: arrays.pop("axes/basis"), "basis"),
+        (lambda meta, arrays: arrays.pop("axes/basis"), "'axes/basis': is missing"),
+        (lambda meta, arrays: arrays.pop("params/params/scores/bias"), "scores/bias': is missing"),
+        (lambda meta, arrays: arrays.pop("curve/cost"), "'curve/cost': is missing"),
+        (lambda meta, arrays: arrays.update(width=arrays["width"].astype(np.int64)), "int64.*expected int32"),
+        (lambda meta, arrays: arrays.update({"axes/mean": arrays["axes/mean"].astype(np.float16)}), "is float16"),
+        (
+            lambda meta, arrays: arrays.update({"curve/cost": arrays["curve/cost"].astype(np.int64)}),
+            "curve.cost.: is int64",
+        ),
         (lambda meta, arrays: arrays.update(more=np.zeros(2)), "more"),
         (lambda meta, arrays: arrays.update(width=arrays["width"][:2]), "'width'"),
         (lambda meta, arrays: arrays.update({"curve/cost": arrays["curve/cost"][:1]}), "curve: cost has shape"),
         (lambda meta, arrays: arrays["curve/quality"].fill(np.nan), "curve: quality"),
-        (lambda meta, arrays: meta.update(models=["a", "a", "c", "d"]), "each name once"),
-        (lambda meta, arrays: meta.update(models=["a", "b", 3, "d"]), "none of them empty"),
-        (lambda meta, arrays: meta.update(removed=["e"]), "removed model"),
-        (lambda meta, arrays: meta.update(removed=list(MODELS)), "at least one of them True"),
+        (lambda meta, arrays: meta.update(models=["a", "a", "c", "d"]), "models: is .*; it must give each once"),
+        (lambda meta, arrays: meta.update(models=["a", "b", 3, "d"]), "models, 2: is 3; it must be of type string"),
+        (lambda meta, arrays: meta.update(models=["a", "b", " ", "d"]), "models, 2"),
+        (lambda meta, arrays: meta.update(removed=["e"]), "removed: .* some of the models"),
+        (lambda meta, arrays: meta.update(removed=list(MODELS)), "at least one of them left"),
         (lambda meta, arrays: meta.update(cost_scale=0), "cost_scale"),
-        (lambda meta, arrays: meta.update(settings={"hidden": ["6"]}), "do not match"),
+        (lambda meta, arrays: meta.update(settings={"hidden": ["6"]}), 'settings, hidden, 0: is "6"'),
         (lambda meta, arrays: meta.update(settings={"hidden": [6], "other": 1}), "other"),
-        (lambda meta, arrays: meta.pop("encoder"), "encoder"),
+        (lambda meta, arrays: meta.pop("encoder"), "encoder is missing"),
+        (lambda meta, arrays: meta.update(num_features=6), "num_features: is 6, but the arrays take 5"),
+        (lambda meta, arrays: meta.update(cost_scale=float("nan")), "NaN is no number of JSON"),
+        (lambda meta, arrays: meta.update(schema=True), "schema: is True"),
     ],
 )
 def test_a_fitting_checksum_makes_no_bad_router_good(change, says, tmp_path):
     router("per_weight").save(tmp_path / "router")
     forged(tmp_path / "router", change)
-    with pytest.raises(InputError, match=f"damaged .*{says}") as error:
-        Router.load(tmp_path / "router")
-    assert "\n" not in str(error.value)
+    for reads in (Router.load, portable.load):
+        with pytest.raises(InputError, match=f"damaged .*{says}") as error:
+            reads(tmp_path / "router")
+        assert "\n" not in str(error.value)
 
 
 def test_kinds_and_schemas_of_newer_versions_say_so(tmp_path):
@@ -137,8 +151,8 @@ def test_kinds_and_schemas_of_newer_versions_say_so(tmp_path):
     forged(tmp_path / "router", lambda meta, arrays: meta.update(kind="mixture"))
     with pytest.raises(InputError, match="'mixture'; update jaxroute"):
         Router.load(tmp_path / "router")
-    forged(tmp_path / "router", lambda meta, arrays: meta.update(schema=4))
-    with pytest.raises(InputError, match="schema 4 is newer"):
+    forged(tmp_path / "router", lambda meta, arrays: meta.update(schema=5))
+    with pytest.raises(InputError, match="schema 5 is newer"):
         Router.load(tmp_path / "router")
 
 

@@ -5,7 +5,8 @@
 
 portable    the scores of every kind in NumPy; ``load`` reads a folder
 batches     the models of a batch, for ray.data and datasets
-router      a router that was fitted; `kinds` what it decides with, in JAX, and `folder` its files
+router      a router that was fitted; `kinds` what it decides with, in JAX
+folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
 evaluation  what a later log, or a table, says of routers
 distil      one network in the place of a recipe; `export` StableHLO
 """
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy(
         __name__,
-        ("asking", "batches", "distil", "evaluation", "export", "folder", "kinds", "portable", "router", "shapes"),
+        (
+            "asking",
+            "batches",
+            "distil",
+            "evaluation",
+            "export",
+            "folder",
+            "kinds",
+            "layout",
+            "portable",
+            "router",
+            "schema",
+            "vectors",
+        ),
         {"Decision": f"{__name__}.asking", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
     )

@@ -1,8 +1,8 @@
-"""A router's folder: ``router.json`` (words and numbers) and ``arrays.safetensors``, under one checksum.
+"""A router's folder under one checksum: ``router.json``, ``arrays.safetensors`` and, from format 4, ``vectors.json``.
 
-Nothing in it is run or unpickled. The checksum covers both files: it is the SHA-256 of the JSON's content, sorted and
-without the checksum itself, followed by the bytes of the arrays. Folders of schema 1, whose checksum covers the
-arrays alone, and of schema 2, which have no fingerprint, are still read.
+docs/artefact.md is its description. Nothing in it is run or unpickled. What is read is whole, of a format and kind that
+this version knows, and every array and number is one that can be: whoever gets it may decide with it. Folders of
+formats 1 to 3, which have no vectors and other checksums, are still read.
 """
 
 from __future__ import annotations
@@ -14,24 +14,39 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxroute.data import saving
+from jaxroute.policies.budgets import Curve
+from jaxroute.serving import layout, schema
 from jaxroute.types import InputError
 
-SCHEMA = 3
-META, ARRAYS = "router.json", "arrays.safetensors"
-OWNED = (META, ARRAYS, "report.html")
+SCHEMA = 4
+META, ARRAYS, VECTORS = "router.json", "arrays.safetensors", "vectors.json"
+OWNED = (META, ARRAYS, VECTORS, "report.html")
 """What a router's folder holds; anything else in it is somebody's and stays."""
+_OPEN = "0" * 64
 
 
-def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+class Content(NamedTuple):
+    """What a folder says: meta as in ``router.json``, the kind's arrays as nested dicts ("a/b" being b in a), the
+    curve, and the bits of the fingerprint (`data.fingerprints`), which nothing that only decides needs.
+    """
+
+    meta: dict[str, Any]
+    arrays: dict[str, Any]
+    curve: Curve | None
+    fingerprint: np.ndarray | None
+
+
+def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray], vectors: dict[str, Any]) -> None:
     """Write the folder, all of it or nothing; an older router at the same place is replaced.
 
     Args:
-        path: of the folder. meta: for JSON; a number that is not finite is written as null. arrays: by name.
+        path: of the folder. meta: for JSON; a number that is not finite is written as null. arrays: by name. vectors:
+            of ``vectors.make``.
 
     Raises:
         InputError: the place holds something that is not a router, or the disk refuses.
@@ -39,12 +54,23 @@ def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> No
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    proof = json.dumps(_finite(vectors), allow_nan=False).encode() + b"\n"
     packages = {name: importlib.metadata.version(name) for name in ("jax", "numpy", "flax")}
-    meta = _finite({"schema": SCHEMA, **meta, "packages": packages})
-    meta["sha256"] = _checksum(meta, content)
+    open_meta = _finite({"schema": SCHEMA, "sha256": _OPEN, **meta, "packages": packages})
+    text = json.dumps(open_meta, indent=1, allow_nan=False) + "\n"
+    text = text.replace(_OPEN, checksum(text.encode(), content, proof), 1)
     with saving.folder(path, OWNED) as folder:
         (folder / ARRAYS).write_bytes(content)
-        (folder / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n")
+        (folder / VECTORS).write_bytes(proof)
+        (folder / META).write_text(text, encoding="utf-8")
+
+
+def checksum(meta: bytes, arrays: bytes, vectors: bytes) -> str:
+    """SHA-256 of the three files one after the other, with 64 zeros in the place of the checksum in ``router.json``."""
+    digest = hashlib.sha256()
+    for part in (meta, arrays, vectors):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -56,47 +82,83 @@ def whole(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); restore it or fit again") from None
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was written: (meta, arrays as nested dicts, "a/b" being b in a).
+def read(path: Path) -> Content:
+    """What was written, once it is checked: see ``Content``.
 
     Raises:
-        InputError: no router there, a newer schema, or damaged.
+        InputError: no router there, a newer format, an unknown kind, or damaged; it names what is wrong.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     if not (path / META).is_file():
         raise InputError(f"{path}: is not a router, because {META} is missing; check the path")
     with whole(path):
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
-        schema = int(meta["schema"])
-    if schema > SCHEMA:
-        raise InputError(f"{path / META}: schema {schema} is newer than {SCHEMA}; update jaxroute to read it")
+        text = (path / META).read_bytes()
+        meta = json.loads(text.decode(), parse_constant=_no_number)
+        version = meta["schema"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"{META}, schema: is {version!r}; it must be a whole number from 1 to {SCHEMA}")
+    if version > SCHEMA:
+        raise InputError(f"{path / META}: schema {version} is newer than {SCHEMA}; update jaxroute to read it")
     with whole(path):
-        if not (path / ARRAYS).is_file():
-            raise ValueError(f"{ARRAYS} is missing")
-        content = (path / ARRAYS).read_bytes()
-        checksum = hashlib.sha256(content).hexdigest() if schema == 1 else _checksum(meta, content)
-        if checksum != meta["sha256"]:
+        content, expected = _content(path, ARRAYS), str(meta["sha256"])
+        if version == 1:  # before there were kinds
+            meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
+            found = hashlib.sha256(content).hexdigest()
+        elif version < 4:
+            rest = {key: value for key, value in meta.items() if key != "sha256"}
+            words = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            found = hashlib.sha256(words.encode() + content).hexdigest()
+        else:
+            found = checksum(text.replace(expected.encode(), _OPEN.encode(), 1), content, _content(path, VECTORS))
+        if found != expected:
             raise ValueError(f"its checksum is not that in {META}")
-        try:
-            arrays = load(content)
-        except SafetensorError as error:
-            raise ValueError(f"{ARRAYS}: {error}") from None
-        tree: dict[str, Any] = {}
-        for name, array in arrays.items():
-            *parents, last = name.split("/")
-            place = tree
-            for key in parents:
-                place = place.setdefault(key, {})
-            place[last] = array
-    return {**meta, "schema": schema}, tree
+    if isinstance(meta.get("kind"), str) and meta["kind"] not in layout.SETTINGS:
+        raise InputError(f"{path}: holds a router of the unknown kind {meta['kind']!r}; update jaxroute to read it")
+    with whole(path):
+        return _checked(meta, _arrays(content))
 
 
-def _checksum(meta: dict[str, Any], content: bytes) -> str:
-    rest = {key: value for key, value in meta.items() if key != "sha256"}
-    words = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(words.encode() + content).hexdigest()
+def _checked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Content:
+    schema.check(meta, schema.read("router.schema.json"), META)
+    models, removed = meta["models"], set(meta["removed"])
+    if not removed < set(models):
+        raise ValueError(
+            f"{META}, removed: {sorted(removed)} must be some of the models, at least one of them left over"
+        )
+    pieces = {name.removeprefix("curve/"): array for name, array in arrays.items() if name.startswith("curve/")}
+    own = {name: array for name, array in arrays.items() if not name.startswith("curve/") and name != "fingerprint"}
+    layout.check(meta["kind"], meta["settings"], len(models), own)
+    layout.check_curve(pieces)
+    width = next(array.shape[0] for name, array in own.items() if name.endswith("axes/mean"))
+    if width != meta["num_features"]:
+        raise ValueError(f"{META}, num_features: is {meta['num_features']}, but the arrays take {width}")
+    tree: dict[str, Any] = {}
+    for name, array in own.items():
+        *parents, last = name.split("/")
+        place = tree
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = array
+    return Content(meta, tree, Curve(**pieces) if pieces else None, arrays.get("fingerprint"))
+
+
+def _content(path: Path, name: str) -> bytes:
+    if not (path / name).is_file():
+        raise ValueError(f"{name} is missing")
+    return (path / name).read_bytes()
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(content))
+    except SafetensorError as error:
+        raise ValueError(f"{ARRAYS}: {error}") from None
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{META}: {word} is no number of JSON")
 
 
 def _finite(value: Any) -> Any:

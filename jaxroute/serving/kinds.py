@@ -9,11 +9,10 @@ Each is a frozen record of arrays and of a few static settings, and a pytree, so
 
     kind.scores(features [N, D], cost_weight [N]) -> [N, K]     the argmax is the choice
     kind.predict(features) -> Outcomes [N, K]                   None where a kind predicts no quality and no cost
-    kind.expected(num_models) -> the same record                shapes instead of arrays, and InputError for bad numbers
 
-A new kind is one such record and its line in ``KINDS``, and the same scores in NumPy (`portable`), with which routers
-decide; `router`, `folder` and `export` know no kind by name. Cost weights are per unit of the data's cost, everywhere
-and never normalised.
+A new kind is one such record and its line in ``KINDS``, its arrays in `layout`, and the same scores in NumPy
+(`portable`), with which routers decide; `router` and `folder` know no kind by name. Cost weights are per unit of the
+data's cost, everywhere and never normalised.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from jaxtyping import Array, Float, Int
 from jaxroute.counterfactual import utility
 from jaxroute.engine import networks
 from jaxroute.projection import Projection, project
-from jaxroute.serving import distil, shapes
+from jaxroute.serving import distil, layout
 from jaxroute.serving.distil import Student
 from jaxroute.types import InputError, Outcomes, Params
 
@@ -55,8 +54,6 @@ class Kind(Protocol):
     def scores(self, features: Features, cost_weight: Weights) -> Scores: ...
 
     def predict(self, features: Features) -> Outcomes | None: ...
-
-    def expected(self, num_models: int) -> Any: ...
 
 
 @register_dataclass
@@ -90,14 +87,6 @@ class PlugIn:
     def predict(self, features: Features) -> Outcomes:
         """Predicted quality and cost, [N, K] each."""
         return distil.predict(self.student, features, self.hidden)
-
-    def expected(self, num_models: int) -> PlugIn:
-        """The record's shapes.
-
-        Raises:
-            InputError: a mean cost that is not positive.
-        """
-        return PlugIn(shapes.student(self.student, num_models, self.hidden), self.hidden)
 
 
 @register_dataclass
@@ -148,20 +137,6 @@ class PerWeight:
         """None: it decides without predicting quality and cost."""
         return None
 
-    def expected(self, num_models: int) -> PerWeight:
-        """The record's shapes.
-
-        Raises:
-            InputError: cost weights that do not ascend from 0 or more, a temperature or width that is not positive.
-        """
-        shapes.ascending("cost_weights", self.cost_weights, 1)
-        shapes.positive("temperature", self.temperature)
-        shapes.positive("width", self.width)
-        count, members = len(self.cost_weights), shapes.members(self.params, 1)
-        axes = shapes.projection(self.axes)
-        params = shapes.network(num_models, self.hidden, axes.basis.shape[1], count, members)
-        return PerWeight(axes, shapes.floats(count), params, self.hidden, shapes.floats(count), shapes.integers(count))
-
 
 @register_dataclass
 @dataclass(frozen=True, eq=False)
@@ -204,20 +179,6 @@ class Interval:
         """None: it decides without predicting quality and cost."""
         return None
 
-    def expected(self, num_models: int) -> Interval:
-        """The record's shapes.
-
-        Raises:
-            InputError: fewer than two ends, ends that do not ascend from 0 or more, a scale that is not positive.
-        """
-        shapes.ascending("ends", self.ends, 2)
-        shapes.positive("cost_scale", self.cost_scale)
-        axes, count = shapes.projection(self.axes), len(self.ends)
-        d = axes.basis.shape[1]
-        end_params = shapes.network(num_models, self.hidden, d, count, shapes.members(self.end_params, 1))
-        residual = shapes.network(num_models, self.hidden, d + 3, shapes.members(self.residual, 0))
-        return Interval(axes, shapes.floats(count), end_params, residual, self.hidden, self.cost_scale)
-
 
 @register_dataclass
 @dataclass(frozen=True, eq=False)
@@ -254,18 +215,6 @@ class Affine:
     def predict(self, features: Features) -> Outcomes:
         """Quality and cost as the plug-in predicts them, uncorrected, [N, K] each."""
         return distil.predict(self.start, features, self.start_hidden)
-
-    def expected(self, num_models: int) -> Affine:
-        """The record's shapes.
-
-        Raises:
-            InputError: eta or a mean cost that is not positive.
-        """
-        shapes.positive("eta", self.eta)
-        axes = shapes.projection(self.axes)
-        params = shapes.network(num_models + 1, self.hidden, axes.basis.shape[1], shapes.members(self.params, 0))
-        start = shapes.student(self.start, num_models, self.start_hidden)
-        return Affine(start, self.start_hidden, axes, params, self.hidden, self.eta)
 
 
 KINDS: dict[str, type[Any]] = {"plug_in": PlugIn, "per_weight": PerWeight, "interval": Interval, "affine": Affine}
@@ -305,27 +254,12 @@ def of_arrays(name: str, tree: dict[str, Any], settings: dict[str, Any]) -> Any:
 
 
 def check(kind: Kind, num_models: int) -> None:
-    """Every array is there, finite, and of the shape and type that the others and the number of models ask for.
+    """See ``layout.check``.
 
     Raises:
-        InputError: names the first that is not.
+        InputError: names the first array or setting that does not fit.
     """
-    try:
-        expected = flat(arrays(kind.expected(num_models)))
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name_of(kind)}: the shapes of its arrays do not match ({error})") from None
-    found = flat(arrays(kind))
-    if odd := sorted(found.keys() ^ expected.keys()):
-        raise InputError(f"array {odd[0]!r}: {'is missing' if odd[0] in expected else 'does not belong to this kind'}")
-    for name, array in found.items():
-        shape, dtype = np.shape(array), np.dtype(getattr(array, "dtype", type(array)))
-        if shape != expected[name].shape or dtype != expected[name].dtype:
-            wanted = f"{expected[name].dtype}{list(expected[name].shape)}"
-            raise InputError(f"array {name!r}: is {dtype}{list(shape)}, expected {wanted}")
-        if not np.isfinite(np.asarray(array)).all():
-            raise InputError(f"array {name!r}: holds numbers that are not finite")
+    layout.check(name_of(kind), settings(kind), num_models, flat(arrays(kind)))
 
 
 def on_host(tree: Any) -> Any:

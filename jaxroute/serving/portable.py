@@ -54,8 +54,7 @@ class Portable(Asked):
     @property
     def num_features(self) -> int:
         """D of the features that the router takes."""
-        axes = self.arrays["student"]["axes"] if self.kind == "plug_in" else self.arrays["axes"]
-        return int(axes["mean"].shape[0])
+        return int(axes(self.arrays)["mean"].shape[0])
 
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """See ``asking.Asked.score``."""
@@ -65,36 +64,32 @@ class Portable(Asked):
 def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
     """A router's folder; see `serving.router.Router.load` for the arguments and errors."""
     path = Path(path)
-    meta, tree = folder.read(path)
-    if meta["schema"] == 1:  # before there were kinds
-        meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
-    if meta.get("kind") not in KINDS:
-        raise InputError(f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it")
-    with folder.whole(path):
-        curve = tree.pop("curve", None)
-        tree.pop("fingerprint", None)  # of use to `evaluate` alone
-        router = Portable(
-            tuple(meta["models"]),
-            meta["kind"],
-            tree,
-            meta["settings"],
-            float(meta["cost_scale"]),
-            None if curve is None else Curve(**curve),
-            ~np.isin(meta["models"], meta["removed"]),
-            meta["encoder"],
-            meta["revision"],
-            str(meta["sha256"])[:12],
-            meta["summary"],
-            may_send=encoder is not None,
-        )
-        found = router.scores(np.zeros((1, router.num_features), np.float32), 0.0)
-        if found.shape != (1, len(router.models)):
-            raise ValueError(f"its scores have shape {found.shape} for {len(router.models)} models")
+    meta, arrays, curve, _ = folder.read(path)
+    router = Portable(
+        tuple(meta["models"]),
+        meta["kind"],
+        arrays,
+        meta["settings"],
+        float(meta["cost_scale"]),
+        curve,
+        ~np.isin(meta["models"], meta["removed"]),
+        meta["encoder"],
+        meta["revision"],
+        str(meta["sha256"])[:12],
+        meta["summary"],
+        may_send=encoder is not None,
+    )
     if encoder is not None and encoder != router.encoder:
         raise InputError(
             f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
         )
     return router
+
+
+def axes(arrays: Tree) -> Tree:
+    """The projection of a kind's features."""
+    found: Tree = arrays["axes"] if "axes" in arrays else arrays["student"]["axes"]
+    return found
 
 
 def score(

@@ -4,10 +4,10 @@
     router.route(["What is 2 + 2?"], cost_weight=20.0).models        # quality per unit of cost
     router.route(features, budget=0.002)                             # cost units a prompt on average
 
-What it decides with is one of `kinds`. Its `folder` holds ``router.json`` (models, encoder, units, training summary)
-and ``arrays.safetensors`` (the networks' parameters and an aggregated spend curve). No log row and no pickle is in it;
-torch is needed only if the encoder needs it. With a fingerprint it can be told whether a row of a log is one that the
-router learned from (`data.fingerprints`).
+What it decides with is one of `kinds`. Its `folder` holds ``router.json`` (models, encoder, units, training summary),
+``arrays.safetensors`` (the networks' parameters and an aggregated spend curve) and ``vectors.json`` (what it decides on
+ten fixed prompts). No log row and no pickle is in it; torch is needed only if the encoder needs it. With a fingerprint
+it can be told whether a row of a log is one that the router learned from (`data.fingerprints`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxroute.data.fingerprints import Fingerprint
 from jaxroute.policies import budgets
-from jaxroute.serving import folder, kinds, portable
+from jaxroute.serving import folder, kinds, portable, vectors
 from jaxroute.serving.asking import ENDPOINT as ENDPOINT
 from jaxroute.serving.asking import Asked, Predicted
 from jaxroute.serving.asking import Decision as Decision
@@ -109,10 +109,11 @@ class Router(Asked):
             "cost_scale": self.cost_scale,
             "summary": self.summary,
         }
-        if (marks := self.fingerprint) is not None:
-            tree["fingerprint"] = marks.bits
-            meta["fingerprint"] = {"salt": marks.salt.hex(), "hashes": marks.hashes, "counts": dict(marks.counts)}
-        folder.write(Path(path), meta, {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()})
+        if (seen := self.fingerprint) is not None:
+            tree["fingerprint"] = seen.bits
+            meta["fingerprint"] = {"salt": seen.salt.hex(), "hashes": seen.hashes, "counts": dict(seen.counts)}
+        arrays = {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()}
+        folder.write(Path(path), meta, arrays, vectors.make(self, portable.axes(self._host)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], encoder: str | None = None) -> Router:
@@ -127,22 +128,13 @@ class Router(Asked):
             InputError: no router there, one of a newer version, a damaged file, or another encoder than the named one.
         """
         path = Path(path)
-        meta, tree = folder.read(path)
-        if meta["schema"] == 1:  # before there were kinds
-            meta = {**meta, "kind": "plug_in", "settings": {"hidden": meta.get("hidden")}}
-        if meta.get("kind") not in kinds.KINDS:
-            raise InputError(
-                f"{path}: holds a router of the unknown kind {meta.get('kind')!r}; update jaxroute to read it"
-            )
+        meta, arrays, curve, marks = folder.read(path)
         with folder.whole(path):
-            curve, marks = tree.pop("curve", None), tree.pop("fingerprint", None)
-            if not set(meta["removed"]) <= set(meta["models"]):
-                raise ValueError("a removed model is none of its models")
             router = cls(
                 tuple(meta["models"]),
-                kinds.of_arrays(meta["kind"], tree, meta["settings"]),
+                kinds.of_arrays(meta["kind"], arrays, meta["settings"]),
                 float(meta["cost_scale"]),
-                None if curve is None else budgets.Curve(**curve),
+                curve,
                 ~np.isin(meta["models"], meta["removed"]),
                 meta["encoder"],
                 meta["revision"],
