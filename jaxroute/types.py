@@ -289,3 +289,7 @@ class InputError(ValueError):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(message, keep="\n"))
+
+
+class UnsupportedLogError(InputError):
+    """A log that is read well, but cannot support what was asked of it; the command line exits with status 3."""

@@ -94,7 +94,7 @@ def run(capsys, *arguments):
 def test_prices_are_looked_up_by_the_names_that_people_use(capsys, tmp_path):
     code, out, _ = run(capsys, "prices", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openai/GPT-4o", "--json")
     assert code == 0
-    assert [one["priced_as"] for one in json.loads(out)] == ["claude-sonnet-4-5", "gpt-4o"]
+    assert [one["priced_as"] for one in json.loads(out)["prices"]] == ["claude-sonnet-4-5", "gpt-4o"]
     code, _, err = run(capsys, "prices", "gpt4o")
     assert (code, "close: gpt-4o" in err) == (2, True)
     own = tmp_path / "own.csv"

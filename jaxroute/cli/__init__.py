@@ -2,8 +2,8 @@
 
 ``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. A command's module is
 imported when the command is called, and what a command computes with when it computes, so ``route`` and help
-(but for that of ``fit``, which ends in the table of methods) start without JAX. Bad input gives one line on stderr and
-exit code 2; a log to which no router can be fitted gives exit code 3.
+(but for that of ``fit``, which ends in the table of methods) start without JAX. Every command ends with exit code 0
+(done), 2 (bad input, one line on stderr) or 3 (the log cannot support what was asked); `output` has --json.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typer.core import TyperCommand, TyperGroup
 
 import jaxroute
 from jaxroute._lazy import lazy
+from jaxroute.cli import output
 from jaxroute.data import hub
 from jaxroute.system.printing import say
-from jaxroute.types import InputError
+from jaxroute.types import InputError, UnsupportedLogError
 
 COMMANDS = {
     "init": ("init", "Describe a log once, in jaxroute.toml, which every command reads."),
@@ -44,9 +45,11 @@ COMMANDS = {
 KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
 """Every compiled program is kept, also those that took less than the second that JAX asks for by itself."""
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy(__name__, sorted({"reading", *(module for module, _ in COMMANDS.values())}))
+    _shared = {"fitted", "judged", "output", "reading"}
+    __getattr__, __dir__ = lazy(__name__, sorted(_shared | {module for module, _ in COMMANDS.values()}))
 
 PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+"""Of a command; the whole has shell completion besides."""
 
 
 class Commands(TyperGroup):
@@ -71,10 +74,13 @@ def imported(name: str) -> Any:
     """The command of this name, from its module."""
     module = importlib.import_module(f"{__name__}.{COMMANDS[name][0]}")
     function = getattr(module, name.replace("-", "_"))
+    returns = inspect.signature(function, eval_str=True).return_annotation
     if "how" in inspect.signature(function).parameters:
         from jaxroute.cli import reading
 
         function = reading.with_log_options(function)
+    if returns is output.Result:
+        function = output.with_output_options(function, name)
     one = typer.Typer(**PLAIN)
     one.command(name, cls=Command)(function)
     command: Any = typer.main.get_command(one)
@@ -87,7 +93,7 @@ app = typer.Typer(
     help="Learn which language model should answer which prompt, from logs in which each prompt was answered by one.",
     epilog="Start with jaxroute doctor LOG. If you have no log yet, make one with jaxroute demo-log log.jsonl.",
     no_args_is_help=True,
-    **PLAIN,
+    **(PLAIN | {"add_completion": True}),
 )
 
 
@@ -118,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(output.UNSUPPORTED if isinstance(error, UnsupportedLogError) else 2) from None
     except OSError as error:  # a full disk under the standard output, say
         say(f"error: {error.filename or 'the output'}: {error.strerror or error}", to=sys.stderr)
         raise SystemExit(2) from None

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from jaxroute.cli import output
 from jaxroute.data import saving
-from jaxroute.system.printing import say
 
 TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}
 MODELS = {"small": (0.35, 0.0002), "medium": (0.6, 0.001), "large": (0.85, 0.01)}
@@ -20,7 +20,7 @@ def demo_log(
     out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
     rows: Annotated[int, typer.Option(help="Number of requests.")] = 3000,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.")] = 0,
-) -> None:
+) -> output.Result:
     """Write an artificial request log with three models, five topics, propensities and some missing ratings.
 
     Prompts on hard topics need the large model and easy ones do not. The logging policy mostly chooses the medium one.
@@ -50,4 +50,4 @@ def demo_log(
                 "request_id": f"demo-{seed}-{i}",
             }
             file.write(json.dumps(record) + "\n")
-    say(f"{rows} requests written to {out}")
+    return output.Result({"log": str(out), "rows": rows}, [f"{rows} requests written to {out}"])

@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import output, reading
 from jaxroute.data.logs.entries import ELSE, OTHER
-from jaxroute.system.printing import json_text, say
-from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, UnsupportedLogError
 
 if TYPE_CHECKING:
     from jaxroute.data.logs import LogTable
@@ -26,8 +24,7 @@ def doctor(
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     shadow: reading.Shadow = None,
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Check a log: models, costs, propensities and overlap, with a verdict on what can be learnt from it.
 
     The exit code is 0 for ok or caution, 2 for bad input, and 3 for refuse (no router can be fitted to this log). With
@@ -54,14 +51,10 @@ def doctor(
         examined = examine(table, logs, answered)
     except InputError as error:  # a log of a few rows
         rows = ", ".join(f"{name} {n}" for name, n in zip(table.models, np.bincount(table.action), strict=False))
-        raise InputError(f"{error} (read: {rows})") from None
+        raise UnsupportedLogError(f"{error} (read: {rows})") from None
     found = {"log": str(log), "features": "the log's own" if used is None else used} | examined
-    if as_json:
-        print(json_text(found))
-    else:
-        _print(found)
-    if found["verdict"] == "refuse":
-        raise typer.Exit(3)
+    record = found | {"conclusion": [found["conclusion"]]}
+    return output.Result(record, *_shown(found), found["models"], found["verdict"] != "refuse")
 
 
 def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict[str, Any]:
@@ -284,29 +277,30 @@ def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
     return MEANS[verdict] + (f" Judged answers are too few for {', '.join(few)}." if few else "")
 
 
-def _print(found: dict[str, Any]) -> None:
-    say(f"verdict: {found['verdict']}. {found['conclusion']}")
-    for line in found["advice"]:
-        say(f"- {line}")
-    say(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
-    say(f"features: {found['features']}; propensities: {found['propensities']}")
-    header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
-    keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
-    reading.show("models", header, [[m[key] for key in keys] for m in found["models"]])
+def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
+    """What is said, the verdict first and what would change it next; and the tables."""
+    said = [f"verdict: {found['verdict']}. {found['conclusion']}"]
+    said += [f"- {line}" for line in found["advice"]]
+    said += [f"warning: {line}" for line in found["warnings"]]
+    said.append(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
+    said.append(f"features: {found['features']}; propensities: {found['propensities']}")
+    said.append(
+        f"evaluating a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
+        "missing feedback is assumed to be missing at random"
+    )
+    sheets = []
     if found["left_out"]:
         lines = [
             [why, sum(by.values()), ", ".join(f"{m} {n}" for m, n in by.items())]
             for why, by in found["left_out"].items()
         ]
-        reading.show("left out", ["why", "records", "by model"], lines)
+        sheets.append(output.Sheet("left out", ["why", "records", "by model"], lines))
     if "shadow" in found:
         header = ["model", "answers", "error, log alone", "error, log and shadow"]
         keys = ["model", "answers", "error_log", "error_both"]
         title = f"shadow sample of {found['shadow']['prompts']} prompts: standard error of mean quality"
-        reading.show(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]])
-    say(
-        f"evaluating a uniform policy: {found['uniform']} ({found['effective_rows_of_uniform']:.0f} effective rows); "
-        "missing feedback is assumed to be missing at random"
-    )
-    for line in found["warnings"]:
-        say(f"warning: {line}")
+        sheets.append(output.Sheet(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]]))
+    header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
+    keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
+    sheets.append(output.Sheet("models", header, [[m[key] for key in keys] for m in found["models"]]))
+    return said, sheets

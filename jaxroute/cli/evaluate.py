@@ -5,19 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import judged, output, reading
 from jaxroute.data import saving
-from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from jaxroute.serving import evaluation
     from jaxroute.serving.router import Router
     from jaxroute.serving.unseen import Stored
@@ -35,8 +32,7 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option("--report", help="Folder to write report.html to, with the evidence of the log.")
     ] = None,
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Estimate the value of a router by cost weight, with intervals and verdicts, on a log it was not fitted on.
 
     Rows that the router learned from are left out, if it keeps a fingerprint of them (see jaxroute fit). If it learned
@@ -66,33 +62,33 @@ def evaluate(
     for option, given in (("--report", page), ("--shadow", shadow)):
         if given is not None and log is None:
             raise InputError(f"{option} needs a log; give a LOG")
+    written: str | None = None
     found: evaluation.LogEvaluation | evaluation.TableEvaluation | Stored
     if table is not None:
         answers = harness.load(table)
         found = evaluation.on_table(loaded, answers, normalised_cost_weights=_grid(loaded, answers=answers))
     else:
         assert log is not None
-        rows = reading.read(log, how, loaded)
-        answered = reading.shadow_table(shadow, rows, how)
+        log_rows = reading.read(log, how, loaded)
+        answered = reading.shadow_table(shadow, log_rows, how)
         found = evaluation.on_log(
-            loaded, rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
+            loaded, log_rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
         )
         if page is not None and not isinstance(found, evaluation.LogEvaluation):
-            reading.note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
+            output.note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
         elif page is not None:
             assert isinstance(found, evaluation.LogEvaluation)
-            judged = reading.normalised(found.evidence, found.cost_scale)
-            path = reading.write_page(page, judged, found.cost_scale, f"{router} on {log}")
-            reading.note(f"report: {path}")
-    if as_json:
-        for line in found.left_out:
-            reading.note(f"note: {line}")
-        reading.print_json(found.to_frame())
-    else:
-        for sentence in found.conclusion():
-            say(sentence)
-        header, lines = (of_table if "regret" in (frame := found.to_frame()) else of_log)(frame)
-        reading.show(f"{router} on {log or table} (quality units; cost in the data's unit)", header, lines)
+            shown = reading.normalised(found.evidence, found.cost_scale)
+            written = str(reading.write_page(page, shown, found.cost_scale, f"{router} on {log}"))
+    rows = output.records(found.to_frame())
+    return output.Result(
+        {"router": str(router), "on": str(log or table), "conclusion": found.conclusion(), "left_out": found.left_out,
+         "report": written, "by_cost_weight": rows},
+        [*found.conclusion(), *judged.reasons(rows), *([f"report: {written}"] if written else [])],
+        judged.sheets(rows, str(log or table)),
+        rows,
+        any(row.get("verdict", "ok") != "refuse" for row in rows),
+    )  # fmt: skip
 
 
 def compare(
@@ -102,8 +98,7 @@ def compare(
     how: reading.How = reading.AS_IT_IS,
     shadow: reading.Shadow = None,
     encoder: reading.RouterEncoder = None,
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Compare two routers on a log that neither was fitted on: value of A minus value of B, with a 95% interval.
 
     Rows that one of them learned from are left out, as in jaxroute evaluate. Where the log does not support one of
@@ -129,20 +124,16 @@ def compare(
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
     found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
-    if as_json:
-        for line in found.left_out:
-            reading.note(f"note: {line}")
-        reading.print_json(found.to_frame())
-        return
-    lines = []
-    for row in found.to_frame().to_dict("records"):
-        interval = "extrapolation" if np.isnan(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-        shown = [row[column] for column in ("normalised_cost_weight", "cost_weight", "difference")]
-        lines.append([*shown, interval, row["verdict"]])
-    for sentence in found.conclusion(str(a), str(b)):
-        say(sentence)
-    header = ["normalised", "cost weight", "difference", "95% interval", "A is"]
-    reading.show(f"{a} minus {b} on {log} (quality units)", header, lines)
+    rows = output.records(found.to_frame())
+    said = found.conclusion(str(a), str(b))
+    return output.Result(
+        {"a": str(a), "b": str(b), "on": str(log), "conclusion": said, "left_out": found.left_out,
+         "by_cost_weight": rows},
+        said,
+        [judged.difference(rows, f"{a} minus {b} on {log} (quality units)")],
+        rows,
+        any(row["verdict"] != "not supported" for row in rows),
+    )  # fmt: skip
 
 
 def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
@@ -152,32 +143,5 @@ def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
     unknown = answers is not None and bool((answers.available & np.isnan(answers.outcomes.cost)).any())
     if all(router.costs_known for router in routers) and not unknown:
         return GRID
-    reading.note("note: costs are unknown, so values are given at cost weight 0 alone")
+    output.note("note: costs are unknown, so values are given at cost weight 0 alone")
     return (0.0,)
-
-
-def of_log(frame: pd.DataFrame) -> tuple[list[str], list[list[Any]]]:
-    """Header and lines of a ``LogEvaluation``, or of what was stored in its place."""
-    header = ["normalised", "value", "95% interval", "gain over logger", "gain over best single", "flips at", "verdict"]
-    shared = "shadow_share" in frame and bool((frame["shadow_share"] > 0).any())
-    lines = []
-    for row in frame.to_dict("records"):
-        gains = []
-        for name in ("gain_on_logging_policy", "gain_on_best_single"):
-            half = row[f"{name}_high"] - row[name]
-            gain = "unknown" if np.isnan(row[name]) else "extrapolation"
-            gains.append(gain if np.isnan(half) else f"{row[name]:+.3f} ± {half:.3f}")
-        interval = "none" if np.isnan(row["low"]) else f"[{row['low']:.3f}, {row['high']:.3f}]"
-        flips = "-" if np.isnan(row["flips_at"]) else f"{row['flips_at']:.2f}"
-        share = [f"{row['shadow_share']:.0%}"] if shared else []
-        lines.append([row["normalised_cost_weight"], row["value"], interval, *gains, flips, row["verdict"], *share])
-    return header + (["shadow's share"] if shared else []), lines
-
-
-def of_table(frame: pd.DataFrame) -> tuple[list[str], list[list[Any]]]:
-    """Header and lines of a ``TableEvaluation``."""
-    columns = ["normalised_cost_weight", "value", "regret", "quality", "cost"]
-    shown = frame[columns].astype(object).where(frame[columns].notna(), None)
-    singles = zip(frame["best_single"], frame["best_single_value"], strict=True)
-    lines = [[*row, f"{name} {value:.4f}"] for row, (name, value) in zip(shown.to_numpy(), singles, strict=True)]
-    return ["normalised", "value", "regret", "quality", "cost", "best single"], lines

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
+from jaxroute.cli import output
 from jaxroute.cli.reading import RouterPath
 from jaxroute.data import saving
-from jaxroute.system.printing import say
 
 
 def export(
     router: RouterPath,
     out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it holds the model names and units.")],
-) -> None:
+) -> output.Result:
     """Write a router as one StableHLO program: (features [N, D], cost weight) -> scores [N, K].
 
     Example:
@@ -42,4 +42,5 @@ def export(
     for path, data in ((out.with_name(out.name + ".json"), json.dumps(meta, indent=1).encode()), (out, content)):
         with saving.file(path) as file:
             file.write(data)
-    say(f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json")
+    said = f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json"
+    return output.Result({"program": str(out), "bytes": len(content), **meta}, [said])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import fitted, output, reading
 from jaxroute.data import saving
 from jaxroute.serving import folder
-from jaxroute.system.printing import say
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
     from jaxroute.estimators.evidence import Evidence
-    from jaxroute.serving.router import Router
+
+BEGINS = {
+    "nuisances, cross-fitted": 0.0,
+    "outcome models, cross-fitted": 0.0,
+    "distilling into one network": 0.42,
+    "evidence from the log": 0.7,
+}
+"""The stages of a fit, with the share of its time after which each begins: the recipe's, on the demo log."""
 
 
 def fit(
@@ -86,7 +89,7 @@ def fit(
             "sums differently, and then a few decisions in a hundred, all of them close, may differ."
         ),
     ] = 0,
-) -> None:
+) -> output.Result:
     """Fit a router to a log, or to a table of every model's answers, and save it.
 
     The report is estimated from the log, and every row is decided by a fit that did not use it. The router also learns
@@ -138,7 +141,7 @@ def fit(
         held_prompts = None
         if holdout is not None:
             answers, held_prompts = api.held_out_prompts(seed, answers, holdout)
-        with _progress() as on_stage:
+        with output.progress(BEGINS) as on_stage:
             router = full_feedback.of_table(
                 jax.random.key(seed),
                 answers,
@@ -152,10 +155,7 @@ def fit(
         marks = fingerprints.of_table(answers, texts=used is not None) if fingerprint else None
         router = api.judged(replace(router, fingerprint=marks), held_prompts)
         router.save(out)
-        report(router)
-        weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
-        say(f"saved: {out}", f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
-        return
+        return fitted.result(router, out)
     assert log is not None
     rows, held = reading.read(log, how), None
     if holdout is not None or split_time is not None:
@@ -168,7 +168,7 @@ def fit(
     used = by or used
     answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
     gathered: list[Evidence] = []
-    with _progress() as on_stage:
+    with output.progress(BEGINS) as on_stage:
         router = fitting.fit(
             jax.random.key(seed),
             logs,
@@ -187,12 +187,7 @@ def fit(
     router = api.judged(replace(router, fingerprint=marks), held)
     router.save(out)
     page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
-    report(router)
-    say(
-        f"saved: {out}",
-        f"report: {page}",
-        f"next: jaxroute route {out} --normalised-cost-weight 0.5 --input PROMPTS.jsonl",
-    )
+    return fitted.result(router, out, page)
 
 
 def epilog() -> str:
@@ -216,102 +211,6 @@ def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None
     if features_by is not None:
         reading.check_width(features_by, table.features if own else None, "the table")
     return table, (features_by if own else encoder)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done; nothing where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("reading", total=None)
-        yield lambda stage: progress.update(bar, description=stage)
-
-
-def report(router: Router) -> None:
-    """What the log, or the table, says about the router, as a table."""
-    summary: dict[str, Any] = router.summary
-    prompts, shadow = summary.get("table_prompts"), summary.get("shadow_prompts", 0)
-    lines = []
-    for row in summary["by_cost_weight"]:
-        interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
-        half = row["gain_interval"]
-        gain = f"{row['gain']:+.3f}" + (" (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}")
-        single = router.models[row["best_single"]]
-        lines.append(
-            [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, single, row["verdict"]]
-            + ([f"{row['shadow_share']:.0%}"] if shadow else [])
-        )
-    if held := summary.get("held_out"):
-        _held_out(held)
-    for sentence in summary.get("conclusion", ()):  # artefacts of 0.1 have none
-        say(sentence)
-    header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
-    on = "the log and its shadow sample" if shadow else "the log" if prompts is None else "the table"
-    header += ["shadow's share"] if shadow else []
-    reading.show(f"value on {on}, out of fold (quality units)", header, lines)
-    if prompts is not None:
-        answers = ", ".join(f"{name} {count}" for name, count in summary["answers_by_model"].items())
-        say(f"{prompts} prompts; answers: {answers}")
-        if unknown := summary["costs_unknown"]:
-            say(f"{unknown} of these have no cost, so the router takes cost weight 0 alone")
-    else:
-        say(
-            f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
-            f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
-        )
-    for line in made(summary):
-        say(line)
-    if shadow:
-        say("shadow's share: of the value, by effective rows; 100% where the log supports the router too little")
-    if any(row["verdict"] == "refuse" for row in summary["by_cost_weight"]):
-        say("where the verdict is refuse, the value is an extrapolation: see jaxroute doctor LOG")
-
-
-def _held_out(held: dict[str, Any]) -> None:
-    """What the rows that were held out say, as a table."""
-    import pandas as pd
-
-    from jaxroute.cli import evaluate
-
-    say(f"On {held['rows']:,} rows that were held out:", *held["conclusion"])
-    frame = pd.DataFrame(held["by_cost_weight"]).replace({None: np.nan})
-    header, lines = (evaluate.of_table if "regret" in frame else evaluate.of_log)(frame)
-    reading.show("value on the rows that were held out (quality units)", header, lines)
-    say("On the others, out of fold:")
-
-
-def made(summary: dict[str, Any]) -> list[str]:
-    """How the router was made, in sentences, from what its artefact keeps."""
-    lines = [f"method: {summary['method']}" + (f", {n} members averaged" if (n := summary["members"]) > 1 else "")]
-    if (share := summary.get("share_of_contrasts")) is not None:
-        lines[0] += f"; {100 * share:.0f}% of the predicted contrasts kept"
-    if training := summary.get("training"):
-        lines.append(
-            f"{training['networks']} networks trained on the loss {training['loss']}, over {training['folds']} folds; "
-            "each row of the log is decided by those that never saw it, a new prompt by all together"
-        )
-        if (gained := training.get("members_that_gained_on_their_start")) is not None:
-            lines.append(
-                f"{gained} of {training['members']} members gained a standard error on what they started from, on "
-                "their validation rows; the others stay what they started from"
-            )
-    if loss := summary.get("distilling"):
-        otherwise, lost = 100 * loss["decides_otherwise"], 100 * loss["predicted_utility_lost"]
-        lines.append(
-            f"{_DISTILLED[summary['kind']].format(otherwise)}, a loss of {lost:.2f} points by its own estimate"
-        )
-    return lines
-
-
-_DISTILLED = {
-    "plug_in": "distilled into one network: {:.1f}% of held-out prompts are decided otherwise than by its teacher",
-    "affine": "its plug-in is distilled into one network, which decides {:.1f}% of held-out prompts otherwise",
-    "per_weight": "the networks stand in for the neighbours: they decide {:.1f}% of held-out prompts otherwise",
-}
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import output, reading
 from jaxroute.data import saving
 from jaxroute.data.logs import describing
 from jaxroute.data.logs.entries import FIELDS
@@ -31,7 +31,8 @@ def init(
     feedback: reading.Feedback = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: jaxroute.toml beside the log.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed, without asking.")] = False,
-) -> None:
+    as_json: bool = False,
+) -> output.Result:
     """Look at a log, propose which column is which field, and write jaxroute.toml, which every command reads.
 
     On a terminal it asks about every field; elsewhere, and with --yes, it takes what the options say and what it
@@ -50,14 +51,16 @@ def init(
     columns = dict(found.columns) | reading.mapping(column)
     given = {"quality_range": quality_range, "prices": prices, "feedback": feedback}
     settings = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
+    said = []
     if found.title != describing.formats.PLAIN.title:
-        say(f"{log}: recorded by {found.title}, and read as it is; only other fields need a column")
+        said.append(f"{log}: recorded by {found.title}, and read as it is; only other fields need a column")
     lines = [
         [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
     ]
-    reading.show("fields", ["field", "column", "example"], lines)
-    say(f"other columns: {', '.join(found.others) or 'none'}")
-    if sys.stdin.isatty() and not yes:
+    sheet = output.Sheet("fields", ["field", "column", "example"], lines)
+    said.append(f"other columns: {', '.join(found.others) or 'none'}")
+    if sys.stdin.isatty() and not yes and not as_json:
+        output.show(sheet.title, sheet.header, sheet.lines)
         columns, settings = _asked(columns, settings)
     kept = dict(settings)
     for name in ("prices", "feedback"):  # a description is read from any folder
@@ -66,15 +69,16 @@ def init(
     description = describing.Description({k: v for k, v in columns.items() if k != v}, kept)
     with saving.text(place) as file:
         file.write(describing.text(description))
-    say(f"written: {place}")
     how = reading.How([f"{name}={column}" for name, column in description.columns.items()], **settings)  # type: ignore[arg-type]
     try:
         table = reading.read(log, how)
     except InputError as error:
         mending = [f"{name}: {MENDS.get(name, f'--column {name}=NAME')}" for name in NEEDED if name not in columns]
-        said = [f"{place} is written, and with it the log cannot be read yet:", str(error), *mending]
-        raise InputError("\n".join(said)) from None
-    say(f"read: {len(table)} rows of {', '.join(table.models)}", f"next: jaxroute doctor {log}")
+        unread = [f"{place} is written, and with it the log cannot be read yet:", str(error), *mending]
+        raise InputError("\n".join(unread)) from None
+    read = f"written: {place}; with it {len(table)} rows of {', '.join(table.models)} are read"
+    record = {"description": str(place), "columns": columns, "settings": kept, "rows": len(table)}
+    return output.Result(record, [read, *said, f"next: jaxroute doctor {log}"], [sheet])
 
 
 def _beside(log: str) -> Path:

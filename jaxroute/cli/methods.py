@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
-from jaxroute.cli import reading
+from jaxroute.cli import output
 
 if TYPE_CHECKING:
     from jaxroute.learn.methods import Method
@@ -26,7 +25,7 @@ real tables, synthetic: points of regret (quality x 100) above recommended, with
 real tables and one synthetic problem (the log of a weak router, 2,000 rows): see experiments/README.md."""
 
 
-def methods(as_json: reading.Json = False) -> None:
+def methods() -> output.Result:
     """List the methods of jaxroute fit: what each is, what it costs, and what the study found.
 
     Example:
@@ -35,7 +34,8 @@ def methods(as_json: reading.Json = False) -> None:
     """
     from jaxroute.learn.methods import METHODS
 
-    print(json.dumps([record(method) for method in METHODS.values()], indent=1) if as_json else table())
+    rows = [record(method) for method in METHODS.values()]
+    return output.Result({"methods": rows}, table().splitlines(), (), rows)
 
 
 def record(method: Method) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import output, reading
 from jaxroute.data import prices as price_table
 from jaxroute.data import saving
 from jaxroute.serving import folder
-from jaxroute.system.printing import json_text, say
 from jaxroute.types import InputError
 
 Table = Annotated[
@@ -24,8 +23,7 @@ Table = Annotated[
 def prices(
     names: Annotated[list[str] | None, typer.Argument(help="Models to look up, by any name that people use.")] = None,
     table: Table = "default",
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Show the prices that are known, in dollars per million tokens, or look up the price of models by name.
 
     A name is found without its provider, date or region, in any case, and with dots for hyphens: the price of
@@ -48,24 +46,22 @@ def prices(
             f"no price for {', '.join(hints)}; add a row to a CSV with model, input, output: --prices FILE"
         )
     records = [{"model": name, "priced_as": str(found), **known[str(found)]._asdict()} for name, found in asked.items()]
-    if as_json:
-        print(json_text(records))
-        return
     header = ["model", "priced as", "input", "output", "cached input", "cache write", "reasoning", "source", "date"]
     keys = ["model", "priced_as", "input", "output", *price_table.OPTIONAL, "source", "date"]
     lines = [["-" if _unknown(one[key]) else one[key] for key in keys] for one in records]
     lines = [[*line[:2], *(cell if isinstance(cell, str) else f"{cell:g}" for cell in line[2:])] for line in lines]
     shown = [j for j in range(len(keys)) if j != 1 or names]
     lines = [[line[j] for j in shown] for line in lines]
-    reading.show("US dollars per million tokens", [header[j] for j in shown], lines)
+    said = f"{len(records)} models have a price in {'the table of this package' if table == 'default' else table}."
+    sheet = output.Sheet("US dollars per million tokens", [header[j] for j in shown], lines)
+    return output.Result({"prices": records}, [said], [sheet], records)
 
 
 def reprice(
     router: reading.RouterPath,
     out: Annotated[Path, typer.Option(help="Folder to write the router with the new prices to.")],
     table: Table = "default",
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Give a fitted router new prices, without a new fit.
 
     The log must have had token counts: the router keeps their means, and its costs are tokens times price. This is
@@ -85,20 +81,19 @@ def reprice(
     found.save(out)
     usage: dict[str, Any] = found.summary["usage"]
     changed = found.summary["repriced"]
-    if as_json:
-        print(json_text({"router": str(out), "ratio": changed, "budgets": found.curve is not None}))
-        return
     lines = [
         [name, 1000 * loaded.summary["usage"][name]["cost"], 1000 * usage[name]["cost"], changed.get(name, 1.0)]
         for name in found.models
         if name in usage
     ]
-    reading.show("mean cost of 1,000 requests like the log's", ["model", "before", "now", "ratio"], lines)
+    sheet = output.Sheet("mean cost of 1,000 requests like the log's", ["model", "before", "now", "ratio"], lines)
+    said = [f"saved: {out}"]
     if kept := [name for name in found.models if name not in changed]:
-        say(f"no new price, so their costs stay: {', '.join(kept)}")
+        said.append(f"no new price, so their costs stay: {', '.join(kept)}")
     if found.curve is None and loaded.curve is not None:
-        say("costs do not change alike, so budgets and quality targets need a new fit; cost weights do not")
-    say(f"saved: {out}")
+        said.append("costs do not change alike, so budgets and quality targets need a new fit; cost weights do not")
+    record = {"router": str(out), "ratio": changed, "budgets": found.curve is not None}
+    return output.Result(record, said, [sheet], [dict(zip(("model", "before", "now", "ratio"), one, strict=True)) for one in lines])
 
 
 def _unknown(value: Any) -> bool:

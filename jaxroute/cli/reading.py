@@ -1,9 +1,8 @@
-"""Shared by every command that reads a log: the options, reading the log, and printing tables."""
+"""Shared by every command that reads a log: the options, and reading the log."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from jaxroute.cli.output import note
 from jaxroute.data.logs import describing, formats
 from jaxroute.data.logs.entries import FIELDS
-from jaxroute.system.printing import cell, json_text, say
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
     from jaxroute.data import logs as people
     from jaxroute.data import prices as price_table
@@ -106,7 +104,6 @@ RouterEncoder = Annotated[
         "confirmation.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class How:
 AS_IT_IS = How()
 
 
-def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with the options of ``How`` added; it receives them as its argument ``how``."""
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())
     place = next(i for i, one in enumerate(parameters) if one.name == "how")
@@ -145,9 +142,9 @@ def with_log_options(command: Callable[..., None]) -> Callable[..., None]:
     everything = [*kept[:place], *named, *kept[place:]]
 
     @wraps(command)
-    def run(**given: Any) -> None:
+    def run(**given: Any) -> Any:
         how = How(**{one.name: given.pop(one.name) for one in named})
-        command(how=described(given.get("log"), how), **given)
+        return command(how=described(given.get("log"), how), **given)
 
     run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in everything}
@@ -287,34 +284,12 @@ def as_shadow(path: Path | None, log: people.LogTable, how: How, encoder: str | 
     return None if table is None else shadows.examples(table, log.models, encoder=encoder)
 
 
-def print_json(frame: pd.DataFrame) -> None:
-    """Print a table as a JSON list of records; unknown numbers are null."""
-    print(json_text(frame.to_dict("records")))
-
-
-def show(title: str, header: list[str], lines: list[list[Any]]) -> None:
-    """Print a table on stdout; text is aligned left and numbers right."""
-    from rich.console import Console
-    from rich.table import Table as Sheet
-
-    sheet = Sheet(title=cell(title), title_justify="left")
-    for j, name in enumerate(header):
-        numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
-        sheet.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
-    for line in lines:
-        sheet.add_row(
-            *("unknown" if one is None else cell(one) if isinstance(one, str) else f"{one:.4g}" for one in line)
-        )
-    Console(width=None if Console().is_terminal else 120).print(sheet)
-
-
 def normalised(found: Evidence, scale: float) -> Evidence:
     """The same evidence with normalised cost weights, as in pages and tables."""
 
-    def rescaled(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(cost_weight=(frame["cost_weight"] * scale).round(6))
-
-    return found._replace(values=rescaled(found.values), gains=rescaled(found.gains))
+    tables = (found.values, found.gains, found.frontier)
+    values, gains, frontier = (t.assign(cost_weight=(t["cost_weight"] * scale).round(6)) for t in tables)
+    return found._replace(values=values, gains=gains, frontier=frontier)
 
 
 def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> Path:
@@ -324,8 +299,3 @@ def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> 
     drawings = report.draw_evidence(found, cost_scale=cost_scale, unit="unit of cost")
     meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": "unit of cost"}
     return report.write_html(folder, None, meta, drawings, evidence=found)
-
-
-def note(message: str) -> None:
-    """Print a line on stderr, so that stdout holds only the result."""
-    say(message, to=sys.stderr)

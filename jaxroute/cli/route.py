@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from jaxroute.cli import output
 from jaxroute.cli.reading import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts, saving
 from jaxroute.serving import portable
@@ -44,7 +46,8 @@ def route(
     without: Annotated[list[str] | None, typer.Option(help="A model not to use. Repeatable.")] = None,
     encoder: RouterEncoder = None,
     seed: Annotated[int, typer.Option(help="Random seed of the mixture that meets a budget.")] = 0,
-) -> None:
+    as_json: bool = False,
+) -> output.Result:
     """Choose a model for every prompt; writes one JSON object per line with model, scores and reason.
 
     Give exactly one of --cost-weight, --normalised-cost-weight, --budget and --quality-target.
@@ -71,18 +74,28 @@ def route(
         loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)
     width = None if loaded.encoder is not None else loaded.num_features
+    done, counts, decisions = 0, Counter[str](), list[dict[str, Any]]()
     with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
-        done = 0
         for number, block in enumerate(prompts.read(source, chat=chat, width=width, rows=ROWS)):
             try:
                 decision = loaded.route(block, seed=seed + number, **asked)
             except InputError as error:
                 raise InputError(f"{source}, prompts {done} to {done + len(block) - 1}: {error}") from None
             done += len(block)
-            sink.writelines(_lines(loaded, decision))
+            counts.update(decision.models)
+            if as_json and out is None:
+                decisions += _records(loaded, decision)
+            else:
+                sink.writelines(json.dumps(record) + "\n" for record in _records(loaded, decision))
+    traffic = {name: counts[name] for name in loaded.models}
+    record = {"router": str(router), "prompts": done, "traffic": traffic, "out": None if out is None else str(out)}
+    if out is None:
+        return output.Result(record | {"decisions": decisions}, printed=True)
+    said = f"{done} prompts routed, decisions in {out}: " + ", ".join(f"{m} {n}" for m, n in traffic.items() if n)
+    return output.Result(record, [said])
 
 
-def _lines(router: Asked, decision: Decision) -> Iterator[str]:
+def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:
     order = np.argsort(-decision.scores, 1)
     for i, model in enumerate(decision.models):
         k, score = int(decision.index[i]), decision.scores[i]
@@ -96,4 +109,4 @@ def _lines(router: Asked, decision: Decision) -> Iterator[str]:
             lead = f"{score[k] - score[others[0]]:.3f}{' of utility' if predicts else ''}"
             reason += f", {lead} ahead of {router.models[others[0]]}"
         scores = {name: round(float(z), 6) for name, z in zip(router.models, score, strict=True) if np.isfinite(z)}
-        yield json.dumps({"model": model, "scores": scores, "reason": reason}) + "\n"
+        yield {"model": model, "scores": scores, "reason": reason}

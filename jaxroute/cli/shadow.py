@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxroute.cli import reading
+from jaxroute.cli import output, reading
 from jaxroute.data import files, saving
-from jaxroute.system.printing import json_text, say
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ def shadow(
     seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.")] = 0,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Plan a shadow sample: prompts that every model answers beside the log, for jaxroute fit --shadow.
 
     The report says how precisely the mean quality of each model is known now and would be known then, what the answers
@@ -55,12 +53,9 @@ def shadow(
     if out is not None:
         with saving.file(out) as file:
             file.writelines(lines)
-    if as_json:
-        print(json_text(found))
-        return
-    _print(found)
-    if out is not None:
-        say(f"{count} prompts of {pool} written to {out}")
+    said, sheets = _shown(found)
+    said += [] if out is None else [f"{count} prompts of {pool} written to {out}"]
+    return output.Result(found | {"conclusion": said[:1]}, said, sheets, found["models"])
 
 
 def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:
@@ -127,15 +122,20 @@ def draw(pool: Path, count: int, seed: int) -> list[bytes]:
     return [lines[i] + b"\n" for i in sorted(np.random.default_rng(seed).choice(len(lines), count, replace=False))]
 
 
-def _print(found: dict[str, Any]) -> None:
+def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     count = found["count"]
-    header = ["model", "rows", "error now", f"with {count} prompts", "cost of an answer", f"price of {count}"]
-    keys = ["model", "rows", "error_now", "error_then", "cost_of_an_answer", "price"]
-    reading.show("models: standard error of mean quality", header, [[m[key] for key in keys] for m in found["models"]])
+    then = next(size for size in found["sizes"] if size["prompts"] == count)
+    now = max(m["error_now"] for m in found["models"])
+    said = [
+        f"{count} prompts answered by every model cost {then['price']:.4g}: the largest standard error of a model's "
+        f"mean quality falls from {now:.3g} to {then['largest_error']:.3g}.",
+        "Prices are in the log's unit of cost. Errors are standard errors of mean quality, if the new answers are as "
+        "noisy as those of the log.",
+    ]
     header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
     keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]
-    reading.show("sizes", header, [[size[key] for key in keys] for size in found["sizes"]])
-    say(
-        "Prices are in the log's unit of cost. Errors are standard errors of mean quality, if the new answers are as "
-        "noisy as those of the log."
-    )
+    sizes = output.Sheet("sizes", header, [[size[key] for key in keys] for size in found["sizes"]])
+    header = ["model", "rows", "error now", f"with {count} prompts", "cost of an answer", f"price of {count}"]
+    keys = ["model", "rows", "error_now", "error_then", "cost_of_an_answer", "price"]
+    lines = [[m[key] for key in keys] for m in found["models"]]
+    return said, [sizes, output.Sheet("models: standard error of mean quality", header, lines)]

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxroute.cli import reading
-from jaxroute.system.printing import json_text, say
+from jaxroute.cli import output, reading
 
 
 def table(
@@ -35,8 +34,7 @@ def table(
         Path | None,
         typer.Option("--scores", help="File of ids, optional models, and scores, where the runs have none."),
     ] = None,
-    as_json: reading.Json = False,
-) -> None:
+) -> output.Result:
     """Turn results of evaluation tools into a table of prompts that several models answered.
 
     Reads Inspect AI, lm-evaluation-harness, promptfoo, OpenAI Batch, HELM, DeepEval, and files of one answer a row
@@ -70,22 +68,19 @@ def table(
     )
     tables.write(out, joined.queries, joined.outcomes)
     counts: dict[str, Any] = {"table": str(out), **joined.counts}
-    if as_json:
-        print(json_text(counts))
-    else:
-        _print(counts)
+    return output.Result(counts, *_shown(counts), counts["by_model"])
 
 
-def _print(counts: dict[str, Any]) -> None:
+def _shown(counts: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
-    say(f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}")
+    all_said = [f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]
     keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
     lines = []
     for row in counts["by_model"]:
         cost = "unknown" if math.isnan(row["cost"]) else f"{row['cost']:.4g}"
         failed = ", ".join(f"{count} {why}" for why, count in row["failed"].items()) or "none"
         lines.append([*({**row, "cost": cost}[key] for key in keys), failed])
-    reading.show("models", ["model", "answers", "quality", "cost", "missing", "cost unknown", "failed"], lines)
+    header = ["model", "answers", "quality", "cost", "missing", "cost unknown", "failed"]
     said = {
         "unscored": "answers without a score are holes",
         "repeats_averaged": "further answers of a model to the same prompt were averaged",
@@ -95,10 +90,11 @@ def _print(counts: dict[str, Any]) -> None:
     }
     for key, what in said.items():
         if counts[key]:
-            say(f"{counts[key]} {what}")
+            all_said.append(f"{counts[key]} {what}")
     if counts["cost_unknown"]:
-        say(
+        all_said.append(
             f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "
             "with token counts, --prices gives costs"
         )
-    say(f"next: jaxroute fit --table {counts['table']} --out ROUTER")
+    all_said.append(f"next: jaxroute fit --table {counts['table']} --out ROUTER")
+    return all_said, [output.Sheet("models", header, lines)]

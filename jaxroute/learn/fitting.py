@@ -48,6 +48,7 @@ from jaxroute.types import (
     NuisanceSpec,
     Spec,
     Table,
+    UnsupportedLogError,
 )
 
 PIECES = 256
@@ -169,8 +170,7 @@ def fit(
 
     on_stage("evidence from the log")
     learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
-    found = _evidence(jax.random.fold_in(key, 3), chosen.name, given, result, clip, learn, shadow)
-    found = found._replace(models=tuple(models))
+    found = _evidence(jax.random.fold_in(key, 3), chosen.name, models, given, result, clip, learn, shadow)
     on_evidence(found)
     by_cost_weight = _by_cost_weight(found, learn, scale, given.times)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
@@ -224,10 +224,11 @@ def check_rows(
     """Refuse rows that a method cannot be fitted to; also before they are encoded.
 
     Raises:
-        InputError: too few rows or ratings, or weights that the method does not know.
+        UnsupportedLogError: too few rows or ratings.
+        InputError: weights that the method does not know.
     """
     if why := refusal(rows, shadow, spec):
-        raise InputError(why)
+        raise UnsupportedLogError(why)
     if relative(None if rows.weight is None else jnp.asarray(rows.weight)) is not None and not method.weighs:
         raise InputError(
             f"{method.name} counts every row once, and the rows of this log stand for several requests each (weight): "
@@ -272,7 +273,7 @@ def check(
     if members < 1:
         raise InputError(f"members={members}: a router is made of one member or more")
     if why := _few("rows", rows, spec):
-        raise InputError(why)
+        raise UnsupportedLogError(why)
     if not method.decides:
         for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
             if value is not None:
@@ -317,6 +318,7 @@ def _nuisances(
 def _evidence(
     key: Key,
     name: str,
+    models: Sequence[str],
     given: MethodInput,
     result: MethodResult,
     clip: float,
@@ -341,6 +343,7 @@ def _evidence(
         ours[:, :rows],
         weights,
         against=against,
+        models=models,
         name=name,
         clip=clip,
         shadow=shadow,

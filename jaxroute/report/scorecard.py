@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from rich.table import Table
 from jaxroute.report.summary import best_plug_in, kinds, ranked, summarise, table_weights
 from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
 from jaxroute.system.printing import cell
+from jaxroute.system.printing import console as standard_console
 
 CURVE = ("nauc", "qnc", "peak")
 MOST_USED = 2
@@ -77,7 +77,7 @@ def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = 
 def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) -> None:
     """Print the curve metrics and RCI, as means over seeds: what fits into a line and no other table has."""
     if console is None:
-        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH, highlight=False)
+        console = standard_console(CONSOLE_WIDTH)
     header, lines, note = scorecard(results)
     kept = [
         i for i, title in enumerate(header) if title == "method" or title.startswith(("nAUC", "QNC", "peak", "RCI"))

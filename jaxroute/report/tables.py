@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +24,7 @@ from jaxroute.report.summary import (
     table_weights,
 )
 from jaxroute.system.printing import cell
+from jaxroute.system.printing import console as standard_console
 
 GROUP_TITLES = dict(zip(KINDS, ("Learned routers", "Plug-in routers", "No routing", "Ceilings"), strict=True))
 CONSOLE_WIDTH = 100
@@ -179,7 +179,7 @@ def print_tables(
 ) -> None:
     """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then."""
     if console is None:
-        console = Console(width=None if sys.stdout.isatty() else CONSOLE_WIDTH, highlight=False)
+        console = standard_console(CONSOLE_WIDTH)
     for decimals in (2, 1):
         table = method_table(results, metric, grid=grid, decimals=decimals, unit=unit)
         body = _console_methods(table, metric)

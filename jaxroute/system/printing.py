@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 # Control characters, lone surrogates, line and paragraph separators; then what turns the direction of writing around.
@@ -34,6 +36,14 @@ def cell(text: Any, style: str = "") -> Text:
     from rich.text import Text
 
     return Text(printable(text), style=style)
+
+
+def console(width: int) -> Console:
+    """Rich's console on stdout: as wide as the terminal, or as COLUMNS says, or ``width`` where there is neither."""
+    from rich.console import Console
+
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if known else width, highlight=False)
 
 
 def say(*lines: Any, to: TextIO | None = None) -> None:

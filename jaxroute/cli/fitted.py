@@ -1,0 +1,106 @@
+"""What ``jaxroute fit`` says of the router that it fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxroute.cli import judged
+from jaxroute.cli.output import Result, Sheet
+
+if TYPE_CHECKING:
+    from jaxroute.serving.router import Router
+
+
+def result(router: Router, out: Path, page: Path | None = None) -> Result:
+    """The conclusion, its reasons, how the router was made, and what the log or the table says of it, as tables.
+
+    Args:
+        router: fitted. out: its folder. page: its report; None: there is none.
+    """
+    summary: dict[str, Any] = router.summary
+    rows = [{**row, "best_single": router.models[row["best_single"]]} for row in summary["by_cost_weight"]]
+    held = summary.get("held_out")
+    weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
+    said = [*summary.get("conclusion", ()), *judged.reasons(rows)]
+    if held:
+        out_of_fold = ["On the others, out of fold:", *said]
+        said = [f"On {held['rows']:,} rows that were held out: {held['conclusion'][0]}", *held["conclusion"][1:]]
+        said += [*judged.reasons(held["by_cost_weight"]), *out_of_fold]
+    said += [*_learned_from(summary), *made(summary), f"saved: {out}", *([f"report: {page}"] if page else [])]
+    said.append(f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
+    on = "the log" if summary.get("table_prompts") is None else "the table"
+    on = "the log and its shadow sample" if summary.get("shadow_prompts") else on
+    sheets = judged.sheets(held["by_cost_weight"], "the rows that were held out") if held else []
+    sheets += [*judged.money(rows, on), _values(rows, on, bool(summary.get("shadow_prompts")))]
+    record = {
+        "router": str(out),
+        "report": None if page is None else str(page),
+        "models": list(router.models),
+        "encoder": router.encoder,
+        "cost_scale": router.cost_scale,
+        **summary,
+        "by_cost_weight": rows,
+    }
+    supported = any(row["verdict"] != "refuse" for row in rows)
+    return Result(record, said, sheets, rows, supported)
+
+
+def _values(rows: list[dict[str, Any]], on: str, shadow: bool) -> Sheet:
+    lines = []
+    for row in rows:
+        interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
+        half = row["gain_interval"]
+        gain = f"{row['gain']:+.3f}" + (" (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}")
+        shown = [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, row["best_single"]]
+        lines.append([*shown, row["verdict"], *([f"{row['shadow_share']:.0%}"] if shadow else [])])
+    header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
+    header += ["shadow's share"] if shadow else []
+    return Sheet(f"value on {on}, out of fold (quality units)", header, lines)
+
+
+def _learned_from(summary: dict[str, Any]) -> list[str]:
+    if (prompts := summary.get("table_prompts")) is not None:
+        answers = ", ".join(f"{name} {count}" for name, count in summary["answers_by_model"].items())
+        lines = [f"{prompts} prompts; answers: {answers}"]
+        if unknown := summary["costs_unknown"]:
+            lines.append(f"{unknown} of these have no cost, so the router takes cost weight 0 alone")
+        return lines
+    shadow = summary.get("shadow_prompts", 0)
+    lines = [
+        f"{summary['rows']} rows, {summary['rows_with_feedback']} with feedback, "
+        f"{summary['rows_with_known_propensity']} with a known propensity; {shadow} shadow prompts"
+    ]
+    if shadow:
+        lines.append("shadow's share: of the value, by effective rows; 100% where the log supports too little")
+    return lines
+
+
+def made(summary: dict[str, Any]) -> list[str]:
+    """How the router was made, in sentences, from what its artefact keeps."""
+    lines = [f"method: {summary['method']}" + (f", {n} members averaged" if (n := summary["members"]) > 1 else "")]
+    if (share := summary.get("share_of_contrasts")) is not None:
+        lines[0] += f"; {100 * share:.0f}% of the predicted contrasts kept"
+    if training := summary.get("training"):
+        lines.append(
+            f"{training['networks']} networks trained on the loss {training['loss']}, over {training['folds']} folds; "
+            "each row of the log is decided by those that never saw it, a new prompt by all together"
+        )
+        if (gained := training.get("members_that_gained_on_their_start")) is not None:
+            lines.append(
+                f"{gained} of {training['members']} members gained a standard error on what they started from, on "
+                "their validation rows; the others stay what they started from"
+            )
+    if loss := summary.get("distilling"):
+        otherwise, lost = 100 * loss["decides_otherwise"], 100 * loss["predicted_utility_lost"]
+        lines.append(
+            f"{_DISTILLED[summary['kind']].format(otherwise)}, a loss of {lost:.2f} points by its own estimate"
+        )
+    return lines
+
+
+_DISTILLED = {
+    "plug_in": "distilled into one network: {:.1f}% of held-out prompts are decided otherwise than by its teacher",
+    "affine": "its plug-in is distilled into one network, which decides {:.1f}% of held-out prompts otherwise",
+    "per_weight": "the networks stand in for the neighbours: they decide {:.1f}% of held-out prompts otherwise",
+}

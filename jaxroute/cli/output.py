@@ -1,0 +1,234 @@
+"""What a command gives back, and how it is printed: for people, or with --json as one object for machines.
+
+A command returns a ``Result``; the options of ``with_output_options`` decide what becomes of it. The object of --json
+is described by ``schema.json`` beside this file, a JSON Schema with a definition for each command.
+
+    exit code   0 done    2 bad input    3 the log cannot support it
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import jaxroute
+from jaxroute.data import saving
+from jaxroute.system.printing import cell, console, finite, json_text, say
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNSUPPORTED = 3
+"""The exit code where the log cannot support what was asked."""
+EVERY = 5.0
+"""Seconds between two lines about progress, where there is no terminal."""
+OPTIONS: dict[str, Any] = {
+    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text and tables.")],
+    "quiet": Annotated[
+        bool, typer.Option("--quiet", help="Print the first line of the result alone, and no notes or progress.")
+    ],
+    "write_table": Annotated[
+        Path | None, typer.Option(help="File to write the table of the result to: .csv, or .tex for LaTeX.")
+    ],
+}
+_QUIET = ContextVar("quiet", default=False)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table for people."""
+
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found.
+
+    record: the object of --json, but for the keys "command" and "jaxroute", which every object has. said: sentences,
+    the conclusion first. sheets: tables, which come last. rows: records of the table that --write-table writes.
+    supported: False if the log cannot support what was asked. printed: whether the command has written its own output.
+    """
+
+    record: Mapping[str, Any]
+    said: Sequence[str] = ()
+    sheets: Sequence[Sheet] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
+    supported: bool = True
+    printed: bool = False
+
+
+def with_output_options(command: Callable[..., Result], name: str) -> Callable[..., None]:
+    """The command with --json, --quiet and --write-table, printing what it returns and exiting with its code.
+
+    A command with a parameter of the name ``as_json`` is told whether it will be printed so.
+    """
+    before = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name not in OPTIONS]
+    asks = "as_json" in inspect.signature(command).parameters
+    added = [
+        inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=False if one != "write_table" else None,
+                          annotation=annotation)
+        for one, annotation in OPTIONS.items()
+    ]  # fmt: skip
+    everything = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in before), *added]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        as_json, quiet, path = (given.pop(one) for one in OPTIONS)
+        before = _QUIET.set(quiet)
+        try:
+            check_table(path)
+            result = command(**given, **({"as_json": as_json} if asks else {}))
+            if path is not None:
+                write_table(path, result.rows)
+            if as_json:
+                print(json_text({"command": name, "jaxroute": jaxroute.__version__, **result.record}))
+            elif not result.printed:
+                say(*(result.said[:1] if quiet else result.said))
+                for sheet in () if quiet else result.sheets:
+                    show(sheet.title, sheet.header, sheet.lines)
+        finally:
+            _QUIET.reset(before)
+        if not result.supported:
+            raise typer.Exit(UNSUPPORTED)
+
+    run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in everything}
+    return run
+
+
+def schema(command: str) -> dict[str, Any]:
+    """The JSON Schema of a command's object.
+
+    Example:
+        >>> schema("route")["required"][:2]
+        ['command', 'jaxroute']
+    """
+    whole = json.loads(resources.files(__package__).joinpath("schema.json").read_text("utf-8"))
+    return {"$schema": whole["$schema"], "$defs": whole["$defs"], **whole["$defs"][command]}
+
+
+def check_table(path: Path | None) -> None:
+    """Refuse a file of --write-table before any work."""
+    if path is None:
+        return
+    if path.suffix not in (".csv", ".tex"):
+        raise InputError(f"--write-table {path}: give a file that ends in .csv or .tex")
+    saving.check_file(path)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write records as CSV, lists and dicts in it as JSON; or as LaTeX, without columns of lists and dicts."""
+    import pandas as pd
+
+    if not rows:
+        raise InputError(f"--write-table {path}: this result has no table")
+    nested = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
+    if path.suffix == ".tex":
+        frame = pd.DataFrame([{name: v for name, v in row.items() if name not in nested} for row in rows])
+        text = frame.to_latex(index=False, escape=True, float_format="{:.4g}".format, na_rep="")
+    else:
+        flat = [{name: json.dumps(finite(v)) if name in nested else v for name, v in row.items()} for row in rows]
+        text = pd.DataFrame(flat).to_csv(index=False)
+    with saving.text(path) as file:
+        file.write(text)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as a list of records."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def show(title: str, header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    """Print a table on stdout; text is aligned left and numbers right."""
+    from rich.table import Table
+
+    sheet = Table(title=cell(title), title_justify="left")
+    for j, name in enumerate(header):
+        numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
+        sheet.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
+    for line in lines:
+        sheet.add_row(*("unknown" if x is None else cell(x) if isinstance(x, str) else f"{x:.4g}" for x in line))
+    console(120).print(sheet)
+
+
+def note(message: str) -> None:
+    """Print a line on stderr, so that stdout holds only the result; nothing with --quiet."""
+    if not _QUIET.get():
+        say(message, to=sys.stderr)
+
+
+@contextmanager
+def progress(begins: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
+    """What is being done, on stderr: a spinner on a terminal, elsewhere a line every few seconds; none with --quiet.
+
+    Args:
+        begins: the stages, each with the share of the whole time after which it usually begins.
+
+    Yields:
+        A function to be called with the name of every stage when it begins.
+    """
+    if _QUIET.get():
+        yield lambda stage: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("reading", total=None)
+            yield lambda stage: bar.update(task, description=stage)
+        return
+    started, done = time.monotonic(), threading.Event()
+    now: dict[str, Any] = {"stage": "reading", "share": 0.0, "at": 0.0}
+
+    def stage(name: str) -> None:
+        share = max(now["share"], begins.get(name, now["share"]))
+        now.update(stage=name, share=share, at=time.monotonic() - started)
+
+    def lines() -> None:
+        while not done.wait(EVERY):
+            say(progress_line(now["stage"], now["share"], now["at"], time.monotonic() - started), to=sys.stderr)
+
+    thread = threading.Thread(target=lines, daemon=True)
+    thread.start()
+    try:
+        yield stage
+    finally:
+        done.set()
+        thread.join()
+
+
+def progress_line(stage: str, share: float, at: float, elapsed: float) -> str:
+    """Stage, share done and time left.
+
+    Args:
+        share: of the whole, done when the stage began. at: seconds when it began. elapsed: seconds until now.
+
+    Example:
+        >>> progress_line("distilling", 0.5, 10.0, 14.0), progress_line("reading", 0.0, 0.0, 5.0)
+        ('distilling: 70% done, some 6 s left', 'reading: 5 s so far')
+    """
+    if not share:
+        return f"{stage}: {elapsed:.0f} s so far"
+    whole = at / share
+    if elapsed >= 0.99 * whole:
+        return f"{stage}: more than 99% done, {elapsed:.0f} s so far"
+    return f"{stage}: {100 * elapsed / whole:.0f}% done, some {whole - elapsed:.0f} s left"

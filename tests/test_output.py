@@ -1,0 +1,140 @@
+"""What commands print for machines: objects that the schema describes, exit codes, tables, completion, progress."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import router_kinds
+
+import jaxroute as jr
+from jaxroute import cli
+from jaxroute.cli import judged, output
+from jaxroute.serving.router import Router
+
+NAMES = ("large", "medium", "small", "retired")
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr)."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return exit_.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two random routers of the demo log's models, a log of it, one of certain choices, one of few rows, prompts."""
+    folder = tmp_path_factory.mktemp("output")
+    for name in ("plug_in", "per_weight"):
+        router_kinds.router(name, features=256, models=NAMES, encoder="hashed").save(folder / name)
+    with pytest.raises(SystemExit):
+        cli.main(["demo-log", str(folder / "log.jsonl"), "--rows", "1200"])
+    log = pd.read_json(folder / "log.jsonl", lines=True)
+    log.assign(propensity=1.0).to_json(folder / "certain.jsonl", orient="records", lines=True)
+    log.head(20).to_json(folder / "few.jsonl", orient="records", lines=True)
+    log[["prompt"]].head(5).to_json(folder / "prompts.jsonl", orient="records", lines=True)
+    return folder
+
+
+COMMANDS = {
+    "demo-log": ["demo-log", "made.jsonl", "--rows", "20"],
+    "doctor": ["doctor", "log.jsonl"],
+    "methods": ["methods"],
+    "shadow": ["shadow", "log.jsonl", "--count", "60"],
+    "evaluate": ["evaluate", "plug_in", "log.jsonl"],
+    "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
+    "route": ["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"],
+    "export": ["export", "plug_in", "--out", "program.stablehlo"],
+}
+
+
+SLOW = ("doctor", "shadow", "evaluate", "compare")
+
+
+@pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in COMMANDS])
+def test_the_schema_describes_the_object(capsys, monkeypatch, folder, command):
+    jsonschema = pytest.importorskip("jsonschema")
+    monkeypatch.chdir(folder)
+    code, out, err = run(capsys, *COMMANDS[command], "--json", "--quiet")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["command"], found["jaxroute"]) == (command, jr.__version__)
+    jsonschema.validate(found, output.schema(command))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**found, "command": 3}, output.schema(command))
+
+
+@pytest.mark.slow
+def test_machines_get_the_fields_of_the_records(capsys, monkeypatch, folder):
+    monkeypatch.chdir(folder)
+    first, second, log = (Router.load("plug_in"), Router.load("per_weight"), jr.read_log("log.jsonl"))
+    for arguments, record in (
+        (COMMANDS["evaluate"], jr.evaluate(first, log)),
+        (COMMANDS["compare"], jr.compare(first, second, log)),
+    ):
+        _, out, _ = run(capsys, *arguments, "--json", "--write-table", "rows.csv")
+        rows, frame = json.loads(out)["by_cost_weight"], record.to_frame()
+        assert list(rows[0]) == list(frame) == list(pd.read_csv("rows.csv"))
+        value = "value" if "value" in frame else "difference"
+        assert [row[value] for row in rows] == frame[value].tolist() == pytest.approx(pd.read_csv("rows.csv")[value])
+    run(capsys, *COMMANDS["compare"], "--write-table", "rows.tex")
+    assert (folder / "rows.tex").read_text().startswith("\\begin{tabular}")
+    code, _, err = run(capsys, *COMMANDS["compare"], "--write-table", "rows.xls")
+    assert (code, err) == (2, "error: --write-table rows.xls: give a file that ends in .csv or .tex\n")
+
+
+@pytest.mark.parametrize("log", [pytest.param("certain.jsonl", marks=pytest.mark.slow), "few.jsonl"])
+def test_a_log_that_cannot_support_it_gives_code_three(capsys, monkeypatch, folder, log):
+    monkeypatch.chdir(folder)
+    asked = [["doctor", log]]
+    if log == "certain.jsonl":
+        asked += [["evaluate", "plug_in", log], ["compare", "plug_in", "per_weight", log]]
+    else:
+        asked += [["fit", log, "--out", "never"]]
+    for arguments in asked:
+        assert run(capsys, *arguments)[0] == 3, arguments
+    assert run(capsys, "doctor", "nowhere.jsonl")[0] == 2
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.slow
+def test_the_conclusion_comes_first_and_tables_last(capsys, monkeypatch, folder):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "90")
+    _, out, _ = run(capsys, *COMMANDS["evaluate"])
+    said = jr.evaluate("plug_in", "log.jsonl").conclusion()
+    lines = out.splitlines()
+    assert lines[: len(said)] == said
+    assert lines[-1].startswith("└")
+    assert 90 >= max(len(line) for line in lines if line.startswith(("┏", "┃", "│"))) > 60
+    _, quiet, _ = run(capsys, *COMMANDS["evaluate"], "--quiet")
+    assert quiet.splitlines() == said[:1]
+
+
+def test_completion_knows_commands():
+    env = {**os.environ, "_JAXROUTE_COMPLETE": "complete_bash", "COMP_WORDS": "jaxroute doc", "COMP_CWORD": "1"}
+    program = "from jaxroute.cli import app; app(prog_name='jaxroute')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert done.stdout.split() == ["doctor"], done.stderr
+
+
+def test_progress_is_said_off_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(output, "EVERY", 0.02)
+    with output.progress({"first": 0.0, "second": 0.5}) as stage:
+        for name in ("first", "second"):
+            stage(name)
+            time.sleep(0.1)
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("first: 0 s so far") for line in lines)
+    assert any(line.startswith("second: ") and "% done" in line for line in lines)
+
+
+def test_reasons_are_said_once_for_all_cost_weights_that_share_them():
+    rows = [{"normalised_cost_weight": w, "verdict": "refuse", "reasons": ["few rows"]} for w in (1, 2)]
+    fine = {"normalised_cost_weight": 0, "verdict": "ok", "reasons": ["many rows"]}
+    assert judged.reasons([fine, *rows]) == ["refuse at cost weights 1, 2: few rows"]
