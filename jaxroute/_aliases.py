@@ -68,6 +68,7 @@ MODULES = {
 NAMES = {
     "cli.evaluate.RouterPath": "cli.reading.RouterPath",
     "cli.evaluate.SPEC": "serving.evaluation.SPEC",
+    "cli.reading.show": "cli.output.show",
     "conditional.continuum_loss": "learn.conditional.loss",
     "conditional.continuum_values": "learn.conditional.values",
     "conditional.train_chunk": "learn.conditional.EVERY_WEIGHT",
@@ -105,6 +106,7 @@ NAMES = {
 }
 
 _REASONS = {
+    "a command returns a Result, which jaxroute.cli.output prints": "cli.fit.report cli.reading.Json",
     "decisions no longer travel in a request's metadata": "gateway.hooks.KEY gateway.hooks.row",
     "there is one training loop, and what is done between its chunks is a Hook; see jaxroute.engine": (
         "population.begin population.worth streaming.BLOCK streaming.RUN"

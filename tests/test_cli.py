@@ -304,7 +304,7 @@ def test_a_log_of_features_alone_makes_the_same_router_of_texts(capsys, folder, 
 
 
 def test_features_by_another_encoder_are_refused(capsys, tmp_path):
-    rows = [{"model": "ab"[i % 2], "quality": 1.0, "cost": 0.1, "features": [0.1, 0.2, 0.3]} for i in range(4)]
+    rows = [{"model": "ab"[i % 2], "quality": 1.0, "cost": 0.1, "features": [0.1, 0.2, 0.3]} for i in range(60)]
     file = tmp_path / "log.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = run(capsys, "fit", file, "--out", tmp_path / "router", "--features-by", "hashed")

@@ -78,7 +78,7 @@ def test_every_method_gives_a_router_to_keep(name, tmp_path):
         assert abs(row["value"] - ours) < 0.15  # 240 rows
     cost = COST[N:][np.arange(200), again.route(NEW, budget=spent).index].mean()
     assert abs(cost - spent) < 0.4 * spent
-    lines = cli.fit.made(router.summary)
+    lines = cli.fitted.made(router.summary)
     assert lines[0].startswith(f"method: {name}")
     assert ("networks trained on" in "".join(lines)) == ("training" in router.summary)
 
@@ -255,7 +255,7 @@ def test_what_the_records_say_is_what_the_study_found():
 
 def test_the_command_line_lists_them(capsys):
     cli_main(["methods", "--json"])
-    listed = json.loads(capsys.readouterr().out)
+    listed = json.loads(capsys.readouterr().out)["methods"]
     assert [row["name"] for row in listed] == list(methods.METHODS)
     assert listed[1]["points_over_recommended"]["real"] == [0.52, 0.08, 0.96]
     cli_main(["methods"])
