@@ -45,6 +45,8 @@ COMMANDS = {
     "demo-log": ["demo-log", "made.jsonl", "--rows", "20"],
     "doctor": ["doctor", "log.jsonl"],
     "methods": ["methods"],
+    "prices": ["prices", "gpt-4o"],
+    "init": ["init", "log.jsonl", "--out", "described.toml"],
     "shadow": ["shadow", "log.jsonl", "--count", "60"],
     "evaluate": ["evaluate", "plug_in", "log.jsonl"],
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
@@ -114,6 +116,13 @@ def test_the_conclusion_comes_first_and_tables_last(capsys, monkeypatch, folder)
     assert 90 >= max(len(line) for line in lines if line.startswith(("┏", "┃", "│"))) > 60
     _, quiet, _ = run(capsys, *COMMANDS["evaluate"], "--quiet")
     assert quiet.splitlines() == said[:1]
+
+
+def test_every_command_has_a_schema_and_the_options():
+    for command in cli.COMMANDS:
+        assert output.schema(command)["required"][:2] == ["command", "jaxroute"]
+        names = {name for one in cli.imported(command).params for name in one.opts}
+        assert {"--json", "--quiet", "--write-table"} <= names, command
 
 
 def test_completion_knows_commands():

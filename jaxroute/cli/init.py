@@ -76,7 +76,7 @@ def init(
         mending = [f"{name}: {MENDS.get(name, f'--column {name}=NAME')}" for name in NEEDED if name not in columns]
         unread = [f"{place} is written, and with it the log cannot be read yet:", str(error), *mending]
         raise InputError("\n".join(unread)) from None
-    read = f"written: {place}; with it {len(table)} rows of {', '.join(table.models)} are read"
+    read = f"written: {place}; read: {len(table)} rows of {', '.join(table.models)}"
     record = {"description": str(place), "columns": columns, "settings": kept, "rows": len(table)}
     return output.Result(record, [read, *said, f"next: jaxroute doctor {log}"], [sheet])
 

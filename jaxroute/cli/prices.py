@@ -93,7 +93,9 @@ def reprice(
     if found.curve is None and loaded.curve is not None:
         said.append("costs do not change alike, so budgets and quality targets need a new fit; cost weights do not")
     record = {"router": str(out), "ratio": changed, "budgets": found.curve is not None}
-    return output.Result(record, said, [sheet], [dict(zip(("model", "before", "now", "ratio"), one, strict=True)) for one in lines])
+    return output.Result(
+        record, said, [sheet], [dict(zip(("model", "before", "now", "ratio"), one, strict=True)) for one in lines]
+    )
 
 
 def _unknown(value: Any) -> bool:
