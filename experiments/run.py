@@ -245,7 +245,7 @@ def _report(
     results = methods.with_kinds(results)
     drawings = report.draw_figures(results, meta)
     if found is not None:
-        drawings += report.draw_evidence(found, cost_scale=scale)
+        drawings += report.draw_evidence(found, cost_scale=scale, money=scale)
     report.write_figures(folder, drawings)
     report.write_html(folder, results, meta, drawings, evidence=found)
     storage.write_text(folder / "tables.md", as_markdown(results, meta))

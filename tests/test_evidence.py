@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from jaxroute import estimators, nuisance, policies, report
 from jaxroute.data import simulate, synthetic
-from jaxroute.estimators import evidence
+from jaxroute.estimators import conclusion, evidence
 from jaxroute.report import artefacts
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
@@ -30,7 +31,7 @@ def a_case():
 
 
 def valued(logs, nuisances, router, single, truth, models):
-    against = {"one": single, "logger": evidence.logging_policy(logs, nuisances, 2)}
+    against = {"best single": single, "logging policy": evidence.logging_policy(logs, nuisances, 2)}
     key = jax.random.key(3)
     return evidence.gather(key, logs, nuisances, router, WEIGHTS, against=against, truth=truth, models=models)
 
@@ -58,7 +59,7 @@ def test_values_and_gains_are_those_of_the_estimators(case, found):
         true = (np.asarray(router[i]) * (quality - weight * cost)).sum(1).mean()
         np.testing.assert_allclose(row["truth"], true, atol=1e-5)
         other = estimators.self_normalised_doubly_robust(logs, single[i], weight, nuisances, clip=0.05)
-        gain = found.gains[found.gains["against"] == "one"].iloc[i]
+        gain = found.gains[found.gains["against"] == "best single"].iloc[i]
         np.testing.assert_allclose(gain["gain"], mine.value - other.value, atol=1e-5)
         assert gain["low"] < gain["gain"] < gain["high"]
         only = (quality - weight * cost)[:, 1].mean()
@@ -66,7 +67,7 @@ def test_values_and_gains_are_those_of_the_estimators(case, found):
 
 
 def test_the_gain_on_the_logging_policy_agrees_with_the_advantage(found):
-    gains = found.gains[found.gains["against"] == "logger"]["gain"].to_numpy()
+    gains = found.gains[found.gains["against"] == "logging policy"]["gain"].to_numpy()
     error = (found.values["high"] - found.values["value"]).to_numpy()
     assert (np.abs(gains - found.values["advantage"]) < error).all()
 
@@ -75,7 +76,7 @@ def test_an_unsupported_router_gets_a_guess_and_no_interval(case):
     logs, nuisances, router, single, _, _ = case
     certain = logs._replace(propensity=jnp.ones(800))
     sure = nuisances._replace(propensity=jax.nn.one_hot(logs.action, 4))
-    found = evidence.gather(jax.random.key(3), certain, sure, router, WEIGHTS, against={"one": single})
+    found = evidence.gather(jax.random.key(3), certain, sure, router, WEIGHTS, against={"best single": single})
     assert found.values["verdict"].tolist() == ["refuse"] * 2
     assert found.values[["low", "high", "hidden_low", "flips_at"]].isna().all(axis=None)
     assert found.gains[["low", "high"]].isna().all(axis=None)
@@ -112,7 +113,7 @@ def beside_of(case, size=150):
 
 def with_shadow(case, sample, on_shadow, router=None):
     logs, nuisances, ours, single, truth, _ = case
-    against = {"one": single, "logger": evidence.logging_policy(logs, nuisances, 2)}
+    against = {"best single": single, "logging policy": evidence.logging_policy(logs, nuisances, 2)}
     return evidence.gather(
         jax.random.key(3),
         logs,
@@ -129,7 +130,7 @@ def with_shadow(case, sample, on_shadow, router=None):
 @pytest.mark.slow
 def test_a_shadow_sample_joins_values_and_gains(case, found):
     sample, ours, single = beside_of(case)
-    both = with_shadow(case, sample, {"router": ours, "one": single})
+    both = with_shadow(case, sample, {"router": ours, "best single": single})
     assert both.shadow == 150
     assert set(both.values) - set(found.values) == set(both.gains) - set(found.gains) == {"shadow_share"}
     for i, weight in enumerate(WEIGHTS):
@@ -151,17 +152,17 @@ def test_a_shadow_sample_joins_values_and_gains(case, found):
         assert (row["verdict"], row["flips_at"]) == (log["verdict"], log["flips_at"])
         np.testing.assert_allclose(row["value"] - row["advantage"], log["value"] - log["advantage"], atol=1e-5)
         assert row["label"] == "self-normalised doubly robust, with a shadow sample"
-        before, after = (e.gains[e.gains["against"] == "one"].iloc[i] for e in (found, both))
+        before, after = (e.gains[e.gains["against"] == "best single"].iloc[i] for e in (found, both))
         d, part = z - utility[:, 1], after["shadow_share"]
         np.testing.assert_allclose(after["gain"], (1 - part) * before["gain"] + part * d.mean(), atol=1e-5)
         size = 150 * (1 - part) / part
         error = (before["high"] - before["gain"]) / estimators.half_width(size)
         error = np.hypot((1 - part) * error, part * d.std(ddof=1) / 150**0.5)
         np.testing.assert_allclose(after["high"] - after["gain"], estimators.half_width(size + 150) * error, rtol=1e-2)
-    unknown = both.gains[both.gains["against"] == "logger"]
+    unknown = both.gains[both.gains["against"] == "logging policy"]
     assert (unknown["shadow_share"] == 0).all()
     pd.testing.assert_frame_equal(
-        unknown[found.gains.columns], found.gains[found.gains["against"] == "logger"], check_exact=True
+        unknown[found.gains.columns], found.gains[found.gains["against"] == "logging policy"], check_exact=True
     )
 
 
@@ -170,7 +171,7 @@ def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
     certain = logs._replace(propensity=jnp.ones(800))
     sure = nuisances._replace(propensity=jax.nn.one_hot(logs.action, 4))
     sample, ours, one = beside_of(case)
-    found = with_shadow((certain, sure, router, single, truth, names), sample, {"router": ours, "one": one})
+    found = with_shadow((certain, sure, router, single, truth, names), sample, {"router": ours, "best single": one})
     alone = estimators.estimate(estimators.shadow_rows(sample, ours[1], WEIGHTS[1]))
     row = found.values.iloc[1]
     np.testing.assert_allclose([row["low"], row["high"]], estimators.interval(alone), atol=1e-5)
@@ -182,8 +183,10 @@ def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
     by_name = found.gains.set_index("against")
     pair = [estimators.shadow_rows(sample, p[1], WEIGHTS[1]) for p in (ours, one)]
     gain = estimators.difference(*pair)
-    np.testing.assert_allclose(by_name.loc["one", ["low", "high"]].iloc[1], estimators.interval(gain), atol=1e-5)
-    assert by_name.loc["logger", ["low", "high"]].isna().all(axis=None)
+    np.testing.assert_allclose(
+        by_name.loc["best single", ["low", "high"]].iloc[1], estimators.interval(gain), atol=1e-5
+    )
+    assert by_name.loc["logging policy", ["low", "high"]].isna().all(axis=None)
     near = one.at[:, :4].set(jax.nn.one_hot(0, 4))  # parts from it on four prompts: too few to tell
     gains = evidence.gains(certain, sure, router, single, WEIGHTS, shadow=sample, on_shadow=(near, one))
     assert gains["low"].isna().all()
@@ -197,7 +200,7 @@ def test_prompts_that_lack_an_answer_are_left_out_and_too_few_are_not_used(case,
     """The router would have to take its second choice there: another policy."""
     sample, ours, single = beside_of(case)
     holes = sample._replace(available=sample.available.at[:lost, 3].set(False))
-    some = with_shadow(case, holes, {"router": ours, "one": single})
+    some = with_shadow(case, holes, {"router": ours, "best single": single})
     assert some.shadow == 150 - lost
     z = np.asarray(sample.outcomes.quality)[np.arange(150), np.asarray(ours[0]).argmax(1)][lost:]
     log, row = found.values.iloc[0], some.values.iloc[0]
@@ -211,10 +214,10 @@ def test_prompts_that_lack_an_answer_are_left_out_and_too_few_are_not_used(case,
 
 def test_a_shadow_that_does_not_fit_is_refused(case):
     sample, ours, single = beside_of(case)
-    with pytest.raises(InputError, match="one: the policy on the shadow sample has shape"):
-        with_shadow(case, sample, {"router": ours, "one": single[:, :-1]})
+    with pytest.raises(InputError, match="best single: the policy on the shadow sample has shape"):
+        with_shadow(case, sample, {"router": ours, "best single": single[:, :-1]})
     with pytest.raises(InputError, match="add the policy of router on the shadow sample's prompts"):
-        with_shadow(case, sample, {"one": single})
+        with_shadow(case, sample, {"best single": single})
     fewer = Examples(sample.features, jax.tree.map(lambda y: y[:, :3], sample.outcomes), sample.available[:, :3])
     with pytest.raises(InputError, match="the shadow sample has 3 models and the log 4"):
         with_shadow(case, fewer, {"router": ours[..., :3]})
@@ -222,7 +225,7 @@ def test_a_shadow_that_does_not_fit_is_refused(case):
 
 def test_the_page_says_what_rests_on_the_shadow(case, found, tmp_path):
     sample, ours, single = beside_of(case)
-    both = with_shadow(case, sample, {"router": ours, "one": single})
+    both = with_shadow(case, sample, {"router": ours, "best single": single})
     html = report.write_html(tmp_path, None, {}, report.draw_evidence(both), evidence=both).read_text()
     said = ("Evidence from a log and its shadow sample", "150 prompts that every model answered", "shadow&#39;s share")
     for text in said:
@@ -239,10 +242,10 @@ def test_policies_of_another_shape_are_refused(case):
         evidence.gather(jax.random.key(3), logs, nuisances, router[:1], WEIGHTS)
 
 
-def test_the_page_holds_values_verdict_truth_and_both_figures(found, tmp_path):
+def test_the_page_holds_values_verdict_truth_and_all_figures(found, tmp_path):
     drawings = report.draw_evidence(found)
     html = report.write_html(tmp_path, None, {"title": "x"}, drawings, evidence=found).read_text()
-    assert html.count("<figure") == 2
+    assert html.count("<figure") == 4
     assert "Evidence from a log:" in html
     for text in (*found.values["verdict"], f"{100 * found.values['value'][0]:.1f}", "flips at", "truth"):
         assert text in html
@@ -251,6 +254,35 @@ def test_the_page_holds_values_verdict_truth_and_both_figures(found, tmp_path):
     without = found._replace(values=found.values.drop(columns="truth"), gains=found.gains.drop(columns="truth"))
     plain = report.write_html(tmp_path, None, {}, (), evidence=without).read_text()
     assert "truth" not in plain
+
+
+def test_the_page_begins_with_the_conclusion_and_has_no_empty_section(found, tmp_path):
+    html = report.write_html(tmp_path, None, {"title": "x"}, (), evidence=found).read_text()
+    said = re.search(r'class="headline">(.+?)</p>', html)[1]
+    assert said == escape(" ".join(conclusion.of_evidence(found, 1.0)))
+    assert html.index("Reasons for the verdict") < html.index("<caption>Money and traffic")
+    assert not re.search(r"<dl>\s*</dl>|<pre>\s*(\{\})?</pre>|<h[23]>[^<]*</h[23]>\s*</section>", html)
+
+
+def test_the_frontier_holds_the_single_models_and_the_values(found):
+    """Quality minus cost weight times cost is the value; a single model's point is that of the estimator."""
+    router = found.frontier[found.frontier["kind"] == "router"]
+    value = (router["quality"] - router["cost_weight"] * router["cost"]).to_numpy()
+    np.testing.assert_allclose(value, found.values["value"], atol=1e-5)
+    singles = found.frontier[found.frontier["kind"] == "single model"]
+    assert tuple(singles["policy"]) == found.models
+    np.testing.assert_allclose(found.shares.sum(1), 1.0, rtol=1e-5)
+    drawn = report.draw_evidence(found)[0].figure
+    names = {text.get_text() for text in drawn.axes[0].texts}
+    assert names == set(singles.dropna(subset=["quality"])["policy"])
+
+
+def test_no_legend_is_wider_than_its_figure(found):
+    for drawing in report.draw_evidence(found._replace(router="a router with a name that is far too long for a line")):
+        for legend in drawing.figure.legends:
+            box = legend.get_window_extent(drawing.figure.canvas.get_renderer())
+            assert box.x0 >= 0, drawing.name
+            assert box.x1 <= drawing.figure.bbox.width, drawing.name
 
 
 def test_a_cost_weight_in_single_and_in_double_precision_is_priced_once():

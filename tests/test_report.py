@@ -319,7 +319,7 @@ def decoded_figures(html):
 def test_figures_are_written_and_well_formed(drawings, tmp_path):
     assert [d.name for d in drawings] == ["quality_cost", "regret", "shares"]
     paths = report.write_figures(tmp_path, drawings)
-    assert {p.name for p in paths} == {f"{d.name}.{e}" for d in drawings for e in ("svg", "png")}
+    assert {p.name for p in paths} == {f"{d.name}.{e}" for d in drawings for e in ("svg", "png", "pdf")}
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {p.name for p in paths}
     for path in paths:
         if path.suffix == ".svg":

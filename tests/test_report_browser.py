@@ -24,13 +24,15 @@ const errors = [];
 window.addEventListener("error", e => errors.push(String(e.message)));
 window.addEventListener("load", () => {
   const table = document.querySelector("table.sortable");
-  const column = [...table.querySelectorAll("th")].findIndex(h => /^(mean|value)/.test(h.textContent));
+  const column = [...table.querySelectorAll("th")].findIndex(h => /^(mean|value|cost of)/.test(h.textContent));
   const read = () => [...table.tBodies[0].rows].map(r => Number(r.cells[column].dataset.value));
   const button = table.querySelectorAll("th")[column].querySelector("button");
   button.click(); const up = read();
   button.click(); const down = read();
   const clipped = [...document.querySelectorAll("p, h1, h2, h3, dd, dt, figcaption, summary, li")].filter(
     e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 40));
+  clipped.push(...[...document.querySelectorAll("figure .scroll")].filter(
+    e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute("aria-label")));
   parent.postMessage({
     errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
     images: [...document.images].map(i => [i.naturalWidth > 0, i.alt]),
@@ -50,10 +52,10 @@ def of_log(folder):
     report.write_html(folder, None, {"title": "a log"}, report.draw_evidence(found), evidence=found)
 
 
-@pytest.fixture(scope="module", params=[(of_study, 5), (of_log, 2)], ids=["study", "log"])
+@pytest.fixture(scope="module", params=[(of_study, 5, 2), (of_log, 2, 4)], ids=["study", "log"])
 def page(request, tmp_path_factory):
-    """(folder with the page, lines of its first table)."""
-    write, lines = request.param
+    """(folder with the page, lines of its first table, its figures)."""
+    write, lines, figures = request.param
     folder = tmp_path_factory.mktemp("report")
     write(folder)
     html = (folder / "report.html").read_text()
@@ -62,7 +64,7 @@ def page(request, tmp_path_factory):
     allowed = base64.b64encode(hashlib.sha256(probe.encode()).digest()).decode()
     html = html.replace("script-src ", f"script-src 'sha256-{allowed}' ")
     (folder / "probed.html").write_text(html.replace("</head>", f"{PROBE}</head>"))
-    return folder, lines
+    return folder, lines, figures
 
 
 def look(folder, width, *, dark=False):
@@ -78,15 +80,15 @@ def look(folder, width, *, dark=False):
     return json.loads(said[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-@pytest.mark.parametrize("width", [1100, 390])
+@pytest.mark.parametrize("width", [1400, 800, 390])
 def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, width):
-    folder, lines = page
+    folder, lines, figures = page
     said = look(folder, width)
     assert said["errors"] == []
     assert said["width"] == width
     assert said["page"] <= width
     assert said["clipped"] == []
-    assert len(said["images"]) == 2
+    assert len(said["images"]) == figures
     assert all(drawn and alt for drawn, alt in said["images"])
     assert len(said["up"]) == lines
     assert said["up"] == sorted(said["up"])

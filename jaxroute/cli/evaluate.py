@@ -30,7 +30,11 @@ def evaluate(
     shadow: reading.Shadow = None,
     encoder: reading.RouterEncoder = None,
     page: Annotated[
-        Path | None, typer.Option("--report", help="Folder to write report.html to, with the evidence of the log.")
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Folder for report.html with the evidence of the log, and for its figures as SVG, PNG and PDF.",
+        ),
     ] = None,
 ) -> output.Result:
     """Estimate the value of a router by cost weight, with intervals and verdicts, on a log it was not fitted on.
@@ -79,7 +83,7 @@ def evaluate(
         elif page is not None:
             assert isinstance(found, evaluation.LogEvaluation)
             shown = reading.normalised(found.evidence, found.cost_scale)
-            written = str(reading.write_page(page, shown, found.cost_scale, f"{router} on {log}"))
+            written = str(reading.write_page(page, shown, found.cost_scale, f"{router} on {log}", figures=True))
     rows = output.records(found.to_frame())
     return output.Result(
         {"router": str(router), "on": str(log or table), "conclusion": found.conclusion(), "left_out": found.left_out,

@@ -292,10 +292,12 @@ def normalised(found: Evidence, scale: float) -> Evidence:
     return found._replace(values=values, gains=gains, frontier=frontier)
 
 
-def write_page(folder: Path, found: Evidence, cost_scale: float, title: str) -> Path:
-    """Write report.html with the evidence of the log; returns its path."""
+def write_page(folder: Path, found: Evidence, cost_scale: float, title: str, *, figures: bool = False) -> Path:
+    """Write report.html with the evidence of the log, and its figures as files if wanted; returns the page's path."""
     from jaxroute import report
 
     drawings = report.draw_evidence(found, cost_scale=cost_scale, unit="unit of cost")
     meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": "unit of cost"}
+    if figures:
+        report.write_figures(folder, drawings)
     return report.write_html(folder, None, meta, drawings, evidence=found)

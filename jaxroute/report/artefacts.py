@@ -22,6 +22,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxroute.data import saving
+from jaxroute.estimators import conclusion
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
 from jaxroute.report.evidence import evidence_tables, reasons
@@ -29,6 +30,7 @@ from jaxroute.report.figures import Drawing
 from jaxroute.report.summary import (
     COLUMNS,
     KINDS,
+    best_of,
     cells,
     check_columns,
     headline,
@@ -63,14 +65,16 @@ def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
 
 
 def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
-    """Write figures/<name>.svg (adapts to a dark page) and .png (1800 pixels wide); returns the paths."""
+    """Write figures/<name>.svg (adapts to a dark page), .png (1800 pixels wide) and .pdf; returns the paths."""
     paths = []
     for drawing in figures:
         stem = Path(folder) / "figures" / drawing.name
-        buffer = io.BytesIO()
-        drawing.figure.savefig(buffer, format="png", dpi=200, metadata={"Title": drawing.title})
         paths.append(_write(stem.with_name(f"{drawing.name}.svg"), _svg(drawing).encode()))
-        paths.append(_write(stem.with_name(f"{drawing.name}.png"), buffer.getvalue()))
+        dated: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}}  # the same bytes every time
+        for form, metadata in dated.items():
+            buffer = io.BytesIO()
+            drawing.figure.savefig(buffer, format=form, dpi=200, metadata={"Title": drawing.title, **metadata})
+            paths.append(_write(stem.with_name(f"{drawing.name}.{form}"), buffer.getvalue()))
     return paths
 
 
@@ -110,13 +114,13 @@ def write_html(
         title=_title(results, meta),
         facts=_facts(results, meta),
         sections=sections,
-        evidence=None if evidence is None else _evidence(evidence),
+        evidence=None if evidence is None else _evidence(evidence, unit, 1.0 if results is None else scale or 1.0),
         units=_units_table(shown, scale),
         unit=unit,
         figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
         notes=list(meta.get("notes", ())),
         metrics=set() if results is None else set(results["metric"]),
-        config=json.dumps(meta.get("config", {}), indent=2, default=str),
+        config=json.dumps(meta["config"], indent=2, default=str) if meta.get("config") else "",
         environment=_pairs(meta.get("environment", {})),
         timing=_pairs(meta.get("timing", {})),
     )
@@ -128,7 +132,8 @@ def _title(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> str:
     return str(named or ("a log" if results is None else ", ".join(map(str, results["dataset"].unique()))))
 
 
-def _evidence(evidence: Evidence) -> dict[str, Any]:
+def _evidence(evidence: Evidence, unit: str, money: float) -> dict[str, Any]:
+    """What the page's section on the log holds; money: what the log's costs are multiplied by to be in the unit."""
     verdicts = evidence.values["verdict"].tolist()
     said = ", ".join(f"{v} at {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
     return {
@@ -136,7 +141,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "rows": f"{evidence.rows:,}",
         "source": evidence.diagnostics.source,
         "verdict": f"{said} of {len(verdicts)} cost weights",
-        "tables": evidence_tables(evidence),
+        "conclusion": conclusion.of_evidence(evidence, 1.0, money),
+        "tables": evidence_tables(evidence, unit=unit, money=money),
         "reasons": reasons(evidence),
         "truth": "truth" in evidence.values,
         "shadow": evidence.shadow,
@@ -181,6 +187,7 @@ def _along_weights(rows: pd.DataFrame, metric: str, unit: str, scale: float | No
         "caption": f"Mean {metric.replace('_', ' ')} at each cost weight",
         "header": [name, ("kind", ""), ("mean", ""), *weights],  # the mean first: phones show few columns
         "lines": [[*_name_cells(method, table.kinds), line[-1], *line[:-1]] for method, line in table.lines],
+        "best": table.best,
         "note": table.note,
     }
 
@@ -200,6 +207,7 @@ def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str,
             *((m.replace("_", " "), quantity(m, unit)[1].split(" (")[0]) for m in metrics),
         ],
         "lines": lines,
+        "best": best_of(summaries[metrics[0]], metrics[0], of),
         "note": "A dash means undefined in at least one seed. " + seeds_note(next(iter(summaries.values()))),
     }
 

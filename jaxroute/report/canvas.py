@@ -61,7 +61,14 @@ def set_title(axes: Axes, title: str) -> str:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+    """A legend under the axes, in as many columns as fit beside each other."""
+    for columns in (3, 2, 1):
+        legend = figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, handlelength=2.6
+        )
+        if columns == 1 or legend.get_window_extent(figure.canvas.get_renderer()).width < figure.bbox.width:  # type: ignore[attr-defined]
+            return
+        legend.remove()
 
 
 def settle(figure: Figure) -> None:

@@ -24,6 +24,7 @@ from jaxroute.report.canvas import (
     weight_axis,
 )
 from jaxroute.report.figures import Drawing
+from jaxroute.report.frontier import draw_frontier, draw_traffic, money_table
 from jaxroute.report.tables import Cell
 
 LEAST_ROWS = 20
@@ -34,9 +35,19 @@ SHADOW_NOTE = (
 VERDICTS = {"ok": COLOURS[0], "caution": COLOURS[4], "refuse": COLOURS[1]}
 
 
-def draw_evidence(evidence: Evidence, *, cost_scale: float | None = None, unit: str = "USD") -> list[Drawing]:
-    """Value with its intervals at every cost weight, and calibration of the nuisances behind it."""
-    return [draw_value(evidence, cost_scale=cost_scale, unit=unit), draw_calibration(evidence)]
+def draw_evidence(
+    evidence: Evidence, *, cost_scale: float | None = None, unit: str = "USD", money: float = 1.0
+) -> list[Drawing]:
+    """Quality against cost, traffic, value at every cost weight, and calibration of the nuisances behind it.
+
+    Args:
+        evidence: with normalised cost weights. cost_scale: cost units per normalised unit. unit: of money.
+        money: what the log's costs are multiplied by to be in that unit.
+    """
+    along: dict[str, Any] = {"cost_scale": cost_scale, "unit": unit}
+    frontier = draw_frontier(evidence, unit=unit, money=money)
+    first = [] if frontier is None else [frontier]
+    return [*first, draw_traffic(evidence, **along), draw_value(evidence, **along), draw_calibration(evidence)]
 
 
 def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str = "USD") -> Drawing:
@@ -135,10 +146,11 @@ def _value_title(evidence: Evidence) -> str:
     return title
 
 
-def evidence_tables(evidence: Evidence) -> list[dict[str, Any]]:
-    """Tables of the page: values, gains, models."""
-    tables = [_values(evidence), _models(evidence)]
-    return tables if evidence.gains.empty else [tables[0], _gains(evidence), tables[1]]
+def evidence_tables(evidence: Evidence, *, unit: str = "USD", money: float = 1.0) -> list[dict[str, Any]]:
+    """Tables of the page: money and traffic, values, gains, models."""
+    gains = [] if evidence.gains.empty else [_gains(evidence)]
+    values = _values(evidence) | {"texts": (3,)}
+    return [money_table(evidence, unit=unit, money=money), values, *gains, _models(evidence)]
 
 
 def reasons(evidence: Evidence) -> list[tuple[str, list[str]]]:

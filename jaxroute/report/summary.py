@@ -168,6 +168,15 @@ def ranked(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> list[st
     return sorted(summary["method"].unique(), key=key)
 
 
+def best_of(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> str | None:
+    """The method of the best mean over the grid that is no ceiling; None where no mean is known."""
+    whole = summary[summary["cost_weight"].isna() & summary["method"].map(of).ne(CEILING)].set_index("method")["mean"]
+    known = whole.dropna()
+    if known.empty:
+        return None
+    return str(known.idxmin() if metric in LOWER_IS_BETTER else known.idxmax())
+
+
 def best_plug_in(order: Sequence[str], of: Mapping[str, str]) -> str | None:
     """The first plug-in of ``order`` (see `ranked`) but the recommended recipe."""
     return next((m for m in order if of[m] == PLUG_IN and m != RECOMMENDED), None)
@@ -224,13 +233,19 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
     name = metric.replace("_", " ")
     if not learned:
         return f"These results contain no learned router; the tables give the mean {name} of the other methods."
-    best = learned[0]
+    best, winner = learned[0], best_of(summary, metric, of)
     whole = summary[(summary["method"] == best) & summary["cost_weight"].isna()].iloc[0]
     half = "" if np.isnan(whole["low"]) else f" ± {100 * (whole['high'] - whole['mean']):.2f}"
     extreme = "lowest" if metric in LOWER_IS_BETTER else "highest"
     several = f"Of {len(learned)} learned routers, {best} has the {extreme} mean {name}:"
+    first = ""
+    if winner is not None and winner != best:
+        won = summary[(summary["method"] == winner) & summary["cost_weight"].isna()].iloc[0]
+        over = "" if np.isnan(won["low"]) else f" ± {100 * (won['high'] - won['mean']):.2f}"
+        points = f"{100 * won['mean']:.2f}{over} points"
+        first = f"{winner} ({of[winner]}) has the {extreme} mean {name} in the table: {points}. "
     sentences = [
-        f"{several if learned[1:] else f'{best} has a mean {name} of'} {100 * whole['mean']:.2f}{half} points."
+        f"{first}{several if learned[1:] else f'{best} has a mean {name} of'} {100 * whole['mean']:.2f}{half} points."
     ]
     table = compare(results, metric, grid=grid)
     rows = {row["role"]: row for _, row in table[table["router"] == best].iterrows()}

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from jaxroute.report.summary import (
     KINDS,
-    LEARNED,
     LOWER_IS_BETTER,
+    best_of,
     compare,
     headline,
     kinds,
@@ -39,12 +39,16 @@ class Cell(NamedTuple):
 
 
 class MethodTable(NamedTuple):
-    """header: one title per column of cells; lines: (method, cells), grouped by kind, best first; kinds: of methods."""
+    """header: one title per column of cells; lines: (method, cells), grouped by kind, best first; kinds: of methods.
+
+    best: the method that has the best mean and is no ceiling; None where no mean is known.
+    """
 
     header: tuple[str, ...]
     lines: list[tuple[str, list[Cell]]]
     note: str
     kinds: dict[str, str]
+    best: str | None
 
 
 def grouped(lines: Iterable[Line], of: Mapping[str, str]) -> Iterator[tuple[str, list[Line]]]:
@@ -87,7 +91,9 @@ def method_table(
         f"{quantity(metric, unit)[1]}; {direction} is better. The mean is over the cost weights shown. "
         f"{seeds_note(summary)}"
     )
-    return MethodTable((*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:], of)
+    return MethodTable(
+        (*(f"{w:g}" for w in grid), "mean"), lines, note[0].upper() + note[1:], of, best_of(summary, metric, of)
+    )
 
 
 def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell:
@@ -202,7 +208,7 @@ def _console_methods(table: MethodTable, metric: str) -> Table:
     for title, members in grouped(table.lines, table.kinds):
         body.add_row(cell(title, style="italic"))
         for method, row in members:
-            style = "bold" if table.kinds[method] == LEARNED else ""
+            style = "bold" if method == table.best else ""
             body.add_row(cell(f" {method}", style=style), *(cell(c.text, style=style) for c in row))
         body.add_section()
     return body
