@@ -325,6 +325,8 @@ def test_figures_are_written_and_well_formed(drawings, tmp_path):
         if path.suffix == ".svg":
             ElementTree.parse(path)
             assert "prefers-color-scheme: dark" in path.read_text()
+        elif path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF-")
         else:
             data = path.read_bytes()
             assert data[:8] == b"\x89PNG\r\n\x1a\n"
