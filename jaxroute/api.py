@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxroute.data import context as contexts
 from jaxroute.data import encoders, fingerprints, harness, splits, tables, tabular, values
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
@@ -173,13 +174,15 @@ def fit(
         table, held = people.hold_out(seed, table, share=holdout, moment=moment(split_time))
     names, used = table.models, None if table.features is not None else encoder
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
+    if table.context and shadow is not None:
+        raise InputError("a shadow sample has no context columns: fit without it, or read the log without context=")
     spec = options.get("spec", NuisanceSpec())
     fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
         answered = shadows.examples(beside, names, encoder=used)
     logs = people.as_logs(table, encoder)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, encoder=used, **options)
-    router.summary.update({"chat": table.chat, "usage": table.usage})
+    router.summary.update({"chat": table.chat, "usage": table.usage, "context": contexts.fit(table.context)})
     marks = fingerprints.of_log(table, beside, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)
 
@@ -247,7 +250,7 @@ def evaluate(
     if isinstance(data, Table):
         return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
     answered = None if shadow is None else _shadow(shadow)
-    log = read_log(data, chat=router.summary.get("chat", CHAT))
+    log = read_log(data, chat=router.summary.get("chat", CHAT), context=contexts.names(router.context))
     return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
 
 
@@ -272,11 +275,12 @@ def compare(
         InputError: bad data, or a model that a router does not know.
     """
     answered = None if shadow is None else _shadow(shadow)
-    first = _loaded(first)
+    first, second = _loaded(first), _loaded(second)
+    beside = list(dict.fromkeys(contexts.names(first.context) + contexts.names(second.context)))
     return evaluation.compare(
         first,
-        _loaded(second),
-        read_log(log, chat=first.summary.get("chat", CHAT)),
+        second,
+        read_log(log, chat=first.summary.get("chat", CHAT), context=beside),
         shadow=answered,
         normalised_cost_weights=normalised_cost_weights,
     )

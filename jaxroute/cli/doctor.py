@@ -66,13 +66,15 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
 
     Returns:
         conclusion (a sentence), counts, models (a record each), targets (a uniform policy and each single model, with
-        verdicts), propensities, warnings, verdict, advice. With a shadow sample also shadow: the number of prompts, and
-        for every model its answers and the standard errors of its mean quality (``levels``) from the log and from both.
+        verdicts), propensities, warnings, verdict, advice. With context columns also context
+        (``data.context.drivers``). With a shadow sample also shadow: the number of prompts, and for every model its
+        answers and the standard errors of its mean quality (``levels``) from the log and from both.
     """
     import jax
     import jax.numpy as jnp
 
     from jaxroute import estimators, nuisance
+    from jaxroute.data import context as contexts
     from jaxroute.data import splits
     from jaxroute.data.logs import folding
     from jaxroute.learn import fitting
@@ -125,8 +127,17 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
             "The log has times, so a router can be judged on later requests than it learned from: jaxroute fit LOG "
             f"--split-time {moment} (the last fifth of the rows)"
         )
+    drivers = contexts.drivers(table.context, table.action)
+    for one in drivers:
+        if one["drove"]:
+            advice.append(
+                f"The column {one['name']} drove the choice of the model (Cramer's V {one['strength']:.2f}): it is a "
+                "confounder that is in the log. With --context, as here, everything is adjusted for it; without it, "
+                f"what {one['name']} does to quality is credited to the models."
+            )
     return {
         "conclusion": conclusion(verdict, models),
+        **({"context": drivers} if drivers else {}),
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
         "left_out": table.left_out,
         "models": models,
@@ -295,6 +306,12 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
             for why, by in found["left_out"].items()
         ]
         sheets.append(output.Sheet("left out", ["why", "records", "by model"], lines))
+    if "context" in found:
+        lines = [
+            [one["name"], one["strength"], one["p_value"], "yes" if one["drove"] else "no"] for one in found["context"]
+        ]
+        header = ["column", "strength (0 to 1)", "p", "drove the choice"]
+        sheets.append(output.Sheet("context columns against the chosen model", header, lines))
     if "shadow" in found:
         header = ["model", "answers", "error, log alone", "error, log and shadow"]
         keys = ["model", "answers", "error_log", "error_both"]

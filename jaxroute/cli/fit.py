@@ -118,6 +118,7 @@ def fit(
     import jax
 
     from jaxroute import api
+    from jaxroute.data import context as contexts
     from jaxroute.data import encoders, fingerprints
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
@@ -163,6 +164,8 @@ def fit(
     beside = reading.shadow_table(shadow, rows, how)
     own = None if beside is None else shadows.matched(beside, rows.models)
     by = None if features_by is None else reading.made_by(features_by, rows)
+    if rows.context and shadow is not None:
+        raise InputError("--shadow: a shadow sample has no context columns; leave out --shadow or --context")
     fitting.check_rows(chosen, rows, own)
     logs, used = reading.as_logs(rows, encoder)
     used = by or used
@@ -181,7 +184,8 @@ def fit(
             on_stage=on_stage,
             on_evidence=gathered.append,
         )
-    router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage})
+    beside_text = contexts.fit(rows.context)
+    router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
     own = None if beside is None else shadows.matched(beside, rows.models)
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
     router = api.judged(replace(router, fingerprint=marks), held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ def init(
     quality_range: Annotated[str | None, typer.Option(help="WORST,BEST of the qualities as written.")] = None,
     prices: reading.Prices = None,
     feedback: reading.Feedback = None,
+    context: reading.Context = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: jaxroute.toml beside the log.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed, without asking.")] = False,
     as_json: bool = False,
@@ -49,8 +50,8 @@ def init(
     saving.check_file(place)
     found = describing.propose(log)
     columns = dict(found.columns) | reading.mapping(column)
-    given = {"quality_range": quality_range, "prices": prices, "feedback": feedback}
-    settings = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
+    given = {"quality_range": quality_range, "prices": prices, "feedback": feedback, "context": context}
+    settings: dict[str, Any] = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
     said = []
     if found.title != describing.formats.PLAIN.title:
         said.append(f"{log}: recorded by {found.title}, and read as it is; only other fields need a column")
@@ -58,7 +59,9 @@ def init(
         [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
     ]
     sheet = output.Sheet("fields", ["field", "column", "example"], lines)
-    said.append(f"other columns: {', '.join(found.others) or 'none'}")
+    said.append(
+        f"other columns: {', '.join(found.others) or 'none'}; --context NAME takes one in that was known beforehand"
+    )
     if sys.stdin.isatty() and not yes and not as_json:
         output.show(sheet.title, sheet.header, sheet.lines)
         columns, settings = _asked(columns, settings)
@@ -69,7 +72,7 @@ def init(
     description = describing.Description({k: v for k, v in columns.items() if k != v}, kept)
     with saving.text(place) as file:
         file.write(describing.text(description))
-    how = reading.How([f"{name}={column}" for name, column in description.columns.items()], **settings)  # type: ignore[arg-type]
+    how = reading.How([f"{name}={column}" for name, column in description.columns.items()], **settings)
     try:
         table = reading.read(log, how)
     except InputError as error:
@@ -97,7 +100,7 @@ def _example(found: describing.Proposal, column: str | None) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _asked(columns: dict[str, str], settings: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def _asked(columns: dict[str, str], settings: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """Answers to a question for every field and setting: return keeps what is proposed, a hyphen leaves it out."""
     say("Return keeps what is proposed; - leaves a field out.")
 
@@ -108,6 +111,6 @@ def _asked(columns: dict[str, str], settings: dict[str, str]) -> tuple[dict[str,
     asked = {name: answer(f"column of {name}", columns.get(name)) for name in FIELDS if _shown(name, columns)}
     said = {"quality_range": answer("quality range (worst,best)", settings.get("quality_range", "0,1"))}
     said |= {name: answer(name, settings.get(name)) for name in ("prices", "feedback")}
-    return {k: v for k, v in asked.items() if v}, {
-        k: v for k, v in said.items() if v and (k, v) != ("quality_range", "0,1")
-    }
+    beside = answer("context columns (with commas)", ",".join(settings.get("context") or ()))
+    kept: dict[str, Any] = {k: v for k, v in said.items() if v and (k, v) != ("quality_range", "0,1")}
+    return {k: v for k, v in asked.items() if v}, kept | ({"context": beside.split(",")} if beside else {})

@@ -61,6 +61,14 @@ Feedback = Annotated[
     str | None,
     typer.Option(help="File with the columns request_id and quality, for ratings that arrived after the log."),
 ]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        help="A column that was known before the model was chosen, such as tenant, tier or language: it is encoded "
+        "beside the text. Repeatable.",
+    ),
+]
 Score = Annotated[str | None, typer.Option(help="Name of the evaluation to use as quality, if the log has several.")]
 Failures = Annotated[
     str, typer.Option(help="What to do with failed requests: drop leaves them out, zero keeps them with quality 0.")
@@ -118,6 +126,7 @@ class How:
     reprice: Reprice = False
     quality_range: QualityRange = None
     feedback: Feedback = None
+    context: Context = None
     score: Score = None
     failures: Failures = "drop"
     chat: Chat = None
@@ -153,6 +162,7 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
     """The checked log, or an InputError that lists every problem; chats are read as the router was taught to."""
+    from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
     from jaxroute.data import messages
 
@@ -171,6 +181,7 @@ def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
         keep_dates=how.keep_dates,
         form=how.form,
         drop_bad=how.drop_bad,
+        context=how.context or (() if router is None else contexts.names(router.context)),
     )
     if people.is_table(log):
         raise InputError(
@@ -201,7 +212,7 @@ def described(log: str | None, how: How) -> How:
     columns = [f"{field}={name}" for field, name in {**said.columns, **given}.items()]
     settings = {name: value for name, value in said.settings.items() if getattr(how, name) is None}
     note(f"note: the log is read as {path} says")
-    return replace(how, column=columns or None, **settings)  # type: ignore[arg-type]
+    return replace(how, column=columns or None, **settings)
 
 
 def scale(text: str) -> tuple[float, float]:

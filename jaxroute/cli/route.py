@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections import Counter
@@ -73,12 +74,17 @@ def route(
     if loaded.encoder is not None:
         loaded.text_encoder()
     chat = loaded.summary.get("chat", messages.CHAT)
-    width = None if loaded.encoder is not None else loaded.num_features
+    width = None if loaded.encoder is not None else loaded.text_features
+    names = [str(column["name"]) for column in loaded.context]
+    if names and source == prompts.STDIN:
+        raise InputError(f"the router was fitted with context columns ({', '.join(names)}): give a file with --input")
+    beside = prompts.context(source, names, rows=ROWS) if names else itertools.repeat(None)
     done, counts, decisions = 0, Counter[str](), list[dict[str, Any]]()
     with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
-        for number, block in enumerate(prompts.read(source, chat=chat, width=width, rows=ROWS)):
+        blocks = prompts.read(source, chat=chat, width=width, rows=ROWS)
+        for number, (block, context) in enumerate(zip(blocks, beside, strict=False)):
             try:
-                decision = loaded.route(block, seed=seed + number, **asked)
+                decision = loaded.route(block, seed=seed + number, context=context, **asked)
             except InputError as error:
                 raise InputError(f"{source}, prompts {done} to {done + len(block) - 1}: {error}") from None
             done += len(block)

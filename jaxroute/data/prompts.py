@@ -8,7 +8,7 @@ skipped, and every request in a record counts.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -51,6 +51,35 @@ def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, ro
     prompts = (cell for table in tables for cell in _cells(table, chat, width))
     while block := list(islice(prompts, rows)):
         yield block if width is None else np.stack(block)
+
+
+def context(source: Any, names: Sequence[str], *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:
+    """The context columns of a plain table, in the blocks of ``read``: {name: values}, None where a cell is empty.
+
+    Raises:
+        InputError: a column is missing.
+
+    Example:
+        >>> list(context([{"prompt": "zero", "tier": "gold"}, {"prompt": "one"}], ["tier"]))
+        [{'tier': ['gold', None]}]
+    """
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for table in records.sources(source):
+        for chunk in records.read(table):
+            if not chunk.names:
+                continue
+            for name in names:
+                if records.outermost(name, chunk.names) is None:
+                    raise InputError(
+                        f"{table}: the router was fitted with the context column {name!r}, which is missing; add it, "
+                        "empty where it is unknown"
+                    )
+                found[name] += [len(c) if isinstance(c, list | dict) else c for c in records.column(chunk, name)]
+            while len(found[names[0]]) >= rows:
+                yield {name: cells[:rows] for name, cells in found.items()}
+                found = {name: cells[rows:] for name, cells in found.items()}
+    if found[names[0]]:
+        yield found
 
 
 def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]:

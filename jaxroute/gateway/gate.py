@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,27 @@ class Gate:
         """Decide some made-up texts, so that the first request is as fast as the hundredth."""
         if self.router is not None and self.router.encoder is not None and self.quick:
             for text in ("What is 2 + 2?", "Summarise this report. " * 40):
-                self._greedy(text, self.settings.models)
+                self._greedy(self.beside(text, dict.fromkeys(self.context)), self.settings.models)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The columns beside the text that the router was fitted with; see ``data.context``."""
+        return () if self.router is None else tuple(str(column["name"]) for column in self.router.context)
+
+    def beside(self, prompt: str | np.ndarray | None, context: Mapping[str, Any]) -> str | np.ndarray | None:
+        """What the router reads of a prompt and its context columns, [D]; the prompt itself where it takes none.
+
+        A value that cannot be read leaves the prompt without its context: then the default decides, and an error is
+        logged.
+        """
+        if not self.context or prompt is None:
+            return prompt
+        try:
+            given = [prompt] if isinstance(prompt, str) else np.asarray(prompt, np.float32)[None]
+            return np.asarray(self.router.features(given, [dict(context)])[0])
+        except InputError:
+            LOG.exception("the context of a request cannot be read")
+            return prompt
 
     def apart(self) -> None:
         """Take random numbers of this process alone: several workers with one seed must not explore alike."""
@@ -199,7 +219,8 @@ def _fitting(router: portable.Portable, settings: Settings) -> portable.Portable
     if router.encoder is not None:
         router.text_encoder()
         if not router.encoder.startswith(ENDPOINT):
-            router.features(["so that the first request is as fast as the hundredth"])
+            unknown_values = {str(column["name"]): None for column in router.context}
+            router.features(["so that the first request is as fast as the hundredth"], [unknown_values])
     ways = weights(router, settings)
     router.scores(np.zeros((len(ways), router.num_features), np.float32), ways[0][0])
     return router

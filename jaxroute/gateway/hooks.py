@@ -55,7 +55,8 @@ class Strategy(CustomRoutingStrategyBase):
         request.asked += 1
         if request.asked > 1:  # a retry: the first attempt was decided when the request came
             left = [m for m in gate.settings.models if m not in request.tried]
-            request.choice = gate.choose(request.text, left or None)
+            prompt = request.text if not gate.context else gate.beside(request.text, request.facts)
+            request.choice = gate.choose(prompt, left or None)
             request.tried.append(request.choice.model)
         return request.choice.model
 

@@ -97,10 +97,12 @@ class Recorder:
             conversation = continued or conversations.name_of(body, user, *metadata)
             if conversation is None and requests.ENDPOINTS[call][0] == "responses":
                 conversation = uuid.uuid4().hex  # responses that continue this one will name it
+        context = requests.context(body, gate.context, *metadata) if gate.context else {}
+        prompt = text if features is None else features
         if conversation is None:
-            choice = gate.choose(text if features is None else features, able)
+            choice = gate.choose(gate.beside(prompt, context), able)
         else:
-            choice = self._kept(gate, call, body, text if features is None else features, able, conversation)
+            choice = self._kept(gate, call, body, prompt, able, conversation, context)
         metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
         share, n = settings.share(choice.model), body.get("n")
         request = Request(
@@ -114,7 +116,7 @@ class Recorder:
             group=user,
             weight=1 / share if share == 1 or self.chance.random() < share else 0.0,
             conversation=conversation,
-            facts=gate.facts | {"needs": sorted(needs)},
+            facts=gate.facts | {"needs": sorted(needs)} | context,
             tried=[choice.model],
         )
         self.store.add(request)
@@ -130,6 +132,7 @@ class Recorder:
         prompt: str | np.ndarray | None,
         able: Sequence[str],
         conversation: str,
+        context: Mapping[str, Any],
     ) -> Choice:
         """The decision of a request's conversation: the first one, unless its model cannot serve this request.
 
@@ -141,11 +144,13 @@ class Recorder:
             begun, start = conversations.opening(body), prompt
             if begun is not None and not isinstance(prompt, np.ndarray):
                 start = self.text(call, {**body, requests.ENDPOINTS[call][1]: begun})
-            first = gate.choose(start, able, key=conversation)
+            first = gate.choose(gate.beside(start, context), able, key=conversation)
             self.conversations.put(conversation, first)
             if start is prompt or start == prompt:
                 return first
-        return replace(first, features=None if gate.settings.log_prompts else gate.features(prompt))
+        return replace(
+            first, features=None if gate.settings.log_prompts else gate.features(gate.beside(prompt, context))
+        )
 
     def give_up(self, id: Any, status: str) -> None:
         """Write the row of a request that was not answered."""

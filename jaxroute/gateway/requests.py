@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -185,3 +185,21 @@ def group(body: Mapping[str, Any], *metadata: Mapping[str, Any] | None) -> str |
         if isinstance(one, dict):
             said += [one.get("user_api_key_end_user_id"), one.get("user_api_key_user_id")]
     return next((name for name in said if isinstance(name, str) and name not in ANONYMOUS), None)
+
+
+def context(body: Mapping[str, Any], names: Collection[str], *metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Values of context columns that a request says in its ``metadata``; None where it says none.
+
+    ``tools`` is their number where the metadata say nothing of it, as in a log whose column holds the tools.
+
+    Example:
+        >>> context({"metadata": {"tier": "gold"}, "tools": [{"type": "function"}]}, ("tier", "tools", "language"))
+        {'tier': 'gold', 'tools': 1, 'language': None}
+    """
+    found: dict[str, Any] = dict.fromkeys(names)
+    for one in (*metadata, body.get("metadata")):
+        if isinstance(one, dict):
+            found |= {name: one[name] for name in names if isinstance(one.get(name), str | int | float)}
+    if "tools" in found and found["tools"] is None and isinstance(body.get("tools"), list):
+        found["tools"] = len(body["tools"])
+    return found

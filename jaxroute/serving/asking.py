@@ -97,6 +97,7 @@ class Asked(ABC):
         budget: float | None = None,
         quality_target: float | None = None,
         seed: int = 0,
+        context: Any = None,
     ) -> Decision:
         """The model of every prompt, at exactly one of four ways to say what cost matters.
 
@@ -109,6 +110,8 @@ class Asked(ABC):
             budget: cost units a prompt on average; met in expectation by a mixture of two cost weights.
             quality_target: mean quality in [0, 1], reached as cheaply as can be.
             seed: of the mixture.
+            context: for a router that was fitted with context columns: {name: N values, or one for all}, a table or N
+                dictionaries; None where a value is unknown. See ``data.context``.
 
         Returns:
             Decision.
@@ -126,8 +129,9 @@ class Asked(ABC):
         rows = None
         if not isinstance(prompts, Sequence | np.ndarray):
             rows = prompts.index
+            context = prompts if self.context and context is None else context
             prompts = self._read(prompts)
-        features = self.features(prompts)
+        features = self.features(prompts, context)
         weight = np.full(len(features), ways[-1][0])
         if len(ways) > 1:
             (cheap, share), (dear, _) = ways
@@ -136,23 +140,25 @@ class Asked(ABC):
         index = scores.argmax(1)
         return Decision([self.models[k] for k in index.tolist()], index, scores, quality, cost, weight, rows)
 
-    def predict(self, prompts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, prompts: Sequence[str] | np.ndarray, context: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Predicted quality and cost, [N, K] each; NaN where the kind predicts none.
 
         Raises:
             InputError: texts without an encoder, features of another width, a value that is not finite.
         """
-        features = self.features(prompts)
+        features = self.features(prompts, context)
         _, quality, cost = self._answers(features, np.zeros(len(features)))
         return quality, cost
 
-    def scores(self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray) -> np.ndarray:
+    def scores(
+        self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray, context: Any = None
+    ) -> np.ndarray:
         """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
 
         Raises:
             InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
         """
-        features = self.features(prompts)
+        features = self.features(prompts, context)
         return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
 
     def without(self: Self, *names: str) -> Self:
@@ -242,11 +248,30 @@ class Asked(ABC):
             )
         return self.encoder
 
-    def features(self, prompts: Sequence[str] | np.ndarray) -> np.ndarray:
+    @property
+    def context(self) -> list[dict[str, Any]]:
+        """The columns beside the text that the router was fitted with; see ``data.context``."""
+        return list(self.summary.get("context") or ())
+
+    @property
+    def text_features(self) -> int:
+        """How many of the D features are the text's: the others are of the context columns."""
+        if not self.context:
+            return self.num_features
+        from jaxroute.data import context as contexts
+
+        return self.num_features - contexts.width(self.context)
+
+    def features(self, prompts: Sequence[str] | np.ndarray, context: Any = None) -> np.ndarray:
         """Features [N, D] of texts, or features themselves once they are checked.
 
+        Args:
+            prompts: N texts, or their features; of a router with context columns also features of the whole width D,
+                which include those of the context.
+            context: see ``route``.
+
         Raises:
-            InputError: as for ``text_encoder``; features of another width, or not finite.
+            InputError: as for ``text_encoder``; features of another width, or not finite; a context column is missing.
         """
         if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
             encoder = self.text_encoder()
@@ -254,6 +279,11 @@ class Asked(ABC):
 
             prompts = encoders.encode(prompts, encoder, revision=self.revision)
         width = self.num_features
+        if self.context and prompts.ndim == 2 and (context is not None or prompts.shape[1] != width):
+            from jaxroute.data import context as contexts
+
+            beside = contexts.encode(self.context, context, len(prompts))
+            prompts = np.concatenate([prompts, beside], 1)
         if prompts.ndim != 2 or prompts.shape[1] != width:
             raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
         features = np.asarray(prompts, np.float32)
@@ -267,7 +297,7 @@ class Asked(ABC):
         """The prompts of a data frame, read as ``jaxroute route`` reads a file; features, if the router takes those."""
         from jaxroute.data import messages, prompts
 
-        chat, width = self.summary.get("chat", messages.CHAT), self.num_features if self.encoder is None else None
+        chat, width = self.summary.get("chat", messages.CHAT), self.text_features if self.encoder is None else None
         blocks = list(prompts.read(frame, chat=chat, width=width))
         if width is not None:
             return np.concatenate([np.empty((0, width), np.float32), *blocks])

@@ -136,6 +136,7 @@ class Comparison(Shown):
 class _Views(NamedTuple):
     """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features of both.
 
+    context: the columns beside the text that are among the features.
     taught: the shadow sample with a stand-in for unknown costs (``data.shadow.priced``).
     answered: its prompts, for a router that encodes them in another way.
     """
@@ -147,6 +148,7 @@ class _Views(NamedTuple):
     encoder: str | None
     revision: str | None
     answered: Table | None
+    context: list[dict[str, Any]]
 
 
 def on_log(
@@ -338,13 +340,17 @@ def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -
 
 def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     """The log and the shadow with features as the router takes them."""
-    encoder = None
+    encoder, beside = None, log.context if router.context else None
+    if table is not None and router.context:
+        raise InputError(
+            "the router was fitted with context columns, which a shadow sample does not have: leave it out"
+        )
     if log.features is None:
         assert log.prompt is not None, "a log has prompts or features"
-        log, encoder = replace(log, features=router.features(log.prompt)), router.encoder
-    else:
-        router.features(log.features)  # of the router's width, before anything is fitted
-    logs = jax.tree.map(jnp.asarray, people.as_logs(log))
+        log, encoder = replace(log, features=router.features(log.prompt, beside)), router.encoder
+    else:  # of the router's width, before anything is fitted
+        log = replace(log, features=router.features(log.features, beside))
+    logs = jax.tree.map(jnp.asarray, people.as_logs(replace(log, context={})))
     answered = taught = None
     if table is not None:
         table = shadow.matched(table, log.models)
@@ -358,7 +364,7 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
             )
         taught = shadow.priced(answered, logs, log.models)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
-    return _Views(logs, nuisances, answered, taught, encoder, router.revision, table)
+    return _Views(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
 
 
 def _policies(
@@ -367,14 +373,16 @@ def _policies(
     """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
     index = _positions(router, log.models)
     same = views.encoder is None or (router.encoder, router.revision) == (views.encoder, views.revision)
+    same = same and router.context == views.context
+    raw = log.features if views.encoder is None else log.prompt
 
     def decided(features: Array, prompts: Any, available: Array) -> Array:
-        own = router.features(np.asarray(features) if same else prompts)
+        own = router.features(np.asarray(features)) if same else router.features(prompts, log.context or None)
         scores = (_scores(router, own, weight, index) for weight in weights)
         available = _choosable(router, index, available)
         return jnp.stack([policies.greedy(z, available=available) for z in scores])
 
-    ours = decided(views.logs.features, log.prompt, views.logs.available)
+    ours = decided(views.logs.features, raw, views.logs.available)
     if views.shadow is None or views.answered is None:
         return ours, None
     return ours, decided(views.shadow.features, views.answered.prompt, views.shadow.available)

@@ -1,8 +1,8 @@
 """Test vectors: what a router decides on ten prompts, kept in its folder for whoever computes the same elsewhere.
 
-The prompts are the fixed sentences below, never rows of a log. A router that takes features alone, or whose encoder is
-a model or a service that need not be here when it is saved, has ten rows drawn from the distribution that its
-projection describes.
+The prompts are the fixed sentences below, never rows of a log. A router that takes features alone or context columns,
+or whose encoder is a model or a service that need not be here when it is saved, has ten rows drawn from the
+distribution that its projection describes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def make(router: Asked, axes: Mapping[str, np.ndarray]) -> dict[str, Any]:
         [W, 10, K] (None for removed models), decisions [W, 10], and of two budgets: the budget, its two cost weights,
         their shares, and decisions [2, 10]. Numbers have the fewest digits that give the same float32.
     """
-    given: Any = list(PROMPTS) if router.encoder in ENCODERS else typical(axes, len(PROMPTS))
+    given: Any = list(PROMPTS) if router.encoder in ENCODERS and not router.context else typical(axes, len(PROMPTS))
     features = router.features(given)
     quality, cost = router.predict(features)
     weights = [w / router.cost_scale for w in NORMALISED] if router.costs_known else [0.0]

@@ -219,7 +219,7 @@ def _fielded(
             fields = _exported(chunk, known, asked, log, around, done)
         else:
             mapping.update(chats(chunk.names, mapping))
-            called_so = {name: mapping.get(name, name) for name in FIELDS} | BESIDE
+            called_so = {name: mapping.get(name, name) for name in FIELDS} | BESIDE | mapping
             cells = {
                 name: records.column(chunk, column)
                 for name, column in called_so.items()

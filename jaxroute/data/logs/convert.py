@@ -18,6 +18,8 @@ NAMED = ("model", "asked", "answered", "paid")
 """Columns of models' names, which share their codes."""
 CODED = (*NAMED, "group", "deployment", "endpoint", "lost")
 KEYS = ("key", "parent", "trace", "chain", "stream", "told")
+CONTEXT = "context:"
+"""Before the names of columns that are no field of a log, but said beside the text."""
 Bad = tuple[int, str, Any]
 """Place in a list of cells, what is wrong there, and the cell."""
 EMPTY: dict[str, Any] = dict.fromkeys(CODED, -1) | dict.fromkeys(KEYS, 0) | {"available": 0}
@@ -49,8 +51,8 @@ def column(
         unfit += [(i, what, len(v)) for i, v in enumerate(vectors) if v is not None and len(v) != width]
         fits = [v if v is not None and len(v) == width else np.full(width, np.nan, np.float32) for v in vectors]
         return np.array(fits, np.float32).reshape(len(cells), width), unfit
-    if name == "sampled":
-        return _objects(cells), []
+    if name == "sampled" or name.startswith(CONTEXT):
+        return _objects([len(cell) if isinstance(cell, list | dict) else cell for cell in cells]), []
     reader = partial(values.prompt, chat=asked.chat) if name == "prompt" else values.label
     reader = values.identity if name in ("request_id", "spare_id", "group") else reader
     found, bad = (_repeated if name in CODED else _each)(reader, cells, None, "not a text")
@@ -74,7 +76,8 @@ def whole(name: str, parts: Sequence[tuple[int, np.ndarray]], count: int, width:
         parts = [(start, part) for start, part in parts if part.shape[1] == width]
         found = np.full((count, width), np.nan, np.float32)
     else:
-        found = np.full(count, EMPTY[name], object if EMPTY[name] is None else parts[0][1].dtype)
+        empty = EMPTY.get(name)
+        found = np.full(count, empty, object if empty is None else parts[0][1].dtype)
     for start, part in parts:
         found[start : start + len(part)] = part
     return found

@@ -4,6 +4,7 @@
     quality_range = "1,5"
     prices = "default"
     feedback = "ratings.jsonl"
+    context = ["tier", "language"]
     [columns]
     prompt = "question"
     quality = "metadata.rating"
@@ -27,7 +28,7 @@ from jaxroute.types import InputError
 
 NAME = "jaxroute.toml"
 LOOKED_AT, DEPTH = 200, 3
-SETTINGS = ("quality_range", "prices", "feedback", "score", "chat")
+SETTINGS = ("quality_range", "prices", "feedback", "score", "chat", "context")
 SCALES = ((0.0, 1.0), (1.0, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (-1.0, 1.0), (0.0, 100.0))
 CALLED: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "question", "query", "user_message", "instruction", "messages", "input", "text", "request"),
@@ -52,7 +53,7 @@ class Description:
     """How a log is read. columns: {field: name}. settings: of ``SETTINGS``. source: the file that says so."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     source: Path | None = None
 
 
@@ -122,6 +123,8 @@ def read(path: Path) -> Description:
     if unknown := sorted(found.keys() - set(SETTINGS)):
         raise InputError(f"{path}: {unknown[0]!r} is not known; it may hold [columns] and {', '.join(SETTINGS)}")
     for name, value in {**(columns if isinstance(columns, dict) else {"columns": columns}), **found}.items():
+        if name == "context" and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            continue
         if not isinstance(value, str):
             raise InputError(f"{path}: {name} is {value!r}; write a text in quotes")
     if found.get("feedback"):

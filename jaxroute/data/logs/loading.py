@@ -44,6 +44,7 @@ def load(
     keep_dates: bool = False,
     form: str = "auto",
     drop_bad: bool = False,
+    context: Sequence[str] = (),
 ) -> LogTable:
     """Read and check a log.
 
@@ -65,6 +66,8 @@ def load(
         keep_dates: models' names stay apart by date: gpt-4o-2024-08-06 is not gpt-4o.
         form: a format's name, or "auto": by the names in each table.
         drop_bad: drop bad rows and count them, instead of refusing the log.
+        context: further columns that were known before the model was chosen, such as tenant, tier or language; see
+            ``data.context``. A list counts by its length.
 
     Returns:
         LogTable; models sorted by name. Rows without quality are kept and counted.
@@ -81,6 +84,7 @@ def load(
     """
     asked = Asked(dict(columns or {}), chat)
     _check(asked, quality_range, failures, form)
+    asked = asked._replace(columns={**asked.columns, **{f"{convert.CONTEXT}{name}": name for name in context}})
     tables = records.sources(source)
     amounts = ["cost"] if prices is None else ["cost", "input_tokens"]
     rated = [] if feedback is not None else [["quality"]]
@@ -279,4 +283,9 @@ def _table(
         endpoints=problems.endpoints(log, good),
         chat=chat,
         usage=costs.usage(log, good, models, action),
+        context={
+            name.removeprefix(convert.CONTEXT): log.column[name][good]
+            for name in log.column
+            if name.startswith(convert.CONTEXT)
+        },
     )

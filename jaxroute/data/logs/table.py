@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jaxroute.data import context as contexts
 from jaxroute.data import encoders, messages, splits
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
@@ -26,7 +27,7 @@ class LogTable:
     outliers: of costs that were lowered (`costs.outliers`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
-    that have both (``costs.usage``).
+    that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
     """
 
     prompt: np.ndarray | None
@@ -48,6 +49,7 @@ class LogTable:
     endpoints: dict[str, tuple[int, int]] = field(default_factory=dict)
     chat: str = messages.CHAT
     usage: dict[str, dict[str, float]] = field(default_factory=dict)
+    context: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.action)
@@ -64,7 +66,7 @@ class LogTable:
                          "weight", "features", "request_id")
             if (value := getattr(self, name)) is not None
         }  # fmt: skip
-        return replace(self, **arrays)
+        return replace(self, **arrays, context={name: column[index] for name, column in self.context.items()})
 
 
 def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
@@ -75,9 +77,9 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         encoder: of the prompts, where the log has no features; see ``encoders.encode``.
 
     Returns:
-        Logs; rows without quality count for propensities, not for outcomes. With fewer than ten groups, or where one
-        group holds all rows of a model, every row is a group of its own: neither folds nor clustered intervals can be
-        made of such groups.
+        Logs; the features of context columns follow those of the text. Rows without quality count for propensities, not
+        for outcomes. With fewer than ten groups, or where one group holds all rows of a model, every row is a group of
+        its own: neither folds nor clustered intervals can be made of such groups.
 
     Example:
         >>> from jaxroute.data.logs import load
@@ -90,6 +92,9 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
     if features is None:
         assert log.prompt is not None  # a log has one of them
         features = encoders.encode(log.prompt, encoder)
+    if log.context:
+        beside = contexts.encode(contexts.fit(log.context), log.context, len(log))
+        features = np.concatenate([features, beside], 1)
     apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
     group = np.arange(len(log)) if apart else log.group
     return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group, log.weight)  # type: ignore[arg-type]

@@ -1,0 +1,164 @@
+"""Columns beside the text: read, encoded, asked for wherever a router decides, named where they drove the choice."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import router_kinds
+
+from jaxroute import cli
+from jaxroute.cli import doctor
+from jaxroute.data import context as contexts
+from jaxroute.data import logs as people
+from jaxroute.gateway import rows
+from jaxroute.gateway.gate import Gate
+from jaxroute.gateway.recorder import Recorder
+from jaxroute.gateway.settings import Settings
+from jaxroute.serving import evaluation, portable
+from jaxroute.serving.router import Router
+from jaxroute.types import InputError
+
+COLUMNS = [
+    {"name": "tier", "kind": "category", "values": ["free", "gold"]},
+    {"name": "length", "kind": "number", "mean": 10.0, "deviation": 4.0},
+]
+TEXT = 256  # features of the hashed encoder
+
+
+def rows_of(count):
+    """The logger gave gold the dear model; length said nothing to it."""
+    rng = np.random.default_rng(0)
+    gold, dear = rng.random(count) < 0.5, rng.random(count)
+    return [
+        {"prompt": f"{i}", "model": "ab"[int(u < (0.9 if g else 0.1))], "quality": int(g), "cost": 1.0, "tier": t,
+         "length": int(i % 7) if i % 5 else None, "tools": [1] * (i % 3)}
+        for i, (g, u, t) in enumerate(zip(gold, dear, np.where(gold, "Gold", "free"), strict=True))
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def router():
+    return router_kinds.router("plug_in", features=TEXT + 4, encoder="hashed", summary={"context": COLUMNS})
+
+
+def test_columns_are_read_and_encoded():
+    log = people.load(rows_of(60), context=("tier", "length", "tools"))
+    columns = contexts.fit(log.context)
+    assert [(one["name"], one["kind"]) for one in columns] == [
+        ("tier", "category"),
+        ("length", "number"),
+        ("tools", "number"),
+    ]
+    assert columns[0]["values"] == ["free", "gold"]
+    features = np.asarray(people.as_logs(log).features)
+    assert features.shape == (60, TEXT + 2 + 2 + 2)
+    tier, length = features[:, TEXT : TEXT + 2], features[:, TEXT + 2]
+    np.testing.assert_array_equal(tier[:, 1], [row["tier"] == "Gold" for row in rows_of(60)])
+    known = np.array([row["length"] for row in rows_of(60)], float)
+    np.testing.assert_allclose(length, np.nan_to_num((known - np.nanmean(known)) / np.nanstd(known)), atol=1e-5)
+    np.testing.assert_array_equal(features[:, TEXT + 3], np.isnan(known))
+    np.testing.assert_array_equal(log.rows(np.arange(5, 9)).context["tools"], [2, 0, 1, 2])
+    with pytest.raises(InputError, match="'plan' is missing"):
+        people.load(rows_of(60), context=("plan",))
+    with pytest.raises(InputError, match="one value alone"):
+        contexts.fit({"length": np.full(9, 3)})
+
+
+def test_the_rows_of_the_gateway_bring_their_columns():
+    row = {"chosen": "a", "status": "answered", "by": "router", "attempts": 1, "prompt": "hi", "quality": 1, "cost": 1}
+    rows = [row | {"request_id": f"{i}", "model": "ab"[i % 2], "tier": "free" if i % 4 else None} for i in range(8)]
+    log = people.load(rows, context=("tier",))
+    assert log.context["tier"].tolist() == [None, "free", "free", "free"] * 2
+
+
+def test_every_way_to_decide_asks_for_the_columns(router, tmp_path):
+    router.save(tmp_path / "router")
+    prompts, context = ["one", "two"], {"tier": ["gold", "unheard"], "length": [18, None]}
+    expected = np.zeros((2, 4), np.float32)
+    expected[0] = 0, 1, 2, 0
+    expected[1] = 0, 0, 0, 1
+    np.testing.assert_array_equal(router.features(prompts, context)[:, TEXT:], expected)
+    scores = [one.route(prompts, cost_weight=1.0, context=context).scores for one in
+              (router, Router.load(tmp_path / "router"), portable.load(tmp_path / "router"))]  # fmt: skip
+    np.testing.assert_array_equal(scores[0], scores[1])
+    np.testing.assert_allclose(scores[0], scores[2], rtol=1e-5, atol=1e-6)
+    frame = pd.DataFrame({"prompt": prompts, **context})
+    np.testing.assert_array_equal(router.route(frame, cost_weight=1.0).scores, scores[0])
+    each = [{"tier": "gold", "length": 18}, {"tier": "unheard", "length": None}]
+    np.testing.assert_array_equal(router.route(prompts, cost_weight=1.0, context=each).scores, scores[0])
+    for given, says in (
+        (None, "context column 'tier'"),
+        ({"tier": "gold"}, "context column 'length'"),
+        ({"tier": ["gold"], "length": 1}, "has 1 values for 2 prompts"),
+        ({"tier": "gold", "length": ["1", "x"]}, "row 0: '1' is not a number"),
+    ):
+        with pytest.raises(InputError, match=says):
+            router.route(prompts, cost_weight=1.0, context=given)
+
+
+def test_route_reads_them_from_its_file(router, tmp_path, capsys):
+    router.save(tmp_path / "router")
+    rows = [{"prompt": f"p{i}", "tier": ["gold", None][i % 2], "length": i} for i in range(5)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["route", str(tmp_path / "router"), "--cost-weight", "1", "--input", str(tmp_path / "in.jsonl")])
+    assert not exit_.value.code
+    printed = [json.loads(line)["model"] for line in capsys.readouterr().out.splitlines()]
+    context = {name: [row[name] for row in rows] for name in ("tier", "length")}
+    assert printed == router.route([row["prompt"] for row in rows], cost_weight=1.0, context=context).models
+    (tmp_path / "in.jsonl").write_text('{"prompt": "p"}\n')
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["route", str(tmp_path / "router"), "--cost-weight", "1", "--input", str(tmp_path / "in.jsonl")])
+    assert exit_.value.code == 2
+    assert "context column 'tier', which is missing" in capsys.readouterr().err
+
+
+def test_the_gateway_takes_them_from_a_requests_metadata_and_logs_them(router, tmp_path):
+    router.save(tmp_path / "router")
+    settings = Settings(router_kinds.MODELS, "a", router=str(tmp_path / "router"), cost_weight=1.0, epsilon=0.0)
+    gate = Gate(settings)
+    assert (gate.problem, gate.context) == (None, ("tier", "length"))
+    recorder = Recorder(gate)
+    for said in ({"tier": "gold", "length": 40}, {"tier": "free", "length": 1}, {}):
+        known = {"tier": None, "length": None} | said
+        body = {"messages": [{"role": "user", "content": "hello"}], "metadata": said}
+        request = recorder.route("acompletion", body, "hello", None)
+        wanted = router.route(["hello"], cost_weight=1.0, context=[known]).models[0]
+        assert (request.choice.model, request.choice.by) == (wanted, "router")
+        assert rows.row(request, "answered", texts=True).items() >= known.items()
+
+
+def test_a_router_with_columns_is_judged_with_them(router, monkeypatch):
+    rows = [row | {"model": "abcd"[i % 4]} for i, row in enumerate(rows_of(80))]
+    log = people.load(rows, context=("tier", "length"))
+    seen = {}
+
+    def fit(key, logs, spec, **_):
+        seen["features"] = np.asarray(logs.features)
+        raise InterruptedError
+
+    monkeypatch.setattr(evaluation.nuisance, "fit", fit)
+    with pytest.raises(InterruptedError):
+        evaluation.on_log(router, log)
+    np.testing.assert_array_equal(seen["features"], router.features(log.prompt, log.context))
+    with pytest.raises(InputError, match="context column 'tier'"):
+        evaluation.on_log(router, dataclasses.replace(log, context={}))
+
+
+def test_the_doctor_names_the_column_that_drove_the_choice():
+    """Cramer's V of two binary columns is their correlation."""
+    log = people.load(rows_of(400), context=("tier", "length"))
+    first, second = contexts.drivers(log.context, log.action)
+    gold = np.array([row["tier"] == "Gold" for row in rows_of(400)])
+    np.testing.assert_allclose(first["strength"], abs(np.corrcoef(gold, log.action)[0, 1]), rtol=1e-6)
+    assert (first["name"], first["drove"], second["name"], second["drove"]) == ("tier", True, "length", False)
+
+
+@pytest.mark.slow
+def test_the_doctor_says_so():
+    log = people.load(rows_of(400), context=("tier", "length"))
+    found = doctor.examine(log, people.as_logs(log))
+    assert found["context"][0]["name"] == "tier"
+    assert any("The column tier drove the choice" in line for line in found["advice"])
