@@ -183,7 +183,8 @@ def fit(
     logs = people.as_logs(table, encoder)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, encoder=used, **options)
     router.summary.update({"chat": table.chat, "usage": table.usage, "context": contexts.fit(table.context)})
-    marks = fingerprints.of_log(table, beside, texts=used is not None) if fingerprint else None
+    taught = answered if beside is None else beside
+    marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)
 
 

@@ -16,6 +16,7 @@ from test_cli import run
 from jaxroute.cli import reading
 from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
+from jaxroute.estimators.accounts import PARTS
 from jaxroute.projection import Projection
 from jaxroute.serving import evaluation, kinds
 from jaxroute.serving.distil import Student
@@ -164,5 +165,9 @@ def test_a_value_that_is_not_finite_is_refused():
     gains = pd.DataFrame({"against": [o for o in evaluation.OPPONENTS for _ in range(2)]}).assign(
         gain=0.0, low=0.0, high=0.0
     )
-    said = evaluation.LogEvaluation(SimpleNamespace(values=values, gains=gains), 1.0, ()).to_frame()
+    parts = [f"{part}{end}" for part in PARTS for end in ("", "_low", "_high")]
+    frontier = pd.DataFrame({"kind": "router", "quality": [0.5, np.nan], "cost": [0.1, np.nan]})
+    known = {"values": values, "gains": gains.assign(**dict.fromkeys(parts, 0.0)), "frontier": frontier}
+    found = SimpleNamespace(**known, singles=(), models=(), shares=np.zeros((2, 0)))
+    said = evaluation.LogEvaluation(found, 1.0, ()).to_frame()
     assert said["verdict"].tolist() == ["ok", "refuse"]

@@ -169,7 +169,7 @@ def either(first: Seen, second: Seen) -> Seen:
     return Seen(first.rows | second.rows, unknown, by, first.chance + second.chance)
 
 
-def of_log(log: LogTable, shadow: Table | None = None, *, texts: bool = True) -> Fingerprint:
+def of_log(log: LogTable, shadow: Table | Examples | None = None, *, texts: bool = True) -> Fingerprint:
     """The marks of a log's rows, and of the prompts of a shadow sample.
 
     Args:
@@ -190,8 +190,7 @@ def of_log(log: LogTable, shadow: Table | None = None, *, texts: bool = True) ->
 def of_arrays(logs: Logs, models: Sequence[str], shadow: Examples | None = None) -> Fingerprint:
     """The marks of a log of arrays, by features and model, and of a shadow sample's features."""
     rows = list(_with_models(_vectors(np.asarray(logs.features)), models, np.asarray(logs.action)))
-    beside = {} if shadow is None else {OF_TABLES["features"]: _vectors(np.asarray(shadow.features))}
-    return _made({"features": rows} | beside)
+    return _made({"features": rows} | ({} if shadow is None else _of_prompts(shadow, False)))
 
 
 def of_table(table: Table, *, texts: bool) -> Fingerprint:
@@ -199,7 +198,9 @@ def of_table(table: Table, *, texts: bool) -> Fingerprint:
     return _made(_of_prompts(table, texts))
 
 
-def _of_prompts(table: Table, texts: bool) -> dict[str, list[bytes]]:
+def _of_prompts(table: Table | Examples, texts: bool) -> dict[str, list[bytes]]:
+    if isinstance(table, Examples):
+        return {OF_TABLES["features"]: _vectors(np.asarray(table.features))}
     name = "prompt" if texts else "features"
     return {OF_TABLES[name]: list(map(_text, table.prompt)) if texts else _vectors(table.features)}
 
