@@ -133,7 +133,7 @@ data: setup  ## download the public tables and rebuild them in data/ (N=name of 
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
 
 test: dev  ## run the tests except the slow ones
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope -m 'not slow and not study' $(TESTS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not study' $(TESTS)
 
 test-slow: dev  ## run the slow tests: kills, other processes, larger simulations
 	@$(RUN) -m pytest -n $(WORKERS) -m 'slow and not study' $(TESTS)

@@ -6,9 +6,11 @@ hence the row weights) and is stored with whatever was trained on it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -21,6 +23,7 @@ class Projection(NamedTuple):
     deviation: Float[Array, " d"]
 
 
+@partial(jax.jit, static_argnames="dimensions")
 def fit(features: Float[Array, "N D"], weight: Float[Array, " N"], dimensions: int = 128) -> Projection:
     """Weighted principal components, standardised.
 
@@ -53,6 +56,7 @@ def fit(features: Float[Array, "N D"], weight: Float[Array, " N"], dimensions: i
     return Projection(mean, basis, deviation)
 
 
+@jax.jit
 def project(projection: Projection, features: Float[Array, "*batch D"]) -> Float[Array, "*batch d"]:
     """Coordinates of ``features`` in the projection's components."""
     centred = features - jnp.broadcast_to(projection.mean, features.shape)

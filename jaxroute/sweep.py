@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from jaxroute.types import Hyperparams, InputError
 
@@ -163,12 +165,18 @@ def pad(points: Any, multiple: int, axis: int = 0) -> tuple[Any, int]:
     """
     count = jax.tree.leaves(points)[0].shape[axis]
     extra = -count % multiple
+    return (_repeated(points, extra, axis) if extra else points), count
 
-    def repeat(x: Any) -> Any:
-        last = jnp.take(x, jnp.array([count - 1] * extra, jnp.int32), axis=axis)
-        return jnp.concatenate([jnp.asarray(x), last], axis)
 
-    return (jax.tree.map(repeat, points) if extra else points), count
+@partial(jax.jit, static_argnames=("extra", "axis"))
+def _repeated(points: Any, extra: int, axis: int) -> Any:
+    """With the last point once more, ``extra`` times."""
+
+    def repeat(x: Array) -> Array:
+        last = jax.lax.slice_in_dim(x, x.shape[axis] - 1, x.shape[axis], axis=axis)
+        return jnp.concatenate([x] + [last] * extra, axis)
+
+    return jax.tree.map(repeat, points)
 
 
 def place(points: Any, mesh: Mesh, axis: int = 0) -> Any:

@@ -37,7 +37,12 @@ def numpy_student(student, x):
 
 
 def member(params, *index):
-    return jax.tree.map(lambda y: y[index], params)
+    return jax.tree.map(lambda y: np.asarray(y)[index], params)
+
+
+@jax.jit
+def scores_of(of, features, weights):
+    return of.scores(features, weights)
 
 
 def numpy_scores(of, x, weight):
@@ -80,7 +85,7 @@ def numpy_scores(of, x, weight):
 def test_scores_against_numpy(name):
     of = kind(name)
     expected = numpy_scores(of, FEATURES, ANY)
-    np.testing.assert_allclose(of.scores(FEATURES, jnp.asarray(ANY)), expected, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(scores_of(of, FEATURES, ANY), expected, rtol=2e-4, atol=2e-4)
     decision = router(name).route(FEATURES, cost_weight=60.0)
     expected = numpy_scores(of, FEATURES, np.full(40, 60.0))
     np.testing.assert_array_equal(decision.index, expected.argmax(1))
@@ -137,12 +142,13 @@ def test_a_cost_weight_is_decided_at_the_nearest_trained_one():
 
 def test_interval_is_its_ends_at_the_ends_and_beyond():
     of = kind("interval")
-    first = jax.tree.map(lambda x: x[:, :1], of.end_params)
-    end = kinds.PerWeight(of.axes, of.ends, first, HIDDEN, jnp.ones(J), jnp.full(J, 99))
+    first = jax.tree.map(lambda x: np.asarray(x)[:, :1], of.end_params)
+    end = kinds.PerWeight(of.axes, of.ends, first, HIDDEN, np.ones(J, np.float32), np.full(J, 99, np.int32))
     alone = dataclasses.replace(of, end_params=first)
     for weight in (*WEIGHTS, 1e6):
-        w = jnp.full(len(FEATURES), weight)
-        np.testing.assert_array_equal(alone.scores(FEATURES, w).argmax(1), end.scores(FEATURES, w).argmax(1))
+        w = np.full(len(FEATURES), weight)
+        ours, ends = (np.asarray(scores_of(each, FEATURES, w)) for each in (alone, end))
+        np.testing.assert_array_equal(ours.argmax(1), ends.argmax(1))
 
 
 def test_a_mixture_decides_each_prompt_at_one_of_two_trained_weights():
@@ -224,6 +230,8 @@ def test_arrays_that_do_not_fit_are_named(name, changes, says):
 def test_every_array_must_be_finite(name):
     leaves, tree = jax.tree.flatten(kind(name))
     for i in [i for i, leaf in enumerate(leaves) if leaf.dtype == jnp.float32]:
-        bad = [leaf.at[(0,) * leaf.ndim].set(jnp.nan) if i == j else leaf for j, leaf in enumerate(leaves)]
+        spoilt = np.array(leaves[i])
+        spoilt[(0,) * spoilt.ndim] = np.nan
+        bad = [jnp.asarray(spoilt) if i == j else leaf for j, leaf in enumerate(leaves)]
         with pytest.raises(InputError, match=r"not finite|positive|ascend"):
             Router(MODELS, jax.tree.unflatten(tree, bad), SCALE)

@@ -29,7 +29,7 @@ def _cells(seed, rows=40, models=3):
 
 def test_levels_match_a_loop():
     quality, observed, weight, predicted = _cells(0)
-    found = levels.means(*(jnp.asarray(x) for x in (quality, observed, weight, predicted)))
+    found = np.asarray(jax.jit(levels.means)(quality, observed, weight, predicted))
     for k in range(3):
         level = predicted[:, k].mean()
         seen = np.flatnonzero(observed[:, k])
@@ -41,9 +41,10 @@ def test_levels_match_a_loop():
 
 def test_levels_of_a_log_honour_clip_and_response(problem):
     logs, nuisances = problem
-    logs = logs._replace(quality=jnp.asarray(logs.quality).at[::7].set(jnp.nan))
-    response = jnp.linspace(0.5, 1.0, len(logs.action))
-    found = levels.of_log(logs, nuisances._replace(response=response), clip=0.15).mean
+    rows = np.arange(len(logs.action))
+    logs = logs._replace(quality=np.where(rows % 7, logs.quality, np.float32(np.nan)))
+    response = np.linspace(0.5, 1.0, len(rows), dtype=np.float32)
+    found = np.asarray(levels.of_log(logs, nuisances._replace(response=response), clip=0.15).mean)
     action, quality, propensity = (np.asarray(x) for x in (logs.action, logs.quality, logs.propensity))
     predicted = np.asarray(nuisances.outcomes.quality)
     for k in range(5):
@@ -61,13 +62,14 @@ def test_levels_are_right_on_average_with_a_wrong_outcome_model():
     truth = chance.mean(0)
     draws, naive = [], []
     means = jax.jit(lambda *a: levels.of_log(*a).mean)
-    half = jnp.full((2000, 2), 0.5)
+    half, every = np.full((2000, 2), 0.5, np.float32), np.ones((2000, 2), bool)
+    features = np.zeros((2000, 1), np.float32)
     for _ in range(400):
         action = (rng.random(2000) < propensity[:, 1]).astype(np.int32)
         quality = (rng.random(2000) < chance[np.arange(2000), action]).astype(np.float32)
         chosen = propensity[np.arange(2000), action].astype(np.float32)
-        logs = Logs(jnp.zeros((2000, 1)), action, quality, quality, chosen, jnp.ones((2000, 2), bool))
-        draws.append(means(logs, Nuisances(jnp.asarray(propensity, jnp.float32), Outcomes(half, half))))
+        logs = Logs(features, action, quality, quality, chosen, every)
+        draws.append(means(logs, Nuisances(propensity.astype(np.float32), Outcomes(half, half))))
         naive.append([quality[action == k].mean() for k in range(2)])
     error = np.mean(draws, 0) - truth
     assert (np.abs(error) < 4 * np.std(draws, 0) / 20 + 1e-3).all()
@@ -84,8 +86,8 @@ def test_variances_of_a_log(problem):
     expected = [pooled * np.sum(w**2) / np.sum(w) ** 2 for w in (weight[action == k] for k in range(5))]
     np.testing.assert_allclose(np.diag(sample.covariance), expected, rtol=1e-4)
     assert np.count_nonzero(sample.covariance) == 5
-    never = logs._replace(action=jnp.where(jnp.asarray(logs.action) == 4, 0, logs.action))
-    assert levels.of_log(never, nuisances).covariance[4, 4] == levels.PRIOR_DEVIATION**2
+    never = logs._replace(action=np.where(action == 4, 0, action))
+    assert np.asarray(levels.of_log(never, nuisances).covariance)[4, 4] == levels.PRIOR_DEVIATION**2
 
 
 def test_posterior_matches_numpy():
@@ -117,13 +119,13 @@ def _error(seed, slope_of_share, repeats=200):
     """RMS error of raw and posterior levels of 12 models whose share of the log tells ``slope`` about their level."""
     rng = np.random.default_rng(seed)
     count = np.geomspace(4, 600, 12)
-    about = levels.columns(jnp.asarray(count), jnp.ones(12))
+    about = np.asarray(levels.columns(count, np.ones(12)))
     raw, shrunk = [], []
     for _ in range(repeats):
-        truth = 0.5 + slope_of_share * np.asarray(about[:, 0]) + 0.03 * rng.standard_normal(12)
+        truth = 0.5 + slope_of_share * about[:, 0] + 0.03 * rng.standard_normal(12)
         variance = 0.2 / count
         seen = truth + np.sqrt(variance) * rng.standard_normal(12)
-        sample = levels.Sample(jnp.asarray(seen, jnp.float32), jnp.diag(jnp.asarray(variance, jnp.float32)))
+        sample = levels.Sample(seen.astype(np.float32), np.diag(variance).astype(np.float32))
         raw.append(np.mean((seen - truth) ** 2))
         shrunk.append(np.mean((np.asarray(levels.posterior([sample], about).mean) - truth) ** 2))
     return np.sqrt([np.mean(raw), np.mean(shrunk)])
@@ -138,13 +140,13 @@ def test_the_log_itself_teaches_what_a_share_means():
 def test_posterior_intervals_cover():
     """Truth drawn from the prior: 95% intervals cover 95% less what choosing tau and s costs."""
     rng = np.random.default_rng(2)
-    about = levels.columns(jnp.asarray(np.geomspace(4, 600, 12)), jnp.ones(12))
+    about = np.asarray(levels.columns(np.geomspace(4, 600, 12), np.ones(12)))
     inside = []
     for _ in range(200):
-        truth = 0.5 + 0.1 * rng.standard_normal() * np.asarray(about[:, 0]) + 0.07 * rng.standard_normal(12)
+        truth = 0.5 + 0.1 * rng.standard_normal() * about[:, 0] + 0.07 * rng.standard_normal(12)
         variance = 0.2 / np.geomspace(4, 600, 12)
         seen = truth + np.sqrt(variance) * rng.standard_normal(12)
-        sample = levels.Sample(jnp.asarray(seen, jnp.float32), jnp.diag(jnp.asarray(variance, jnp.float32)))
+        sample = levels.Sample(seen.astype(np.float32), np.diag(variance).astype(np.float32))
         found = levels.posterior([sample], about)
         inside.append(np.abs(np.asarray(found.mean) - truth) < 1.96 * np.asarray(found.deviation))
     assert 0.85 < np.mean(inside) < 0.98
@@ -157,16 +159,16 @@ def test_a_shadow_sample_is_paired():
     raw, with_shadow = [], []
     for _ in range(50):
         difficulty = 0.3 * rng.standard_normal((100, 1))
-        quality = jnp.asarray(truth + difficulty + 0.05 * rng.standard_normal((100, 3)), jnp.float32)
-        predicted = Outcomes(jnp.full((100, 3), 0.5), jnp.ones((100, 3)))
-        shadow = Examples(jnp.zeros((100, 1)), Outcomes(quality, quality), jnp.ones((100, 3), bool))
-        paired = levels.of_shadow(shadow, predicted, jnp.full(3, 0.5))
+        quality = (truth + difficulty + 0.05 * rng.standard_normal((100, 3))).astype(np.float32)
+        half = np.full((100, 3), 0.5, np.float32)
+        shadow = Examples(half[:, :1], Outcomes(quality, quality), np.ones((100, 3), bool))
+        paired = levels.of_shadow(shadow, Outcomes(half, half), half[0])
         np.testing.assert_allclose(paired.mean, quality.mean(0), rtol=1e-5)
         alone = levels.Sample(
-            jnp.asarray(truth + 0.05 * rng.standard_normal(3), jnp.float32), jnp.diag(jnp.full(3, 0.0025))
+            (truth + 0.05 * rng.standard_normal(3)).astype(np.float32), np.diag(np.full(3, 0.0025, np.float32))
         )
         for found, samples in ((raw, [alone]), (with_shadow, [alone, paired])):
-            mean = np.asarray(levels.posterior(samples, jnp.zeros((3, 0))).mean)
+            mean = np.asarray(levels.posterior(samples, np.zeros((3, 0), np.float32)).mean)
             found.append(mean - mean.mean() - (truth - truth.mean()))
     assert np.std(with_shadow) < 0.7 * np.std(raw)
 
@@ -176,8 +178,9 @@ def test_a_shadow_with_holes_matches_a_loop():
     rng = np.random.default_rng(5)
     quality, predicted = rng.random((2, 6, 3)).astype(np.float32)
     asked = np.array([[True, i < 4, False] for i in range(6)])
-    shadow = Examples(jnp.zeros((6, 1)), Outcomes(jnp.where(asked, quality, jnp.nan), jnp.asarray(quality)), asked)
-    found = levels.of_shadow(shadow, Outcomes(jnp.asarray(predicted), jnp.asarray(predicted)), jnp.full(3, 0.5))
+    answers = np.where(asked, quality, np.float32(np.nan))
+    shadow = Examples(np.zeros((6, 1), np.float32), Outcomes(answers, quality), asked)
+    found = levels.of_shadow(shadow, Outcomes(predicted, predicted), np.full(3, 0.5, np.float32))
     error = quality - predicted
     first, second = error[:, 0], error[:4, 1]
     np.testing.assert_allclose(found.mean, [0.5 + first.mean(), 0.5 + second.mean(), 0.5], rtol=1e-5)
@@ -195,17 +198,17 @@ def _small_log(rows=30, models=4):
     available = np.ones((rows, models), bool)
     available[0, (action[0] + 1) % models] = False
     seen = rng.random(rows) < quality[np.arange(rows), action]
-    quarter = jnp.full((rows, models), 1 / models)
-    logs = Logs(jnp.zeros((rows, 1)), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
-    nuisances = Nuisances(quarter, Outcomes(jnp.asarray(quality), jnp.asarray(cost)))
-    return jax.tree.map(jnp.asarray, logs), nuisances
+    quarter = np.full((rows, models), 1 / models, np.float32)
+    logs = Logs(np.zeros((rows, 1), np.float32), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
+    nuisances = Nuisances(quarter, Outcomes(quality, cost))
+    return logs, nuisances
 
 
 def test_errors_fall_from_the_logs_to_the_samples():
     logs, nuisances = _small_log()
-    now = levels.planned_errors(logs, nuisances, 0)
+    now = np.asarray(levels.planned_errors(logs, nuisances, 0))
     np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
-    some, many = (levels.planned_errors(logs, nuisances, prompts) for prompts in (50, 10_000))
+    some, many = (np.asarray(levels.planned_errors(logs, nuisances, prompts)) for prompts in (50, 10_000))
     assert (some < now).all()
     noise = np.asarray(pessimism.noise(logs, nuisances))
     assert (some < noise / np.sqrt(50)).all()  # the log knows something, too

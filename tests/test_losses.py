@@ -68,7 +68,7 @@ def rows(seed=0, count=6, models=4):
     where = rng.uniform(size=(count, models)) < 0.6
     where[:, 1] = True
     where[0], where[1], where[-1] = True, [False, True, False, False], False
-    return jnp.asarray(scores), jnp.asarray(utility), jnp.asarray(where)
+    return scores, utility, where
 
 
 @jax.jit
@@ -189,6 +189,7 @@ def test_whatever_stands_in_masked_entries_changes_nothing(name):
         total, gradients = jax.value_and_grad(lambda z, u: loss(z, u, where=where).sum(), (0, 1))(*poisoned)
         return total, *gradients
 
+    value_and_gradients = jax.jit(value_and_gradients)
     clean = value_and_gradients(0.0)
     for gradient in clean[1:]:
         assert np.all(np.asarray(gradient)[~np.asarray(where)] == 0)
@@ -208,8 +209,8 @@ def test_gradients_in_the_knobs_survive_poisoned_masks():
     def cross_entropy(label_temperature):
         return regret_cross_entropy(*poisoned, label_temperature=label_temperature, where=where).sum()
 
-    assert np.all(np.isfinite(jax.grad(regret, (0, 1))(0.7, 0.3)))
-    assert np.isfinite(jax.grad(cross_entropy)(0.2))
+    assert np.all(np.isfinite(jax.jit(jax.grad(regret, (0, 1)))(0.7, 0.3)))
+    assert np.isfinite(jax.jit(jax.grad(cross_entropy))(0.2))
 
 
 @every_loss
@@ -217,7 +218,8 @@ def test_gradients_match_finite_differences(name):
     with jax.enable_x64(True):
         scores, utility, where = rows(4)
         scores, utility = scores.astype(float), utility.astype(float)
-        check_grads(lambda z: LOSSES[name](z, utility, where=where), (scores,), 1, modes=["rev"], eps=1e-6)
+        loss = jax.jit(lambda z: LOSSES[name](z, utility, where=where))
+        check_grads(loss, (scores,), 1, modes=["rev"], eps=1e-6)
 
 
 def test_softmax_regret_gradients_in_closed_form():
@@ -227,7 +229,7 @@ def test_softmax_regret_gradients_in_closed_form():
     g, h = u.max() - u, np.sum(pi * np.log(pi))
     expected = (pi * (g - pi @ g) + entropy * pi * (np.log(pi) - h)) / temperature
     loss = partial(softmax_regret, temperature=temperature, entropy=entropy)
-    gradient = jax.grad(loss)(jnp.asarray(z, jnp.float32), jnp.asarray(u, jnp.float32))
+    gradient = jax.jit(jax.grad(loss))(np.float32(z), np.float32(u))
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
@@ -235,7 +237,7 @@ def test_entropic_optimum_is_the_boltzmann_policy():
     """At z = T u / entropy + b the gradient is 0, and the loss is g - entropy logsumexp in closed form."""
     u, entropy, temperature = jnp.array([0.2, 0.9, 0.6]), 0.1, 2.0
     loss = partial(softmax_regret, temperature=temperature, entropy=entropy)
-    value, gradient = jax.value_and_grad(loss)(temperature * u / entropy + 5.0, u)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(temperature * u / entropy + 5.0, u)
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
     # min over pi of sum pi g + entropy sum pi log pi = -entropy log sum exp(-g / entropy)
     np.testing.assert_allclose(value, -entropy * np.log(np.exp(-(0.9 - u) / entropy).sum()), rtol=1e-5)
@@ -243,8 +245,8 @@ def test_entropic_optimum_is_the_boltzmann_policy():
 
 def test_underflowing_probabilities_have_finite_gradients():
     scores, utility = jnp.array([1000.0, -1000.0, 0.0]), jnp.array([0.0, 1.0, 0.5])
-    for name, loss in LOSSES.items():
-        value, gradient = jax.jit(jax.value_and_grad(loss))(scores, utility)
+    every = jax.jit(lambda z, u: {name: jax.value_and_grad(loss)(z, u) for name, loss in LOSSES.items()})
+    for name, (value, gradient) in every(scores, utility).items():
         assert np.isfinite(value), name
         assert np.all(np.isfinite(gradient)), name
     # all mass on the worst model: regret 1, entropy 0; cross entropy 1000 - (-1000)
@@ -267,12 +269,13 @@ def test_jit_vmap_and_leading_axes_agree_with_one_prompt_at_a_time(name):
     batch = rows(5)
     one = jax.jit(loss)
     alone = np.array([one(z, u, where=m) for z, u, m in zip(*batch, strict=True)])
-    for together in (
-        loss(*batch[:2], where=batch[2]),
-        jax.jit(loss)(*batch[:2], where=batch[2]),
-        jax.vmap(lambda z, u, m: loss(z, u, where=m))(*batch),
-        loss(*(x.reshape(2, 3, 4) for x in batch[:2]), where=batch[2].reshape(2, 3, 4)).reshape(6),
-    ):
+
+    @jax.jit
+    def others(z, u, m):
+        tall = loss(*(x.reshape(2, 3, 4) for x in (z, u)), where=m.reshape(2, 3, 4)).reshape(6)
+        return loss(z, u, where=m), jax.vmap(lambda z, u, m: loss(z, u, where=m))(z, u, m), tall
+
+    for together in (loss(*batch[:2], where=batch[2]), *others(*batch)):
         np.testing.assert_allclose(together, alone, rtol=1e-6, atol=1e-6)
 
 

@@ -199,7 +199,14 @@ def _over_points(
 
 def _chosen(tree: Any, positions: Int[np.ndarray, " B"]) -> Any:
     """Those points of leaves [S, A, ...]."""
-    return jax.tree.map(lambda x: (jnp if isinstance(x, jax.Array) else np).take(x, positions, axis=1), tree)
+    if any(isinstance(x, jax.Array) for x in jax.tree.leaves(tree)):
+        return _taken(tree, positions)
+    return jax.tree.map(lambda x: np.take(x, positions, axis=1), tree)
+
+
+@jax.jit
+def _taken(tree: Any, positions: Int[Array, " B"]) -> Any:
+    return jax.tree.map(lambda x: jnp.take(x, positions, axis=1), tree)
 
 
 def _placed(tree: Any, mesh: Mesh, multiple: int) -> Any:

@@ -7,6 +7,7 @@ several requests (``logs.weight``) is learnt from, and picks steps, as often as 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -89,11 +90,13 @@ def assign(
     return split(fold, folds, times)
 
 
+@jax.jit
 def take(tree: Any, rows: Int[np.ndarray, "F A"]) -> Any:
     """Those rows of leaves [R, ...] as leaves [F, A, ...]; where there is no row, zeros (False)."""
     return jax.tree.map(lambda x: jnp.asarray(x).at[rows].get(mode="fill", fill_value=0), tree)
 
 
+@partial(jax.jit, static_argnames="count")
 def put_back(values: Array, rows: Int[np.ndarray, "F A"], count: int) -> Array:
     """The inverse of ``take``: values [F, A, ...] in the place of their rows, [count, ...]."""
     whole = jnp.zeros((count, *values.shape[2:]), values.dtype)

@@ -70,8 +70,12 @@ def train(program: engine.Program, points: Hyperparams, learn: Any, validate: An
     Where a fold is short of rows, rows that are not there count for 0 in the engine's mean over B.
     """
     state = engine.train(program, points, learn, validate, **options)
-    there = jnp.mean(jnp.any(validate.available, -1), 1, dtype=jnp.float32)
-    return state._replace(best_value=state.best_value / there[:, None])
+    return state._replace(best_value=_mean_over_rows(state.best_value, validate.available))
+
+
+@jax.jit
+def _mean_over_rows(value: Float[Array, "F A"], available: Bool[Array, "F B K"]) -> Float[Array, "F A"]:
+    return value / jnp.mean(jnp.any(available, -1), 1, dtype=jnp.float32)[:, None]
 
 
 def out_of_fold(
@@ -99,6 +103,7 @@ def scores(
     return out_of_fold(training.scores, program, points, state, folds.take(features, rows.held_out), rows)
 
 
+@jax.jit
 def log_mean_policy(scores: Float[Array, "*batch S K"], temperature: float) -> Float[Array, "*batch K"]:
     """log of the members' mean probabilities, as `serving.kinds.PerWeight` has it.
 

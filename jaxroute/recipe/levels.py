@@ -103,10 +103,15 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
     Raises:
         InputError: a propensity is NaN.
     """
-    outcomes, chosen = as_cells(logs)
     weight = 1 / counterfactual.propensity_of_action(logs, nuisances, clip=clip)
     if nuisances.response is not None:
         weight = weight / nuisances.response
+    return _of_log(logs, nuisances, weight)
+
+
+@jax.jit
+def _of_log(logs: Logs, nuisances: Nuisances, weight: Float[Array, " N"]) -> Sample:
+    outcomes, chosen = as_cells(logs)
     seen = chosen & ~jnp.isnan(outcomes.quality)
     times = relative(logs.weight)
     weight = jnp.where(seen, (weight if times is None else weight * times)[:, None], 0.0)
@@ -119,6 +124,7 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
     )
 
 
+@jax.jit
 def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"]) -> Sample:
     """Means from prompts that several models answered: their errors are paired, and the covariance says so.
 
@@ -147,6 +153,7 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
     return Sample(centre + mean, jnp.fill_diagonal(shrunk, diagonal, inplace=False))
 
 
+@jax.jit
 def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array, "K 2"]:
     """log(1 + rows) and log(mean cost), each standardised over the models (all 0 where they are equal)."""
 
@@ -245,6 +252,7 @@ def _fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: O
     return posterior(samples, columns(_requests(logs), centre.cost))
 
 
+@jax.jit
 def _requests(logs: Logs) -> Float[Array, " K"]:
     """How many rows every model answered, each counted as often as it stands for."""
     times = relative(logs.weight)
