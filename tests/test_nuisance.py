@@ -149,8 +149,18 @@ def test_every_row_is_predicted_by_its_own_fold_however_uneven():
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, want)
 
 
-def test_reweighing_to_one_learner_is_fitting_it_alone():
-    """Named out of alphabetical order: the candidate axis is by name, whatever order the spec has."""
+def test_reweighing_to_one_learner_is_fitting_it_alone(monkeypatch):
+    """Named out of alphabetical order: the candidate axis is by name, whatever order the spec has.
+
+    Every learner draws with a key of its own, which is the same alone and among others.
+    """
+    drawn, fit_learner = set(), crossfit._fit_learner
+
+    def recorded(key, *rest):
+        drawn.add((rest[-2], tuple(jax.random.key_data(key).tolist())))
+        return fit_learner(key, *rest)
+
+    monkeypatch.setattr(crossfit, "_fit_learner", recorded)
     together = dataclasses.replace(SPEC, outcome_models=("ridge", "mean", "knn"), neighbours=(20,))
     fitted = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(X), FULL, SEEN, together)[1]
     for name in together.outcome_models:
@@ -158,6 +168,8 @@ def test_reweighing_to_one_learner_is_fitting_it_alone():
         want, _ = nuisance.fit_outcomes(jax.random.key(0), jnp.asarray(X), FULL, SEEN, alone)
         got = nuisance.out_of_fold(nuisance.reweigh(fitted, FULL, SEEN, alone))
         jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), got, want)
+    assert {name for name, _ in drawn} == set(together.outcome_models)
+    assert len(drawn) == len({key for _, key in drawn}) == 3
 
 
 def test_predicted_costs_keep_each_models_level_and_unit():

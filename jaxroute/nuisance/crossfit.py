@@ -6,6 +6,7 @@ the features, a fold's fit is independent of what its own rows were answered.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -125,7 +126,10 @@ def fit_outcomes(
     params, corrections, predicted = {}, [], []
     for name in names:
         plan = LEARNERS[name].plan(np.asarray(observed))
-        fitted = jax.block_until_ready(_fit_learner(key, shared, *given, times, own, plan, name, _read_by(name, spec)))
+        own_key = jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1)  # its draws depend on no other learner
+        fitted = jax.block_until_ready(
+            _fit_learner(own_key, shared, *given, times, own, plan, name, _read_by(name, spec))
+        )
         params[name], correction, candidates = fitted
         corrections.append(correction)
         predicted.append(candidates)
