@@ -1,12 +1,14 @@
 """The format of an artefact: its description, its vectors, and what verify says of them and of every export."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from router_kinds import router
 
 from jaxroute.serving import folder, kinds, portable, schema, vectors
+from jaxroute.serving.exports import checking, program, writing
 from jaxroute.types import InputError
 
 
@@ -80,3 +82,90 @@ def test_an_artefact_without_its_vectors_is_damaged(tmp_path):
     (tmp_path / "router" / folder.VECTORS).unlink()
     with pytest.raises(InputError, match=r"vectors\.json is missing"):
         portable.load(tmp_path / "router")
+
+
+@pytest.fixture(scope="module", params=kinds.KINDS)
+def saved(request, tmp_path_factory):
+    """A router of each kind; the plug-in and the per-weight one are of texts."""
+    encoder = {"plug_in": "hashed", "per_weight": "hashed-2"}.get(request.param)
+    path = tmp_path_factory.mktemp("saved") / "router"
+    router(request.param, features=256 if encoder else 5, encoder=encoder).save(path)
+    return path
+
+
+def equal(checks):
+    assert all(check.ran and not check.differences and check.decisions == 90 for check in checks), checks
+    return len(checks)
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_the_program_of_every_kind_is_its_scores(name):
+    """In NumPy, which has every operation of the program."""
+    of = router(name).without("b")
+    x = np.random.default_rng(4).standard_normal((50, 5), np.float32)
+    for weight in (0.0, 25.0, 49.0, 130.0, 500.0):
+        arrays, settings = kinds.on_host(kinds.arrays(of.kind)), kinds.settings(of.kind)
+        named = program.outputs(np, of, name, arrays, settings, x, np.float32(weight))
+        np.testing.assert_allclose(named["scores"], of.scores(x, weight), rtol=1e-4, atol=1e-4)
+        if "cost" in named:
+            np.testing.assert_allclose([named["quality"], named["cost"]], of.predict(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="the kind 'mixture' cannot be exported"):
+        program.outputs(np, of, "mixture", {}, {}, x, 0.0)
+
+
+def test_verify_computes_a_router_anew_and_says_what_differs(saved):
+    assert equal(checking.verify(saved)) == 2  # NumPy and JAX
+    kept = vectors_of(saved)
+    kept["scores"][2][3][0] += 10.0
+    kept["decisions"][0][1] = next(name for name in "abcd" if name != kept["decisions"][0][1])
+    own = portable.load(saved)
+    (score, other) = checking.compare("numpy", kept, list(own.models), checking._asked(own)).differences[::-1]
+    assert score.startswith(f"row 3, cost weight {kept['cost_weights'][2]:g}: scores differ by")
+    assert other.startswith("row 1, cost weight 0: ")
+    assert " instead of " in other
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")
+def test_in_node_it_decides_the_same_encoder_included(saved, tmp_path):
+    writing.write(saved, tmp_path / "js", "js")
+    assert equal(checking.verify(tmp_path / "js")) == 1
+    assert (tmp_path / "js" / "export.json").read_text().count(portable.load(saved).version) == 1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_onnxruntime_decides_the_same(saved, tmp_path, half):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    meta = writing.write(saved, tmp_path / "onnx", "onnx", half=half)
+    if half:
+        assert 0 <= meta["float16"]["changed"] < 0.05 * meta["float16"]["decisions"]
+    else:
+        assert equal(checking.verify(tmp_path / "onnx")) == 1
+
+
+@pytest.mark.slow
+def test_iree_compiles_and_decides_the_same_for_any_batch_and_a_given_one(saved, tmp_path):
+    pytest.importorskip("iree.compiler")
+    pytest.importorskip("iree.runtime")
+    writing.write(saved, tmp_path / "hlo", "stablehlo", batches=(4,))
+    assert equal(checking.verify(tmp_path / "hlo")) == 2
+
+
+@pytest.mark.parametrize("form", ["stablehlo", "jax"])
+def test_programs_name_no_file_of_this_machine(saved, tmp_path, form):
+    writing.write(saved, tmp_path / form, form)
+    for file in (tmp_path / form).glob("router-*"):
+        assert not [
+            word for word in (b".py", b"/home", b"site-packages", str(tmp_path).encode()) if word in file.read_bytes()
+        ]
+
+
+def test_what_an_export_cannot_do_is_refused_by_name(saved, tmp_path):
+    for form, options, says in (
+        ("coreml", {}, "--format coreml: use one of stablehlo, jax, onnx, js"),
+        ("js", {"half": True}, "js keeps float32"),
+        ("jax", {"batches": (0,)}, "--batch 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            writing.write(saved, tmp_path / "out", form, **options)
+    assert not (tmp_path / "out").exists()

@@ -71,14 +71,16 @@ def test_every_kind_routes_and_exports(capsys, any_kind):
         known = np.isfinite(decision.quality).all()
         assert all(line["reason"].startswith("predicted quality" if known else "score ") for line in lines)
         assert "nan" not in out
-    code, _, _ = run(capsys, "export", any_kind / "router", "--out", any_kind / "router.stablehlo")
+    code, _, _ = run(capsys, "export", any_kind / "router", "--out", any_kind / "exported")
     assert code == 0
-    said = json.loads((any_kind / "router.stablehlo.json").read_text())
-    assert (said["num_features"], said["models"]) == (256, list(router.models))
-    scores = export.call((any_kind / "router.stablehlo").read_bytes())(
+    said = json.loads((any_kind / "exported" / "export.json").read_text())
+    assert (said["inputs"][0]["shape"], said["models"]) == (["N", 256], list(router.models))
+    scores = export.call((any_kind / "exported" / "router-any.jax").read_bytes())(
         encoders.encode(prompts, "hashed"), np.float32(30.0)
     )
     assert [router.models[k] for k in np.argmax(scores, 1)] == router.route(prompts, cost_weight=30.0).models
+    code, out, _ = run(capsys, "verify", any_kind / "exported")
+    assert (code, out.count("90 decisions are equal")) == (0, 2)
 
 
 def test_every_kind_is_evaluated_on_a_table(capsys, any_kind, tmp_path):
@@ -391,17 +393,6 @@ def test_evaluate_on_a_full_table(capsys, folder, tmp_path):
     assert code == 0
     assert first["value"] + first["regret"] == pytest.approx(0.9, abs=1e-5)
     assert first["best_single"] == "large"
-
-
-@pytest.mark.slow
-def test_export(capsys, folder, tmp_path):
-    code, _, _ = run(capsys, "export", folder / "router", "--out", tmp_path / "router.stablehlo")
-    assert code == 0
-    assert json.loads((tmp_path / "router.stablehlo.json").read_text())["models"] == ["large", "medium", "small"]
-    assert export.call((tmp_path / "router.stablehlo").read_bytes())(np.zeros((2, 256), np.float32), 1.0).shape == (
-        2,
-        3,
-    )
 
 
 @pytest.mark.slow

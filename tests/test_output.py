@@ -51,7 +51,8 @@ COMMANDS = {
     "evaluate": ["evaluate", "plug_in", "log.jsonl"],
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
     "route": ["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"],
-    "export": ["export", "plug_in", "--out", "program.stablehlo"],
+    "export": ["export", "plug_in", "--out", "exported"],
+    "verify": ["verify", "plug_in"],
 }
 
 

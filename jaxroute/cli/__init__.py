@@ -37,7 +37,8 @@ COMMANDS = {
     "route": ("route", "Choose a model for every prompt."),
     "prices": ("prices", "Show known prices, or look up the price of a model."),
     "reprice": ("prices", "Give a fitted router new prices, without a new fit."),
-    "export": ("export", "Write a router as one StableHLO program."),
+    "export": ("export", "Write a router as StableHLO, ONNX or JavaScript."),
+    "verify": ("export", "Check that a router, or an export, decides as its test vectors say."),
     "demo-log": ("demo", "Write an artificial log, to try the other commands."),
 }
 """The module in this package of every command, and what it does in a line."""

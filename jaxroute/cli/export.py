@@ -1,8 +1,8 @@
-"""``jaxroute export ROUTER``: StableHLO for runtimes without jaxroute."""
+"""``jaxroute export ROUTER`` and ``jaxroute verify PATH``: a router for other runtimes, and whether they agree."""
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,37 +10,73 @@ import typer
 
 from jaxroute.cli import output
 from jaxroute.cli.reading import RouterPath
-from jaxroute.data import saving
+from jaxroute.system.printing import say
+from jaxroute.types import InputError
 
 
 def export(
     router: RouterPath,
-    out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it holds the model names and units.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; export.json in it says how to call the program.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="stablehlo: for IREE and other compilers. jax: for jax.export. onnx: for onnxruntime and others. js: "
+            "an ES module for Node and browsers.",
+        ),
+    ] = "jax",
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Number of rows of a program of its own, beside the one for any (stablehlo, jax). Repeatable."
+        ),
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store weights as float16 (onnx); says what that changes.")
+    ] = False,
 ) -> output.Result:
-    """Write a router as one StableHLO program: (features [N, D], cost weight) -> scores [N, K].
+    """Write a router as a program: (features [N, D], cost weight) -> scores [N, K], and what it predicts.
+
+    Examples:
+
+      jaxroute export router --format onnx --out exported
+
+      jaxroute export router --format stablehlo --batch 1 --batch 32 --out exported
+    """
+    from jaxroute.serving.exports import writing
+
+    meta = writing.write(router, out, form, tuple(batch or (1,)), half)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    said = [f"{out}: {form}, {size / 1e6:.2f} MB, {len(meta['models'])} models; how to call it: {out / writing.META}"]
+    if half:
+        found = meta["float16"]
+        said.append(f"float16 weights change {found['changed']} of {found['decisions']} decisions on typical rows")
+    return output.Result({"folder": str(out), "bytes": size, "export": meta}, said)
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="Folder of a router, or of an export.", show_default=False)],
+) -> output.Result:
+    """Compute a router's test vectors anew, with every runtime that is installed, and say what differs.
 
     Example:
 
-      jaxroute export router --out router.stablehlo
+      jaxroute verify router
     """
-    from jaxroute.serving import export as exporting
-    from jaxroute.serving import kinds
-    from jaxroute.serving.router import Router
+    from jaxroute.serving.exports import checking
 
-    saving.check_file(out)
-    loaded = Router.load(router)
-    content = exporting.stablehlo(loaded)
-    meta = {
-        "kind": kinds.name_of(loaded.kind),
-        "models": list(loaded.models),
-        "encoder": loaded.encoder,
-        "revision": loaded.revision,
-        "num_features": loaded.kind.num_features,
-        "cost_scale": loaded.cost_scale,
-        "platforms": list(exporting.PLATFORMS),
-    }
-    for path, data in ((out.with_name(out.name + ".json"), json.dumps(meta, indent=1).encode()), (out, content)):
-        with saving.file(path) as file:
-            file.write(data)
-    said = f"{out}: {len(content) / 1e6:.2f} MB, {len(loaded.models)} models; names and units: {out.name}.json"
-    return output.Result({"program": str(out), "bytes": len(content), **meta}, [said])
+    checks = checking.verify(path)
+    for check in checks:
+        for line in check.differences:
+            say(f"{check.runtime}: {line}", to=sys.stderr)
+    if wrong := [check.runtime for check in checks if check.differences]:
+        raise InputError(
+            f"{path}: {', '.join(wrong)}: not what {path / 'vectors.json'} says; the lines above say where"
+        )
+    said = [
+        f"{check.runtime}: {check.decisions} decisions are equal; numbers differ by at most {check.worst:.1e}"
+        if check.ran
+        else f"{check.runtime}: not installed, so not run"
+        for check in checks
+    ]
+    return output.Result({"path": str(path), "checks": [check._asdict() for check in checks]}, said)

@@ -8,7 +8,8 @@ batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
 evaluation  what a later log, or a table, says of routers
-distil      one network in the place of a recipe; `export` StableHLO
+distil      one network in the place of a recipe
+export      StableHLO; `exports` folders for other runtimes
 """
 
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ else:
             "distil",
             "evaluation",
             "export",
+            "exports",
             "folder",
             "kinds",
             "layout",
