@@ -30,7 +30,7 @@ class Router {
   features(text) {
     if (typeof text !== "string") return Float32Array.from(text);
     const encode = this.meta.context.length ? null : ENCODERS[this.meta.encoder];
-    if (!encode) throw new Error(`texts need the encoder ${this.meta.encoder} and context columns: give features`);
+    if (!encode) throw new Error(`texts are encoded elsewhere (${this.meta.encoder ?? "features alone"}): give features`);
     return encode(text);
   }
 
