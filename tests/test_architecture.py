@@ -123,7 +123,7 @@ def test_the_root_holds_at_most_ten_modules():
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DISTRIBUTION = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+DISTRIBUTION = {"iree": "iree-base-compiler", "sklearn": "scikit-learn", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
 DISTRIBUTION |= {"sentence_transformers": "sentence-transformers", "prometheus_client": "prometheus-client"}
 WITH_AN_EXTRA = {
     "gateway/hooks.py": {"litellm"},

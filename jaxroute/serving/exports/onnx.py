@@ -64,8 +64,8 @@ class Graph:
         self.known: dict[tuple[bytes, Any, Any], Value] = {}
 
     def node(self, operator: str, *inputs: Any, **attributes: Any) -> Value:
+        names = [self.value(one).name for one in inputs]  # first: a constant of float16 adds a node of its own
         name = f"v{len(self.nodes)}"
-        names = [self.value(one).name for one in inputs]
         self.nodes.append(self.helper.make_node(operator, names, [name], **attributes))
         return Value(self, name)
 
