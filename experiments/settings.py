@@ -69,7 +69,7 @@ class Config:
     cost_weights: tuple[float, ...] = NORMALISED_GRID  # normalised
     between: tuple[float, ...] | None = None  # more weights that regret is measured at; None: the grid's midpoints
     cost_scale: float | None = None  # cost units per normalised unit; None: from the full table
-    methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/methods; ("*",): all
+    methods: tuple[str, ...] = field(default=())  # (): the main ones of experiments/methods; ("*",): all; see there
     nuisance: NuisanceSpec = NuisanceSpec()
     rivals: tuple[str, ...] = ()  # outcome models fitted beside the nuisances', for their own plug-ins alone
     training: Spec = Spec()

@@ -105,7 +105,7 @@ def _wrong_method(config: Config) -> str:
     fitted = {*methods.ALONE, *config.nuisance.outcome_models, *config.rivals}
     for name in config.methods:
         try:
-            needed = "" if name == "*" else methods.get(name).outcome_model
+            needed = "" if name in ("*", methods.EVERY_SINGLE) else methods.get(name).outcome_model
         except InputError as error:
             return str(error)
         if needed not in fitted:

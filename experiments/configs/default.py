@@ -11,11 +11,19 @@ cache. Mean regret: stacked plug-in 28.22 ± 1.59 points, recommended recipe 28.
 from experiments.settings import Config
 from jaxroute.types import NuisanceSpec, Spec
 
+METHODS = (
+    *("single:*", "random", "cheapest", "best_single", "best_single_full", "oracle", "conditional_oracle"),
+    *("plug_in_stack", "plug_in_stack_full", "recommended", "recommended_full"),
+    *("rm_classification", "rm_softmax", "rm_softmax_full", "rm_interval", "rm_affine"),
+)
+"""Both surrogates, the interval-conditioned router and the recipe beside plain baselines and ceilings."""
+
 
 def get_config(smoke: bool = False) -> Config:
     if smoke:
         return Config(
             name="default-smoke",
+            methods=METHODS,
             num_prompts=800,
             at_most=800,
             seeds=2,
@@ -23,4 +31,4 @@ def get_config(smoke: bool = False) -> Config:
             nuisance=NuisanceSpec(("ridge", "mlp"), folds=3, hidden=(16,), epochs=4, snapshots=2),
             training=Spec(hidden=(16,), batch_size=64, steps=40, chunk=20),
         )
-    return Config(name="default", rivals=("ridge",), training=Spec(hidden=(64, 64)))
+    return Config(name="default", methods=METHODS, training=Spec(hidden=(64, 64)))

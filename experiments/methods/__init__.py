@@ -29,6 +29,8 @@ SURROGATES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 """The losses of `make experiment`, and those whose routers also start as the stacked plug-in."""
 EVERY_WEIGHT = OBJECTIVES["rm_softmax_entropic"]
 """The loss of routers of every cost weight: its entropy gives the end routers' scores a common scale."""
+EVERY_SINGLE = "single:*"
+"""Among a config's methods: each model of the table by itself."""
 ALONE = ("", "stack", "recommended")
 """Outcome models that need no learner of their name."""
 
@@ -106,18 +108,18 @@ def get(name: str) -> Method:
 def chosen(config: Config) -> list[Method]:
     """The config's methods; none named: those of the main job, "*": every one that need not be named."""
     if config.methods and "*" not in config.methods:
-        return [get(name) for name in config.methods]
+        return [get(name) for name in config.methods if name != EVERY_SINGLE]
     asked = ("main", "all") if config.methods else ("main",)
     fitted = {*ALONE, *config.nuisance.outcome_models, *config.rivals}
     return [m for m in METHODS.values() if m.asked in asked and m.outcome_model in fitted]
 
 
 def for_table(config: Config, models: tuple[str, ...], *, expected: bool) -> list[Method]:
-    """`chosen`, with every single model first where none are named, less what needs known means (``expected``)."""
-    methods = chosen(config)
-    if config.methods and "*" not in config.methods:
-        return methods
-    return [get(f"single:{model}") for model in models] + [m for m in methods if expected or not m.expected]
+    """`chosen`, less what needs known means where there are none (``expected``); every single model comes first, unless
+    methods are named and EVERY_SINGLE is not."""
+    singles = [get(f"single:{model}") for model in models]
+    wanted = not config.methods or {"*", EVERY_SINGLE} & {*config.methods}
+    return singles * bool(wanted) + [m for m in chosen(config) if expected or not m.expected]
 
 
 def full_learners(config: Config) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     left = singles.sum(2, keepdims=True) == 0  # where that model is not available, any other one counts
     singles = np.where(left, uniform[None], singles)
     report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
-    beside = None if shadow is None else _beside(logs, nuisances, shadow, names)
+    with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
     needed = fitting.rows_needed(logs, shadow)
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
@@ -150,7 +150,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         + list(diagnosis.warnings),
         "verdict": verdict,
         "advice": advice,
-    } | ({} if beside is None else {"shadow": beside})
+    } | ({} if with_shadow is None else {"shadow": with_shadow})
 
 
 def last_fifth(table: LogTable) -> str:
@@ -202,7 +202,7 @@ def missing(table: LogTable) -> list[str]:
     return lines
 
 
-def _beside(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
+def _with_shadow(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
     """What the shadow sample adds to the knowledge about every model."""
     import jax
 
@@ -259,9 +259,9 @@ def _advice(
         )
     if verdict != "refuse":
         usable = [m["model"] for m in models if m["verdict"] != "refuse" or m["model"] in known]
-        beside = "" if alone else " --shadow FOLDER"
+        option = "" if alone else " --shadow FOLDER"
         lines.append(
-            f"A router can be fitted among {', '.join(usable)}. Next step: jaxroute fit LOG{beside} --out ROUTER"
+            f"A router can be fitted among {', '.join(usable)}. Next step: jaxroute fit LOG{option} --out ROUTER"
         )
     return lines
 

@@ -14,7 +14,7 @@ WIDTH = 118
 COLUMNS = (
     "method",
     "what it is",
-    "takes, beside the nuisances",
+    "takes, besides the nuisances",
     "real tables",
     "synthetic",
     "what else the study found",

@@ -272,9 +272,9 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
     from jaxroute.data import shadow as shadows
 
     table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
-    beside, lacking = shadows.unmatched(table, log.models)
-    if beside:
-        note(f"note: left out of the shadow sample, as the log does not have them: {', '.join(beside)}")
+    unknown, lacking = shadows.unmatched(table, log.models)
+    if unknown:
+        note(f"note: left out of the shadow sample, as the log does not have them: {', '.join(unknown)}")
     if lacking:
         note(f"note: the shadow sample has no answer of {', '.join(lacking)}: it teaches, and is no evidence of values")
     own = shadows.matched(table, log.models)

@@ -139,7 +139,7 @@ def interval(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
     ) -> Array:
         number, alpha = position(ends, cost_weight)
         ends = jnp.log1p(ends)
-        inputs = _beside(features, alpha, ends[number], ends[number + 1])
+        inputs = _appended(features, alpha, ends[number], ends[number + 1])
         low, high = end_scores(initial, number)
         return interpolate(low, high, alpha, residual.apply(params, inputs, width))
 
@@ -157,12 +157,12 @@ def plain(num_models: int, hidden: tuple[int, ...] = (128, 128)) -> Network:
     def apply(
         params: Params, features: Array, initial: Params, ends: Array, cost_weight: Array, width: Array | int
     ) -> Array:
-        return scores.apply(params, _beside(features, jnp.log1p(cost_weight)), width)
+        return scores.apply(params, _appended(features, jnp.log1p(cost_weight)), width)
 
     return Network(init, apply)
 
 
-def _beside(features: Float[Array, "*batch D"], *numbers: Weights) -> Array:
+def _appended(features: Float[Array, "*batch D"], *numbers: Weights) -> Array:
     """Features with further columns, each one number a row (or one for all)."""
     columns = [jnp.broadcast_to(x, features.shape[:-1])[..., None] for x in numbers]
     return jnp.concatenate([features, *columns], -1)

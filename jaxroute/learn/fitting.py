@@ -62,6 +62,7 @@ def fit(
     *,
     method: str | Loss | Method = "recommended",
     shadow: Examples | None = None,
+    prior: recipe.Prior | None = None,
     encoder: str | None = None,
     revision: str | None = None,
     spec: NuisanceSpec = NuisanceSpec(),
@@ -88,6 +89,8 @@ def fit(
         method: a name in `methods.METHODS`, a loss of the protocol of `types.Loss`, or a record like those there.
         shadow: prompts that every available model answered, beside the log; outcomes in the log's units, a cost that
             is not known is NaN (`data.shadow.priced` says what is learnt then).
+        prior: of the models' mean quality, in their order (`data.priors` reads one), for a method that takes one; what
+            is said of the router never uses it.
         encoder, revision: what made the features, for texts at serving time; None: features are given.
         spec: of the nuisances.
         members: nuisances and routers with folds and seeds of their own, averaged.
@@ -126,6 +129,7 @@ def fit(
     rows, num_models = logs.available.shape
     check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
     check_rows(chosen, logs, shadow, spec)
+    check_prior(chosen, prior, num_models)
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
         raise InputError(
             f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
@@ -165,6 +169,7 @@ def fit(
         steps,
         sweep.mesh() if mesh is None else mesh,
         on_stage,
+        None if prior is None else jax.tree.map(jnp.asarray, prior),
     )
     result = chosen.make(given)
 
@@ -209,13 +214,29 @@ def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = 
     0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
     """
     answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
-    beside = 0 if shadow is None else answers(shadow)
-    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - beside, 0)
+    answered_by_all = 0 if shadow is None else answers(shadow)
+    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - answered_by_all, 0)
 
 
 def answers(shadow: Examples | Table) -> np.ndarray:
     """Answers with a quality that a shadow sample holds of every model, [K]."""
     return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
+
+
+def check_prior(method: Method, prior: recipe.Prior | None, num_models: int) -> None:
+    """Refuse a prior that a method does not take, or that is not one of these models.
+
+    Raises:
+        InputError: says which of the two, or which field is wrong.
+    """
+    if prior is None:
+        return
+    if not method.informed:
+        able = ", ".join(name for name, m in methods.METHODS.items() if m.informed)
+        raise InputError(f"{method.name} takes no prior; the methods that do: {able}")
+    for name, values in zip(prior._fields, map(np.asarray, prior), strict=True):
+        if values.shape != (num_models,) or not np.isfinite(values).all() or (name == "deviation" and (values <= 0).any()):
+            raise InputError(f"prior.{name}: needs a finite number for each of the {num_models} models, deviations above 0")
 
 
 def check_rows(
@@ -301,13 +322,13 @@ def _nuisances(
     Reference: several sample splits, section 3.4 of Double/debiased machine learning for treatment and structural
     parameters, by Chernozhukov et al., https://arxiv.org/abs/1608.00060 (2018).
     """
-    beside = () if learner is None or learner in spec.outcome_models else (learner,)
-    every = dataclasses.replace(spec, outcome_models=(*spec.outcome_models, *beside))
+    own = () if learner is None or learner in spec.outcome_models else (learner,)
+    every = dataclasses.replace(spec, outcome_models=(*spec.outcome_models, *own))
     cells, rows = nuisance.cells(logs, shadow), len(logs.action)
     fits = []
     for k in (key, *(jax.random.fold_in(key, member) for member in range(1, members))):
         nuisances, model = nuisance.fit(k, logs, every, shadow=shadow)
-        if beside:
+        if own:
             part = nuisance.reweigh(model.outcomes, cells.outcomes, cells.available, spec)
             model = model._replace(outcomes=part)
             nuisances = nuisances._replace(outcomes=jax.tree.map(lambda y: y[:rows], nuisance.out_of_fold(part)))

@@ -30,6 +30,7 @@ class MethodInput:
     robust: [N, K] doubly robust outcomes at the evaluation clip. cost_weights: [L] ascending, cost_scale: units of
     cost per normalised unit. seeds: of members. estimator: of the outcomes learnt from; None: the method's own.
     training, hyperparams: of networks that learn to decide. hidden, steps: of networks that learn what others predict.
+    prior: of the models' mean quality, for methods that take one.
     """
 
     key: Key
@@ -49,6 +50,7 @@ class MethodInput:
     steps: int
     mesh: Mesh
     on_stage: Callable[[str], None]
+    prior: recipe.Prior | None = None
 
     @property
     def training_key(self) -> Key:
@@ -80,7 +82,10 @@ class MethodInput:
     @property
     def recipes(self) -> list[recipe.Recommended]:
         """The recommended recipe of every member's nuisances."""
-        return [recipe.recommend(self.logs, nuisances, model, self.shadow) for nuisances, model in self.fits]
+        return [
+            recipe.recommend(self.logs, nuisances, model, self.shadow, prior=self.prior)
+            for nuisances, model in self.fits
+        ]
 
     @property
     def predicted(self) -> Outcomes:

@@ -38,6 +38,7 @@ class Method:
     learner: an outcome learner that it needs fitted. loss: that its networks are trained on; None: it trains none
     on a loss of choice. decides: whether networks learn the decision itself, so that ``estimator``, ``hyperparams`` and
     ``training`` mean something. weighs: whether a row counts as often as it stands for (``logs.weight``).
+    informed: whether it takes a prior of the models' mean quality.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     loss: Loss | None = None
     decides: bool = False
     weighs: bool = True
+    informed: bool = False
 
     @property
     def finding(self) -> str:
@@ -93,6 +95,7 @@ _LIST = (
         plug_ins.recommended,
         "Significantly worse than a baseline in 0 and better in 392 of 1,405 comparisons; on the synthetic problem "
         "RM-Classification is ahead of it.",
+        informed=True,
     ),
     Method(
         "plug_in_stack",

@@ -26,10 +26,13 @@ def recommended(given: MethodInput) -> MethodResult:
     """The recipe of every member's nuisances, averaged."""
     recipes = given.recipes
     predicted = mean([recipe.apply(r, nuisance.out_of_fold(r.nuisances.outcomes)) for r in recipes])
-    share = float(np.mean([r.share for r in recipes]))
-    return _plug_in(
-        given, predicted, lambda x: mean([recipe.predict(r, x) for r in recipes]), {"share_of_contrasts": share}
-    )
+    summary: dict[str, Any] = {"share_of_contrasts": float(np.mean([r.share for r in recipes]))}
+    if trusted := [r.trusted for r in recipes if r.trusted is not None]:
+        summary["prior"] = {
+            "trust": float(np.mean([t.trust for t in trusted])),
+            "followed": np.mean([t.followed for t in trusted], 0).tolist(),
+        }
+    return _plug_in(given, predicted, lambda x: mean([recipe.predict(r, x) for r in recipes]), summary)
 
 
 def stack(given: MethodInput) -> MethodResult:

@@ -1,10 +1,12 @@
 """The recommended recipe: a stacked plug-in with empirical-Bayes model means and shrunken contrasts.
 
 levels       mean quality of every model
+priors       the same with what is known of the models beside the log
 contrasts    the share of predicted differences between models that is kept
 recommended  the recipe made of both
 """
 
+from jaxroute.recipe.priors import Prior as Prior
 from jaxroute.recipe.recommended import GRID as GRID
 from jaxroute.recipe.recommended import Recommended as Recommended
 from jaxroute.recipe.recommended import apply as apply

@@ -23,11 +23,15 @@ from jaxroute.nuisance import as_cells
 from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
+Scalar = Float[Array, ""] | float
+
 CLIP = 0.1
 SPREADS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2)
 """tau: standard deviations of the levels about the regression, quality units."""
 SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
 """s: standard deviations of a slope per standard deviation of its column, quality units."""
+GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
+"""(tau, s): all pairs, of which the log picks one."""
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
@@ -189,25 +193,46 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
     Reference:
         Parametric Empirical Bayes Inference: Theory and Applications, by Morris (1983).
     """
+    about = jnp.asarray(about)
+
+    def at(point: Array) -> Conditioned:
+        return conditioned(samples, 0.5, covariance(*point, about))
+
+    each = jax.lax.map(at, jnp.asarray(GRID))
+    best = jnp.argmax(each.likelihood)
+    return Level(each.mean[best], each.deviation[best])
+
+
+def covariance(
+    spread: Scalar | Float[Array, " K"], slope: Scalar, about: Float[Array, "K C"]
+) -> Float[Array, "K K"]:
+    """P of ``posterior``, before any sample; ``spread`` may differ between models."""
     models = about.shape[0]
-    observed = jnp.concatenate([s.mean for s in samples]) - 0.5
+    return jnp.diag(jnp.broadcast_to(spread**2, models)) + slope**2 * about @ about.T + PRIOR_DEVIATION**2
+
+
+class Conditioned(NamedTuple):
+    """Log marginal likelihood of the samples up to a constant, and the levels given them."""
+
+    likelihood: Float[Array, ""]
+    mean: Float[Array, " K"]
+    deviation: Float[Array, " K"]
+
+
+def conditioned(
+    samples: list[Sample], expected: Scalar | Float[Array, " K"], prior: Float[Array, "K K"]
+) -> Conditioned:
+    """Levels that are N(expected, prior) before any sample, given all samples."""
+    models = prior.shape[0]
+    observed = jnp.concatenate([s.mean - expected for s in samples])
     noise = jax.scipy.linalg.block_diag(*(s.covariance for s in samples))
     repeat = jnp.tile(jnp.eye(models), (len(samples), 1))
-    grid = jnp.stack(jnp.meshgrid(jnp.asarray(SPREADS), jnp.asarray(SLOPES)), -1).reshape(-1, 2)
-
-    def at(point: Array) -> tuple[Array, Array, Array]:
-        spread, slope = point
-        prior = spread**2 * jnp.eye(models) + slope**2 * about @ about.T + PRIOR_DEVIATION**2
-        factor = jax.scipy.linalg.cho_factor(repeat @ prior @ repeat.T + noise, lower=True)
-        solved = jax.scipy.linalg.cho_solve(factor, observed)
-        likelihood = -0.5 * observed @ solved - jnp.sum(jnp.log(jnp.diag(factor[0])))
-        gain = prior @ repeat.T
-        covariance = prior - gain @ jax.scipy.linalg.cho_solve(factor, gain.T)
-        return likelihood, 0.5 + gain @ solved, jnp.sqrt(jnp.maximum(jnp.diag(covariance), 0.0))
-
-    likelihood, mean, deviation = jax.lax.map(at, grid)
-    best = jnp.argmax(likelihood)
-    return Level(mean[best], deviation[best])
+    factor = jax.scipy.linalg.cho_factor(repeat @ prior @ repeat.T + noise, lower=True)
+    solved = jax.scipy.linalg.cho_solve(factor, observed)
+    likelihood = -0.5 * observed @ solved - jnp.sum(jnp.log(jnp.diag(factor[0])))
+    gain = prior @ repeat.T
+    left = prior - gain @ jax.scipy.linalg.cho_solve(factor, gain.T)
+    return Conditioned(likelihood, expected + gain @ solved, jnp.sqrt(jnp.maximum(jnp.diag(left), 0.0)))
 
 
 def fit(
@@ -238,18 +263,32 @@ def fit(
         >>> fit(logs, nuisances).mean.shape
         (4,)
     """
+    return posterior(*samples_of(logs, nuisances, shadow, predicted, clip=clip))
+
+
+def samples_of(
+    logs: Logs,
+    nuisances: Nuisances,
+    shadow: Examples | None = None,
+    predicted: Outcomes | None = None,
+    *,
+    clip: float = CLIP,
+) -> tuple[list[Sample], Float[Array, "K 2"]]:
+    """What ``fit`` conditions on: the noisy means, and the columns that say what a rare model is like."""
     counterfactual.propensity_of_action(logs, nuisances, clip=clip)  # says which row is bad, which a program cannot
-    return _fit(logs, nuisances, shadow, predicted, clip)
+    return _samples_of(logs, nuisances, shadow, predicted, clip)
 
 
 @jax.jit
-def _fit(logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: Outcomes | None, clip: float) -> Level:
+def _samples_of(
+    logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: Outcomes | None, clip: float
+) -> tuple[list[Sample], Float[Array, "K 2"]]:
     centre = jax.tree.map(lambda y: weighted_mean(y, relative(logs.weight)), nuisances.outcomes)
     samples = [of_log(logs, nuisances, clip=clip)]
     if shadow is not None:
         assert predicted is not None
         samples.append(of_shadow(shadow, predicted, centre.quality))
-    return posterior(samples, columns(_requests(logs), centre.cost))
+    return samples, columns(_requests(logs), centre.cost)
 
 
 @jax.jit

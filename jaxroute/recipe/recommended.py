@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxroute import nuisance
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.recipe import contrasts, levels
+from jaxroute.recipe import contrasts, levels, priors
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -31,17 +31,23 @@ class Recommended(NamedTuple):
     """The fitted recipe.
 
     nuisances: predicts new prompts. level: [K] mean quality of every model. centre: [K] mean prediction on the log.
-    share: of the contrasts that is kept, a scalar in [0, 1].
+    share: of the contrasts that is kept, a scalar in [0, 1]. trusted: what the log says of the prior, if there is one.
     """
 
     nuisances: nuisance.NuisanceModel
     level: Float[Array, " K"]
     centre: Float[Array, " K"]
     share: Float[Array, ""]
+    trusted: priors.Trusted | None = None
 
 
 def recommend(
-    logs: Logs, nuisances: Nuisances, model: nuisance.NuisanceModel, shadow: Examples | None = None
+    logs: Logs,
+    nuisances: Nuisances,
+    model: nuisance.NuisanceModel,
+    shadow: Examples | None = None,
+    *,
+    prior: priors.Prior | None = None,
 ) -> Recommended:
     """The recipe from nuisances that are already fitted.
 
@@ -50,6 +56,7 @@ def recommend(
         nuisances: cross-fitted for these rows.
         model: their fit, which keeps the cross-fitted predictions of the shadow's rows.
         shadow: S prompts that every available model answered, fitted on together with the log; None: no such sample.
+        prior: what is known of the models' mean quality beside the log, see `priors`; it corrects the levels alone.
 
     Returns:
         Recommended.
@@ -57,9 +64,12 @@ def recommend(
     Raises:
         InputError: a propensity is NaN.
     """
-    level = estimate_levels(logs, nuisances, model, shadow)
-    share = estimate_share(logs, model, shadow)
-    return Recommended(model, level, weighted_mean(nuisances.outcomes.quality, relative(logs.weight)), share)
+    share, centre = estimate_share(logs, model, shadow), weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
+    if prior is None:
+        return Recommended(model, estimate_levels(logs, nuisances, model, shadow), centre, share)
+    predicted = None if shadow is None else shadow_predictions(model, len(logs.action))
+    trusted = priors.fit(logs, nuisances, prior, shadow, predicted)
+    return Recommended(model, trusted.level.mean, centre, share, trusted)
 
 
 def fit(

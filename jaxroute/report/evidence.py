@@ -180,8 +180,8 @@ def _values(evidence: Evidence) -> dict[str, Any]:
         lines.append(line)
     heads = ["cost weight", "value", "95% interval", "verdict", *(["truth"] if "truth" in evidence.values else [])]
     heads += ["gain over logger", "flips at", f"hidden x{evidence.strength:g}", "all at once", "effective rows"]
-    beside = "shadow_share" in evidence.values
-    heads += ["shadow's share"] if beside else []
+    has_shadow = "shadow_share" in evidence.values
+    heads += ["shadow's share"] if has_shadow else []
     return {
         "caption": f"Value of {evidence.router} from the log, in points",
         "header": [(head, "") for head in heads],
@@ -191,7 +191,7 @@ def _values(evidence: Evidence) -> dict[str, Any]:
             f"cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden confounder changes "
             "the odds of any choice by up to that factor, without sampling noise. Flips at: the factor from which "
             "the sign of the gain over the logger is no longer certain. A dash means no evidence in the log."
-            + (SHADOW_NOTE if beside else "")
+            + (SHADOW_NOTE if has_shadow else "")
         ),
     }
 

@@ -34,7 +34,7 @@ def read(file: File) -> Iterator[Answer]:
     Raises:
         InputError: a file that is missing beside it, or of another shape; names file and instance.
     """
-    spec, state = (_beside(file, name) for name in (SPEC, STATE))
+    spec, state = (_companion(file, name) for name in (SPEC, STATE))
     model, method = inner(spec, "adapter_spec", "model"), str(inner(spec, "adapter_spec", "method"))
     if not isinstance(model, str):
         raise InputError(f"{file.path.with_name(SPEC)}: names no model in its adapter_spec")
@@ -75,7 +75,7 @@ def _prompt(request: Any, method: str) -> str | None:
     return "\n".join([text, *(f"{chr(65 + i)}. {choice}" for i, choice in enumerate(choices))])
 
 
-def _beside(file: File, name: str) -> Any:
+def _companion(file: File, name: str) -> Any:
     path = file.path.with_name(name)
     if not path.is_file():
         raise InputError(f"{file.path}: no {name} beside it; keep the files of a run together")

@@ -52,10 +52,10 @@ def read(file: File) -> Iterator[Answer]:
     graders = [role for role, said in roles.items() if inner(said, "model") == model]
     for at, sample in samples:
         usage = inner(sample, "model_usage", model) or {}
-        beside = [inner(sample, "role_usage", role) or {} for role in graders]
+        graded = [inner(sample, "role_usage", role) or {} for role in graders]
 
-        def count(name: str, usage: Any = usage, beside: Any = beside, at: str = at) -> float:
-            return amount(usage.get(name), at, name) - sum(amount(part.get(name, 0), at, name) for part in beside)
+        def count(name: str, usage: Any = usage, graded: Any = graded, at: str = at) -> float:
+            return amount(usage.get(name), at, name) - sum(amount(part.get(name, 0), at, name) for part in graded)
 
         yield Answer(
             at=at,
@@ -84,8 +84,8 @@ def _prompt(sample: dict[str, Any]) -> str | None:
 
 def _whole(counted: Tokens) -> Tokens:
     """Inspect's input leaves out what was read from a cache or written to one; that of ``prices.bill`` does not."""
-    beside = [count for count in (counted.cached, counted.written) if not math.isnan(count)]
-    return counted._replace(input_tokens=counted.input_tokens + sum(beside))
+    apart = [count for count in (counted.cached, counted.written) if not math.isnan(count)]
+    return counted._replace(input_tokens=counted.input_tokens + sum(apart))
 
 
 def _scores(said: dict[str, Any]) -> dict[str, Any]:

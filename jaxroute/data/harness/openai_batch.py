@@ -75,10 +75,10 @@ def _asked(file: File) -> dict[str, dict[str, str]]:
     """Prompts by custom_id and model asked for, from every input file in the output's folder."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for path in sorted(file.path.parent.glob("*.jsonl")):
-        beside = File(path)
-        if not {"custom_id", "body"} <= beside.first.keys():
+        inputs = File(path)
+        if not {"custom_id", "body"} <= inputs.first.keys():
             continue
-        for at, line in beside.lines():
+        for at, line in inputs.lines():
             body = line.get("body")
             text = next((messages.text_of(body[name]) for name in PROMPTS if name in body), None) if body else None
             if text is None:

@@ -1,0 +1,115 @@
+"""What is known of the models beside a log: their expected quality, from a CSV or from other prompts' answers.
+
+    model, quality, sd        quality expected on prompts like the log's, in [0, 1], and its standard deviation
+
+or a table (`tables`, `harness`): the models' mean quality over its prompts, equally trusted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxroute.data import harness
+from jaxroute.data.frames import need, numbers, read, refuse, text
+from jaxroute.data.logs.naming import bare
+from jaxroute.recipe import Prior
+from jaxroute.types import InputError, Table
+
+UNNAMED = 3.0
+"""Deviation of a model that the file does not name, over the largest of those that it names."""
+
+
+class Known(NamedTuple):
+    """A prior of a log's models, and the names that did not meet.
+
+    prior: [K]. missing: models of the log that the source does not name; they are expected at the mean of the others.
+    unused: names of the source that the log does not have.
+    """
+
+    prior: Prior
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def load(source: Any, models: Sequence[str]) -> Known:
+    """The prior of these models.
+
+    Args:
+        source: a CSV or Parquet file or a DataFrame with columns model, quality and sd; or a table, as a path (the
+            folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``.
+        models: K names of the log. Names meet without provider and date where they do not meet as they are.
+
+    Returns:
+        Known.
+
+    Raises:
+        InputError: a missing column, a bad number, a model that stands there twice, or fewer than two models of the
+            log; names file, row and column.
+
+    Example:
+        >>> known = load(pd.DataFrame({"model": ["a", "b"], "quality": [0.5, 0.7], "sd": [0.05, 0.1]}), ["b", "a", "c"])
+        >>> print(known.prior.quality, known.prior.deviation, known.missing)
+        [0.7 0.5 0.6] [0.1  0.05 0.3 ] ('c',)
+    """
+    names, quality, deviation, where = _of_table(source) if _is_table(source) else _of_file(source)
+    at = np.array([_place(model, names) for model in models])
+    met = at >= 0
+    if met.sum() < 2:
+        raise InputError(
+            f"{where}: names {int(met.sum())} of the log's models ({', '.join(models)}); a prior needs at least two"
+        )
+    mean = np.where(met, quality[at], quality[at[met]].mean())
+    sd = np.where(met, deviation[at], UNNAMED * deviation[at[met]].max())
+    missing = tuple(m for m, here in zip(models, met, strict=True) if not here)
+    unused = tuple(name for i, name in enumerate(names) if i not in at)
+    return Known(Prior(mean, sd), missing, unused)
+
+
+def _place(model: str, names: Sequence[str]) -> int:
+    """Where a model stands among the names; -1: nowhere, or at several places without provider and date."""
+    for short in (str, bare):
+        places = [i for i, name in enumerate(names) if short(name) == short(model)]
+        if len(places) == 1:
+            return places[0]
+    return -1
+
+
+Read = tuple[list[str], np.ndarray, np.ndarray, str]
+
+
+def _is_table(source: Any) -> bool:
+    if isinstance(source, str | os.PathLike):
+        return Path(source).is_dir() or harness.is_run(source)
+    return isinstance(source, Table)
+
+
+def _of_table(source: Any) -> Read:
+    where = "the table" if isinstance(source, Table) else str(source)
+    table = source if isinstance(source, Table) else harness.load(source, alone=True)
+    answers = np.where(np.asarray(table.available), np.asarray(table.outcomes.quality), np.nan)
+    kept = np.flatnonzero(np.isfinite(answers).any(0))
+    return [table.models[k] for k in kept], np.nanmean(answers[:, kept], 0), np.ones(len(kept)), where
+
+
+def _of_file(source: Any) -> Read:
+    path = isinstance(source, str | os.PathLike)
+    where = str(source) if path else "the prior"
+    frame = read(Path(source), as_text=("model",)) if path else pd.DataFrame(source)
+    need(frame, where, ("model", "quality", "sd"))
+    names = text(frame, "model", where)
+
+    def place(row: int, column: str) -> str:
+        return f"{where}, column {column!r}, row {row} ({names[row]})"
+
+    quality, deviation = (numbers(frame[column], column, place) for column in ("quality", "sd"))
+    refuse(pd.Series(names).duplicated().to_numpy(), lambda i: f"{place(i, 'model')}: stands there twice; keep one row")
+    refuse(~((quality >= 0) & (quality <= 1)), lambda i: f"{place(i, 'quality')}: {quality[i]} is not in [0, 1]")
+    odd = ~(np.isfinite(deviation) & (deviation > 0))
+    refuse(odd, lambda i: f"{place(i, 'sd')}: {deviation[i]} is not a number above 0")
+    return list(names), quality, deviation, where

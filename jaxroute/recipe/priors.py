@@ -1,0 +1,127 @@
+"""What a team knows of the models beside its log: a leaderboard, an earlier evaluation, results of another task.
+
+    m = b0 + Z b + c (p - mean p) + e,   c ~ N(1, 1),   e_k ~ N(0, tau^2 d_k^2 / w_k),   w_k ~ Gamma(2, 2)
+
+p_k is the quality that is expected of model k, and d_k its standard deviation over the root mean square of all models'.
+Another task is easier or harder for every model (b0) and separates the models more or less (c), so both are fitted.
+The log decides how much the prior is trusted: tau has the weights of its marginal likelihood, and so has the
+hypothesis that the prior says nothing, which is `levels.posterior`. A model whose rows contradict its prior gets a
+small w_k and leaves the prior; e is Student's t with four degrees of freedom. Z b is as in `levels`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxroute.numerics import relative, weighted_mean
+from jaxroute.recipe import levels
+from jaxroute.types import Examples, Logs, Nuisances, Outcomes
+
+FREEDOM = 4.0
+"""Degrees of freedom of a model's departure from its prior."""
+ROUNDS = 6
+"""Steps of expectation and maximisation in w."""
+OF_PREDICTION = 0.25
+"""Weight of the outcome model's mean prediction beside the posterior mean where there is no shadow sample."""
+
+
+class Prior(NamedTuple):
+    """Expected quality of every model and its standard deviation, [K], quality units."""
+
+    quality: Float[Array, " K"]
+    deviation: Float[Array, " K"]
+
+
+class Trusted(NamedTuple):
+    """The levels given log and prior, and what the log says of the prior.
+
+    level: see ``levels.Level``. trust: posterior probability that the prior says something of the models, in [0, 1].
+    followed: [K] weights w of the likeliest hypothesis: 1 follows its prior, near 0 contradicts it.
+    """
+
+    level: levels.Level
+    trust: Float[Array, ""]
+    followed: Float[Array, " K"]
+
+
+@jax.jit
+def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: Prior) -> Trusted:
+    """Levels given all samples and a prior, averaged over the grid of tau and s by marginal likelihood.
+
+    Args:
+        samples, about: see ``levels.posterior``.
+        prior: finite; deviations above 0, of which only the ratios matter.
+
+    Returns:
+        Trusted.
+
+    Example:
+        The last model has a few good answers, and the prior, which is right about the others, says that it is bad:
+
+        >>> seen = jnp.array([0.6, 0.5, 0.55, 0.42, 0.7]), jnp.diag(jnp.array([1e-4, 1e-4, 1e-4, 1e-4, 2e-2]))
+        >>> known = Prior(jnp.array([0.5, 0.4, 0.45, 0.32, 0.3]), jnp.full(5, 0.05))
+        >>> found = posterior([levels.Sample(*seen)], jnp.zeros((5, 0)), known)
+        >>> print(round(float(found.level.mean[-1]), 2), round(float(found.trust), 2))
+        0.43 0.92
+
+    Reference:
+        Empirical Bayes Methods for Combining Likelihoods, by Efron (1996); robust heterogeneity by a t distribution:
+        Flexible parametric models for random-effects distributions, by Lee and Thompson (2008).
+    """
+    gap = prior.quality - jnp.mean(prior.quality)
+    relative_deviation = prior.deviation / jnp.sqrt(jnp.mean(prior.deviation**2))
+    expected, scale = 0.5 + gap, jnp.outer(gap, gap)
+
+    def without(point: Array) -> levels.Conditioned:
+        return levels.conditioned(samples, 0.5, levels.covariance(*point, about))
+
+    def given(point: Array) -> tuple[levels.Conditioned, Float[Array, " K"]]:
+        spread, slope = point
+        deviation = spread * relative_deviation
+
+        def at(w: Float[Array, " K"]) -> levels.Conditioned:
+            return levels.conditioned(
+                samples, expected, levels.covariance(deviation / jnp.sqrt(w), slope, about) + scale
+            )
+
+        def step(_: int, w: Float[Array, " K"]) -> Float[Array, " K"]:
+            away = at(w).mean - expected
+            away = (away - jnp.mean(away)) / deviation
+            return jnp.minimum((FREEDOM + 1) / (FREEDOM + away**2), 1.0)
+
+        w = jax.lax.fori_loop(0, ROUNDS, step, jnp.ones_like(gap))
+        found, half = at(w), FREEDOM / 2
+        density = jnp.sum((half - 1) * jnp.log(w) - half * (w - 1))
+        return found._replace(likelihood=found.likelihood + density), w
+
+    grid = jnp.asarray(levels.GRID)
+    alone, (informed, w) = jax.lax.map(without, grid), jax.lax.map(given, grid)
+    every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, informed)
+    chance = jax.nn.softmax(every.likelihood)
+    mean = chance @ every.mean
+    deviation = jnp.sqrt(chance @ (every.deviation**2 + (every.mean - mean) ** 2))
+    return Trusted(levels.Level(mean, deviation), jnp.sum(chance[len(grid) :]), w[jnp.argmax(informed.likelihood)])
+
+
+def fit(
+    logs: Logs,
+    nuisances: Nuisances,
+    prior: Prior,
+    shadow: Examples | None = None,
+    predicted: Outcomes | None = None,
+) -> Trusted:
+    """Levels from a log and a prior, and a shadow sample where there is one; arguments as in ``levels.fit``.
+
+    From a log alone, a quarter of the mean is that of the outcome model's predictions: see
+    ``recommended.estimate_levels``.
+    """
+    found = posterior(*levels.samples_of(logs, nuisances, shadow, predicted), prior)
+    if shadow is not None:
+        return found
+    of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
+    mean = (1 - OF_PREDICTION) * found.level.mean + OF_PREDICTION * of_predictions
+    return found._replace(level=found.level._replace(mean=mean))
