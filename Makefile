@@ -23,7 +23,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ study: setup  ## run the study: every factor on every table, some 5 hours, resum
 
 selection: setup  ## measure how often a log picks the better of two routers (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.selection --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+prior: setup  ## measure what a prior of the models' quality is worth beside a log (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.side.prior --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ablation: setup  ## measure what each part of the recommended recipe contributes (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.ablation --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

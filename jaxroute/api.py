@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, fingerprints, harness, splits, tables, tabular, values
+from jaxroute.data import encoders, fingerprints, harness, priors, splits, tables, tabular, values
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.messages import CHAT
@@ -80,6 +80,7 @@ def fit(
     cost_weights: Sequence[float] | None = None,
     normalised_cost_weights: Sequence[float] | None = None,
     shadow: Any = None,
+    prior: Any = None,
     encoder: str | None = "hashed",
     outcome_models: Sequence[str | Regressor] | None = None,
     members: int = 1,
@@ -102,6 +103,7 @@ def fit(
             normalised_cost_weights, where 1 is the break-even between the best and the cheapest model; None for both:
             ``recipe.GRID``, normalised.
         shadow: prompts like the log's that several models answered, see ``read_table``; or ``types.Examples``.
+        prior: quality that is expected of the models from what is known beside the log; see ``data.priors.load``.
         encoder: of the prompts, if the log has no features; of a table's prompts (None: its own features are used).
         outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
@@ -142,8 +144,8 @@ def fit(
     key: Any = jax.random.key(seed)
     held: LogTable | Table | None = None
     if isinstance(log, Table):
-        if shadow is not None or models is not None:
-            raise InputError("shadow= and models= belong to a log; a table has every model's answers, and their names")
+        if any(given is not None for given in (shadow, prior, models)):
+            raise InputError("shadow=, prior= and models= belong to a log; a table has every model's answers and name")
         if split_time is not None:
             raise InputError("split_time= belongs to a log: a table has no timestamps; use holdout=")
         if encoder is not None:
@@ -163,7 +165,9 @@ def fit(
             raise InputError("holdout= and split_time= need a log of rows (see read_log); split arrays yourself")
         if shadow is not None and not isinstance(shadow, Examples):
             answered = shadows.examples(_shadow(shadow), models)
-        router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, **options)
+        known = priors.load(prior, models)
+        router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, prior=known.prior, **options)
+        known.keep(router.summary)
         marks = fingerprints.of_arrays(log, models, answered) if fingerprint else None
         return dataclasses.replace(router, fingerprint=marks)
     if models is not None:
@@ -180,8 +184,11 @@ def fit(
     fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
         answered = shadows.examples(beside, names, encoder=used)
+    known = priors.load(prior, names)
+    fitting.check_prior(methods.named(method), known.prior, len(names))
     logs = people.as_logs(table, encoder)
-    router = fitting.fit(key, logs, names, method=method, shadow=answered, encoder=used, **options)
+    router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
+    known.keep(router.summary)
     router.summary.update({"chat": table.chat, "usage": table.usage, "context": contexts.fit(table.context)})
     taught = answered if beside is None else beside
     marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None

@@ -90,7 +90,7 @@ def given(logs=LOGS, fits=None, **changes):
     robust = counterfactual.doubly_robust(logs, fits[0][0], clip=0.05)
     record = inputs.MethodInput(
         jax.random.key(2), logs, None, fits[0][0], fits, robust, 0.01, WEIGHTS, range(1), SPEC, None, SMALL,
-        members.HYPERPARAMS, (8,), 60, sweep.mesh(), lambda _: None,
+        members.HYPERPARAMS, (8,), 60, sweep.mesh(), lambda _: None, None,
     )  # fmt: skip
     return dataclasses.replace(record, **changes)
 

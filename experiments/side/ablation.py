@@ -68,7 +68,7 @@ def variants(
     stack = nuisance.mix(model.outcomes.weights, candidates)
     yield "neither levels nor share: the stacked plug-in", stack
 
-    _, level, centre, share = recipe.recommend(logs, nuisances, model)
+    _, level, centre, share, _ = recipe.recommend(logs, nuisances, model)
     for errors in (0, 1, 2):
         kept = share if beats_best_single(logs, nuisances, level, centre, share, errors) else 0.0
         yield (

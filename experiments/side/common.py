@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,15 @@ from rich.progress import track
 from experiments import commands, storage
 from experiments.cells import Cells, fingerprint, key
 from experiments.problem import build
-from experiments.problem.table import Data, Rows
+from experiments.problem.table import Data
 from experiments.settings import IN_ROWS, IN_TABLE, Config, blank
 from experiments.study.tables import markdown
 from jaxroute import counterfactual, metrics, policies
 from jaxroute.data import simulate
 from jaxroute.types import Key, Logs, Outcomes, Table
 
-Measure = Callable[[Config, Table, int, Rows], pd.DataFrame]
+Measure = Callable[..., pd.DataFrame]
+"""Of (config, table, seed, rows, ...)."""
 
 
 def simulated_log(config: Config, seed: int, logged: Table, earlier: Table) -> tuple[Logs, Key]:
@@ -64,16 +66,20 @@ def _regret(
     return jnp.mean(jax.lax.map(at, weights))
 
 
-def each_log(config: Config, data: Data, out: Path, measure: Measure) -> pd.DataFrame:
-    """``measure`` of every seed, one below the other; what an earlier run has measured is read."""
+def each_log(config: Config, data: Data, out: Path, measure: Measure, *more: Any) -> pd.DataFrame:
+    """``measure`` of every seed, one below the other; what an earlier run has measured is read.
+
+    Args:
+        more: further arguments of ``measure``, of which its result is made as well.
+    """
     cells, table = Cells(out / "cells"), fingerprint(data.table)
     seen = blank(config, "name", "methods", "axes", *IN_TABLE, *IN_ROWS)
     frames = []
     seeds = list(zip(config.draws, data.rows, strict=True))
     for seed, rows in track(seeds, description=config.name, disable=not sys.stderr.isatty()):
-        made_of = key((measure,), repr(seen), table, seed, rows)
+        made_of = key((measure,), repr(seen), table, seed, rows, *more)
         frames.append(
-            cells.frame(f"{config.name}-seed-{seed}", made_of, partial(measure, seen, data.table, seed, rows))
+            cells.frame(f"{config.name}-seed-{seed}", made_of, partial(measure, seen, data.table, seed, rows, *more))
         )
     jax.clear_caches()  # every program maps memory, and the system grants so many maps
     return pd.concat(frames, ignore_index=True)

@@ -48,6 +48,14 @@ def fit(
         ),
     ] = None,
     shadow: reading.Shadow = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is known of the models beside the log: a CSV with columns model, quality and sd (expected "
+            "quality in [0, 1] and its standard deviation), or a table of other prompts. The log decides how far it "
+            "is trusted, and no value in the report rests on it."
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +119,8 @@ def fit(
 
       jaxroute fit requests.parquet --shadow answered_by_all/ --out router
 
+      jaxroute fit requests.parquet --prior leaderboard.csv --out router
+
       jaxroute fit requests.parquet --method rm_softmax_pessimistic --members 3 --out router
 
       jaxroute fit --table table/ --out router
@@ -119,7 +129,7 @@ def fit(
 
     from jaxroute import api
     from jaxroute.data import context as contexts
-    from jaxroute.data import encoders, fingerprints
+    from jaxroute.data import encoders, fingerprints, priors
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
     from jaxroute.learn import fitting, full_feedback
@@ -134,6 +144,8 @@ def fit(
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
     if table is not None:
+        if prior is not None:
+            raise InputError("--prior belongs to a log; a table knows the quality of every model")
         if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
             raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
         if split_time is not None:
@@ -167,6 +179,12 @@ def fit(
     if rows.context and shadow is not None:
         raise InputError("--shadow: a shadow sample has no context columns; leave out --shadow or --context")
     fitting.check_rows(chosen, rows, own)
+    known = priors.load(prior, rows.models)
+    fitting.check_prior(chosen, known.prior, len(rows.models))
+    if known.missing:
+        reading.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
+    if known.unused:
+        reading.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
     logs, used = reading.as_logs(rows, encoder)
     used = by or used
     answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
@@ -179,11 +197,13 @@ def fit(
             method=chosen,
             normalised_cost_weights=weights,
             shadow=answered,
+            prior=known.prior,
             encoder=used,
             members=members,
             on_stage=on_stage,
             on_evidence=gathered.append,
         )
+    known.keep(router.summary)
     beside_text = contexts.fit(rows.context)
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
     own = None if beside is None else shadows.matched(beside, rows.models)

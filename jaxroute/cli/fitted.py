@@ -11,6 +11,9 @@ from jaxroute.cli.output import Result, Sheet
 if TYPE_CHECKING:
     from jaxroute.serving.router import Router
 
+LEAVES = 0.5
+"""Below this weight of its prior, a model is said to contradict it."""
+
 
 def result(router: Router, out: Path, page: Path | None = None) -> Result:
     """The conclusion, its reasons, how the router was made, and what the log or the table says of it, as tables.
@@ -81,6 +84,12 @@ def made(summary: dict[str, Any]) -> list[str]:
     lines = [f"method: {summary['method']}" + (f", {n} members averaged" if (n := summary["members"]) > 1 else "")]
     if (share := summary.get("share_of_contrasts")) is not None:
         lines[0] += f"; {100 * share:.0f}% of the predicted contrasts kept"
+    if prior := summary.get("prior"):
+        left = [one["model"] for one in prior["by_model"] if one["followed"] < LEAVES]
+        lines.append(
+            f"prior: the models' levels differ by {prior['slope']:.2f} of what it says"
+            + (f"; the rows of {', '.join(left)} contradict it" if left else "")
+        )
     if training := summary.get("training"):
         lines.append(
             f"{training['networks']} networks trained on the loss {training['loss']}, over {training['folds']} folds; "

@@ -28,13 +28,19 @@ UNNAMED = 3.0
 class Known(NamedTuple):
     """A prior of a log's models, and the names that did not meet.
 
-    prior: [K]. missing: models of the log that the source does not name; they are expected at the mean of the others.
+    prior: [K]; None: nothing is known. missing: models of the log that the source does not name; the others' mean is
+    expected of them.
     unused: names of the source that the log does not have.
     """
 
-    prior: Prior
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
+    prior: Prior | None
+    missing: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    def keep(self, summary: dict[str, Any]) -> None:
+        """Add the names that did not meet to a router's summary of its prior."""
+        if self.prior is not None:
+            summary["prior"] |= {"missing": list(self.missing), "unused": list(self.unused)}
 
 
 def load(source: Any, models: Sequence[str]) -> Known:
@@ -42,7 +48,8 @@ def load(source: Any, models: Sequence[str]) -> Known:
 
     Args:
         source: a CSV or Parquet file or a DataFrame with columns model, quality and sd; or a table, as a path (the
-            folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``.
+            folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None: nothing is
+            known.
         models: K names of the log. Names meet without provider and date where they do not meet as they are.
 
     Returns:
@@ -57,6 +64,8 @@ def load(source: Any, models: Sequence[str]) -> Known:
         >>> print(known.prior.quality, known.prior.deviation, known.missing)
         [0.7 0.5 0.6] [0.1  0.05 0.3 ] ('c',)
     """
+    if source is None:
+        return Known(None)
     names, quality, deviation, where = _of_table(source) if _is_table(source) else _of_file(source)
     at = np.array([_place(model, names) for model in models])
     met = at >= 0
@@ -85,7 +94,7 @@ Read = tuple[list[str], np.ndarray, np.ndarray, str]
 
 def _is_table(source: Any) -> bool:
     if isinstance(source, str | os.PathLike):
-        return Path(source).is_dir() or harness.is_run(source)
+        return Path(source).suffix not in (".csv", ".parquet")
     return isinstance(source, Table)
 
 

@@ -193,6 +193,7 @@ def fit(
         "members": members,
         "cores": cores(),
         **result.summary,
+        **({} if prior is None else {"prior": _prior(result.summary["prior"], prior, models)}),
         "conclusion": conclusion.of_evidence(found, scale),
         "by_cost_weight": by_cost_weight,
     }
@@ -234,9 +235,16 @@ def check_prior(method: Method, prior: recipe.Prior | None, num_models: int) -> 
     if not method.informed:
         able = ", ".join(name for name, m in methods.METHODS.items() if m.informed)
         raise InputError(f"{method.name} takes no prior; the methods that do: {able}")
-    for name, values in zip(prior._fields, map(np.asarray, prior), strict=True):
-        if values.shape != (num_models,) or not np.isfinite(values).all() or (name == "deviation" and (values <= 0).any()):
-            raise InputError(f"prior.{name}: needs a finite number for each of the {num_models} models, deviations above 0")
+    for name, values, least in zip(prior._fields, map(np.asarray, prior), (-np.inf, 0.0), strict=True):
+        if values.shape != (num_models,) or not np.isfinite(values).all() or values.min() <= least:
+            raise InputError(f"prior.{name}: needs a finite number for each of {num_models} models, deviations above 0")
+
+
+def _prior(found: dict[str, Any], prior: recipe.Prior, models: Sequence[str]) -> dict[str, Any]:
+    """What the log says of a prior: see ``recipe.priors.Trusted``."""
+    each = zip(models, *(np.asarray(y).tolist() for y in prior), found["followed"], strict=True)
+    names = ("model", "expected", "deviation", "followed")
+    return {"slope": found["slope"], "by_model": [dict(zip(names, one, strict=True)) for one in each]}
 
 
 def check_rows(

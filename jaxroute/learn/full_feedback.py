@@ -171,6 +171,7 @@ def fit(
         steps=steps,
         mesh=sweep.mesh() if mesh is None else mesh,
         on_stage=on_stage,
+        prior=None,
         answers=known,
     )
     result = chosen.make(given)

@@ -50,7 +50,7 @@ class MethodInput:
     steps: int
     mesh: Mesh
     on_stage: Callable[[str], None]
-    prior: recipe.Prior | None = None
+    prior: recipe.Prior | None
 
     @property
     def training_key(self) -> Key:

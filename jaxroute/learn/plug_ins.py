@@ -29,7 +29,7 @@ def recommended(given: MethodInput) -> MethodResult:
     summary: dict[str, Any] = {"share_of_contrasts": float(np.mean([r.share for r in recipes]))}
     if trusted := [r.trusted for r in recipes if r.trusted is not None]:
         summary["prior"] = {
-            "trust": float(np.mean([t.trust for t in trusted])),
+            "slope": float(np.mean([t.slope for t in trusted])),
             "followed": np.mean([t.followed for t in trusted], 0).tolist(),
         }
     return _plug_in(given, predicted, lambda x: mean([recipe.predict(r, x) for r in recipes]), summary)

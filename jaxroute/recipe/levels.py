@@ -196,16 +196,14 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
     about = jnp.asarray(about)
 
     def at(point: Array) -> Conditioned:
-        return conditioned(samples, 0.5, covariance(*point, about))
+        return conditioned(samples, 0.5, covariance(point[0], point[1], about))
 
     each = jax.lax.map(at, jnp.asarray(GRID))
     best = jnp.argmax(each.likelihood)
     return Level(each.mean[best], each.deviation[best])
 
 
-def covariance(
-    spread: Scalar | Float[Array, " K"], slope: Scalar, about: Float[Array, "K C"]
-) -> Float[Array, "K K"]:
+def covariance(spread: Scalar | Float[Array, " K"], slope: Scalar, about: Float[Array, "K C"]) -> Float[Array, "K K"]:
     """P of ``posterior``, before any sample; ``spread`` may differ between models."""
     models = about.shape[0]
     return jnp.diag(jnp.broadcast_to(spread**2, models)) + slope**2 * about @ about.T + PRIOR_DEVIATION**2

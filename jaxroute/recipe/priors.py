@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroute.numerics import relative, weighted_mean
+from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
@@ -39,12 +39,13 @@ class Prior(NamedTuple):
 class Trusted(NamedTuple):
     """The levels given log and prior, and what the log says of the prior.
 
-    level: see ``levels.Level``. trust: posterior probability that the prior says something of the models, in [0, 1].
-    followed: [K] weights w of the likeliest hypothesis: 1 follows its prior, near 0 contradicts it.
+    level: see ``levels.Level``. slope: least-squares slope of the levels on the prior, 1 where they differ as much as
+    it says and 0 where it says nothing of them. followed: [K] weights w of the likeliest tau and s: 1 for a model that
+    follows its prior, near 0 for one that contradicts it.
     """
 
     level: levels.Level
-    trust: Float[Array, ""]
+    slope: Float[Array, ""]
     followed: Float[Array, " K"]
 
 
@@ -65,8 +66,8 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
         >>> seen = jnp.array([0.6, 0.5, 0.55, 0.42, 0.7]), jnp.diag(jnp.array([1e-4, 1e-4, 1e-4, 1e-4, 2e-2]))
         >>> known = Prior(jnp.array([0.5, 0.4, 0.45, 0.32, 0.3]), jnp.full(5, 0.05))
         >>> found = posterior([levels.Sample(*seen)], jnp.zeros((5, 0)), known)
-        >>> print(round(float(found.level.mean[-1]), 2), round(float(found.trust), 2))
-        0.43 0.92
+        >>> print(round(float(found.level.mean[-1]), 2), round(float(found.slope), 2))
+        0.43 0.89
 
     Reference:
         Empirical Bayes Methods for Combining Likelihoods, by Efron (1996); robust heterogeneity by a t distribution:
@@ -77,7 +78,7 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
     expected, scale = 0.5 + gap, jnp.outer(gap, gap)
 
     def without(point: Array) -> levels.Conditioned:
-        return levels.conditioned(samples, 0.5, levels.covariance(*point, about))
+        return levels.conditioned(samples, 0.5, levels.covariance(point[0], point[1], about))
 
     def given(point: Array) -> tuple[levels.Conditioned, Float[Array, " K"]]:
         spread, slope = point
@@ -90,7 +91,7 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
 
         def step(_: int, w: Float[Array, " K"]) -> Float[Array, " K"]:
             away = at(w).mean - expected
-            away = (away - jnp.mean(away)) / deviation
+            away = (away - w @ away / jnp.sum(w)) / deviation
             return jnp.minimum((FREEDOM + 1) / (FREEDOM + away**2), 1.0)
 
         w = jax.lax.fori_loop(0, ROUNDS, step, jnp.ones_like(gap))
@@ -103,8 +104,9 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
     every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, informed)
     chance = jax.nn.softmax(every.likelihood)
     mean = chance @ every.mean
-    deviation = jnp.sqrt(chance @ (every.deviation**2 + (every.mean - mean) ** 2))
-    return Trusted(levels.Level(mean, deviation), jnp.sum(chance[len(grid) :]), w[jnp.argmax(informed.likelihood)])
+    deviation = jnp.sqrt(chance @ (every.deviation**2 + (every.mean - mean[None]) ** 2))
+    slope = safe_divide(gap @ mean, gap @ gap, 0.0)
+    return Trusted(levels.Level(mean, deviation), slope, w[jnp.argmax(informed.likelihood)])
 
 
 def fit(

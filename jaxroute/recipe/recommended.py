@@ -64,7 +64,10 @@ def recommend(
     Raises:
         InputError: a propensity is NaN.
     """
-    share, centre = estimate_share(logs, model, shadow), weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
+    share, centre = (
+        estimate_share(logs, model, shadow),
+        weighted_mean(nuisances.outcomes.quality, relative(logs.weight)),
+    )
     if prior is None:
         return Recommended(model, estimate_levels(logs, nuisances, model, shadow), centre, share)
     predicted = None if shadow is None else shadow_predictions(model, len(logs.action))
