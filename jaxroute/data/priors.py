@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from jaxroute.data import harness
 from jaxroute.data.frames import need, numbers, read, refuse, text
@@ -47,9 +46,9 @@ def load(source: Any, models: Sequence[str]) -> Known:
     """The prior of these models.
 
     Args:
-        source: a CSV or Parquet file or a DataFrame with columns model, quality and sd; or a table, as a path (the
-            folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None: nothing is
-            known.
+        source: a CSV or Parquet file, a DataFrame or a dictionary with columns model, quality and sd; or a table, as a
+            path (the folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None:
+            nothing is known.
         models: K names of the log. Names meet without provider and date where they do not meet as they are.
 
     Returns:
@@ -60,7 +59,7 @@ def load(source: Any, models: Sequence[str]) -> Known:
             log; names file, row and column.
 
     Example:
-        >>> known = load(pd.DataFrame({"model": ["a", "b"], "quality": [0.5, 0.7], "sd": [0.05, 0.1]}), ["b", "a", "c"])
+        >>> known = load({"model": ["a", "b"], "quality": [0.5, 0.7], "sd": [0.05, 0.1]}, ["b", "a", "c"])
         >>> print(known.prior.quality, known.prior.deviation, known.missing)
         [0.7 0.5 0.6] [0.1  0.05 0.3 ] ('c',)
     """
@@ -107,6 +106,8 @@ def _of_table(source: Any) -> Read:
 
 
 def _of_file(source: Any) -> Read:
+    import pandas as pd
+
     path = isinstance(source, str | os.PathLike)
     where = str(source) if path else "the prior"
     frame = read(Path(source), as_text=("model",)) if path else pd.DataFrame(source)
