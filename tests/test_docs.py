@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import jaxroute
 from jaxroute.data.logs.entries import CARRIED  # attributes of spans, whose names look like ours
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,29 @@ def test_from_your_logs_to_a_router_in_five_minutes(tmp_path):
 def program_for_many_devices():
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many-devices.md").read_text(), re.S)
     return code
+
+
+@pytest.mark.slow
+def test_own_configs_losses_methods_and_tables(tmp_path):
+    """The files are written under the names that their first lines say, and the commands run in order."""
+    page = (ROOT / "docs" / "config.md").read_text()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    printed = []
+    for language, code in re.findall(r"```(bash|python)\n(.*?)```", page, re.S):
+        if language == "python":
+            name = re.match(r"# (\w+\.py)\n", code)[1]
+            (tmp_path / name).write_text(code)
+            continue
+        done = subprocess.run(["bash", "-euc", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        printed.append(done.stdout)
+    config, loss, method, table = printed
+    assert "rm_softmax" in config
+    assert loss.strip() == "value_lost"
+    assert method.strip() == "rm_softmax_weighted"
+    assert "report: results" in table
+    assert jaxroute.Router.load(tmp_path / "my_router").models == ("a", "b")
 
 
 @pytest.mark.slow
