@@ -235,7 +235,7 @@ def test_fit_evaluate_compare(capsys, folder):
     code, out, err = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--report", page)
     assert code == 0
     assert "better than always using" in out.splitlines()[0]
-    assert str(page / "report.html") in err.replace("\n", "")
+    assert str(page / "report.html") in (out + err).replace("\n", "")
     assert "Evidence from a log: router" in (page / "report.html").read_text()
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")
     assert code == 0

@@ -51,7 +51,9 @@ def column(
         unfit += [(i, what, len(v)) for i, v in enumerate(vectors) if v is not None and len(v) != width]
         fits = [v if v is not None and len(v) == width else np.full(width, np.nan, np.float32) for v in vectors]
         return np.array(fits, np.float32).reshape(len(cells), width), unfit
-    if name == "sampled" or name.startswith(CONTEXT):
+    if name == "sampled":
+        return _objects(cells), []
+    if name.startswith(CONTEXT):  # a list of tools, say, counts by its length
         return _objects([len(cell) if isinstance(cell, list | dict) else cell for cell in cells]), []
     reader = partial(values.prompt, chat=asked.chat) if name == "prompt" else values.label
     reader = values.identity if name in ("request_id", "spare_id", "group") else reader
