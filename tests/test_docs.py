@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,14 @@ def test_links_between_pages_lead_somewhere(page):
             titles = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, f"{page} links to {link}#{heading}"
+
+
+def test_the_page_for_pypi_has_no_link_that_leads_nowhere_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    links = re.findall(r"\]\(([^)]*)\)", (ROOT / project["readme"]).read_text())
+    assert [link for link in links if not link.startswith("https://")] == []
+    tools = re.compile("pytest|ruff|mypy|hypothesis|jupy")
+    assert not [one for one in project["dependencies"] if tools.match(one)]
 
 
 def test_sections_that_help_texts_name_exist():
