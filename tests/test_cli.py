@@ -474,3 +474,15 @@ def test_bad_input_is_one_line_and_code_two(capsys, tmp_path, monkeypatch, argum
     assert "Traceback" not in err
     assert out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_platform_that_is_not_there_is_one_line(monkeypatch, capsys):
+    def started(arguments):
+        raise RuntimeError("Unable to initialize backend 'tpu': no libtpu.so")  # as JAX says it
+
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    monkeypatch.setattr(cli, "app", started)
+    with pytest.raises(SystemExit) as done:
+        cli.main(["doctor", "log.jsonl"])
+    assert done.value.code == 2
+    assert capsys.readouterr().err == "error: JAX_PLATFORMS=tpu: no such platform here; name another, or leave it out\n"

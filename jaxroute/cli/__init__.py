@@ -129,3 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # a full disk under the standard output, say
         say(f"error: {error.filename or 'the output'}: {error.strerror or error}", to=sys.stderr)
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if not str(error).startswith("Unable to initialize backend"):
+            raise
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        say(f"error: JAX_PLATFORMS={asked}: no such platform here; name another, or leave it out", to=sys.stderr)
+        raise SystemExit(2) from None
