@@ -3,14 +3,19 @@
 A request that is streamed is two records of Logfire: the span that ends when the stream begins, and a log when it has
 ended, with usage, cost and the response's id. They need not share a trace, so the log is joined to the first span
 before it that asked the same model the same and has no end yet.
+
+Before release 5 the messages are in ``request_data`` (those of the responses interface in ``events``, with the answer),
+details of the usage in ``response_data``, and no operation is named: a request with ``input`` is one for embeddings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from jaxroute.data.logs import opentelemetry, spans
-from jaxroute.data.logs.entries import Convention, Format, Row, ranked
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
+from jaxroute.data.records import parsed
 
 ENDED = "streaming response from"
 
@@ -19,8 +24,16 @@ def told(attributes: Row) -> bool:
     return "logfire.span_type" in attributes and opentelemetry.told(attributes)
 
 
+def left(attributes: Row) -> str:
+    if "gen_ai.operation.name" not in attributes and "input" in _under(attributes, "request_data"):
+        return OTHER
+    return opentelemetry.left(attributes)
+
+
 def more(attributes: Row) -> Row:
-    """Which stream a record belongs to: a number that is positive at its start and negative at its end."""
+    """Which stream a record belongs to, by a number that is positive at its start and negative at its end; or its cached
+    tokens, where no attribute of their own has them.
+    """
     asked = attributes.get("request_data")
     if asked is None:
         return {}
@@ -28,10 +41,31 @@ def more(attributes: Row) -> Row:
     which = abs(hash(tuple(map(str, content)))) or 1
     ended = str(attributes.get("logfire.msg_template", "")).startswith(ENDED)
     open_ = "gen_ai.response.id" not in attributes and "gen_ai.usage.output_tokens" not in attributes
-    return {"stream": -which if ended else which} if ended or open_ else {}
+    if ended or open_:
+        return {"stream": -which if ended else which}
+    if "gen_ai.operation.name" in attributes:
+        return {}
+    usage = _under(attributes, "response_data").get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    return {"cached_tokens": details.get("cached_tokens")} if isinstance(details, dict) else {}
 
 
-CONVENTION = Convention(told, opentelemetry.left, ranked(opentelemetry.NAMES), more, opentelemetry.chat)
+def chat(attributes: Row) -> Iterator[Any]:
+    yield from opentelemetry.chat(attributes)
+    yield _under(attributes, "request_data").get("messages")
+    events = parsed(attributes.get("events"))
+    if isinstance(events, list) and events:
+        answered = isinstance(events[-1], dict) and events[-1].get("role") == "assistant"
+        yield events[:-1] if answered else events
+
+
+def _under(attributes: Row, name: str) -> Row:
+    """An attribute that is a record in JSON; empty where it is none."""
+    found = parsed(attributes.get(name))
+    return found if isinstance(found, dict) else {}
+
+
+CONVENTION = Convention(told, left, ranked(opentelemetry.NAMES), more, chat)
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
