@@ -31,8 +31,8 @@ def left(attributes: Row) -> str:
 
 
 def more(attributes: Row) -> Row:
-    """Which stream a record belongs to, by a number that is positive at its start and negative at its end; or its cached
-    tokens, where no attribute of their own has them.
+    """Which stream a record belongs to, by a number that is positive at its start and negative at its end; or its
+    cached tokens, where no attribute of their own has them.
     """
     asked = attributes.get("request_data")
     if asked is None:
