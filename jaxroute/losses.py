@@ -61,7 +61,7 @@ def softmax_regret(
         utility: [..., K], quality units.
         temperature: of the softmax, > 0; traced.
         entropy: weight of the entropic term, >= 0, quality units; traced.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], quality units; negative values are possible with ``entropy`` > 0.
@@ -74,7 +74,7 @@ def softmax_regret(
     Tsiourvas, Sun and Perakis, https://arxiv.org/abs/2505.16037 (2025), reconstructed from its public
     summaries; the entropic term is ours.
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     policy = masked_softmax(scores / temperature, where)
     # Through log-softmax: p log p has a NaN gradient where p underflows to 0.
     log_policy = masked_log_softmax(scores / temperature, where)
@@ -104,7 +104,7 @@ def regret_cross_entropy(
             and with one model). Static.
         label_temperature: None for hard labels, one-hot at argmax u; else softmax(u / label_temperature),
             quality units, traced.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], nats; nats times quality units with a weighting.
@@ -123,7 +123,7 @@ def regret_cross_entropy(
     Data, by Tsiourvas, Sun and Perakis, https://arxiv.org/abs/2505.16037 (2025), reconstructed from its
     public summaries; weightings and soft labels are ours.
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     best = jax.nn.one_hot(masked_argmax(utility, where), utility.shape[-1], dtype=bool)
     if label_temperature is None:
         label = best.astype(scores.dtype)
@@ -158,7 +158,7 @@ def greedy_regret(
     Args:
         scores: [..., K].
         utility: [..., K], quality units.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], quality units, >= 0.
@@ -170,7 +170,7 @@ def greedy_regret(
     Reference: Causal LLM Routing: End-to-End Regret Minimization from Observational Data, by Tsiourvas,
     Sun and Perakis, https://arxiv.org/abs/2505.16037 (2025).
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     return _entry(_regrets(utility, where), masked_argmax(scores, where))
 
 
@@ -189,7 +189,7 @@ def squared_utility_error(
     Args:
         scores: [..., K], quality units.
         utility: [..., K], quality units.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], squared quality units.
@@ -201,7 +201,7 @@ def squared_utility_error(
     Reference: the baseline of Smart "Predict, then Optimize", by Elmachtoub and Grigas,
     https://arxiv.org/abs/1710.08005 (2022).
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     error = jnp.square(scores - utility)
     return safe_divide(masked_sum(error, where), masked_sum(jnp.ones_like(error), where), default=0.0)
 
@@ -221,7 +221,7 @@ def spo_plus(
     Args:
         scores: [..., K], predicted utilities, quality units.
         utility: [..., K], quality units.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], quality units, >= greedy regret.
@@ -233,7 +233,7 @@ def spo_plus(
     Reference: Smart "Predict, then Optimize", by Elmachtoub and Grigas, https://arxiv.org/abs/1710.08005
     (2022), signs turned from cost to utility.
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     best = masked_argmax(utility, where)
     return masked_max(2 * scores - utility, where) - 2 * _entry(scores, best) + _entry(utility, best)
 
@@ -253,7 +253,7 @@ def cost_sensitive_hinge(
     Args:
         scores: [..., K], quality units.
         utility: [..., K], quality units.
-        where: [..., K], True where a model is available.
+        where: [..., K], True where a model is available; broadcast to the scores' shape.
 
     Returns:
         [...], quality units, >= greedy regret.
@@ -265,19 +265,22 @@ def cost_sensitive_hinge(
     Reference: margin rescaling of Large Margin Methods for Structured and Interdependent Output Variables,
     by Tsochantaridis, Joachims, Hofmann and Altun, https://jmlr.org/papers/v6/tsochantaridis05a.html (2005).
     """
-    scores, utility = _at_the_door(scores, utility, where)
+    scores, utility, where = _at_the_door(scores, utility, where)
     best = masked_argmax(utility, where)
     return masked_max(scores + _regrets(utility, where), where) - _entry(scores, best)
 
 
-def _at_the_door(scores: Array, utility: Array, where: Mask) -> tuple[Array, Array]:
-    """Static shape checks, and zeros for what masked entries hold: a NaN there times 0 would stay a NaN."""
+def _at_the_door(scores: Array, utility: Array, where: Mask) -> tuple[Array, Array, Mask]:
+    """Static shape checks, the mask in the scores' shape, and zeros for what masked entries hold.
+
+    A NaN there times 0 would stay a NaN.
+    """
     scores, utility = jnp.asarray(scores), jnp.asarray(utility)
     chex.assert_equal_shape([scores, utility])
     if where is None:
-        return scores, utility
-    chex.assert_equal_shape([scores, where])
-    return jnp.where(where, scores, 0), jnp.where(where, utility, 0)
+        return scores, utility, None
+    where = jnp.broadcast_to(jnp.asarray(where), scores.shape)
+    return jnp.where(where, scores, 0), jnp.where(where, utility, 0), where
 
 
 def _regrets(utility: Float[Array, "*batch K"], where: Mask) -> Float[Array, "*batch K"]:

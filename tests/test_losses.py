@@ -286,6 +286,17 @@ def test_no_mask_is_the_mask_of_everything(name):
     np.testing.assert_allclose(LOSSES[name](scores, utility), everything, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (7, 1), ()])
+def test_a_mask_broadcasts_as_in_numpy(shape):
+    rng = np.random.default_rng(8)
+    scores, utility = rng.standard_normal((2, 7, 5))
+    mask = rng.random(shape) < 0.6
+    for loss in LOSSES.values():
+        found = loss(scores, utility, where=mask)
+        whole = loss(scores, utility, where=np.broadcast_to(mask, (7, 5)))
+        np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-6)
+
+
 def test_knobs_are_traced_so_a_sweep_compiles_once():
     scores, utility, where = rows(7)
     traces = []
@@ -317,5 +328,5 @@ def test_wrong_shapes_are_refused(name):
     scores, utility, where = rows(8)
     with pytest.raises(AssertionError):
         LOSSES[name](scores, utility[:, :3])
-    with pytest.raises(AssertionError):
-        LOSSES[name](scores, utility, where=where[0])
+    with pytest.raises(ValueError, match="broadcast"):
+        LOSSES[name](scores, utility, where=where[:, :3])

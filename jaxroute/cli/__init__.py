@@ -9,10 +9,12 @@ imported when the command is called, and what a command computes with when it co
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,10 +119,16 @@ for _name, (_, _line) in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 
 
+def _compiled() -> Path:
+    """The folder of compiled programs, one for each version of Python and JAX: they warn about each other's."""
+    python = ".".join(map(str, sys.version_info[:2]))
+    return hub.cache_folder() / "compiled" / f"python-{python}-jax-{importlib.metadata.version('jax')}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(hub.cache_folder() / "compiled")} | KEPT
+        os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(_compiled())} | KEPT
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -173,34 +174,43 @@ def _jax(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Chec
 
 
 def _iree(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Check]:
-    from iree import compiler, runtime
-
     names = [one["name"] for one in meta["outputs"]]
 
     def of(name: str, size: int | str) -> Check:
-        code = compiler.compile_str(
-            (path / name).read_bytes(),
-            target_backends=["llvm-cpu"],
-            input_type="stablehlo",
-            extra_args=["--iree-llvmcpu-target-cpu=host"],
-        )
-        context = runtime.SystemContext(config=runtime.Config("local-sync"))
-        module = runtime.VmModule.copy_buffer(context.instance, code)
-        context.add_vm_module(module)
-        main = context.modules[module.name][meta["entry"]]
+        main = iree_program(path / name, meta["entry"])
 
         def answer(features: np.ndarray, weight: float) -> dict[str, np.ndarray]:
-            def run(x: np.ndarray) -> np.ndarray:
-                found = main(x, np.asarray(weight, np.float32))
-                parts = found if isinstance(found, tuple | list) else [found]
-                return np.stack([part.to_host() for part in parts], 1)
-
+            run = lambda x: np.stack(main(x, np.asarray(weight, np.float32)), 1)  # noqa: E731
             stacked = _in_batches(run, features, size)
             return {one: stacked[:, i] for i, one in enumerate(names)}
 
-        return compare(f"iree {compiler.version.VERSION}, {name}", vectors, meta["models"], answer)
+        return compare(
+            f"iree {importlib.metadata.version('iree-base-compiler')}, {name}", vectors, meta["models"], answer
+        )
 
     return [of(name, one["N"]) for name, one in meta["programs"].items()]
+
+
+def iree_program(file: Path, entry: str) -> Callable[..., list[np.ndarray]]:
+    """A StableHLO file compiled for this machine's processor: arrays to the list of its outputs."""
+    from iree import compiler, runtime
+
+    code = compiler.compile_str(
+        file.read_bytes(),
+        target_backends=["llvm-cpu"],
+        input_type="stablehlo",
+        extra_args=["--iree-llvmcpu-target-cpu=host"],
+    )
+    context = runtime.SystemContext(config=runtime.Config("local-sync"))
+    module = runtime.VmModule.copy_buffer(context.instance, code)
+    context.add_vm_module(module)
+    main = context.modules[module.name][entry]
+
+    def run(*arguments: np.ndarray) -> list[np.ndarray]:
+        found = main(*arguments)
+        return [part.to_host() for part in (found if isinstance(found, tuple | list) else [found])]
+
+    return run
 
 
 NODE = """
