@@ -175,6 +175,7 @@ def _jax(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Chec
 
 def _iree(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Check]:
     names = [one["name"] for one in meta["outputs"]]
+    version = importlib.metadata.version("iree-base-compiler")
 
     def of(name: str, size: int | str) -> Check:
         main = iree_program(path / name, meta["entry"])
