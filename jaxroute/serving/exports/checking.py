@@ -185,9 +185,7 @@ def _iree(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Che
             stacked = _in_batches(run, features, size)
             return {one: stacked[:, i] for i, one in enumerate(names)}
 
-        return compare(
-            f"iree {importlib.metadata.version('iree-base-compiler')}, {name}", vectors, meta["models"], answer
-        )
+        return compare(f"iree {version}, {name}", vectors, meta["models"], answer)
 
     return [of(name, one["N"]) for name, one in meta["programs"].items()]
 
