@@ -1,11 +1,13 @@
 """JAX is set up before its first call: eight emulated devices, no silent rank promotion."""
 
 import json
+import os
 from pathlib import Path
 
 import jax
 import pytest
 
+os.environ.pop("COLUMNS", None)  # of the terminal where the tests run: tables would take its width
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

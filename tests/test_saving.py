@@ -170,7 +170,6 @@ def test_a_full_disk_is_one_line_with_the_old_artefact_in_place(tmp_path, capsys
         "log.jsonl": ("demo-log", tmp_path / "log.jsonl", "--rows", 50),
         "chosen.jsonl": ("route", tmp_path / "router", "--cost-weight", 1, "--input", features, "--out",
                          tmp_path / "chosen.jsonl"),
-        "router.hlo": ("export", tmp_path / "router", "--out", tmp_path / "router.hlo"),
     }  # fmt: skip
     for name, command in commands.items():
         assert run(capsys, *command)[0] == 0  # compiled here, or a cut entry would stay in the compilation cache
@@ -182,12 +181,20 @@ def test_a_full_disk_is_one_line_with_the_old_artefact_in_place(tmp_path, capsys
         assert "cannot be written (File too large)" in said
         assert said.count("\n") == 1
         assert (tmp_path / name).read_text() == "old"
+    export = ("export", tmp_path / "router", "--format", "js", "--out", tmp_path / "exported")
+    assert run(capsys, *export)[0] == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "exported").iterdir()}
+    with full_disk():
+        code, said = run(capsys, *export)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "cannot be written (File too large)" in said
+    assert {p.name: p.read_bytes() for p in (tmp_path / "exported").iterdir()} == before
     with full_disk(), pytest.raises(InputError, match="cannot be written"):
         new.save(tmp_path / "router")
     with full_disk(), pytest.raises(InputError, match="cannot be written"):
         hub.keep(pd.DataFrame({"a": np.random.default_rng(0).random(999)}), tmp_path / "kept.parquet")
     assert Router.load(tmp_path / "router").models == tuple("abcd")
-    assert {p.name for p in tmp_path.iterdir()} == {"router", "features.jsonl", "router.hlo.json", *commands}
+    assert {p.name for p in tmp_path.iterdir()} == {"router", "exported", "features.jsonl", *commands}
 
 
 @pytest.mark.parametrize("parsed", [False, True])
