@@ -98,6 +98,7 @@ def equal(checks):
     return len(checks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_the_program_of_every_kind_is_its_scores(name):
     """In NumPy, which has every operation of the program."""
@@ -113,6 +114,7 @@ def test_the_program_of_every_kind_is_its_scores(name):
         program.outputs(np, of, "mixture", {}, {}, x, 0.0)
 
 
+@pytest.mark.slow
 def test_verify_computes_a_router_anew_and_says_what_differs(saved):
     assert equal(checking.verify(saved)) == 2  # NumPy and JAX
     kept = vectors_of(saved)
@@ -151,6 +153,7 @@ def test_iree_compiles_and_decides_the_same_for_any_batch_and_a_given_one(saved,
     assert equal(checking.verify(tmp_path / "hlo")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["stablehlo", "jax"])
 def test_programs_name_no_file_of_this_machine(saved, tmp_path, form):
     writing.write(saved, tmp_path / form, form)

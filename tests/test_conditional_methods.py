@@ -73,6 +73,7 @@ def test_interval_and_its_ablations_are_the_end_routers_at_the_ends(decisions):
     assert (decisions["rm_interval_nearest"][:, 1:3] != decisions["rm_interval_no_residual"][:, 1:3]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "_full"])
 def test_an_affine_router_that_does_not_move_is_the_plug_in(experiment, end):
     still = experiment._replace(config=dataclasses.replace(CONFIG, learning_rate=0.0), checkpoints=None)
@@ -88,6 +89,7 @@ def test_affine_chooses_cheaper_predictions_as_the_cost_weight_grows(experiment,
     assert (np.diff(chosen, axis=1) <= 0).all()
 
 
+@pytest.mark.slow
 def test_interval_ends_span_the_cost_weights_of_every_seed(experiment):
     ends = np.asarray(conditional.interval_ends(experiment, full=False))
     assert ends.shape == (2, 4)

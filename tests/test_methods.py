@@ -52,6 +52,7 @@ def value(choice, weight):
     return utility[np.arange(len(choice)), choice].mean(), utility.mean(0).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in methods.METHODS]
 )
@@ -95,6 +96,7 @@ def given(logs=LOGS, fits=None, **changes):
     return dataclasses.replace(record, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rm_softmax", "rm_interval", "rm_affine", "knn_guarded"])
 def test_no_row_has_a_part_in_its_own_decision(name):
     """With the nuisances as they were, nonsense answers in fold 1 leave the policy on its rows as it was."""
@@ -117,6 +119,7 @@ def test_no_row_has_a_part_in_its_own_decision(name):
         assert (first[:, ~own] != second[:, ~own]).any()
 
 
+@pytest.mark.slow
 def test_the_curve_of_the_affine_router_is_what_its_policy_spends():
     """What the curve says of a cost weight is what the policy spends there."""
     record = given()
@@ -127,6 +130,7 @@ def test_the_curve_of_the_affine_router_is_what_its_policy_spends():
     np.testing.assert_allclose(made.curve.cost[at], cost, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_interval_router_is_its_members_mean(monkeypatch):
     """What is saved, asked on the log's rows, is the mean over folds of what each fold's members say of them."""
     monkeypatch.setattr(every_weight, "EVIDENCE", -1e9)

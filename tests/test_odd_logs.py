@@ -41,6 +41,7 @@ def examined(found, tmp_path, capsys, *options):
     return exit_.value.code or 0, said.out, said.err
 
 
+@pytest.mark.slow
 def test_a_random_log_with_known_propensities_is_not_said_to_lack_overlap(tmp_path, capsys):
     code, out, _ = examined(rows(), tmp_path, capsys, "--json")
     assert code == 0
@@ -92,6 +93,7 @@ def test_a_propensity_that_is_0_in_float32_is_refused_by_every_reader(tmp_path, 
     assert "row 3, column 'propensity': 1e-300" in said
 
 
+@pytest.mark.slow
 def test_what_fit_refuses_the_doctor_refuses_with_the_same_words(tmp_path, capsys):
     silent = rows(quality=lambda i, row: row["quality"] if i == 5 else None)
     code, out, _ = examined(silent, tmp_path, capsys, "--json")

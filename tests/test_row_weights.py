@@ -189,6 +189,7 @@ def sampled() -> tuple[Logs, Logs, tuple[str, ...]]:
     return whole, part, table.models
 
 
+@pytest.mark.slow
 def test_a_sampled_log_says_what_the_whole_one_says(sampled) -> None:
     whole, part, _ = sampled
     own = jnp.full(whole.available.shape, 0.25)

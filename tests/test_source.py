@@ -65,6 +65,7 @@ def changed(tree: Path, edits: dict[str, tuple[str, str]]) -> set[str]:
     return {name for name, function in RESULTS.items() if source.digest(function, root=tree) != before[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edits",
     [
@@ -101,6 +102,7 @@ def test_comments_docstrings_and_layout_change_no_key(tree):
     assert changed(tree, edits) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "function", "expected"),
     [
