@@ -34,6 +34,16 @@ def test_the_router_is_asked_with_every_prompt(folder):
     assert Route(folder, cost_weight=WEIGHT)({"prompt": chats})["model"] == expected
 
 
+def test_context_columns_are_those_of_the_batch(tmp_path):
+    columns = [{"name": "tier", "kind": "category", "values": ["free", "gold"]}]
+    router_kinds.router("plug_in", 256 + 2, encoder="hashed", summary={"context": columns}).save(tmp_path / "router")
+    batch = {"prompt": TEXTS, "tier": ["gold", "free"] * 100}
+    expected = portable.load(tmp_path / "router").route(TEXTS, cost_weight=WEIGHT, context=batch).models
+    assert Route(tmp_path / "router", cost_weight=WEIGHT)(batch)["model"] == expected
+    with pytest.raises(InputError, match="context column 'tier'"):
+        Route(tmp_path / "router", cost_weight=WEIGHT)({"prompt": TEXTS})
+
+
 def test_features_are_routed_too(tmp_path):
     router_kinds.router("per_weight").save(tmp_path / "router")
     expected = portable.load(tmp_path / "router").route(FEATURES, cost_weight=50.0).models

@@ -107,11 +107,13 @@ def judge(
     reasons = []
     if not enough:
         share, uniform = numbers["effective_sample_size_share"], numbers["uniform_greedy_share"]
-        times = f"about {ENOUGH_EFFECTIVE_ROWS / effective:.1f} times as many" if effective else "more"
+        # Rounded away from the limit: a size of 199.7 is not said to be 200 and below 200.
+        needed = math.ceil(10 * ENOUGH_EFFECTIVE_ROWS / effective) / 10 if effective else math.inf
+        times = f"about {needed:g} times as many" if effective else "more"
         reasons.append(
-            f"the effective sample size {effective:.0f} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the rows; "
-            f"a uniform log would give a greedy target {uniform:.1%}); log {times} rows, or evaluate a policy that is "
-            "closer to the logging policy"
+            f"the effective sample size {math.floor(effective)} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the "
+            f"rows; a uniform log would give a greedy target {uniform:.1%}); log {times} rows, or evaluate a policy "
+            "that is closer to the logging policy"
         )
     if not spread and math.isfinite(numbers["largest_weight_share"]):
         reasons.append(

@@ -29,7 +29,8 @@ class Route:
 
     Args:
         router: a router's folder, which every worker can read.
-        prompt: the column of texts or chats; of lists of numbers, for a router that takes features.
+        prompt: the column of texts or chats; of lists of numbers, for a router that takes features. The columns of a
+            router's context are taken by their own names.
         model: the column that is added.
         encoder: the router's own, named again, if it sends texts to an endpoint; see ``Router.load``.
         seed: of the mixture.
@@ -88,7 +89,8 @@ class Route:
         prompts = self._prompts(batch[self.prompt])
         (weight, share), (other, _) = (*self.weights, (0.0, 0.0))[:2]
         draw = np.array([self._draw(prompt) for prompt in prompts]) if share < 1 else np.zeros(len(prompts))
-        scores = self.router.scores(prompts, np.where(draw < share, weight, other))
+        context = batch if self.router.context else None  # columns of the batch, by their names
+        scores = self.router.scores(prompts, np.where(draw < share, weight, other), context)
         return {**batch, self.model: [self.router.models[k] for k in scores.argmax(1).tolist()]}
 
     def _prompts(self, cells: Any) -> Any:

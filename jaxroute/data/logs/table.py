@@ -179,7 +179,10 @@ def hold_out(
     if share is not None:
         if not 0 < share < 1:
             raise InputError(f"holdout is {share:g}; give a share of the rows above 0 and below 1, such as 0.2")
-        fitted, _, held = splits.split(seed, log, (1 - share, 0.0, share))
+        try:
+            fitted, _, held = splits.split(seed, log, (1 - share, 0.0, share))
+        except InputError as error:
+            raise InputError(f"holdout {share:g} leaves a part without rows: {error}") from None
         return log.rows(np.sort(fitted)), log.rows(np.sort(held))
     if log.timestamp is None or np.isnan(log.timestamp).any():
         raise InputError("split_time: needs a timestamp in every row; map the column, or hold out a share at random")
