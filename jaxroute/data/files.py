@@ -71,6 +71,17 @@ def text(path: Path) -> str:
             raise InputError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise GivenTwiceError(f"key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
 def parse(content: str | bytes) -> Any:
     """The value of a JSON text; ``GivenTwiceError`` where an object has a key twice: nobody knows which one counts.
 
@@ -79,7 +90,7 @@ def parse(content: str | bytes) -> Any:
         Traceback (most recent call last):
         jaxroute.data.files.GivenTwiceError: key 'quality' is given twice
     """
-    return json.loads(content, object_pairs_hook=_once)
+    return _DECODER.decode(content) if isinstance(content, str) else json.loads(content, object_pairs_hook=_once)
 
 
 def lines(file: BinaryIO, path: Any) -> Iterator[tuple[int, bytes]]:
@@ -177,11 +188,3 @@ class _Decompressed(io.RawIOBase):
         with suppress(AttributeError):
             self._raw.close()
         super().close()
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise GivenTwiceError(f"key {next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return found

@@ -6,6 +6,7 @@ missing, which is NaN, None or (). Text that holds a number is read as that numb
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
@@ -116,14 +117,13 @@ def prompt(value: Any, chat: str = messages.CHAT) -> str | None:
     return label(value)
 
 
-def candidates(value: Any) -> tuple[str, ...]:
-    """The names of a candidate set; () if it is empty.
+@functools.lru_cache(maxsize=1024)
+def _candidates(text: str) -> tuple[str, ...]:
+    """A log has few candidate sets, written in every row."""
+    return _names(records.parsed(text))
 
-    Example:
-        >>> candidates("small | large"), candidates('["small"]')
-        (('small', 'large'), ('small',))
-    """
-    value = records.parsed(value)
+
+def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [name for part in value.split("|") if (name := part.strip())]
     found = tuple(value) if isinstance(value, list | tuple | np.ndarray) else () if value is None else None
@@ -132,6 +132,16 @@ def candidates(value: Any) -> tuple[str, ...]:
     for name in found:
         label(name)
     return tuple(dict.fromkeys(found))
+
+
+def candidates(value: Any) -> tuple[str, ...]:
+    """The names of a candidate set; () if it is empty.
+
+    Example:
+        >>> candidates("small | large"), candidates('["small"]')
+        (('small', 'large'), ('small',))
+    """
+    return _candidates(value) if isinstance(value, str) else _names(records.parsed(value))
 
 
 def vector(value: Any) -> np.ndarray | None:
