@@ -28,13 +28,20 @@ _RANGES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "cost_weight": (lambda x: (x >= 0) & (x < np.inf), "at least 0 and finite"),
     "entropy": (lambda x: (x >= 0) & (x < np.inf), "at least 0 and finite"),
     "epsilon": (lambda x: (x >= 0) & (x <= 1), "between 0 and 1"),
+    "floor": (lambda x: (x >= 0) & (x <= 1), "between 0 and 1"),
     "label_temperature": (lambda x: x > 0, "above 0"),
+    "level": (lambda x: (x > 0) & (x < 1), "between 0 and 1, as in 0.95"),
+    "loss": (lambda x: x >= 0, "at least 0"),
     "shrinkage": (lambda x: x >= 0, "at least 0"),
+    "spend": (lambda x: x >= 0, "at least 0"),
     "temperature": (lambda x: x > 0, "above 0"),
     "threshold": (lambda x: x == x, "a number"),
     "weight_clip": (lambda x: x >= 0, "at least 0"),
 }
-_PER_MODEL = ("scores", "utility", "target", "probabilities", "predicted", "outcomes", "quality", "cost", "error")
+_PER_MODEL = (
+    *("scores", "utility", "target", "probabilities", "predicted", "outcomes", "quality", "cost", "error"),
+    *("mean", "sd", "deviation", "baseline", "greedy"),
+)
 _NUMBERS = ("points", "costs", "propensity", "noise", "weight", "shares")
 _MASKS = ("where", "available", "prompts")
 
