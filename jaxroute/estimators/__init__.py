@@ -5,6 +5,8 @@ values      the estimators; ``ESTIMATORS`` has them by name
 families    estimators whose weights are those of families of models
 loggers     propensities of logs that several policies wrote
 selection   choosing the clip, threshold or shrinkage from the log
+sequential  confidence sequences: intervals that hold at every look
+planning    how many rows prove a gain
 comparison  paired differences, simultaneous bands, bootstrap
 support     the support report: its numbers
 verdict     thresholds; ok, caution or refuse, and what would help
@@ -45,6 +47,9 @@ from jaxroute.estimators.influence import utility_range as utility_range
 from jaxroute.estimators.loggers import balanced as balanced
 from jaxroute.estimators.loggers import weighted as weighted
 from jaxroute.estimators.loggers import with_propensity as with_propensity
+from jaxroute.estimators.planning import detectable as detectable
+from jaxroute.estimators.planning import row_deviation as row_deviation
+from jaxroute.estimators.planning import rows_needed as rows_needed
 from jaxroute.estimators.selection import Selection as Selection
 from jaxroute.estimators.selection import slope as slope
 from jaxroute.estimators.selection import smallest_error as smallest_error
@@ -53,6 +58,8 @@ from jaxroute.estimators.sensitivity import TippingPoint as TippingPoint
 from jaxroute.estimators.sensitivity import bounds as bounds
 from jaxroute.estimators.sensitivity import bounds_interval as bounds_interval
 from jaxroute.estimators.sensitivity import tipping_point as tipping_point
+from jaxroute.estimators.sequential import ConfidenceSequence as ConfidenceSequence
+from jaxroute.estimators.sequential import confidence_sequence as confidence_sequence
 from jaxroute.estimators.shadow import complete as complete
 from jaxroute.estimators.shadow import pool as pool
 from jaxroute.estimators.shadow import pool_each as pool_each

@@ -1,0 +1,130 @@
+"""How many rows prove a gain: before they are logged.
+
+A log's estimate of a gain errs by (standard deviation of one row) / sqrt(rows). ``row_deviation`` has the standard
+deviation of one row of a doubly robust difference under an exploration that is planned, and ``rows_needed`` the rows
+from which a gain shows: looked at once, or at any time (``sequential``). Host side, NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtri
+
+from jaxroute.estimators.sequential import half_width
+from jaxroute.types import InputError
+
+Looks = Literal["once", "always"]
+MOST = 10**12
+"""Rows beyond which a gain counts as beyond proof: inf is returned."""
+
+
+def row_deviation(
+    target: Float[np.ndarray, "N K"],
+    baseline: Float[np.ndarray, "N K"],
+    propensity: Float[np.ndarray, "N K"],
+    error: Float[np.ndarray, "N K"],
+    utility: Float[np.ndarray, "N K"],
+) -> float:
+    """Standard deviation of one row of the doubly robust difference of two routers, under a planned logging policy.
+
+        sqrt(mean_i sum_k d_ik^2 error_ik^2 / p_ik + var_i(sum_k d_ik utility_ik)),   d = target - baseline
+
+    The first part is what an answer's noise and the outcome model's error cost, inflated by the inverse propensity;
+    the second is the spread of the gain over prompts, which no exploration removes.
+
+    Args:
+        target, baseline: [N, K] probabilities of the two routers on a sample of prompts.
+        propensity: [N, K] probabilities of the logging policy that is planned.
+        error: [N, K] root mean squared error of the outcome model's utility: answers' noise included.
+        utility: [N, K] the outcome model's.
+
+    Returns:
+        The standard deviation, in units of quality; inf where a model on which the routers differ is never tried.
+
+    Raises:
+        InputError: arrays of different shapes, or fewer than two rows.
+
+    Example:
+        >>> target, baseline = np.eye(2)[[1, 0]], np.eye(2)[[0, 0]]  # the routers differ on the first prompt
+        >>> print(row_deviation(target, baseline, np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.zeros((2, 2))))
+        0.5656854249492381
+    """
+    d = np.asarray(target, float) - np.asarray(baseline, float)
+    shapes = {np.shape(x) for x in (target, baseline, propensity, error, utility)}
+    if len(shapes) > 1 or d.ndim != 2 or len(d) < 2:
+        raise InputError(f"the arrays have shapes {sorted(shapes)}; all must be [N, K] with two rows or more")
+    differs = d != 0
+    with np.errstate(divide="ignore"):
+        inflated = np.divide((d * error) ** 2, propensity, out=np.zeros_like(d), where=differs)
+    direct = np.sum(np.where(differs, d * np.asarray(utility), 0.0), 1)
+    return float(np.sqrt(inflated.sum(1).mean() + direct.var()))
+
+
+def rows_needed(
+    gain: float, deviation: float, *, level: float = 0.95, power: float = 0.8, looks: Looks = "once"
+) -> float:
+    """Rows after which a gain is proven with probability ``power``: the interval at ``level`` is above 0.
+
+        once      the smallest n with gain >= (z_level + z_power) deviation / sqrt n,   z_level two-sided
+        always    the smallest n with gain >= deviation (half_width(n) + z_power / sqrt n), at most: the sequence may
+                  show it earlier. It is planned for n itself (``half_width(n, plan=n)``).
+
+    Args:
+        gain: of one router over another, in units of quality; its sign does not matter.
+        deviation: of one row (``row_deviation``, or the spread of the rows of a log that exists).
+        level: of the interval. power: probability with which a gain of this size is to show.
+        looks: "once", after the last row; "always": after every row, with a confidence sequence.
+
+    Returns:
+        A whole number of rows with feedback; inf for a gain of 0 or an infinite deviation.
+
+    Raises:
+        InputError: a level or power outside (0, 1), a deviation below 0 or NaN, other ``looks``.
+
+    Example:
+        >>> rows_needed(0.02, 0.3), rows_needed(0.02, 0.3, looks="always")
+        (1766.0, 3382.0)
+    """
+    _checked(deviation, level, power, looks)
+    if gain == 0 or not np.isfinite(deviation):
+        return float("inf")
+    low, high = 1, MOST
+    if detectable(high, deviation, level=level, power=power, looks=looks) > abs(gain):
+        return float("inf")
+    while low < high:
+        middle = (low + high) // 2
+        shows = detectable(middle, deviation, level=level, power=power, looks=looks) <= abs(gain)
+        low, high = (low, middle) if shows else (middle + 1, high)
+    return float(low)
+
+
+def detectable(
+    rows: float, deviation: float, *, level: float = 0.95, power: float = 0.8, looks: Looks = "once"
+) -> float:
+    """The smallest gain that so many rows prove with probability ``power``: what ``rows_needed`` inverts.
+
+    Args and Raises: as in ``rows_needed``.
+
+    Example:
+        >>> print(round(detectable(1766, 0.3), 4))
+        0.02
+    """
+    _checked(deviation, level, power, looks)
+    alpha = 1 - level
+    width = -ndtri(alpha / 2) / np.sqrt(rows)
+    if looks == "always":
+        width = half_width(rows, alpha=alpha, plan=max(int(rows), 1))
+    return float(deviation * (width + ndtri(power) / np.sqrt(rows)))
+
+
+def _checked(deviation: float, level: float, power: float, looks: str) -> None:
+    for name, value in (("level", level), ("power", power)):
+        if not 0 < value < 1:
+            raise InputError(f"{name} is {value}; it must be between 0 and 1")
+    if not deviation >= 0:
+        raise InputError(f"deviation is {deviation}; it must be at least 0")
+    if looks not in ("once", "always"):
+        raise InputError(f"looks is {looks!r}; it must be 'once' or 'always'")
