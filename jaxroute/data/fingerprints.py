@@ -1,13 +1,14 @@
 """Which rows a router learned from, as marks that can be looked up and not read back.
 
-A mark is a salted hash of a request's id. A row without an id is marked by its prompt (or its features) and its model,
-and a prompt of a table or of a shadow sample by the prompt (or its features) alone. The marks of n rows are the bits of
+A mark is a salted hash of a request's id, and another one of the id with the prompt (or its features): ids that begin
+anew in every file name other requests. A row without an id is marked by its prompt (or its features) and its model, and
+a prompt of a table or of a shadow sample by the prompt (or its features) alone. The n marks are the bits of
 a Bloom filter, of which the artefact keeps nothing else:
 
     bits     m = min(MOST, BITS n)            hashes   h = round(ln 2 m / n), 1 to 16
     chance   (share of the m bits that are set)^h     that a new row is taken for one of the n
 
-The chance is 1 in 15,000 up to 6.7 million rows; above that the filter stays at 16 MB and the chance rises (4% at 20
+The chance is 1 in 15,000 up to 6.7 million marks; above that the filter stays at 16 MB and the chance rises (4% at 20
 million). The salt is drawn for every artefact, so marks of two artefacts cannot be compared, and nothing can be looked
 up in tables made before. What nobody can prevent: whoever holds the artefact can test whether a prompt that he guesses
 was in a log without request ids. ``--no-fingerprint`` keeps no marks.
@@ -32,8 +33,13 @@ from jaxroute.types import Examples, InputError, Logs, Table
 BITS, MOST, HASHES = 20, 2**27, 16
 OF_LOGS = ("request_id", "prompt", "features")
 """What rows of a log are marked by; the last two together with the model."""
+OF_REQUESTS = {"prompt": "request_prompt", "features": "request_features"}
+"""What a row with an id is marked by beside the id alone."""
 OF_TABLES = {"prompt": "table_prompt", "features": "table_features"}
 """What prompts of a table or of a shadow sample are marked by."""
+
+
+KINDS = {*OF_LOGS, *OF_REQUESTS.values(), *OF_TABLES.values()}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Seen:
     """Which of N rows or prompts a router learned from.
 
     rows: [N]. unknown: how many cannot be looked up, because the router's log was marked by what they do not have.
+    reused: how many have the id of a row that was learned from and another prompt, and so count as new.
     by: what was looked up. chance: that a new row is taken for one that was learned from; NaN without a fingerprint.
     """
 
@@ -48,6 +55,7 @@ class Seen:
     unknown: int = 0
     by: tuple[str, ...] = ()
     chance: float = float("nan")
+    reused: int = 0
 
     @property
     def count(self) -> int:
@@ -67,6 +75,12 @@ class Seen:
             lines.append(
                 f"Left out: {self.count:,} of {len(self.rows):,} {what}, which the router learned from (known by "
                 f"{' and '.join(self.by)}{_once_in(self.chance)})."
+            )
+        if self.reused:
+            lines.append(
+                f"{self.reused:,} {what} have the request id of a row that the router learned from, and another "
+                "prompt. They count as new: ids that begin anew in every file do that. If the prompts were only cut or "
+                "written differently, the values below are too good; give a log with the prompts of the first one."
             )
         if np.isnan(self.chance):
             lines.append(
@@ -100,7 +114,7 @@ class Fingerprint:
             raise InputError(
                 f"fingerprint: its bits are {self.bits.dtype}{list(self.bits.shape)}; fit the router again"
             )
-        if len(self.salt) != 16 or not 1 <= self.hashes <= HASHES or set(self.counts) - {*OF_LOGS, *OF_TABLES.values()}:
+        if len(self.salt) != 16 or not 1 <= self.hashes <= HASHES or set(self.counts) - KINDS:
             raise InputError("fingerprint: its salt, hashes or counts are none; fit the router again")
 
     @property
@@ -118,17 +132,22 @@ class Fingerprint:
             [True, True, True, True, False, False, False, False, False]
         """
         name, contents = _content(log)
-        seen, known = np.zeros(len(log), bool), np.zeros(len(log), bool)
+        seen, known, reused = (np.zeros(len(log), bool) for _ in range(3))
         if log.request_id is not None and self.counts.get("request_id"):
             known = np.array([one is not None for one in log.request_id], bool)
             seen |= known & self._holds("request_id", map(_text, log.request_id))
+            if self.counts.get(OF_REQUESTS[name]):
+                reused = seen & ~self._holds(OF_REQUESTS[name], _with_ids(log.request_id, contents))
+                seen &= ~reused
         if self.counts.get(name):
             seen |= ~known & self._holds(name, _with_models(contents, log.models, log.action))
             known |= True
         if self.counts.get(OF_TABLES[name]):
             seen |= self._holds(OF_TABLES[name], contents)
         unknown = 0 if not any(self.counts.get(kind) for kind in OF_LOGS) else int((~known).sum())
-        return Seen(seen, unknown, self._by("request_id", name, OF_TABLES[name]), self.chance)
+        return Seen(
+            seen, unknown, self._by("request_id", name, OF_TABLES[name]), self.chance, int((reused & ~seen).sum())
+        )
 
     def prompts_of(self, table: Table, *, texts: bool) -> Seen:
         """Which prompts of a table the router learned from, in a table or as the prompt of any answer in its log.
@@ -166,7 +185,8 @@ def nothing(count: int) -> Seen:
 def either(first: Seen, second: Seen) -> Seen:
     """The rows that one of two routers learned from, or both."""
     unknown, by = max(first.unknown, second.unknown), tuple(dict.fromkeys(first.by + second.by))
-    return Seen(first.rows | second.rows, unknown, by, first.chance + second.chance)
+    rows, chance = first.rows | second.rows, first.chance + second.chance
+    return Seen(rows, unknown, by, chance, min(max(first.reused, second.reused), int((~rows).sum())))
 
 
 def of_log(log: LogTable, shadow: Table | Examples | None = None, *, texts: bool = True) -> Fingerprint:
@@ -182,6 +202,7 @@ def of_log(log: LogTable, shadow: Table | Examples | None = None, *, texts: bool
     asked = list(_with_models(contents, log.models, log.action))
     marks = {
         "request_id": [_text(one) for one in ids[has]],
+        OF_REQUESTS[name]: [one for one, known in zip(_with_ids(ids, contents), has, strict=True) if known],
         name: [asked[i] for i in np.flatnonzero(~has)],
     }
     return _made(marks | ({} if shadow is None else _of_prompts(shadow, texts)))
@@ -240,6 +261,10 @@ def _content(log: LogTable) -> tuple[str, list[bytes]]:
 def _with_models(contents: Sequence[bytes], models: Sequence[str], action: np.ndarray) -> Iterator[bytes]:
     names = [_text(name) + b"\0" for name in models]
     return (names[k] + content for k, content in zip(action.tolist(), contents, strict=True))
+
+
+def _with_ids(ids: Iterable[Any], contents: Sequence[bytes]) -> Iterator[bytes]:
+    return (_text(one) + b"\0" + content for one, content in zip(ids, contents, strict=True))
 
 
 def _text(value: Any) -> bytes:
