@@ -52,6 +52,7 @@ COMMANDS = {
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
     "route": ["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"],
     "export": ["export", "plug_in", "--out", "exported"],
+    "page": ["page", "plug_in", "--out", "page.html"],
     "verify": ["verify", "plug_in"],
 }
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "prices": ("prices", "Show known prices, or look up the price of a model."),
     "reprice": ("prices", "Give a fitted router new prices, without a new fit."),
     "export": ("export", "Write a router as StableHLO, ONNX or JavaScript."),
+    "page": ("export", "Write an HTML file that shows which model would answer a prompt."),
     "verify": ("export", "Check that a router, or an export, decides as its test vectors say."),
     "demo-log": ("demo", "Write an artificial log, to try the other commands."),
 }

@@ -1,4 +1,4 @@
-"""``jaxroute export ROUTER`` and ``jaxroute verify PATH``: a router for other runtimes, and whether they agree."""
+"""``jaxroute export ROUTER``, ``page ROUTER`` and ``verify PATH``: a router elsewhere, and whether all agree."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from jaxroute.cli import output
+from jaxroute.cli import output, reading
 from jaxroute.cli.reading import RouterPath
+from jaxroute.data import saving
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
@@ -52,6 +53,39 @@ def export(
         found = meta["float16"]
         said.append(f"float16 weights change {found['changed']} of {found['decisions']} decisions on typical rows")
     return output.Result({"folder": str(out), "bytes": size, "export": meta}, said)
+
+
+def page(
+    router: RouterPath,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    log: Annotated[
+        str | None, typer.Option(help="A log, of which the page shows what share of its traffic each model would get.")
+    ] = None,
+    how: reading.How = reading.AS_IT_IS,
+    unit: Annotated[str, typer.Option(help="Unit of the costs, as the page names it.")] = "US dollars",
+) -> output.Result:
+    """Write one HTML file in which one types a prompt and sees which model would answer, and at what quality and cost.
+
+    The file needs no network and holds no row of the log; open it in any browser. It shows the predicted quality and
+    cost of every model, the point on the curve of quality and cost, and the shares of traffic: those of --log, else
+    those that the router keeps of the log that it was fitted to.
+
+    Example:
+
+      jaxroute page router --log requests.parquet --out router.html
+    """
+    from jaxroute.serving.exports import page as pages
+
+    saving.check_file(out)
+    loaded = pages.load(router)
+    traffic = None if log is None else pages.of_log(loaded, reading.read(log, how, loaded), Path(log).name)
+    pages.write(router, out, traffic, unit)
+    size = out.stat().st_size
+    rows = None if traffic is None else traffic.rows
+    of = "" if traffic is None else f", with the traffic of {rows} rows of {log}"
+    said = [f"{out}: {size / 1e6:.2f} MB, {len(loaded.models)} models{of}; open it in a browser"]
+    found = {"router": str(router), "page": str(out), "bytes": size, "log": log, "rows": rows}
+    return output.Result({**found, "models": list(loaded.models)}, said)
 
 
 def verify(

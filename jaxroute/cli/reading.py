@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jaxroute.data import logs as people
     from jaxroute.data import prices as price_table
     from jaxroute.estimators.evidence import Evidence
-    from jaxroute.serving.router import Router
+    from jaxroute.serving.asking import Asked
 
 LogPath = Annotated[
     str,
@@ -160,7 +160,7 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def read(path: str, how: How, router: Router | None = None) -> people.LogTable:
+def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
     """The checked log, or an InputError that lists every problem; chats are read as the router was taught to."""
     from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
