@@ -54,6 +54,14 @@ def any_kind(request, tmp_path_factory):
     return folder
 
 
+def test_a_demo_log_is_json_lines_and_its_name_says_so(capsys, tmp_path):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["demo-log", str(tmp_path / "log.parquet")])
+    assert exit_.value.code == 2
+    assert "ends in .jsonl" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_kind_routes_and_exports(capsys, any_kind):
     router = Router.load(any_kind / "router")
     prompts = pd.read_json(any_kind / "later.jsonl", lines=True).prompt.head(20).tolist()

@@ -10,6 +10,7 @@ import typer
 
 from jaxroute.cli import output
 from jaxroute.data import saving
+from jaxroute.types import InputError
 
 TOPICS = {"arithmetic": 0.9, "translation": 0.3, "law": 0.7, "smalltalk": 0.1, "proofs": 1.0}
 MODELS = {"small": (0.35, 0.0002), "medium": (0.6, 0.001), "large": (0.85, 0.01)}
@@ -17,7 +18,7 @@ EPSILON = 0.3
 
 
 def demo_log(
-    out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
+    out: Annotated[Path, typer.Argument(help="File to write, .jsonl.")],
     rows: Annotated[int, typer.Option(help="Number of requests.")] = 3000,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.")] = 0,
 ) -> output.Result:
@@ -31,6 +32,8 @@ def demo_log(
     """
     import numpy as np
 
+    if out.suffix not in (".jsonl", ".ndjson"):
+        raise InputError(f"{out}: the log is written as JSON lines; give a name that ends in .jsonl")
     rng = np.random.default_rng(seed)
     names = list(MODELS)
     with saving.text(out) as file:
