@@ -28,7 +28,7 @@ def in_jax(kind, features, weight):
 @pytest.mark.parametrize("rows", [100_000, pytest.param(1_000_000, marks=pytest.mark.study)])
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_decisions_are_those_of_jax(name, rows):
-    """Except where the two best scores are within 1e-6 of their size."""
+    """Except where the two best scores are within 1e-6 of the row's largest one in size, or of 1."""
     router, rng = router_kinds.router(name), np.random.default_rng(5)
     features = rng.standard_normal((rows, FEATURES.shape[1]), np.float32)
     weight = rng.choice(WEIGHTS, rows)
@@ -36,9 +36,10 @@ def test_decisions_are_those_of_jax(name, rows):
     found = router.scores(features, weight)
     np.testing.assert_allclose(found, expected, rtol=3e-5, atol=1e-6 * np.abs(expected).max())
     differ = found.argmax(1) != expected.argmax(1)
-    best = np.sort(expected[differ], 1)[:, -2:]
+    best, size = np.sort(expected[differ], 1)[:, -2:], np.maximum(1, np.abs(expected[differ]).max(1))
+    print(f"{name}: {differ.sum()} of {rows} decisions differ")
     assert differ.mean() < 1e-3
-    assert (best[:, 1] - best[:, 0] <= 1e-6 * np.maximum(1, np.abs(best[:, 1]))).all()
+    assert (best[:, 1] - best[:, 0] <= 1e-6 * size).all()
     if predicted is not None:
         for own, theirs in zip(router.predict(features), predicted, strict=True):
             np.testing.assert_allclose(own, theirs, rtol=3e-5, atol=3e-5)
@@ -79,12 +80,12 @@ def test_a_folder_that_is_damaged_or_of_an_unknown_kind_is_refused(tmp_path):
 
 
 LIGHT = """
-import json, sys, time
+import json, sys
 import numpy
-begun = time.process_time()
+before = set(sys.modules)
 from jaxroute import serving
 load = serving.load
-seconds = time.process_time() - begun
+added = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
 router = load(sys.argv[1])
 assert router.route(["What is 2 + 2?"], budget=1.0).models[0] in router.models
 from jaxroute.gateway import Gate, Settings, load_settings
@@ -92,7 +93,7 @@ gate = Gate(Settings(("a", "b"), "a", sys.argv[1], cost_weight=20.0))
 assert gate.problem is None, gate.problem
 by = [gate.choose(text).by for text in ("What is 2 + 2?", "x" * 100)]
 heavy = ("jax", "jaxlib", "flax", "scipy", "sklearn", "pandas", "pyarrow", "rich", "torch")
-print(json.dumps([by, [name for name in heavy if name in sys.modules], seconds]))
+print(json.dumps([by, [name for name in heavy if name in sys.modules], sorted(added)]))
 """
 
 
@@ -101,8 +102,8 @@ def test_a_process_that_only_decides_imports_nothing_heavy(tmp_path):
     path = _saved(router, tmp_path / "router")
     done = subprocess.run([sys.executable, "-c", LIGHT, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    by, heavy, seconds = json.loads(done.stdout)
-    assert seconds < 0.15  # of processor time, beside NumPy's own
+    by, heavy, added = json.loads(done.stdout)
+    assert added == ["jaxroute"]  # beside NumPy and the standard library
     assert set(by) <= {"router", "exploration"}
     assert heavy == []
 
