@@ -84,6 +84,28 @@ def test_an_artefact_without_its_vectors_is_damaged(tmp_path):
         portable.load(tmp_path / "router")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda kept: kept.pop("scores"), "'scores'"),
+        (lambda kept: kept["features"][0].append(1.0), "features|inhomogeneous"),
+        (lambda kept: kept["features"][3].__setitem__(0, float("inf")), "features: hold a number that is not finite"),
+        (lambda kept: kept["decisions"][0].__setitem__(0, "z"), "decisions: must name 10 of the router's models"),
+        (lambda kept: kept["scores"].pop(), r"cost_weights: have the shape \[1, 5\], expected \[1, 4\]"),
+        (lambda kept: kept["budgets"][0]["decisions"].pop(), "budgets: have the shape"),
+        (lambda kept: kept.update(quality=[[0.5]]), r"quality: have the shape \[1, 1\], expected \[10, 4\]"),
+    ],
+)
+def test_test_vectors_that_can_be_none_are_refused(change, says, tmp_path):
+    router("plug_in").save(tmp_path / "router")
+    path = tmp_path / "router" / folder.VECTORS
+    kept = vectors_of(tmp_path / "router")
+    change(kept)
+    path.write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=rf"vectors\.json: damaged .*({says})"):
+        checking._vectors(tmp_path / "router", "abcd")
+
+
 @pytest.fixture(scope="module", params=kinds.KINDS)
 def saved(request, tmp_path_factory):
     """A router of each kind; the plug-in and the per-weight one are of texts."""

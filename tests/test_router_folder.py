@@ -93,6 +93,9 @@ def test_random_edits_of_an_old_folder_end_in_our_own_error_or_a_sound_router(tm
     assert 0 < loaded < EDITS // 4
 
 
+NUMBER = {"name": "a", "kind": "number", "mean": 0.0, "deviation": 1.0}
+
+
 def forged(path, change):
     """The folder with another content and a checksum that fits it."""
     meta = json.loads((path / folder.META).read_text())
@@ -135,6 +138,21 @@ def forged(path, change):
         (lambda meta, arrays: meta.update(num_features=6), "num_features: is 6, but the arrays take 5"),
         (lambda meta, arrays: meta.update(cost_scale=float("nan")), "NaN is no number of JSON"),
         (lambda meta, arrays: meta.update(schema=True), "schema: is True"),
+        (lambda meta, arrays: arrays.update(fingerprint=np.zeros(9, np.uint8)), "'fingerprint': is not described in"),
+        (lambda meta, arrays: meta.update(summary={"costs_unknown": "many"}), 'costs_unknown: is "many"'),
+        (lambda meta, arrays: meta.update(summary={"chat": "nobody"}), "chat rule 'nobody'"),
+        (lambda meta, arrays: meta.update(summary={"context": [{**NUMBER, "deviation": 0}]}), "deviation: is 0"),
+        (
+            lambda meta, arrays: meta.update(summary={"context": [{"name": "a", "kind": "category"}]}),
+            "values is missing",
+        ),
+        (lambda meta, arrays: meta.update(summary={"context": [NUMBER, NUMBER]}), "give each once"),
+        (
+            lambda meta, arrays: meta.update(
+                summary={"context": [NUMBER, {**NUMBER, "name": "b"}, {**NUMBER, "name": "c"}]}
+            ),
+            "make 6 features",
+        ),
     ],
 )
 def test_a_fitting_checksum_makes_no_bad_router_good(change, says, tmp_path):

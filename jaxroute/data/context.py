@@ -58,6 +58,22 @@ def _fitted(name: str, values: list[Any]) -> dict[str, Any]:
     return {"name": name, "kind": "category", "values": kept}
 
 
+def check(columns: Columns, num_features: int) -> None:
+    """InputError unless the columns of an artefact can be encoded beside a text's features.
+
+    Args:
+        columns: of names, kinds and numbers that the artefact's schema allows. num_features: D of the router.
+    """
+    if len(set(names(columns))) < len(columns):
+        raise InputError(f"context columns {', '.join(names(columns))}: give each once")
+    for column in columns:
+        needed = ("mean", "deviation") if column["kind"] == "number" else ("values",)
+        if missing := [name for name in needed if name not in column]:
+            raise InputError(f"context column {column['name']!r}: {missing[0]} is missing")
+    if width(columns) >= num_features:
+        raise InputError(f"context columns make {width(columns)} features; the router takes {num_features} in all")
+
+
 def width(columns: Columns) -> int:
     """How many features columns make."""
     return sum(2 if column["kind"] == "number" else len(column["values"]) for column in columns)

@@ -131,6 +131,7 @@ def _checked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Content:
     width = next(array.shape[0] for name, array in own.items() if name.endswith("axes/mean"))
     if width != meta["num_features"]:
         raise ValueError(f"{META}, num_features: is {meta['num_features']}, but the arrays take {width}")
+    _check_beside(meta, arrays.get("fingerprint"))
     tree: dict[str, Any] = {}
     for name, array in own.items():
         *parents, last = name.split("/")
@@ -139,6 +140,23 @@ def _checked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Content:
             place = place.setdefault(key, {})
         place[last] = array
     return Content(meta, tree, Curve(**pieces) if pieces else None, arrays.get("fingerprint"))
+
+
+def _check_beside(meta: dict[str, Any], marks: np.ndarray | None) -> None:
+    """What a decision needs beside the arrays: the rule for chats, the context columns; and the fingerprint's array."""
+    summary = meta["summary"]
+    if "chat" in summary:
+        from jaxroute.data import messages
+
+        messages.rule(summary["chat"])
+    if summary.get("context"):
+        from jaxroute.data import context
+
+        context.check(summary["context"], meta["num_features"])
+    if (marks is None) != (meta.get("fingerprint") is None):
+        raise ValueError(f"array 'fingerprint': is {'missing' if marks is None else 'not described in ' + META}")
+    if marks is not None and (marks.ndim != 1 or marks.dtype != np.uint8):
+        raise ValueError(f"array 'fingerprint': is {marks.dtype}{list(marks.shape)}, expected uint8 in one row")
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -8,7 +8,7 @@ distribution that its projection describes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,38 @@ def make(router: Asked, axes: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "decisions": [_names(router, one) for one in scores],
         "budgets": _budgets(router, features),
     }
+
+
+def check(vectors: Mapping[str, Any], models: Sequence[str]) -> None:
+    """ValueError that names the part of ``vectors.json`` that cannot be test vectors of a router of these models."""
+    features = _numbers("features", vectors["features"])
+    rows, shape = len(features), (len(features), len(models))
+    if vectors["prompts"] is not None and [type(text) for text in vectors["prompts"]] != [str] * rows:
+        raise ValueError(f"prompts: must be {rows} texts or null")
+    for name in ("quality", "cost"):
+        if vectors[name] is not None:
+            _numbers(name, vectors[name], shape)
+    weights, counted = vectors["cost_weights"], [("decisions", vectors["decisions"])]
+    _numbers("cost_weights", [weights], (1, len(vectors["scores"])))
+    for scores in vectors["scores"]:
+        _numbers("scores", [[0.0 if x is None else x for x in row] for row in scores], shape)
+    for one in vectors["budgets"]:
+        _numbers("budgets", [one["cost_weights"]], (1, len(one["decisions"])))
+        counted.append(("budgets", one["decisions"]))
+    for name, decisions in counted:
+        if any(len(names) != rows or set(names) - set(models) for names in decisions):
+            raise ValueError(f"{name}: must name {rows} of the router's models at each cost weight")
+    if len(vectors["decisions"]) != len(weights):
+        raise ValueError(f"decisions: are for {len(vectors['decisions'])} cost weights, expected {len(weights)}")
+
+
+def _numbers(name: str, rows: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
+    array = np.asarray(rows, np.float32)
+    if array.ndim != 2 or not array.size or (shape is not None and array.shape != shape):
+        raise ValueError(f"{name}: have the shape {list(array.shape)}, expected {list(shape or ('N', 'D'))}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: hold a number that is not finite")
+    return array
 
 
 def typical(axes: Mapping[str, np.ndarray], rows: int, seed: int = 0) -> np.ndarray:

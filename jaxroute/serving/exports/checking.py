@@ -7,18 +7,19 @@ import importlib.util
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxroute.serving import folder, portable
+from jaxroute.serving import vectors as made
 from jaxroute.serving.exports.writing import META
 from jaxroute.types import InputError
 
 TIED = 1e-6
-"""Decisions may differ where the two best scores are within this share of them."""
+"""Decisions may differ where the two best scores are within this share of the row's largest in size, or of 1."""
 SCORES, FEATURES = 1e-4, 1e-5
 """What numbers may differ by: scores and predictions in parts of the largest of their row, features as they are."""
 Answer = Callable[[np.ndarray, float], dict[str, np.ndarray]]
@@ -46,7 +47,7 @@ def verify(path: Path) -> list[Check]:
     own = portable.load(path)
     if not (path / folder.VECTORS).is_file():
         raise InputError(f"{path}: is of an older format without test vectors; load and save it again to add them")
-    vectors = _read(path / folder.VECTORS)
+    vectors = _vectors(path, own.models)
     checks = [compare("numpy", vectors, list(own.models), _asked(own), own.features)]
     if not _installed("jax"):
         return [*checks, Check("jax", False)]
@@ -103,7 +104,8 @@ def compare(
         for row, name in enumerate(names):
             count += 1
             best, k = float(scores[row].max()), models.index(name)
-            if not best - scores[row, k] <= TIED * max(1.0, abs(best)):
+            size = float(np.abs(scores[row][np.isfinite(scores[row])]).max(initial=1.0))
+            if not best - scores[row, k] <= TIED * size:
                 said.append(f"row {row}, cost weight {weight:g}: {models[int(scores[row].argmax())]} instead of {name}")
     return Check(runtime, True, count, tuple(dict.fromkeys(said)), worst)
 
@@ -133,7 +135,8 @@ def _asked(router: portable.Portable) -> Answer:
 
 
 def _of_export(path: Path) -> list[Check]:
-    meta, vectors = _read(path / META), _read(path / folder.VECTORS)
+    meta = _read(path / META)
+    vectors = _vectors(path, meta.get("models") or ())
     runs: dict[str, tuple[str, Callable[..., list[Check]]]] = {
         "onnx": ("onnxruntime", _onnx), "jax": ("jax", _jax), "stablehlo": ("iree", _iree), "js": ("node", _node),
     }  # fmt: skip
@@ -260,6 +263,13 @@ def _in_batches(run: Callable[[np.ndarray], np.ndarray], features: np.ndarray, s
 
 def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def _vectors(path: Path, models: Sequence[str]) -> dict[str, Any]:
+    found = _read(path / folder.VECTORS)
+    with folder.whole(path / folder.VECTORS):
+        made.check(found, models)
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:
