@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, fingerprints, harness, priors, splits, tables, tabular, values
+from jaxroute.data import encoders, fingerprints, harness, priors, splits, tables, tabular
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.messages import CHAT
@@ -175,7 +175,7 @@ def fit(
     encoders.check(encoder)
     table = read_log(log)
     if holdout is not None or split_time is not None:
-        table, held = people.hold_out(seed, table, share=holdout, moment=moment(split_time))
+        table, held = people.hold_out(seed, table, share=holdout, moment=split_time)
     names, used = table.models, None if table.features is not None else encoder
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
     if table.context and shadow is not None:
@@ -193,18 +193,6 @@ def fit(
     taught = answered if beside is None else beside
     marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)
-
-
-def moment(time: Any) -> float | None:
-    """Seconds since 1970 of a date or a time; None for None.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return None if time is None else values.moment(time)
-    except ValueError:
-        raise InputError(f"split_time is {time!r}; give a date or a time, such as '2026-11-01'") from None
 
 
 def held_out_prompts(seed: int, table: Table, share: float) -> tuple[Table, Table]:

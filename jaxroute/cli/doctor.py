@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxroute.cli import output, reading
-from jaxroute.data.logs.entries import ELSE, OTHER
+from jaxroute.data.logs.entries import EARLIER, ELSE, OTHER
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, UnsupportedLogError
 
 if TYPE_CHECKING:
     from jaxroute.data.logs import LogTable
+    from jaxroute.estimators.drift import Change
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
 SHADOW = 250
@@ -67,8 +68,9 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     Returns:
         conclusion (a sentence), counts, models (a record each), targets (a uniform policy and each single model, with
         verdicts), propensities, warnings, verdict, advice. With context columns also context
-        (``data.context.drivers``). With a shadow sample also shadow: the number of prompts, and for every model its
-        answers and the standard errors of its mean quality (``levels``) from the log and from both.
+        (``data.context.drivers``); with times also changes, those that stand (``estimators.drift``). With a shadow
+        sample also shadow: the number of prompts, and for every model its answers and the standard errors of its mean
+        quality (``levels``) from the log and from both.
     """
     import jax
     import jax.numpy as jnp
@@ -77,6 +79,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute.data import context as contexts
     from jaxroute.data import splits
     from jaxroute.data.logs import folding
+    from jaxroute.estimators import drift
     from jaxroute.learn import fitting
 
     names = table.models
@@ -115,7 +118,9 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     known = [name for name, count in zip(names, answered, strict=True) if count >= fitting.ROWS_A_MODEL]
     carried = verdict == "refuse" and len(known) > 1
     missed = missing(table)
-    verdict = "caution" if carried or (verdict == "ok" and (missed or table.outliers)) else verdict
+    changed = [] if table.timestamp is None else drift.changes(logs, nuisances, table.timestamp)
+    since = [one.at for one in changed if one.changed and one.what != "share"]
+    verdict = "caution" if carried or (verdict == "ok" and (missed or table.outliers or since)) else verdict
     advice = _advice(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
     if refused := fitting.refusal(logs, shadow):
         verdict = "refuse"
@@ -126,6 +131,11 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         advice.append(
             "The log has times, so a router can be judged on later requests than it learned from: jaxroute fit LOG "
             f"--split-time {moment} (the last fifth of the rows)"
+        )
+    if since and verdict != "refuse":
+        advice.append(
+            "Models changed inside the log, and what is learnt is an average of before and after. If enough rows are "
+            f"left, learn from those since then: jaxroute fit LOG --since {written(max(since))}"
         )
     drivers = contexts.drivers(table.context, table.action)
     for one in drivers:
@@ -138,6 +148,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     return {
         "conclusion": conclusion(verdict, models),
         **({"context": drivers} if drivers else {}),
+        **({"changes": [_change(one, names) for one in changed if one.changed]} if changed else {}),
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
         "left_out": table.left_out,
         "models": models,
@@ -147,7 +158,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "warnings": missed
         + list(table.outliers)
         + [said for said in [folding(table, QUICK.folds)] if said]
-        + list(diagnosis.warnings),
+        + list(diagnosis.warnings)
+        + drift.said(changed, names, written, known=diagnosis.source == "known"),
         "verdict": verdict,
         "advice": advice,
     } | ({} if with_shadow is None else {"shadow": with_shadow})
@@ -168,10 +180,18 @@ def last_fifth(table: LogTable) -> str:
     begins = np.sort(table.timestamp)[int(0.8 * len(table))]
     if begins == table.timestamp.min():
         return ""
-    moment = datetime.fromtimestamp(float(begins), UTC)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = datetime.fromtimestamp(float(begins), UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     earlier = float((table.timestamp < day.timestamp()).mean())
-    return f"{day:%Y-%m-%d}" if earlier >= 0.6 else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{day:%Y-%m-%d}" if earlier >= 0.6 else written(float(begins))
+
+
+def written(moment: float) -> str:
+    """A time, as options take it."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _change(one: Change, names: Sequence[str]) -> dict[str, Any]:
+    return {**one._asdict(), "model": names[one.model], "at": written(one.at)}
 
 
 def missing(table: LogTable) -> list[str]:
@@ -188,7 +208,7 @@ def missing(table: LogTable) -> list[str]:
     reasons: dict[str, dict[str, int]] = {}
     for why, by in table.left_out.items():
         for model, count in by.items():
-            if why not in (OTHER, ELSE) and model != "no model":
+            if why not in (OTHER, ELSE, EARLIER) and model != "no model":
                 reasons.setdefault(model, {})[why] = count
     for model, by in reasons.items():
         kept, lost = rows.get(model, 0), sum(by.values())

@@ -172,7 +172,7 @@ def fit(
     assert log is not None
     rows, held = reading.read(log, how), None
     if holdout is not None or split_time is not None:
-        rows, held = people.hold_out(seed, rows, share=holdout, moment=api.moment(split_time))
+        rows, held = people.hold_out(seed, rows, share=holdout, moment=split_time)
     beside = reading.shadow_table(shadow, rows, how)
     own = None if beside is None else shadows.matched(beside, rows.models)
     by = None if features_by is None else reading.made_by(features_by, rows)

@@ -69,6 +69,9 @@ Context = Annotated[
         "beside the text. Repeatable.",
     ),
 ]
+Since = Annotated[
+    str | None, typer.Option(help="Leave earlier requests out, and those without a time: 2026-10-01, or a time.")
+]
 Score = Annotated[str | None, typer.Option(help="Name of the evaluation to use as quality, if the log has several.")]
 Failures = Annotated[
     str, typer.Option(help="What to do with failed requests: drop leaves them out, zero keeps them with quality 0.")
@@ -127,6 +130,7 @@ class How:
     quality_range: QualityRange = None
     feedback: Feedback = None
     context: Context = None
+    since: Since = None
     score: Score = None
     failures: Failures = "drop"
     chat: Chat = None
@@ -181,6 +185,7 @@ def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
         keep_dates=how.keep_dates,
         form=how.form,
         drop_bad=how.drop_bad,
+        since=how.since,
         context=how.context or (() if router is None else contexts.names(router.context)),
     )
     if people.is_table(log):

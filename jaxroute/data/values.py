@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import messages, records
+from jaxroute.types import InputError
 
 TRUTH = {"true": 1.0, "false": 0.0}
 SECONDS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (1e20, 1e-9))
@@ -74,6 +75,17 @@ def moment(value: Any) -> float:
         if abs(count) < limit:
             return count * unit
     raise ValueError("no time since 1970 in any unit")
+
+
+def moment_of(option: str, value: Any) -> float:
+    """Seconds since 1970 of a date or a time that an option names; an InputError if it is none."""
+    try:
+        found = moment(value)
+    except (ValueError, TypeError, OverflowError):
+        found = math.nan
+    if math.isnan(found):
+        raise InputError(f"{option} is {value!r}; give a date or a time, such as '2026-11-01'")
+    return found
 
 
 def label(value: Any) -> str | None:

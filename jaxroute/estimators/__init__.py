@@ -15,6 +15,7 @@ shadow      the value on prompts that every model answered, and pooled with the 
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
 pessimism   outcomes lowered by their uncertainty
 spending    quality gained and cost saved, apart
+drift       whether quality, price or logging policy changed inside the log
 frontier    quality and cost of routers and of single models
 accounts    what a router costs, saves and uses, as columns
 conclusion  what all this says, in a sentence
@@ -30,6 +31,7 @@ from jaxroute.estimators.comparison import bootstrap as bootstrap
 from jaxroute.estimators.comparison import difference as difference
 from jaxroute.estimators.comparison import paired as paired
 from jaxroute.estimators.comparison import simultaneous as simultaneous
+from jaxroute.estimators.drift import changes as changes
 from jaxroute.estimators.evaluation import Evaluation as Evaluation
 from jaxroute.estimators.evaluation import evaluate as evaluate
 from jaxroute.estimators.families import families as families

@@ -21,6 +21,7 @@ CARRIED = {f"jaxroute.{field}": field for field in (*OWN, "model", "weight")}
 """Attributes by which a span can carry what its tool has no name for."""
 
 FAILED = "failed requests"
+EARLIER = "requests before --since"
 CACHED = "answers from a cache"
 OTHER = "other calls than for text"
 ELSE = "spans of other things"

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import messages, records
+from jaxroute.data import messages, records, values
 from jaxroute.data.logs import cells, convert, costs, feedback, formats, joining, naming, problems, router_replay
-from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, Asked
+from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.table import LogTable
 from jaxroute.types import InputError
 
@@ -45,6 +45,7 @@ def load(
     form: str = "auto",
     drop_bad: bool = False,
     context: Sequence[str] = (),
+    since: Any = None,
 ) -> LogTable:
     """Read and check a log.
 
@@ -68,6 +69,7 @@ def load(
         drop_bad: drop bad rows and count them, instead of refusing the log.
         context: further columns that were known before the model was chosen, such as tenant, tier or language; see
             ``data.context``. A list counts by its length.
+        since: a date or a time, such as "2026-10-01": earlier requests are left out, and so are those without a time.
 
     Returns:
         LogTable; models sorted by name. Rows without quality are kept and counted.
@@ -93,6 +95,7 @@ def load(
     naming.resolve(log, keep_dates)
     _simulate(log)
     _rate(log, feedback, score, shared)
+    _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
     costs.fill(log, prices, reprice)
     found = problems.find(log, prices, quality_range)
@@ -178,6 +181,14 @@ def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None
 
 def _listed(names: set[str]) -> str:
     return ", ".join(sorted(name or "one without a name" for name in names))
+
+
+def _leave_earlier(log: cells.Columns, since: Any) -> None:
+    if since is None:
+        return
+    if "timestamp" not in log.column:
+        raise InputError("--since: the log has no times; map the column, --column timestamp=NAME")
+    _leave(log, ~(log.number("timestamp") >= values.moment_of("--since", since)) & ~log.gone, EARLIER)
 
 
 def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, float]) -> None:

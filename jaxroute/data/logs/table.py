@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, messages, splits
+from jaxroute.data import encoders, messages, splits, values
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
@@ -161,15 +162,13 @@ def split(seed: int, log: LogTable, fractions: Sequence[float] = splits.FRACTION
     return splits.split(seed, log, fractions)
 
 
-def hold_out(
-    seed: int, log: LogTable, *, share: float | None = None, moment: float | None = None
-) -> tuple[LogTable, LogTable]:
+def hold_out(seed: int, log: LogTable, *, share: float | None = None, moment: Any = None) -> tuple[LogTable, LogTable]:
     """The rows to fit a router to, and those to judge it on: whole groups, near-duplicate prompts together.
 
     Args:
         seed: of the draw. log: N rows.
-        share: of the rows to hold out, drawn at random. moment: hold out what came from then on, seconds since 1970;
-            rows that share a group or a prompt with a later one are in neither. One of the two.
+        share: of the rows to hold out, drawn at random. moment: hold out what came from then on, a date or a time such
+            as "2026-11-01"; rows that share a group or a prompt with a later one are in neither. One of the two.
 
     Raises:
         InputError: a share that is none, no timestamps, or a part without rows.
@@ -186,7 +185,7 @@ def hold_out(
         return log.rows(np.sort(fitted)), log.rows(np.sort(held))
     if log.timestamp is None or np.isnan(log.timestamp).any():
         raise InputError("split_time: needs a timestamp in every row; map the column, or hold out a share at random")
-    before, after = splits.split_moment(log, log.timestamp, float(moment or 0.0))
+    before, after = splits.split_moment(log, log.timestamp, values.moment_of("split_time", moment))
     return log.rows(before), log.rows(after)
 
 

@@ -1,0 +1,105 @@
+"""Changes inside a log: the test of one series, its size and power, and what the doctor says and --since leaves out."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import kstwobign
+
+from jaxroute import cli
+from jaxroute.data import logs as people
+from jaxroute.estimators import drift
+from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+
+DRAWS, ROWS, K = 400, 600, 3
+
+
+def test_the_statistic_is_the_largest_centred_partial_sum_of_groups():
+    draws = np.random.default_rng(0)
+    residual, time, group = draws.normal(size=60), draws.random(60), draws.integers(0, 25, 60)
+    names = np.unique(group)
+    totals = [(time[group == g].mean(), (residual - residual.mean())[group == g].sum()) for g in names]
+    walk = np.cumsum([total for _, total in sorted(totals)])
+    largest = np.abs(walk[:-1]).argmax()
+    p, at = drift.bridge(residual, time, group)
+    np.testing.assert_allclose(p, kstwobign.sf(np.abs(walk[:-1]).max() / np.sqrt(sum(t**2 for _, t in totals))))
+    assert at == sorted(totals)[largest + 1][0]
+    assert drift.bridge(np.ones(50), np.arange(50.0)) == (1.0, pytest.approx(np.nan, nan_ok=True))
+
+
+def simulated(seed, *, sessions, worse=0.0, dearer=1.0, tried=None):
+    """A log with prompts that get harder over time, sessions of like rows, and changes after two thirds of it."""
+    draws = np.random.default_rng(seed)
+    late = np.arange(ROWS) >= 2 * ROWS // 3
+    group = np.arange(ROWS) // sessions
+    x = np.linspace(0, 0.4, ROWS)
+    probability = np.where(late[:, None], tried or [0.4, 0.3, 0.3], [0.4, 0.3, 0.3])
+    action = (draws.random(ROWS)[:, None] > np.cumsum(probability, 1)).sum(1)
+    mood = draws.uniform(-0.2, 0.2, ROWS // sessions)[group]
+    believed = np.broadcast_to(0.7 - x[:, None], (ROWS, K))
+    chance = 0.7 - x + mood - worse * (late & (action == 1))
+    quality = (draws.random(ROWS) < np.clip(chance, 0, 1)).astype(float)
+    cost = draws.lognormal(0, 0.3, ROWS) * np.where(late & (action == 2), dearer, 1)
+    logs = Logs(x[:, None], action, quality, cost, probability[:, 0], np.ones((ROWS, K), bool), group)
+    nuisances = Nuisances(np.full((ROWS, K), [0.4, 0.3, 0.3]), Outcomes(believed, np.ones((ROWS, K))))
+    return logs, nuisances, np.arange(ROWS) * 60.0
+
+
+@pytest.mark.parametrize("sessions", [1, 6])
+def test_of_logs_in_which_nothing_changes_one_in_a_hundred_names_a_change(sessions):
+    """400 logs: prompts get harder, and rows of a session are alike; the level is 1% of all nine tests together."""
+    named = [any(one.changed for one in drift.changes(*simulated(i, sessions=sessions))) for i in range(DRAWS)]
+    assert np.mean(named) <= 0.01 + 3 * np.sqrt(0.01 * 0.99 / DRAWS)
+
+
+@pytest.mark.parametrize(
+    ("change", "model", "what"),
+    [({"worse": 0.4}, 1, "quality"), ({"dearer": 2.0}, 2, "cost"), ({"tried": [0.8, 0.1, 0.1]}, 0, "share")],
+)
+def test_a_change_is_found_where_it_is(change, model, what):
+    first = [drift.changes(*simulated(i, sessions=1, **change))[0] for i in range(20)]
+    assert np.mean([(one.model, one.what, one.changed) == (model, what, True) for one in first]) >= 0.85
+    at = np.median([one.at for one in first if one.changed]) / 60
+    assert abs(at - 2 * ROWS / 3) < ROWS / 20
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """1,200 rows over 40 days; the large model got dearer and worse on the 21st of January."""
+    draws = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("drift") / "log.jsonl"
+    with path.open("w") as file:
+        for i in range(1200):
+            model, late = ("small", "medium", "large")[i % 3], i >= 600
+            changed = late and model == "large"
+            row = {
+                "prompt": f"A question about topic {draws.integers(9)}, number {i}",
+                "model": model,
+                "quality": int(draws.random() < (0.9 if model == "large" and not changed else 0.5)),
+                "cost": float(draws.lognormal(0, 0.2)) * (4 if changed else 2 if model == "large" else 1),
+                "propensity": 1 / 3,
+                "timestamp": f"2026-01-{1 + i // 30:02}" if i < 930 else f"2026-02-{1 + (i - 930) // 30:02}",
+            }
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def test_the_doctor_says_what_changed_and_since_leaves_it_out(log, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", str(log), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert {(one["model"], one["what"]) for one in found["changes"]} == {("large", "quality"), ("large", "cost")}
+    assert all(one["at"].startswith(("2026-01-2", "2026-01-19")) for one in found["changes"])
+    assert found["verdict"] == "caution"
+    assert any("--since 2026-01-2" in line for line in found["advice"])
+    later = people.load(log, since="2026-01-22")
+    assert later.left_out == {"requests before --since": dict.fromkeys(("large", "medium", "small"), 210)}
+    assert len(later) == 570
+
+
+def test_since_needs_times(log):
+    with pytest.raises(InputError, match="--since is 'soon'; give a date or a time"):
+        people.load(log, since="soon")
+    rows = [{"prompt": "hi", "model": m, "quality": 1, "cost": 1} for m in "ab"]
+    with pytest.raises(InputError, match="the log has no times"):
+        people.load(rows, since="2026-01-01")
