@@ -23,7 +23,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -143,6 +143,14 @@ test-slow: dev  ## run the slow tests: kills, other processes, larger simulation
 
 test-studies: dev  ## run the tests of experiments, benches and long simulations, which CI leaves out
 	@$(RUN) -m pytest -n $(WORKERS) -m study
+
+# What is marked touches every compiled program. JAX's ranks, types and transfers are guarded by the tests themselves.
+MODES := JAX_ENABLE_X64=1 JAX_DEBUG_KEY_REUSE=1 JAX_DEBUG_NANS=1
+MARKED = $(shell grep -l 'mark[.]modes' tests/test_*.py)
+
+test-modes: dev  ## run the marked tests in 64 bits, with keys checked for reuse, and with NaN as an error
+	@for mode in $(MODES); do echo "$$mode" && env $$mode $(RUN) -m pytest -n $(WORKERS) -m modes $(MARKED) || exit 1; done
+	@echo "compiled programs" && PYTHONPATH=tests $(RUN) -m pytest -p programs -m modes $(MARKED)
 
 test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need torch, in a separate environment
 	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxroute.arguments import checked, known
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -233,7 +234,8 @@ def examples(logs: Logs, nuisances: Nuisances, shadow: Examples | None = None, *
         return of_log
     answered = jnp.isfinite(shadow.outcomes.quality) & jnp.isfinite(shadow.outcomes.cost)
     observed = shadow._replace(available=shadow.available & answered)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), of_log, observed)
+    with nan_is_unknown():  # the answers that the shadow lacks
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), of_log, observed)
 
 
 @checked

@@ -7,7 +7,8 @@ nothing is left, so that padding rows are harmless inside jit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -18,6 +19,27 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxroute.arguments import floats, known
 
 Mask = Bool[Array, "*batch K"] | None
+
+
+@contextmanager
+def nan_is_unknown() -> Iterator[None]:
+    """Inside, ``jax_debug_nans`` does not look: a NaN that is made here says that something is not known.
+
+    For the few places whose documented results hold NaN in ordinary use (a log's missing feedback, the weights of an
+    estimator that has none); also a decorator of a function.
+
+    >>> with jax.debug_nans(True), nan_is_unknown():
+    ...     print(jnp.asarray(np.array([0.5, np.nan])))
+    [0.5 nan]
+    """
+    with jax.debug_nans(False):
+        yield
+
+
+@nan_is_unknown()
+def as_arrays(tree: Any) -> Any:
+    """A log, a table's outcomes, ... with JAX arrays for its leaves; NaN, which is missing feedback, stays NaN."""
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def _fill(x: Array, where: Mask, fill: float) -> Array:
@@ -125,6 +147,26 @@ def weighted_mean(y: Float[Array, N * rest], weight: Float[Array, " N"] | None) 
     0.75
     """
     return jnp.mean(y, 0) if weight is None else jnp.tensordot(weight, y, 1) / jnp.sum(weight)
+
+
+def of_one_type(tree: Any) -> Any:
+    """The arrays of a tree in the widest of their types, as where 64 bits are enabled and only some have them.
+
+    >>> [x.dtype.name for x in of_one_type((jnp.zeros(2, jnp.bfloat16), jnp.zeros(3)))]
+    ['float32', 'float32']
+    """
+    kind = jnp.result_type(*jax.tree.leaves(tree))
+    return jax.tree.map(lambda x: jnp.asarray(x, kind), tree)
+
+
+def nesterov(number: Int[Array, ""] | int, dtype: Any) -> Float[Array, ""]:
+    """Nesterov's momentum at a step, i / (i + 3), in the type of what moves.
+
+    >>> print(nesterov(1, jnp.float16))
+    0.25
+    """
+    i = jnp.asarray(number, dtype)
+    return i / (i + 3)
 
 
 def map_blocks(function: Callable[..., Any], rows: Any, block: int) -> Any:

@@ -52,4 +52,4 @@ def router(name, features=D, models=MODELS, **changes):
     rng = np.random.default_rng(3)
     outcomes = rng.random((50, K)), np.ones((50, 1)) * PRICES
     curve = budgets.curve_of_policies(WEIGHTS, rng.dirichlet(np.ones(K), (L, 50)), outcomes)
-    return Router(models, kind(name, features), SCALE, curve, **changes)
+    return Router(models, kinds.in_32_bits(kind(name, features)), SCALE, curve, **changes)

@@ -30,6 +30,7 @@ def simulated(seed=0, N=60, K=3, groups=None):
     return logs, target, Nuisances(jnp.asarray(propensity, jnp.float32), Outcomes(*predicted))
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("groups", [None, 12])
 def test_difference_is_the_paired_one(groups):
     logs, target, nuisances = simulated(groups=groups)
@@ -46,6 +47,7 @@ def test_difference_is_the_paired_one(groups):
     assert estimators.difference(a, a).standard_error == 0
 
 
+@pytest.mark.modes
 def test_a_band_of_one_estimate_is_the_normal_interval():
     z = jax.random.normal(jax.random.key(0), (1, 400))
     band = estimators.simultaneous(jax.random.key(1), Rows(z, jnp.ones((1, 400), bool), z), resamples=20000)

@@ -86,12 +86,13 @@ def regret(chosen):
 
 
 def test_position_is_the_place_between_ends():
-    weights = np.array([0.0, 0.05, 0.2, 0.45, 0.7, 1.999, 2.0, 7.0], np.float32)
+    weights = np.array([0.0, 0.05, 0.2, 0.45, 0.7, 1.999, 2.0, 7.0], ENDS.dtype)
     interval, alpha = conditional.position(ENDS, weights)
     np.testing.assert_array_equal(interval, [0, 0, 1, 1, 2, 2, 2, 2])
     np.testing.assert_allclose(alpha, [0, 0.25, 0, 0.5, 0, 1.299 / 1.3, 1, 1], rtol=1e-5)
 
 
+@pytest.mark.modes
 def test_affine_starts_exactly_as_the_plug_in():
     network = conditional.affine(K, (8,))
     scores = scores_on(network, start(network, D), examples(PREDICTED), FINE)

@@ -47,6 +47,7 @@ def by_fold(predicted, fold):
     return np.array([predicted[i] - predicted[fold == fold[i]].mean(0) for i in range(len(fold))])
 
 
+@pytest.mark.modes
 def test_slope_of_a_log_matches_least_squares_with_dummies():
     rng = np.random.default_rng(0)
     rows, models = 60, 3
@@ -105,6 +106,7 @@ def test_levels_that_differ_between_folds_do_not_pull_the_slope_down():
     assert naive.value < slope.value
 
 
+@pytest.mark.modes
 def test_slope_of_a_shadow_matches_a_loop():
     """Nine prompts, three models, two answers missing; five log rows come first."""
     rng = np.random.default_rng(4)

@@ -108,6 +108,7 @@ def test_golden(golden, dtype):
                 np.testing.assert_array_equal(best, want["best_model"], err_msg=message)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("name", ["dm", "ipw", "dr", "switch_dr", "dros"])
 def test_matches_a_loop(name):
     logs, nuisances = simulated()
@@ -223,8 +224,9 @@ def test_masked_predictions_stay_in_their_own_entry():
         np.testing.assert_array_equal(actual, clean)
 
 
+@pytest.mark.modes
 def test_switch_and_shrink_at_their_limits():
-    weight = jnp.array([0.0, 1.0, 4.0, 1e20, jnp.inf])
+    weight = jnp.array([0.0, 1.0, 4.0, 1e20, jnp.inf], jnp.float32)
     np.testing.assert_array_equal(counterfactual.switch(weight, 4.0), [0, 1, 4, 0, 0])
     np.testing.assert_array_equal(counterfactual.switch(weight, jnp.inf), weight)
     np.testing.assert_array_equal(counterfactual.shrink(weight, 0.0), np.zeros(5))
@@ -260,6 +262,7 @@ def test_vmap_over_logs_equals_a_loop():
         np.testing.assert_allclose(np.asarray(together.quality)[i], alone.quality, rtol=1e-6)
 
 
+@pytest.mark.modes
 def test_utility_takes_one_weight_or_one_per_row():
     outcomes = Outcomes(jnp.array([[1.0, 0.5], [0.75, 0.25]]), jnp.array([[2.0, 1.0], [1.0, 0.5]]))
     np.testing.assert_array_equal(counterfactual.utility(outcomes, 0.5), [[0, 0], [0.25, 0]])
@@ -276,6 +279,7 @@ def test_wrong_shapes_are_refused():
         counterfactual.inverse_propensity(logs._replace(quality=logs.quality[:, None]), None)
 
 
+@pytest.mark.modes
 def test_examples_are_the_log_corrected_and_then_the_shadow_as_observed():
     logs, nuisances = simulated(8)
     shadow, answered = simulated(9)[1].outcomes, np.ones((6, 3), bool)

@@ -20,6 +20,7 @@ def train(points=POINTS, devices=4, block=None, **settings):
     return engine.train(program(devices, block=block), points, EXAMPLES, EXAMPLES, **settings)
 
 
+@pytest.mark.modes
 def test_routers_learn_their_own_cost_weight():
     state = train()
     mesh = program().mesh

@@ -115,6 +115,7 @@ def test_deterministic_log_values_its_own_choices():
     assert found.interval[0] < found.value < found.interval[1]
 
 
+@pytest.mark.modes
 def test_interval_where_the_log_supports_one_and_only_there():
     logs, nuisances = make_log([0.5, 0.3, 0.197, 0.003])
     targets = np.stack([always(1), always(3)])

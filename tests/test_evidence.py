@@ -46,6 +46,7 @@ def found(case):
     return valued(*case)
 
 
+@pytest.mark.modes
 def test_values_and_gains_are_those_of_the_estimators(case, found):
     logs, nuisances, router, single, truth, _ = case
     for i, weight in enumerate(WEIGHTS):
@@ -264,6 +265,7 @@ def test_the_page_begins_with_the_conclusion_and_has_no_empty_section(found, tmp
     assert not re.search(r"<dl>\s*</dl>|<pre>\s*(\{\})?</pre>|<h[23]>[^<]*</h[23]>\s*</section>", html)
 
 
+@pytest.mark.modes
 def test_the_frontier_holds_the_single_models_and_the_values(found):
     """Quality minus cost weight times cost is the value; a single model's point is that of the estimator."""
     router = found.frontier[found.frontier["kind"] == "router"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxroute import estimators
+from jaxroute.numerics import as_arrays
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 DRAWS, ROWS, FAMILIES, SIZE = 400, 500, 5, 8
@@ -26,9 +27,10 @@ def a_log(rng, rows=60, models=7):
     available = np.ones((rows, models), bool)
     logs = Logs(np.zeros((rows, 1)), action, quality, rng.random(rows), propensity[np.arange(rows), action], available)
     outcomes = Outcomes(rng.random((rows, models)), rng.random((rows, models)))
-    return jax.tree.map(jnp.asarray, (logs, Nuisances(propensity, outcomes))), rng.dirichlet(np.ones(models), rows)
+    return as_arrays((logs, Nuisances(propensity, outcomes))), rng.dirichlet(np.ones(models), rows)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("response", [False, True])
 def test_values_match_a_loop(response):
     (logs, nuisances), target = a_log(np.random.default_rng(3))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxroute import counterfactual, estimators, nuisance
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes
 
 K, D = 3, 4
@@ -29,7 +30,8 @@ def draw(key, N):
     response = 0.1 + 0.9 * jax.nn.sigmoid(logit)
     heard = jax.random.uniform(keys[3], (N,)) < response
     cost = 1.0 + action
-    seen = jnp.where(heard, quality, jnp.nan)
+    with nan_is_unknown():
+        seen = jnp.where(heard, quality, jnp.nan)
     logs = Logs(x, action, seen, cost, jnp.full(N, 1 / K), jnp.ones((N, K), bool))
     costs = jnp.broadcast_to(1.0 + jnp.arange(K), (N, K))
     return logs, Outcomes(mean, costs), response
@@ -55,6 +57,7 @@ def test_feedback_rate_by_model(log):
         np.testing.assert_allclose(rate[k], np.asarray(response)[own].mean(), atol=0.06)
 
 
+@pytest.mark.modes
 def test_fitted_response_is_near_the_truth_and_better_than_the_models_rates(log):
     logs, _, response = log
     fitted = np.asarray(nuisance.fit_response(jax.random.key(1), logs, SPEC))

@@ -68,6 +68,7 @@ def dense(f, seen, smooth):
     return np.stack([level[k] + between(NEW, np.full(len(NEW), k), X[row], model) @ dual for k in range(K)], 1)
 
 
+@pytest.mark.modes
 @PATTERNS
 def test_posterior_mean_is_the_dense_algebra_fold_by_fold(seen):
     model = fitted(seen)
@@ -86,6 +87,7 @@ def test_unseen_cells_may_hold_anything_finite(seen):
     )
 
 
+@pytest.mark.modes
 @PATTERNS
 def test_many_rows_go_through_their_centres(monkeypatch, seen):
     """Subset of regressors: the dense algebra with K_nm (K_mm + jitter)^-1 K_mn for the kernel."""

@@ -81,6 +81,7 @@ def numpy_scores(of, x, weight):
     return np.array(rows)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_scores_against_numpy(name):
     of = kind(name)

@@ -22,12 +22,11 @@ LOGS = Logs(X, ACTION, QUALITY[ROWS, ACTION], COST[ROWS, ACTION], np.full(N, 1 /
 NUISANCES = Nuisances(np.full((N, K), 1 / K, np.float32), Outcomes(np.full((N, K), 0.5, np.float32), COST))
 WEIGHTS = [0.0, 50.0]
 TINY = {"training": Spec((), steps=40, chunk=10, dropout=0.0), "num_folds": F, "cost_scale": 0.01}
-KEY = jax.random.key(3)
 
 
 def fit(logs=LOGS, **changes):
     given = {"nuisances": NUISANCES, "cost_weights": WEIGHTS, "seeds": (0, 1), **TINY, **changes}
-    return learn.fit(KEY, logs, **given)
+    return learn.fit(jax.random.key(3), logs, **given)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def fitted():
 @pytest.mark.parametrize("group", [None, np.repeat(np.arange(40), 3), np.r_[np.zeros(50, int), np.arange(1, 71)]])
 def test_folds_are_what_they_say(group):
     """Row by row: held out by its own fold's group, validated by the fold before, learnt from by all the others."""
-    found = folds.assign(KEY, N, 5, group)
+    found = folds.assign(jax.random.key(3), N, 5, group)
     for row in range(N):
         own = found.fold[row]
         for f in range(5):
@@ -56,7 +55,7 @@ def test_folds_are_what_they_say(group):
 
 
 def test_rows_come_back_to_their_places():
-    found = folds.assign(KEY, 11, 3)
+    found = folds.assign(jax.random.key(3), 11, 3)
     taken = folds.take((X[:11], np.ones(11, bool)), found.held_out)
     np.testing.assert_array_equal(folds.put_back(taken[0], found.held_out, 11), X[:11])
     assert int(taken[1].sum()) == 11  # a row that is not there is not available
@@ -65,9 +64,10 @@ def test_rows_come_back_to_their_places():
 @pytest.mark.parametrize("arguments", [(2, None), (5, np.repeat([0, 1, 2], 4))])
 def test_too_few_folds_or_groups_are_refused(arguments):
     with pytest.raises(InputError, match="folds"):
-        folds.assign(KEY, 12, *arguments)
+        folds.assign(jax.random.key(3), 12, *arguments)
 
 
+@pytest.mark.modes
 def test_scores_values_and_decisions_against_numpy(fitted):
     """Linear routers, written out: member (f, s) scores fold f, its value is the doubly robust one on fold f + 1."""
     x = (X - np.asarray(fitted.axes.mean)) @ np.asarray(fitted.axes.basis)
@@ -137,6 +137,7 @@ def test_missing_models_are_never_chosen_nor_learnt_from():
     assert np.isfinite(holes.value).all()
 
 
+@pytest.mark.modes
 def test_a_shadow_joins_as_rows_with_every_answer(fitted):
     part = slice(0, 30)
     quality = QUALITY[part].copy()
@@ -149,6 +150,18 @@ def test_a_shadow_joins_as_rows_with_every_answer(fitted):
     np.testing.assert_array_equal(found.outcomes.quality[N:], np.where(np.isnan(quality), 0, quality))
     assert not found.shadow_decisions[:, 3, 1].any()
     assert np.abs(found.value - fitted.value).max() > 1e-4
+
+
+@pytest.mark.modes
+@pytest.mark.slow
+@pytest.mark.parametrize("name", objectives.LOSSES)
+def test_every_named_loss_learns(name):
+    """At the first cost weight, quality alone, what was decided unseen is better than any single model."""
+    found = fit(loss=name, seeds=(0,))
+    decided = np.asarray(found.decisions)
+    assert ((decided == 0) | (decided == 1)).all()
+    assert (decided.sum(-1) == 1).all()
+    assert (decided[0] * QUALITY).sum(-1).mean() > QUALITY.mean(0).max()
 
 
 @pytest.mark.parametrize("name", sorted(estimates.ESTIMATORS))
@@ -175,6 +188,7 @@ def _pessimistic(clip):
     return robust._replace(quality=np.asarray(robust.quality) - sigma / np.sqrt(1 + 100 / K))
 
 
+@pytest.mark.modes
 def test_ones_own_estimator_and_loss():
     def halved(logs, nuisances, *, clip):
         robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)

@@ -27,6 +27,7 @@ def _cells(seed, rows=40, models=3):
     return np.where(observed, quality, np.nan), observed, 1 / rng.uniform(0.1, 1, (rows, models)), predicted
 
 
+@pytest.mark.modes
 def test_levels_match_a_loop():
     quality, observed, weight, predicted = _cells(0)
     found = np.asarray(jax.jit(levels.means)(quality, observed, weight, predicted))
@@ -90,6 +91,7 @@ def test_variances_of_a_log(problem):
     assert np.asarray(levels.of_log(never, nuisances).covariance)[4, 4] == levels.PRIOR_DEVIATION**2
 
 
+@pytest.mark.modes
 def test_posterior_matches_numpy():
     """Two samples, two columns: the joint Gaussian written out, tau and s by a loop over the grid."""
     rng = np.random.default_rng(0)
@@ -173,6 +175,7 @@ def test_a_shadow_sample_is_paired():
     assert np.std(with_shadow) < 0.7 * np.std(raw)
 
 
+@pytest.mark.modes
 def test_a_shadow_with_holes_matches_a_loop():
     """Six prompts, three models, one asked for four of them, one never."""
     rng = np.random.default_rng(5)

@@ -166,6 +166,7 @@ def test_bounds_hold_on_random_rows():
     assert np.min(bounds["hinge"][wrong] / regret[wrong]) < 1.1
 
 
+@pytest.mark.modes
 @every_loss
 def test_matches_numpy_row_by_row(name):
     scores, utility, where = rows()
@@ -213,6 +214,7 @@ def test_gradients_in_the_knobs_survive_poisoned_masks():
     assert np.isfinite(jax.jit(jax.grad(cross_entropy))(0.2))
 
 
+@pytest.mark.modes
 @every_loss
 def test_gradients_match_finite_differences(name):
     with jax.enable_x64(True):

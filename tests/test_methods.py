@@ -142,6 +142,7 @@ def test_the_interval_router_is_its_members_mean(monkeypatch):
     assert (np.asarray(scores).argmax(1) == mine).mean() > 0.6  # five folds agree on most prompts
 
 
+@pytest.mark.modes
 def test_neighbours_bounds_match_a_loop():
     """Own row left out, padding no neighbour, a model that was hardly seen never chosen."""
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxroute import metrics
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Outcomes
 
 TOLERANCE = {np.float64: {"rtol": 1e-9, "atol": 1e-11}, np.float32: {"rtol": 1e-5, "atol": 2e-6}}
@@ -131,7 +132,9 @@ def test_golden_curves(golden, precision):
         same_areas(inputs["points"], inputs, expected, inputs["bounds"], "nauc", dtype)
 
 
+@pytest.mark.modes
 @DTYPES
+@nan_is_unknown()  # what models of equal quality leave to recover
 def test_golden_two_models(golden, precision):
     dtype = precision
     for case in golden["routellm"]:
@@ -163,6 +166,7 @@ def simulated(seed=0, N=7, K=4, L=3):
     return probabilities, outcomes
 
 
+@pytest.mark.modes
 def test_value_and_regret_by_hand():
     outcomes = Outcomes(jnp.array([[0.5, 1.0, 0.25]]), jnp.array([[0.0, 1.0, 0.5]]))
     policy = jnp.array([[0.5, 0.25, 0.25]])
@@ -223,6 +227,7 @@ def test_value_gradients_jit_and_vmap():
         np.testing.assert_allclose(got, metrics.regret(policy, outcomes, weight), atol=1e-6)
 
 
+@pytest.mark.modes
 def test_points_are_means_of_the_mixture():
     probabilities, outcomes = simulated()
     quality = np.einsum("lnk,nk->l", probabilities, outcomes.quality) / 7
@@ -271,6 +276,7 @@ def test_hull_against_a_monotone_chain(L):
             np.testing.assert_allclose(got, expected, atol=2e-6)  # the far end tilts the flat part
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("bounds", [(0.0, 2.0), (0.3, 0.6), (-1.0, 0.01), (1.5, 2.5)])
 def test_aiq_is_the_area_under_the_hull(bounds):
     low, high = bounds
@@ -294,6 +300,7 @@ def test_hull_is_linear_where_a_decline_lies_inside_the_range():
     np.testing.assert_allclose(metrics.aiq(points, max_cost=4.0), (0.5 + 3.0) / 4)
 
 
+@pytest.mark.modes
 def test_own_range_flatters_a_frugal_router_and_shared_bounds_do_not():
     frugal = jnp.array([[0.1, 0.5], [0.2, 0.55]])
     complete = jnp.array([[0.1, 0.5], [0.2, 0.55], [1.0, 0.6]])
@@ -357,14 +364,16 @@ def test_nauc_keeps_a_point_that_rounding_puts_above_the_bound():
     np.testing.assert_allclose(metrics.nauc(above[None], outcomes), exact, rtol=1e-6)
 
 
+@pytest.mark.modes
 def test_nauc_uses_available_models_only():
     hole = np.nan
-    outcomes = Outcomes(jnp.array([[0.5, hole], [hole, 1.0]]), jnp.array([[0.25, hole], [hole, 0.75]]))
+    outcomes = Outcomes(np.array([[0.5, hole], [hole, 1.0]]), np.array([[0.25, hole], [hole, 0.75]]))
     available = jnp.array([[True, False], [False, True]])
     # one policy is possible: both bounds are its cost, the area is its quality
     point = jnp.array([[0.5, 0.75]])
     assert metrics.nauc(point, outcomes, available=available) == 0.75
-    assert np.isnan(metrics.nauc(point, outcomes))
+    with nan_is_unknown():
+        assert np.isnan(metrics.nauc(point, outcomes))
 
 
 def test_quality_neutral_cost_edges():
@@ -402,6 +411,7 @@ def test_anchors_change_the_area_of_a_router_that_stops_short():
 # -- collapse, shares, conventions -------------------------------------------------------------------
 
 
+@pytest.mark.modes
 def test_collapse_by_hand():
     # model 1 is the priciest; rows: tie, 1 alone best, 0 best
     outcomes = Outcomes(
@@ -422,11 +432,13 @@ def test_collapse_leaves_holes_out_but_not_available_ones():
     assert np.isnan(metrics.routing_collapse(jnp.array([0, 1]), outcomes))
 
 
+@pytest.mark.modes
 def test_entropy_is_safe_at_zero_and_loud_on_nan():
     gradient = jax.grad(metrics.share_entropy)(jnp.array([0.5, 0.5, 0.0]))
     # -(log s + 1)
     np.testing.assert_allclose(gradient, [np.log(2) - 1, np.log(2) - 1, 0.0], rtol=1e-5)
-    assert np.isnan(metrics.share_entropy(jnp.array([0.5, jnp.nan])))
+    with nan_is_unknown():
+        assert np.isnan(metrics.share_entropy(np.array([0.5, np.nan])))
     assert metrics.share_entropy(jnp.array([1.0]), normalised=True) == 0
 
 
@@ -480,6 +492,7 @@ def test_bootstrap_of_grouped_rows_is_that_of_the_groups():
     assert naive.high - naive.low < 0.75 * width
 
 
+@pytest.mark.modes
 def test_bootstrap_takes_whole_groups():
     group = jnp.repeat(jnp.arange(5), 3)
     inside = jnp.tile(jnp.array([-1.0, 0.0, 1.0]), 5)  # every group sums to 0
@@ -521,6 +534,7 @@ def test_bootstrap_needs_two_units():
         assert np.isnan(interval.high)
 
 
+@pytest.mark.modes
 def test_paired_interval_by_hand():
     a, b = jnp.array([[0.6, 0.1], [0.7, 0.2], [0.8, 0.6]]), jnp.array([[0.5, 0.1], [0.5, 0.1], [0.5, 0.1]])
     # differences of the first column 0.1, 0.2, 0.3: mean 0.2, std 0.1; t_{0.975, 2} = 4.302653

@@ -180,6 +180,7 @@ def test_predicted_costs_keep_each_models_level_and_unit():
     assert (np.asarray(predicted) > 0).all()
 
 
+@pytest.mark.modes
 def test_stack_is_the_best_convex_combination():
     target = RNG.random((N, K)).astype(np.float32)
     candidates = np.stack([target + RNG.normal(0, s, (N, K)) for s in (0.3, 0.4, 0.5)] + [np.ones((N, K))])
@@ -199,6 +200,7 @@ def test_stack_is_the_best_convex_combination():
     assert loss(np.asarray(w)) < loss(np.asarray(single))
 
 
+@pytest.mark.modes
 def test_known_propensities_are_used_and_estimated_ones_on_request():
     known, _ = nuisance.fit(jax.random.key(0), LOGS, RIDGE)
     np.testing.assert_array_equal(known.propensity[ROWS, ACTION], LOGS.propensity)
@@ -212,6 +214,7 @@ def test_known_propensities_are_used_and_estimated_ones_on_request():
     assert (estimated.propensity[ROWS, ACTION] != LOGS.propensity).all()
 
 
+@pytest.mark.modes
 def test_missing_quality_is_not_zero():
     missing = ROWS % 4 == 0
     logs = LOGS._replace(quality=np.where(missing, np.nan, LOGS.quality).astype(np.float32))
@@ -231,6 +234,7 @@ def test_a_model_without_rows_gets_the_pools_level():
     np.testing.assert_allclose(never.mean(), logs.quality.mean(), atol=0.15)
 
 
+@pytest.mark.modes
 def test_predict_serves_new_rows_and_equals_the_mean_over_folds():
     _, model = nuisance.fit(jax.random.key(0), LOGS, RIDGE)
     new = nuisance.predict(model, jnp.asarray(X[:4]))
@@ -239,6 +243,7 @@ def test_predict_serves_new_rows_and_equals_the_mean_over_folds():
     np.testing.assert_allclose(new.propensity.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.modes
 def test_every_learner_beats_the_mean_and_full_feedback_beats_the_log():
     error = {}
     for name in ("ridge", "mlp"):

@@ -46,6 +46,7 @@ def rows(seed=0, dtype=np.float32):
     return x, where
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions_match_numpy(name, dtype):
@@ -58,6 +59,7 @@ def test_reductions_match_numpy(name, dtype):
     np.testing.assert_allclose(actual, expected, rtol=1e-12 if dtype == np.float64 else 1e-5)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_match_numpy_and_are_zero_behind_the_mask(name, dtype):

@@ -125,6 +125,7 @@ def test_a_wrong_loss_is_one_line(loss, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("loss", [plain, partial(wanting, power=1.0), losses.spo_plus, losses.squared_utility_error])
 @pytest.mark.parametrize("num_models", [2, 7])
 def test_a_right_loss_passes(loss, num_models):

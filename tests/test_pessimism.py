@@ -1,10 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxroute import counterfactual, losses, metrics, policies
 from jaxroute.engine import networks, training
 from jaxroute.estimators import pessimism
+from jaxroute.numerics import as_arrays
 from jaxroute.types import Examples, Hyperparams, Logs, Nuisances, Outcomes, Spec
 
 TRUTH = np.array([0.5, 0.6, 0.3])
@@ -21,7 +23,7 @@ def make_log(seed=0):
     logs = Logs(
         jnp.asarray(rng.normal(size=(N, 2)), jnp.float32),
         jnp.asarray(action),
-        jnp.asarray(quality),
+        as_arrays(quality),
         jnp.ones(N),
         jnp.asarray(propensity[action], jnp.float32),
         jnp.ones((N, K), bool),
@@ -36,6 +38,7 @@ def lowered(logs, nuisances, strength):
     return pessimism.pessimistic(nuisances.outcomes, error, strength=strength)
 
 
+@pytest.mark.modes
 def test_error_by_hand():
     logs, nuisances = make_log()
     q, a = np.asarray(logs.quality, np.float64), np.asarray(logs.action)
@@ -76,6 +79,7 @@ def test_a_model_never_tried_keeps_the_largest_error():
     np.testing.assert_array_equal(error, 0.5)
 
 
+@pytest.mark.modes
 def test_gradient_and_jit_over_the_strength():
     logs, nuisances = make_log()
     quality = jax.jit(lambda s: lowered(logs, nuisances, s).quality.sum())

@@ -199,6 +199,7 @@ def test_envelope_matches_breakpoints_where_numbers_are_exact(dtype):
         np.testing.assert_array_equal(found[1], models)
 
 
+@pytest.mark.modes
 def test_envelope_selects_the_point_wise_best_utility():
     """Continuous lines, any rounding: the chosen utility is the largest, and its cost never rises."""
     rng = np.random.default_rng(3)
@@ -260,6 +261,7 @@ def test_envelope_jit_vmap_and_leading_axes_agree():
         np.testing.assert_array_equal(together.models, expected.models)
 
 
+@pytest.mark.modes
 @every_policy
 def test_probabilities_by_hand(name):
     scores = jnp.array([[0.0, 1.0, 1.0], [2.0, 5.0, 1.0], [3.0, 1.0, 2.0]])
@@ -368,6 +370,7 @@ def test_interval_endpoints_refuse_what_cannot_be_meant(num, high, quality):
         interval_endpoints(Outcomes(np.array([[quality, 1.0]]), np.array([[0.0, 1.0]])), num, high=high)
 
 
+@pytest.mark.modes
 def test_ensemble_is_the_mean_over_seeds():
     scores = np.random.default_rng(2).normal(size=(3, 5, 4)).astype(np.float32)
     available = np.random.default_rng(3).random((5, 4)) > 0.3
@@ -384,6 +387,7 @@ def test_ensemble_is_the_mean_over_seeds():
         ensemble(scores, average="votes")
 
 
+@pytest.mark.modes
 def test_the_best_single_model_has_the_highest_mean_utility_where_it_is_available():
     rng = np.random.default_rng(3)
     quality, cost = rng.random((2, 50, 4)).astype(np.float32)

@@ -45,6 +45,7 @@ def test_decisions_are_those_of_jax(name, rows):
             np.testing.assert_allclose(own, theirs, rtol=3e-5, atol=3e-5)
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_a_router_that_is_read_decides_as_it_did(name, tmp_path):
     router = router_kinds.router(name).without("b")

@@ -52,6 +52,7 @@ def by_numpy(mean, deviation, about, prior):
     return chance / chance.sum() @ np.array([one[1] for one in results])
 
 
+@pytest.mark.modes
 def test_the_posterior_is_that_of_numpy():
     mean, deviation = RNG.uniform(0.3, 0.7, 8), RNG.uniform(0.01, 0.1, 8)
     about, prior = RNG.normal(size=(8, 2)), Prior(RNG.uniform(0.2, 0.8, 8), RNG.uniform(0.02, 0.1, 8))

@@ -21,6 +21,7 @@ def problem():
     return table, logs, *recipe.fit(jax.random.key(2), logs, SPEC)
 
 
+@pytest.mark.modes
 def test_the_two_ends_are_best_single_and_plug_in(problem):
     table, _, nuisances, model = problem
     predicted = nuisance.predict_outcomes(model.nuisances.outcomes, table.features)
@@ -57,6 +58,7 @@ def test_a_contrast_that_is_noise_costs_less():
     assert value(1.0) < value(0.5) - 0.005 < value(0.0)
 
 
+@pytest.mark.modes
 def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
     _, logs, _, without = problem
     shadow_table = synthetic.make(jax.random.key(7), num_prompts=200, num_models=5)

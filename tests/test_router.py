@@ -41,6 +41,7 @@ def folder(router, tmp_path):
     return tmp_path / "router"
 
 
+@pytest.mark.modes
 def test_save_and_load_decide_to_the_same_bits(router, folder, table):
     again = Router.load(folder)
     for name, value in (("cost_weight", 3.0), ("normalised_cost_weight", 0.5), ("budget", _budget(router))):
@@ -105,6 +106,7 @@ def test_bad_prompts_are_refused(router, table):
     assert router.route(table.features[:0], cost_weight=1.0).models == []
 
 
+@pytest.mark.modes
 def test_blocks_do_not_change_decisions(router, table, monkeypatch):
     whole = router.route(table.features, cost_weight=1.0)
     monkeypatch.setattr("jaxroute.serving.portable.ROWS", 100)
@@ -281,6 +283,7 @@ def test_rows_needed(logs):
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
 
 
+@pytest.mark.modes
 def test_the_exported_program_decides_as_the_router_does(router, table):
     less = router.without(router.models[0])
     for of in (router, less):

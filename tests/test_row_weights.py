@@ -68,6 +68,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_an_estimate_and_its_error_are_those_of_repeated_rows(small, name) -> None:
     weighted, whole = twice(small)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxroute import estimators
 from jaxroute.counterfactual import shrink, switch
@@ -36,6 +37,7 @@ def test_slope_by_hand():
     assert chosen([0.0, 0.3, 0.45, 0.1], [0.2, 0.1, 0.01, 0.01]) == 1  # after the first gap nothing counts
 
 
+@pytest.mark.modes
 def test_smallest_error_by_hand():
     value, error = [0.5, 0.52, 0.8, 1.0], [0.2, 0.1, 0.05, 0.0]
     # the rows of `family` move together: the error of a distance is the difference of the errors

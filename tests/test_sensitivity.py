@@ -7,6 +7,7 @@ import pytest
 
 from jaxroute import estimators
 from jaxroute.estimators import sensitivity
+from jaxroute.numerics import as_arrays
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 COST_WEIGHT = 0.3
@@ -22,7 +23,7 @@ def random_log(seed: int, rows: int, models: int = 3):
     logs = Logs(
         features=jnp.zeros((rows, 1)),
         action=jnp.asarray(action),
-        quality=jnp.asarray(quality),
+        quality=as_arrays(quality),
         cost=jnp.asarray(rng.random(rows), jnp.float32),
         propensity=jnp.asarray(propensity[np.arange(rows), action]),
         available=jnp.ones((rows, models), bool),
@@ -64,6 +65,7 @@ def test_threshold_rule_is_the_extremum_over_all_corners(strength, outcome_model
     np.testing.assert_allclose(found, corners(logs, target, nuisances, strength, outcome_model), atol=2e-6)
 
 
+@pytest.mark.modes
 def test_strength_one_is_the_self_normalised_estimate():
     logs, target, nuisances = random_log(5, 200)
     plain = sensitivity.bounds(logs, target, COST_WEIGHT, strength=1.0, clip=0.1)
@@ -107,9 +109,10 @@ def test_no_overlap_with_the_log_gives_nan():
     assert np.isnan(sensitivity.tipping_point(logs, target / 2, 0.0)).all()
 
 
+@pytest.mark.modes
 def test_tipping_point_is_where_a_bound_meets_the_logged_mean():
     logs, _, _ = random_log(8, 400)
-    reward = np.asarray(logs.quality - COST_WEIGHT * logs.cost, np.float64)
+    reward = np.float64(logs.quality) - COST_WEIGHT * np.float64(logs.cost)
     # A target that leans to the rows that went well (better), and one that leans away (worse).
     good = jnp.asarray(np.where(np.nan_to_num(reward) > np.nanmean(reward), 0.6, 0.4), jnp.float32)[:, None]
     chosen = jax.nn.one_hot(logs.action, 3)
@@ -181,15 +184,17 @@ def test_bootstrap_interval_covers_the_edge_of_the_bounds():
     assert below < 1.0
 
 
+@pytest.mark.modes
 @pytest.mark.slow
 def test_bootstrap_draws_whole_groups():
     logs, target, _ = random_log(9, 60)
-    repeated = jax.tree.map(lambda x: jnp.concatenate([x] * 4), logs._replace(group=jnp.arange(60)))
+    repeated = as_arrays(jax.tree.map(lambda x: np.concatenate([x] * 4), logs._replace(group=jnp.arange(60))))
     args = {"strength": 1.5, "replicates": 200}
-    key = jax.random.key(1)
-    once = sensitivity.bounds_interval(key, logs, target, 0.0, **args)
-    grouped = sensitivity.bounds_interval(key, repeated, jnp.tile(target, (4, 1)), 0.0, **args)
-    loose = sensitivity.bounds_interval(key, repeated._replace(group=None), jnp.tile(target, (4, 1)), 0.0, **args)
+    once = sensitivity.bounds_interval(jax.random.key(1), logs, target, 0.0, **args)
+    grouped = sensitivity.bounds_interval(jax.random.key(1), repeated, jnp.tile(target, (4, 1)), 0.0, **args)
+    loose = sensitivity.bounds_interval(
+        jax.random.key(1), repeated._replace(group=None), jnp.tile(target, (4, 1)), 0.0, **args
+    )
     width, narrow = once.upper - once.lower, loose.upper - loose.lower
     assert abs((grouped.upper - grouped.lower) - width) < 0.2 * width
     assert narrow < 0.85 * width

@@ -8,6 +8,7 @@ import pytest
 from jaxroute import estimators
 from jaxroute.estimators import Rows
 from jaxroute.estimators.evaluation import Evaluation
+from jaxroute.numerics import as_arrays
 from jaxroute.types import Estimate, Examples, Logs, Nuisances, Outcomes
 
 
@@ -21,9 +22,10 @@ def a_shadow(rng, size=40, models=3):
     quality, cost = rng.random((2, size, models)).astype(np.float32)
     quality[rng.random((size, models)) < 0.1] = np.nan
     available = rng.random((size, models)) < 0.9
-    return Examples(jnp.zeros((size, 1)), Outcomes(jnp.asarray(quality), jnp.asarray(cost)), jnp.asarray(available))
+    return as_arrays(Examples(np.zeros((size, 1), np.float32), Outcomes(quality, cost), available))
 
 
+@pytest.mark.modes
 def test_rows_of_a_shadow_match_a_loop():
     rng = np.random.default_rng(0)
     shadow = a_shadow(rng)
@@ -43,12 +45,13 @@ def test_rows_of_a_shadow_match_a_loop():
     np.testing.assert_allclose(estimate.value, np.mean(values), rtol=1e-5)
     np.testing.assert_allclose(estimate.standard_error, np.std(values, ddof=1) / len(values) ** 0.5, rtol=1e-4)
     assert estimate.effective_sample_size == len(values)
-    unpriced = shadow._replace(outcomes=shadow.outcomes._replace(cost=jnp.full((40, 3), jnp.nan)))
+    unpriced = shadow._replace(outcomes=shadow.outcomes._replace(cost=np.full((40, 3), np.nan, np.float32)))
     free = estimators.shadow_rows(shadow, jnp.asarray(target), 0.0)
     np.testing.assert_array_equal(estimators.shadow_rows(unpriced, jnp.asarray(target), 0.0).influence, free.influence)
     assert not estimators.shadow_rows(unpriced, jnp.asarray(target), 0.5).counted[np.asarray(target).any(1)].any()
 
 
+@pytest.mark.modes
 @pytest.mark.parametrize("groups", [None, 9])
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_pool_is_the_weighted_mean_with_its_error(groups, share):

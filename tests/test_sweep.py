@@ -74,6 +74,7 @@ def test_a_pure_sweep_has_no_collective():
         assert collective not in text
 
 
+@pytest.mark.modes
 def test_groups_share_their_own_data():
     mesh = sweep.mesh()
     groups = jnp.stack([DATA, 2 * DATA])

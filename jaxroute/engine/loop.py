@@ -98,7 +98,7 @@ def train(
     spec, multiple = program.spec, mesh.shape[sweep.SWEEP] * (program.block or 1)
     validate, num_features = sweep.put(validate, mesh), source.like.features.shape[-1]
     hook.begin(points, spec)
-    active = _placed(_chosen(points, hook.alive), mesh, multiple)
+    active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
     checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
 
     def expected(step: int) -> Any:
@@ -117,7 +117,7 @@ def train(
                 )
             block = program.block or begun.get("block")
             state = _placed(hook.unpack(held), mesh, multiple)
-            active = _placed(_chosen(points, hook.alive), mesh, multiple)
+            active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
         program = replace(program, block=block)
         chunk = compiled_chunk(program)
         if restored is None:
@@ -126,13 +126,13 @@ def train(
         with closing(source.visits(first // spec.chunk, -(-spec.steps // spec.chunk))) as visits:
             for start, rows in zip(range(first, spec.steps, spec.chunk), visits, strict=True):
                 # Waited for, else chunks and the rows that they visit would queue up in memory.
-                state = jax.block_until_ready(chunk(active, state, (rows, validate), jnp.int32(start)))
+                state = jax.block_until_ready(chunk(active, state, (rows, validate), sweep.put(np.int32(start), mesh)))
                 done, alive = start + spec.chunk, _cut(state, len(hook.alive))
                 stay = hook.after(done, alive)
                 if stay is not None:
-                    alive = _chosen(alive, stay)
+                    alive = _chosen(alive, stay, mesh)
                     state = _placed(alive, mesh, multiple)
-                    active = _placed(_chosen(points, hook.alive), mesh, multiple)
+                    active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
                 if checkpoints is not None:
                     checkpoint.save(checkpoints, done, hook.pack(done, alive), value=hook.worth(alive), about=words)
                 if on_chunk is not None:
@@ -197,10 +197,10 @@ def _over_points(
     return sweep.over_points(one, mesh, grouped=True, block=block)
 
 
-def _chosen(tree: Any, positions: Int[np.ndarray, " B"]) -> Any:
+def _chosen(tree: Any, positions: Int[np.ndarray, " B"], mesh: Mesh) -> Any:
     """Those points of leaves [S, A, ...]."""
     if any(isinstance(x, jax.Array) for x in jax.tree.leaves(tree)):
-        return _taken(tree, positions)
+        return _taken(tree, sweep.put(positions, mesh))
     return jax.tree.map(lambda x: np.take(x, positions, axis=1), tree)
 
 

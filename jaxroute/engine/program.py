@@ -227,7 +227,8 @@ def plan(program: Program, points: Hyperparams, learn: Any, validate: Any, budge
     def chunk(block: int | None) -> Any:
         return compiled_chunk(replace(program, block=block))
 
-    arguments = (points, template(program, points, learn.features.shape[-1]), (learn, validate), jnp.int32(0))
+    first = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
+    arguments = (points, template(program, points, learn.features.shape[-1]), (learn, validate), first)
     resident = [leaf for leaf in jax.tree.leaves((points, learn, validate)) if isinstance(leaf, jax.Array)]
     count = np.shape(points.seed)[1] // mesh.shape[sweep.SWEEP]
     budget = int(memory.SHARE * memory.free(mesh)) if budget is None else budget

@@ -202,6 +202,7 @@ def policy_value(network: Network, params: Params, hyperparams: Hyperparams, exa
 
 def keep_best(state: TrainState, value: Float[Array, ""]) -> TrainState:
     """Remember the parameters if ``value`` (validation, higher is better) beats the best so far."""
+    value = value.astype(state.best_value.dtype)
     better = value > state.best_value
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best_params)
     return state._replace(best_params=best, best_value=jnp.where(better, value, state.best_value))

@@ -290,7 +290,7 @@ def _sorted(
     times: Float[Array, " N"] | None,
 ) -> _Sorted:
     observed = ~jnp.isnan(quality)
-    reward = quality - cost_weight * cost
+    reward = jnp.where(observed, quality - cost_weight * cost, 0.0)
     error, direct, counted = reward, jnp.zeros_like(reward), observed
     if predicted is not None:
         direct, counted = metrics.value(target, predicted, cost_weight), jnp.ones_like(observed)

@@ -23,6 +23,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import shrink, switch
 from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows, standing
 from jaxroute.estimators.influence import example as example
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Estimate, Logs, Nuisances
 from jaxroute.types import Outcomes as Outcomes
 
@@ -69,7 +70,8 @@ def direct_method(
     """
     chex.assert_shape(target, logs.available.shape)
     direct = metrics.value(target, outcomes_of(nuisances), cost_weight)
-    return estimate(standing(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group), logs))
+    with nan_is_unknown():  # the weights that it does not use
+        return estimate(standing(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group), logs))
 
 
 @checked

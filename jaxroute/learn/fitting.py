@@ -32,7 +32,7 @@ from jaxroute.learn.inputs import MethodInput, MethodResult, mean
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
 from jaxroute.learn.per_weight import ascending
-from jaxroute.numerics import relative
+from jaxroute.numerics import as_arrays, relative
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
 from jaxroute.serving import kinds
@@ -139,8 +139,8 @@ def fit(
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
     weights = weights_of(cost_weights, normalised_cost_weights)
-    logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
-    taught = None if shadow is None else jax.tree.map(jnp.asarray, shadows.priced(shadow, logs, models))
+    logs, shadow = as_arrays((logs, shadow))
+    taught = None if shadow is None else as_arrays(shadows.priced(shadow, logs, models))
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
     nuisance_key, *_ = jax.random.split(key, 3)
 
@@ -169,7 +169,7 @@ def fit(
         steps,
         sweep.mesh() if mesh is None else mesh,
         on_stage,
-        None if prior is None else jax.tree.map(jnp.asarray, prior),
+        None if prior is None else as_arrays(prior),
     )
     result = chosen.make(given)
 
@@ -198,7 +198,8 @@ def fit(
         "by_cost_weight": by_cost_weight,
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
-    return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
+    kind = kinds.in_32_bits(result.kind)
+    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary)
 
 
 def cores() -> int | None:

@@ -26,6 +26,7 @@ from jaxroute.learn import fitting, methods, objectives
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
+from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
 from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
@@ -128,7 +129,7 @@ def fit(
     settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
-    table = jax.tree.map(jnp.asarray, table)
+    table = as_arrays(table)
     if not (answered := np.asarray(table.available.any(0))).all():
         raise InputError(f"model {models[int(np.argmin(answered))]!r} has no answer in the table: leave it out")
     unknown = int((table.available & ~jnp.isfinite(table.outcomes.cost)).sum())
@@ -189,7 +190,8 @@ def fit(
     }
     curve = None if unknown else budgets.thinned(result.curve, fitting.PIECES)
     everyone = np.ones(num_models, bool)
-    return Router(tuple(models), result.kind, float(scale), curve, everyone, encoder, revision, summary)
+    kind = kinds.in_32_bits(result.kind)
+    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary)
 
 
 def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> Router:

@@ -17,6 +17,7 @@ from jaxroute.data.units import cost_scale as break_even
 from jaxroute.engine import networks
 from jaxroute.learn import estimates, folds, members, objectives, training_set
 from jaxroute.learn.members import HYPERPARAMS
+from jaxroute.numerics import as_arrays
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -130,12 +131,12 @@ def fit(
     function = objectives.named(loss)
     objective = objectives.check(function, num_models, members.scalars(hyperparams))
     nuisance_key, fold_key, seed_key = jax.random.split(key, 3)
-    logs, shadow = jax.tree.map(jnp.asarray, (logs, shadow))
+    logs, shadow = as_arrays((logs, shadow))
     if nuisances is None:
         nuisances, _ = nuisance.fit(nuisance_key, logs, spec, shadow=shadow)
     elif np.shape(nuisances.propensity) != (rows, num_models):
         raise InputError(f"nuisances of shape {np.shape(nuisances.propensity)} for a log of shape {(rows, num_models)}")
-    nuisances = jax.tree.map(jnp.asarray, nuisances)
+    nuisances = as_arrays(nuisances)
     scale = _unit(logs, nuisances) if cost_scale is None else float(cost_scale)
     weights = ascending([w / scale for w in recipe.GRID] if cost_weights is None else cost_weights)
     data = training_set.prepare(

@@ -73,7 +73,7 @@ def distilled(given: MethodInput, teacher: Predictor) -> tuple[distil.Student, d
     """
     given.on_stage("distilling into one network")
     rows, features = len(given.logs.action), np.asarray(given.features)
-    _, student_key, split_key = jax.random.split(given.key, 3)
+    _, student_key, split_key = jax.random.split(jax.random.clone(given.key), 3)  # the first one's is `fitting.fit`
     held = np.asarray(jax.random.permutation(split_key, rows))[: max(rows // 10, 1)]
     used = np.setdiff1d(np.arange(len(features)), held)
     taught = jax.tree.map(np.asarray, teacher(given.features))

@@ -11,6 +11,7 @@ from jaxroute import counterfactual, estimators, nuisance, projection
 from jaxroute.learn import estimates, folds
 from jaxroute.learn.inputs import MethodInput
 from jaxroute.nuisance.crossfit import foldable
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, Outcomes
 
 
@@ -68,7 +69,8 @@ def prepare(
     axes = projection.fit(validate.features, jnp.ones(count), dimensions)
     features = projection.project(axes, validate.features)
     of_log = estimates.outcomes(estimator, logs, nuisances, hyperparams)
-    learnt = jax.tree.map(lambda new, y: jnp.concatenate([new, y[rows:]]), of_log, validate.outcomes)
+    with nan_is_unknown():  # the answers that the shadow lacks
+        learnt = jax.tree.map(lambda new, y: jnp.concatenate([new, y[rows:]]), of_log, validate.outcomes)
 
     def examples(outcomes: Outcomes) -> Examples:
         quality, cost = (jnp.where(validate.available, y, 0.0) for y in outcomes)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from scipy.special import stdtrit
 
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Key
 
 ELEMENTS_PER_BATCH = 2**22
@@ -125,7 +126,8 @@ def paired_interval(
     S = a.shape[axis]
     difference = jnp.mean(a - b, axis)
     if S < 2:
-        return Interval(difference, difference * jnp.nan, difference * jnp.nan)
+        with nan_is_unknown():
+            return Interval(difference, difference * jnp.nan, difference * jnp.nan)
     quantile = float(stdtrit(S - 1, (1 + level) / 2))
     half = quantile * jnp.std(a - b, axis, ddof=1) / S**0.5
     return Interval(difference, difference - half, difference + half)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxroute.numerics import nesterov
 from jaxroute.types import Outcomes
 
 ITERATIONS = 400
@@ -48,8 +49,9 @@ def stack(
 
     def descend(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         w, previous = carry
-        ahead = w + i / (i + 3.0) * (w - previous)
-        return optax.projections.projection_simplex(ahead - step * (moments @ ahead)), w
+        ahead = w + nesterov(i, w.dtype) * (w - previous)
+        onto = optax.projections.projection_simplex(ahead - step * (moments @ ahead))
+        return onto.astype(w.dtype), w  # which is of 64 bits wherever those are enabled
 
     uniform = jnp.full(count, 1.0 / count, moments.dtype)
     return jax.lax.fori_loop(0, ITERATIONS, descend, (uniform, uniform))[0]

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxroute import projection
 from jaxroute.nuisance.crossfit import assign_folds, foldable
 from jaxroute.nuisance.propensity import fit_logistic, log_loss
-from jaxroute.numerics import relative, weighted_mean
+from jaxroute.numerics import as_arrays, relative, weighted_mean
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec
 
 LEAST_RESPONSE = 0.02
@@ -78,7 +78,7 @@ def fit_response(
     Reference: Inference and Missing Data, by Rubin (1976); Estimation of Regression Coefficients When Some
     Regressors Are Not Always Observed, by Robins, Rotnitzky and Zhao (1994).
     """
-    logs = jax.tree.map(jnp.asarray, logs)
+    logs = as_arrays(logs)
     N = logs.available.shape[0]
     heard = ~jnp.isnan(logs.quality)
     if not bool(heard.any()):

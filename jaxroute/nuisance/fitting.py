@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
-from jaxroute.numerics import relative, weighted_mean
+from jaxroute.numerics import as_arrays, nan_is_unknown, relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 BLOCK = 512  # new prompts that one compiled call predicts
@@ -212,7 +212,7 @@ def fit(
     if num_rows < 2 * spec.folds:
         raise InputError(f"{num_rows} log rows are too few for {spec.folds} folds; use more rows or fewer folds")
     outcome_key, propensity_key = jax.random.split(key)
-    logs = jax.tree.map(jnp.asarray, logs)
+    logs = as_arrays(logs)
     every = cells(logs, shadow)
     group = crossfit.foldable(logs.group, logs.action, spec.folds)
     grouped = groups(group, num_rows, len(every.available))
@@ -257,9 +257,10 @@ def groups(group: np.ndarray | None, log_rows: int, rows: int) -> np.ndarray | N
 def times(logs: Logs, rows: int) -> Float[Array, " R"] | None:
     """How often rows count in means, those of a log and then of a shadow sample, R in all; None: once each."""
     found = relative(logs.weight)
-    return None if found is None else jnp.concatenate([found, jnp.ones(rows - len(found))])
+    return None if found is None else jnp.concatenate([found, jnp.ones(rows - len(found), found.dtype)])
 
 
+@nan_is_unknown()
 @jax.jit
 def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:
     """A log as a table with one observed cell a row: (outcomes [N, K], observed [N, K])."""
@@ -267,6 +268,7 @@ def as_cells(logs: Logs) -> tuple[Outcomes, Bool[Array, "N K"]]:
     return Outcomes(*(jnp.where(chosen, jnp.asarray(y)[:, None], jnp.nan) for y in (logs.quality, logs.cost))), chosen
 
 
+@nan_is_unknown()
 def cells(logs: Logs, shadow: Examples | None = None) -> Examples:
     """What outcome models are fitted to: a log's observed cells, then a shadow sample's; ``available``: observed."""
     of_log = Examples(jnp.asarray(logs.features), *as_cells(logs))
@@ -316,6 +318,6 @@ def _predict_logits(folds: crossfit.PropensityFold, features: Array, num_models:
 
 def predict_logs(model: NuisanceModel, logs: Logs) -> Nuisances:
     """Nuisances for another log's rows (a validation log, say): `predict`, with its known propensities."""
-    logs = jax.tree.map(jnp.asarray, logs)
+    logs = as_arrays(logs)
     new = predict(model, logs.features, logs.available)
     return new._replace(propensity=known_propensity(new.propensity, logs, model.outcomes.spec))

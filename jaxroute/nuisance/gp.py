@@ -19,7 +19,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from jaxroute.nuisance.targets import HUBER_DELTA, Levels
-from jaxroute.numerics import safe_divide
+from jaxroute.numerics import of_one_type, safe_divide
 from jaxroute.types import Outcomes
 
 ROWS, MOST = 6000, 50_000
@@ -123,6 +123,7 @@ def fit(
     https://arxiv.org/abs/1106.6251 (2012); Quinonero-Candela and Rasmussen, "A unifying view of sparse approximate
     Gaussian process regression" (2005).
     """
+    features, targets, weight, level = of_one_type((features, targets, weight, level))
     rows, models, cells = *weight.shape[1:], jnp.asarray(plan.cells)
     row, model = jnp.minimum(cells // models, rows - 1), cells % models
     root = jnp.sqrt(jnp.where(cells < rows * models, weight[:, row, model], 0.0))
@@ -193,7 +194,8 @@ def _through_centres(
 ) -> tuple[Product, Product]:
     """Products with x x', x = kernel(rows, centres) L^-T and L L' the centres' own kernel; a chunk is of one model."""
     (length, shared, specific), centres = setting, features[plan.centres]
-    factor = jnp.linalg.cholesky(kernel(centres, centres, length) + JITTER * jnp.eye(len(centres)))
+    jitter = JITTER * jnp.eye(len(centres), dtype=features.dtype)
+    factor = jnp.linalg.cholesky(kernel(centres, centres, length) + jitter)
     x = solve_triangular(factor, kernel(centres, features[row], length), lower=True).T
     x, of_chunk = x.reshape(-1, CHUNK, len(centres)), model[::CHUNK]
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute.engine import networks, training
 from jaxroute.nuisance.ridge import inverse, with_intercept
-from jaxroute.numerics import masked_log_softmax
+from jaxroute.numerics import masked_log_softmax, nesterov
 from jaxroute.types import Hyperparams, Key, NuisanceSpec, Params
 
 LOGISTIC_ITERATIONS = 30  # 60 change the log loss on new rows by less than 0.002
@@ -36,7 +36,7 @@ def fit_logistic(
 
     Reference: Böhning, "Multinomial logistic regression algorithm" (1992).
     """
-    x = with_intercept(features)
+    x = with_intercept(features.astype(jnp.result_type(features, weight)))
     chosen = jax.nn.one_hot(action, available.shape[1], dtype=x.dtype)
     ridge = jnp.tile(jnp.asarray(penalties, x.dtype)[:, None], (1, x.shape[1])).at[:, -1].set(1.0)
     gram = jax.lax.map(lambda w: (x * w[:, None]).T @ x, weight)
@@ -45,7 +45,7 @@ def fit_logistic(
 
     def climb(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         b, previous = carry
-        ahead = b + i / (i + 3.0) * (b - previous)
+        ahead = b + nesterov(i, b.dtype) * (b - previous)
         fitted = jnp.exp(masked_log_softmax(jnp.einsum("nd,fckd->fcnk", x, ahead), where)) * where
         error = (chosen[None, None] - fitted) * weight[:, None, :, None]
         gradient = jnp.einsum("fcnk,nd->fckd", error, x) - ridge[None, :, None] * ahead

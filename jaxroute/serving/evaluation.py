@@ -22,6 +22,7 @@ from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import fingerprints, shadow
 from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, conclusion, evidence
+from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, levels
 from jaxroute.serving import unseen
 from jaxroute.serving.router import Router
@@ -239,7 +240,7 @@ def on_table(
     unknown = table.available & np.isnan(table.outcomes.cost)
     features = router.features(table.features if router.encoder is None else table.prompt)
     counted = Outcomes(table.outcomes.quality, np.where(unknown, 0.0, table.outcomes.cost))  # type: ignore[arg-type]
-    outcomes = jax.tree.map(jnp.asarray, counted)
+    outcomes = as_arrays(counted)
     available = jnp.asarray(table.available)
     choosable = _choosable(router, index, available)
     anyone = jnp.ones((1, len(index)), bool)
@@ -350,7 +351,7 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
         log, encoder = replace(log, features=router.features(log.prompt, beside)), router.encoder
     else:  # of the router's width, before anything is fitted
         log = replace(log, features=router.features(log.features, beside))
-    logs = jax.tree.map(jnp.asarray, people.as_logs(replace(log, context={})))
+    logs = as_arrays(people.as_logs(replace(log, context={})))
     answered = taught = None
     if table is not None:
         table = shadow.matched(table, log.models)

@@ -262,6 +262,11 @@ def check(kind: Kind, num_models: int) -> None:
     layout.check(name_of(kind), settings(kind), num_models, flat(arrays(kind)))
 
 
+def in_32_bits(kind: Any) -> Any:
+    """The same with arrays as an artefact holds them, also where JAX computed in 64 bits."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else jnp.int32), kind)
+
+
 def on_host(tree: Any) -> Any:
     """The same nest as dicts of NumPy arrays, as `portable` takes it."""
     if hasattr(tree, "_asdict"):
