@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
 SHADOW = 250
+PRIOR = 0.06
+"""Quality units. Other tasks' levels predict a model's to 0.03 to 0.13: beyond this error a prior says as much as the
+log."""
 
 
 def doctor(
@@ -81,6 +84,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute.data.logs import folding
     from jaxroute.estimators import drift
     from jaxroute.learn import fitting
+    from jaxroute.recipe import levels
 
     names = table.models
     num_models = len(names)
@@ -94,6 +98,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
     with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
     needed = fitting.rows_needed(logs, shadow)
+    error = np.sqrt(np.diag(levels.of_log(logs, nuisances).covariance))
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
     models = []
@@ -107,6 +112,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
                 "share": float(np.average(own, weights=times)),
                 "feedback": float(times[judged].sum() / times[own].sum()) if own.any() else 0.0,
                 "quality": float(np.average(quality[judged], weights=times[judged])) if judged.any() else None,
+                "quality_error": float(error[k]) if judged.any() else None,
                 "cost": float(np.average(cost[own], weights=times[own])) if own.any() else None,
                 "verdict": report.targets[1 + k]["verdict"] if judged.any() else "refuse",
                 "rows_needed": int(needed[k]),
@@ -131,6 +137,12 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         advice.append(
             "The log has times, so a router can be judged on later requests than it learned from: jaxroute fit LOG "
             f"--split-time {moment} (the last fifth of the rows)"
+        )
+    if verdict != "refuse" and shadow is None and (vague := _uncertain(models)):
+        advice.append(
+            f"The mean quality over all prompts is uncertain for {_listed(vague)}. What you know of these models "
+            "beside the log (a leaderboard, an old evaluation, another task's results) would help most: "
+            "jaxroute fit LOG --prior FILE"
         )
     if since and verdict != "refuse":
         advice.append(
@@ -220,6 +232,24 @@ def missing(table: LogTable) -> list[str]:
         if kept == 0 and lost:
             lines.append(f"endpoint {endpoint}: all {lost} requests are left out")
     return lines
+
+
+def _uncertain(models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of whose mean quality a prior would say as much as the log.
+
+    Example:
+        >>> a, b, c = ({"model": m, "quality_error": e} for m, e in (("a", 0.08), ("b", 0.02), ("c", None)))
+        >>> _listed(_uncertain([a, b, c]))
+        'c (no judged answer), a (± 0.08)'
+    """
+    return [m for m in models if m["quality_error"] is None or m["quality_error"] > PRIOR]
+
+
+def _listed(models: Sequence[Mapping[str, Any]]) -> str:
+    """The models with the standard errors of their mean quality, the largest first."""
+    ranked = sorted(models, key=lambda m: -(m["quality_error"] or 1))
+    errors = ("no judged answer" if m["quality_error"] is None else f"± {m['quality_error']:.2g}" for m in ranked)
+    return ", ".join(f"{m['model']} ({error})" for m, error in zip(ranked, errors, strict=True))
 
 
 def _with_shadow(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequence[str]) -> dict[str, Any]:
