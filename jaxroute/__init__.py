@@ -8,7 +8,7 @@
 
 Every attribute is imported when it is first used, so importing jaxroute imports neither JAX nor NumPy.
 
-fit, evaluate, compare      from a log to a router, and what a later log says of one router or of two
+fit, evaluate, compare, rank    from a log to a router, and what a later log says of one, two or several
 read_log, read_table        logs (one answer a prompt) and tables (every model's answer), checked
 Router                      a saved router
 losses, counterfactual, policies, estimators, metrics    pure functions of arrays
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jaxroute.api import compare as compare
     from jaxroute.api import evaluate as evaluate
     from jaxroute.api import fit as fit
+    from jaxroute.api import rank as rank
     from jaxroute.api import read_log as read_log
     from jaxroute.api import read_table as read_table
     from jaxroute.serving.router import Router as Router
@@ -50,7 +51,7 @@ _MODULES = (
     "nuisance", "policies", "recipe", "serving", "sweep", "types",
 )  # fmt: skip
 _API = "jaxroute.api"
-_NAMES = {"compare": _API, "evaluate": _API, "fit": _API, "read_log": _API, "read_table": _API} | {
+_NAMES = {"compare": _API, "evaluate": _API, "fit": _API, "rank": _API, "read_log": _API, "read_table": _API} | {
     "Router": "jaxroute.serving.router"
 }
 __all__ = [*_MODULES, *_NAMES, "__version__"]

@@ -21,7 +21,7 @@ from jaxroute.data.messages import CHAT
 from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation
+from jaxroute.serving import evaluation, ranking
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
 from jaxroute.system.printing import finite
@@ -278,6 +278,40 @@ def compare(
         second,
         read_log(log, chat=first.summary.get("chat", CHAT), context=beside),
         shadow=answered,
+        normalised_cost_weights=normalised_cost_weights,
+    )
+
+
+def rank(
+    routers: Sequence[Router | str | os.PathLike[str]],
+    log: Any,
+    *,
+    names: Sequence[str] | None = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> ranking.Ranking:
+    """The best of several routers on a log that none of them has seen, with bounds that allow for the choice.
+
+    Args:
+        routers: two or more, or their folders; cost weights are normalised by the first one's cost_scale.
+        log: see ``read_log``. names: of the routers; None: their folders' names, "router 0" and so on for others.
+        normalised_cost_weights: [L].
+
+    Returns:
+        Ranking; ``to_frame()`` has a row per cost weight and router.
+
+    Raises:
+        InputError: bad data, a model that a router does not know, or too few new rows.
+    """
+    loaded = [_loaded(router) for router in routers]
+    given = [
+        f"router {i}" if isinstance(r, Router) else os.path.basename(os.path.normpath(r)) for i, r in enumerate(routers)
+    ]
+    beside = list(dict.fromkeys(name for router in loaded for name in contexts.names(router.context)))
+    chat = loaded[0].summary.get("chat", CHAT) if loaded else CHAT
+    return ranking.rank(
+        loaded,
+        read_log(log, chat=chat, context=beside),
+        names=names or given,
         normalised_cost_weights=normalised_cost_weights,
     )
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "shadow": ["shadow", "log.jsonl", "--count", "60"],
     "evaluate": ["evaluate", "plug_in", "log.jsonl"],
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
+    "rank": ["rank", "log.jsonl", "plug_in", "per_weight", "plug_in"],
     "route": ["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"],
     "export": ["export", "plug_in", "--out", "exported"],
     "page": ["page", "plug_in", "--out", "page.html"],
@@ -57,7 +58,7 @@ COMMANDS = {
 }
 
 
-SLOW = ("doctor", "shadow", "evaluate", "compare")
+SLOW = ("doctor", "shadow", "evaluate", "compare", "rank")
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in COMMANDS])

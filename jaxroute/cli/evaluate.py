@@ -1,4 +1,5 @@
-"""``jaxroute evaluate ROUTER LOG`` and ``jaxroute compare A B LOG``: judge routers on a log that they have not seen."""
+"""``jaxroute evaluate ROUTER LOG``, ``compare A B LOG`` and ``rank LOG A B C``: judge routers on a log that is new to
+them."""
 
 from __future__ import annotations
 
@@ -137,6 +138,44 @@ def compare(
         [judged.difference(rows, f"{a} minus {b} on {log} (quality units)")],
         rows,
         any(row["verdict"] != "not supported" for row in rows),
+    )  # fmt: skip
+
+
+def rank(
+    log: reading.LogPath,
+    routers: Annotated[list[Path], typer.Argument(help="Two saved routers or more.", metavar="ROUTER...")],
+    how: reading.How = reading.AS_IT_IS,
+    encoder: reading.RouterEncoder = None,
+) -> output.Result:
+    """Find the best of several routers on a log that none of them was fitted on.
+
+    The best of several estimates is too good, because it was picked. The bounds here hold for all differences between
+    the routers at all cost weights together, with 95% confidence: a router may be the best one unless another one is
+    certainly better. Rows that one of them learned from are left out for all.
+
+    Example:
+
+      jaxroute rank later_requests.parquet router_new router_old router_cheap
+    """
+    from jaxroute.serving import ranking
+    from jaxroute.serving.router import Router
+
+    loaded = [Router.load(router) for router in routers]
+    if encoder is not None:
+        if encoder not in (made_by := [str(router.encoder) for router in loaded]):
+            raise InputError(f"--encoder {encoder}: the routers use {', '.join(made_by)}; name one of these")
+        loaded = [dataclasses.replace(router, may_send=router.encoder == encoder) for router in loaded]
+    table = reading.read(log, how, loaded[0])
+    names = [str(router) for router in routers]
+    found = ranking.rank(loaded, table, names=names, normalised_cost_weights=_grid(*loaded))
+    rows = output.records(found.to_frame())
+    return output.Result(
+        {"routers": names, "on": str(log), "conclusion": found.conclusion(), "left_out": found.left_out,
+         "by_cost_weight": rows},
+        found.conclusion(),
+        [judged.ranking(rows, f"value on {log} (quality units; bounds for all differences together)")],
+        rows,
+        any(row["verdict"] != ranking.UNKNOWN for row in rows),
     )  # fmt: skip
 
 

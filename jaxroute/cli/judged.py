@@ -69,6 +69,25 @@ def difference(rows: Sequence[Row], title: str) -> Sheet:
     return Sheet(title, header, lines)
 
 
+def ranking(rows: Sequence[Row], title: str) -> Sheet:
+    """Of a ``Ranking``."""
+    header = ["normalised", "router", "value", "minus the best other", "bounds", "verdict"]
+    lines = []
+    for row in rows:
+        known = not unknown(row["low"])
+        lines.append(
+            [
+                row["normalised_cost_weight"],
+                row["router"],
+                row["value"],
+                f"{row['best_other']} {row['difference']:+.3f}" if known else "unknown",
+                f"[{row['low']:+.3f}, {row['high']:+.3f}]" if known else "none",
+                row["verdict"],
+            ]
+        )
+    return Sheet(title, header, lines)
+
+
 def unknown(value: Any) -> bool:
     """None, or NaN."""
     return value is None or math.isnan(value)

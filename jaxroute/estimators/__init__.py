@@ -8,6 +8,7 @@ selection   choosing the clip, threshold or shrinkage from the log
 sequential  confidence sequences: intervals that hold at every look
 planning    how many rows prove a gain
 comparison  paired differences, simultaneous bands, bootstrap
+ranking     which of several policies is the best, with bounds that allow for the choice
 support     the support report: its numbers
 verdict     thresholds; ok, caution or refuse, and what would help
 evaluation  a policy's value: with an interval if the log supports it, else labelled extrapolation

@@ -7,7 +7,7 @@ portable    the scores of every kind in NumPy; ``load`` reads a folder
 batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
-evaluation  what a later log, or a table, says of routers
+evaluation  what a later log, or a table, says of routers; `ranking` which of several is the best
 distil      one network in the place of a recipe
 export      StableHLO; `exports` folders for other runtimes
 """
@@ -34,6 +34,7 @@ else:
             "kinds",
             "layout",
             "portable",
+            "ranking",
             "router",
             "schema",
             "vectors",

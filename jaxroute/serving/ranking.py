@@ -1,0 +1,129 @@
+"""Which of several routers is the best on a log that none of them has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxroute.data import fingerprints
+from jaxroute.data import logs as people
+from jaxroute.estimators import ranking
+from jaxroute.recipe import GRID
+from jaxroute.serving import evaluation, unseen
+from jaxroute.serving.router import Router
+from jaxroute.serving.shown import Curve, Shown
+from jaxroute.types import InputError
+
+MAY, NOT, UNKNOWN = "may be the best", "is not the best", "not supported"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Ranking(Shown):
+    """M routers by name at L cost weights, normalised by the first one's cost_scale. found: see ``estimators.ranking``.
+
+    left_out: what was said of rows that a router had learned from.
+    """
+
+    _curves = (Curve("difference", "minus the best other router", "low", "high"),)
+    _of = "difference in value (points)"
+    names: tuple[str, ...]
+    normalised_cost_weight: np.ndarray
+    cost_weight: np.ndarray
+    found: ranking.Ranking
+    left_out: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per cost weight and router: value, the other router of the highest value (of those that the log
+        supports), the difference to it with bounds that hold for all routers and cost weights together (95%; NaN where
+        the log does not support both), and the verdict."""
+        records = []
+        supported = np.isfinite(self.found.low).any(1)
+        for place, weight in enumerate(self.normalised_cost_weight):
+            for i, name in enumerate(self.names):
+                others = [j for j in range(len(self.names)) if j != i and supported[j, place]]
+                rival = max(others, key=lambda j: self.found.value[j, place], default=None)
+                low, high = (
+                    np.nan if rival is None else bound[i, rival, place] for bound in (self.found.low, self.found.high)
+                )
+                records.append(
+                    {
+                        "normalised_cost_weight": weight,
+                        "cost_weight": self.cost_weight[place],
+                        "router": name,
+                        "value": self.found.value[i, place],
+                        "best_other": None if rival is None else self.names[rival],
+                        "difference": (low + high) / 2,
+                        "low": low,
+                        "high": high,
+                        "verdict": UNKNOWN if np.isnan(low) else MAY if self.found.leads[i, place] else NOT,
+                    }
+                )
+        return pd.DataFrame(records)
+
+    def conclusion(self) -> list[str]:
+        """What was left out; then which router is the best, and where."""
+        said: dict[tuple[str, ...], list[str]] = {}
+        for place, weight in enumerate(self.normalised_cost_weight):
+            best = tuple(n for n, leads in zip(self.names, self.found.leads[:, place], strict=True) if leads)
+            said.setdefault(best, []).append(f"{weight:g}")
+        lines = []
+        for best, weights in said.items():
+            where = f"at normalised cost weight{'s' if len(weights) > 1 else ''} {', '.join(weights)}"
+            if len(best) == 1:
+                lines.append(f"{best[0]} is the best of the {len(self.names)} routers {where}.")
+            elif best:
+                lines.append(f"The log cannot say which of {', '.join(best)} is the best {where}.")
+            else:
+                lines.append(f"The log supports no two of the routers {where}.")
+        certain = any(len(best) == 1 for best in said)
+        more = ["This holds with 95% confidence for all routers and cost weights together."] if certain else []
+        return [*self.left_out, *lines, *more]
+
+
+def rank(
+    routers: Sequence[Router],
+    log: people.LogTable,
+    *,
+    names: Sequence[str] | None = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> Ranking:
+    """Find the best of several routers, with bounds that allow for the choice.
+
+    Args:
+        routers: M of them, at least two. names: of the routers, for reports; None: "router 0" and so on.
+        log: N rows; those that a router has learned from are left out for all of them.
+        normalised_cost_weights: [L], normalised by the first router's cost_scale and the same for all.
+
+    Returns:
+        Ranking.
+
+    Raises:
+        InputError: fewer than two routers, too few rows that all have not learned from, none of the models is one that
+            a router knows, or features of another width.
+    """
+    if len(routers) < 2:
+        raise InputError(f"{len(routers)} router(s): give two or more")
+    seen = reduce(fingerprints.either, [unseen.seen_rows(router, log) for router in routers])
+    if unseen.exhausted(seen):
+        raise InputError(
+            f"{seen.count:,} of the {len(log):,} rows were learned from by one of the routers, and the rest are too "
+            "few to rank them on; give a later log"
+        )
+    log = log.rows(np.flatnonzero(~seen.rows)) if seen.count else log
+    views = evaluation._views(routers[0], log, None)
+    weights = [normalised / routers[0].cost_scale for normalised in normalised_cost_weights]
+    decided = jnp.stack([evaluation._policies(router, log, views, weights)[0] for router in routers])
+    found = ranking.rank(jax.random.key(0), views.logs, decided, weights, views.nuisances)
+    return Ranking(
+        tuple(names or (f"router {i}" for i in range(len(routers)))),
+        np.asarray(normalised_cost_weights, float),
+        np.asarray(weights, float),
+        found,
+        tuple(seen.said()),
+    )
