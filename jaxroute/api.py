@@ -178,18 +178,17 @@ def fit(
         table, held = people.hold_out(seed, table, share=holdout, moment=split_time)
     names, used = table.models, None if table.features is not None else encoder
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
-    if table.context and shadow is not None:
-        raise InputError("a shadow sample has no context columns: fit without it, or read the log without context=")
+    columns = contexts.fit(table.context)
     spec = options.get("spec", NuisanceSpec())
     fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
-        answered = shadows.examples(beside, names, encoder=used)
+        answered = shadows.examples(beside, names, encoder=used, columns=columns)
     known = priors.load(prior, names)
     fitting.check_prior(methods.named(method), known.prior, len(names))
     logs = people.as_logs(table, encoder)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
     known.keep(router.summary)
-    router.summary.update({"chat": table.chat, "usage": table.usage, "context": contexts.fit(table.context)})
+    router.summary.update({"chat": table.chat, "usage": table.usage, "context": columns})
     taught = answered if beside is None else beside
     marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)

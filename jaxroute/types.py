@@ -22,7 +22,7 @@ Device-side records are NamedTuples (pytrees); host-side ones are frozen datacla
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -238,7 +238,8 @@ class Table:
     """Full feedback: N prompts, each answered by K models. Host side, NumPy.
 
     outcomes is NaN and available False where a model's answer is missing. ``expected`` holds the
-    conditional means where they are known (synthetic data only): the conditional oracle's table.
+    conditional means where they are known (synthetic data only): the conditional oracle's table. context: further
+    columns [N] of the prompts, of objects, by name; None where a value is unknown.
     """
 
     query_id: np.ndarray
@@ -250,6 +251,7 @@ class Table:
     outcomes: Outcomes
     available: np.ndarray
     expected: Outcomes | None = None
+    context: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.query_id)
@@ -273,6 +275,7 @@ class Table:
             pick(self.outcomes),
             self.available[index],
             None if self.expected is None else pick(self.expected),
+            {name: column[index] for name, column in self.context.items()},
         )
 
 

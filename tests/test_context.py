@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import router_kinds
 
+import jaxroute as jr
 from jaxroute import cli
 from jaxroute.cli import doctor
 from jaxroute.data import context as contexts
 from jaxroute.data import logs as people
+from jaxroute.data import shadow, tables
 from jaxroute.gateway import rows
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.recorder import Recorder
@@ -145,6 +147,51 @@ def test_a_router_with_columns_is_judged_with_them(router, monkeypatch):
     np.testing.assert_array_equal(seen["features"], router.features(log.prompt, log.context))
     with pytest.raises(InputError, match="context column 'tier'"):
         evaluation.on_log(router, dataclasses.replace(log, context={}))
+
+
+def a_table(folder, tier, **columns):
+    """Prompts that both models answered, with further columns, as a folder."""
+    count, rng = len(tier), np.random.default_rng(0)
+    prompts = {"query_id": range(count), "prompt": [f"p{i}" for i in range(count)], "task": "t", "tier": tier}
+    answers = {"query_id": [*range(count)] * 2, "model": ["a"] * count + ["b"] * count}
+    answers |= {"quality": rng.random(2 * count), "cost": rng.random(2 * count)}
+    tables.write(folder, pd.DataFrame({**prompts, **columns}), pd.DataFrame(answers))
+    return tables.load(folder)
+
+
+def test_a_shadow_sample_has_them_too(router, tmp_path, monkeypatch):
+    tier, length = ["gold", None] * 10, [10, 14, np.nan, 18] * 5
+    table = a_table(tmp_path / "table", tier=tier, length=length)
+    tables.save(table, tmp_path / "again")
+    assert tables.load(tmp_path / "again").context["tier"].tolist() == tier
+    expected = router.features(list(table.prompt), {"tier": tier, "length": length})
+    log = people.load(rows_of(80), context=("tier", "length"))
+    found = shadow.examples(table, log.models, encoder="hashed", columns=COLUMNS)
+    np.testing.assert_array_equal(found.features, expected)
+    np.testing.assert_array_equal(table.rows(np.arange(3, 5)).context["length"], [18, 10])
+
+    seen = {}
+
+    def fit(key, logs, spec, shadow):
+        seen["features"] = np.asarray(shadow.features)
+        raise InterruptedError
+
+    monkeypatch.setattr(evaluation.nuisance, "fit", fit)
+    with pytest.raises(InterruptedError):
+        evaluation.on_log(router, log, shadow=table)
+    np.testing.assert_array_equal(seen["features"], expected)
+    with pytest.raises(InputError, match=r"shadow sample lacks the context column 'length': .* queries\.parquet"):
+        evaluation.on_log(router, log, shadow=a_table(tmp_path / "other", tier=tier))
+
+
+@pytest.mark.slow
+def test_a_router_is_fitted_and_judged_with_a_shadow_sample_and_columns(tmp_path):
+    log = people.load(rows_of(400), context=("tier", "length"))
+    table = a_table(tmp_path / "table", tier=["free", "gold"] * 40, length=[1, 2, 3, 4] * 20)
+    made = jr.fit(log, shadow=table, outcome_models=["mean"], fingerprint=False)
+    assert [one["name"] for one in made.context] == ["tier", "length"]
+    assert made.summary["shadow_prompts"] == 80
+    assert (jr.evaluate(made, log, shadow=table).to_frame()["shadow_share"] > 0).all()
 
 
 def test_the_doctor_names_the_column_that_drove_the_choice():

@@ -176,8 +176,7 @@ def fit(
     beside = reading.shadow_table(shadow, rows, how)
     own = None if beside is None else shadows.matched(beside, rows.models)
     by = None if features_by is None else reading.made_by(features_by, rows)
-    if rows.context and shadow is not None:
-        raise InputError("--shadow: a shadow sample has no context columns; leave out --shadow or --context")
+    beside_text = contexts.fit(rows.context)
     fitting.check_rows(chosen, rows, own)
     known = priors.load(prior, rows.models)
     fitting.check_prior(chosen, known.prior, len(rows.models))
@@ -187,7 +186,7 @@ def fit(
         reading.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
     logs, used = reading.as_logs(rows, encoder)
     used = by or used
-    answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used)
+    answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used, columns=beside_text)
     gathered: list[Evidence] = []
     with output.progress(BEGINS) as on_stage:
         router = fitting.fit(
@@ -204,7 +203,6 @@ def fit(
             on_evidence=gathered.append,
         )
     known.keep(router.summary)
-    beside_text = contexts.fit(rows.context)
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
     own = None if beside is None else shadows.matched(beside, rows.models)
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None

@@ -293,11 +293,14 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
 
 
 def as_shadow(path: Path | None, log: people.LogTable, how: How, encoder: str | None) -> Examples | None:
-    """The shadow sample, with models in the log's order and features from the log's encoder."""
+    """The shadow sample, with models in the log's order and features from the log's encoder and context columns."""
+    from jaxroute.data import context as contexts
     from jaxroute.data import shadow as shadows
 
     table = shadow_table(path, log, how)
-    return None if table is None else shadows.examples(table, log.models, encoder=encoder)
+    if table is None:
+        return None
+    return shadows.examples(table, log.models, encoder=encoder, columns=contexts.fit(log.context))
 
 
 def normalised(found: Evidence, scale: float) -> Evidence:

@@ -7,12 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from jaxroute.data import context as contexts
 from jaxroute.data import encoders
 from jaxroute.types import Examples, InputError, Logs, Outcomes, Table
 
 
 def examples(
-    table: Table, models: Sequence[str], *, encoder: str | None = None, revision: str | None = None
+    table: Table,
+    models: Sequence[str],
+    *,
+    encoder: str | None = None,
+    revision: str | None = None,
+    columns: contexts.Columns = (),
 ) -> Examples:
     """A table's prompts and outcomes, with the models of a log in its order; see ``matched``.
 
@@ -22,15 +28,23 @@ def examples(
         encoder: the encoder of the log's prompts, see ``encoders.encode``; None if the table has features of the log's
             width.
         revision: revision of the encoder.
+        columns: the log's context columns, as ``data.context.fit`` made them; the table has them too.
 
     Returns:
         Examples: features [S, D], outcomes and available [S, K].
 
     Raises:
-        InputError: the table and the log have no model in common.
+        InputError: the table and the log have no model in common, or the table lacks a context column.
     """
     table = matched(table, models)
     features = table.features if encoder is None else encoders.encode(table.prompt, encoder, revision=revision)
+    if lost := [name for name in contexts.names(columns) if name not in table.context]:
+        raise InputError(
+            f"the shadow sample lacks the context column {lost[0]!r}: put it beside the prompts of its table (in "
+            "queries.parquet), or leave out the column or the sample"
+        )
+    if columns:
+        features = np.concatenate([features, contexts.encode(columns, table.context, len(table))], 1)
     return Examples(features, table.outcomes, table.available)  # type: ignore[arg-type]
 
 

@@ -2,7 +2,7 @@
 
 Two shapes are read:
 
-    a folder    queries.parquet   query_id, prompt, task, optional group (conversation or user)
+    a folder    queries.parquet   query_id, prompt, task, optional group (conversation or user), and others
                 outcomes.parquet  query_id, model, quality, cost; one row per answer
                 features*.npy     optional [N, D]; row i belongs to row i of queries.parquet
     one file    .parquet or .csv in the wide shape of RouterBench: sample_id, prompt, eval_name, optional group, and
@@ -16,6 +16,7 @@ Messages count rows from 0, as pandas does.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
         columns["expected_quality"] = table.expected.quality[row, model]
         columns["expected_cost"] = table.expected.cost[row, model]
     names = ("query_id", "prompt", "task", "group")
-    queries = pd.DataFrame({name: getattr(table, name) for name in names})
+    queries = pd.DataFrame({**{name: getattr(table, name) for name in names}, **table.context})
     write(path, queries, pd.DataFrame(columns), table.features)
 
 
@@ -222,7 +223,7 @@ def from_long(
     """Table without features (D = 0) from the two frames of the folder format; see ``load``.
 
     Args:
-        query: columns query_id, prompt, task, optional group.
+        query: columns query_id, prompt, task, optional group; further ones are the table's context.
         answer: columns query_id, model, quality, cost.
         quality_range: (worst, best) of the qualities as written.
         queries, outcomes: names of the two frames in messages.
@@ -279,7 +280,8 @@ def from_long(
     expected = None
     if {"expected_quality", "expected_cost"} <= set(answer.columns):
         expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
-    return _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected, alone)
+    table = _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected, alone)
+    return replace(table, context=_beside(query, described))
 
 
 def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.0), *, source: str = "table") -> Table:
@@ -312,7 +314,9 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
         checked = _checked(written, billed, quality_range, place)
         quality.append(checked[0])
         cost.append(checked[1])
-    return _table(described, models, np.stack(quality, 1), np.stack(cost, 1), source, source, None)
+    table = _table(described, tuple(models), np.stack(quality, 1), np.stack(cost, 1), source, source, None)
+    known = ("sample_id", "eval_name", *models, *(model + COST_SUFFIX for model in models))
+    return replace(table, context=_beside(frame, (*described, *known)))
 
 
 def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -> dict[str, np.ndarray]:
@@ -331,6 +335,20 @@ def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -
     if "group" in frame.columns:
         group = pd.factorize(text(frame, "group", source))[0].astype(int)
     return {**described, "group": group}
+
+
+def _beside(frame: pd.DataFrame, known: Iterable[str]) -> dict[str, np.ndarray]:
+    """The columns of the prompts that have no meaning of their own here: None is unknown, a list counts by its length.
+
+    So ``data.logs`` reads context columns.
+    """
+    found = {}
+    for name in frame.columns:
+        if name not in set(known):
+            values: list[Any] = frame[name].astype(object).where(frame[name].notna(), None).tolist()
+            counted = [len(value) if isinstance(value, list | np.ndarray) else value for value in values]
+            found[str(name)] = np.array([*counted, None], object)[:-1]
+    return found
 
 
 def _checked(
@@ -361,7 +379,7 @@ def _checked(
 
 
 def _table(
-    described: dict[str, np.ndarray],
+    described: dict[str, Any],
     models: tuple[str, ...],
     quality: Any,  # [N, K]; Any, because the record declares JAX arrays and holds NumPy arrays on the host
     cost: Any,

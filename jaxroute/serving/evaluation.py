@@ -342,10 +342,6 @@ def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -
 def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     """The log and the shadow with features as the router takes them."""
     encoder, beside = None, log.context if router.context else None
-    if table is not None and router.context:
-        raise InputError(
-            "the router was fitted with context columns, which a shadow sample does not have: leave it out"
-        )
     if log.features is None:
         assert log.prompt is not None, "a log has prompts or features"
         log, encoder = replace(log, features=router.features(log.prompt, beside)), router.encoder
@@ -355,9 +351,8 @@ def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
     answered = taught = None
     if table is not None:
         table = shadow.matched(table, log.models)
-        answered = jax.tree.map(
-            jnp.asarray, shadow.examples(table, log.models, encoder=encoder, revision=router.revision)
-        )
+        shown = shadow.examples(table, log.models, encoder=encoder, revision=router.revision, columns=router.context)
+        answered = jax.tree.map(jnp.asarray, shown)
         if answered.features.shape[1] != logs.features.shape[1]:
             raise InputError(
                 f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
@@ -375,18 +370,18 @@ def _policies(
     index = _positions(router, log.models)
     same = views.encoder is None or (router.encoder, router.revision) == (views.encoder, views.revision)
     same = same and router.context == views.context
-    raw = log.features if views.encoder is None else log.prompt
 
-    def decided(features: Array, prompts: Any, available: Array) -> Array:
-        own = router.features(np.asarray(features)) if same else router.features(prompts, log.context or None)
+    def decided(features: Array, of: people.LogTable | Table, available: Array) -> Array:
+        raw: Any = of.features if views.encoder is None else of.prompt
+        own = router.features(np.asarray(features)) if same else router.features(raw, of.context or None)
         scores = (_scores(router, own, weight, index) for weight in weights)
         available = _choosable(router, index, available)
         return jnp.stack([policies.greedy(z, available=available) for z in scores])
 
-    ours = decided(views.logs.features, raw, views.logs.available)
+    ours = decided(views.logs.features, log, views.logs.available)
     if views.shadow is None or views.answered is None:
         return ours, None
-    return ours, decided(views.shadow.features, views.answered.prompt, views.shadow.available)
+    return ours, decided(views.shadow.features, views.answered, views.shadow.available)
 
 
 def _positions(router: Router, models: Sequence[str]) -> list[int]:
