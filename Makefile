@@ -13,8 +13,9 @@ OUT     ?= results
 PEERS   ?= .venv-peers
 WORKERS ?= auto
 
-# All compiled programs are cached, so the second run of a command starts faster.
-export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+# All compiled programs are cached, so the second run of a command starts faster; each Python and JAX has its folder.
+COMPILED := $(CURDIR)/.cache/jax
+export JAX_COMPILATION_CACHE_DIR ?= $(shell $(RUN) -m jaxroute.system.compiled $(COMPILED) 2>/dev/null)
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES ?= none
 
@@ -31,6 +32,7 @@ help:  ## list all targets
 	@echo "  CONFIG=name or path of a config   DATA=folder of a table   SMOKE=1 for a run of seconds   OUT=results"
 
 setup: $(VENV)/.users  ## create the virtual environment for users (CPU wheels)
+	@$(RUN) -m jaxroute.system.compiled $(COMPILED) --bound
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "jaxroute needs Python 3.11 or newer; name one, as in make PYTHON=python3.12 ..."; exit 2; }
@@ -42,6 +44,7 @@ $(VENV)/.users: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) -r requirements.txt -e . && touch $@
 
 dev: $(VENV)/.dev  ## create it with the tools for tests and lint
+	@$(RUN) -m jaxroute.system.compiled $(COMPILED) --bound
 
 $(VENV)/.dev: $(VENV)/.users
 	@echo "installing the dev extra into $(VENV)"
@@ -123,8 +126,11 @@ $(PEERS)/%/.ready:
 	@$(PYTHON) -m venv $(@D)
 	@-$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_needs) && $(if $($*_then),$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_then) &&) touch $@
 
+bench-encoders test-encoders: RUN = $(ENCODERS)/bin/python
+bench-gateway test-gateway: RUN = $(GATEWAY)/bin/python
+
 bench-encoders: $(ENCODERS)/.ready  ## measure texts per second of every encoder whose weights are on this machine (SMOKE=1)
-	@$(ENCODERS)/bin/python -m experiments.bench.encoding $(if $(SMOKE),--smoke)
+	@$(RUN) -m experiments.bench.encoding $(if $(SMOKE),--smoke)
 
 bench-logs: setup  ## measure reading a million log rows and encoding texts (SMOKE=1)
 	@$(RUN) -m experiments.bench.logs $(if $(SMOKE),--smoke)
@@ -153,13 +159,13 @@ test-modes: dev  ## run the marked tests in 64 bits, with keys checked for reuse
 	@echo "compiled programs" && PYTHONPATH=tests $(RUN) -m pytest -p programs -m modes $(MARKED)
 
 test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need torch, in a separate environment
-	@HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest tests/test_encoders*.py -rs
+	@HF_HUB_OFFLINE=1 $(RUN) -m pytest tests/test_encoders*.py -rs
 
 test-gateway: $(GATEWAY)/.ready  ## run the tests with LiteLLM's Router and proxy, in a separate environment
-	@$(GATEWAY)/bin/python -m pytest tests/test_gateway*.py tests/test_bench_serving.py -rs
+	@$(RUN) -m pytest tests/test_gateway*.py tests/test_bench_serving.py -rs
 
 bench-gateway: $(GATEWAY)/.ready  ## measure what the handler adds to LiteLLM's proxy, beside the plain one
-	@$(GATEWAY)/bin/python -m experiments.bench.gateway
+	@$(RUN) -m experiments.bench.gateway
 
 $(GATEWAY)/.ready: requirements.txt pyproject.toml
 	@test -x $(GATEWAY)/bin/python || $(MAKE) --no-print-directory VENV=$(GATEWAY) $(GATEWAY)/bin/python
@@ -198,7 +204,7 @@ SLOW := $(foreach t,experiments api evidence learn_fit comparison sensitivity me
 
 ci: lint doctest notebooks  ## run what CI adds to make test: lint, doctests, notebooks, some slow tests, the library's tests on a newer Python
 	@$(MAKE) --no-print-directory test-slow TESTS="$(SLOW)"
-	@newer=$$(bash .ci/newer-python) && $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
+	@newer=$$(bash .ci/newer-python) && env -u JAX_COMPILATION_CACHE_DIR $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments, but not results
 	rm -rf .venv .venv-newer $(PEERS) $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

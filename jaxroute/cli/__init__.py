@@ -9,12 +9,10 @@ imported when the command is called, and what a command computes with when it co
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +22,7 @@ import jaxroute
 from jaxroute._lazy import lazy
 from jaxroute.cli import output
 from jaxroute.data import hub
+from jaxroute.system import compiled
 from jaxroute.system.printing import say
 from jaxroute.types import InputError, UnsupportedLogError
 
@@ -47,8 +46,6 @@ COMMANDS = {
 }
 """The module in this package of every command, and what it does in a line."""
 
-KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
-"""Every compiled program is kept, also those that took less than the second that JAX asks for by itself."""
 if not TYPE_CHECKING:
     _shared = {"fitted", "judged", "output", "reading"}
     __getattr__, __dir__ = lazy(__name__, sorted(_shared | {module for module, _ in COMMANDS.values()}))
@@ -121,16 +118,10 @@ for _name, (_, _line) in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 
 
-def _compiled() -> Path:
-    """The folder of compiled programs, one for each version of Python and JAX: they warn about each other's."""
-    python = ".".join(map(str, sys.version_info[:2]))
-    return hub.cache_folder() / "compiled" / f"python-{python}-jax-{importlib.metadata.version('jax')}"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(_compiled())} | KEPT
+    kept = hub.cache_folder() / "compiled"
+    own = compiled.use(kept)
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
@@ -145,3 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked = os.environ.get("JAX_PLATFORMS", "")
         say(f"error: JAX_PLATFORMS={asked}: no such platform here; name another, or leave it out", to=sys.stderr)
         raise SystemExit(2) from None
+    finally:
+        if own and "jax" in sys.modules:
+            compiled.bound(kept)

@@ -1,0 +1,81 @@
+"""The folder of compiled programs: one for each version of Python and JAX, of bounded size.
+
+    python -m jaxroute.system.compiled ROOT             prints the folder of this Python and its JAX
+    python -m jaxroute.system.compiled ROOT --bound     removes what was used longest ago
+
+JAX finds a program again by what it is, so that a folder may be moved. It never removes one, or else it looks at all
+files at every write (``jax_compilation_cache_max_size``); here that is done once, at the end of a command or at the
+beginning of ``make``. What other versions of JAX left is used no more, and goes first.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from pathlib import Path
+
+MOST = 2**30
+"""Bytes that the folders of all versions may hold together, unless $JAXROUTE_COMPILED_BYTES says otherwise."""
+
+SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
+"""Every program is kept, also those that took less than the second that JAX asks for; no path of the folder is in
+what they are found by."""
+
+
+def folder(root: Path) -> Path:
+    """Where this Python and this JAX keep theirs: they warn about each other's.
+
+    Example:
+        >>> folder(Path("compiled")).parent.name
+        'compiled'
+    """
+    python = ".".join(map(str, sys.version_info[:2]))
+    return root / f"python-{python}-jax-{importlib.metadata.version('jax')}"
+
+
+def use(root: Path, environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Set JAX up to keep its programs there, before it is imported; says whether it did.
+
+    It does not where a folder is set already, which is then somebody else's.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in environment:
+        return False
+    environment.update({"JAX_COMPILATION_CACHE_DIR": str(folder(root)), **SETTINGS})
+    return True
+
+
+def bound(root: Path, most: int | None = None) -> int:
+    """Remove what was used longest ago, until all folders under the root hold ``most`` bytes.
+
+    Args:
+        root: that ``folder`` was given.
+        most: bytes; None: $JAXROUTE_COMPILED_BYTES, or ``MOST``.
+
+    Returns:
+        Bytes removed.
+    """
+    most = int(os.environ.get("JAXROUTE_COMPILED_BYTES", MOST)) if most is None else most
+    files = []
+    for path in root.glob("python-*/*-cache"):
+        with suppress(OSError):  # removed by another process meanwhile
+            found = path.stat()
+            files.append((max(found.st_atime, found.st_mtime), found.st_size, path))
+    excess, removed = sum(size for _, size, _ in files) - most, 0
+    for _, size, path in sorted(files):
+        if removed >= excess:
+            break
+        with suppress(OSError):
+            path.unlink()
+            removed += size
+    return removed
+
+
+if __name__ == "__main__":
+    base = Path(sys.argv[1]).absolute()
+    if "--bound" in sys.argv:
+        bound(base)
+    else:
+        print(folder(base))
