@@ -24,7 +24,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ sweep: setup  ## train thousands of routers in one program, resumable (CONFIG= D
 
 torture: setup  ## kill a sweep N times at random and check that its tables keep the same bits (N=20)
 	@$(RUN) -m experiments.checks.torture --kills $(or $(N),20)
+
+loop: setup  ## measure which requests to explore, over rounds of routing, logging and learning (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.loop --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 smoke: setup  ## run the main experiment on a small problem, in seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke

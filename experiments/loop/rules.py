@@ -1,0 +1,95 @@
+"""How each policy explores: from what the round's outcome model says to the probabilities of the models.
+
+Ours are functions of ``jaxroute.policies``; rivals are their published rules on the same features:
+
+    greedy          no exploration; also what a shadow sample serves
+    uniform         epsilon-greedy
+    upper           the largest mean + width: LinUCB (Li and others, https://arxiv.org/abs/1003.0146), PILOT
+                    (https://arxiv.org/abs/2508.21141) and ParetoBandit's rule differ in learner and width
+    thompson        posterior sampling: with marginal deviations linear Thompson sampling (Agrawal and Goyal,
+                    https://arxiv.org/abs/1209.3352), on learnt features the neural-linear one (Riquelme, Tucker and
+                    Snoek, https://arxiv.org/abs/1802.09127); with deviations of contrasts and limits it is ours
+    contenders      ours
+    evaluation      ours: the log in which the next router's difference to this one shows best
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxroute import policies
+from jaxroute.types import Key
+
+GREEDY, UNIFORM, UPPER, THOMPSON, CONTENDERS, EVALUATION = range(6)
+SIMULATIONS = 64
+STALEST = 200.0
+"""ParetoBandit's cap on what staleness multiplies a variance by."""
+
+
+class Believed(NamedTuple):
+    """What the round's outcome model says of N requests, [N, K] each.
+
+    mean: of utility. marginal, contrast: posterior deviations of utility, of a model's own and of its difference to
+    the best. width: sqrt(x' P^-1 x), the deviation in units of the noise. error: root mean squared error of the
+    prediction, noise included. cost: expected. stale: requests since each model was last chosen, [K].
+    """
+
+    mean: Float[Array, "N K"]
+    marginal: Float[Array, "N K"]
+    contrast: Float[Array, "N K"]
+    width: Float[Array, "N K"]
+    error: Float[Array, "N K"]
+    cost: Float[Array, "N K"]
+    stale: Float[Array, " K"]
+    available: Bool[Array, "N K"]
+
+
+class Knobs(NamedTuple):
+    """A rule and its numbers, all traced, so that one compiled round serves every policy.
+
+    rate: epsilon, or the factor of the width or of the deviation. floor: share spread evenly. loss: limit on a
+    request's expected loss against the router, in quality units. joint: deviations of contrasts, not marginal ones.
+    forget: what a row's weight is multiplied by with every further request. shadow: answers bought for each request,
+    for prompts that every model answers; uniform exploration of that epsilon buys as many.
+    """
+
+    rule: int
+    rate: float = 0.0
+    floor: float = 0.0
+    loss: float = jnp.inf
+    level: float = policies.exploration.LEVEL
+    joint: float = 0.0
+    forget: float = 1.0
+    shadow: float = 0.0
+
+
+def probabilities(key: Key, seen: Believed, knobs: Knobs) -> Float[Array, "N K"]:
+    """[N, K] of the rule, after the limit on loss."""
+    router = policies.greedy(seen.mean, available=seen.available)
+    deviation = knobs.rate * jnp.where(knobs.joint > 0, seen.contrast, seen.marginal)
+    mask = {"available": seen.available}
+
+    def sampled(floor: Array | float) -> Array:
+        return policies.thompson(key, seen.mean, deviation, simulations=SIMULATIONS, floor=floor, **mask).probabilities
+
+    def upper() -> Array:
+        stale = jnp.minimum(knobs.forget**-seen.stale, STALEST)
+        bonus = knobs.rate * seen.width * jnp.broadcast_to(jnp.sqrt(stale), seen.width.shape)
+        return policies.greedy(seen.mean + bonus, **mask)
+
+    rules = (
+        lambda: router,
+        lambda: policies.epsilon_greedy(seen.mean, epsilon=knobs.rate, **mask),
+        upper,
+        lambda: sampled(knobs.floor),
+        lambda: policies.contenders(
+            seen.mean, seen.contrast, epsilon=knobs.rate, floor=knobs.floor, level=knobs.level, **mask
+        ),
+        lambda: policies.for_evaluation(sampled(0.0), seen.error, floor=knobs.floor, baseline=router, **mask),
+    )
+    explored = jax.lax.switch(knobs.rule, rules)
+    return policies.limited(explored, router, cost=seen.cost, utility=seen.mean, loss=knobs.loss, **mask)
