@@ -54,7 +54,7 @@ def measured(data: Path, out: Path, *, smoke: bool, seeds: int = SEEDS, first_se
                 frames.append(frame.assign(table=name, scenario=scenario, policy=policy))
             jax.clear_caches()  # every program maps memory, and the system grants so many maps
     found = pd.concat(frames, ignore_index=True)
-    smaller = {name: np.float32 for name in found.columns[found.dtypes == float]}
+    smaller = dict.fromkeys(found.select_dtypes(float).columns, np.float32)
     return found[[*COLUMNS, *found.columns.difference(list(COLUMNS), sort=False)]].astype(smaller)
 
 
