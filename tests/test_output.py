@@ -43,11 +43,11 @@ def folder(tmp_path_factory):
 
 COMMANDS = {
     "demo-log": ["demo-log", "made.jsonl", "--rows", "20"],
-    "doctor": ["doctor", "log.jsonl"],
+    "doctor": ["doctor", "log.jsonl", "--report", "doctored"],
     "methods": ["methods"],
     "prices": ["prices", "gpt-4o"],
     "init": ["init", "log.jsonl", "--out", "described.toml"],
-    "shadow": ["shadow", "log.jsonl", "--count", "60"],
+    "shadow": ["shadow", "log.jsonl", "--count", "60", "--report", "planned"],
     "evaluate": ["evaluate", "plug_in", "log.jsonl"],
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
     "rank": ["rank", "log.jsonl", "plug_in", "per_weight", "plug_in"],

@@ -17,7 +17,8 @@ from rich.console import Console
 from scipy import stats
 
 from jaxroute import report
-from jaxroute.report import summary
+from jaxroute.cli import output
+from jaxroute.report import artefacts, canvas, summary
 from jaxroute.types import InputError
 
 MODELS = {  # name: (ability, cost in USD per prompt)
@@ -523,3 +524,26 @@ def test_the_scorecard_prints_curve_metrics_and_collapse(results):
     text = console.export_text()
     assert "rm_softmax" in text
     assert "nAUC" in text or "RCI" in text
+
+
+def test_a_result_of_a_command_is_a_page_that_sorts(tmp_path):
+    sheet = output.Sheet("models", ["model", "rows"], [["<a>", 3], ["b", None]])
+    path = report.write_sheets(tmp_path / "page", "A <title>", ["verdict: ok.", "- log more & longer"], [sheet])
+    html = path.read_text("utf-8")
+    assert html.index("verdict: ok.") < html.index("<li>log more &amp; longer</li>") < html.index("&lt;a&gt;")
+    assert '<td data-value="3.0">3</td>' in html
+    assert "<td>unknown</td>" in html
+    assert "<title>jaxroute: A &lt;title&gt;</title>" in html
+
+
+def test_a_character_that_no_font_has_is_an_empty_box_and_a_note(tmp_path, recwarn):
+    assert canvas.undrawn(["gpt-4o", "\ue000\ue000x"]) == "\ue000"
+    with canvas.styled():
+        figure, axes = canvas.new_canvas(2)
+        axes.set_title("model \ue000")
+        canvas.settle(figure)
+    drawing = report.Drawing("boxes", "title", "caption", "alt", figure)
+    report.write_figures(tmp_path, [drawing])
+    assert [str(one.message) for one in recwarn if "Glyph" in str(one.message)] == []
+    assert artefacts._boxes(["a"]) == []
+    assert "\ue000: no font here has it" in artefacts._boxes(["\ue000"])[0]

@@ -13,6 +13,7 @@ from test_study import made_up
 
 from experiments.study import report as study_report
 from jaxroute import report
+from jaxroute.cli import output
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -29,12 +30,14 @@ window.addEventListener("load", () => {
   const button = table.querySelectorAll("th")[column].querySelector("button");
   button.click(); const up = read();
   button.click(); const down = read();
+  const unmarked = [...document.querySelectorAll("table.sortable")].map(t => t.parentElement).filter(
+    e => e.offsetParent && (e.scrollWidth > e.clientWidth + 1) !== e.classList.contains("wide")).length;
   const clipped = [...document.querySelectorAll("p, h1, h2, h3, dd, dt, figcaption, summary, li")].filter(
     e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 40));
   clipped.push(...[...document.querySelectorAll("figure .scroll")].filter(
     e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute("aria-label")));
   parent.postMessage({
-    errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
+    unmarked, errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
     images: [...document.images].map(i => [i.naturalWidth > 0, i.alt]),
     colours: [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color],
   }, "*");
@@ -52,7 +55,19 @@ def of_log(folder):
     report.write_html(folder, None, {"title": "a log"}, report.draw_evidence(found), evidence=found)
 
 
-@pytest.fixture(scope="module", params=[(of_study, 5, 2), (of_log, 2, 4)], ids=["study", "log"])
+def of_command(folder):
+    """As doctor and shadow write it: long names, many columns, a value that is unknown."""
+    header = ["model", "mean quality", *(f"a column of number {j}" for j in range(12))]
+    lines = [[f"provider/a-model-with-a-long-name-{i}", (i * 7) % 5, *[0.5] * 11, None] for i in range(5)]
+    sheet = output.Sheet("models: rows, shares and qualities, of which there are many", header, lines)
+    report.write_sheets(
+        folder, "What the log can teach", ["verdict: ok. A router can be learnt.", "- Log more."], [sheet]
+    )
+
+
+@pytest.fixture(
+    scope="module", params=[(of_study, 5, 2), (of_log, 2, 4), (of_command, 5, 0)], ids=["study", "log", "command"]
+)
 def page(request, tmp_path_factory):
     """(folder with the page, lines of its first table, its figures)."""
     write, lines, figures = request.param
@@ -88,6 +103,7 @@ def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, widt
     assert said["width"] == width
     assert said["page"] <= width
     assert said["clipped"] == []
+    assert said["unmarked"] == 0
     assert len(said["images"]) == figures
     assert all(drawn and alt for drawn, alt in said["images"])
     assert len(said["up"]) == lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from matplotlib.ticker import NullLocator
 
 from experiments.study.design import in_order
 from jaxroute.report import Drawing
-from jaxroute.report.canvas import COLOURS, INK, MARKERS, MUTED, STYLE
+from jaxroute.report.canvas import COLOURS, INK, MARKERS, MUTED, styled
 from jaxroute.report.summary import student_interval
 
 LOOKS = {
@@ -89,7 +88,7 @@ def _along(rows: pd.DataFrame, factor: str, here: str, label: str, title: str) -
     mean = rows.assign(level=rows["level"].mask(at_home, here))
     mean = mean[(mean["metric"] == "mean_regret") & (at_home | (mean["factor"] == factor))]
     tables = in_order(mean[mean["factor"] == factor]["dataset"])
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):
             part = mean[mean["dataset"] == table]
@@ -134,7 +133,7 @@ def _overlap(rows: pd.DataFrame) -> Drawing:
     worth = here[here["metric"] == OVERLAP].groupby(["dataset", "level"])["value"].mean()
     mean = here[here["metric"] == "mean_regret"]
     tables = in_order(worth.index.get_level_values("dataset"))
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):
             part = mean[(mean["dataset"] == table) & mean["level"].isin(worth[table].index)]
@@ -175,7 +174,7 @@ def _weights(rows: pd.DataFrame) -> Drawing:
     title = "Across cost weights, on and between the training grid"
     part = rows[(rows["factor"] == "centre") & rows["metric"].isin(["regret", "regret_between"])]
     tables = in_order(part["dataset"])
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, grid = _panels(tables)
         for axes, table in zip(grid, tables, strict=True):
             wide = part[part["dataset"] == table].pivot_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def doctor(
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     shadow: reading.Shadow = None,
+    page: output.Page = None,
 ) -> output.Result:
     """Check a log: models, costs, propensities and overlap, with a verdict on what can be learnt from it.
 
@@ -37,7 +39,7 @@ def doctor(
 
     Examples:
 
-      jaxroute doctor requests.parquet
+      jaxroute doctor requests.parquet --report page
 
       jaxroute doctor spend_logs.jsonl --column quality=metadata.rating --quality-range 1,5
 
@@ -48,6 +50,7 @@ def doctor(
     from jaxroute.data import encoders
 
     encoders.check(encoder)
+    output.check_page(page)
     table = reading.read(log, how)
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
@@ -57,8 +60,11 @@ def doctor(
         rows = ", ".join(f"{name} {n}" for name, n in zip(table.models, np.bincount(table.action), strict=False))
         raise UnsupportedLogError(f"{error} (read: {rows})") from None
     found = {"log": str(log), "features": "the log's own" if used is None else used} | examined
-    record = found | {"conclusion": [found["conclusion"]]}
-    return output.Result(record, *_shown(found), found["models"], found["verdict"] != "refuse")
+    said, sheets = _shown(found)
+    written = output.write_page(page, f"What the log {Path(log).name} can teach", said, sheets)
+    record = found | {"conclusion": [found["conclusion"]], "report": written}
+    said += [f"report: {written}"] if written else []
+    return output.Result(record, said, sheets, found["models"], found["verdict"] != "refuse")
 
 
 def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict[str, Any]:

@@ -124,6 +124,26 @@ def schema(command: str) -> dict[str, Any]:
     return {"$schema": whole["$schema"], "$defs": whole["$defs"], **whole["$defs"][command]}
 
 
+Page = Annotated[
+    Path | None, typer.Option("--report", help="Folder for report.html: what is printed, as a page to read or send.")
+]
+
+
+def write_page(folder: Path | None, title: str, said: Sequence[str], sheets: Sequence[Sheet]) -> str | None:
+    """Write what a command prints as report.html; its path, or None where none is asked for."""
+    if folder is None:
+        return None
+    from jaxroute import report
+
+    return str(report.write_sheets(folder, title, said, sheets))
+
+
+def check_page(folder: Path | None) -> None:
+    """Refuse a folder of --report before any work."""
+    if folder is not None:
+        saving.check_file(folder / "report.html")
+
+
 def check_table(path: Path | None) -> None:
     """Refuse a file of --write-table before any work."""
     if path is None:

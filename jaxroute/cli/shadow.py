@@ -29,6 +29,7 @@ def shadow(
     seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.")] = 0,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
+    page: output.Page = None,
 ) -> output.Result:
     """Plan a shadow sample: prompts that every model answers beside the log, for jaxroute fit --shadow.
 
@@ -38,7 +39,7 @@ def shadow(
 
     Examples:
 
-      jaxroute shadow requests.parquet --count 100
+      jaxroute shadow requests.parquet --count 100 --report page
 
       jaxroute shadow requests.parquet --count 250 --pool prompts.jsonl --out to_answer.jsonl
     """
@@ -46,6 +47,7 @@ def shadow(
         raise InputError("--pool and --out must be given together: prompts are drawn from the pool and written to OUT")
     if out is not None:
         saving.check_file(out)
+    output.check_page(page)
     lines = [] if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
@@ -54,8 +56,10 @@ def shadow(
         with saving.file(out) as file:
             file.writelines(lines)
     said, sheets = _shown(found)
+    conclusion, written = said[:1], output.write_page(page, f"A shadow sample beside the log {Path(log).name}", said, sheets)
+    said += [f"report: {written}"] if written else []
     said += [] if out is None else [f"{count} prompts of {pool} written to {out}"]
-    return output.Result(found | {"conclusion": said[:1]}, said, sheets, found["models"])
+    return output.Result(found | {"conclusion": conclusion, "report": written}, said, sheets, found["models"])
 
 
 def plan(logs: Logs, models: Sequence[str], count: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ method, cost weight, seed and metric) with one column more, ``kind``, that group
 from jaxroute.report.artefacts import write_figures, write_html, write_results
 from jaxroute.report.evidence import draw_evidence
 from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
+from jaxroute.report.pages import write_sheets
 from jaxroute.report.scorecard import print_scorecard, scorecard, scorecard_markdown
 from jaxroute.report.summary import (
     COLUMNS,
@@ -52,4 +53,5 @@ __all__ = [
     "write_figures",
     "write_html",
     "write_results",
+    "write_sheets",
 ]

@@ -6,17 +6,13 @@ Every file is written under a temporary name and then renamed, so a reader never
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
-from importlib import resources
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import jinja2
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,7 +20,8 @@ from matplotlib.figure import Figure
 from jaxroute.data import saving
 from jaxroute.estimators import conclusion
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.report.canvas import GRID, INK, MUTED, PAPER
+from jaxroute.report import pages
+from jaxroute.report.canvas import GRID, INK, MUTED, PAPER, styled, undrawn
 from jaxroute.report.evidence import evidence_tables, reasons
 from jaxroute.report.figures import Drawing
 from jaxroute.report.summary import (
@@ -73,7 +70,8 @@ def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
         dated: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}}  # the same bytes every time
         for form, metadata in dated.items():
             buffer = io.BytesIO()
-            drawing.figure.savefig(buffer, format=form, dpi=200, metadata={"Title": drawing.title, **metadata})
+            with styled():
+                drawing.figure.savefig(buffer, format=form, dpi=200, metadata={"Title": drawing.title, **metadata})
             paths.append(_write(stem.with_name(f"{drawing.name}.{form}"), buffer.getvalue()))
     return paths
 
@@ -106,11 +104,8 @@ def write_html(
     shown = [w for section in sections for w in section["weights"]]
     if evidence is not None:
         shown += list(evidence.values["cost_weight"])
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
-    script = source.partition("<script>")[2].partition("</script>")[0]  # the only one that a page may run
-    html = page.from_string(source).render(
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    html = pages.render(
+        "page.html.jinja",
         title=_title(results, meta),
         facts=_facts(results, meta),
         sections=sections,
@@ -118,13 +113,19 @@ def write_html(
         units=_units_table(shown, scale),
         unit=unit,
         figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
-        notes=list(meta.get("notes", ())),
+        notes=[*meta.get("notes", ()), *_boxes(meta.get("models", ()))],
         metrics=set() if results is None else set(results["metric"]),
         config=json.dumps(meta["config"], indent=2, default=str) if meta.get("config") else "",
         environment=_pairs(meta.get("environment", {})),
         timing=_pairs(meta.get("timing", {})),
     )
-    return _write(Path(folder) / "report.html", html.encode())
+    return _write(Path(folder) / "report.html", html)
+
+
+def _boxes(models: Sequence[str]) -> list[str]:
+    if not (lost := undrawn(models)):
+        return []
+    return [f"Figures show an empty box for {' '.join(lost)}: no font here has it. Install one (Noto Sans CJK, say)."]
 
 
 def _title(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> str:
@@ -269,7 +270,7 @@ def _svg(drawing: Drawing) -> str:
 
 def _drawn(drawing: Drawing) -> str:
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": drawing.name, "svg.fonttype": "path"}):
+    with styled(**{"svg.hashsalt": drawing.name, "svg.fonttype": "path"}):
         drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": drawing.title})
     rules = "".join(
         f'[style*="{part}: {light}"]{{{part}:{dark} !important}}'

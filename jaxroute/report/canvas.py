@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,6 +24,12 @@ INK, MUTED, GRID, PAPER = "#1f2328", "#6b7280", "#e3e6ea", "#ffffff"
 # Okabe and Ito's palette, which survives the common kinds of colour blindness; markers and dashes repeat it.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+FONTS = (
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC"),
+    *("Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"),
+)
+"""Of a text, each character is drawn in the first of these fonts that is installed and has it."""
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": MUTED,
     "axes.grid": True,
@@ -33,7 +44,6 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
-    "font.family": "DejaVu Sans",
     "font.size": 11.5,
     "grid.color": GRID,
     "legend.frameon": False,
@@ -42,6 +52,34 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+@cache
+def fonts() -> tuple[str, ...]:
+    """Those of ``FONTS`` that are installed; the first comes with matplotlib."""
+    there = set(font_manager.get_font_names())
+    return tuple(name for name in FONTS if name in there)
+
+
+@contextlib.contextmanager
+def styled(**further: Any) -> Iterator[None]:
+    """Drawing in here has the style, and a character that no font has is an empty box; see ``undrawn``."""
+    settings: dict[Any, Any] = {**STYLE, "font.family": list(fonts()), **further}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def undrawn(texts: Iterable[str]) -> str:
+    """The characters of texts that no font here has, each once.
+
+    Example:
+        >>> undrawn(["gpt-4o", "\\ue000"]) == "\\ue000"
+        True
+    """
+    known = [font_manager.get_font(font_manager.findfont(name)) for name in fonts()]
+    different = dict.fromkeys("".join(texts))
+    return "".join(c for c in different if not any(font.get_char_index(ord(c)) for font in known))
 
 
 def new_canvas(height: float) -> tuple[Figure, Axes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -16,11 +15,11 @@ from jaxroute.report.canvas import (
     INK,
     MUTED,
     PAPER,
-    STYLE,
     legend_below,
     new_canvas,
     set_title,
     settle,
+    styled,
     weight_axis,
 )
 from jaxroute.report.figures import Drawing
@@ -55,7 +54,7 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
     values = evidence.values
     x = values["cost_weight"].to_numpy()
     points = 100 * values.drop(columns=["label", "verdict", "reasons"])
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = new_canvas(height=5.6)
         interval = "95% interval from the log" + (" and its shadow sample" if evidence.shadow else "")
         hidden = f"range under a hidden confounder of {evidence.strength:g} (sampling noise left out)"
@@ -93,7 +92,7 @@ def draw_value(evidence: Evidence, *, cost_scale: float | None = None, unit: str
 def draw_calibration(evidence: Evidence) -> Drawing:
     """Predicted against observed propensities and qualities, for all models together and for each."""
     found = evidence.diagnostics
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, first = new_canvas(height=5.0)
         first.remove()
         left, right = figure.subplots(1, 2)

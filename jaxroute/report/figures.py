@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,7 +20,6 @@ from jaxroute.report.canvas import (
     MARKERS,
     MUTED,
     PAPER,
-    STYLE,
     band,
     cost_axis,
     label_points,
@@ -30,6 +28,7 @@ from jaxroute.report.canvas import (
     readable_on,
     set_title,
     settle,
+    styled,
     weight_axis,
     weight_label,
     weight_title,
@@ -96,7 +95,7 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
     points["cost"] *= 1000
     points[["quality", "low", "high"]] *= 100
     of, routers = kinds(results), _routers(results)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = new_canvas(height=6.4)
         obstacles = []
         for method, look in _looks(routers, of).items():
@@ -151,7 +150,7 @@ def draw_regret(
         "cheapest": {"color": MUTED, "ls": ":", "lw": 1.8, "label": "cheapest model"},
         "conditional_oracle": {"color": INK, "ls": ":", "lw": 1.8, "label": "conditional oracle"},
     }
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = new_canvas(height=5.4)
         # The lines of bad fixed choices may leave the figure; its range is set by the routers.
         drawn = summary[summary["method"].isin(routers)]
@@ -198,7 +197,7 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
     centre = shares[shown].mul(np.arange(len(shares)), axis=0).sum() / shares[shown].sum()
     shown = centre.sort_values(kind="stable").index.tolist()
     others = shares.drop(columns=shown)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = new_canvas(height=5.0)
         x, base = np.arange(len(shares)), np.zeros(len(shares))
         stack = [(m, shares[m].to_numpy(), COLOURS[i]) for i, m in enumerate(shown)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
@@ -14,13 +13,13 @@ from jaxroute.report.canvas import (
     COLOURS,
     INK,
     MUTED,
-    STYLE,
     cost_axis,
     label_points,
     legend_below,
     new_canvas,
     set_title,
     settle,
+    styled,
 )
 from jaxroute.report.figures import Drawing, draw_shares
 from jaxroute.report.summary import COLUMNS, LEARNED
@@ -46,7 +45,7 @@ def draw_frontier(evidence: Evidence, *, unit: str = "USD", money: float = 1.0) 
     if router.empty:
         return None
     singles, logger = (points[points["kind"] == kind] for kind in ("single model", "logging policy"))
-    with mpl.rc_context(STYLE):
+    with styled():
         figure, axes = new_canvas(height=5.8)
         bars: dict[str, Any] = {"capsize": 3, "lw": 1.2}
         own = {"color": COLOURS[0], "label": evidence.router, "ls": "-", "zorder": 4}

@@ -245,7 +245,7 @@ $("example").addEventListener("change", () => {
   $("prompt").value = given.examples[$("example").selectedIndex];
   $("prompt").dispatchEvent(new Event("input"));
 });
-new ResizeObserver(() => curve && show()).observe($("figure"));
+addEventListener("resize", show);
 
 for (const text of given.examples) $("example").append(element("option", text.length > 60 ? `${text.slice(0, 57)}...` : text));
 $("about").textContent = `The router “${given.name}” chooses among ${models.length} models, prompt by prompt: the best answer for ` +

@@ -1,0 +1,77 @@
+"""Pages from the templates beside this file: one HTML file each, without network, its script allowed by hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+import jinja2
+import numpy as np
+
+from jaxroute.data import saving
+from jaxroute.report.tables import Cell
+
+
+class Sheet(Protocol):
+    """A table for people; a value that is None is unknown."""
+
+    @property
+    def title(self) -> str:
+        """Above the table."""
+
+    @property
+    def header(self) -> Sequence[str]:
+        """A title per column."""
+
+    @property
+    def lines(self) -> Sequence[Sequence[Any]]:
+        """Texts and numbers."""
+
+
+def render(name: str, **content: Any) -> bytes:
+    """A page from a template that extends ``base.html.jinja``."""
+    templates = resources.files(__package__)
+    base = templates.joinpath("base.html.jinja").read_text("utf-8")
+    script = base.partition("<script>")[2].partition("</script>")[0]  # the only one that a page may run
+    loader = jinja2.FunctionLoader(lambda of: templates.joinpath(of).read_text("utf-8"))
+    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return pages.get_template(name).render(script_hash=allowed, **content).encode()
+
+
+def write_sheets(folder: str | Path, title: str, said: Sequence[str], sheets: Sequence[Sheet]) -> Path:
+    """Write report.html of a command's result: its sentences, the conclusion first, and its tables, which sort.
+
+    Args:
+        folder: created if it does not exist. title: of the page. said: one sentence at least. sheets: may be none.
+
+    Returns:
+        The path of report.html.
+    """
+    lines = [line.removeprefix("- ") for line in said]
+    html = render("sheets.html.jinja", title=title, said=lines, sheets=[_shown(sheet) for sheet in sheets])
+    path = Path(folder) / "report.html"
+    with saving.file(path) as file:
+        file.write(html)
+    return path
+
+
+def _shown(sheet: Sheet) -> dict[str, Any]:
+    texts = [j for j in range(len(sheet.header)) if any(isinstance(line[j], str) for line in sheet.lines)]
+    return {
+        "caption": sheet.title,
+        "header": [(title, "") for title in sheet.header],
+        "lines": [[_cell(value) for value in line] for line in sheet.lines],
+        "note": "",
+        "texts": texts,
+    }
+
+
+def _cell(value: Any) -> Cell:
+    if value is None or isinstance(value, str):
+        return Cell(value or "unknown", np.nan)
+    return Cell(f"{value:.4g}", float(value))
