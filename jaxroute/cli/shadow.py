@@ -56,7 +56,10 @@ def shadow(
         with saving.file(out) as file:
             file.writelines(lines)
     said, sheets = _shown(found)
-    conclusion, written = said[:1], output.write_page(page, f"A shadow sample beside the log {Path(log).name}", said, sheets)
+    conclusion, written = (
+        said[:1],
+        output.write_page(page, f"A shadow sample beside the log {Path(log).name}", said, sheets),
+    )
     said += [f"report: {written}"] if written else []
     said += [] if out is None else [f"{count} prompts of {pool} written to {out}"]
     return output.Result(found | {"conclusion": conclusion, "report": written}, said, sheets, found["models"])
