@@ -4,7 +4,6 @@
     router.route(["What is 2 + 2?"], budget=0.002).models
 
 portable    the scores of every kind in NumPy; ``load`` reads a folder
-exploring   which other model to try, and how often
 batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
@@ -29,7 +28,6 @@ else:
             "batches",
             "distil",
             "evaluation",
-            "exploring",
             "export",
             "exports",
             "folder",
