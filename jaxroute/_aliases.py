@@ -67,7 +67,7 @@ MODULES = {
 
 NAMES = {
     "cli.evaluate.RouterPath": "cli.reading.RouterPath",
-    "cli.evaluate.SPEC": "serving.evaluation.SPEC",
+    "cli.evaluate.SPEC": "serving.views.SPEC",
     "cli.reading.show": "cli.output.show",
     "conditional.continuum_loss": "learn.conditional.loss",
     "conditional.continuum_values": "learn.conditional.values",

@@ -18,7 +18,7 @@ from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
 from jaxroute.estimators.accounts import PARTS
 from jaxroute.projection import Projection
-from jaxroute.serving import evaluation, kinds
+from jaxroute.serving import evaluation, kinds, views
 from jaxroute.serving.distil import Student
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
@@ -69,7 +69,7 @@ def test_a_router_never_chooses_a_model_of_a_table_that_it_does_not_know():
 @pytest.mark.slow
 def test_routers_that_know_fewer_or_more_models_than_the_log(log, monkeypatch):
     """The difference of always-c and always-b, by NumPy, and the same with the other sign the other way round."""
-    monkeypatch.setattr(evaluation, "SPEC", NuisanceSpec(("mean",)))
+    monkeypatch.setattr(views, "SPEC", NuisanceSpec(("mean",)))
     two, four = router(a=0.1, b=0.2), router(a=0, c=3, b=1, d=0.9)
     forth, back = (
         evaluation.compare(*pair, log, normalised_cost_weights=(0.0,)) for pair in ((four, two), (two, four))

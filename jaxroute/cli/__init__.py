@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Estimate a router's value on a log that it has not seen."),
     "compare": ("evaluate", "Compare two routers on a log that neither has seen."),
     "rank": ("evaluate", "Find the best of several routers on a log that none has seen."),
+    "sample-size": ("planning", "Plan a comparison: how many rated requests prove a gain."),
     "route": ("route", "Choose a model for every prompt."),
     "prices": ("prices", "Show known prices, or look up the price of a model."),
     "reprice": ("prices", "Give a fitted router new prices, without a new fit."),

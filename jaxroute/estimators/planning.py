@@ -1,8 +1,9 @@
 """How many rows prove a gain: before they are logged.
 
 A log's estimate of a gain errs by (standard deviation of one row) / sqrt(rows). ``row_deviation`` has the standard
-deviation of one row of a doubly robust difference under an exploration that is planned, and ``rows_needed`` the rows
-from which a gain shows: looked at once, or at any time (``sequential``). Host side, NumPy.
+deviation of one row of a doubly robust difference under an exploration that is planned (``split_deviation`` before
+there is a log), and ``rows_needed`` the rows from which a gain shows: looked at once, or at any time (``sequential``);
+``simulated_power`` looks at that promise. Host side, NumPy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from jaxroute.estimators.sequential import half_width
+from jaxroute.estimators.sequential import confidence_sequence, half_width
 from jaxroute.types import InputError
 
 Looks = Literal["once", "always"]
@@ -61,6 +62,73 @@ def row_deviation(
         inflated = np.divide((d * error) ** 2, propensity, out=np.zeros_like(d), where=differs)
     direct = np.sum(np.where(differs, d * np.asarray(utility), 0.0), 1)
     return float(np.sqrt(inflated.sum(1).mean() + direct.var()))
+
+
+def split_deviation(differ: float, new: float, old: float, error: float) -> float:
+    """The same before there is a log: the routers differ on some requests, and there their choices are logged so often.
+
+        sqrt(differ error^2 (1 / new + 1 / old))
+
+    Args:
+        differ: share of the requests on which the routers choose differently, in (0, 1].
+        new, old: probabilities with which the log has the one and the other choice there, above 0, at most 1 together.
+        error: root mean squared error of the outcome model's utility; 0.5 for ratings of yes or no without a model.
+
+    Raises:
+        InputError: a share or probability that is none.
+
+    Example:
+        >>> print(split_deviation(0.3, 0.1, 0.9, 0.45))
+        0.8215838362577491
+    """
+    for name, value in (("differ", differ), ("new", new), ("old", old)):
+        if not 0 < value <= 1:
+            raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
+    if new + old > 1 + 1e-9:
+        raise InputError(f"new and old are {new} and {old}; they cannot be more than 1 together")
+    return float(error * np.sqrt(differ * (1 / new + 1 / old)))
+
+
+def simulated_power(
+    rng: np.random.Generator,
+    gain: float,
+    rows: int,
+    *,
+    differ: float,
+    new: float,
+    old: float,
+    error: float,
+    level: float = 0.95,
+    looks: Looks = "once",
+    draws: int = 1000,
+) -> float:
+    """Share of simulated logs in which the gain is proven: what ``rows_needed`` promises, looked at.
+
+    A row is one doubly robust difference: gain / differ where the routers differ, and an outcome model's error of one
+    size and either sign, over the probability of the choice, where one of the two choices was logged.
+
+    Args:
+        rng: of the simulation. gain, level, looks: as in ``rows_needed``. rows: of each log.
+        differ, new, old, error: as in ``split_deviation``. draws: number of logs.
+
+    Example:
+        >>> plan = {"differ": 0.3, "new": 0.1, "old": 0.9, "error": 0.45}
+        >>> rows = rows_needed(0.05, split_deviation(**plan))
+        >>> 0.75 < simulated_power(np.random.default_rng(0), 0.05, int(rows), **plan) < 0.86
+        True
+    """
+    proven = 0
+    for _ in range(draws):
+        differs = rng.random(rows) < differ
+        drawn = rng.random(rows)
+        inverse = np.where(drawn < new, 1 / new, np.where(drawn < new + old, -1 / old, 0.0))
+        signs = error * (2 * rng.integers(0, 2, rows) - 1)
+        values = np.where(differs, gain / differ + inverse * signs, 0.0)
+        if looks == "always":
+            proven += bool((confidence_sequence(values, alpha=1 - level, plan=rows).lower > 0).any())
+        else:
+            proven += bool(values.mean() > -ndtri((1 - level) / 2) * values.std(ddof=1) / np.sqrt(rows))
+    return proven / draws
 
 
 def rows_needed(

@@ -8,6 +8,7 @@ batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
 evaluation  what a later log, or a table, says of routers; `ranking` which of several is the best
+views       a log as a router sees it
 distil      one network in the place of a recipe
 export      StableHLO; `exports` folders for other runtimes
 """
@@ -38,6 +39,7 @@ else:
             "router",
             "schema",
             "vectors",
+            "views",
         ),
         {"Decision": f"{__name__}.asking", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
     )

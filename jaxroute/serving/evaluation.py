@@ -9,28 +9,26 @@ Costs and cost weights are in the data's unit; a normalised cost weight is relat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxroute import counterfactual, metrics, nuisance, policies
-from jaxroute.data import fingerprints, shadow
+from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, levels
-from jaxroute.serving import unseen
+from jaxroute.serving import unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
-from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Table
+from jaxroute.types import InputError, Outcomes, Table
 
-SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
-"""Nuisances of the log that judges: quick to fit, and no network among them."""
 OPPONENTS = (evidence.LOGGER, evidence.BEST_SINGLE)
 
 
@@ -134,24 +132,6 @@ class Comparison(Shown):
         return [*self.left_out, *conclusion.of_two(found, first, second)]
 
 
-class _Views(NamedTuple):
-    """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features of both.
-
-    context: the columns beside the text that are among the features.
-    taught: the shadow sample with a stand-in for unknown costs (``data.shadow.priced``).
-    answered: its prompts, for a router that encodes them in another way.
-    """
-
-    logs: Logs
-    nuisances: Nuisances
-    shadow: Examples | None
-    taught: Examples | None
-    encoder: str | None
-    revision: str | None
-    answered: Table | None
-    context: list[dict[str, Any]]
-
-
 def on_log(
     router: Router,
     log: people.LogTable,
@@ -180,12 +160,12 @@ def on_log(
         return unseen.stored(router, seen)
     shadow, beside = unseen.left(router, shadow)
     log = log.rows(np.flatnonzero(~seen.rows)) if seen.count else log
-    views = _views(router, log, shadow)
+    view = views.of(router, log, shadow)
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
-    policy, on_shadow = _policies(router, log, views, weights)
-    learn = counterfactual.examples(views.logs, views.nuisances, views.taught, clip=levels.CLIP)
+    policy, on_shadow = views.policies_of(router, log, view, weights)
+    learn = counterfactual.examples(view.logs, view.nuisances, view.taught, clip=levels.CLIP)
 
-    times = nuisance.times(views.logs, len(learn.available))
+    times = nuisance.times(view.logs, len(learn.available))
 
     def best_single(prompts: Array) -> Array:
         return policies.best_single(
@@ -193,22 +173,22 @@ def on_log(
         )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
-    own = evidence.logging_policy(views.logs, views.nuisances, len(weights))
-    single = best_single(views.logs.available)
+    own = evidence.logging_policy(view.logs, view.nuisances, len(weights))
+    single = best_single(view.logs.available)
     against = dict(zip(OPPONENTS, (own, single), strict=True))
     both = {}
-    if views.shadow is not None and on_shadow is not None:
-        both = {name: on_shadow, OPPONENTS[1]: best_single(views.shadow.available)}
+    if view.shadow is not None and on_shadow is not None:
+        both = {name: on_shadow, OPPONENTS[1]: best_single(view.shadow.available)}
     found = evidence.gather(
         jax.random.key(0),
-        views.logs,
-        views.nuisances,
+        view.logs,
+        view.nuisances,
         policy,
         weights,
         against=against,
         models=log.models,
         name=name,
-        shadow=views.shadow,
+        shadow=view.shadow,
         on_shadow=both,
     )
     return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside))
@@ -226,7 +206,7 @@ def on_table(
         InputError: none of the models is one that the router knows, a prompt whose models are all unknown to it or
             removed from it, features of another width, or a cost weight above 0 where costs are unknown.
     """
-    index = _positions(router, table.models)
+    index = views.positions(router, table.models)
     unknown = table.available & np.isnan(table.outcomes.cost)
     if unknown.any() and max(normalised_cost_weights) > 0:
         raise InputError(
@@ -242,11 +222,11 @@ def on_table(
     counted = Outcomes(table.outcomes.quality, np.where(unknown, 0.0, table.outcomes.cost))  # type: ignore[arg-type]
     outcomes = as_arrays(counted)
     available = jnp.asarray(table.available)
-    choosable = _choosable(router, index, available)
+    choosable = views.choosable(router, index, available)
     anyone = jnp.ones((1, len(index)), bool)
 
     def at(weight: float) -> dict[str, Any]:
-        policy = policies.greedy(_scores(router, features, weight, index), available=choosable)
+        policy = policies.greedy(views.scores(router, features, weight, index), available=choosable)
         chosen = np.asarray(policy).argmax(1)[:, None]
         quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
         single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
@@ -299,11 +279,11 @@ def compare(
         shadow, lines = unseen.left(router, shadow)
         said += lines
     log = log.rows(np.flatnonzero(~either.rows)) if either.count else log
-    views = _views(first, log, shadow)
+    view = views.of(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
-    (ours, we), (theirs, they) = (_policies(router, log, views, weights) for router in (first, second))
+    (ours, we), (theirs, they) = (views.policies_of(router, log, view, weights) for router in (first, second))
     both = None if we is None or they is None else (we, they)
-    found = evidence.gains(views.logs, views.nuisances, ours, theirs, weights, shadow=views.shadow, on_shadow=both)
+    found = evidence.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
     low, high = found["low"].to_numpy(), found["high"].to_numpy()
     verdict = np.select([np.isnan(low), low > 0, high < 0], ["not supported", "better", "worse"], "undecided")
     return Comparison(
@@ -337,72 +317,3 @@ def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -
         pd.DataFrame(np.nan, a.index, list(conclusion.PARTS)),
         said,
     )
-
-
-def _views(router: Router, log: people.LogTable, table: Table | None) -> _Views:
-    """The log and the shadow with features as the router takes them."""
-    encoder, beside = None, log.context if router.context else None
-    if log.features is None:
-        assert log.prompt is not None, "a log has prompts or features"
-        log, encoder = replace(log, features=router.features(log.prompt, beside)), router.encoder
-    else:  # of the router's width, before anything is fitted
-        log = replace(log, features=router.features(log.features, beside))
-    logs = as_arrays(people.as_logs(replace(log, context={})))
-    answered = taught = None
-    if table is not None:
-        table = shadow.matched(table, log.models)
-        shown = shadow.examples(table, log.models, encoder=encoder, revision=router.revision, columns=router.context)
-        answered = jax.tree.map(jnp.asarray, shown)
-        if answered.features.shape[1] != logs.features.shape[1]:
-            raise InputError(
-                f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
-                f"{logs.features.shape[1]}; make both with the same encoder"
-            )
-        taught = shadow.priced(answered, logs, log.models)
-    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
-    return _Views(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
-
-
-def _policies(
-    router: Router, log: people.LogTable, views: _Views, weights: Sequence[float]
-) -> tuple[Float[Array, "L N K"], Float[Array, "L S K"] | None]:
-    """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
-    index = _positions(router, log.models)
-    same = views.encoder is None or (router.encoder, router.revision) == (views.encoder, views.revision)
-    same = same and router.context == views.context
-
-    def decided(features: Array, of: people.LogTable | Table, available: Array) -> Array:
-        raw: Any = of.features if views.encoder is None else of.prompt
-        own = router.features(np.asarray(features)) if same else router.features(raw, of.context or None)
-        scores = (_scores(router, own, weight, index) for weight in weights)
-        available = _choosable(router, index, available)
-        return jnp.stack([policies.greedy(z, available=available) for z in scores])
-
-    ours = decided(views.logs.features, log, views.logs.available)
-    if views.shadow is None or views.answered is None:
-        return ours, None
-    return ours, decided(views.shadow.features, views.answered, views.shadow.available)
-
-
-def _positions(router: Router, models: Sequence[str]) -> list[int]:
-    """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
-    if not set(models) & set(router.models):
-        raise InputError(f"the data hold {', '.join(models)}; the router knows only {', '.join(router.models)}")
-    return [router.models.index(name) if name in router.models else -1 for name in models]
-
-
-def _scores(router: Router, features: np.ndarray, weight: float, index: Sequence[int]) -> Float[Array, "N K"]:
-    """The router's scores of the data's models, -inf for those that it does not know."""
-    scores = router.scores(features, weight)
-    return jnp.asarray(np.pad(scores, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
-
-
-def _choosable(router: Router, index: Sequence[int], available: Array) -> Array:
-    """[N, K] without the models that the router does not know, or that are removed from it."""
-    left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
-    if not (able := np.asarray(left.any(1))).all():
-        raise InputError(
-            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to "
-            "it; drop the row"
-        )
-    return left

@@ -15,7 +15,7 @@ from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
 from jaxroute.estimators import ranking
 from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation, unseen
+from jaxroute.serving import unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import InputError
@@ -116,10 +116,10 @@ def rank(
             "few to rank them on; give a later log"
         )
     log = log.rows(np.flatnonzero(~seen.rows)) if seen.count else log
-    views = evaluation._views(routers[0], log, None)
+    view = views.of(routers[0], log, None)
     weights = [normalised / routers[0].cost_scale for normalised in normalised_cost_weights]
-    decided = jnp.stack([evaluation._policies(router, log, views, weights)[0] for router in routers])
-    found = ranking.rank(jax.random.key(0), views.logs, decided, weights, views.nuisances)
+    decided = jnp.stack([views.policies_of(router, log, view, weights)[0] for router in routers])
+    found = ranking.rank(jax.random.key(0), view.logs, decided, weights, view.nuisances)
     return Ranking(
         tuple(names or (f"router {i}" for i in range(len(routers)))),
         np.asarray(normalised_cost_weights, float),

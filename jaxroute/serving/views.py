@@ -1,0 +1,109 @@
+"""A log, and a table beside it, as a router sees them: its features, its choices among the data's models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroute import nuisance, policies
+from jaxroute.data import logs as people
+from jaxroute.data import shadow
+from jaxroute.numerics import as_arrays
+from jaxroute.serving.router import Router
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table
+
+SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
+"""Nuisances of the log that judges: quick to fit, and no network among them."""
+
+
+class View(NamedTuple):
+    """A log as arrays, its nuisances, and a shadow sample beside it; encoder, revision: what made the features of both.
+
+    context: the columns beside the text that are among the features.
+    taught: the shadow sample with a stand-in for unknown costs (``data.shadow.priced``).
+    answered: its prompts, for a router that encodes them in another way.
+    """
+
+    logs: Logs
+    nuisances: Nuisances
+    shadow: Examples | None
+    taught: Examples | None
+    encoder: str | None
+    revision: str | None
+    answered: Table | None
+    context: list[dict[str, Any]]
+
+
+def of(router: Router, log: people.LogTable, table: Table | None) -> View:
+    """The log and the shadow with features as the router takes them."""
+    encoder, beside = None, log.context if router.context else None
+    if log.features is None:
+        assert log.prompt is not None, "a log has prompts or features"
+        log, encoder = replace(log, features=router.features(log.prompt, beside)), router.encoder
+    else:  # of the router's width, before anything is fitted
+        log = replace(log, features=router.features(log.features, beside))
+    logs = as_arrays(people.as_logs(replace(log, context={})))
+    answered = taught = None
+    if table is not None:
+        table = shadow.matched(table, log.models)
+        shown = shadow.examples(table, log.models, encoder=encoder, revision=router.revision, columns=router.context)
+        answered = jax.tree.map(jnp.asarray, shown)
+        if answered.features.shape[1] != logs.features.shape[1]:
+            raise InputError(
+                f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
+                f"{logs.features.shape[1]}; make both with the same encoder"
+            )
+        taught = shadow.priced(answered, logs, log.models)
+    nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
+    return View(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
+
+
+def policies_of(
+    router: Router, log: people.LogTable, view: View, weights: Sequence[float]
+) -> tuple[Float[Array, "L N K"], Float[Array, "L S K"] | None]:
+    """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
+    index = positions(router, log.models)
+    same = view.encoder is None or (router.encoder, router.revision) == (view.encoder, view.revision)
+    same = same and router.context == view.context
+
+    def decided(features: Array, of: people.LogTable | Table, available: Array) -> Array:
+        raw: Any = of.features if view.encoder is None else of.prompt
+        own = router.features(np.asarray(features)) if same else router.features(raw, of.context or None)
+        found = (scores(router, own, weight, index) for weight in weights)
+        available = choosable(router, index, available)
+        return jnp.stack([policies.greedy(z, available=available) for z in found])
+
+    ours = decided(view.logs.features, log, view.logs.available)
+    if view.shadow is None or view.answered is None:
+        return ours, None
+    return ours, decided(view.shadow.features, view.answered, view.shadow.available)
+
+
+def positions(router: Router, models: Sequence[str]) -> list[int]:
+    """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
+    if not set(models) & set(router.models):
+        raise InputError(f"the data hold {', '.join(models)}; the router knows only {', '.join(router.models)}")
+    return [router.models.index(name) if name in router.models else -1 for name in models]
+
+
+def scores(router: Router, features: np.ndarray, weight: float, index: Sequence[int]) -> Float[Array, "N K"]:
+    """The router's scores of the data's models, -inf for those that it does not know."""
+    found = router.scores(features, weight)
+    return jnp.asarray(np.pad(found, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
+
+
+def choosable(router: Router, index: Sequence[int], available: Array) -> Array:
+    """[N, K] without the models that the router does not know, or that are removed from it."""
+    left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
+    if not (able := np.asarray(left.any(1))).all():
+        raise InputError(
+            f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to "
+            "it; drop the row"
+        )
+    return left
