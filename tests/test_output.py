@@ -37,6 +37,12 @@ def folder(tmp_path_factory):
     log = pd.read_json(folder / "log.jsonl", lines=True)
     log.assign(propensity=1.0).to_json(folder / "certain.jsonl", orient="records", lines=True)
     log.head(20).to_json(folder / "few.jsonl", orient="records", lines=True)
+    usage = {name: {"input_tokens": 100.0, "output_tokens": 10.0, "cost": 0.001} for name in NAMES}
+    with_tokens = {"features": 256, "models": NAMES, "encoder": "hashed", "summary": {"usage": usage}}
+    router_kinds.router("plug_in", **with_tokens).save(folder / "priced")
+    (folder / "prices.csv").write_text("model,input,output\nlarge,2,8\nsmall,1,2\n")
+    answers = [{"prompt": p, "model": m, "quality": 0.5, "cost": 1} for p in log.prompt.head(9) for m in NAMES[:2]]
+    pd.DataFrame(answers).to_csv(folder / "answers.csv", index=False)
     log[["prompt"]].head(5).to_json(folder / "prompts.jsonl", orient="records", lines=True)
     return folder
 
@@ -51,6 +57,9 @@ COMMANDS = {
     "evaluate": ["evaluate", "plug_in", "log.jsonl"],
     "compare": ["compare", "plug_in", "per_weight", "log.jsonl"],
     "rank": ["rank", "log.jsonl", "plug_in", "per_weight", "plug_in"],
+    "fit": ["fit", "log.jsonl", "--out", "fitted"],
+    "table": ["table", "answers.csv", "--out", "table"],
+    "reprice": ["reprice", "priced", "--prices", "prices.csv", "--out", "repriced"],
     "sample-size": ["sample-size", "--gain", "0.1"],
     "route": ["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"],
     "export": ["export", "plug_in", "--out", "exported"],
@@ -59,7 +68,7 @@ COMMANDS = {
 }
 
 
-SLOW = ("doctor", "shadow", "evaluate", "compare", "rank")
+SLOW = ("doctor", "fit", "shadow", "evaluate", "compare", "rank")
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in COMMANDS])
