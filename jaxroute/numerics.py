@@ -159,6 +159,16 @@ def of_one_type(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, kind), tree)
 
 
+def at_least_single(tree: Any) -> Any:
+    """Floating-point arrays of 16 bits in 32: a sum over rows in 16 bits has two or three digits, or overflows.
+
+    >>> [x.dtype.name for x in at_least_single((jnp.zeros(2, jnp.float16), np.zeros(3), np.arange(2)))]
+    ['float32', 'float64', 'int64']
+    """
+    narrow = (jnp.float16, jnp.bfloat16)
+    return jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.result_type(x) in narrow else x, tree)
+
+
 def nesterov(number: Int[Array, ""] | int, dtype: Any) -> Float[Array, ""]:
     """Nesterov's momentum at a step, i / (i + 3), in the type of what moves.
 

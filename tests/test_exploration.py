@@ -35,6 +35,7 @@ def probability_best(mean, sd):
     return found
 
 
+@pytest.mark.modes
 def test_thompson_is_the_probability_of_being_best_up_to_the_error_it_states(posterior):
     mean, sd, available = posterior
     sampled = thompson(jax.random.key(0), mean, sd, simulations=1000, floor=0.1, available=available)
@@ -47,6 +48,7 @@ def test_thompson_is_the_probability_of_being_best_up_to_the_error_it_states(pos
     assert np.all(np.asarray(sampled.standard_error)[available] > 0)
 
 
+@pytest.mark.modes
 def test_contenders_by_hand(posterior):
     mean, sd, available = posterior
     found = contenders(mean, sd, epsilon=0.3, floor=0.1, level=0.2, available=available)
@@ -95,12 +97,14 @@ def test_for_evaluation_has_the_smallest_variance(posterior, floor, against):
     assert tried > 0 or floor == 1.0
 
 
+@pytest.mark.modes
 def test_where_nothing_can_be_learnt_the_target_answers():
     target = jnp.array([0.0, 1.0, 0.0])
     same = for_evaluation(target, jnp.array([0.1, 0.3, 0.5]), floor=0.3, baseline=target)
     np.testing.assert_allclose(same, [0.1, 0.8, 0.1], rtol=1e-6)
 
 
+@pytest.mark.modes
 def test_limited_keeps_to_both_limits_and_goes_as_far_as_they_allow(posterior):
     mean, sd, available = posterior
     router = greedy(mean, available=available)

@@ -54,7 +54,8 @@ def value(choice, weight):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in methods.METHODS]
+    "name",
+    [pytest.param(n, marks=pytest.mark.modes) if n in QUICK else n for n in methods.METHODS],
 )
 def test_every_method_gives_a_router_to_keep(name, tmp_path):
     """Fitted, judged, saved, loaded; by cost weight and budget it decides alike; worth more than any single model."""

@@ -41,6 +41,7 @@ def test_bounds_hold_together_and_the_best_stays_among_the_leaders():
     assert np.mean(kept) > 0.94
 
 
+@pytest.mark.modes
 def test_a_router_that_the_log_does_not_support_has_no_bounds_and_widens_none():
     key, of = jax.random.key(0), rows_of(0)
     supported = np.ones((M, L), bool)
@@ -82,6 +83,7 @@ def log():
     return jr.read_log({"features": list(np.asarray(logs.features)), "model": names, **columns})
 
 
+@pytest.mark.modes
 @pytest.mark.slow
 def test_the_best_router_of_a_log_is_named_and_like_ones_are_not_told_apart(log):
     own = router_kinds.router("plug_in")

@@ -14,7 +14,7 @@ from jaxroute.data import simulate, synthetic, units
 from jaxroute.data.logs import as_logs, load
 from jaxroute.estimators import pessimism, sensitivity, support
 from jaxroute.learn import fitting, folds, methods
-from jaxroute.numerics import relative
+from jaxroute.numerics import as_arrays, nan_is_unknown, relative
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Spec
@@ -35,7 +35,7 @@ def small() -> tuple[Logs, Nuisances]:
     logs = Logs(
         jnp.asarray(draw.normal(size=(rows, 4)), jnp.float32),
         jnp.asarray(action),
-        jnp.asarray(quality),
+        as_arrays(quality),
         jnp.asarray(draw.uniform(0.5, 2, rows), jnp.float32),
         jnp.asarray(propensity[np.arange(rows), action]),
         jnp.ones((rows, K), bool),
@@ -46,6 +46,7 @@ def small() -> tuple[Logs, Nuisances]:
     return logs, Nuisances(jnp.asarray(propensity), predicted)
 
 
+@nan_is_unknown()
 def repeated(tree):  # type: ignore[no-untyped-def]
     return jax.tree.map(lambda x: jnp.repeat(x, TIMES, 0), tree)
 

@@ -186,6 +186,14 @@ def test_bootstrap_interval_covers_the_edge_of_the_bounds():
 
 @pytest.mark.modes
 @pytest.mark.slow
+def test_an_interval_of_the_bounds_is_wider_than_the_bounds():
+    logs, target, _ = random_log(9, 24)
+    inner = sensitivity.bounds(logs, target, 0.0, strength=1.5)
+    outer = sensitivity.bounds_interval(jax.random.key(1), logs, target, 0.0, strength=1.5, replicates=60)
+    assert outer.lower < inner.lower < inner.upper < outer.upper
+
+
+@pytest.mark.slow
 def test_bootstrap_draws_whole_groups():
     logs, target, _ = random_log(9, 60)
     repeated = as_arrays(jax.tree.map(lambda x: np.concatenate([x] * 4), logs._replace(group=jnp.arange(60))))

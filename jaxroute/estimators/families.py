@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxroute.estimators.influence import Rows, Scalar, estimate, rows
 from jaxroute.estimators.influence import example as example
+from jaxroute.numerics import at_least_single
 from jaxroute.types import Estimate, InputError, Logs, Nuisances
 from jaxroute.types import Outcomes as Outcomes
 
@@ -165,7 +166,7 @@ def _rows(
     outcome_model: bool,
 ) -> Rows:
     """Influence rows with the weights of families; ``weight`` of the result is theirs, too."""
-    family = jnp.asarray(family)
+    family, (target, nuisances) = jnp.asarray(family), at_least_single((target, nuisances))
     chex.assert_shape(family, (logs.available.shape[1],))
     together = (family[:, None] == family[None]).astype(jnp.asarray(target).dtype)
     action = jnp.asarray(logs.action)[:, None]

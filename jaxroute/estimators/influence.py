@@ -42,7 +42,7 @@ from scipy.special import stdtrit
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import at_action, propensity_of_action
-from jaxroute.numerics import masked_sum, relative, safe_divide
+from jaxroute.numerics import at_least_single, masked_sum, relative, safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -109,6 +109,8 @@ def rows(
     """
     N, K = logs.available.shape
     chex.assert_shape(target, (N, K))
+    target, nuisances = at_least_single((target, nuisances))
+    logs = at_least_single(logs._replace(features=()))
     propensity = propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     if response is not None:
@@ -203,6 +205,7 @@ def estimate(of: Rows) -> Estimate:
         >>> print(*estimate(Rows(z, jnp.array([True, True]), jnp.array([1.0, 1.0]))))
         2.0 1.0 2.0
     """
+    of = at_least_single(of)
     count = jnp.sum(of.counted.astype(of.influence.dtype))
     value = safe_divide(masked_sum(of.influence, of.counted), count)
     deviation = jnp.where(of.counted, of.influence - value, 0.0)

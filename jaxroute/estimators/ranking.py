@@ -25,6 +25,7 @@ from jaxroute.estimators.comparison import paired, simultaneous
 from jaxroute.estimators.evaluation import evaluate
 from jaxroute.estimators.influence import Rows, estimate, half_width, rows, utility_range
 from jaxroute.estimators.support import evaluation_clip
+from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Key, Logs, Nuisances
 
 
@@ -92,6 +93,7 @@ def rank(
     return Ranking(value, low, high, supported & ~beaten)
 
 
+@nan_is_unknown()
 def bounds(
     key: Key, of: Rows, supported: Bool[Array, "M L"], *, level: float = 0.95
 ) -> tuple[Float[Array, "M M L"], Float[Array, "M M L"]]:

@@ -36,7 +36,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import at_action, propensity_of_action
 from jaxroute.estimators.influence import example as example
 from jaxroute.estimators.influence import outcomes_of
-from jaxroute.numerics import relative, safe_divide
+from jaxroute.numerics import at_least_single, nan_is_unknown, relative, safe_divide
 from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -177,7 +177,8 @@ def bounds_interval(
     if logs.group is not None:
         label = jnp.unique(logs.group, return_inverse=True, size=N)[1].reshape(N)
         groups = label.max() + 1
-    found = _resampled(jax.random.split(key, replicates), table, strength, label, groups)
+    with nan_is_unknown():  # the replicates that are left out
+        found = _resampled(jax.random.split(key, replicates), table, strength, label, groups)
     lower = jnp.nanquantile(found.lower, (1 - level) / 2)
     return Bounds(lower, jnp.nanquantile(found.upper, (1 + level) / 2))
 
@@ -268,6 +269,7 @@ def _sort(
     outcome_model: bool,
 ) -> _Sorted:
     chex.assert_shape(target, logs.available.shape)
+    logs, target, nuisances = at_least_single((logs._replace(features=()), target, nuisances))
     propensity = propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     if response is not None:

@@ -23,7 +23,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import shrink, switch
 from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows, standing
 from jaxroute.estimators.influence import example as example
-from jaxroute.numerics import nan_is_unknown
+from jaxroute.numerics import at_least_single, nan_is_unknown
 from jaxroute.types import Estimate, Logs, Nuisances
 from jaxroute.types import Outcomes as Outcomes
 
@@ -69,6 +69,7 @@ def direct_method(
         (https://arxiv.org/abs/1103.4601), 2011.
     """
     chex.assert_shape(target, logs.available.shape)
+    target, nuisances = at_least_single((target, nuisances))
     direct = metrics.value(target, outcomes_of(nuisances), cost_weight)
     with nan_is_unknown():  # the weights that it does not use
         return estimate(standing(Rows(direct, jnp.ones(direct.shape, bool), direct * jnp.nan, logs.group), logs))

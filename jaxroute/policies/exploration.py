@@ -28,7 +28,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from jaxroute.arguments import checked, known
-from jaxroute.numerics import expectation, masked_argmax, masked_sum, safe_divide
+from jaxroute.numerics import at_least_single, expectation, masked_argmax, masked_sum, safe_divide
 from jaxroute.policies.decisions import Available, Scalar, greedy, masked
 from jaxroute.types import InputError, Key
 
@@ -167,9 +167,10 @@ def contenders(
     best = masked_argmax(mean, available)[..., None]
     behind = mean - jnp.take_along_axis(mean, best, -1)
     spread = jnp.hypot(sd, jnp.take_along_axis(sd, best, -1))
-    beats = jnp.where(spread > 0, ndtr(behind / jnp.where(spread > 0, spread, 1.0)), 0.0)
+    deviations = at_least_single(behind / jnp.where(spread > 0, spread, 1.0))  # ndtr knows no 16 bits
+    beats = jnp.where(spread > 0, ndtr(deviations), 0.0)
     among = available & ((beats >= level) | (choice > 0))
-    return _floored((1 - epsilon) * choice + epsilon * _even(among), floor, available)
+    return _floored((1 - epsilon) * choice + epsilon * _even(among, choice.dtype), floor, available)
 
 
 @checked
@@ -226,7 +227,7 @@ def for_evaluation(
     deviation, _ = masked(deviation, available)
     baseline = jnp.zeros_like(target) if baseline is None else masked(baseline, available)[0]
     wanted = jnp.abs(target - baseline) * deviation
-    least = floor * _even(available)
+    least = floor * _even(available, target.dtype)
     bound = jnp.max(least, -1, keepdims=True)
     descending = jnp.sort(wanted, -1)[..., ::-1]
     bounded = jnp.sum(available, -1, keepdims=True) - jnp.cumsum(jnp.ones_like(wanted), -1)
@@ -286,11 +287,11 @@ def limited(
     return greedy + step[..., None] * moved
 
 
-def _even(among: Array) -> Array:
+def _even(among: Array, dtype: Any) -> Array:
     """Evenly over what is True, [..., K]; 0 throughout where nothing is."""
-    one = among.astype(jnp.result_type(float))
+    one = among.astype(dtype)
     return safe_divide(one, masked_sum(one)[..., None], default=0.0)
 
 
 def _floored(probabilities: Array, floor: Scalar, available: Array) -> Array:
-    return (1 - floor) * probabilities + floor * _even(available)
+    return (1 - floor) * probabilities + floor * _even(available, probabilities.dtype)
