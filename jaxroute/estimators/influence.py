@@ -110,7 +110,7 @@ def rows(
     N, K = logs.available.shape
     chex.assert_shape(target, (N, K))
     target, nuisances = at_least_single((target, nuisances))
-    logs = at_least_single(logs._replace(features=()))
+    logs = at_least_single(logs._replace(features=logs.features[:, :0]))
     propensity = propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     if response is not None:

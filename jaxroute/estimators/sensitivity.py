@@ -269,7 +269,7 @@ def _sort(
     outcome_model: bool,
 ) -> _Sorted:
     chex.assert_shape(target, logs.available.shape)
-    logs, target, nuisances = at_least_single((logs._replace(features=()), target, nuisances))
+    logs, target, nuisances = at_least_single((logs._replace(features=logs.features[:, :0]), target, nuisances))
     propensity = propensity_of_action(logs, nuisances, clip=clip)
     response = None if nuisances is None else nuisances.response
     if response is not None:
