@@ -8,6 +8,7 @@ from jaxroute.engine import networks
 from jaxroute.policies import budgets
 from jaxroute.projection import Projection
 from jaxroute.serving import distil, kinds
+from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.router import Router
 
 K, D, d, L, M, J = 4, 5, 4, 3, 2, 3  # models, features, components, cost weights, members, ends
@@ -47,9 +48,19 @@ def kind(name, features=D, seed=0):
     return kinds.Affine(student, HIDDEN, axes, params, HIDDEN, 0.125)
 
 
+def last_layer(size=d + 1):
+    """A posterior that is more certain of dearer models."""
+    rng = np.random.default_rng(4)
+    factor = np.tril(0.05 * rng.standard_normal((2, K, size, size))) / np.arange(1, K + 1)[:, None, None]
+    factor[1] *= np.asarray(PRICES)[:, None, None]
+    weights, misfit = 0.2 * rng.standard_normal((2, K, size)), np.stack([np.full(K, 0.05), 0.05 * np.asarray(PRICES)])
+    return Posterior(*(np.float32(part) for part in (weights, factor, misfit, 4 * misfit)))
+
+
 def router(name, features=D, models=MODELS, **changes):
     """With a curve of random policies on 50 prompts."""
     rng = np.random.default_rng(3)
     outcomes = rng.random((50, K)), np.ones((50, 1)) * PRICES
     curve = budgets.curve_of_policies(WEIGHTS, rng.dirichlet(np.ones(K), (L, 50)), outcomes)
-    return Router(models, kinds.in_32_bits(kind(name, features)), SCALE, curve, **changes)
+    settings = {"last_layer": last_layer()} | changes
+    return Router(models, kinds.in_32_bits(kind(name, features)), SCALE, curve, **settings)

@@ -31,7 +31,7 @@ def test_a_folder_of_the_first_schema_decides_as_it_did(tmp_path):
             np.testing.assert_array_equal(decision.index, before["index"])
             assert sorted(set(decision.cost_weight.tolist())) == before["cost_weight"]
             np.testing.assert_allclose(decision.scores[:10], before["scores"], atol=2e-6)
-    assert json.loads((tmp_path / "router" / "router.json").read_text())["schema"] == 4
+    assert json.loads((tmp_path / "router" / "router.json").read_text())["schema"] == 5
 
 
 def edited(content: bytes, rng: np.random.Generator) -> bytes:
@@ -169,8 +169,8 @@ def test_kinds_and_schemas_of_newer_versions_say_so(tmp_path):
     forged(tmp_path / "router", lambda meta, arrays: meta.update(kind="mixture"))
     with pytest.raises(InputError, match="'mixture'; update jaxroute"):
         Router.load(tmp_path / "router")
-    forged(tmp_path / "router", lambda meta, arrays: meta.update(schema=5))
-    with pytest.raises(InputError, match="schema 5 is newer"):
+    forged(tmp_path / "router", lambda meta, arrays: meta.update(schema=6))
+    with pytest.raises(InputError, match="schema 6 is newer"):
         Router.load(tmp_path / "router")
 
 

@@ -1,6 +1,8 @@
 """A router inside an existing gateway, and the log from which the next router is fitted.
 
 gate           which model answers a request, with exploration and the exact propensity; falls back to a default
+deciding       what a router says of one request
+rollout        a new router for a share of the traffic, compared with the old one
 settings       the contents of models.yaml
 requests       what was decided for requests under way
 conversations  which requests belong together, and stay with one model

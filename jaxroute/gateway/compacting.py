@@ -18,9 +18,19 @@ from jaxroute.data import records
 from jaxroute.types import InputError
 
 TEXTS = ("request_id", "response_id", "prompt", "prompt_hash", "model", "chosen", "status", "by", "endpoint", "group",
-         "router_version")  # fmt: skip
-NUMBERS = ("quality", "cost", "propensity", "timestamp", "latency", "epsilon", "cost_weight", "weight")
-COUNTS = ("input_tokens", "output_tokens", "attempts", "n")
+         "router_version", "explore", "rollout", "candidate")  # fmt: skip
+NUMBERS = (
+    "quality",
+    "cost",
+    "propensity",
+    "timestamp",
+    "latency",
+    "epsilon",
+    "cost_weight",
+    "weight",
+    "rollout_contrast",
+)
+COUNTS = ("input_tokens", "output_tokens", "attempts", "n", "simulations")
 FLAGS = ("exploration", "cache_hit", "stream")
 LISTS = ("available", "failed", "needs")
 

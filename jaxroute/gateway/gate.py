@@ -3,7 +3,13 @@
     p_k = (1 - epsilon) 1{k = router's choice} + epsilon / |candidates|
 
 The floor epsilon / |candidates| makes the next log informative: without it nothing can be learnt about models that the
-router does not choose. A request is always answered: if the router cannot be loaded or fails on a prompt, the
+router does not choose. ``explore`` in the settings takes another policy p (`serving.exploring`). With a roll-out the
+request is first given at random to the new router (with probability s) or to the old one, each of which explores, and
+the propensity is that of the mixture,
+
+    p_k = (1 - s) p_old,k + s p_new,k
+
+A request is always answered: if the router cannot be loaded or fails on a prompt, the
 configured default answers and an error is logged.
 """
 
@@ -14,16 +20,17 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from jaxroute.data.messages import CHAT
-from jaxroute.gateway.settings import WAYS, Settings, checked
+from jaxroute.gateway import rollout
+from jaxroute.gateway.deciding import Decider, alike
+from jaxroute.gateway.deciding import weights as weights
+from jaxroute.gateway.settings import Settings, checked
 from jaxroute.gateway.writing import LOG
-from jaxroute.serving import portable
-from jaxroute.serving.asking import ENDPOINT, Asked
 from jaxroute.types import InputError
 
 SECRETS = ("LITELLM_MASTER_KEY", "JAXROUTE_KEY")
@@ -36,7 +43,9 @@ class Choice:
     "sticky" for a later request of a conversation (`conversations`), whose decision is the first one's.
 
     features: [D] of the prompt, None if they were not computed. exploration: whether the model was drawn although the
-    router (or the default) would not have chosen it.
+    router (or the default) would not have chosen it. facts: further fields of the row: the version of the router that
+    decided, the policy of exploration and its simulations, and of a roll-out which router decided and the contrast
+    (p_new - p_old) / p of the chosen model.
     """
 
     model: str
@@ -45,6 +54,7 @@ class Choice:
     by: str
     features: np.ndarray | None = None
     exploration: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Gate:
@@ -60,28 +70,47 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         """Load the router; one that cannot be loaded leaves the default in its place (`problem` says why)."""
         self.settings = checked(settings)
-        self.router: Any = None
+        self.old: Decider | None = None
+        self.new: Decider | None = None
+        self.target: Decider | None = None
+        self.share = 0.0
         self.problem: str | None = None
         self._random, self._process = np.random.default_rng(settings.seed), os.getpid()
         self._lock = threading.Lock()
         if settings.router is None:
             return
         try:
-            self.router = _fitting(portable.load(settings.router, settings.encoder), settings)
-            self._ways = np.array(weights(self.router, settings))
+            old = Decider(settings.router, settings)
+            if (plan := settings.rollout) is not None:
+                self.new = Decider(plan.router, settings)
+                alike(old, self.new, f"rollout: {plan.router}")
+                self.share = rollout.share(plan, self.new.router.version)
+            if settings.explore is not None and settings.explore.router is not None:
+                self.target = Decider(settings.explore.router, settings)
+                alike(old, self.target, f"explore: {settings.explore.router}")
+            self.old = old
         except InputError as error:
             self.problem = str(error)
             LOG.error("no router, %s answers: %s", settings.default, error)
 
     @property
+    def router(self) -> Any:
+        """The router of the settings, the old one of a roll-out; None without one."""
+        return None if self.old is None else self.old.router
+
+    @router.setter
+    def router(self, router: Any) -> None:
+        assert self.old is not None
+        self.old.router = router
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a row says of how its model was chosen: router_version, epsilon, and the cost weight (of a budget's
         mixture the mean one)."""
-        weight = None if self.router is None else float(self._ways[:, 0] @ self._ways[:, 1])
         return {
             "router_version": getattr(self.router, "version", None),
             "epsilon": self.settings.epsilon,
-            "cost_weight": weight,
+            "cost_weight": None if self.old is None else self.old.cost_weight,
         }
 
     @property
@@ -98,7 +127,7 @@ class Gate:
         """Decide some made-up texts, so that the first request is as fast as the hundredth."""
         if self.router is not None and self.router.encoder is not None and self.quick:
             for text in ("What is 2 + 2?", "Summarise this report. " * 40):
-                self._greedy(self.beside(text, dict.fromkeys(self.context)), self.settings.models)
+                self._decided(self.beside(text, dict.fromkeys(self.context)), self.settings.models, "warm")
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -157,13 +186,20 @@ class Gate:
             allowed = tuple(m for m in allowed if m in left) or allowed
         if len(allowed) == 1:
             return Choice(allowed[0], 1.0, allowed, "only", self.features(prompt))
-        mass, features, by = self._greedy(prompt, allowed)
-        chances = (1 - self.settings.epsilon) * mass + self.settings.epsilon / len(allowed)
-        index = int(np.searchsorted(np.cumsum(chances / chances.sum())[:-1], self._drawn(key), side="right"))
-        explored = bool(mass[index] == 0)
-        return Choice(
-            allowed[index], float(chances[index]), allowed, "exploration" if explored else by, features, explored
-        )
+        arms, features = self._decided(prompt, allowed, key)
+        new = len(arms) > 1 and self._drawn(None if key is None else f"{key} rollout") < self.share
+        greedy, own, by, facts = arms[int(new)]
+        index = int(np.searchsorted(np.cumsum(own / own.sum())[:-1], self._drawn(key), side="right"))
+        chance = own[index]
+        if len(arms) > 1:
+            before, after = arms[0][1], arms[1][1]
+            chance = (1 - self.share) * before[index] + self.share * after[index]
+            contrast = float((after[index] - before[index]) / chance)
+            arm = {"rollout": "new" if new else "old", "rollout_contrast": contrast}
+            facts = facts | arm | {"candidate": self.new.router.version if self.new else None}
+        explored = bool(greedy[index] == 0)
+        by = "exploration" if explored else by
+        return Choice(allowed[index], float(chance), allowed, by, features, explored, facts)
 
     def _drawn(self, key: str | None) -> float:
         """A number that is uniform on [0, 1)."""
@@ -175,52 +211,53 @@ class Gate:
                 self._apart()
             return float(self._random.random())
 
-    def _greedy(self, prompt: str | np.ndarray | None, allowed: tuple[str, ...]) -> tuple[np.ndarray, Any, str]:
-        """Probabilities before exploration, [len(allowed)], and who they are from."""
+    def _decided(
+        self, prompt: str | np.ndarray | None, allowed: tuple[str, ...], key: str | None
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray, str, dict[str, Any]]], np.ndarray | None]:
+        """For the router, and for the new one of a roll-out: probabilities [len(allowed)] before and after exploration,
+        who they are from, and facts of the row; and the features of the prompt.
+        """
         default = self.settings.default if self.settings.default in allowed else allowed[0]
         fallback = np.array([float(m == default) for m in allowed])
-        if self.router is None or prompt is None:
-            return fallback, self.features(prompt), "default"
+        nobody = [(fallback, self._evenly(fallback), "default", dict[str, Any]())]
+        if self.old is None or prompt is None:
+            return nobody, self.features(prompt)
+        features = None
         try:
-            features = self.features(prompt)
-            assert features is not None
-            weight, share = self._ways.T
-            scores = self.router.scores(np.repeat(features[None], len(weight), 0), weight)
-            scores = scores[:, [self.router.models.index(m) for m in allowed]]
-            if np.isneginf(scores).all():  # every candidate is removed from the router
-                return fallback, features, "default"
-            return np.bincount(np.argmax(scores, 1), share, len(allowed)), features, "router"
+            features = self.old.features(prompt)
+            deciders = [self.old, self.new] if self.new is not None and 0 < self.share < 1 else [self.present]
+            return [self._arm(one, features, allowed, fallback, key) for one in deciders if one is not None], features
         except Exception:
             LOG.exception("the router failed on a prompt; %s answers", default)
-            return fallback, None, "default"
+            return nobody, None
+
+    def _arm(
+        self, decider: Decider, features: np.ndarray, allowed: tuple[str, ...], fallback: np.ndarray, key: str | None
+    ) -> tuple[np.ndarray, np.ndarray, str, dict[str, Any]]:
+        facts: dict[str, Any] = {"router_version": decider.router.version}
+        greedy = decider.policy(features, allowed)
+        if greedy is None:  # every candidate is removed from the router
+            return fallback, self._evenly(fallback), "default", facts
+        if (explore := self.settings.explore) is None:
+            return greedy, self._evenly(greedy), "router", facts
+        scene = decider.scene(features, allowed, greedy, self.target)
+        simulated = explore.policy == "thompson"
+        facts |= {"explore": explore.policy, "simulations": explore.simulations if simulated else None}
+        rng = None
+        if simulated:
+            rng = np.random.default_rng(int(self._drawn(None if key is None else f"{key} simulation") * 2**48))
+        return greedy, explore.probabilities(scene, rng), "router", facts
+
+    def _evenly(self, mass: np.ndarray) -> np.ndarray:
+        return (1 - self.settings.epsilon) * mass + self.settings.epsilon / len(mass)
+
+    @property
+    def present(self) -> Decider | None:
+        """The router that decides where no roll-out is under way: the new one once it was promoted."""
+        return self.new if self.share == 1 else self.old
 
     def features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
         """What the router reads of a prompt, [D]; None without a router or a prompt."""
         if self.router is None or prompt is None or isinstance(prompt, np.ndarray):
             return None if prompt is None or isinstance(prompt, str) else np.asarray(prompt, np.float32)
         return np.asarray(self.router.features([prompt])[0])
-
-
-def weights(router: Asked, settings: Settings) -> list[tuple[float, float]]:
-    """(cost weight, share of requests) that the settings mean for this router: one, or a budget's mixture of two.
-
-    Raises:
-        InputError: a budget or quality out of reach.
-    """
-    return router.weights(**{way: getattr(settings, way) for way in WAYS})
-
-
-def _fitting(router: portable.Portable, settings: Settings) -> portable.Portable:
-    unknown = [m for m in settings.models if m not in router.models]
-    if unknown:
-        raise InputError(
-            f"{settings.router}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}"
-        )
-    if router.encoder is not None:
-        router.text_encoder()
-        if not router.encoder.startswith(ENDPOINT):
-            unknown_values = {str(column["name"]): None for column in router.context}
-            router.features(["so that the first request is as fast as the hundredth"], [unknown_values])
-    ways = weights(router, settings)
-    router.scores(np.zeros((len(ways), router.num_features), np.float32), ways[0][0])
-    return router

@@ -183,7 +183,7 @@ class Handler(CustomLogger, Recorder):
             "x-jaxroute-propensity": f"{choice.propensity:.6g}",
             "x-jaxroute-by": choice.by,
             "x-jaxroute-logged": "true" if request.weight else "false",
-            "x-jaxroute-version": str(request.facts.get("router_version") or "none"),
+            "x-jaxroute-version": str(request.version or "none"),
         }
 
     async def async_post_call_failure_hook(

@@ -60,6 +60,12 @@ class Request:
     conversation: str | None = None
     done: bool = False
 
+    @property
+    def version(self) -> str | None:
+        """Of the router that decided."""
+        found: str | None = self.choice.facts.get("router_version", self.facts.get("router_version"))
+        return found
+
 
 class Store:
     """Requests by id; safe to call from several threads. The oldest are given up when there are too many.

@@ -10,6 +10,10 @@ by              router, exploration, default, only, sticky (a later request of a
                 the first), or fallback where another model answered than the chosen one
 weight          how many requests the row stands for: 1 / share where a share of the answered ones is written, else 1
 latency         seconds from the request's arrival to the end of the answer, all attempts together
+explore         the policy of exploration, where models.yaml names one, and the number of its ``simulations``
+rollout         which router decided, new or old, while a new one is tried; router_version is that router's
+candidate       version of the new router, in rows of either
+rollout_contrast  (p_new - p_old) / propensity of the chosen model: what `rollout` multiplies the utility with
 quality         null: ratings come as feedback
 """
 
@@ -78,6 +82,7 @@ def row(
         "latency": round((time.time() if end is None else end) - request.begun, 6),
         "group": request.conversation or request.group,
         **request.facts,
+        **choice.facts,
     }
 
 

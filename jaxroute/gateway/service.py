@@ -155,7 +155,7 @@ def _decided(recorder: Recorder, body: dict[str, Any]) -> dict[str, Any]:
         "by": choice.by,
         "candidates": list(choice.candidates),
         "logged": request.weight > 0,
-        "version": request.facts.get("router_version"),
+        "version": request.version,
     }
 
 

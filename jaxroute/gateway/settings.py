@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxroute.data import files
+from jaxroute.serving.exploring import Explorer
 from jaxroute.types import InputError
 
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 CAPABILITIES = ("tools", "json", "images")
 STICKY = ("conversation",)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A new router beside the present one; it is asked in the same way (cost weight, budget and so on).
+
+    router: folder of the new one. share: of the requests that it decides, at random; with ``sticky`` of the
+    conversations. promote: whether it takes over when it is shown to be better, without being asked. margin: loss of
+    utility a request that is tolerated before it is sent back. state: file in which `rollout` says how it stands.
+    """
+
+    router: str
+    share: float
+    promote: bool = False
+    margin: float = 0.0
+    state: str = "rollout.json"
+
+    def __post_init__(self) -> None:
+        for name, good, asked in (
+            ("share", lambda x: 0 < x < 1, "a share of requests above 0 and below 1"),
+            ("margin", lambda x: 0 <= x < math.inf, "a number of at least 0"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not good(value):
+                raise InputError(f"rollout: {name} is {value!r}; it must be {asked}")
+        for name, kind in (("router", str), ("state", str), ("promote", bool)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"rollout: {name} is {getattr(self, name)!r}; it must be of type {kind.__name__}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +67,9 @@ class Settings:
     LiteLLM's own information counts, in LiteLLM; where there is none it can do everything. sticky: "conversation" keeps
     a conversation on the model of its first decision. reload_seconds: how often the file and its router are looked at
     for a change; 0: never.
+
+    explore: another policy of exploration than an even share ``epsilon``, see `serving.exploring.Explorer`; epsilon is
+    then that of the policy. rollout: a new router for a share of the requests, see ``Rollout``.
 
     sample: share of the answered requests that have a row, or {model: share} by the chosen model, 1 for the others; the
     row's ``weight`` is 1 / share. Every other request has a row of weight 1.
@@ -60,6 +94,8 @@ class Settings:
     capabilities: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     context: Mapping[str, int] = dataclasses.field(default_factory=dict)
     sticky: str | None = None
+    explore: Explorer | None = None
+    rollout: Rollout | None = None
     sample: float | Mapping[str, float] = 1.0
     reload_seconds: float = 5.0
     log: str | None = None
@@ -121,6 +157,8 @@ def checked(settings: Settings) -> Settings:
     given = [way for way in WAYS if getattr(settings, way) is not None]
     if settings.router is not None and len(given) != 1:
         raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
+    if settings.router is None and (part := "explore" if settings.explore else "rollout" if settings.rollout else ""):
+        raise InputError(f"{part} needs a router; until there is one, epsilon explores evenly")
     if settings.router is None and settings.log is not None and not settings.log_prompts:
         raise InputError(
             "log_prompts is false and no router is named, so the log would hold neither texts nor features; "
@@ -148,6 +186,21 @@ def known(settings: Settings, names: Collection[str], *, alias: bool = True) -> 
         )
 
 
+def _part(key: str, record: type[Any], said: Any, files_of: Sequence[str], folder: Path) -> Any:
+    """A record of settings within the settings."""
+    names = [f.name for f in dataclasses.fields(record)]
+    if not isinstance(said, dict) or (odd := [name for name in said if name not in names]):
+        wrong = f"unknown key {odd[0]!r}" if isinstance(said, dict) else f"is {said!r}"
+        raise InputError(f"{key}: {wrong}; give keys and values of: {', '.join(names)}")
+    if missing := [
+        f.name for f in dataclasses.fields(record) if f.default is dataclasses.MISSING and f.name not in said
+    ]:
+        raise InputError(f"{key}: {missing[0]} is missing")
+    defaults = {f.name: f.default for f in dataclasses.fields(record) if f.name in files_of}
+    paths = {n: said.get(n, default) for n, default in defaults.items() if isinstance(said.get(n, default), str)}
+    return record(**{**said, **{name: str(folder / value) for name, value in paths.items()}})
+
+
 def load_settings(path: str | os.PathLike[str]) -> Settings:
     """Settings from a YAML file; relative paths in it are relative to its folder.
 
@@ -170,6 +223,9 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
         if said.get(key):
             said[key] = str(path.parent / said[key])
     try:
+        for key, record, files_of in (("explore", Explorer, ("router",)), ("rollout", Rollout, ("router", "state"))):
+            if said.get(key) is not None:
+                said[key] = _part(key, record, said[key], files_of, path.parent)
         return checked(Settings(**{**said, "models": tuple(said.get("models") or ())}))
     except (TypeError, InputError) as error:
         raise InputError(f"{path}: {error}") from None

@@ -20,7 +20,13 @@ FIXED = ("log", "feedback", "alias", "log_megabytes", "log_daily", "log_compress
 
 def stamp(path: Path, settings: Settings) -> tuple[Any, ...]:
     """What changes when the settings or their router do."""
-    return tuple(_stamped(file) for file in (path, *([Path(settings.router) / META] if settings.router else [])))
+    routers = (
+        settings.router,
+        settings.rollout and settings.rollout.router,
+        settings.explore and settings.explore.router,
+    )
+    state = [] if settings.rollout is None else [Path(settings.rollout.state)]
+    return tuple(_stamped(file) for file in (path, *(Path(folder) / META for folder in routers if folder), *state))
 
 
 def renewed(path: Path, gate: Gate, check: Callable[[Settings], Settings]) -> Gate | None:

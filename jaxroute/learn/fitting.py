@@ -35,7 +35,7 @@ from jaxroute.learn.per_weight import ascending
 from jaxroute.numerics import as_arrays, relative
 from jaxroute.policies import budgets
 from jaxroute.recipe import levels
-from jaxroute.serving import kinds
+from jaxroute.serving import kinds, portable, posterior
 from jaxroute.serving.router import Router
 from jaxroute.types import (
     Examples,
@@ -199,7 +199,18 @@ def fit(
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     kind = kinds.in_32_bits(result.kind)
-    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary)
+    last_layer = uncertain(kind, given.cells)
+    return Router(
+        tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer
+    )
+
+
+def uncertain(kind: kinds.Kind, cells: Examples) -> posterior.Posterior:
+    """The posterior of a router from the answers that it learned from; see ``serving.posterior``."""
+    axes = portable.axes(kinds.on_host(kinds.arrays(kind)))
+    features, outcomes, observed = jax.tree.map(np.asarray, cells)
+    components = portable.project(axes, features)
+    return posterior.fit(components, axes["deviation"], outcomes.quality, outcomes.cost, observed)
 
 
 def cores() -> int | None:

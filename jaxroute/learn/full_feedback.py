@@ -191,7 +191,10 @@ def fit(
     curve = None if unknown else budgets.thinned(result.curve, fitting.PIECES)
     everyone = np.ones(num_models, bool)
     kind = kinds.in_32_bits(result.kind)
-    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary)
+    last_layer = fitting.uncertain(kind, known)
+    return Router(
+        tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer
+    )
 
 
 def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> Router:

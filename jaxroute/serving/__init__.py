@@ -9,6 +9,7 @@ router      a router that was fitted; `kinds` what it decides with, in JAX
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
 evaluation  what a later log, or a table, says of routers; `ranking` which of several is the best
 views       a log as a router sees it
+posterior   how uncertain a router is of every model, and `exploring`: which other model to try
 distil      one network in the place of a recipe
 export      StableHLO; `exports` folders for other runtimes
 """
@@ -35,6 +36,7 @@ else:
             "kinds",
             "layout",
             "portable",
+            "posterior",
             "ranking",
             "router",
             "schema",

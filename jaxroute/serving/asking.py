@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from jaxroute.policies.budgets import Curve
+    from jaxroute.serving.posterior import Posterior
 
 ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 CHOSEN = {"score": "scores", "predicted_quality": "quality", "predicted_cost": "cost"}
@@ -78,6 +79,7 @@ class Asked(ABC):
     revision: str | None
     may_send: bool
     summary: dict[str, Any]
+    last_layer: Posterior | None
 
     @property
     @abstractmethod
@@ -87,6 +89,15 @@ class Asked(ABC):
     @abstractmethod
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """(scores [N, K], predicted quality and cost) of checked features and cost weights, float32, on the host."""
+
+    @abstractmethod
+    def components(self, features: np.ndarray) -> np.ndarray:
+        """Features in the router's projection, [N, d]."""
+
+    @property
+    @abstractmethod
+    def per_utility(self) -> float | None:
+        """Units of score in a unit of utility; None of kinds whose scores are no utilities."""
 
     def route(
         self,
@@ -160,6 +171,34 @@ class Asked(ABC):
         """
         features = self.features(prompts, context)
         return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
+
+    def posterior(
+        self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray, context: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of every model's utility, [N, K] each, as far as the router knows them.
+
+        The mean is what the router predicts, so the largest is its choice; of a kind that predicts none (``per_weight``
+        and ``interval``) it is that of the last layer, whose largest may be another. The deviation is that of
+        `posterior`. Models that were removed have mean -inf.
+
+        Args:
+            prompts, cost_weight, context: as for ``scores``.
+
+        Raises:
+            InputError: as for ``scores``; a router without a posterior.
+        """
+        from jaxroute.serving import posterior
+
+        if self.last_layer is None:
+            raise InputError(
+                "this router has no posterior, so it does not know how uncertain it is; fit it again with this release"
+            )
+        features = self.features(prompts, context)
+        weight = np.broadcast_to(self._weight(cost_weight), len(features)).astype(np.float32)
+        mean, deviation = posterior.predict(self.last_layer, self.components(features), weight)
+        if self.per_utility is not None:
+            mean = self._answers(features, weight)[0] / np.float32(self.per_utility)
+        return np.where(self.available, mean, -np.inf), deviation
 
     def without(self: Self, *names: str) -> Self:
         """The same router, never choosing the named models.

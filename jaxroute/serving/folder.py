@@ -2,7 +2,7 @@
 
 docs/artefact.md is its description. Nothing in it is run or unpickled. What is read is whole, of a format and kind that
 this version knows, and every array and number is one that can be: whoever gets it may decide with it. Folders of
-formats 1 to 3, which have no vectors and other checksums, are still read.
+formats 1 to 3, which have no vectors and other checksums, are still read, and so is 4, which has no posterior.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import numpy as np
 
 from jaxroute.data import saving
 from jaxroute.policies.budgets import Curve
-from jaxroute.serving import layout, schema
+from jaxroute.serving import layout, posterior, schema
+from jaxroute.serving.posterior import Posterior
 from jaxroute.types import InputError
 
-SCHEMA = 4
+SCHEMA = 5
 META, ARRAYS, VECTORS = "router.json", "arrays.safetensors", "vectors.json"
 OWNED = (META, ARRAYS, VECTORS, "report.html")
 """What a router's folder holds; anything else in it is somebody's and stays."""
@@ -32,12 +33,13 @@ _OPEN = "0" * 64
 
 class Content(NamedTuple):
     """What a folder says: meta as in ``router.json``, the kind's arrays as nested dicts ("a/b" being b in a), the
-    curve, and the bits of the fingerprint (`data.fingerprints`), which nothing that only decides needs.
+    curve, the posterior, and the bits of the fingerprint (`data.fingerprints`), which nothing that only decides needs.
     """
 
     meta: dict[str, Any]
     arrays: dict[str, Any]
     curve: Curve | None
+    posterior: Posterior | None
     fingerprint: np.ndarray | None
 
 
@@ -124,13 +126,17 @@ def _checked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Content:
         raise ValueError(
             f"{META}, removed: {sorted(removed)} must be some of the models, at least one of them left over"
         )
-    pieces = {name.removeprefix("curve/"): array for name, array in arrays.items() if name.startswith("curve/")}
-    own = {name: array for name, array in arrays.items() if not name.startswith("curve/") and name != "fingerprint"}
+    pieces, last_layer = (
+        {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        for part in ("curve/", "posterior/")
+    )
+    own = {n: array for n, array in arrays.items() if not n.startswith(("curve/", "posterior/")) and n != "fingerprint"}
     layout.check(meta["kind"], meta["settings"], len(models), own)
     layout.check_curve(pieces)
     width = next(array.shape[0] for name, array in own.items() if name.endswith("axes/mean"))
     if width != meta["num_features"]:
         raise ValueError(f"{META}, num_features: is {meta['num_features']}, but the arrays take {width}")
+    layout.check_posterior(last_layer)
     _check_beside(meta, arrays.get("fingerprint"))
     tree: dict[str, Any] = {}
     for name, array in own.items():
@@ -139,7 +145,10 @@ def _checked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Content:
         for key in parents:
             place = place.setdefault(key, {})
         place[last] = array
-    return Content(meta, tree, Curve(**pieces) if pieces else None, arrays.get("fingerprint"))
+    uncertain = Posterior(**last_layer) if last_layer else None
+    if uncertain is not None:
+        posterior.check(uncertain, len(models), next(a.shape[1] for n, a in own.items() if n.endswith("axes/basis")))
+    return Content(meta, tree, Curve(**pieces) if pieces else None, uncertain, arrays.get("fingerprint"))
 
 
 def _check_beside(meta: dict[str, Any], marks: np.ndarray | None) -> None:

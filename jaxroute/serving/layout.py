@@ -36,6 +36,9 @@ POSITIVE = ("temperature", "width", "level")
 CURVE = ("cost_weight", "cost", "quality", "cost_error", "quality_error", "decided_at")
 """Under "curve/", all [P] and float64 (or float32); `policies.budgets.Curve` checks the numbers."""
 
+POSTERIOR = ("weights", "factor", "misfit", "noise")
+"""Under "posterior/": see `posterior.Posterior`."""
+
 
 def expected(kind: str, settings: Mapping[str, Any], num_models: int, arrays: Mapping[str, Any]) -> dict[str, Array]:
     """The arrays of a kind of router, without its curve.
@@ -131,6 +134,13 @@ def check_curve(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if str(array.dtype) not in ("float64", "float32"):
             raise InputError(f"array 'curve/{name}': is {array.dtype}, expected float64")
+
+
+def check_posterior(arrays: Mapping[str, np.ndarray]) -> None:
+    """InputError unless the names are those of a posterior (`posterior.check` has the shapes), all of them or none."""
+    if arrays and (odd := sorted(arrays.keys() ^ set(POSTERIOR))):
+        says = "does not belong there" if odd[0] in arrays else "is missing"
+        raise InputError(f"array 'posterior/{odd[0]}': {says}")
 
 
 def _check_settings(kind: str, settings: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from jaxroute.policies.budgets import Curve
 from jaxroute.serving import folder
 from jaxroute.serving.asking import Asked, Predicted
+from jaxroute.serving.posterior import Posterior
 from jaxroute.types import InputError
 
 FLOOR = 0.01
@@ -50,6 +51,7 @@ class Portable(Asked):
     version: str
     summary: dict[str, Any] = field(default_factory=dict)
     may_send: bool = True
+    last_layer: Posterior | None = None
 
     @property
     def num_features(self) -> int:
@@ -60,11 +62,20 @@ class Portable(Asked):
         """See ``asking.Asked.score``."""
         return score(self.kind, self.arrays, self.settings, features, cost_weight)
 
+    def components(self, features: np.ndarray) -> np.ndarray:
+        """See ``asking.Asked.components``."""
+        return project(axes(self.arrays), features)
+
+    @property
+    def per_utility(self) -> float | None:
+        """See ``asking.Asked.per_utility``."""
+        return PER_UTILITY.get(self.kind, lambda _: None)(self.settings)
+
 
 def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
     """A router's folder; see `serving.router.Router.load` for the arguments and errors."""
     path = Path(path)
-    meta, arrays, curve, _ = folder.read(path)
+    meta, arrays, curve, last_layer, _ = folder.read(path)
     router = Portable(
         tuple(meta["models"]),
         meta["kind"],
@@ -78,6 +89,7 @@ def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
         str(meta["sha256"])[:12],
         meta["summary"],
         may_send=encoder is not None,
+        last_layer=last_layer,
     )
     if encoder is not None and encoder != router.encoder:
         raise InputError(
@@ -117,7 +129,7 @@ def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> 
 def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """log mean_m softmax(z_m / temperature) at the nearest trained cost weight."""
     nearest = np.argmin(np.abs(arrays["cost_weights"][None] - weight[:, None]), 1)
-    x = _project(arrays["axes"], x)
+    x = project(arrays["axes"], x)
     scores = np.zeros((len(x), _outputs(arrays["params"])), np.float32)
     for place in np.unique(nearest):
         rows = nearest == place
@@ -130,7 +142,7 @@ def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) 
 
 def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """(1 - alpha) z_lo + alpha z_hi + alpha (1 - alpha) h."""
-    x, scale = _project(arrays["axes"], x), np.float32(settings["cost_scale"])
+    x, scale = project(arrays["axes"], x), np.float32(settings["cost_scale"])
     ends, weight = arrays["ends"] * scale, weight * scale
     z = _network(arrays["end_params"], x).mean(1)  # [J, N, K]
     low = np.clip(np.searchsorted(ends, weight, side="right") - 1, 0, len(ends) - 2)
@@ -143,7 +155,7 @@ def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) ->
 def affine(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """(quality + residual - w cost exp(log_factor)) / eta, the members' mean; what is predicted is not corrected."""
     quality, cost = _predicted(arrays["start"], x)
-    out = _network(arrays["params"], _project(arrays["axes"], x))
+    out = _network(arrays["params"], project(arrays["axes"], x))
     kept = quality[None] + out[..., :-1], cost[None] * np.exp(out[..., -1:])
     scores = ((kept[0] - weight[None, :, None] * kept[1]) / np.float32(settings["eta"])).mean(0)
     return scores, (quality, cost)
@@ -153,11 +165,15 @@ KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], tuple[np.ndarray
     "plug_in": plug_in, "per_weight": per_weight, "interval": interval, "affine": affine,
 }  # fmt: skip
 """By the name that a saved router has for its kind."""
+PER_UTILITY: dict[str, Callable[[Tree], float | None]] = {
+    "plug_in": lambda settings: 1.0, "affine": lambda settings: 1 / float(settings["eta"]),
+}  # fmt: skip
+"""Units of score in a unit of utility, of the kinds whose scores are utilities."""
 
 
 def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quality and cost [N, K] of `distil.predict`."""
-    x = _project(student["axes"], x)
+    x = project(student["axes"], x)
     z = _network(student["mlp"], x)
     z += x @ student["linear"]
     z += student["bias"]
@@ -165,7 +181,8 @@ def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return z[:, : len(level)], level * np.maximum(z[:, len(level) :], np.float32(FLOOR))
 
 
-def _project(axes: Tree, x: np.ndarray) -> np.ndarray:
+def project(axes: Tree, x: np.ndarray) -> np.ndarray:
+    """Components [N, d] of features."""
     return (x - axes["mean"]) @ axes["basis"]
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from jaxroute.data import prices as price_table
 from jaxroute.policies.budgets import Curve
 from jaxroute.serving import kinds
+from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
@@ -88,7 +89,10 @@ def repriced(router: Router, prices: Mapping[str, price_table.Price]) -> Router:
         for model, used in router.summary["usage"].items()
     }
     summary |= {"usage": usage, "repriced": {model: round(ratio, 6) for model, ratio in changed.items()}}
-    return dataclasses.replace(router, kind=kind, curve=curve, summary=summary)
+    last_layer = router.last_layer
+    if last_layer is not None:
+        last_layer = Posterior(*[np.stack([part[0], (part[1].T * factor).T]) for part in last_layer])
+    return dataclasses.replace(router, kind=kind, curve=curve, summary=summary, last_layer=last_layer)
 
 
 def _scaled(student: Any, factor: np.ndarray) -> Any:

@@ -28,6 +28,8 @@ from jaxroute.serving import folder, kinds, portable, vectors
 from jaxroute.serving.asking import ENDPOINT as ENDPOINT
 from jaxroute.serving.asking import Asked, Predicted
 from jaxroute.serving.asking import Decision as Decision
+from jaxroute.serving.posterior import Posterior
+from jaxroute.serving.posterior import check as check_posterior
 from jaxroute.types import InputError
 
 
@@ -40,6 +42,7 @@ class Router(Asked):
     removed models; None: none is removed. encoder: "kind" or "kind:MODEL" of ``encoders.encode``, None: features are
     given by the caller. summary: how it was trained and what the log said about it. may_send: whether texts may be
     sent to the encoder's endpoint, see ``load``. fingerprint: of the rows that it learned from; None: it keeps none.
+    last_layer: how uncertain it is, see `posterior`; None: it does not know.
 
     Raises:
         InputError: names that are empty or not distinct, a scale that is not positive, arrays that are not finite or
@@ -56,6 +59,7 @@ class Router(Asked):
     summary: dict[str, Any] = field(default_factory=dict)
     may_send: bool = True
     fingerprint: Fingerprint | None = None
+    last_layer: Posterior | None = None
 
     def __post_init__(self) -> None:
         if self.available is None:
@@ -84,6 +88,15 @@ class Router(Asked):
         """See ``asking.Asked.score``; ``kind.scores`` is the same in JAX, for programs on a device."""
         return portable.score(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features, cost_weight)
 
+    def components(self, features: np.ndarray) -> np.ndarray:
+        """See ``asking.Asked.components``."""
+        return portable.project(portable.axes(self._host), features)
+
+    @property
+    def per_utility(self) -> float | None:
+        """See ``asking.Asked.per_utility``."""
+        return portable.PER_UTILITY.get(kinds.name_of(self.kind), lambda _: None)(kinds.settings(self.kind))
+
     @cached_property
     def _host(self) -> Any:
         """The kind's arrays in NumPy."""
@@ -98,6 +111,8 @@ class Router(Asked):
         tree = kinds.arrays(self.kind)
         if self.curve is not None:
             tree["curve"] = {key: part for key, part in dataclasses.asdict(self.curve).items() if part is not None}
+        if self.last_layer is not None:
+            tree["posterior"] = self.last_layer
         meta = {
             "kind": kinds.name_of(self.kind),
             "settings": kinds.settings(self.kind),
@@ -128,7 +143,7 @@ class Router(Asked):
             InputError: no router there, one of a newer version, a damaged file, or another encoder than the named one.
         """
         path = Path(path)
-        meta, arrays, curve, marks = folder.read(path)
+        meta, arrays, curve, last_layer, marks = folder.read(path)
         with folder.whole(path):
             router = cls(
                 tuple(meta["models"]),
@@ -141,6 +156,7 @@ class Router(Asked):
                 meta["summary"],
                 may_send=encoder is not None,
                 fingerprint=None if marks is None else _fingerprint(meta["fingerprint"], marks),
+                last_layer=last_layer,
             )
         if encoder is not None and encoder != router.encoder:
             raise InputError(
@@ -168,3 +184,6 @@ def _check(router: Router) -> None:
     if not isinstance(router.summary, dict):
         raise InputError(f"summary is a {type(router.summary).__name__}; it must be a dict")
     kinds.check(router.kind, len(models))
+    if router.last_layer is not None:
+        components = portable.axes(router._host)
+        check_posterior(router.last_layer, len(models), np.shape(components["basis"])[1])

@@ -1,0 +1,132 @@
+"""What a router says of one request: its choice at the settings' cost weights, and what exploration asks of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxroute.gateway.settings import WAYS, Settings
+from jaxroute.serving import portable
+from jaxroute.serving.asking import ENDPOINT, Asked
+from jaxroute.serving.exploring import UNCERTAIN, Explorer, Scene
+from jaxroute.types import InputError
+
+
+class Decider:
+    """A router that was loaded and fits the settings, with its cost weights and their shares of the requests."""
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Settings) -> None:
+        """Load the router.
+
+        Raises:
+            InputError: it cannot be loaded, lacks a model, cannot be asked as the settings say, or cannot say what the
+                exploration needs.
+        """
+        self.router = fitting(portable.load(folder, settings.encoder), folder, settings)
+        self.ways = np.array(weights(self.router, settings))
+        if settings.explore is not None:
+            able(self.router, settings.explore, folder)
+
+    @property
+    def cost_weight(self) -> float:
+        """Of a budget's mixture the mean one."""
+        return float(self.ways[:, 0] @ self.ways[:, 1])
+
+    def features(self, prompt: str | np.ndarray) -> np.ndarray:
+        """[D] of a text, or features as they are."""
+        if isinstance(prompt, np.ndarray):
+            return np.asarray(prompt, np.float32)
+        return np.asarray(self.router.features([prompt])[0])
+
+    def policy(self, features: np.ndarray, models: Sequence[str]) -> np.ndarray | None:
+        """Probabilities of the models [K] without exploration; None where every one is removed from the router."""
+        weight, share = self.ways.T
+        scores = self.router.scores(np.repeat(features[None], len(weight), 0), weight)[:, self._places(models)]
+        if np.isneginf(scores).all():
+            return None
+        return np.bincount(np.argmax(scores, 1), share, len(models))
+
+    def scene(self, features: np.ndarray, models: Sequence[str], greedy: np.ndarray, target: Decider | None) -> Scene:
+        """What exploration knows of a request.
+
+        Args:
+            features: [D]. models: that may answer. greedy: of ``policy``. target: the router that is to be valued.
+        """
+        places, row, weight = self._places(models), features[None], self.cost_weight
+        mean = sd = error = None
+        if (layer := self.router.last_layer) is not None:
+            means, deviations = self.router.posterior(row, weight)
+            mean, sd = means[0, places], deviations[0, places]
+            error = np.sqrt(sd**2 + layer.noise[0, places] ** 2 + (weight * layer.noise[1, places]) ** 2)
+        cost = self.router.predict(row)[1][0, places]
+        aim = None if target is None else target.policy(features, models)
+        return Scene(greedy, mean, sd, error, cost, greedy if aim is None else aim)
+
+    def _places(self, models: Sequence[str]) -> list[int]:
+        return [self.router.models.index(model) for model in models]
+
+
+def weights(router: Asked, settings: Settings) -> list[tuple[float, float]]:
+    """(cost weight, share of requests) that the settings mean for this router: one, or a budget's mixture of two.
+
+    Raises:
+        InputError: a budget or quality out of reach.
+    """
+    return router.weights(**{way: getattr(settings, way) for way in WAYS})
+
+
+def able(router: portable.Portable, explore: Explorer, folder: str | os.PathLike[str]) -> None:
+    """Refuse an exploration that needs what a router does not know.
+
+    Raises:
+        InputError: names the policy or limit, and what is missing.
+    """
+    if explore.uncertain and router.last_layer is None:
+        needs = explore.policy if explore.policy in (*UNCERTAIN, "softmax") else "loss"
+        raise InputError(
+            f"{folder}: explore: {needs} needs a router with a posterior, and this one has none; fit it again with "
+            "this release, or explore uniformly"
+        )
+    if math.isfinite(explore.spend) and (router.per_utility is None or not router.costs_known):
+        raise InputError(f"{folder}: explore: spend needs predicted costs, and this router predicts none; leave it out")
+
+
+def alike(one: Decider, other: Decider, what: str) -> None:
+    """Refuse a second router that does not read requests as the first does.
+
+    Raises:
+        InputError: another encoder, width or rule for chats, or context columns.
+    """
+    facts: list[tuple[Any, ...]] = [
+        (r.encoder, r.revision, r.num_features, r.summary.get("chat")) for r in (one.router, other.router)
+    ]
+    if facts[0] != facts[1]:
+        raise InputError(
+            f"{what}: encoder, revision, width and rule for chats are {facts[1]}, and those of the present router "
+            f"{facts[0]}; fit both alike"
+        )
+    if one.router.context or other.router.context:
+        raise InputError(f"{what}: two routers at once cannot have context columns; change router in models.yaml")
+
+
+def fitting(router: portable.Portable, folder: str | os.PathLike[str], settings: Settings) -> portable.Portable:
+    """The router, once it has decided: it knows the settings' models, and what it loads lazily is loaded.
+
+    Raises:
+        InputError: an unknown model, or an encoder that cannot be used.
+    """
+    unknown = [m for m in settings.models if m not in router.models]
+    if unknown:
+        raise InputError(f"{folder}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}")
+    if router.encoder is not None:
+        router.text_encoder()
+        if not router.encoder.startswith(ENDPOINT):
+            unknown_values = {str(column["name"]): None for column in router.context}
+            router.features(["so that the first request is as fast as the hundredth"], [unknown_values])
+    ways = weights(router, settings)
+    router.scores(np.zeros((len(ways), router.num_features), np.float32), ways[0][0])
+    return router

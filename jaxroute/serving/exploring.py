@@ -1,0 +1,208 @@
+"""`policies.exploration` in NumPy, for a process that decides one request at a time: which other model to try.
+
+    found = Explorer("thompson", floor=0.02).probabilities(request, draws)
+
+The formulas are those of `policies.exploration` and of ``policies.softmax``, which tests hold these against. The
+probabilities are computed once and the model is drawn from them, so the propensity that is logged is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxroute.types import InputError
+
+POLICIES = ("uniform", "softmax", "thompson", "contenders", "evaluation")
+UNCERTAIN = ("thompson", "contenders", "evaluation")
+"""Policies that read a router's posterior; a limit on the expected loss reads its mean."""
+SIMULATIONS, LEVEL, TEMPERATURE, FLOOR = 256, 0.1, 0.05, 0.01
+_ERF = np.vectorize(math.erf, otypes=[float])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One request before K available models.
+
+    greedy: [K] policy of the router. mean, sd: [K] of the posterior of utility. error: [K] root mean squared error of
+    an answer's utility, its noise included. cost: [K] as predicted. None where the router knows none. target: [K]
+    policy of the router that is to be valued, for "evaluation".
+    """
+
+    greedy: Float[np.ndarray, " K"]
+    mean: Float[np.ndarray, " K"] | None = None
+    sd: Float[np.ndarray, " K"] | None = None
+    error: Float[np.ndarray, " K"] | None = None
+    cost: Float[np.ndarray, " K"] | None = None
+    target: Float[np.ndarray, " K"] | None = None
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A policy and its limits; ``models.yaml`` names its fields.
+
+    policy: one of ``POLICIES``. epsilon: share of the requests that uniform and contenders explore. floor: share
+    that is spread evenly over all models, whatever the policy says. temperature: of softmax, in units of utility.
+    simulations:
+    of thompson. level: least posterior probability of beating the choice that makes a contender. spend: most that
+    exploration may add to a request's expected cost; loss: most that it may take of its expected utility. router:
+    folder of the router that evaluation is to value.
+
+    Example:
+        >>> request = Scene(np.array([1.0, 0.0]), np.array([0.5, 0.45]), np.array([0.1, 0.1]))
+        >>> Explorer("contenders", epsilon=0.5, floor=0.0).probabilities(request)
+        array([0.75, 0.25])
+    """
+
+    policy: str
+    epsilon: float = 0.05
+    floor: float = FLOOR
+    temperature: float = TEMPERATURE
+    simulations: int = SIMULATIONS
+    level: float = LEVEL
+    spend: float = math.inf
+    loss: float = math.inf
+    router: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise InputError(f"explore: policy is {self.policy!r}; it must be one of {', '.join(POLICIES)}")
+        for name, low, high in (("epsilon", 0, 1), ("floor", 0, 1), ("level", 0, 1), ("spend", 0, math.inf),
+                                ("loss", 0, math.inf), ("temperature", 0, math.inf)):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise InputError(f"explore: {name} is {value!r}; it must be a number from {low} to {high}")
+        if self.temperature == 0 or not 0 < self.level < 1:
+            raise InputError("explore: temperature must be above 0, and level between 0 and 1")
+        if isinstance(self.simulations, bool) or not isinstance(self.simulations, int) or self.simulations < 1:
+            raise InputError(f"explore: simulations is {self.simulations!r}; it must be a whole number of at least 1")
+        if (self.policy == "evaluation") != (self.router is not None):
+            raise InputError("explore: router names the router that evaluation is to value, and belongs to it alone")
+        if self.policy == "evaluation" and self.floor == 0:
+            raise InputError(
+                "explore: evaluation with floor 0 leaves models without support where the two routers do not differ; "
+                f"give a floor, such as {FLOOR}"
+            )
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it needs a router with a posterior."""
+        return self.policy in UNCERTAIN or self.policy == "softmax" or math.isfinite(self.loss)
+
+    def probabilities(self, scene: Scene, rng: np.random.Generator | None = None) -> Float[np.ndarray, " K"]:
+        """With which probability each model is to be drawn, [K].
+
+        Args:
+            scene: the request. rng: of thompson's simulation alone.
+        """
+        greedy, count = np.asarray(scene.greedy, float), len(scene.greedy)
+        if self.policy == "uniform":
+            found = floored((1 - self.epsilon) * greedy + self.epsilon / count, self.floor)
+        elif self.policy == "softmax":
+            assert scene.mean is not None
+            found = floored(softmax(scene.mean, self.temperature), self.floor)
+        else:
+            assert scene.mean is not None
+            assert scene.sd is not None
+            if self.policy == "thompson":
+                assert rng is not None
+                found = thompson(rng, scene.mean, scene.sd, simulations=self.simulations, floor=self.floor)
+            elif self.policy == "contenders":
+                found = contenders(scene.mean, scene.sd, epsilon=self.epsilon, floor=self.floor, level=self.level)
+            else:
+                assert scene.target is not None
+                assert scene.error is not None
+                found = for_evaluation(scene.target, scene.error, floor=self.floor, baseline=greedy)
+        if math.isfinite(self.spend) or math.isfinite(self.loss):
+            nothing = np.zeros(count)
+            found = limited(
+                found,
+                greedy,
+                cost=nothing if scene.cost is None else scene.cost,
+                utility=nothing if scene.mean is None else scene.mean,
+                spend=self.spend,
+                loss=self.loss,
+            )
+        return found / found.sum()
+
+
+def softmax(utility: Float[np.ndarray, " K"], temperature: float) -> Float[np.ndarray, " K"]:
+    """Probabilities proportional to exp(utility / temperature)."""
+    weight = np.exp((utility - np.max(utility)) / temperature)
+    return weight / weight.sum()
+
+
+def thompson(
+    rng: np.random.Generator,
+    mean: Float[np.ndarray, " K"],
+    sd: Float[np.ndarray, " K"],
+    *,
+    simulations: int = SIMULATIONS,
+    floor: float = 0.0,
+) -> Float[np.ndarray, " K"]:
+    """See ``policies.exploration.thompson``."""
+    drawn = mean + sd * rng.standard_normal((simulations, len(mean)))
+    return floored(np.bincount(drawn.argmax(1), minlength=len(mean)) / simulations, floor)
+
+
+def contenders(
+    mean: Float[np.ndarray, " K"],
+    sd: Float[np.ndarray, " K"],
+    *,
+    epsilon: float,
+    floor: float = 0.0,
+    level: float = LEVEL,
+) -> Float[np.ndarray, " K"]:
+    """See ``policies.exploration.contenders``."""
+    best = int(np.argmax(mean))
+    spread = np.hypot(sd, sd[best])
+    z = (mean - mean[best]) / np.where(spread > 0, spread, 1.0)
+    beats = np.where(spread > 0, (1 + _ERF(z / math.sqrt(2))) / 2, 0.0)
+    choice = np.arange(len(mean)) == best
+    among = (beats >= level) | choice
+    return floored((1 - epsilon) * choice + epsilon * among / among.sum(), floor)
+
+
+def for_evaluation(
+    target: Float[np.ndarray, " K"],
+    deviation: Float[np.ndarray, " K"],
+    *,
+    floor: float,
+    baseline: Float[np.ndarray, " K"] | None = None,
+) -> Float[np.ndarray, " K"]:
+    """See ``policies.exploration.for_evaluation``."""
+    count = len(target)
+    wanted = np.abs(target - (0.0 if baseline is None else baseline)) * deviation
+    least = floor / count
+    descending = np.sort(wanted)[::-1]
+    total = np.cumsum(descending)
+    scale = np.divide(1 - least * (count - np.arange(1, count + 1)), total, out=np.zeros(count), where=total > 0)
+    holds = (descending > 0) & (scale * descending >= least)
+    if not holds.any():
+        return floored(np.asarray(target, float), floor)
+    return np.maximum(least, scale[max(holds.sum() - 1, 0)] * wanted)
+
+
+def limited(
+    probabilities: Float[np.ndarray, " K"],
+    greedy: Float[np.ndarray, " K"],
+    *,
+    cost: Float[np.ndarray, " K"],
+    utility: Float[np.ndarray, " K"],
+    spend: float = math.inf,
+    loss: float = math.inf,
+) -> Float[np.ndarray, " K"]:
+    """See ``policies.exploration.limited``."""
+    moved = probabilities - greedy
+    step = 1.0
+    for limit, whole in ((spend, float(moved @ cost)), (loss, -float(moved @ utility))):
+        step = min(step, limit / whole) if whole > limit else step
+    return greedy + step * moved
+
+
+def floored(probabilities: Float[np.ndarray, " K"], floor: float) -> Float[np.ndarray, " K"]:
+    """A share ``floor`` of the mass spread evenly."""
+    return (1 - floor) * probabilities + floor / len(probabilities)

@@ -1,0 +1,152 @@
+"""Exploration in NumPy is that of `policies.exploration`, and the gateway draws what it logs."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import router_kinds
+
+from jaxroute import policies
+from jaxroute.gateway import Gate, load_settings, rollout
+from jaxroute.policies import exploration
+from jaxroute.serving import exploring
+from jaxroute.types import InputError
+
+rng = np.random.default_rng(0)
+MEAN, SD, COST = rng.normal(0.5, 0.1, (50, 4)), rng.uniform(0, 0.2, (50, 4)), rng.uniform(0, 1, (50, 4))
+GREEDY, TARGET = np.eye(4)[MEAN.argmax(1)], np.eye(4)[rng.integers(0, 4, 50)]
+
+
+def each(function):
+    return np.stack([function(i) for i in range(len(MEAN))])
+
+
+def test_the_numpy_twins_are_the_policies_of_jax():
+    x = jax.tree.map(lambda y: jnp.asarray(y, jnp.float32), {"mean": MEAN, "sd": SD, "cost": COST, "target": TARGET})
+    found = each(lambda i: exploring.contenders(MEAN[i], SD[i], epsilon=0.3, floor=0.1))
+    np.testing.assert_allclose(found, exploration.contenders(x["mean"], x["sd"], epsilon=0.3, floor=0.1), atol=1e-5)
+    wanted = exploration.for_evaluation(x["target"], x["sd"], floor=0.1, baseline=jnp.asarray(GREEDY, jnp.float32))
+    found = each(lambda i: exploring.for_evaluation(TARGET[i], SD[i], floor=0.1, baseline=GREEDY[i]))
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    np.testing.assert_allclose(
+        each(lambda i: exploring.softmax(MEAN[i], 0.1)), policies.softmax(x["mean"], temperature=0.1), atol=1e-5
+    )
+    even = np.full((50, 4), 0.25)
+    wanted = exploration.limited(
+        jnp.asarray(even, jnp.float32), jnp.asarray(GREEDY, jnp.float32), cost=x["cost"], utility=x["mean"],
+        spend=0.05, loss=0.02,
+    )  # fmt: skip
+    found = each(lambda i: exploring.limited(even[i], GREEDY[i], cost=COST[i], utility=MEAN[i], spend=0.05, loss=0.02))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    exact, error = exploration.thompson(jax.random.key(0), x["mean"], x["sd"], simulations=1000)
+    found = each(lambda i: exploring.thompson(np.random.default_rng(i), MEAN[i], SD[i], simulations=1000))
+    assert np.abs(found - exact).max() < 8 * np.asarray(error).max()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two routers, one that knows no uncertainty, and a way to write models.yaml."""
+    router_kinds.router("plug_in").save(tmp_path / "old")
+    router_kinds.router("affine").save(tmp_path / "new")
+    router_kinds.router("plug_in", last_layer=None).save(tmp_path / "certain")
+    router_kinds.router("per_weight").save(tmp_path / "scores")
+
+    def settings(router="old", **more):
+        said = {"models": list(router_kinds.MODELS), "default": "a", "router": router, "cost_weight": 20, "seed": 0}
+        (tmp_path / "models.yaml").write_text(json.dumps({**said, **more}))
+        return load_settings(tmp_path / "models.yaml")
+
+    return settings
+
+
+@pytest.mark.parametrize("policy", exploring.POLICIES)
+def test_models_are_drawn_as_often_as_is_logged(folder, policy):
+    explore = {"policy": policy, "floor": 0.2} | ({"router": "new"} if policy == "evaluation" else {})
+    gate, x = Gate(folder(explore=explore)), router_kinds.FEATURES[0]
+    choices = [gate.choose(x) for _ in range(400)]
+    assert {c.facts["explore"] for c in choices} == {policy}
+    assert {c.facts["simulations"] for c in choices} == {256 if policy == "thompson" else None}
+    assert min(c.propensity for c in choices) >= 0.05 - 1e-9
+    # The inverse propensity weights of every model sum to the number of requests, if they are exact.
+    for model in router_kinds.MODELS:
+        weights = [1 / c.propensity if c.model == model else 0.0 for c in choices]
+        assert abs(np.mean(weights) - 1) < 4 * np.std(weights) / 20
+
+
+@pytest.mark.parametrize(
+    ("router", "explore", "says"),
+    [
+        ("certain", {"policy": "thompson"}, "thompson needs a router with a posterior"),
+        ("certain", {"policy": "uniform", "loss": 0.01}, "loss needs a router with a posterior"),
+        ("scores", {"policy": "uniform", "spend": 0.01}, "spend needs predicted costs"),
+        ("old", {"policy": "thomson"}, "must be one of uniform"),
+        ("old", {"policy": "uniform", "flor": 0.1}, "unknown key 'flor'"),
+        ("old", {"policy": "evaluation", "router": "new", "floor": 0.0}, "floor, such as 0.01"),
+        ("old", {"policy": "evaluation"}, "router names the router"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused_by_name(folder, router, explore, says):
+    try:
+        problem = Gate(folder(router, explore=explore)).problem
+    except InputError as error:
+        problem = str(error)
+    assert says in problem
+
+
+def test_a_roll_out_logs_the_mixtures_propensity_and_its_contrast_is_unbiased(folder):
+    gate = Gate(folder(epsilon=0.2, rollout={"router": "new", "share": 0.3}))
+    arms = {0: [], 1: []}
+    for x in router_kinds.FEATURES:
+        old, new = (one.policy(x, router_kinds.MODELS) for one in (gate.old, gate.new))
+        if (old == new).all():
+            continue
+        exact = 0.8 * (0.7 * old + 0.3 * new) + 0.05
+        for choice in (gate.choose(x) for _ in range(60)):
+            k = router_kinds.MODELS.index(choice.model)
+            assert choice.propensity == pytest.approx(exact[k])
+            assert choice.facts["rollout_contrast"] == pytest.approx(0.8 * (new[k] - old[k]) / exact[k])
+            arms[choice.facts["rollout"] == "new"].append(choice)
+    assert len(arms[1]) / (len(arms[0]) + len(arms[1])) == pytest.approx(0.3, abs=0.05)
+    assert {c.facts["router_version"] for c in arms[1]} == {gate.new.router.version}
+    assert {c.facts["router_version"] for c in arms[0]} == {gate.old.router.version}
+
+
+def rows_of(gain, count=3000, share=0.3):
+    """Rows of a roll-out on which the two routers always differ: model 1 of the new one is better by ``gain``."""
+    rng = np.random.default_rng(1)
+    for i in range(count):
+        new = rng.random() < share
+        contrast = 1 / share if new else -1 / (1 - share)
+        yield {
+            "request_id": str(i), "candidate": "v2", "status": "answered", "by": "router", "timestamp": float(i),
+            "rollout_contrast": contrast, "cost_weight": 0.0, "cost": 1.0,
+            "quality": float(rng.random() < 0.5 + gain * new),
+        }  # fmt: skip
+
+
+def test_a_roll_out_is_sent_back_when_it_is_worse_and_stays_so(folder, tmp_path):
+    plan = folder(rollout={"router": "new", "share": 0.3}).rollout
+    worse, same = (rollout.compare(list(rows_of(gain)), {}, "v2") for gain in (-0.2, 0.0))
+    assert rollout.decided(worse, plan) == "returned"
+    assert worse.lower < -0.2 < worse.upper < 0
+    assert (rollout.decided(same, plan), same.lower < 0 < same.upper) == ("running", True)
+    assert rollout.decided(rollout.compare(list(rows_of(0.3)), {}, "v2"), plan) == "better"
+    few = rollout.compare(list(rows_of(-0.2, 50)), {}, "v2")
+    assert (few.lower, rollout.decided(few, plan)) == (None, "running")
+
+    settings = folder(rollout={"router": "new", "share": 0.3}, log="log.jsonl", epsilon=0.2)
+    gate = Gate(settings)
+    assert gate.share == 0.3
+    version = gate.new.router.version
+    with (tmp_path / "log.jsonl").open("w") as log:
+        for row in rows_of(-0.2):
+            log.write(json.dumps(row | {"candidate": version}) + "\n")
+    assert rollout.look(settings)["status"] == "returned"
+    returned = Gate(settings)
+    assert (returned.share, returned.choose(router_kinds.FEATURES[0]).facts.get("rollout")) == (0.0, None)
+    (tmp_path / "log.jsonl").unlink()
+    assert rollout.look(settings)["status"] == "returned"
+    (tmp_path / "rollout.json").write_text("{")
+    assert Gate(settings).share == 0.0
