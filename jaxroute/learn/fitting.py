@@ -200,9 +200,7 @@ def fit(
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     kind = kinds.in_32_bits(result.kind)
     last_layer = uncertain(kind, given.cells)
-    return Router(
-        tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer
-    )
+    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer)
 
 
 def uncertain(kind: kinds.Kind, cells: Examples) -> posterior.Posterior:

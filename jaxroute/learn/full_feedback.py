@@ -192,9 +192,7 @@ def fit(
     everyone = np.ones(num_models, bool)
     kind = kinds.in_32_bits(result.kind)
     last_layer = fitting.uncertain(kind, known)
-    return Router(
-        tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer
-    )
+    return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer)
 
 
 def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> Router:
