@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 POLICIES = ("uniform", "softmax", "thompson", "contenders", "evaluation")
 UNCERTAIN = ("thompson", "contenders", "evaluation")

@@ -20,12 +20,14 @@ Riquelme, Tucker and Snoek, https://arxiv.org/abs/1802.09127 (2018).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from jaxroute.types import InputError
+
+if TYPE_CHECKING:  # it takes a tenth of a second, and nothing that only decides needs it
+    from jaxtyping import Bool, Float
 
 COMPONENTS = 32
 """Of the projection, the leading ones: 9 kB a model."""
