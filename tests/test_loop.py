@@ -133,7 +133,7 @@ def loop():
     return problem.make(dataclasses.replace(config, seeds=2, first_seed=200))
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_pilot_starts_from_the_start_log_and_forgets_it(loop):
     """A ridge regression around the start log's coefficients: before any row it predicts what they do."""
     conditions = [problem.weather("stationary", int(best), 10) for best in loop.best]
@@ -147,7 +147,7 @@ def test_the_pilot_starts_from_the_start_log_and_forgets_it(loop):
     assert float(state.seen.rows.sum()) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_loop_learns_and_says_what_it_spent(loop):
     found = simulate.run(loop, "stationary", POLICIES["uniform 0.1"])
     assert list(found.columns[:6]) == ["seed", "round", "regret", "cumulative_regret", "dollars", "half_width"]
@@ -162,7 +162,7 @@ def test_a_loop_learns_and_says_what_it_spent(loop):
     assert shadow["half_width"].notna().all()
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_new_model_is_neither_seen_nor_chosen_before_it_arrives(loop):
     best = int(loop.best[0])
     conditions = problem.weather("new model", best, 10)
@@ -175,7 +175,7 @@ def test_a_new_model_is_neither_seen_nor_chosen_before_it_arrives(loop):
     assert arrived == [False] * problem.ARRIVES + [True] * (problem.ROUNDS + 1 - problem.ARRIVES)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_run_and_do_better_than_chance(loop, name):
     found = learned.run(loop, "stationary", NETWORKS[name])

@@ -26,7 +26,10 @@ RIVALS = {
 }
 POLICIES = {"no exploration": Policy(Knobs(rules.GREEDY)), **UNIFORM, **OURS, **RIVALS}
 NETWORKS = {"neural-linear Thompson": Policy(Knobs(rules.THOMPSON, 1.0), NEURAL), "BaRP": Policy(Knobs(0), BARP)}
-DRIFT = ("no exploration", "uniform 0.02", "contenders, limited", "thompson", "ParetoBandit's rule")
+DRIFT = (
+    *("no exploration", "uniform 0.02", "for evaluation, limited", "contenders, limited", "thompson"),
+    "ParetoBandit's rule",
+)
 """Run under every scenario."""
 EXACT = (*UNIFORM, *OURS, "linear Thompson", "neural-linear Thompson")
 """Policies that log exact propensities and whose interval is judged."""
