@@ -38,7 +38,7 @@ def by_table(wide: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     """Means over seeds: a line per policy, a column per table, and their mean over the real ones."""
     mean = wide.groupby(level="table").mean().T
     mean = mean.loc[[name for name in order if name in mean.index], in_order(mean.columns)]
-    return mean.assign(**{"real tables": mean.drop(columns=SYNTHETIC, errors="ignore").mean(axis=1)})
+    return mean.assign(**{"real tables": mean.drop(columns=SYNTHETIC, errors="ignore").mean(axis=1, skipna=False)})
 
 
 def real(wide: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +155,7 @@ def _dollars(found: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 
 def _rounded(frame: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
     frame.columns.name = None
-    return frame.map(lambda x: f"{x:.{digits}f}")
+    return frame.map(lambda x: "-" if np.isnan(x) else f"{x:.{digits}f}")
 
 
 def draw(found: pd.DataFrame) -> Figure:
