@@ -24,7 +24,7 @@ DRAWN = {
     "contenders, limited": (COLOURS[1], "-"),
     "thompson": (COLOURS[2], "-"),
     "LinUCB": (COLOURS[3], "-"),
-    "linear Thompson": (COLOURS[4], "-"),
+    "for evaluation, limited": (COLOURS[4], "-"),
 }
 
 
