@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Estimate a router's value on a log that it has not seen."),
     "compare": ("evaluate", "Compare two routers on a log that neither has seen."),
     "rank": ("evaluate", "Find the best of several routers on a log that none has seen."),
+    "explore": ("explore", "Plan exploration: what to set in the gateway, its cost, and when it proves a gain."),
     "sample-size": ("planning", "Plan a comparison: how many rated requests prove a gain."),
     "route": ("route", "Choose a model for every prompt."),
     "prices": ("prices", "Show known prices, or look up the price of a model."),
