@@ -24,7 +24,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -161,6 +161,9 @@ test-modes: dev  ## run the marked tests in 64 bits, with keys checked for reuse
 	@for mode in $(MODES); do echo "$$mode" && env $$mode $(RUN) -m pytest -n $(WORKERS) -m modes $(MARKED) || exit 1; done
 	@echo "compiled programs" && PYTHONPATH=tests $(RUN) -m pytest -p programs -m modes $(MARKED)
 
+test-versions:  ## run quick tests with the lowest versions stated and with the newest, in environments of their own (needs uv)
+	@bash .ci/versions .venv-versions
+
 test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need torch, in a separate environment
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest tests/test_encoders*.py -rs
 
@@ -211,4 +214,4 @@ ci: lint doctest notebooks  ## run what CI adds to make test: lint, doctests, no
 	@newer=$$(bash .ci/newer-python) && env -u JAX_COMPILATION_CACHE_DIR $(MAKE) --no-print-directory test PYTHON="$$newer" VENV=.venv-newer TESTS="$(NEWER)" || test -z "$$newer"
 
 clean:  ## remove caches and virtual environments, but not results
-	rm -rf .venv .venv-newer $(PEERS) $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-newer .venv-versions $(PEERS) $(ENCODERS) $(GATEWAY) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
