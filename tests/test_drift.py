@@ -84,6 +84,7 @@ def log(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_changed_and_since_leaves_it_out(log, capsys):
     with pytest.raises(SystemExit):
         cli.main(["doctor", str(log), "--json"])

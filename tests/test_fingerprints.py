@@ -12,6 +12,7 @@ import jaxroute as jr
 from jaxroute.data import fingerprints, simulate, synthetic
 from jaxroute.data import logs as people
 from jaxroute.serving import evaluation
+from jaxroute.serving import views as serving_views
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Table
 
@@ -134,7 +135,7 @@ def test_rows_that_a_router_learned_from_are_no_evidence_about_it(log, monkeypat
         judged.append((log, shadow))
         raise InterruptedError
 
-    monkeypatch.setattr(evaluation, "_views", views)
+    monkeypatch.setattr(serving_views, "of", views)
     table = synthetic.make(jax.random.key(2), num_prompts=40, num_models=4, num_features=router_kinds.D)
     table = Table(**{**vars(table), "models": router_kinds.MODELS})
     known = dataclasses.replace(plain, fingerprint=fingerprints.of_log(log, table.rows(np.arange(30)), texts=False))

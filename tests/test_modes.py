@@ -30,6 +30,7 @@ def from_disk(folder):
     return disk.open_rows(folder, block=48, run=8), jax.tree.map(lambda x: x[:1], (small.POINTS, small.EXAMPLES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["in memory", "halving", "on disk"])
 def test_training_moves_nothing_between_host_and_device_unasked(how, tmp_path):
     program, points, learn, validate = small.program(), small.POINTS, small.EXAMPLES, small.EXAMPLES

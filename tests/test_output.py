@@ -103,7 +103,8 @@ def test_machines_get_the_fields_of_the_records(capsys, monkeypatch, folder):
     assert (code, err) == (2, "error: --write-table rows.xls: give a file that ends in .csv or .tex\n")
 
 
-@pytest.mark.parametrize("log", [pytest.param("certain.jsonl", marks=pytest.mark.slow), "few.jsonl"])
+@pytest.mark.slow
+@pytest.mark.parametrize("log", ["certain.jsonl", "few.jsonl"])
 def test_a_log_that_cannot_support_it_gives_code_three(capsys, monkeypatch, folder, log):
     monkeypatch.chdir(folder)
     asked = [["doctor", log]]

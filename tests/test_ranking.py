@@ -42,6 +42,7 @@ def test_bounds_hold_together_and_the_best_stays_among_the_leaders():
 
 
 @pytest.mark.modes
+@pytest.mark.slow
 def test_a_router_that_the_log_does_not_support_has_no_bounds_and_widens_none():
     key, of = jax.random.key(0), rows_of(0)
     supported = np.ones((M, L), bool)
