@@ -11,7 +11,6 @@ import router_kinds
 import jaxroute as jr
 from jaxroute.data import fingerprints, simulate, synthetic
 from jaxroute.data import logs as people
-from jaxroute.serving import evaluation
 from jaxroute.serving import views as serving_views
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Table
