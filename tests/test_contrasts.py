@@ -165,3 +165,11 @@ def test_share_is_a_normal_posterior(seen):
         precision += 1 / error**2
     got = contrasts.share(*(contrasts.Slope(jnp.float32(v), jnp.float32(e)) for v, e in seen))
     np.testing.assert_allclose(got, np.clip(mean, 0, 1), rtol=1e-5)
+
+
+def test_answers_that_are_all_equally_good_say_nothing_of_the_share():
+    """Their residuals are 0, which is no knowledge of their spread: the error is inf, and the share stays finite."""
+    rng = np.random.default_rng(0)
+    slope = of_shadow(shadow_of(np.ones((30, 2)), np.ones((30, 2), bool)), rng.random((30, 2)), np.zeros(30, int))
+    assert np.isinf(slope.error)
+    assert contrasts.share(slope) == contrasts.SHARE

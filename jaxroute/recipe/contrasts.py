@@ -117,7 +117,8 @@ def of_shadow(shadow: Examples, model: nuisance.NuisanceModel) -> Slope:
         model: fitted with this shadow sample, whose rows come after the log's.
 
     Returns:
-        Slope; the error is inf if the predicted contrasts are all 0, or with a single prompt.
+        Slope; the error is inf if the predicted contrasts are all 0, with a single prompt, or if every residual is 0
+        (all answers are equally good, say): the spread of such answers is not known.
     """
     quality = jnp.asarray(shadow.outcomes.quality)
     seen = jnp.asarray(shadow.available) & jnp.isfinite(quality)
@@ -134,7 +135,7 @@ def of_shadow(shadow: Examples, model: nuisance.NuisanceModel) -> Slope:
     slope = safe_divide(jnp.sum(h), total, 0.0)
     prompts = jnp.sum(g > 0)
     square = safe_divide(prompts * jnp.sum((h - slope * g) ** 2), (prompts - 1.0) * total**2, jnp.inf)
-    return Slope(slope, jnp.sqrt(square))
+    return Slope(slope, jnp.sqrt(jnp.where(square > 0, square, jnp.inf)))
 
 
 @jax.jit
