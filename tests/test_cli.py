@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import router_kinds
+from commands import run
 
 import jaxroute
 from jaxroute import cli
@@ -15,14 +16,6 @@ from jaxroute.data import encoders, tables
 from jaxroute.learn.methods import METHODS
 from jaxroute.serving import export, kinds
 from jaxroute.serving.router import Router
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr)."""
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
 
 
 def by_weight(out):

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from commands import run
 
-from jaxroute import cli
 from jaxroute.cli import reading
 from jaxroute.data.logs import describing
 from jaxroute.types import InputError
@@ -14,13 +14,6 @@ ROWS = [
      "prompt_tokens": 10 + i, "completion_tokens": 5, "created_at": f"2026-11-0{1 + i % 9}", "tier": "gold"}
     for i in range(60)
 ]  # fmt: skip
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 import pandas as pd
 import pytest
 import router_kinds
+from commands import run
 
 import jaxroute as jr
 from jaxroute import cli
@@ -16,14 +17,6 @@ from jaxroute.cli import judged, output
 from jaxroute.serving.router import Router
 
 NAMES = ("large", "medium", "small", "retired")
-
-
-def run(capsys, *arguments):
-    """(exit code, stdout, stderr)."""
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import chromium
 import numpy as np
 import pytest
 import router_kinds
+from commands import run
 
-from jaxroute import cli
 from jaxroute.data import logs as people
 from jaxroute.policies import budgets
 from jaxroute.serving import portable, vectors
@@ -27,13 +27,6 @@ CURVE = budgets.Curve(
     router_kinds.WEIGHTS,
 )
 WORDS = "Wieviel ist 2 + 2, and why?"
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")

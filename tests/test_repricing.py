@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import router_kinds
+from commands import run
 
-from jaxroute import cli
 from jaxroute.data import logs as people
 from jaxroute.data import prices
 from jaxroute.data.prices import Price
@@ -82,13 +82,6 @@ def test_a_log_keeps_the_mean_tokens_of_every_model():
     assert usage["a"] == {"rows": 2, "cost": 0.1, "input_tokens": 101.0, "output_tokens": 10.0, "cached_tokens": 50.0}
     np.testing.assert_allclose([usage["b"]["cost"], usage["b"]["input_tokens"]], [0.2, 102.0])
     assert people.load([{k: v for k, v in row.items() if "tokens" not in k} for row in rows]).usage == {}
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
 
 
 def test_prices_are_looked_up_by_the_names_that_people_use(capsys, tmp_path):

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 
-from jaxroute import cli
 from jaxroute.estimators import planning
 from jaxroute.types import InputError
 
@@ -32,12 +32,7 @@ def test_the_power_is_what_was_planned(looks, least, most):
 
 
 def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(["sample-size", *arguments])
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    code, out, _ = run("--gain", "0.1", "--per-day", "500", "--feedback", "0.5", "--json")
+    code, out, _ = run(capsys, "sample-size", "--gain", "0.1", "--per-day", "500", "--feedback", "0.5", "--json")
     assert code == 0
     found = json.loads(out)
     (row,) = found["by_gain"]
@@ -49,7 +44,7 @@ def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
         (("--new", "0.6", "--old", "0.5"), "more than 1 together"),
         (("--feedback", "0"), "--feedback is 0"),
     ):
-        code, _, error = run(*arguments)
+        code, _, error = run(capsys, "sample-size", *arguments)
         assert code == 2
         assert said in error
     with pytest.raises(InputError, match="differ is 0"):
