@@ -28,6 +28,7 @@ from functools import partial
 
 from jaxroute.estimators.accounts import accounts as accounts
 from jaxroute.estimators.comparison import Band as Band
+from jaxroute.estimators.comparison import at_weights as at_weights
 from jaxroute.estimators.comparison import bootstrap as bootstrap
 from jaxroute.estimators.comparison import difference as difference
 from jaxroute.estimators.comparison import paired as paired

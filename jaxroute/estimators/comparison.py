@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators.influence import Rows, estimate
+from jaxroute.estimators.influence import Rows, estimate, rows
 from jaxroute.metrics import Interval, bootstrap_interval
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Key, Logs, Nuisances
@@ -77,6 +77,34 @@ def paired(a: Rows, b: Rows) -> Rows:
     first, second = (estimate(x).effective_sample_size for x in (a, b))
     weight = jnp.where(second < first, b.weight, a.weight)
     return a._replace(influence=a.influence - b.influence, counted=a.counted & b.counted, weight=weight)
+
+
+@jax.jit
+def at_weights(
+    logs: Logs,
+    policy: Float[Array, "L N K"],
+    cost_weights: Float[Array, " L"],
+    nuisances: Nuisances,
+    clip: Float[Array, ""] | float,
+) -> Rows:
+    """Influence rows [L, N] of a policy that changes with the cost weight, self-normalised doubly robust.
+
+    Args:
+        logs, nuisances, clip: as for ``rows``. policy: its probabilities at every cost weight.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> from jaxroute.types import Outcomes
+        >>> logs, target = example()
+        >>> half = jnp.full((4, 2), 0.5)
+        >>> at_weights(logs, target[None], jnp.array([0.5]), Nuisances(half, Outcomes(half, half)), 0.0).influence.shape
+        (1, 4)
+    """
+
+    def at(one: Array, weight: Array) -> Rows:
+        return rows(logs, one, weight, nuisances, clip=clip, self_normalised=True)
+
+    return jax.vmap(at)(policy, cost_weights)
 
 
 @partial(jax.jit, static_argnames="resamples")

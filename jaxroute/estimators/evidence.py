@@ -137,7 +137,7 @@ def gather(
     clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     judged = estimators.evaluate(logs, router, weights, nuisances, clip=clip, models=models)
     by_log = np.array([e.interval is not None for e in judged])
-    of = of_log = _rows(logs, router, weights, nuisances, clip)
+    of = of_log = estimators.at_weights(logs, router, weights, nuisances, clip)
     share = np.zeros(len(weights))
     if shadow is not None:
         of_shadow = jax.vmap(estimators.shadow_rows, (None, 0, 0))(shadow, on_shadow[name], weights)
@@ -253,7 +253,7 @@ def gains(
         axis=0,
     )
     by_log = supported
-    a, b = (_rows(logs, p, weights, nuisances, clip) for p in policies)
+    a, b = (estimators.at_weights(logs, p, weights, nuisances, clip) for p in policies)
     of, share = _paired(a, b), np.zeros(len(weights))
     if shadow is not None and on_shadow is not None:
         answers = estimators.complete(shadow, jnp.all(logs.available, 0))
@@ -291,14 +291,6 @@ def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array
 _estimates = jax.jit(jax.vmap(estimators.estimate))
 _paired = jax.jit(jax.vmap(estimators.paired))
 _band = jax.jit(estimators.simultaneous)
-
-
-@jax.jit
-def _rows(logs: Logs, target: Array, weights: Array, nuisances: Nuisances, clip: float) -> estimators.Rows:
-    def at(policy: Array, weight: Array) -> estimators.Rows:
-        return estimators.rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
-
-    return jax.vmap(at)(target, weights)
 
 
 def _hidden(

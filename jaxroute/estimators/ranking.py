@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxroute.estimators.comparison import paired, simultaneous
+from jaxroute.estimators.comparison import at_weights, paired, simultaneous
 from jaxroute.estimators.evaluation import evaluate
-from jaxroute.estimators.influence import Rows, estimate, half_width, rows, utility_range
+from jaxroute.estimators.influence import Rows, estimate, half_width, utility_range
 from jaxroute.estimators.support import evaluation_clip
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Key, Logs, Nuisances
@@ -124,9 +124,4 @@ def _differences(of: Rows, pairs: Array) -> Rows:
     return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), found)
 
 
-@jax.jit
-def _rows(logs: Logs, routers: Array, weights: Array, nuisances: Nuisances, clip: float) -> Rows:
-    def at(policy: Array, weight: Array) -> Rows:
-        return rows(logs, policy, weight, nuisances, clip=clip, self_normalised=True)
-
-    return jax.vmap(jax.vmap(at), (0, None))(routers, weights)
+_rows = jax.jit(jax.vmap(at_weights, (None, 0, None, None, None)))
