@@ -45,6 +45,7 @@ def router(request):
     return router_kinds.router(request.param)
 
 
+@pytest.mark.slow
 def test_a_log_judges_every_kind_of_router(router, rows):
     found = jr.evaluate(router, rows, normalised_cost_weights=WEIGHTS)
     frame = found.to_frame()

@@ -188,6 +188,7 @@ def test_interpolation_finds_a_model_that_wins_at_neither_end():
     assert np.asarray(scores).argmax(-1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.slow
 def test_without_a_common_scale_interpolation_errs_and_the_residual_learns():
     ends = jnp.array([0.0, 2.0])
     data = examples(end_utilities([100.0, 5.0], ends), ends)
@@ -212,6 +213,7 @@ def test_ablations_of_the_interpolation():
     np.testing.assert_array_equal(conditional.nearest(low, high, alpha), np.stack([low[0], low[1], high[2]]))
 
 
+@pytest.mark.slow
 def test_plain_network_sees_the_cost_weight():
     network = conditional.plain(K, (8,))
     state = train(network, examples(()))

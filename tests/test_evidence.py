@@ -167,6 +167,7 @@ def test_a_shadow_sample_joins_values_and_gains(case, found):
     )
 
 
+@pytest.mark.slow
 def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
     logs, nuisances, router, single, truth, names = case
     certain = logs._replace(propensity=jnp.ones(800))

@@ -83,6 +83,7 @@ def test_what_methods_learn_from_is_the_table_itself(made):
     assert given.cells.available.sum() == table.available.sum()
 
 
+@pytest.mark.slow
 def test_the_recipe_takes_levels_and_contrasts_from_all_answers(made):
     models, table = made
     seen = Seen(np.zeros(N, int))
@@ -116,6 +117,7 @@ def test_values_and_gains_are_those_of_the_answers(made):
     assert router.summary["answers_by_model"] == dict(zip(models, (120, 120, 80), strict=True))
 
 
+@pytest.mark.slow
 def test_a_student_has_no_more_directions_than_its_rows_can_tell(made):
     """Whitened directions of a few rows are noise: a quarter as many as rows at most."""
     _, table = made

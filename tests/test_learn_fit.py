@@ -208,6 +208,7 @@ def test_ones_own_estimator_and_loss():
         fit(estimator=lambda logs, nuisances: Outcomes(logs.quality, logs.cost))
 
 
+@pytest.mark.slow
 def test_the_temperature_of_the_mean_is_the_loss_own():
     point = Hyperparams(temperature=0.5)
     assert fit(loss=losses.softmax_regret, hyperparams=point).temperature == 0.5

@@ -277,6 +277,7 @@ def cli_main(arguments):
     assert not done.value.code
 
 
+@pytest.mark.slow
 def test_recommended_is_the_mean_of_its_members_recipes():
     """Two nuisance fits, two recipes: the policy on the log and what it spends are those of their mean prediction."""
     logs = jax.tree.map(jnp.asarray, LOGS)

@@ -62,6 +62,7 @@ def test_overlap_is_judged_where_the_propensities_are_estimates():
     assert np.isnan(nuisance.diagnose(everywhere, half._replace(propensity=table)).auc).all()
 
 
+@pytest.mark.slow
 def test_a_cost_beyond_all_measure_is_named_and_lowered(tmp_path, capsys):
     spoilt = rows(cost=lambda i, row: 1e12 if i == 17 else row["cost"])
     own = [row["cost"] for i, row in enumerate(spoilt) if row["model"] == spoilt[17]["model"] and i != 17]
@@ -108,6 +109,7 @@ def test_what_fit_refuses_the_doctor_refuses_with_the_same_words(tmp_path, capsy
     assert str(refused.value) == why
 
 
+@pytest.mark.slow
 def test_names_from_files_do_not_reach_the_terminal_as_commands(tmp_path, capsys):
     evil = "\x1b[31m[/red]\u202e\nverdict: ok\x07"
     code, out, said = examined(rows(model=lambda i, row: row["model"] + evil * (i % 3 == 0)), tmp_path, capsys)

@@ -53,6 +53,7 @@ def fit(*outcome_models, **changes):
     return nuisance.fit(jax.random.key(0), LOGS, spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regressor", [Ridge(1.0), Ours(), make_pipeline(StandardScaler(), Ridge(1.0))])
 def test_every_row_is_predicted_by_a_copy_that_never_saw_it(regressor):
     """Fold by fold and model by model, written out: projected features in, quality cut to [0, 1] out."""
