@@ -19,6 +19,8 @@ PROMPTS = 1000
 """Of the log, drawn at random: a mean share errs by at most 0.016."""
 FLOORS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MONTH = 30.0
+TINY = 1e-9
+"""Rounding of probabilities, utilities and relative costs."""
 
 
 class Requests(NamedTuple):
@@ -207,8 +209,9 @@ def _supported(
 def _record(
     explorer: Explorer, found: Requests, probabilities: np.ndarray, gain: float, answers: float
 ) -> dict[str, Any]:
-    moved = probabilities - found.greedy
+    moved = np.where(np.abs(probabilities - found.greedy) < TINY, 0.0, probabilities - found.greedy)
     utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
+    extra, loss = (moved * found.cost).sum(1), -(moved * utility).sum(1)
     rows = _rows(found, probabilities, found.target, gain)
     fields = {"policy": explorer.policy, "floor": explorer.floor}
     if explorer.policy in ("uniform", "contenders"):
@@ -217,8 +220,8 @@ def _record(
         fields["router"] = explorer.router
     return {
         "setting": "explore: {" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + "}",
-        "extra_cost_per_1000": 1000 * float((moved * found.cost).sum(1).mean()),
-        "loss": -float((moved * utility).sum(1).mean()),
+        "extra_cost_per_1000": 1000 * float(np.where(np.abs(extra) > TINY * found.cost.max(1), extra, 0.0).mean()),
+        "loss": float(np.where(np.abs(loss) > TINY, loss, 0.0).mean()),
         "least_share": float(probabilities.mean(0).min()),
         "least_probability": float(probabilities.min()),
         "rows": rows,
@@ -257,7 +260,10 @@ def _days(record: dict[str, Any]) -> float:
 
 def _said(record: dict[str, Any], gain: float, loss: float, candidate: str | None) -> list[str]:
     cost = record["extra_cost_per_1000"]
-    money = "an unknown amount" if not np.isfinite(cost) else f"{abs(cost):.3g} {'more' if cost >= 0 else 'less'}"
+    if not np.isfinite(cost) or cost == 0:
+        money = "the same" if cost == 0 else "an unknown amount"
+    else:
+        money = f"{abs(cost):.3g} {'more' if cost > 0 else 'less'}"
     proof = (
         "no gain can be proven"
         if not np.isfinite(record["rows"])

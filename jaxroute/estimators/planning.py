@@ -18,6 +18,8 @@ from jaxroute.estimators.sequential import confidence_sequence, half_width
 from jaxroute.types import InputError
 
 Looks = Literal["once", "always"]
+LEAST = 30
+"""Rows that are planned at least: the intervals are a normal's."""
 MOST = 10**12
 """Rows beyond which a gain counts as beyond proof: inf is returned."""
 
@@ -147,7 +149,7 @@ def rows_needed(
         looks: "once", after the last row; "always": after every row, with a confidence sequence.
 
     Returns:
-        A whole number of rows with feedback; inf for a gain of 0 or an infinite deviation.
+        A whole number of rows with feedback, at least 30; inf for a gain of 0 or an infinite deviation.
 
     Raises:
         InputError: a level or power outside (0, 1), a deviation below 0 or NaN, other ``looks``.
@@ -159,7 +161,7 @@ def rows_needed(
     _checked(deviation, level, power, looks)
     if gain == 0 or not np.isfinite(deviation):
         return float("inf")
-    low, high = 1, MOST
+    low, high = LEAST, MOST
     if detectable(high, deviation, level=level, power=power, looks=looks) > abs(gain):
         return float("inf")
     while low < high:
