@@ -94,6 +94,7 @@ NAMES = {
     "recipe.choose_share": "recipe.estimate_share",
     "recipe.log_levels": "recipe.estimate_levels",
     "recipe.temper": "recipe.shrink_contrasts",
+    "report.artefacts.DARK": "report.svg.DARK",
     "router.ARRAYS": "serving.folder.ARRAYS",
     "router.ROWS_PER_BLOCK": "serving.portable.ROWS",
     "router.META": "serving.folder.META",

@@ -28,15 +28,16 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *more, router="router"):
-    cli.main(["explore", str(folder / "log.jsonl"), str(folder / router), *map(str, more)])
+    """The exit code."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["explore", str(folder / "log.jsonl"), str(folder / router), *map(str, more)])
+    return ended.value.code
 
 
 def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(folder, capsys):
     found = []
     for floor in (0.02, 0.2):
-        with pytest.raises(SystemExit) as ended:
-            run(folder, "--candidate", folder / "next", "--floor", floor, "--json")
-        assert ended.value.code == 0
+        assert run(folder, "--candidate", folder / "next", "--floor", floor, "--json") == 0
         found.append(json.loads(capsys.readouterr().out))
         schema = output.schema("explore")
         assert found[-1].keys() == set(schema["required"])
@@ -49,7 +50,32 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
         assert much[policy]["least_probability"] > little[policy]["least_probability"]
     assert little["evaluation,"]["rows"] == min(one["rows"] for one in little.values())
     assert found[0]["feedback"] == 0.5
-    assert found[0]["conclusion"][0].startswith("1,000 requests cost ")
+    for each in found:
+        assert each["conclusion"][0].startswith("Exploring costs ")
+        assert len(each["rates"]) >= 7 * len(each["settings"])
+        drawn = {(one["policy"] + ",", one["floor"]): one["days"] for one in each["rates"]}
+        for policy, one in {one["setting"].split()[2]: one for one in each["settings"]}.items():
+            assert drawn[policy, 0.02 if each is found[0] else 0.2] == one["days"]
+
+
+def test_the_page_has_the_conclusion_the_reasons_a_picture_and_the_tables_last(folder, capsys):
+    assert run(folder, "--report", folder / "page", "--rated", 0.5) == 0
+    printed = capsys.readouterr().out
+    html = (folder / "page" / "report.html").read_text()
+    said = printed.splitlines()[0]
+    order = [said, "may be better than the router", "if all were, the proof would take", "<figure", "<table"]
+    places = [html.replace("&#39;", "'").index(part) for part in order]
+    assert places == sorted(places)
+    assert "per 1,000 requests (" in said
+    assert f"report: {folder / 'page' / 'report.html'}" in printed.replace("\n", "")
+
+
+def test_a_candidate_that_decides_alike_leaves_nothing_to_prove(folder, capsys):
+    assert run(folder, "--candidate", folder / "router", "--report", folder / "alike", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "chooses as the router does on every prompt" in found["conclusion"][0]
+    assert found["settings"][0]["rows"] is None
+    assert "<figure" not in (folder / "alike" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +90,5 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
 )
 def test_what_proves_nothing_is_refused(folder, capsys, monkeypatch, router, more, says):
     monkeypatch.chdir(folder)
-    with pytest.raises(SystemExit) as ended:
-        run(folder, *more, router=router)
-    assert ended.value.code == 2
+    assert run(folder, *more, router=router) == 2
     assert says in capsys.readouterr().err

@@ -65,8 +65,25 @@ def of_command(folder):
     )
 
 
+def of_exploration(folder):
+    """As explore writes it: settings, which are long, and the picture of policies that cost more, and less."""
+    rates = [
+        {"policy": name, "floor": floor, "extra_cost_per_1000": sign * floor, "loss": floor / 9, "days": 3 / floor}
+        for sign, name in enumerate(("thompson", "uniform", "contenders"), -1)
+        for floor in (0.01, 0.1, 0.5)
+    ]
+    setting = "explore: {policy: evaluation, floor: 0.02, router: routers/of-the-next-month-with-more-models}"
+    lines = [[setting, one["extra_cost_per_1000"], one["loss"], one["days"]] for one in rates]
+    sheet = output.Sheet("settings of models.yaml", ["setting", "cost of 1,000", "loss", "days"], lines)
+    said = [f"Exploring costs 0.1 more per 1,000 requests: set {setting}."]
+    figure = report.draw_exploration(rates, rates[0])
+    report.write_sheets(folder, "What to explore beside router", said, [sheet], [figure])
+
+
 @pytest.fixture(
-    scope="module", params=[(of_study, 5, 2), (of_log, 2, 4), (of_command, 5, 0)], ids=["study", "log", "command"]
+    scope="module",
+    params=[(of_study, 5, 2), (of_log, 2, 4), (of_command, 5, 0), (of_exploration, 9, 1)],
+    ids=["study", "log", "command", "exploration"],
 )
 def page(request, tmp_path_factory):
     """(folder with the page, lines of its first table, its figures)."""

@@ -32,6 +32,8 @@ from jaxroute.types import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from jaxroute.report import Drawing
+
 UNSUPPORTED = 3
 """The exit code where the log cannot support what was asked."""
 EVERY = 5.0
@@ -129,13 +131,15 @@ Page = Annotated[
 ]
 
 
-def write_page(folder: Path | None, title: str, said: Sequence[str], sheets: Sequence[Sheet]) -> str | None:
-    """Write what a command prints as report.html; its path, or None where none is asked for."""
+def write_page(
+    folder: Path | None, title: str, said: Sequence[str], sheets: Sequence[Sheet], figures: Sequence[Drawing] = ()
+) -> str | None:
+    """Write what a command prints as report.html, figures before tables; its path, or None where none is asked for."""
     if folder is None:
         return None
     from jaxroute import report
 
-    return str(report.write_sheets(folder, title, said, sheets))
+    return str(report.write_sheets(folder, title, said, sheets, figures))
 
 
 def check_page(folder: Path | None) -> None:

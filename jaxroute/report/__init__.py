@@ -11,6 +11,7 @@ method, cost weight, seed and metric) with one column more, ``kind``, that group
 
 from jaxroute.report.artefacts import write_figures, write_html, write_results
 from jaxroute.report.evidence import draw_evidence
+from jaxroute.report.exploring import draw_exploration
 from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
 from jaxroute.report.pages import write_sheets
 from jaxroute.report.scorecard import print_scorecard, scorecard, scorecard_markdown
@@ -36,6 +37,7 @@ __all__ = [
     "cells",
     "compare",
     "draw_evidence",
+    "draw_exploration",
     "draw_figures",
     "draw_quality_cost",
     "draw_regret",

@@ -5,23 +5,20 @@ Every file is written under a temporary name and then renamed, so a reader never
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from jaxroute.data import saving
 from jaxroute.estimators import conclusion
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report import pages
-from jaxroute.report.canvas import GRID, INK, MUTED, PAPER, styled, undrawn
+from jaxroute.report.canvas import styled, undrawn
 from jaxroute.report.evidence import evidence_tables, reasons
 from jaxroute.report.figures import Drawing
 from jaxroute.report.summary import (
@@ -36,6 +33,7 @@ from jaxroute.report.summary import (
     summarise,
     table_weights,
 )
+from jaxroute.report.svg import svg, within_page
 from jaxroute.report.tables import (
     COMPARISON_HEADER,
     COMPARISON_NOTE,
@@ -50,7 +48,6 @@ from jaxroute.types import InputError
 
 ALONG_WEIGHTS = ("regret", "conditional_regret", "utility", "quality", "cost", "rci")
 WHOLE_CURVE = ("mean_regret", "mean_utility", "aiq", "nauc", "peak", "qnc")
-DARK = {INK: "#e6e8eb", MUTED: "#9aa4b2", GRID: "#30363d", PAPER: "#15181c"}
 
 
 def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
@@ -66,7 +63,7 @@ def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
     paths = []
     for drawing in figures:
         stem = Path(folder) / "figures" / drawing.name
-        paths.append(_write(stem.with_name(f"{drawing.name}.svg"), _svg(drawing).encode()))
+        paths.append(_write(stem.with_name(f"{drawing.name}.svg"), svg(drawing).encode()))
         dated: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}}  # the same bytes every time
         for form, metadata in dated.items():
             buffer = io.BytesIO()
@@ -112,7 +109,7 @@ def write_html(
         evidence=None if evidence is None else _evidence(evidence, unit, 1.0 if results is None else scale or 1.0),
         units=_units_table(shown, scale),
         unit=unit,
-        figures=[(d, base64.b64encode(_svg(d).encode()).decode()) for d in figures],
+        figures=[(d, within_page(d)) for d in figures],
         notes=[*meta.get("notes", ()), *_boxes(meta.get("models", ()))],
         metrics=set() if results is None else set(results["metric"]),
         config=json.dumps(meta["config"], indent=2, default=str) if meta.get("config") else "",
@@ -255,30 +252,6 @@ def _text(value: Any) -> str:
     return (
         f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else json.dumps(value, default=str)
     )
-
-
-_SVG: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
-"""What was drawn already: a figure goes into a file and into the page."""
-
-
-def _svg(drawing: Drawing) -> str:
-    """The figure as SVG text that follows the reader's colour scheme; the same bytes for the same figure."""
-    if drawing.figure not in _SVG:
-        _SVG[drawing.figure] = _drawn(drawing)
-    return _SVG[drawing.figure]
-
-
-def _drawn(drawing: Drawing) -> str:
-    buffer = io.StringIO()
-    with styled(**{"svg.hashsalt": drawing.name, "svg.fonttype": "path"}):
-        drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": drawing.title})
-    rules = "".join(
-        f'[style*="{part}: {light}"]{{{part}:{dark} !important}}'
-        for light, dark in DARK.items()
-        for part in ("fill", "stroke")
-    )
-    style = f"<style>@media (prefers-color-scheme: dark) {{{rules}}}</style>"
-    return buffer.getvalue().replace("</svg>", f"{style}</svg>")
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -13,6 +13,8 @@ import jinja2
 import numpy as np
 
 from jaxroute.data import saving
+from jaxroute.report.figures import Drawing
+from jaxroute.report.svg import within_page
 from jaxroute.report.tables import Cell
 
 
@@ -43,17 +45,22 @@ def render(name: str, **content: Any) -> bytes:
     return pages.get_template(name).render(script_hash=allowed, **content).encode()
 
 
-def write_sheets(folder: str | Path, title: str, said: Sequence[str], sheets: Sequence[Sheet]) -> Path:
-    """Write report.html of a command's result: its sentences, the conclusion first, and its tables, which sort.
+def write_sheets(
+    folder: str | Path, title: str, said: Sequence[str], sheets: Sequence[Sheet], figures: Sequence[Drawing] = ()
+) -> Path:
+    """Write report.html of a command's result: sentences, the conclusion first, figures, and tables, which sort.
 
     Args:
-        folder: created if it does not exist. title: of the page. said: one sentence at least. sheets: may be none.
+        folder: created if it does not exist. title: of the page. said: one sentence at least.
+        sheets, figures: may be none.
 
     Returns:
         The path of report.html.
     """
     lines = [line.removeprefix("- ") for line in said]
-    html = render("sheets.html.jinja", title=title, said=lines, sheets=[_shown(sheet) for sheet in sheets])
+    drawn = [(figure, within_page(figure)) for figure in figures]
+    shown = [_shown(sheet) for sheet in sheets]
+    html = render("sheets.html.jinja", title=title, said=lines, sheets=shown, figures=drawn)
     path = Path(folder) / "report.html"
     with saving.file(path) as file:
         file.write(html)

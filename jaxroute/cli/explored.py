@@ -1,0 +1,193 @@
+"""What exploration costs and proves on the prompts of a log: the numbers of ``jaxroute explore``. Host side, NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxroute.serving.exploring import Explorer
+    from jaxroute.serving.portable import Portable
+
+PROMPTS = 1000
+"""Of the log, drawn at random: a mean share errs by at most 0.016."""
+FLOORS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+MONTH = 30.0
+TINY = 1e-9
+"""Rounding of probabilities, utilities and relative costs."""
+
+
+class Requests(NamedTuple):
+    """What a router says of prompts: all [N, K]; target: the router that is to be proven better."""
+
+    greedy: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    error: np.ndarray
+    cost: np.ndarray
+    beats: np.ndarray
+    target: np.ndarray
+
+
+class Proof(NamedTuple):
+    """gain: to prove, in quality units. answers: rated requests a day."""
+
+    gain: float
+    answers: float
+
+    def of(self, found: Requests, probabilities: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Rated rows, and days, after which a gain of ``target`` over the router is proven; inf: never."""
+        from jaxroute.estimators import planning
+
+        utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
+        deviation = planning.row_deviation(target, found.greedy, probabilities, found.error, utility)
+        rows = float("inf") if deviation == 0 else planning.rows_needed(self.gain, deviation)
+        return {"rows": rows, "days": rows / self.answers}
+
+
+def requests(router: Portable, other: Portable | None, table: Any, weight: float) -> Requests:
+    """What the router, and the candidate, say of the log's prompts at a cost weight.
+
+    Raises:
+        InputError: the candidate knows other models.
+    """
+    from scipy.special import ndtr
+
+    from jaxroute.serving.exploring import LEVEL
+
+    if other is not None and other.models != router.models:
+        raise InputError(
+            f"--candidate: knows {', '.join(other.models)}, the router {', '.join(router.models)}; they differ"
+        )
+    raw = table.features if table.features is not None else table.prompt
+    rows = np.sort(np.random.default_rng(0).permutation(len(raw))[:PROMPTS])
+    beside = {name: np.asarray(column)[rows] for name, column in table.context.items()} if router.context else None
+    raw = np.asarray(raw)[rows]
+    raw = raw if table.features is not None else list(raw)
+    x, count = router.features(raw, beside), len(router.models)
+    mean, sd = router.posterior(x, weight)
+    assert router.last_layer is not None
+    noise = router.last_layer.noise
+    error = np.sqrt(sd**2 + noise[0] ** 2 + (weight * noise[1]) ** 2)
+    cost = router.predict(x)[1]
+    greedy = np.eye(count)[router.scores(x, weight).argmax(1)]
+    chosen = greedy.argmax(1)[:, None]
+    behind = mean - np.take_along_axis(mean, chosen, 1)
+    beats = ndtr(behind / np.maximum(np.hypot(sd, np.take_along_axis(sd, chosen, 1)), 1e-12))
+    beats = np.where(greedy > 0, 0.0, beats)
+    if other is None:
+        target = np.where(beats.max(1, keepdims=True) >= LEVEL, np.eye(count)[beats.argmax(1)], greedy)
+    else:
+        target = np.eye(count)[other.scores(raw, weight, beside).argmax(1)]
+    return Requests(greedy, mean, sd, error, cost, beats, target)
+
+
+def settings(policy: str | None, epsilon: float, floor: float, candidate: Path | None) -> list[Explorer]:
+    """The explorations that are asked about."""
+    from jaxroute.serving.exploring import POLICIES, Explorer
+
+    names = [policy] if policy is not None else [name for name in POLICIES if name != "softmax"]
+    if policy == "evaluation" and candidate is None:
+        raise InputError("--policy evaluation: name the router that is to be valued with --candidate")
+    aims = {name: str(candidate) if name == "evaluation" else None for name in names}
+    return [
+        Explorer(name, epsilon=epsilon, floor=floor, router=aims[name])
+        for name in names
+        if name != "evaluation" or candidate is not None
+    ]
+
+
+def probabilities(explorer: Explorer, found: Requests) -> np.ndarray:
+    """[N, K] with which each model is tried."""
+    from jaxroute.serving.exploring import Scene
+
+    rng = np.random.default_rng(0)
+    return np.stack(
+        [
+            explorer.probabilities(Scene(greedy, mean, sd, error, cost, target), rng)
+            for greedy, mean, sd, error, cost, _, target in zip(*found, strict=True)
+        ]
+    )
+
+
+def check_supported(
+    explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof, models: tuple[str, ...]
+) -> None:
+    """Refuse an exploration that never tries what the candidate would choose.
+
+    Raises:
+        InputError: names the model, and the least floor with which the gain is proven within a month.
+    """
+    lacking = (found.target != found.greedy) & (tried <= 0)
+    if not lacking.any():
+        return
+    model = models[int(lacking.sum(0).argmax())]
+    for floor in FLOORS:
+        shares = probabilities(dataclasses.replace(explorer, floor=floor), found)
+        days = proof.of(found, shares, found.target)["days"]
+        if days <= MONTH:
+            break
+    raise InputError(
+        f"{explorer.policy} with floor {explorer.floor:g} never tries what the candidate chooses on "
+        f"{lacking.any(1).mean():.0%} of the prompts (most often {model}), so the candidate cannot be valued; "
+        f"--floor {floor:g} would do: it proves a gain of {100 * proof.gain:g} points in {days:,.1f} days"
+    )
+
+
+def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof) -> dict[str, Any]:
+    """What a setting costs and proves."""
+    moved = np.where(np.abs(tried - found.greedy) < TINY, 0.0, tried - found.greedy)
+    utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
+    extra, loss = (moved * found.cost).sum(1), -(moved * utility).sum(1)
+    fields = {"policy": explorer.policy, "floor": explorer.floor}
+    if explorer.policy in ("uniform", "contenders"):
+        fields["epsilon"] = explorer.epsilon
+    if explorer.router is not None:
+        fields["router"] = explorer.router
+    return {
+        "setting": "explore: {" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + "}",
+        "extra_cost_per_1000": 1000 * float(np.where(np.abs(extra) > TINY * found.cost.max(1), extra, 0.0).mean()),
+        "loss": float(np.where(np.abs(loss) > TINY, loss, 0.0).mean()),
+        "least_share": float(tried.mean(0).min()),
+        "least_probability": float(tried.min()),
+        **proof.of(found, tried, found.target),
+    }
+
+
+def rates(explorers: list[Explorer], found: Requests, proof: Proof) -> list[dict[str, Any]]:
+    """The same by floor, for each policy; what a floor leaves without support is proven never."""
+    kept = ("extra_cost_per_1000", "loss", "rows", "days")
+    records = []
+    for one in explorers:
+        for floor in sorted({*FLOORS[:-1], one.floor}):
+            setting = dataclasses.replace(one, floor=floor)
+            numbers = record(setting, found, probabilities(setting, found), proof)
+            records.append({"policy": one.policy, "floor": floor} | {name: numbers[name] for name in kept})
+    return records
+
+
+def of_models(models: tuple[str, ...], found: Requests, tried: np.ndarray, proof: Proof) -> list[dict[str, Any]]:
+    """How often each model is tried, where it may be better, and when that is proven."""
+    from jaxroute.serving.exploring import LEVEL
+
+    records = []
+    for k, name in enumerate(models):
+        there = found.beats[:, k] >= LEVEL
+        target = np.where(there[:, None], np.eye(len(models))[k], found.greedy)
+        share = float(tried[:, k].mean())
+        records.append(
+            {
+                "model": name,
+                "share_of_router": float(found.greedy[:, k].mean()),
+                "share": share,
+                "rated_a_day": share * proof.answers,
+                "may_be_better": float(there.mean()),
+                **proof.of(found, tried, target),
+            }
+        )
+    return records
