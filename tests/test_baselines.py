@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import methods, settings
-from experiments.methods import literature, low_rank, trained
+from experiments.loop import bayes
+from experiments.methods import bandits, literature, low_rank, policy_forest, reinforce, trained
 from experiments.methods.experiment import Experiment
 from experiments.problem import build, table
 from jaxroute import counterfactual, sweep
@@ -30,6 +31,7 @@ CONFIG = settings.Config(
     weight_decay=0.01,
 )
 UNTRAINED = ("cheapest", "dearest", "knn_guarded", "knn_guarded_full", "carrot_knn", "low_rank", "low_rank_full")
+BANDITS = ("linucb", "pilot", "barp", "poem", "nn_policy_learner", "policy_forest")
 LOG_ONLY = tuple(f"rm_softmax_{name}" for name in methods.ESTIMATORS)
 TAUGHT = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
 TRAINED = (
@@ -101,7 +103,9 @@ def test_the_toy_has_a_best_policy_worth_finding(experiment):
     assert right[0] > 0.85
 
 
-@pytest.mark.parametrize("name", [n for n in (*UNTRAINED, *LOG_ONLY, *TRAINED) if n not in ("cheapest", "dearest")])
+@pytest.mark.parametrize(
+    "name", [n for n in (*UNTRAINED, *BANDITS, *LOG_ONLY, *TRAINED) if n not in ("cheapest", "dearest")]
+)
 def test_a_baseline_finds_the_right_model_on_each_side(experiment, name):
     found = methods.get(name).run(experiment)
     assert found.shape == (2, 2, *experiment.problems.test.available.shape[1:])
@@ -115,7 +119,7 @@ def test_cheapest_and_dearest(experiment):
         assert set(chosen) <= set(models)
 
 
-@pytest.mark.parametrize("name", [*UNTRAINED, *LOG_ONLY, *TRAINED])
+@pytest.mark.parametrize("name", [*UNTRAINED, *BANDITS, *LOG_ONLY, *TRAINED])
 def test_a_missing_model_is_never_chosen(with_holes, name):
     found = np.asarray(methods.get(name).run(with_holes))
     missing = ~np.asarray(with_holes.problems.test.available)
@@ -128,7 +132,7 @@ def test_every_method_of_the_list_on_a_table_with_holes(with_holes):
     spec = dataclasses.replace(CONFIG.training, steps=20, chunk=10)
     experiment = with_holes._replace(config=dataclasses.replace(CONFIG, methods=("*",), training=spec))
     chosen = {m.name: m for m in methods.for_table(experiment.config, experiment.models, expected=False)}
-    assert set(UNTRAINED) | set(LOG_ONLY) | set(TRAINED) <= set(chosen)
+    assert set(UNTRAINED) | set(BANDITS) | set(LOG_ONLY) | set(TRAINED) <= set(chosen)
     missing = ~np.asarray(experiment.problems.test.available)
     for name, method in chosen.items():
         found = np.asarray(method.run(experiment))
@@ -237,3 +241,74 @@ def test_rivals_get_plug_ins_and_change_nothing_else():
         (alone.learn, alone.validate, alone.nuisances, alone.stack, alone.predicted),
         (beside.learn, beside.validate, beside.nuisances, beside.stack, rest),
     )
+
+
+def softmax(z):
+    return np.exp(z) / np.exp(z).sum(1, keepdims=True)
+
+
+def test_objectives_of_logged_rows_match_their_formulas():
+    rng = np.random.default_rng(0)
+    scores, predicted = rng.standard_normal((2, 30, 3))
+    action, reward, propensity = rng.integers(3, size=30), rng.random(30), rng.uniform(0.1, 0.9, 30)
+    pi, rows = softmax(scores), np.arange(30)
+    ratio = pi[rows, action] / propensity
+    u = -reward * np.minimum(ratio, 1.5)
+    assert (ratio > 1.5).any()
+    found = reinforce.poem_loss(scores, action, reward, propensity, 1.5, 0.7)
+    np.testing.assert_allclose(found, u.mean() + 0.7 * np.sqrt(u.var(ddof=1) / 30), rtol=1e-5)
+    v = (pi * predicted).sum(1) + ratio * (reward - predicted[rows, action])
+    found = reinforce.pipeline_loss(scores, action, reward, propensity, predicted, 0.3, 0.2)
+    np.testing.assert_allclose(found, -v.mean() + 0.3 * np.log(ratio.mean()) + 0.2 * v.var(ddof=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_upper_bounds_are_ridge_regressions(experiment, monkeypatch, prior):
+    """Without a width: a ridge regression for each model, around 0 or around what the first rows say, in NumPy."""
+    monkeypatch.setattr(bandits, "WIDTHS", (0.0,))
+    found = np.asarray(bandits.upper_bounds(experiment, prior=prior))[0, 0]
+    problems = jax.tree.map(lambda leaf: np.asarray(leaf[0]), experiment.problems)
+    scale = problems.axes.deviation / np.linalg.norm(problems.axes.deviation)
+    x, new = (
+        np.column_stack([np.ones(len(part.features)), part.features * scale])
+        for part in (problems.learn, problems.test)
+    )
+    log = problems.train_log
+    first = np.arange(len(x)) < (len(x) // 4 if prior else 0)
+    known, expected = np.zeros((3, x.shape[1])), []
+    if prior:
+        seen = bayes.summed(x, log.action, np.stack([log.quality, log.cost]), first * 1.0, 3)
+        known = np.asarray(bayes.fit(seen, bayes.choose(seen)).mean[0])
+    for k in range(3):
+        mine = ~first & (log.action == k)
+        gram = x[mine].T @ x[mine] + np.eye(x.shape[1])
+        expected.append(new @ np.linalg.solve(gram, known[k] + x[mine].T @ log.quality[mine]))
+    expected = np.stack(expected, 1)
+    clear = np.diff(np.sort(expected, 1), axis=1)[:, -1] > 1e-3
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(found.argmax(1)[clear], expected.argmax(1)[clear])
+
+
+def test_the_forests_split_is_the_best_of_all():
+    rng = np.random.default_rng(0)
+    x, scores = rng.standard_normal((40, 3)).round(1), rng.standard_normal((40, 4))
+    gained, feature, threshold = policy_forest.best_split(x, scores, least=5)
+    best = -np.inf
+    for j in range(3):
+        for t in np.unique(x[:, j]):
+            low = x[:, j] <= t
+            if 5 <= low.sum() <= 35:
+                best = max(best, scores[low].sum(0).max() + scores[~low].sum(0).max())
+    low = x[:, feature] <= threshold
+    assert min(low.sum(), (~low).sum()) >= 5
+    np.testing.assert_allclose([gained, scores[low].sum(0).max() + scores[~low].sum(0).max()], best)
+    assert policy_forest.best_split(x, np.ones((40, 1)), least=5) is None
+
+
+def test_a_leafs_value_is_of_rows_that_did_not_grow_the_tree():
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((200, 2)), rng.standard_normal((200, 2))
+    side = np.stack([x[:, 0] > 0, x[:, 0] <= 0], 1) + 0.0
+    tree = policy_forest.grow(rng, x, side + 5 * noise, (x, side), least=20, depth=1)
+    low = x[:, tree.feature] <= tree.threshold
+    np.testing.assert_allclose(policy_forest.values(tree, x)[low], np.tile(side[low].mean(0), (low.sum(), 1)))

@@ -11,6 +11,7 @@ import pytest
 from experiments.loop import bayes, learned, problem, report, rounds, rules, simulate
 from experiments.loop.policies import NETWORKS, POLICIES
 from experiments.loop.rules import Believed, Knobs
+from experiments.methods import reinforce
 from experiments.study import design
 
 ROWS, MODELS, WIDTH = 60, 3, 4
@@ -119,11 +120,11 @@ def test_barp_is_reinforce():
     scores = jnp.array([[0.2, -0.3, 0.1], [0.0, 0.5, -0.5]])
     action, reward = jnp.array([1, 0]), jnp.array([1.0, 0.2])
     pi = np.asarray(jax.nn.softmax(scores))
-    found = jax.jit(jax.grad(learned.barp_loss))(scores, action, reward, jnp.asarray(pi[[0, 1], [1, 0]]))
+    found = jax.jit(jax.grad(reinforce.barp_loss))(scores, action, reward, jnp.asarray(pi[[0, 1], [1, 0]]))
     score = np.eye(3)[np.asarray(action)] - pi
     policy_gradient = -(np.asarray(reward) - 0.6)[:, None] * score / 2
     entropy = -np.sum(pi * np.log(pi), 1, keepdims=True)
-    of_entropy = learned.ENTROPY * pi * (np.log(pi) + entropy) / 2
+    of_entropy = reinforce.ENTROPY * pi * (np.log(pi) + entropy) / 2
     np.testing.assert_allclose(found, policy_gradient + of_entropy, atol=1e-6)
 
 

@@ -15,23 +15,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 import pandas as pd
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from experiments.loop import bayes, problem, rounds, simulate
 from experiments.loop.problem import ROUNDS, START, Loop
 from experiments.loop.rounds import REQUESTS, Measured, Rows, World
 from experiments.loop.simulate import NEURAL, Policy
+from experiments.methods.reinforce import HIDDEN, LAST, Parameters, barp_loss, hidden, layers, output, told, trained
 from jaxroute import metrics, policies
 from jaxroute.numerics import expectation
 from jaxroute.types import Key, Outcomes
 
-HIDDEN, LAST = 64, 32
-STEPS, BATCH, RATE = 150, 256, 3e-3
-ENTROPY, WEIGHT_AT_MOST = 0.01, 10.0
 TOTAL = START + ROUNDS * REQUESTS
-Parameters = list[tuple[Array, Array]]
 
 
 def run(loop: Loop, scenario: str, policy: Policy) -> pd.DataFrame:
@@ -72,44 +68,13 @@ def _first(loop: Loop, conditions: list[list[rounds.Weather]]) -> tuple[Rows, Ar
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows), jnp.stack(chances)
 
 
-def layers(key: Key, sizes: tuple[int, ...]) -> Parameters:
-    """Weights and biases of a network of these widths."""
-    keys = jax.random.split(key, len(sizes) - 1)
-    return [
-        (jax.random.normal(k, (a, b)) * jnp.sqrt(2 / a), jnp.zeros(b))
-        for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)
-    ]
-
-
-def hidden(parameters: Parameters, x: Array) -> Array:
-    """The last hidden layer."""
-    for matrix, bias in parameters[:-1]:
-        x = jax.nn.gelu(x @ matrix + bias[None])
-    return x
-
-
-def trained(key: Key, parameters: Parameters, loss: Any, weight: Array) -> Parameters:
-    """Adam on batches of the rows that are there; ``loss(parameters, rows)``."""
-    count = jnp.sum(weight).astype(int)  # rows come in order: those with weight 0 are not there yet
-    optimiser = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
-
-    def step(carry: tuple[Parameters, Any], key: Key) -> tuple[tuple[Parameters, Any], None]:
-        parameters, state = carry
-        rows = jax.random.randint(key, (BATCH,), 0, count)
-        update, state = optimiser.update(jax.grad(loss)(parameters, rows), state)
-        return (optax.apply_updates(parameters, update), state), None
-
-    (parameters, _), _ = jax.lax.scan(step, (parameters, optimiser.init(parameters)), jax.random.split(key, STEPS))
-    return parameters
-
-
 def neural_features(key: Key, world: World, log: Rows) -> World:
     """The world with a trained network's last hidden layer as its features."""
     x = world.x[log.prompt]
     start = layers(key, (x.shape[1], HIDDEN, LAST, world.price.shape[0]))
 
     def loss(parameters: Parameters, rows: Array) -> Array:
-        predicted = hidden(parameters, x[rows]) @ parameters[-1][0] + parameters[-1][1][None]
+        predicted = output(parameters, x[rows])
         chosen = jnp.take_along_axis(predicted, log.action[rows][:, None], 1)[:, 0]
         return jnp.mean((log.outcome[0, rows] - chosen) ** 2)
 
@@ -133,38 +98,23 @@ def _one_neural(
     return measured, rows, jnp.ones(len(prompts))
 
 
-def logits(parameters: Parameters, x: Array, weight: Array) -> Float[Array, "N K"]:
-    """BaRP's scores of prompts under preferences: of quality 1 / (1 + w) and of cost w / (1 + w)."""
-    told = jnp.stack([1 / (1 + weight), weight / (1 + weight)], 1)
-    return hidden(parameters, jnp.concatenate([x, told], 1)) @ parameters[-1][0] + parameters[-1][1][None]
-
-
-def barp_loss(scores: Float[Array, "N K"], action: Array, reward: Array, propensity: Array) -> Float[Array, ""]:
-    """Entropy-regularised REINFORCE on logged rows: -mean(min(pi/p, cap) (reward - mean) + entropy bonus)."""
-    log_chance = jax.nn.log_softmax(scores)
-    chance = jnp.exp(jnp.take_along_axis(log_chance, action[:, None], 1)[:, 0])
-    weight = jnp.minimum(chance / propensity, WEIGHT_AT_MOST)
-    entropy = -jnp.sum(jnp.exp(log_chance) * log_chance, 1)
-    return -jnp.mean(weight * (reward - jnp.mean(reward)) + ENTROPY * entropy)
-
-
 def _one_barp(
     key: Key, world: World, log: Rows, propensity: Array, weather: rounds.Weather, prompts: Array
 ) -> tuple[Measured, Rows, Array]:
     of_start, of_training, of_action = jax.random.split(key, 3)
-    x, told = world.x[log.prompt], jnp.resize(world.weights, log.action.shape)
+    x, preference = world.x[log.prompt], jnp.resize(world.weights, log.action.shape)
     start = layers(of_start, (x.shape[1] + 2, HIDDEN, LAST, world.price.shape[0]))
     cost = log.outcome[1] * world.price[log.action]
-    reward = (log.outcome[0] - told * cost) / (1 + told)
+    reward = (log.outcome[0] - preference * cost) / (1 + preference)
 
     def loss(parameters: Parameters, rows: Array) -> Array:
-        scores = logits(parameters, x[rows], told[rows])
+        scores = output(parameters, told(x[rows], preference[rows]))
         return barp_loss(scores, log.action[rows], reward[rows], propensity[rows])
 
     parameters = trained(of_training, start, loss, log.weight)
     weight = jnp.resize(world.weights, prompts.shape)
     available = world.available[prompts] & weather.available[None]
-    chances = policies.softmax(logits(parameters, world.x[prompts], weight), available=available)
+    chances = policies.softmax(output(parameters, told(world.x[prompts], weight)), available=available)
     action = jax.random.categorical(of_action, jnp.log(chances))
     spent, quality = world.cost[prompts] * weather.price[None], world.quality[prompts] * weather.quality[None]
     chosen = jnp.arange(len(prompts)), action
@@ -174,7 +124,8 @@ def _one_barp(
     there = world.test_available & weather.available[None]
 
     def at(w: Array) -> Array:
-        router = policies.greedy(logits(parameters, world.test_x, jnp.full(len(there), w)), available=there)
+        seen = told(world.test_x, jnp.full(len(there), w))
+        router = policies.greedy(output(parameters, seen), available=there)
         return jnp.mean(metrics.regret(router, Outcomes(world.test_quality, world.test_cost), w, available=there))
 
     unknown = jnp.full((), jnp.nan)

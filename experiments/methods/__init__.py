@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from jaxtyping import Array
 
-from experiments.methods import conditional, literature, low_rank, trained, untrained
+from experiments.methods import bandits, conditional, literature, low_rank, policy_forest, trained, untrained
 from experiments.methods.experiment import Asked, Method
 from experiments.settings import Config
 from jaxroute import losses
@@ -63,6 +63,15 @@ def _methods() -> Iterator[Method]:
     for name, model in (("carrot_knn", "knn"), ("carrot_linear", "ridge")):
         yield Method(name, partial(literature.carrot, outcome_model=model), PLUG_IN, outcome_model=model)
     yield from _with_ceiling(Method("low_rank", low_rank.low_rank, PLUG_IN))
+    yield Method("linucb", partial(bandits.upper_bounds, prior=False), PLUG_IN)
+    yield Method("pilot", partial(bandits.upper_bounds, prior=True), PLUG_IN)
+    for name, of_log in (
+        ("barp", bandits.barp),
+        ("poem", bandits.poem),
+        ("nn_policy_learner", bandits.nn_policy_learner),
+    ):
+        yield Method(name, of_log, LEARNED)
+    yield Method("policy_forest", policy_forest.policy_forest, LEARNED, estimator="dr")
     yield from _with_ceiling(_every_weight("rm_interval", conditional.interval, asked="main"))
     yield from _with_ceiling(_every_weight("rm_affine", conditional.affine, asked="main"))
     yield from _with_ceiling(_every_weight("rm_conditional", conditional.plain, asked="main"))
