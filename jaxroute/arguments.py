@@ -160,6 +160,8 @@ def _log(logs: Logs) -> Logs:
             row = int(impossible.argmax())
             raise InputError(f"logs.available, row {row}: model {chosen[row]} was chosen, but is not marked available")
     numbers = {part: floats(getattr(logs, part), f"logs.{part}") for part in ("quality", "cost", "propensity")}
+    beside = {part: getattr(logs, part) for part in ("human_quality", "human_rate")}
+    numbers |= {part: floats(value, f"logs.{part}") for part, value in beside.items() if value is not None}
     if logs.weight is not None:
         weight = numbers["weight"] = floats(logs.weight, "logs.weight")
         if known(weight) and not (fine := (np.asarray(weight) > 0) & np.isfinite(np.asarray(weight))).all():

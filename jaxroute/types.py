@@ -56,6 +56,9 @@ class Logs(NamedTuple):
     propensity is that of the chosen model under the logging policy, NaN where unknown.
     weight: how many requests the row stands for, in a log that keeps a share of the requests (1 over the rate at which
     rows like it are kept); only its proportions count. None: every row stands for as many.
+    human_quality: a person's rating of the answer, where ``quality`` is a judge's score; NaN where nobody rated it. The
+    estimators correct the judge by it (`estimators.prediction_powered`). human_rate: the probability with which a
+    person was asked, known or estimated; None: the share of each model's rows.
     """
 
     features: Float[Array, "N D"]
@@ -66,6 +69,8 @@ class Logs(NamedTuple):
     available: Bool[Array, "N K"]
     group: Int[Array, " N"] | None = None
     weight: Float[Array, " N"] | None = None
+    human_quality: Float[Array, " N"] | None = None
+    human_rate: Float[Array, " N"] | None = None
 
 
 class Nuisances(NamedTuple):

@@ -71,7 +71,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     Returns:
         conclusion (a sentence), counts, models (a record each), targets (a uniform policy and each single model, with
         verdicts), propensities, warnings, verdict, advice. With context columns also context
-        (``data.context.drivers``); with times also changes, those that stand (``estimators.drift``). With a shadow
+        (``data.context.drivers``); with times also changes, those that stand (``estimators.drift``);
+        with people's ratings also judge, its bias by model (``estimators.judge``). With a shadow
         sample also shadow: the number of prompts, and for every model its answers and the standard errors of its mean
         quality (``levels``) from the log and from both.
     """
@@ -81,8 +82,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute import estimators, nuisance
     from jaxroute.data import context as contexts
     from jaxroute.data import splits
-    from jaxroute.data.logs import folding
-    from jaxroute.estimators import drift
+    from jaxroute.data.logs import folding, rating
+    from jaxroute.estimators import drift, judge
     from jaxroute.learn import fitting
     from jaxroute.recipe import levels
 
@@ -135,8 +136,10 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         todo.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
     drivers = contexts.drivers(table.context, table.action)
     lines = advice.further(table, models, since, drivers, fitted=verdict != "refuse", alone=shadow is None)
+    biases = [] if logs.human_quality is None else judge.biases(logs)
     return {
         "conclusion": advice.conclusion(verdict, models),
+        **({"judge": [one._asdict() | {"model": names[one.model]} for one in biases]} if biases else {}),
         **({"context": drivers} if drivers else {}),
         **({"changes": [_change(one, names) for one in changed if one.changed]} if changed else {}),
         "counts": table.counts | ({} if duplicates is None else {"near-duplicate prompts": duplicates}),
@@ -151,7 +154,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),
         "verdict": verdict,
-        "advice": todo + lines,
+        "advice": todo + lines + [said for said in [rating(table)] if said] + judge.said(biases, names),
     } | ({} if with_shadow is None else {"shadow": with_shadow})
 
 
@@ -212,6 +215,11 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
         ]
         header = ["column", "strength (0 to 1)", "p", "drove the choice"]
         sheets.append(output.Sheet("context columns against the chosen model", header, lines))
+    if "judge" in found:
+        header = ["model", "answers rated by both", "judge minus people", "low", "high", "spread of one answer"]
+        keys = ["model", "ratings", "bias", "low", "high", "spread"]
+        lines = [[None if m[key] != m[key] else m[key] for key in keys] for m in found["judge"]]
+        sheets.append(output.Sheet("the judge's scores against people's ratings", header, lines))
     if "shadow" in found:
         header = ["model", "answers", "error, log alone", "error, log and shadow"]
         keys = ["model", "answers", "error_log", "error_both"]

@@ -244,6 +244,8 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
 
     if said := people.folding(log, NuisanceSpec().folds):
         note(f"note: {said}")
+    if said := people.rating(log):
+        note(f"note: {said}")
     for line in log.outliers:
         note(f"note: {line}")
     return people.as_logs(log, encoder), None if log.features is not None else encoder
@@ -275,6 +277,12 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
         return None
     from jaxroute.data import harness
     from jaxroute.data import shadow as shadows
+
+    if log.human_quality is not None:
+        raise InputError(
+            "--shadow: the values of this log are corrected by people's ratings (human_quality), and a shadow sample "
+            "has the judge's scores alone; leave out one of the two"
+        )
 
     table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     unknown, lacking = shadows.unmatched(table, log.models)

@@ -16,6 +16,8 @@ shadow      the value on prompts that every model answered, and pooled with the 
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
 pessimism   outcomes lowered by their uncertainty
 spending    quality gained and cost saved, apart
+judge       how far a judge's scores are from people's ratings, by model
+prediction_powered  values by a judge's scores, corrected by people's ratings
 drift       whether quality, price or logging policy changed inside the log
 frontier    quality and cost of routers and of single models
 accounts    what a router costs, saves and uses, as columns
@@ -48,6 +50,7 @@ from jaxroute.estimators.influence import half_width as half_width
 from jaxroute.estimators.influence import interval as interval
 from jaxroute.estimators.influence import rows as rows
 from jaxroute.estimators.influence import utility_range as utility_range
+from jaxroute.estimators.judge import biases as biases
 from jaxroute.estimators.loggers import balanced as balanced
 from jaxroute.estimators.loggers import weighted as weighted
 from jaxroute.estimators.loggers import with_propensity as with_propensity

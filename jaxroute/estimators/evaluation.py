@@ -21,6 +21,7 @@ from jaxroute.types import Estimate, InputError, Logs, Nuisances
 
 EVIDENCE = "self-normalised doubly robust"
 ESTIMATED = "self-normalised doubly robust, propensities estimated"
+CORRECTED = ", corrected by people's ratings"
 EXTRAPOLATION = "extrapolation"
 
 
@@ -127,6 +128,7 @@ def evaluate(
             here = Estimate(*(part[i] for part in robust))
             value, interval = float(here.value), confidence(here, level)
             label = ESTIMATED if np.isnan(known).any() else EVIDENCE
+            label += "" if logs.human_quality is None else CORRECTED
             effective = float(here.effective_sample_size)
             if hidden is not None:
                 low, high, tipping = hidden[i]

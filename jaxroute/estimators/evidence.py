@@ -21,6 +21,7 @@ from jaxroute import estimators, metrics, nuisance
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.frontier import beside_single_models
 from jaxroute.estimators.influence import utility_range
+from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.nuisance.diagnostics import Diagnostics
 from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
@@ -124,6 +125,7 @@ def gather(
                 f"it must be {(len(weights), *logs.available.shape)} (cost weights, rows, models)"
             )
     on_shadow = on_shadow or {}
+    _check_scale(logs, shadow)
     if shadow is not None:
         shadow = estimators.complete(shadow, jnp.all(logs.available, 0))
         for other, policy in on_shadow.items():
@@ -147,7 +149,7 @@ def gather(
         judged = estimators.with_shadow(judged, estimate, share, np.asarray(of_shadow.counted).sum(1))
     supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
-    band = _band(key, of)
+    band = _band(key, of._replace(influence=jnp.nan_to_num(of.influence)))  # what is not known has no say
     # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
     small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
     band_half = small * np.asarray(band.high - band.low) / 2
@@ -158,6 +160,12 @@ def gather(
         for bound in ("hidden_low", "hidden_high"):
             hidden[bound] = value + (1 - share) * (hidden[bound] - alone)
         hidden["advantage"] = hidden["advantage"] + value - alone
+    if logs.human_quality is not None:
+        own = logging_policy(logs, nuisances, len(weights))
+        of_router, of_logger = (_correction(logs, policy, weights, nuisances, clip) for policy in (router, own))
+        for bound in ("hidden_low", "hidden_high"):
+            hidden[bound] = hidden[bound] + of_router
+        hidden["advantage"] = hidden["advantage"] + of_router - of_logger
     columns = {
         "cost_weight": np.asarray(weights, float),
         "value": value,
@@ -242,6 +250,7 @@ def gains(
         shadow stands in, the gain is then the outcome model's guess), the columns of ``estimators.spending`` (of the
         log alone, NaN where it does not support both), and truth and shadow_share where known.
     """
+    _check_scale(logs, shadow)
     weights = jnp.asarray(cost_weights, jnp.float32)
     clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     policies = (router, other)
@@ -301,6 +310,21 @@ def _hidden(
     )
     names = ("hidden_low", "hidden_high", "advantage", "flips_at")
     return {name: np.asarray(column, float) for name, column in zip(names, (*bounds, *tip), strict=True)}
+
+
+def _correction(logs: Logs, policy: Array, weights: Array, nuisances: Nuisances, clip: float) -> np.ndarray:
+    """What people's ratings add to the values of a policy by the judge's scores, [L]."""
+    both = (estimators.at_weights(of, policy, weights, nuisances, clip) for of in (logs, by_judge(logs)))
+    corrected, plain = (np.asarray(_estimates(of).value) for of in both)
+    return corrected - plain
+
+
+def _check_scale(logs: Logs, shadow: Examples | None) -> None:
+    if shadow is not None and logs.human_quality is not None:
+        raise InputError(
+            "the values of this log are corrected by people's ratings, and a shadow sample has the judge's scores "
+            "alone: give one of the two"
+        )
 
 
 def _mean_value(policy: Array, outcomes: Outcomes, weights: Array, logs: Logs) -> np.ndarray:

@@ -19,6 +19,9 @@ outcome model it may also depend on the prompt and the chosen model, but not on 
 over all rows, which is unbiased if feedback is missing at random given prompt and model and either h or the outcome
 model is correct. A NaN anywhere else gives NaN.
 
+With ``logs.human_quality`` the qualities are a judge's scores, and every weighted estimator is corrected by people's
+ratings (`prediction_powered`).
+
 In a log with ``logs.weight`` s (rows that stand for s requests each) every mean and sum over rows is weighted, and
 
     z_i = V + s_i / mean(s) (z_i - V),   V = sum s z / sum s
@@ -42,6 +45,7 @@ from scipy.special import stdtrit
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import at_action, propensity_of_action
+from jaxroute.estimators import prediction_powered
 from jaxroute.numerics import at_least_single, masked_sum, relative, safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
 
@@ -53,8 +57,9 @@ class Rows(NamedTuple):
     """One estimate, row by row.
 
     influence: its mean over the counted rows is the value. counted: rows that take part. weight: the
-    importance weight w, as it is before any cap, switch or shrinkage; 0 without feedback, NaN where no
-    weights are used, times ``logs.weight``. group: label of the independent unit, None: each row is one.
+    importance weight w, as it is before any cap, switch or shrinkage; 0 without feedback (without a person's rating,
+    where there are any), NaN where no weights are used, times ``logs.weight``. group: label of the independent unit,
+    None: each row is one.
     """
 
     influence: Float[Array, " N"]
@@ -116,12 +121,21 @@ def rows(
     if response is not None:
         chex.assert_shape(response, (N,))
     predicted = outcomes_of(nuisances) if outcome_model else None
-    importance = _importance(target, logs.action, logs.quality, propensity, response)
-    weight = importance if transform is None else transform(importance)
-    answers = logs.action, logs.quality, logs.cost
     times = relative(logs.weight)
-    influence, counted = _influence(*answers, target, cost_weight, predicted, response, weight, times, self_normalised)
-    return standing(Rows(influence, counted, importance, logs.group), logs)
+
+    def of(logs: Logs, cost_weight: Scalar, response: Weights | None) -> Rows:
+        importance = _importance(target, logs.action, logs.quality, propensity, response)
+        weight = importance if transform is None else transform(importance)
+        answers = logs.action, logs.quality, logs.cost
+        found = _influence(*answers, target, cost_weight, predicted, response, weight, times, self_normalised)
+        return standing(Rows(found[0], found[1], importance, logs.group), logs)
+
+    if logs.human_quality is None:
+        return of(logs, cost_weight, response)
+    by_people, by_judge, rate = prediction_powered.by_people(logs)
+    both = rate if response is None else rate * response
+    own = of(logs, cost_weight, response), of(logs, 0.0, response)
+    return prediction_powered.corrected(*own, of(by_people, 0.0, rate), of(by_judge, 0.0, both))
 
 
 @jax.jit

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxroute.estimators.comparison import paired
 from jaxroute.estimators.influence import Rows, estimate, half_width, rows
+from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.support import evaluation_clip
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
@@ -64,7 +65,7 @@ def spending(
 
 def costs_for_qualities(logs: Logs, nuisances: Nuisances) -> tuple[Logs, Nuisances]:
     """The same rows with costs in the place of qualities: a value at cost weight 0 is then a mean cost."""
-    of_cost = logs._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
+    of_cost = by_judge(logs)._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
     cost = nuisances.outcomes.cost
     return of_cost, nuisances._replace(outcomes=Outcomes(cost, cost))
 

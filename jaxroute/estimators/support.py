@@ -19,6 +19,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators import verdict
 from jaxroute.estimators.influence import rows
+from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL
 from jaxroute.types import Logs, Nuisances
 
@@ -111,7 +112,7 @@ def support(
     # A millionth of slack: 1 - 0.95 must not fall below 0.05 by rounding.
     supported = available & (feedback >= FEWEST_ROWS_PER_MODEL)[None, :] & (propensity >= clip * (1 - 1e-6))
 
-    weight = np.asarray(_weights(logs, jnp.asarray(policies), nuisances, clip), np.float64)
+    weight = np.asarray(_weights(by_judge(logs), jnp.asarray(policies), nuisances, clip), np.float64)
     total = weight.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
@@ -127,6 +128,10 @@ def support(
         }
         for e, w, u in zip(effective, largest, unsupported.sum(1), strict=True)
     ]
+    if logs.human_quality is not None:
+        of_ratings = np.asarray(_weights(logs, jnp.asarray(policies), nuisances, clip), np.float64)
+        for record, row in zip(per_target, of_ratings, strict=True):
+            record["effective_ratings"] = float(row.sum() ** 2 / max((row**2).sum(), 1e-12))
     numbers = {
         "rows": float(N),
         "rows_with_feedback": float(observed.sum()),
@@ -137,6 +142,11 @@ def support(
         "effective_sample_size": float(effective.min()),
         "effective_sample_size_share": float(effective.min() / max(observed.sum(), 1)),
         "largest_weight_share": float(largest.max()),
+        **(
+            {"effective_ratings": min(record["effective_ratings"] for record in per_target)}
+            if logs.human_quality is not None
+            else {}
+        ),
         "unsupported_mass": float(unsupported.sum(1).max()),
         "propensity_min": float(logged.min()),
         **{f"propensity_quantile_{q:.2f}": float(np.quantile(logged, q)) for q in (0.01, 0.05, 0.25, 0.5)},

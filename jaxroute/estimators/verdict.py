@@ -15,6 +15,8 @@ ENOUGH_EFFECTIVE_ROWS = 200
 """Effective sample size from which the verdict may be ok; the standard error is then about std(reward) / 14."""
 FEWEST_EFFECTIVE_ROWS = 50
 """Effective sample size below which the verdict is refuse, because the interval itself is unreliable."""
+ENOUGH_EFFECTIVE_RATINGS, FEWEST_EFFECTIVE_RATINGS = 50, 20
+"""The same for people's ratings that correct a judge's scores."""
 LARGEST_WEIGHT_SHARE = 0.05
 """Share of the weights' sum that one row may carry for an ok."""
 TOLERATED_UNSUPPORTED_MASS = 0.01
@@ -99,8 +101,12 @@ def judge(
     enough = effective >= ENOUGH_EFFECTIVE_ROWS
     spread = numbers["largest_weight_share"] <= LARGEST_WEIGHT_SHARE
     supported = mass <= TOLERATED_UNSUPPORTED_MASS
-    refused = not (effective >= FEWEST_EFFECTIVE_ROWS and mass <= LARGEST_UNSUPPORTED_MASS)
-    if enough and spread and supported and not mismatches:
+    ratings = numbers.get("effective_ratings", math.inf)
+    corrected = ratings >= ENOUGH_EFFECTIVE_RATINGS
+    refused = not (
+        effective >= FEWEST_EFFECTIVE_ROWS and mass <= LARGEST_UNSUPPORTED_MASS and ratings >= FEWEST_EFFECTIVE_RATINGS
+    )
+    if enough and spread and supported and corrected and not mismatches:
         line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows"
         return "ok", (f"{line}; {mass:.1%} of the target's choices are unsupported",)
 
@@ -130,6 +136,11 @@ def judge(
         )
     if not (enough and supported):
         reasons += [row["fix"] for row in models if row["fix"]]
+    if not corrected:
+        reasons.append(
+            f"people's ratings that correct the judge count as {math.floor(ratings)} for this policy (limit "
+            f"{ENOUGH_EFFECTIVE_RATINGS}); have people rate more answers of the models that it chooses"
+        )
     if numbers["deterministic_share"] > 0.5:
         reasons.append(
             f"{numbers['deterministic_share']:.0%} of the choices were deterministic; for these the log supports "

@@ -191,7 +191,7 @@ def on_log(
         shadow=view.shadow,
         on_shadow=both,
     )
-    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside))
+    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside, *_rating(log)))
 
 
 def on_table(
@@ -294,8 +294,13 @@ def compare(
         high,
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
-        tuple(said),
+        (*said, *_rating(log)),
     )
+
+
+def _rating(log: people.LogTable) -> list[str]:
+    said = people.rating(log)
+    return [said] if said else []
 
 
 def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -> Comparison:

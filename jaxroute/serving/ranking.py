@@ -125,5 +125,5 @@ def rank(
         np.asarray(normalised_cost_weights, float),
         np.asarray(weights, float),
         found,
-        tuple(seen.said()),
+        (*seen.said(), *([said] if (said := people.rating(log)) else [])),
     )

@@ -24,5 +24,6 @@ from jaxroute.data.logs.table import as_logs as as_logs
 from jaxroute.data.logs.table import folding as folding
 from jaxroute.data.logs.table import hold_out as hold_out
 from jaxroute.data.logs.table import is_table as is_table
+from jaxroute.data.logs.table import rating as rating
 from jaxroute.data.logs.table import split as split
 from jaxroute.data.logs.table import split_time as split_time

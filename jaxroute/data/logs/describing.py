@@ -42,6 +42,8 @@ CALLED: dict[str, tuple[str, ...]] = {
     "group": ("group", "conversation_id", "session_id", "thread_id", "conversation", "session", "user_id", "user"),
     "request_id": ("request_id", "id", "call_id", "uuid", "trace_id", "request"),
     "weight": ("weight", "sample_weight"),
+    "human_quality": ("human_quality", "human_label", "human_rating", "human_score", "annotation", "expert_rating"),
+    "human_rate": ("human_rate", "label_rate"),
     "available": ("available", "candidates", "candidate_models"),
     "features": ("features", "embedding", "embeddings"),
 }

@@ -3,9 +3,10 @@
 Fields: prompt and/or features (a list of numbers), model, quality, cost (or input_tokens and output_tokens with a
 price table), and optionally propensity, timestamp (seconds since 1970, or ISO 8601), group (conversation or user),
 request_id (unique), available (candidate set: a list, or names joined by "|"; empty: every model), weight (how many
-requests the row stands for, in a log that keeps a share of them; empty: one), and token counts that are billed apart:
-total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be chats (a list of messages);
-``messages.text_of`` says what of them counts.
+requests the row stands for, in a log that keeps a share of them; empty: one), human_quality (a person's rating of an
+answer whose quality is a judge's, on the same scale), human_rate (the probability with which it was asked for), and
+token counts that are billed apart: total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be
+chats (a list of messages); ``messages.text_of`` says what of them counts.
 
 A log is a file or a folder of files (.parquet, .csv, .jsonl, the last two also .gz), a table in memory or in
 PostgreSQL. The records of gateways and tracers are read as they are; see ``formats``. Every problem is listed with
@@ -27,6 +28,7 @@ from jaxroute.types import InputError
 
 FAILURES = ("drop", "zero")
 REQUESTS = "requests, for which these rows stand"
+HUMAN = "rows with a human rating beside the judge's"
 SIMULATED = "propensities simulated from posterior scores"
 
 
@@ -262,6 +264,11 @@ def _table(
     def kept(name: str) -> np.ndarray | None:
         return log.column[name][good] if name in log.column else None
 
+    human = kept("human_quality")
+    if human is not None:
+        human = (human - worst) / (best - worst)
+        rated = int(np.isfinite(human).sum())
+        counts |= {HUMAN: rated, "rows without a human rating": len(human) - rated}
     prompt, group, weight = kept("prompt"), kept("group"), kept("weight")
     if weight is not None:
         weight = np.where(np.isnan(weight), 1.0, weight)
@@ -286,6 +293,8 @@ def _table(
         group=None if group is None else np.unique(group, return_inverse=True)[1],
         counts=counts,
         weight=weight,
+        human_quality=human,
+        human_rate=kept("human_rate"),
         features=kept("features"),
         request_id=kept("request_id"),
         problems=lines,

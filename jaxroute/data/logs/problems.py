@@ -15,6 +15,7 @@ EXAMPLES = 10
 LEAST = float(np.finfo(np.float32).tiny)
 HINTS = {
     "quality is outside": ", or give quality_range where it is on another scale",
+    "human_quality is outside": "; it is on the scale of quality, which quality_range names",
     "cost is empty,": ", or give a price table where tokens are counted",
     "cost is 0 though": ", or give a price table (0 for models that are free)",
     "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
@@ -37,6 +38,9 @@ def find(
     found[f"quality is outside [{low:g}, {high:g}]", "quality"] = (quality < low) | (quality > high)
     found["propensity is outside (0, 1]", "propensity"] = (propensity <= 0) | (propensity > 1)
     found[f"propensity is below {LEAST:.3g}, which counts as 0", "propensity"] = (propensity > 0) & (propensity < LEAST)
+    human, rate = log.number("human_quality"), log.number("human_rate")
+    found[f"human_quality is outside [{low:g}, {high:g}]", "human_quality"] = (human < low) | (human > high)
+    found["human_rate is outside (0, 1]", "human_rate"] = (rate <= 0) | (rate > 1)
     weight = log.number("weight")
     found["weight is not a finite number above 0", "weight"] = (weight <= 0) | np.isinf(weight)
     found |= costs.problems(log, prices)

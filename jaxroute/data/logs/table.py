@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 import numpy as np
 
+from jaxroute import nuisance
 from jaxroute.data import context as contexts
 from jaxroute.data import encoders, messages, splits, values
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
 FEW = 20
+FEWEST_RATED = 30
+"""Rows that people rated below which a judge's scores are not corrected by them."""
+LEAST_SHARE = 0.05
+"""Smallest estimated probability that a person was asked, over the share of the rows."""
 ONE_BY_ONE = "rows are folded one by one, and intervals take every row as a draw of its own"
 
 
@@ -29,6 +35,8 @@ class LogTable:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
+    human_quality: a person's rating where quality is a judge's; human_rate: the probability with which it was asked
+    for; None where the log has no such column.
     """
 
     prompt: np.ndarray | None
@@ -51,6 +59,8 @@ class LogTable:
     chat: str = messages.CHAT
     usage: dict[str, dict[str, float]] = field(default_factory=dict)
     context: dict[str, np.ndarray] = field(default_factory=dict)
+    human_quality: np.ndarray | None = None
+    human_rate: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.action)
@@ -64,7 +74,7 @@ class LogTable:
         arrays = {
             name: value[index]
             for name in ("prompt", "action", "quality", "cost", "propensity", "available", "timestamp", "group",
-                         "weight", "features", "request_id")
+                         "weight", "human_quality", "human_rate", "features", "request_id")
             if (value := getattr(self, name)) is not None
         }  # fmt: skip
         return replace(self, **arrays, context={name: column[index] for name, column in self.context.items()})
@@ -98,7 +108,44 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         features = np.concatenate([features, beside], 1)
     apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
     group = np.arange(len(log)) if apart else log.group
-    return Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group, log.weight)  # type: ignore[arg-type]
+    logs = Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group, log.weight)  # type: ignore[arg-type]
+    return logs if rated(log) < FEWEST_RATED else _with_ratings(logs, log)
+
+
+def rated(log: LogTable) -> int:
+    """How many rows people rated beside the judge."""
+    return 0 if log.human_quality is None else int(np.isfinite(log.human_quality).sum())
+
+
+def rating(log: LogTable) -> str:
+    """What is said of a log in which people rated a part of the answers; "" where they did not.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> row = {"prompt": "hi", "quality": 1, "cost": 1}
+        >>> rows = [row | {"model": "ab"[i % 2], "human_quality": 1 if i < 40 else None} for i in range(90)]
+        >>> print(rating(load(rows)))
+        People rated 40 of the 90 rows beside the judge: values and gains are the judge's, corrected by these ratings.
+    """
+    if not (count := rated(log)):
+        return ""
+    said = f"People rated {count:,} of the {len(log):,} rows beside the judge"
+    if count < FEWEST_RATED:
+        return f"{said}: too few (of {FEWEST_RATED}) to correct its scores by, so values are the judge's."
+    return f"{said}: values and gains are the judge's, corrected by these ratings."
+
+
+def _with_ratings(logs: Logs, log: LogTable) -> Logs:
+    """With people's ratings, and the probability of each: as logged, else estimated from prompt and model."""
+    asked = logs._replace(quality=log.human_quality)  # type: ignore[arg-type]
+    least = LEAST_SHARE * rated(log) / len(log)
+    if 2 * NuisanceSpec().folds <= len(log):
+        rate = np.asarray(nuisance.fit_response(jax.random.key(0), asked, least=least))
+    else:
+        rate = np.full(len(log), rated(log) / len(log))
+    if log.human_rate is not None:
+        rate = np.where(np.isnan(log.human_rate), rate, log.human_rate)
+    return logs._replace(human_quality=log.human_quality, human_rate=rate)  # type: ignore[arg-type]
 
 
 def is_table(log: LogTable) -> bool:
