@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxroute import nuisance
 from jaxroute.data import context as contexts
 from jaxroute.data import encoders, messages, splits, values
 from jaxroute.types import InputError, Logs, NuisanceSpec
@@ -137,6 +135,10 @@ def rating(log: LogTable) -> str:
 
 def _with_ratings(logs: Logs, log: LogTable) -> Logs:
     """With people's ratings, and the probability of each: as logged, else estimated from prompt and model."""
+    import jax
+
+    from jaxroute import nuisance
+
     asked = logs._replace(quality=log.human_quality)  # type: ignore[arg-type]
     least = LEAST_SHARE * rated(log) / len(log)
     if 2 * NuisanceSpec().folds <= len(log):
