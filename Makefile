@@ -12,6 +12,7 @@ TESTS   ?=
 OUT     ?= results
 PEERS   ?= .venv-peers
 WORKERS ?= auto
+WHOLE   ?=
 
 # All compiled programs are cached, so the second run of a command starts faster; each Python and JAX has its folder.
 COMPILED := $(CURDIR)/.cache/jax
@@ -161,8 +162,8 @@ test-modes: dev  ## run the marked tests in 64 bits, with keys checked for reuse
 	@for mode in $(MODES); do echo "$$mode" && env $$mode $(RUN) -m pytest -n $(WORKERS) -m modes $(MARKED) || exit 1; done
 	@echo "compiled programs" && PYTHONPATH=tests $(RUN) -m pytest -p programs -m modes $(MARKED)
 
-test-versions:  ## run quick tests with the lowest versions stated and with the newest, in environments of their own (needs uv)
-	@bash .ci/versions .venv-versions
+test-versions:  ## run quick tests with the lowest versions stated and with the newest, in environments of their own (needs uv; WHOLE=1: all of make test)
+	@WHOLE=$(WHOLE) bash .ci/versions .venv-versions
 
 test-encoders: $(ENCODERS)/.ready  ## run the tests of the encoders that need torch, in a separate environment
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest tests/test_encoders*.py -rs

@@ -173,8 +173,8 @@ def test_matches_numpy_row_by_row(name):
     actual = LOSSES[name](scores, utility, where=where)
     kept = np.asarray(where)
     expected = [
-        one_row(name, np.float64(z[m]), np.float64(u[m])) if m.any() else 0.0
-        for z, u, m in zip(scores, utility, kept, strict=True)
+        one_row(name, z[m], u[m]) if m.any() else 0.0
+        for z, u, m in zip(np.asarray(scores, float), np.asarray(utility, float), kept, strict=True)
     ]
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 

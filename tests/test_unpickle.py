@@ -182,6 +182,10 @@ def test_letters_that_are_none():
         contents(content.replace(b"a\0\0\0b\0\0\0", b"a\0\0\0\xff\xff\xff\xff"))
 
 
+ARROW = pytest.mark.skipif(pd.Series(["a"]).dtype == object, reason="pandas before 3 keeps texts as objects")
+
+
+@ARROW
 def test_texts_of_arrow_stay_within_their_buffer():
     content = pickle.dumps(pd.DataFrame({"t": ["ab", "c"]}))
     offsets = np.array([0, 2, 3]).tobytes()
@@ -197,7 +201,7 @@ def test_a_frame_with_two_columns_of_one_name():
         contents(pickle.dumps(frame))
 
 
-@pytest.mark.parametrize("inside", ["array", "texts", "bytes"])
+@pytest.mark.parametrize("inside", ["array", pytest.param("texts", marks=ARROW), "bytes"])
 def test_one_long_thing_in_many_places(inside):
     """Each place would be a copy."""
     things = {"array": np.zeros(1000), "texts": pd.DataFrame({"t": ["x" * 8000]}), "bytes": b"x" * 8000}

@@ -139,9 +139,10 @@ def paired_contrasts(rows: pd.DataFrame) -> Paragraphs:
         study_contrasts.contrasts(rows, study_contrasts.end_to_end(rows, *sides))
         for sides in ((), (RECOMMENDED, study_contrasts.BEST_LEARNED))
     )
-    found = pd.concat([study_contrasts.contrasts(rows, study_contrasts.CONTRASTS), best, ahead], ignore_index=True)
-    if found.empty:
+    parts = [study_contrasts.contrasts(rows, study_contrasts.CONTRASTS), best, ahead]
+    if all(part.empty for part in parts):
         return []
+    found = pd.concat([part for part in parts if len(part)], ignore_index=True)
     together = found["dataset"] == study_contrasts.REAL
     text = [t + f" ({n})" * r for t, n, r in zip(intervals(found), found["tables"], together, strict=True)]
     lines = [
