@@ -18,7 +18,8 @@ from test_losses import LOSSES, rows
 from jaxroute import engine
 from jaxroute.engine import disk
 from jaxroute.learn.objectives import OBJECTIVES
-from jaxroute.types import Hyperparams
+from jaxroute.serving import distil
+from jaxroute.types import Hyperparams, Outcomes
 
 pytestmark = pytest.mark.modes
 
@@ -42,6 +43,15 @@ def test_training_moves_nothing_between_host_and_device_unasked(how, tmp_path):
         else:
             done = engine.train(program, points, learn, validate)
     assert np.isfinite(np.asarray(done.best_value)).all()
+
+
+@pytest.mark.slow
+def test_distillation_moves_nothing_between_host_and_device_unasked():
+    x = jax.random.normal(jax.random.key(0), (40, 3))
+    teacher, key = jax.block_until_ready((Outcomes(x[:, :2], jnp.exp(x[:, 1:])), jax.random.key(1)))
+    with jax.transfer_guard("disallow"):
+        student = distil.fit(key, x, teacher, cost_scale=2.0, hidden=(4,), dimensions=2, steps=5, batch_size=8)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(student))
 
 
 @pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16, jnp.float32])

@@ -78,6 +78,7 @@ def fit(
         (https://arxiv.org/abs/1503.02531), 2015.
     """
     directions = max(1, min(dimensions, len(features) // ROWS_PER_DIMENSION))
+    cost_scale, penalty, learning_rate = jax.device_put((cost_scale, penalty, learning_rate))  # nothing moves unasked
     linear, x, residual, weight = _ridge(features, teacher, cost_scale, penalty, directions)
     return linear._replace(mlp=_train(key, x, residual, weight, hidden, steps, batch_size, learning_rate))
 
