@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, estimators, losses
+from jaxroute import counterfactual, estimators, losses, metrics, policies
 
 
 @pytest.mark.slow
@@ -15,12 +15,20 @@ def test_the_page_is_current():
     assert contracts.PAGE.read_text() == contracts.page(), "write it anew with python tests/contracts.py"
 
 
-def test_every_public_function_has_one():
-    stated = {(c.group, c.name.split(",")[0]) for c in contracts.CONTRACTS}
-    named = {f.__name__ for f in vars(losses).values() if inspect.isfunction(f) and f.__module__ == losses.__name__}
-    assert {("losses", name) for name in named if not name.startswith("_")} <= stated
-    assert {("estimators", name) for name in estimators.ESTIMATORS} <= stated
-    assert {("counterfactual", name) for name in vars(counterfactual) if name.endswith("doubly_robust")} <= stated
+@pytest.mark.parametrize("module", [losses, policies, counterfactual, estimators, metrics], ids=lambda m: m.__name__)
+def test_every_public_function_has_one_or_runs_on_the_host(module):
+    group = module.__name__.rpartition(".")[2]
+    stated = {c.name.split(",")[0] for c in contracts.CONTRACTS if c.group == group}
+    if module is estimators:
+        stated |= {inspect.unwrap(getattr(f, "func", f)).__name__ for f in estimators.ESTIMATORS.values()}
+    there = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    public = {
+        name
+        for name, f in there.items()
+        if callable(f) and not inspect.isclass(f) and getattr(f, "__module__", "").startswith(module.__name__)
+    }
+    assert public - stated - contracts.HOST[group] == set()
+    assert contracts.HOST[group] <= public - stated
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from jaxroute.estimators.evaluation import Evaluation
 from jaxroute.estimators.influence import Rows, Scalar, estimate, interval, units
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL as FEWEST_PROMPTS
-from jaxroute.numerics import as_arrays, safe_divide
+from jaxroute.numerics import as_arrays, at_least_single, safe_divide
 from jaxroute.types import Estimate, Examples, InputError, Outcomes
 
 WITH = ", with a shadow sample"
@@ -60,7 +60,7 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
         0.75 0.25 2.0
     """
     chex.assert_equal_shape([target, shadow.outcomes.quality, shadow.outcomes.cost, shadow.available])
-    outcomes = as_arrays(shadow.outcomes)
+    target, outcomes = at_least_single((target, as_arrays(shadow.outcomes)))
     priced = jnp.isfinite(outcomes.cost)
     there = jnp.asarray(shadow.available) & jnp.isfinite(outcomes.quality) & (priced | (jnp.asarray(cost_weight) == 0))
     counted = jnp.all(there | (target == 0), -1)
