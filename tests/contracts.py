@@ -293,8 +293,8 @@ def page() -> str:
         "",
         "Of every public loss, policy, estimator and metric: the type of the result for inputs of each type, and the "
         "largest error in units of eps of the result's type, times the largest result where that is above 1. Errors "
-        "are those of the arithmetic, against the same inputs in 64 bits; float64 is not measured against anything wider. "
-        '"A choice" is an argmax or a rule of one, which rounding decides where scores are within it.',
+        "are those of the arithmetic, against the same inputs in 64 bits; float64 is not measured against anything "
+        'wider. "A choice" is an argmax or a rule of one, which rounding decides where scores are within it.',
         "",
         "Losses and policies keep the type that they are given. Estimators sum over rows, and do so in 32 bits where "
         "they are given 16. Python numbers take the type of the arrays, and 64 bits need `JAX_ENABLE_X64=1`. Integers "
