@@ -25,7 +25,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -131,7 +131,7 @@ $(PEERS)/%/.ready:
 	@-$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_needs) && $(if $($*_then),$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $($*_then) &&) touch $@
 
 bench-encoders test-encoders: RUN = $(ENCODERS)/bin/python
-bench-gateway test-gateway: RUN = $(GATEWAY)/bin/python
+bench-gateway bench-sidecar test-gateway: RUN = $(GATEWAY)/bin/python
 
 bench-encoders: $(ENCODERS)/.ready  ## measure texts per second of every encoder whose weights are on this machine (SMOKE=1)
 	@$(RUN) -m experiments.bench.encoding $(if $(SMOKE),--smoke)
@@ -173,6 +173,9 @@ test-gateway: $(GATEWAY)/.ready  ## run the tests with LiteLLM's Router and prox
 
 bench-gateway: $(GATEWAY)/.ready  ## measure what the handler adds to LiteLLM's proxy, beside the plain one
 	@$(RUN) -m experiments.bench.gateway
+
+bench-sidecar: $(GATEWAY)/.ready  ## measure the sidecar's decisions a second, beside the same server with an empty handler
+	@$(RUN) -m experiments.bench.sidecar
 
 $(GATEWAY)/.ready: requirements.txt pyproject.toml
 	@test -x $(GATEWAY)/bin/python || $(MAKE) --no-print-directory VENV=$(GATEWAY) $(GATEWAY)/bin/python

@@ -17,8 +17,9 @@ from jaxroute.data import shadow, tables
 from jaxroute.gateway import rows
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.recorder import Recorder
-from jaxroute.gateway.settings import Settings
+from jaxroute.gateway.settings import Rollout, Settings
 from jaxroute.serving import evaluation, portable
+from jaxroute.serving.exploring import Explorer
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
@@ -130,6 +131,37 @@ def test_the_gateway_takes_them_from_a_requests_metadata_and_logs_them(router, t
         wanted = router.route(["hello"], cost_weight=1.0, context=[known]).models[0]
         assert (request.choice.model, request.choice.by) == (wanted, "router")
         assert rows.row(request, "answered", texts=True).items() >= known.items()
+
+
+def test_two_routers_at_once_read_columns_of_their_own(router, tmp_path):
+    """A roll-out, and an exploration that is to value another router: each router gets its own columns."""
+    tier = router_kinds.router("plug_in", features=TEXT + 2, encoder="hashed", summary={"context": COLUMNS[:1]})
+    plain = router_kinds.router("affine", features=TEXT, encoder="hashed")
+    folders = {}
+    for name, one in (("old", router), ("new", tier), ("target", plain)):
+        one.save(tmp_path / name)
+        folders[name] = str(tmp_path / name)
+    settings = Settings(
+        router_kinds.MODELS, "a", router=folders["old"], cost_weight=1.0, seed=0,
+        rollout=Rollout(folders["new"], 0.5, state=str(tmp_path / "rollout.json")),
+        explore=Explorer("evaluation", floor=0.1, router=folders["target"]),
+    )  # fmt: skip
+    gate = Gate(settings)
+    assert (gate.problem, gate.context) == (None, ("tier", "length"))
+    arms = {}
+    for i in range(40):
+        known = {"tier": "gold", "length": 40 + i}
+        choice = gate.choose(f"text {i}", context=known)
+        decided, columns = (tier, ("tier",)) if choice.facts["rollout"] == "new" else (router, ("tier", "length"))
+        given = {name: [known[name]] for name in columns}
+        best = decided.route([f"text {i}"], cost_weight=1.0, context=given).models[0]
+        assert choice.exploration == (choice.model != best)
+        arms[choice.facts["rollout"]] = choice
+    assert set(arms) == {"old", "new"}
+    assert gate.choose("text", context={"length": "far"}).by == "default"  # no number: said, and the default answers
+    plain.save(tmp_path / "new")
+    plain.save(tmp_path / "old")
+    assert Gate(settings).context == ()
 
 
 def test_a_router_with_columns_is_judged_with_them(router, monkeypatch):

@@ -10,6 +10,7 @@ import router_kinds
 
 from jaxroute import policies
 from jaxroute.gateway import Gate, load_settings, rollout
+from jaxroute.gateway.recorder import Recorder
 from jaxroute.policies import exploration
 from jaxroute.serving import exploring
 from jaxroute.types import InputError
@@ -139,14 +140,19 @@ def test_a_roll_out_is_sent_back_when_it_is_worse_and_stays_so(folder, tmp_path)
     settings = folder(rollout={"router": "new", "share": 0.3}, log="log.jsonl", epsilon=0.2)
     gate = Gate(settings)
     assert gate.share == 0.3
+    assert Recorder(gate).ready()["rollout"] == {"router": gate.new.router.version, "status": "running", "share": 0.3}
     version = gate.new.router.version
     with (tmp_path / "log.jsonl").open("w") as log:
         for row in rows_of(-0.2):
             log.write(json.dumps(row | {"candidate": version}) + "\n")
     assert rollout.look(settings)["status"] == "returned"
     returned = Gate(settings)
+    said = Recorder(returned).ready()["rollout"]
+    assert (said["router"], said["status"], said["share"], said["rows"]) == (version, "returned", 0.0, 3000)
+    assert said["upper"] < 0
     assert (returned.share, returned.choose(router_kinds.FEATURES[0]).facts.get("rollout")) == (0.0, None)
     (tmp_path / "log.jsonl").unlink()
     assert rollout.look(settings)["status"] == "returned"
     (tmp_path / "rollout.json").write_text("{")
-    assert Gate(settings).share == 0.0
+    damaged = Gate(settings)
+    assert (damaged.share, damaged.rollout["status"]) == (0.0, "unreadable")

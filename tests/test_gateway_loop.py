@@ -109,6 +109,7 @@ def test_a_worse_router_is_sent_back_by_itself(upstream, tmp_path):
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     with gateway_proxy.running(upstream, tmp_path, lines) as proxy:
         rng, looks = np.random.default_rng(1), []
+        assert proxy.ask("/jaxroute/ready", key=None).body["rollout"]["status"] == "running"
         while not looks or "sent back" not in looks[-1]:
             assert len(looks) < 6, looks
             asked(proxy, rng, 100, ("poem",))
@@ -121,4 +122,6 @@ def test_a_worse_router_is_sent_back_by_itself(upstream, tmp_path):
             proxy.chat("Write a poem")
             time.sleep(0.2)
         after = asked(proxy, rng, 20)
+        said = proxy.ask("/jaxroute/ready", key=None).body["rollout"]
+    assert (said["router"], said["status"], said["share"]) == (versions["new"], "returned", 0)
     assert {headers["x-jaxroute-version"] for _, headers in after} == {versions["old"]}

@@ -12,7 +12,7 @@ import router_kinds
 from router_kinds import FEATURES
 
 from jaxroute.data import encoders, tables
-from jaxroute.serving import kinds, portable
+from jaxroute.serving import asking, kinds, portable
 from jaxroute.types import InputError
 
 WEIGHTS = np.float32([0.0, 20.0, 50.0, 130.0, 500.0])
@@ -43,6 +43,23 @@ def test_decisions_are_those_of_jax(name, rows):
     if predicted is not None:
         for own, theirs in zip(router.predict(features), predicted, strict=True):
             np.testing.assert_allclose(own, theirs, rtol=3e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_choices_at_many_cost_weights_are_those_of_each(name, monkeypatch):
+    """In blocks, with a model removed; where two scores differ by rounding alone either may be chosen."""
+    monkeypatch.setattr(asking, "BLOCK", 16)
+    router = router_kinds.router(name).without("b")
+    found = router.choices(FEATURES, WEIGHTS)
+    assert (found.shape, found.dtype) == ((len(WEIGHTS), len(FEATURES)), np.int32)
+    for chosen, weight in zip(found, WEIGHTS, strict=True):
+        scores = router.scores(FEATURES, weight)
+        own = np.take_along_axis(scores, chosen[:, None], 1)[:, 0]
+        assert (scores.max(1) - own <= 1e-6 * np.maximum(1, np.abs(scores[:, [0, 2, 3]]).max(1))).all()
+    assert len(np.unique(found)) > 1
+    if name in ("plug_in", "affine"):
+        with pytest.raises(InputError, match=r"overflow at cost weight 3e\+38"):
+            router.choices(1e4 * FEATURES, [0.0, 3e38])
 
 
 @pytest.mark.modes

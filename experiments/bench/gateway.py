@@ -1,12 +1,15 @@
 """What a gateway costs: LiteLLM's proxy with our handler beside the plain one, in the same run.
 
-    make bench-gateway        (about two minutes; in the environment of `make test-gateway`)
+    make bench-gateway        (about four minutes; in the environment of `make test-gateway`)
 
-Two proxies with one worker each stand before one mock upstream that answers at once. They are asked in turns, by 1, 16
-and 64 clients at a time; whoever else is at work then costs both. Ours asks a router of texts (the encoder is hashed-2)
-and logs every row; the plain one is asked for a model by name. Prints processor time a request, throughput, the median
-and the 99th percentile of the time that a client waits, memory, and the time of the first request; writes
-results/bench/gateway.json. Only the ratios and differences mean something on a machine that others use.
+Three proxies with one worker each stand before one mock upstream that answers at once: a plain one, one with a handler
+that has the same hooks as ours and does nothing in them (what LiteLLM itself takes for any such handler), and ours,
+which asks a router of texts (the encoder is hashed-2) and logs every row. The plain ones are asked for a model by
+name. They are asked in turns, some requests each, by 1, 16 and 64 clients at a time: whoever else is at work then costs
+all of them. Prints processor time a request, throughput (the median over the rounds of its ratio to the plain proxy in
+the same round, with quartiles), the median and the 99th percentile of the time that a client waits, memory, and the
+time of the first request; writes results/bench/gateway.json. Only ratios and differences mean something on a machine
+that others use.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -36,7 +39,9 @@ from jaxroute.learn import fitting
 from jaxroute.types import Logs, NuisanceSpec
 
 MODELS = ("small", "large")
-AT_ONCE = (1, 16, 64)
+AT_ONCE = {1: 30, 16: 96, 64: 192}
+"""Clients, and the requests of a turn."""
+KINDS = ("plain", "empty", "ours")
 MASTER = "sk-bench-0f3c5a2e7b9d4c1a8e6f"
 UPSTREAM = """
 import json, sys
@@ -51,7 +56,26 @@ app = web.Application()
 app.router.add_post("/{path:.*}", answer)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
 """
-CALLBACKS = "from pathlib import Path\nfrom jaxroute.gateway.hooks import Handler\nhandler = Handler.from_file("
+OURS = """
+from pathlib import Path
+from jaxroute.gateway.hooks import Handler
+handler = Handler.from_file(Path(__file__).with_name("models.yaml"))
+"""
+EMPTY = """
+from litellm.integrations.custom_logger import CustomLogger
+class Handler(CustomLogger):
+    async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type): return data
+    async def async_pre_call_deployment_hook(self, kwargs, call_type): pass
+    async def async_post_call_failure_deployment_hook(self, *_, **__): pass
+    def log_success_event(self, *_): pass
+    async def async_log_success_event(self, *_): pass
+    async def async_post_call_success_hook(self, data, user_api_key_dict, response): pass
+    async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
+        async for chunk in response: yield chunk
+    async def async_post_call_response_headers_hook(self, data, user_api_key_dict, response, **_): pass
+    async def async_post_call_failure_hook(self, *_, **__): pass
+handler = Handler()
+"""
 
 
 def router(folder: Path) -> None:
@@ -101,16 +125,17 @@ def running(command: list[str], port: int, folder: Path, path: str) -> Iterator[
         process.wait()
 
 
-async def load(port: int, model: str, texts: Iterator[str], clients: int, seconds: float) -> np.ndarray:
-    """Milliseconds of every request of so many clients, each asking again as soon as it is answered."""
+async def load(port: int, model: str, texts: Iterator[str], clients: int, count: int) -> list[float]:
+    """Milliseconds of each of ``count`` requests of so many clients, each asking again as soon as it is answered."""
     import aiohttp
 
     times: list[float] = []
     url, key = f"http://127.0.0.1:{port}/v1/chat/completions", {"Authorization": f"Bearer {MASTER}"}
-    until = time.perf_counter() + seconds
+    left = iter(range(count))
 
     async def client(session: Any) -> None:
-        while (begun := time.perf_counter()) < until or not times:
+        for _ in left:
+            begun = time.perf_counter()
             body = {"model": model, "messages": [{"role": "user", "content": next(texts)}]}
             async with session.post(url, json=body, headers=key) as answer:
                 assert answer.status == 200, await answer.text()
@@ -119,79 +144,107 @@ async def load(port: int, model: str, texts: Iterator[str], clients: int, second
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
-    return np.array(times)
+    return times
 
 
-def measured(process: psutil.Process, port: int, model: str, texts: Iterator[str], clients: int, seconds: float) -> Any:
-    """[processor ms a request, requests a second, median ms, 99th percentile ms]."""
+class Turn(NamedTuple):
+    """Of some requests: processor ms of each, how many a second, and how many ms the client waited for each."""
+
+    work: float
+    rate: float
+    waits: list[float]
+
+
+def turn(process: psutil.Process, port: int, model: str, texts: Iterator[str], clients: int, count: int) -> Turn:
+    """Ask a proxy ``count`` times; what it does after its last answer counts, too."""
     before, begun = sum(process.cpu_times()[:2]), time.perf_counter()
-    times = asyncio.run(load(port, model, texts, clients, seconds))
-    work = 1e3 * (sum(process.cpu_times()[:2]) - before) / len(times)
-    return np.array([work, len(times) / (time.perf_counter() - begun), *np.percentile(times, [50, 99])])
+    waits = asyncio.run(load(port, model, texts, clients, count))
+    rate = count / (time.perf_counter() - begun)
+    time.sleep(0.1)
+    return Turn(1e3 * (sum(process.cpu_times()[:2]) - before) / count, rate, waits)
 
 
-def compare(seconds: float, rounds: int) -> dict[str, Any]:
-    """All figures: {clients: {"plain" and "ours": means of the rounds}}, memory in MB, first requests in ms."""
+def summary(turns: dict[str, list[Turn]]) -> dict[str, dict[str, float | list[float]]]:
+    """By kind of proxy: work, its ratio of throughput to the plain one (quartiles over rounds), p50 and p99."""
+    found: dict[str, dict[str, float | list[float]]] = {}
+    plain = np.array([one.rate for one in turns["plain"]])
+    for which, several in turns.items():
+        waits = np.concatenate([one.waits for one in several])
+        rates = np.array([one.rate for one in several])
+        found[which] = {
+            "work_ms": float(np.mean([one.work for one in several])),
+            "rate": float(np.median(rates)),
+            "rate_ratio": np.percentile(rates / plain, [25, 50, 75]).tolist(),
+            "p50_ms": float(np.percentile(waits, 50)),
+            "p99_ms": float(np.percentile(waits, 99)),
+        }
+    return found
+
+
+def compare(rounds: int) -> dict[str, Any]:
+    """All figures: {clients: of ``summary``}, memory in MB, first requests in ms."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as open_:
         folder = Path(name)
         router(folder)
-        ports = {which: free_port() for which in ("upstream", "plain", "ours")}
+        ports = {which: free_port() for which in ("upstream", *KINDS)}
         listed = [{"model_name": model, "litellm_params": {
             "model": f"openai/{model}", "api_base": f"http://127.0.0.1:{ports['upstream']}/v1", "api_key": "none",
             "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}} for model in (*MODELS, "auto")]  # fmt: skip
         (folder / "models.yaml").write_text(
             "models: [small, large]\ndefault: small\nrouter: router\ncost_weight: 20\nlog: log.jsonl\n"
         )
-        (folder / "callbacks.py").write_text(f"{CALLBACKS}Path(__file__).with_name('models.yaml'))\n")
-        (folder / "plain.yaml").write_text(json.dumps({"model_list": listed}))
-        ours = {"model_list": listed, "litellm_settings": {"callbacks": ["callbacks.handler"]}}
-        (folder / "ours.yaml").write_text(json.dumps(ours))
+        (folder / "empty.py").write_text(EMPTY)
+        (folder / "ours.py").write_text(OURS)
         upstream = [sys.executable, "-c", UPSTREAM, str(ports["upstream"])]
         open_.enter_context(running(upstream, ports["upstream"], folder, "/"))
         proxies = {}
-        for which in ("plain", "ours"):
+        for which in KINDS:
+            callbacks = {} if which == "plain" else {"litellm_settings": {"callbacks": [f"{which}.handler"]}}
+            (folder / f"{which}.yaml").write_text(json.dumps({"model_list": listed} | callbacks))
             command = [str(Path(sys.executable).parent / "litellm"), "--config", f"{which}.yaml", "--port"]
             command += [str(ports[which]), "--num_workers", "1"]
             server = running(command, ports[which], folder, "/health/readiness")
             proxies[which] = open_.enter_context(server)
-        texts = iter(encoding.prompts(200_000 if seconds > 1 else 20_000))
-        asked = {"plain": "small", "ours": "auto"}
-        first = {}
-        for which, model in asked.items():
-            first[which] = [float(asyncio.run(load(ports[which], model, texts, 1, 0.0))[0]) for _ in range(100)]
+        texts = iter(encoding.prompts(len(KINDS) * (100 + rounds * sum(AT_ONCE.values()))))
+        asked = {which: "auto" if which == "ours" else "small" for which in KINDS}
+        first = {which: asyncio.run(load(ports[which], model, texts, 1, 100)) for which, model in asked.items()}
         found["first_ms"] = {which: times[0] for which, times in first.items()}
         found["hundredth_ms"] = {which: float(np.median(times[-20:])) for which, times in first.items()}
-        for clients in AT_ONCE:
-            parts: dict[str, list[Any]] = {"plain": [], "ours": []}
-            for turn in range(rounds):
-                for which in sorted(parts, reverse=bool(turn % 2)):
-                    one = measured(proxies[which], ports[which], asked[which], texts, clients, seconds)
-                    parts[which].append(one)
-            found[str(clients)] = {which: np.mean(several, 0).tolist() for which, several in parts.items()}
+        for clients, count in AT_ONCE.items():
+            turns: dict[str, list[Turn]] = {which: [] for which in KINDS}
+            for number in range(rounds):
+                shift = number % len(KINDS)
+                for which in KINDS[shift:] + KINDS[:shift]:
+                    one = turn(proxies[which], ports[which], asked[which], texts, clients, count)
+                    turns[which].append(one)
+            found[str(clients)] = summary(turns)
         found["memory_mb"] = {which: proxies[which].memory_info().rss / 1e6 for which in proxies}
         found["rows"] = (folder / "log.jsonl").read_text().count("\n")
+    assert found["rows"] == 100 + rounds * sum(AT_ONCE.values()), f"{found['rows']} rows"
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=4, help="of both proxies in turns")
+    parser.add_argument("--rounds", type=int, default=12, help="of all proxies in turns")
     parser.add_argument("--out", default="results/bench")
     asked = parser.parse_args(arguments)
-    found = compare(asked.seconds, asked.rounds)
+    found = compare(asked.rounds)
     for clients in AT_ONCE:
-        plain, ours = (np.array(found[str(clients)][which]) for which in ("plain", "ours"))
-        print(
-            f"{clients:3d} at once: plain {plain[0]:.1f} ms of work, {plain[1]:.0f} requests/s, p50 {plain[2]:.0f} ms, "
-            f"p99 {plain[3]:.0f} ms; ours +{ours[0] - plain[0]:.1f} ms of work, {ours[1] / plain[1] - 1:+.0%} "
-            f"requests/s, p50 {ours[2] - plain[2]:+.0f} ms, p99 {ours[3] - plain[3]:+.0f} ms"
-        )
-    memory, first = found["memory_mb"], found["first_ms"]
-    print(f"memory: plain {memory['plain']:.0f} MB, ours {memory['ours'] - memory['plain']:+.0f} MB")
-    print(f"first request: plain {first['plain']:.0f} ms, ours {first['ours']:.0f} ms; later: {found['hundredth_ms']}")
+        plain = found[str(clients)]["plain"]
+        for which in KINDS:
+            one = found[str(clients)][which]
+            low, middle, high = (100 * (ratio - 1) for ratio in one["rate_ratio"])
+            more = one["work_ms"] - plain["work_ms"]
+            print(
+                f"{clients:2d} at once, {which:5s}: {one['work_ms']:.1f} ms of work ({more:+.2f}), {one['rate']:.0f} "
+                f"requests/s ({middle:+.1f}%, {low:+.1f} to {high:+.1f}), p50 {one['p50_ms']:.1f} ms, "
+                f"p99 {one['p99_ms']:.0f} ms"
+            )
+    for name in ("memory_mb", "first_ms", "hundredth_ms"):
+        print(f"{name}: " + ", ".join(f"{which} {value:.0f}" for which, value in found[name].items()))
     Path(asked.out).mkdir(parents=True, exist_ok=True)
     storage.write_text(Path(asked.out) / "gateway.json", json.dumps(found, indent=1) + "\n")
     return 0

@@ -117,20 +117,16 @@ def ours(router: Router, prompts: np.ndarray, calls: int) -> dict[str, Times]:
     one, many = prompts[:1], len(prompts)
     weights = np.geomspace(0.1, 1000, GRID)
 
-    def every_weight(some: np.ndarray) -> list[np.ndarray]:
-        quality, cost = router.predict(some)
-        return [np.argmax(quality - weight * cost, -1) for weight in weights]
-
     with tempfile.TemporaryDirectory() as folder:
         router.save(Path(folder) / "router")
         gate = Gate(Settings(NAMES, NAMES[0], str(Path(folder) / "router"), cost_weight=20.0, seed=0))
     at_once = f"{many:,} prompts at once, per prompt, nanoseconds"
     return {
         "one prompt": timed(lambda: router.route(one, cost_weight=20.0), calls),
-        f"one prompt, {GRID} cost weights": timed(lambda: every_weight(one), calls),
+        f"one prompt, {GRID} cost weights": timed(lambda: router.choices(one, weights), calls),
         "one prompt through the gateway's gate": timed(lambda: gate.choose(one[0]), calls),
         at_once: each(lambda: router.route(prompts, cost_weight=20.0).index, many),
-        f"{GRID} cost weights, {at_once}": each(lambda: every_weight(prompts), many),
+        f"{GRID} cost weights, {at_once}": each(lambda: router.choices(prompts, weights), many),
     }
 
 

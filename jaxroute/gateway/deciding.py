@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,24 @@ class Decider:
         """Of a budget's mixture the mean one."""
         return float(self.ways[:, 0] @ self.ways[:, 1])
 
-    def features(self, prompt: str | np.ndarray) -> np.ndarray:
-        """[D] of a text, or features as they are."""
-        if isinstance(prompt, np.ndarray):
-            return np.asarray(prompt, np.float32)
-        return np.asarray(self.router.features([prompt])[0])
+    @property
+    def columns(self) -> list[str]:
+        """Names of the context columns that the router reads."""
+        return [str(column["name"]) for column in self.router.context]
+
+    def encoded(self, prompt: str | np.ndarray) -> np.ndarray:
+        """The encoder's features of a text; features as they are."""
+        return np.asarray(prompt, np.float32) if isinstance(prompt, np.ndarray) else self.router.encoded([prompt])[0]
+
+    def features(self, encoded: np.ndarray, context: Mapping[str, Any]) -> np.ndarray:
+        """What the router reads, [D]: the encoder's features, and those of its context columns, as far as known.
+
+        Raises:
+            InputError: features of another width, or a value of the context that cannot be read.
+        """
+        whole = not self.router.context or len(encoded) == self.router.num_features
+        beside = None if whole else [{name: context.get(name) for name in self.columns}]
+        return np.asarray(self.router.features(encoded[None], beside)[0])
 
     def policy(self, features: np.ndarray, models: Sequence[str]) -> np.ndarray | None:
         """Probabilities of the models [K] without exploration; None where every one is removed from the router."""
@@ -50,11 +63,11 @@ class Decider:
             return None
         return np.bincount(np.argmax(scores, 1), share, len(models))
 
-    def scene(self, features: np.ndarray, models: Sequence[str], greedy: np.ndarray, target: Decider | None) -> Scene:
+    def scene(self, features: np.ndarray, models: Sequence[str], greedy: np.ndarray, aim: np.ndarray | None) -> Scene:
         """What exploration knows of a request.
 
         Args:
-            features: [D]. models: that may answer. greedy: of ``policy``. target: the router that is to be valued.
+            features: [D]. models: that may answer. greedy: of ``policy``. aim: that of the router that is to be valued.
         """
         places, row, weight = self._places(models), features[None], self.cost_weight
         mean = sd = error = None
@@ -63,7 +76,6 @@ class Decider:
             mean, sd = means[0, places], deviations[0, places]
             error = np.sqrt(sd**2 + layer.noise[0, places] ** 2 + (weight * layer.noise[1, places]) ** 2)
         cost = self.router.predict(row)[1][0, places]
-        aim = None if target is None else target.policy(features, models)
         return Scene(greedy, mean, sd, error, cost, greedy if aim is None else aim)
 
     def _places(self, models: Sequence[str]) -> list[int]:
@@ -99,18 +111,16 @@ def alike(one: Decider, other: Decider, what: str) -> None:
     """Refuse a second router that does not read requests as the first does.
 
     Raises:
-        InputError: another encoder, width or rule for chats, or context columns.
+        InputError: another encoder, width of its features or rule for chats; context columns may differ.
     """
     facts: list[tuple[Any, ...]] = [
-        (r.encoder, r.revision, r.num_features, r.summary.get("chat")) for r in (one.router, other.router)
+        (r.encoder, r.revision, r.text_features, r.summary.get("chat")) for r in (one.router, other.router)
     ]
     if facts[0] != facts[1]:
         raise InputError(
             f"{what}: encoder, revision, width and rule for chats are {facts[1]}, and those of the present router "
             f"{facts[0]}; fit both alike"
         )
-    if one.router.context or other.router.context:
-        raise InputError(f"{what}: two routers at once cannot have context columns; change router in models.yaml")
 
 
 def fitting(router: portable.Portable, folder: str | os.PathLike[str], settings: Settings) -> portable.Portable:

@@ -73,7 +73,7 @@ class Gate:
         self.old: Decider | None = None
         self.new: Decider | None = None
         self.target: Decider | None = None
-        self.share = 0.0
+        self.rollout: dict[str, Any] | None = None
         self.problem: str | None = None
         self._random, self._process = np.random.default_rng(settings.seed), os.getpid()
         self._lock = threading.Lock()
@@ -84,7 +84,7 @@ class Gate:
             if (plan := settings.rollout) is not None:
                 self.new = Decider(plan.router, settings)
                 alike(old, self.new, f"rollout: {plan.router}")
-                self.share = rollout.share(plan, self.new.router.version)
+                self.rollout = rollout.state(plan, self.new.router.version)
             if settings.explore is not None and settings.explore.router is not None:
                 self.target = Decider(settings.explore.router, settings)
                 alike(old, self.target, f"explore: {settings.explore.router}")
@@ -102,6 +102,11 @@ class Gate:
     def router(self, router: Any) -> None:
         assert self.old is not None
         self.old.router = router
+
+    @property
+    def share(self) -> float:
+        """Of the requests that the new router of a roll-out decides; 0 without one."""
+        return 0.0 if self.rollout is None else float(self.rollout["share"])
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -127,27 +132,13 @@ class Gate:
         """Decide some made-up texts, so that the first request is as fast as the hundredth."""
         if self.router is not None and self.router.encoder is not None and self.quick:
             for text in ("What is 2 + 2?", "Summarise this report. " * 40):
-                self._decided(self.beside(text, dict.fromkeys(self.context)), self.settings.models, "warm")
+                self._decided(text, self.settings.models, "warm", {})
 
     @property
     def context(self) -> tuple[str, ...]:
-        """The columns beside the text that the router was fitted with; see ``data.context``."""
-        return () if self.router is None else tuple(str(column["name"]) for column in self.router.context)
-
-    def beside(self, prompt: str | np.ndarray | None, context: Mapping[str, Any]) -> str | np.ndarray | None:
-        """What the router reads of a prompt and its context columns, [D]; the prompt itself where it takes none.
-
-        A value that cannot be read leaves the prompt without its context: then the default decides, and an error is
-        logged.
-        """
-        if not self.context or prompt is None:
-            return prompt
-        try:
-            given = [prompt] if isinstance(prompt, str) else np.asarray(prompt, np.float32)[None]
-            return np.asarray(self.router.features(given, [dict(context)])[0])
-        except InputError:
-            LOG.exception("the context of a request cannot be read")
-            return prompt
+        """The columns beside the text that the routers were fitted with; see ``data.context``."""
+        deciders = (one for one in (self.old, self.new, self.target) if one is not None)
+        return tuple(dict.fromkeys(name for one in deciders for name in one.columns))
 
     def apart(self) -> None:
         """Take random numbers of this process alone: several workers with one seed must not explore alike."""
@@ -159,7 +150,11 @@ class Gate:
         self._random = np.random.default_rng(None if seed is None else (seed, self._process))
 
     def choose(
-        self, prompt: str | np.ndarray | None, candidates: Sequence[str] | None = None, key: str | None = None
+        self,
+        prompt: str | np.ndarray | None,
+        candidates: Sequence[str] | None = None,
+        key: str | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> Choice:
         """The model of one request.
 
@@ -168,6 +163,8 @@ class Gate:
             candidates: models that may answer, a part of the settings' (others are ignored); None: all of them.
             key: takes the place of chance: whoever has the same settings and prompt draws alike for the same key.
                 Clients cannot foresee it, as a secret of this side is mixed in. None: chance.
+            context: values of the columns of ``context``; what is not there is unknown. With a value that cannot be
+                read the default decides, and an error is logged.
 
         Returns:
             Choice.
@@ -185,8 +182,8 @@ class Gate:
             left = {m for m, kept in zip(self.router.models, self.router.available, strict=True) if kept}
             allowed = tuple(m for m in allowed if m in left) or allowed
         if len(allowed) == 1:
-            return Choice(allowed[0], 1.0, allowed, "only", self.features(prompt))
-        arms, features = self._decided(prompt, allowed, key)
+            return Choice(allowed[0], 1.0, allowed, "only", self.features(prompt, context))
+        arms, features = self._decided(prompt, allowed, key, context or {})
         new = len(arms) > 1 and self._drawn(None if key is None else f"{key} rollout") < self.share
         greedy, own, by, facts = arms[int(new)]
         index = int(np.searchsorted(np.cumsum(own / own.sum())[:-1], self._drawn(key), side="right"))
@@ -212,7 +209,7 @@ class Gate:
             return float(self._random.random())
 
     def _decided(
-        self, prompt: str | np.ndarray | None, allowed: tuple[str, ...], key: str | None
+        self, prompt: str | np.ndarray | None, allowed: tuple[str, ...], key: str | None, context: Mapping[str, Any]
     ) -> tuple[list[tuple[np.ndarray, np.ndarray, str, dict[str, Any]]], np.ndarray | None]:
         """For the router, and for the new one of a roll-out: probabilities [len(allowed)] before and after exploration,
         who they are from, and facts of the row; and the features of the prompt.
@@ -221,26 +218,35 @@ class Gate:
         fallback = np.array([float(m == default) for m in allowed])
         nobody = [(fallback, self._evenly(fallback), "default", dict[str, Any]())]
         if self.old is None or prompt is None:
-            return nobody, self.features(prompt)
-        features = None
+            return nobody, self.features(prompt, context)
         try:
-            features = self.old.features(prompt)
+            encoded = self.old.encoded(prompt)
             deciders = [self.old, self.new] if self.new is not None and 0 < self.share < 1 else [self.present]
-            return [self._arm(one, features, allowed, fallback, key) for one in deciders if one is not None], features
+            arms = [self._arm(one, encoded, context, allowed, fallback, key) for one in deciders if one is not None]
+            return arms, self.old.features(encoded, context)
         except Exception:
             LOG.exception("the router failed on a prompt; %s answers", default)
             return nobody, None
 
     def _arm(
-        self, decider: Decider, features: np.ndarray, allowed: tuple[str, ...], fallback: np.ndarray, key: str | None
+        self,
+        decider: Decider,
+        encoded: np.ndarray,
+        context: Mapping[str, Any],
+        allowed: tuple[str, ...],
+        fallback: np.ndarray,
+        key: str | None,
     ) -> tuple[np.ndarray, np.ndarray, str, dict[str, Any]]:
         facts: dict[str, Any] = {"router_version": decider.router.version}
+        features = decider.features(encoded, context)
         greedy = decider.policy(features, allowed)
         if greedy is None:  # every candidate is removed from the router
             return fallback, self._evenly(fallback), "default", facts
         if (explore := self.settings.explore) is None:
             return greedy, self._evenly(greedy), "router", facts
-        scene = decider.scene(features, allowed, greedy, self.target)
+        target = self.target
+        aim = None if target is None else target.policy(target.features(encoded, context), allowed)
+        scene = decider.scene(features, allowed, greedy, aim)
         simulated = explore.policy == "thompson"
         facts |= {"explore": explore.policy, "simulations": explore.simulations if simulated else None}
         rng = None
@@ -256,8 +262,12 @@ class Gate:
         """The router that decides where no roll-out is under way: the new one once it was promoted."""
         return self.new if self.share == 1 else self.old
 
-    def features(self, prompt: str | np.ndarray | None) -> np.ndarray | None:
-        """What the router reads of a prompt, [D]; None without a router or a prompt."""
-        if self.router is None or prompt is None or isinstance(prompt, np.ndarray):
-            return None if prompt is None or isinstance(prompt, str) else np.asarray(prompt, np.float32)
-        return np.asarray(self.router.features([prompt])[0])
+    def features(self, prompt: str | np.ndarray | None, context: Mapping[str, Any] | None = None) -> np.ndarray | None:
+        """What the router reads of a prompt, [D]; features as they are without a router; None where there are none."""
+        if prompt is None or self.old is None:
+            return np.asarray(prompt, np.float32) if isinstance(prompt, np.ndarray) else None
+        try:
+            return self.old.features(self.old.encoded(prompt), context or {})
+        except InputError:
+            LOG.exception("a prompt and its context cannot be read")
+            return None

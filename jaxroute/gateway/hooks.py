@@ -55,8 +55,7 @@ class Strategy(CustomRoutingStrategyBase):
         request.asked += 1
         if request.asked > 1:  # a retry: the first attempt was decided when the request came
             left = [m for m in gate.settings.models if m not in request.tried]
-            prompt = request.text if not gate.context else gate.beside(request.text, request.facts)
-            request.choice = gate.choose(prompt, left or None)
+            request.choice = gate.choose(request.text, left or None, context=request.facts)
             request.tried.append(request.choice.model)
         return request.choice.model
 

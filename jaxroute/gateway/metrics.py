@@ -3,12 +3,15 @@
     jaxroute_decisions_total{model, by}     decisions, by model and by who made them
     jaxroute_decision_seconds               time to encode and decide
     jaxroute_rows_total{outcome}            rows of the log: written, lost, left out (of a share)
+    jaxroute_rollout_share                  of the requests that a new router decides: 0 without one, or if it was sent
+                                            back, 1 if it was promoted
 
 With several workers Prometheus' client needs PROMETHEUS_MULTIPROC_DIR, as for LiteLLM's own metrics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,15 +19,16 @@ BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @cache
-def _metrics() -> tuple[Any, Any, Any] | None:
+def _metrics() -> tuple[Any, Any, Any, Any] | None:
     try:
-        from prometheus_client import Counter, Histogram
+        from prometheus_client import Counter, Gauge, Histogram
     except ModuleNotFoundError:
         return None
     return (
         Counter("jaxroute_decisions", "Decisions by model and by who made them", ["model", "by"]),
         Histogram("jaxroute_decision_seconds", "Seconds to encode a prompt and decide", buckets=BUCKETS),
         Counter("jaxroute_rows", "Rows of the log by outcome", ["outcome"]),
+        Gauge("jaxroute_rollout_share", "Share of the requests that a new router decides", multiprocess_mode="livemin"),
     )
 
 
@@ -38,6 +42,12 @@ def decided(model: str, by: str, seconds: float) -> None:
     if (found := _metrics()) is not None:
         found[0].labels(model, by).inc()
         found[1].observe(seconds)
+
+
+def trying(rollout: Mapping[str, Any] | None) -> None:
+    """Show the share of a roll-out (`rollout.state`)."""
+    if (found := _metrics()) is not None:
+        found[3].set(0.0 if rollout is None else rollout["share"])
 
 
 def row(outcome: str) -> None:

@@ -36,11 +36,13 @@ class Recorder:
         self.writer = writer
         gate.warm()
         metrics.load()
+        metrics.trying(gate.rollout)
         atexit.register(self.close)
 
     def take(self, gate: Gate) -> None:
         """Decide with another gate from now on; requests under way keep their decisions."""
         self.gate = gate
+        metrics.trying(gate.rollout)
 
     def close(self) -> None:
         """Write the rows of requests of which LiteLLM has not said how they ended."""
@@ -54,6 +56,7 @@ class Recorder:
         return {
             "ready": healthy and self.gate.problem is None,
             "router": self.gate.problem or ("loaded" if self.gate.router is not None else "none"),
+            "rollout": self.gate.rollout,
             "rows_written": 0 if writer is None else writer.written,
             "rows_lost": 0 if writer is None else writer.lost,
         }
@@ -100,7 +103,7 @@ class Recorder:
         context = requests.context(body, gate.context, *metadata) if gate.context else {}
         prompt = text if features is None else features
         if conversation is None:
-            choice = gate.choose(gate.beside(prompt, context), able)
+            choice = gate.choose(prompt, able, context=context)
         else:
             choice = self._kept(gate, call, body, prompt, able, conversation, context)
         metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
@@ -144,13 +147,11 @@ class Recorder:
             begun, start = conversations.opening(body), prompt
             if begun is not None and not isinstance(prompt, np.ndarray):
                 start = self.text(call, {**body, requests.ENDPOINTS[call][1]: begun})
-            first = gate.choose(gate.beside(start, context), able, key=conversation)
+            first = gate.choose(start, able, conversation, context)
             self.conversations.put(conversation, first)
             if start is prompt or start == prompt:
                 return first
-        return replace(
-            first, features=None if gate.settings.log_prompts else gate.features(gate.beside(prompt, context))
-        )
+        return replace(first, features=None if gate.settings.log_prompts else gate.features(prompt, context))
 
     def give_up(self, id: Any, status: str) -> None:
         """Write the row of a request that was not answered."""

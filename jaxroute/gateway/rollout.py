@@ -48,16 +48,25 @@ class Compared(NamedTuple):
     left_out: dict[str, int]
 
 
-def share(plan: Rollout, version: str) -> float:
-    """Of the requests: how many the new router decides now, by the file of its state; 0 where that cannot be read."""
+SHOWN = ("rows", "difference", "lower", "upper", "at")
+
+
+def state(plan: Rollout, version: str) -> dict[str, Any]:
+    """What a gateway does now, by the file of the roll-out's state: router (version of the new one), status, share of
+    the requests that it decides, and what the last look found (`Compared`, at).
+
+    status is "unreadable", and the share 0, where the file is damaged.
+    """
     try:
         said = read(Path(plan.state))
     except InputError as error:
         LOG.error("%s; the old router decides meanwhile", error)
-        return 0.0
+        return {"router": version, "status": "unreadable", "share": 0.0}
     if said is None or said["router"] != version:
-        return plan.share
-    return {"returned": 0.0, "promoted": 1.0}.get(said["status"], plan.share)
+        return {"router": version, "status": "running", "share": plan.share}
+    share = {"returned": 0.0, "promoted": 1.0}.get(said["status"], plan.share)
+    found = {name: said.get(name) for name in SHOWN}
+    return {"router": version, "status": said["status"], "share": share, **found}
 
 
 def read(state: Path) -> dict[str, Any] | None:

@@ -136,7 +136,7 @@ def _decided(recorder: Recorder, body: dict[str, Any]) -> dict[str, Any]:
     gate = recorder.gate
     features = body.get("features")
     if features is not None:
-        wanted = None if gate.router is None else gate.router.num_features
+        wanted = None if gate.router is None else gate.router.text_features
         features = np.asarray(features, np.float32)
         if features.ndim != 1 or not np.isfinite(features).all() or wanted not in (None, len(features)):
             raise InputError(f"features: must be a list of {wanted or 'finite'} numbers")

@@ -73,6 +73,7 @@ class LogWriter:
         self.bytes, self.daily = None if megabytes is None else int(megabytes * 1e6), daily
         self.written = self.lost = 0
         self._failing = 0
+        self._name, self._end = os.fspath(self.path), -1  # where this writer's last line ends
         self._said = 0.0
         self._lock = threading.Lock()
         try:
@@ -112,46 +113,46 @@ class LogWriter:
         self._file = -1  # another file may get the old number
 
     def _append(self, line: bytes) -> None:
-        with self._locked():
-            size = os.fstat(self._file).st_size
-            if size and self._due(size + len(line)):
+        with self._locked() as found:
+            if found.st_size and self._due(found, len(line)):
                 self._turn()
-                with self._locked():
-                    self._put(line)
+                with self._locked() as found:
+                    self._put(line, found.st_size)
             else:
-                self._put(line)
+                self._put(line, found.st_size)
 
-    def _put(self, line: bytes) -> None:
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":  # half a line of a process that was killed
+    def _put(self, line: bytes, size: int) -> None:
+        own = size in (0, self._end)  # the last line is this writer's, and whole
+        if not own and os.pread(self._file, 1, size - 1) != b"\n":  # half a line of a process that was killed
             line = b"\n" + line
         if os.write(self._file, line) != len(line):  # a full disk takes a part of the line, which is removed
             os.ftruncate(self._file, size)
             raise OSError(28, "the disk has no space")
+        self._end = size + len(line)
         if self.sync:
             os.fsync(self._file)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[os.stat_result]:
         """Hold the lock of the file that is at the path now; another process may have turned it over meanwhile."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        while self._moved():
+        while (found := self._present()) is None:
             self._reopen()
             fcntl.flock(self._file, fcntl.LOCK_EX)
         held = self._file
         try:
-            yield
+            yield found
         finally:
             with contextlib.suppress(OSError):  # closed, because this writer turned the file over
                 fcntl.flock(held, fcntl.LOCK_UN)
 
-    def _moved(self) -> bool:
+    def _present(self) -> os.stat_result | None:
+        """Of the open file, if it is the one at the path."""
         own = os.fstat(self._file)
         try:
-            there = os.stat(self.path)
+            return own if os.path.samestat(own, os.stat(self._name)) else None
         except FileNotFoundError:
-            return True
-        return (own.st_ino, own.st_dev) != (there.st_ino, there.st_dev)
+            return None
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,14 +162,13 @@ class LogWriter:
         gone = not self.path.exists()  # nobody began a new one, as a writer that turns the file over does
         new = self._open()
         os.close(self._file)
-        self._file = new
+        self._file, self._end = new, -1
         if gone:
             LOG.warning("log %s: the file was moved or removed by another program; a new one was begun", self.path)
 
-    def _due(self, size: int) -> bool:
-        last = os.fstat(self._file).st_mtime
-        another_day = time.gmtime(last)[:3] != time.gmtime()[:3]
-        return (self.bytes is not None and size > self.bytes) or (self.daily and another_day)
+    def _due(self, found: os.stat_result, more: int) -> bool:
+        full = self.bytes is not None and found.st_size + more > self.bytes
+        return full or (self.daily and time.gmtime(found.st_mtime)[:3] != time.gmtime()[:3])
 
     def _turn(self) -> None:
         """Rename the full file, and begin a new one; the lock on the old one is held."""
@@ -180,7 +180,7 @@ class LogWriter:
         os.rename(self.path, full)
         new = self._open()
         os.close(self._file)
-        self._file = new
+        self._file, self._end = new, -1
         if self.compress:
             self._compressing = [thread for thread in self._compressing if thread.is_alive()]
             self._compressing.append(threading.Thread(target=compress, args=(full,), daemon=True))

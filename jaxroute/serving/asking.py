@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 CHOSEN = {"score": "scores", "predicted_quality": "quality", "predicted_cost": "cost"}
+BLOCK = 16384  # prompts that are decided at a time
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 
@@ -68,6 +69,24 @@ class Decision:
         return pd.DataFrame({"model": self.models, **columns, "cost_weight": self.cost_weight}, index=self.rows)
 
 
+def best(intercept: np.ndarray, slope: np.ndarray, weight: float) -> np.ndarray:
+    """argmax_k (intercept - weight * slope), uint8 or wider [N], of arrays [K, N] that hold a model's prompts together.
+
+    Model by model, each pass over contiguous numbers, which takes a fraction of an argmax over the last axis.
+    """
+    minus = np.float32(-weight)
+    top = intercept[0] + minus * slope[0]
+    choice = np.zeros(len(top), np.min_scalar_type(len(intercept)))
+    score, better = np.empty_like(top), np.empty(len(top), bool)
+    for k in range(1, len(intercept)):
+        np.multiply(slope[k], minus, out=score)
+        score += intercept[k]
+        np.greater(score, top, out=better)
+        np.maximum(score, top, out=top)
+        np.putmask(choice, better, k)
+    return choice
+
+
 class Asked(ABC):
     """What is common to a router and its portable form; see `serving.router.Router` for the fields."""
 
@@ -89,6 +108,10 @@ class Asked(ABC):
     @abstractmethod
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """(scores [N, K], predicted quality and cost) of checked features and cost weights, float32, on the host."""
+
+    @abstractmethod
+    def lines(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """(intercept, slope) [N, K] of scores = intercept - cost_weight * slope; None of kinds with other scores."""
 
     @abstractmethod
     def components(self, features: np.ndarray) -> np.ndarray:
@@ -171,6 +194,40 @@ class Asked(ABC):
         """
         features = self.features(prompts, context)
         return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
+
+    def choices(
+        self, prompts: Sequence[str] | np.ndarray, cost_weights: Sequence[float] | np.ndarray, context: Any = None
+    ) -> np.ndarray:
+        """The decision of every prompt at every cost weight: places in ``models``, int32 [W, N].
+
+        Kinds whose scores are utilities (``plug_in`` and ``affine``) are asked once for all cost weights.
+
+        Args:
+            prompts, context: as for ``route``. cost_weights: W of them.
+
+        Raises:
+            InputError: as for ``scores``.
+        """
+        features, weights = self.features(prompts, context), self._weight(np.asarray(cost_weights, float))
+        found = np.empty((len(weights), len(features)), np.int32)
+        left = np.flatnonzero(self.available)
+        for start in range(0, len(features), BLOCK):
+            rows = slice(start, start + BLOCK)
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+                lines = self.lines(features[rows])
+            if lines is None:
+                for own, weight in zip(found, weights, strict=True):
+                    own[rows] = self._answers(features[rows], np.full(len(features[rows]), weight))[0].argmax(1)
+                continue
+            intercept, slope = (np.ascontiguousarray(part[:, left].T) for part in lines)
+            with np.errstate(over="ignore", invalid="ignore"):
+                if len(weights) and not np.isfinite(intercept - np.float32(weights.max()) * slope).all():
+                    raise InputError(
+                        f"the scores overflow at cost weight {weights.max():g}; give a smaller cost weight"
+                    )
+            for own, weight in zip(found, weights, strict=True):
+                own[rows] = left[best(intercept, slope, weight)]
+        return found
 
     def posterior(
         self, prompts: Sequence[str] | np.ndarray, cost_weight: float | np.ndarray, context: Any = None
@@ -313,10 +370,7 @@ class Asked(ABC):
             InputError: as for ``text_encoder``; features of another width, or not finite; a context column is missing.
         """
         if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
-            encoder = self.text_encoder()
-            from jaxroute.data import encoders
-
-            prompts = encoders.encode(prompts, encoder, revision=self.revision)
+            prompts = self.encoded(prompts)
         width = self.num_features
         if self.context and prompts.ndim == 2 and (context is not None or prompts.shape[1] != width):
             from jaxroute.data import context as contexts
@@ -331,6 +385,16 @@ class Asked(ABC):
         if suspect and not (finite := np.isfinite(features).all(1)).all():
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
+
+    def encoded(self, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """The encoder's features of N texts, [N, text_features].
+
+        Raises:
+            InputError: as for ``text_encoder``.
+        """
+        from jaxroute.data import encoders
+
+        return encoders.encode(texts, self.text_encoder(), revision=self.revision)
 
     def _read(self, frame: pd.DataFrame) -> list[str] | np.ndarray:
         """The prompts of a data frame, read as ``jaxroute route`` reads a file; features, if the router takes those."""

@@ -62,6 +62,10 @@ class Portable(Asked):
         """See ``asking.Asked.score``."""
         return score(self.kind, self.arrays, self.settings, features, cost_weight)
 
+    def lines(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """See ``asking.Asked.lines``."""
+        return lines(self.kind, self.arrays, self.settings, features)
+
     def components(self, features: np.ndarray) -> np.ndarray:
         """See ``asking.Asked.components``."""
         return project(axes(self.arrays), features)
@@ -110,14 +114,24 @@ def score(
     """Scores [N, K] and predictions of a kind, in blocks of rows that bound the memory of the activations."""
     if len(features) <= ROWS:
         return KINDS[kind](arrays, settings, features, cost_weight)
-    blocks = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
-    scores, predicted = KINDS[kind](arrays, settings, features[blocks[0]], cost_weight[blocks[0]])
-    found = tuple(np.empty((len(features), scores.shape[1]), np.float32) for _ in range(3 if predicted else 1))
-    for rows in blocks:
+    found: tuple[np.ndarray, ...] = ()
+    for start in range(0, len(features), ROWS):
+        rows = slice(start, start + ROWS)
         scores, predicted = KINDS[kind](arrays, settings, features[rows], cost_weight[rows])
-        for all_rows, part in zip(found, (scores, *(predicted or ())), strict=True):
+        parts = (scores, *(predicted or ()))
+        found = found or tuple(np.empty((len(features), scores.shape[1]), np.float32) for _ in parts)
+        for all_rows, part in zip(found, parts, strict=True):
             all_rows[rows] = part
-    return found[0], (found[1], found[2]) if predicted else None
+    return found[0], (found[1], found[2]) if len(found) > 1 else None
+
+
+def lines(kind: str, arrays: Tree, settings: Tree, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """(intercept, slope) [N, K] of a kind whose scores are intercept - w slope; None of the others."""
+    if kind == "plug_in":
+        return _predicted(arrays["student"], features)
+    if kind == "affine":
+        return _corrected(arrays, settings, features, _predicted(arrays["start"], features))
+    return None
 
 
 def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
@@ -154,11 +168,9 @@ def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) ->
 
 def affine(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """(quality + residual - w cost exp(log_factor)) / eta, the members' mean; what is predicted is not corrected."""
-    quality, cost = _predicted(arrays["start"], x)
-    out = _network(arrays["params"], project(arrays["axes"], x))
-    kept = quality[None] + out[..., :-1], cost[None] * np.exp(out[..., -1:])
-    scores = ((kept[0] - weight[None, :, None] * kept[1]) / np.float32(settings["eta"])).mean(0)
-    return scores, (quality, cost)
+    predicted = _predicted(arrays["start"], x)
+    intercept, slope = _corrected(arrays, settings, x, predicted)
+    return intercept - weight[:, None] * slope, predicted
 
 
 KINDS: dict[str, Callable[[Tree, Tree, np.ndarray, np.ndarray], tuple[np.ndarray, Predicted]]] = {
@@ -169,6 +181,15 @@ PER_UTILITY: dict[str, Callable[[Tree], float | None]] = {
     "plug_in": lambda settings: 1.0, "affine": lambda settings: 1 / float(settings["eta"]),
 }  # fmt: skip
 """Units of score in a unit of utility, of the kinds whose scores are utilities."""
+
+
+def _corrected(
+    arrays: Tree, settings: Tree, x: np.ndarray, predicted: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(intercept, slope) [N, K] of an affine router's scores, the members' means."""
+    out, eta = _network(arrays["params"], project(arrays["axes"], x)), np.float32(settings["eta"])
+    quality, cost = predicted
+    return (quality + out[..., :-1]).mean(0) / eta, (cost * np.exp(out[..., -1:])).mean(0) / eta
 
 
 def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -182,8 +203,13 @@ def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def project(axes: Tree, x: np.ndarray) -> np.ndarray:
-    """Components [N, d] of features."""
-    return (x - axes["mean"]) @ axes["basis"]
+    """Components [N, d] of features; of many without a copy of them, if the mean is too small to cost digits."""
+    mean, basis = axes["mean"], axes["basis"]
+    if len(x) <= CACHED or np.abs(mean).max() > 1:
+        return (x - mean) @ basis
+    z = x @ basis
+    z -= mean @ basis
+    return z
 
 
 def _network(params: Tree, x: np.ndarray, width: int = 2**30) -> np.ndarray:

@@ -88,6 +88,10 @@ class Router(Asked):
         """See ``asking.Asked.score``; ``kind.scores`` is the same in JAX, for programs on a device."""
         return portable.score(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features, cost_weight)
 
+    def lines(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """See ``asking.Asked.lines``."""
+        return portable.lines(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features)
+
     def components(self, features: np.ndarray) -> np.ndarray:
         """See ``asking.Asked.components``."""
         return portable.project(portable.axes(self._host), features)

@@ -20,6 +20,10 @@ WORDS = re.compile(r"\w+")
 SPACES = re.compile(r"\s+")
 LENGTHS = (3, 4, 5)
 BASE = np.uint64(0x9E3779B97F4A7C15)
+SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+PLACES = np.uint64(9) * np.arange(ENTRIES, dtype=np.uint64)[:, None]
+COLUMN, SIGN = np.uint64(255), np.uint64(256)
 
 
 def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -52,7 +56,7 @@ def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 def _words(text: str) -> np.ndarray:
     """Hashes of words and of pairs of neighbours."""
     words = WORDS.findall(text)
-    single = _mixed(np.fromiter((crc32(word.encode("utf-8", "replace")) for word in words), np.uint64, len(words)))
+    single = _mixed(np.array([crc32(word.encode("utf-8", "replace")) for word in words], np.uint64))
     return np.concatenate([single, _mixed(single[:-1] * BASE + single[1:])])
 
 
@@ -60,36 +64,42 @@ def _characters(text: str) -> np.ndarray:
     """Hashes of sequences of characters within a word and the spaces around it."""
     padded = SPACES.sub(" ", f" {text} ")
     code = np.frombuffer(padded.encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
-    space = (code == 32).astype(np.int64)
-    spaces = np.concatenate([[0], np.cumsum(space)])
-    found = []
-    for length in LENGTHS:
-        starts = len(code) - length + 1
-        if starts < 1:
-            continue
-        rolled = np.full(starts, length, np.uint64)
-        for place in range(length):
-            rolled = rolled * BASE + code[place : place + starts]
-        inside = spaces[length - 1 : length - 1 + starts] - spaces[1 : 1 + starts]  # spaces between the two ends
-        found.append(rolled[inside == 0])
+    spaces = np.cumsum(code == 32)  # up to each character, itself included
+    found, rolled = [], code
+    for length in range(2, LENGTHS[-1] + 1):
+        rolled = rolled[:-1] * BASE + code[length - 1 :]  # the sum of code_i BASE^(length - 1 - i) from each start
+        if length in LENGTHS and len(rolled):
+            inside = spaces[length - 2 : -1] == spaces[: len(rolled)]  # no space between the two ends
+            found.append(rolled[inside] + np.uint64(length * int(BASE) ** length % 2**64))
     return _mixed(np.concatenate(found)) if found else np.zeros(0, np.uint64)
 
 
 def _mixed(hashes: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64: every bit of the result depends on every bit given."""
     z = hashes + BASE
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z ^= z >> SHIFTS[0]
+    z *= FACTORS[0]
+    z ^= z >> SHIFTS[1]
+    z *= FACTORS[1]
+    z ^= z >> SHIFTS[2]
+    return z
 
 
 def _projected(hashes: np.ndarray) -> np.ndarray:
     """Normalised counts, projected; [256]."""
     if not len(hashes):
         return np.zeros(DIMENSIONS)
-    distinct, count = np.unique(hashes, return_counts=True)
+    distinct, count = _counted(hashes)
     value = np.log1p(count)
     value /= np.sqrt(value @ value) * np.sqrt(ENTRIES)
-    bits = (distinct[None] >> (np.uint64(9) * np.arange(ENTRIES, dtype=np.uint64)[:, None])) & np.uint64(511)
-    signed = np.where(bits >> np.uint64(8), value, -value)
-    return np.bincount((bits & np.uint64(255)).astype(np.int64).ravel(), signed.ravel(), DIMENSIONS)
+    bits = distinct >> PLACES
+    signed = np.where(bits & SIGN, value, -value)
+    return np.bincount((bits & COLUMN).astype(np.int64).ravel(), signed.ravel(), DIMENSIONS)
+
+
+def _counted(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct hashes in order and their counts, as np.unique, whose own checks take longer than a short text."""
+    ordered = np.sort(hashes)
+    new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    ends = np.concatenate([[0], new, [len(ordered)]])
+    return ordered[ends[:-1]], ends[1:] - ends[:-1]
