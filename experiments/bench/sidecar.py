@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def bodies(texts: Iterator[str], size: int) -> Iterator[bytes]:
         yield json.dumps(given[0] if size == 1 else {"requests": given}).encode()
 
 
-def compare(rounds: int) -> dict[str, dict[str, dict[str, float | list[float]]]]:
+def compare(rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
     """{texts of a request: {"floor" and "ours": figures}}; rates and work are per decision."""
     found = {}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as open_:
@@ -109,7 +110,7 @@ def compare(rounds: int) -> dict[str, dict[str, dict[str, float | list[float]]]]
     return found
 
 
-def figures(turns: dict[str, list[Turn]]) -> dict[str, dict[str, float | list[float]]]:
+def figures(turns: dict[str, list[Turn]]) -> dict[str, dict[str, Any]]:
     """Medians over the rounds by server, and the quartiles of the ratio of its rate to the floor's."""
     floor = np.array([one.rate for one in turns["floor"]])
     return {

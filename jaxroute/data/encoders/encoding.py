@@ -203,7 +203,7 @@ def _encode_new(
     unsaved: dict[bytes, shards.Row] = {}
     saved = time.monotonic()
     try:
-        for start in _shown(starts) if progress and len(starts) > 1 and sys.stderr.isatty() else starts:
+        for start in _shown(starts) if progress and len(new) > 1 and sys.stderr.isatty() else starts:
             batch = order[start : start + batch_size]
             features, truncated = embed([new[key] for key in batch])
             width = width or features.shape[1]
