@@ -17,11 +17,13 @@ from jaxroute.data import context as contexts
 from jaxroute.data import encoders, fingerprints, harness, priors, splits, tables, tabular
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
+from jaxroute.data.logs import latency
 from jaxroute.data.messages import CHAT
 from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, ranking
+from jaxroute.serving.asking import too_slow
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
 from jaxroute.system.printing import finite
@@ -87,6 +89,7 @@ def fit(
     seed: int = 0,
     holdout: float | None = None,
     split_time: Any = None,
+    max_latency: float | None = None,
     fingerprint: bool = True,
     **options: Any,
 ) -> Router:
@@ -112,6 +115,7 @@ def fit(
         holdout: share of the rows (or of a table's prompts) that the router does not learn from and is judged on,
             whole groups; ``summary["held_out"]`` says what they say of it.
         split_time: the same with all rows from a time on, such as "2026-11-01".
+        max_latency: seconds; models whose 95th percentile of latency in the log is above, or unknown, are never chosen.
         fingerprint: whether the router keeps marks of what it learned from, by which ``evaluate`` leaves it out; see
             ``data.fingerprints``.
         options: further ones of ``learn.fitting.fit``: spec, hyperparams, estimator, training and others.
@@ -142,6 +146,8 @@ def fit(
         options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
     key: Any = jax.random.key(seed)
+    if max_latency is not None and isinstance(log, Table | Logs):
+        raise InputError("max_latency= needs a log of rows with latencies (see read_log)")
     held: LogTable | Table | None = None
     if isinstance(log, Table):
         if any(given is not None for given in (shadow, prior, models)):
@@ -183,12 +189,18 @@ def fit(
     fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
         answered = shadows.examples(beside, names, encoder=used, columns=columns)
+    taken = latency.by_model(table)
+    if max_latency is not None:
+        slow = too_slow(taken, names, max_latency)
+        options["candidates"] = [name for name in names if name not in slow]
     known = priors.load(prior, names)
     fitting.check_prior(methods.named(method), known.prior, len(names))
     logs = people.as_logs(table, encoder)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
     known.keep(router.summary)
     router.summary.update({"chat": table.chat, "usage": table.usage, "context": columns})
+    if taken:
+        router.summary.update({"latency": taken, "max_latency": max_latency})
     taught = answered if beside is None else beside
     marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)

@@ -82,12 +82,12 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute import estimators, nuisance
     from jaxroute.data import context as contexts
     from jaxroute.data import splits
-    from jaxroute.data.logs import folding, rating
+    from jaxroute.data.logs import folding, latency, rating
     from jaxroute.estimators import drift, judge
     from jaxroute.learn import fitting
     from jaxroute.recipe import levels
 
-    names = table.models
+    names, taken = table.models, latency.by_model(table)
     num_models = len(names)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
     diagnosis = nuisance.diagnose(logs, nuisances, models=names)
@@ -117,6 +117,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
                 "cost": float(np.average(cost[own], weights=times[own])) if own.any() else None,
                 "verdict": report.targets[1 + k]["verdict"] if judged.any() else "refuse",
                 "rows_needed": int(needed[k]),
+                **({"latencies": taken[name]["rows"], "latency_p95": taken[name]["p95"]} if taken else {}),
             }
         )
     duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
@@ -154,7 +155,11 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),
         "verdict": verdict,
-        "advice": todo + lines + [said for said in [rating(table)] if said] + judge.said(biases, names),
+        "advice": todo
+        + lines
+        + [said for said in [rating(table)] if said]
+        + latency.unknown(taken)
+        + judge.said(biases, names),
     } | ({} if with_shadow is None else {"shadow": with_shadow})
 
 
@@ -227,5 +232,7 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
         sheets.append(output.Sheet(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]]))
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
+    if "latencies" in found["models"][0]:
+        header, keys = [*header, "latencies", "p95 (s)"], [*keys, "latencies", "latency_p95"]
     sheets.append(output.Sheet("models", header, [[m[key] for key in keys] for m in found["models"]]))
     return said, sheets

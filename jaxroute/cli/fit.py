@@ -83,6 +83,13 @@ def fit(
             "models), at most 16 MB, by which evaluate and compare leave these rows out.",
         ),
     ] = True,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds: models whose 95th percentile of latency in the log is above, or is unknown because the log "
+            "has too few of their latencies, are never chosen. The router still learns from their answers."
+        ),
+    ] = None,
     members: Annotated[
         int,
         typer.Option(
@@ -121,19 +128,24 @@ def fit(
 
       jaxroute fit requests.parquet --prior leaderboard.csv --out router
 
+      jaxroute fit requests.parquet --max-latency 3 --out router
+
       jaxroute fit requests.parquet --method rm_softmax_pessimistic --members 3 --out router
 
       jaxroute fit --table table/ --out router
     """
     import jax
+    import numpy as np
 
     from jaxroute import api
     from jaxroute.data import context as contexts
     from jaxroute.data import encoders, fingerprints, priors
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
+    from jaxroute.data.logs import latency
     from jaxroute.learn import fitting, full_feedback
     from jaxroute.learn import methods as registry
+    from jaxroute.serving.asking import too_slow
 
     saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)
@@ -144,6 +156,8 @@ def fit(
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
     if table is not None:
+        if max_latency is not None:
+            raise InputError("--max-latency belongs to a log with latencies; a table has none")
         if prior is not None:
             raise InputError("--prior belongs to a log; a table knows the quality of every model")
         if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
@@ -178,6 +192,14 @@ def fit(
     by = None if features_by is None else reading.made_by(features_by, rows)
     beside_text = contexts.fit(rows.context)
     fitting.check_rows(chosen, rows, own)
+    taken = latency.by_model(rows)
+    slow = [] if max_latency is None else too_slow(taken, rows.models, max_latency)
+    candidates = None if max_latency is None else [name for name in rows.models if name not in slow]
+    fitting.check_candidates(chosen, None if candidates is None else np.isin(rows.models, candidates))
+    if slow:
+        reading.note(
+            f"note: never chosen, as their p95 of latency is above {max_latency:g} s or unknown: {', '.join(slow)}"
+        )
     known = priors.load(prior, rows.models)
     fitting.check_prior(chosen, known.prior, len(rows.models))
     if known.missing:
@@ -199,11 +221,14 @@ def fit(
             prior=known.prior,
             encoder=used,
             members=members,
+            candidates=candidates,
             on_stage=on_stage,
             on_evidence=gathered.append,
         )
     known.keep(router.summary)
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
+    if taken:
+        router.summary.update({"latency": taken, "max_latency": max_latency})
     own = None if beside is None else shadows.matched(beside, rows.models)
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
     router = api.judged(replace(router, fingerprint=marks), held)

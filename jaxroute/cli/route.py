@@ -45,6 +45,12 @@ def route(
     budget: Annotated[float | None, typer.Option(help="Mean cost per prompt, in the log's unit.")] = None,
     quality_target: Annotated[float | None, typer.Option(help="Mean quality to reach at the lowest cost.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A model not to use. Repeatable.")] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds: leave out models whose 95th percentile of latency, as logged, is above or unknown."
+        ),
+    ] = None,
     encoder: RouterEncoder = None,
     seed: Annotated[int, typer.Option(help="Random seed of the mixture that meets a budget.")] = 0,
     as_json: bool = False,
@@ -64,6 +70,8 @@ def route(
     loaded = portable.load(router, encoder)
     if without:
         loaded = loaded.without(*without)
+    if max_latency is not None:
+        loaded = loaded.within(max_latency)
     asked: dict[str, Any] = {
         "cost_weight": cost_weight,
         "normalised_cost_weight": normalised_cost_weight,

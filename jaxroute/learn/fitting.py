@@ -77,6 +77,7 @@ def fit(
     steps: int = 1000,
     clip: float | None = None,
     mesh: Mesh | None = None,
+    candidates: Sequence[str] | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
     on_evidence: Callable[[evidence.Evidence], None] = lambda _: None,
 ) -> Router:
@@ -103,6 +104,8 @@ def fit(
         clip: smaller propensities are raised to it in what is said about the router; None:
             ``estimators.evaluation_clip(K)``.
         mesh: see ``sweep.mesh``; None: all devices.
+        candidates: the models that may be chosen, as where others take too long; the router learns from all of them,
+            and never chooses another. For methods that predict; None: all.
         on_stage: called with what is about to be done, for progress.
         on_evidence: called once with all that the log says of the router; ``summary`` keeps the essence.
 
@@ -130,6 +133,8 @@ def fit(
     check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
     check_rows(chosen, logs, shadow, spec)
     check_prior(chosen, prior, num_models)
+    allowed = None if candidates is None else np.isin(models, candidates)
+    check_candidates(chosen, allowed)
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
         raise InputError(
             f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
@@ -170,6 +175,7 @@ def fit(
         sweep.mesh() if mesh is None else mesh,
         on_stage,
         None if prior is None else as_arrays(prior),
+        candidates=None if allowed is None else jnp.asarray(allowed),
     )
     result = chosen.make(given)
 
@@ -177,7 +183,7 @@ def fit(
     learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
     found = _evidence(jax.random.fold_in(key, 3), chosen.name, models, given, result, clip, learn, shadow)
     on_evidence(found)
-    by_cost_weight = _by_cost_weight(found, learn, scale, given.times)
+    by_cost_weight = _by_cost_weight(found, learn, scale, given.times, allowed)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
         "method": chosen.name,
@@ -198,6 +204,8 @@ def fit(
         "by_cost_weight": by_cost_weight,
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
+    if allowed is not None:
+        everyone, summary["measured_without"] = allowed, [m for m, may in zip(models, allowed, strict=True) if not may]
     kind = kinds.in_32_bits(result.kind)
     last_layer = uncertain(kind, given.cells)
     return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer)
@@ -248,6 +256,23 @@ def check_prior(method: Method, prior: recipe.Prior | None, num_models: int) -> 
     for name, values, least in zip(prior._fields, map(np.asarray, prior), (-np.inf, 0.0), strict=True):
         if values.shape != (num_models,) or not np.isfinite(values).all() or values.min() <= least:
             raise InputError(f"prior.{name}: needs a finite number for each of {num_models} models, deviations above 0")
+
+
+def check_candidates(method: Method, allowed: np.ndarray | None) -> None:
+    """Refuse a choice of models by which a method cannot be fitted.
+
+    Raises:
+        InputError: a method whose networks learn the decision among all models, or fewer than two candidates.
+    """
+    if allowed is None:
+        return
+    if method.decides:
+        raise InputError(
+            f"{method.name} learns the decision among all models: fit a method that predicts (recommended), or give "
+            "the limit to jaxroute route"
+        )
+    if allowed.sum() < 2:
+        raise InputError(f"{int(allowed.sum())} model(s) may be chosen: a router needs two; raise the limit")
 
 
 def _prior(found: dict[str, Any], prior: recipe.Prior, models: Sequence[str]) -> dict[str, Any]:
@@ -370,11 +395,11 @@ def _evidence(
     single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
     against = {
         "logging policy": evidence.logging_policy(logs, given.nuisances, len(weights)),
-        "best single": single(prompts=logs.available),
+        "best single": single(prompts=given.available[:rows]),
     }
     on_shadow = None
     if shadow is not None:  # how the logging policy would have chosen there is not known
-        on_shadow = {name: ours[:, rows:], "best single": single(prompts=shadow.available)}
+        on_shadow = {name: ours[:, rows:], "best single": single(prompts=given.available[rows:])}
     return evidence.gather(
         key,
         logs,
@@ -391,12 +416,12 @@ def _evidence(
 
 
 def _by_cost_weight(
-    found: evidence.Evidence, learn: Examples, scale: float, times: Array | None
+    found: evidence.Evidence, learn: Examples, scale: float, times: Array | None, allowed: np.ndarray | None
 ) -> list[dict[str, Any]]:
     """What the artefact keeps of the evidence."""
     gains = found.gains[found.gains["against"] == "best single"]
     weights = jnp.asarray(found.values["cost_weight"].to_numpy(), jnp.float32)
-    anyone = jnp.ones((1, len(found.models)), bool)
+    anyone = jnp.ones((1, len(found.models)), bool) if allowed is None else jnp.asarray(allowed)[None]
     single = policies.best_single(learn.outcomes, weights, available=learn.available, prompts=anyone, weight=times)
     singles = np.asarray(jnp.argmax(single[:, 0], -1))
     records = []

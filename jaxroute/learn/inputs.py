@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ class MethodInput:
     robust: [N, K] doubly robust outcomes at the evaluation clip. cost_weights: [L] ascending, cost_scale: units of
     cost per normalised unit. seeds: of members. estimator: of the outcomes learnt from; None: the method's own.
     training, hyperparams: of networks that learn to decide. hidden, steps: of networks that learn what others predict.
-    prior: of the models' mean quality, for methods that take one.
+    prior: of the models' mean quality, for methods that take one. candidates: the models that may be chosen; None: all.
     """
 
     key: Key
@@ -51,6 +51,7 @@ class MethodInput:
     mesh: Mesh
     on_stage: Callable[[str], None]
     prior: recipe.Prior | None
+    candidates: Bool[Array, " K"] | None = field(default=None, kw_only=True)
 
     @property
     def training_key(self) -> Key:
@@ -65,9 +66,9 @@ class MethodInput:
 
     @property
     def available(self) -> Bool[Array, "R K"]:
-        """Of every row."""
+        """Of every row: those that could be chosen and are candidates; all that could be, where none is one."""
         parts = [self.logs.available, *([] if self.shadow is None else [self.shadow.available])]
-        return jnp.concatenate([jnp.asarray(part) for part in parts])
+        return choosable(jnp.concatenate([jnp.asarray(part) for part in parts]), self.candidates)
 
     @property
     def times(self) -> Float[Array, " R"] | None:
@@ -91,6 +92,14 @@ class MethodInput:
     def predicted(self) -> Outcomes:
         """What the nuisances' outcome models predict for every row, out of fold, [R, K]."""
         return mean([nuisance.out_of_fold(model.outcomes) for _, model in self.fits])
+
+
+def choosable(available: Bool[Array, "R K"], candidates: Bool[Array, " K"] | None) -> Bool[Array, "R K"]:
+    """The candidates among the models that could be chosen; all that could be, where none is one."""
+    if candidates is None:
+        return available
+    left = available & candidates[None]
+    return jnp.where(left.any(1, keepdims=True), left, available)
 
 
 @dataclass(frozen=True)

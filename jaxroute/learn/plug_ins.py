@@ -61,7 +61,9 @@ def stacked(given: MethodInput) -> Predictor:
 def of_predictions(given: MethodInput, predicted: Outcomes) -> tuple[Policy, budgets.Curve]:
     """From out-of-fold predictions [R, K]: the policy of the best predicted utility, and its spend on the log."""
     of_log = jax.tree.map(lambda y: y[: len(given.logs.action)], predicted)
-    curve = budgets.curve(of_log, given.robust, available=given.logs.available, weight=given.logs.weight)
+    curve = budgets.curve(
+        of_log, given.robust, available=given.available[: len(given.logs.action)], weight=given.logs.weight
+    )
     return lambda weights: members.decide(_utilities(predicted, weights), given.available), curve
 
 

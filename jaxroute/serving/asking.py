@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,34 @@ def best(intercept: np.ndarray, slope: np.ndarray, weight: float) -> np.ndarray:
         np.maximum(score, top, out=top)
         np.putmask(choice, better, k)
     return choice
+
+
+def too_slow(latency: Mapping[str, Any] | None, models: Sequence[str], max_latency: float) -> list[str]:
+    """The models whose 95th percentile of latency is above a limit in seconds, or unknown.
+
+    Args:
+        latency: of ``data.logs.latency.by_model``, or a router's ``summary["latency"]``. models: K names.
+
+    Raises:
+        InputError: a limit that is not above 0, no latencies, or none of the models known to be within the limit.
+
+    Example:
+        >>> too_slow({"a": {"rows": 90, "p95": 1.5}, "b": {"rows": 90, "p95": 4.0}}, ["a", "b", "c"], 2)
+        ['b', 'c']
+    """
+    if not 0 < max_latency < np.inf:
+        raise InputError(f"max_latency is {max_latency}; give seconds above 0")
+    if not latency:
+        raise InputError(
+            "max_latency: the log has no latencies; fit to one with a column latency (seconds), or map it: "
+            "--column latency=NAME"
+        )
+    p95 = {name: one["p95"] for name, one in latency.items() if one["p95"] is not None}
+    slow = [name for name in models if not p95.get(name, np.inf) <= max_latency]
+    if len(slow) == len(models):
+        known = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in p95.items() if seconds == seconds)
+        raise InputError(f"max_latency is {max_latency:g}: no model is known to be within it ({known or 'none known'})")
+    return slow
 
 
 class Asked(ABC):
@@ -271,6 +299,19 @@ class Asked(ABC):
             raise InputError("no model would be left; remove fewer models")
         return dataclasses.replace(self, available=left)  # type: ignore[type-var]
 
+    def within(self: Self, max_latency: float) -> Self:
+        """The same router, never choosing a model whose 95th percentile of latency, as logged, is above a limit.
+
+        A model whose latencies in the log were too few to know its percentile is no candidate either.
+
+        Args:
+            max_latency: seconds.
+
+        Raises:
+            InputError: a limit that is not above 0, a router that knows no latencies, or no model left.
+        """
+        return self.without(*too_slow(self.summary.get("latency"), self.models, max_latency))
+
     def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(scores, quality, cost), [N, K] each."""
         whole = self.available.all()
@@ -309,7 +350,7 @@ class Asked(ABC):
             raise InputError(
                 "this router has no curve of cost and quality; give a cost weight, or fit the router again"
             )
-        if not self.available.all():
+        if (self.available == np.isin(self.models, self.summary.get("measured_without") or ())).any():
             raise InputError(
                 "models were removed, and budgets and quality targets were measured with all of them; fit the router "
                 "again"

@@ -13,6 +13,7 @@ cells      all rows of a log as columns; convert: cells as a column of one kind
 joining    one request, one row
 naming     which model a row is of
 costs      what an answer cost
+latency    how long the models take
 feedback   qualities that came after the answers
 """
 

@@ -43,6 +43,7 @@ CALLED: dict[str, tuple[str, ...]] = {
     "request_id": ("request_id", "id", "call_id", "uuid", "trace_id", "request"),
     "weight": ("weight", "sample_weight"),
     "human_quality": ("human_quality", "human_label", "human_rating", "human_score", "annotation", "expert_rating"),
+    "latency": ("latency", "latency_s", "duration", "response_time", "seconds"),
     "human_rate": ("human_rate", "label_rate"),
     "available": ("available", "candidates", "candidate_models"),
     "features": ("features", "embedding", "embeddings"),

@@ -13,11 +13,12 @@ from jaxroute.data import messages
 from jaxroute.data.records import at, parsed
 
 NUMBERS = ("quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens",
-           "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate")  # fmt: skip
+           "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate",
+           "latency")  # fmt: skip
 FIELDS = ("prompt", "model", *NUMBERS, "timestamp", "group", "request_id", "available", "features")
-OWN = frozenset(FIELDS) - {"model", "timestamp", "request_id", "weight"}
-"""Our own names, which count at the top level of every tool's records; the other four mean something there."""
-CARRIED = {f"jaxroute.{field}": field for field in (*OWN, "model", "weight")}
+OWN = frozenset(FIELDS) - {"model", "timestamp", "request_id", "weight", "latency"}
+"""Our own names, which count at the top level of every tool's records; the other five mean something there."""
+CARRIED = {f"jaxroute.{field}": field for field in (*OWN, "model", "weight", "latency")}
 """Attributes by which a span can carry what its tool has no name for."""
 
 FAILED = "failed requests"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from jaxroute.data.logs.entries import CACHED, FAILED, LOST, Asked, Entry, Format, Row, own
 
 KEPT = ("prompt", "features", "model", "quality", "cost", "input_tokens", "output_tokens", "propensity", "timestamp",
-        "group", "request_id", "available", "endpoint", "weight")  # fmt: skip
+        "group", "request_id", "available", "endpoint", "weight", "latency")  # fmt: skip
 KEYS = ("request_id", "chosen", "status", "by", "attempts")
 MORE = ("response_id", "cache_hit")
 REDACTED = "redacted-by-litellm"

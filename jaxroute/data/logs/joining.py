@@ -25,8 +25,8 @@ AGAIN = "records that are there twice"
 SHARED = "rows without an identifier of their own"
 STRAYS = "messages of no request"
 FILLED = ("prompt", "quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens",
-          "cache_write_tokens", "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate", "timestamp",
-          "group", "available", *NAMED)  # fmt: skip
+          "cache_write_tokens", "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate", "latency",
+          "timestamp", "group", "available", *NAMED)  # fmt: skip
 DEPTH = 1000
 
 

@@ -40,6 +40,7 @@ NAMES = {
     "input_tokens": ("prompt_tokens",),
     "output_tokens": ("completion_tokens",),
     "total_tokens": ("total_tokens",),
+    "latency": ("response_time",),
     "timestamp": ("startTime",),
     "group": ("end_user", "session_id", "trace_id"),
     "request_id": ("request_id", "id"),

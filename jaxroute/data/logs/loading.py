@@ -4,9 +4,10 @@ Fields: prompt and/or features (a list of numbers), model, quality, cost (or inp
 price table), and optionally propensity, timestamp (seconds since 1970, or ISO 8601), group (conversation or user),
 request_id (unique), available (candidate set: a list, or names joined by "|"; empty: every model), weight (how many
 requests the row stands for, in a log that keeps a share of them; empty: one), human_quality (a person's rating of an
-answer whose quality is a judge's, on the same scale), human_rate (the probability with which it was asked for), and
-token counts that are billed apart: total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be
-chats (a list of messages); ``messages.text_of`` says what of them counts.
+answer whose quality is a judge's, on the same scale), human_rate (the probability with which it was asked for),
+latency (seconds from the request to the end of the answer), and token counts that are billed apart: total_tokens,
+cached_tokens, cache_write_tokens, reasoning_tokens. Prompts may be chats (a list of messages); ``messages.text_of``
+says what of them counts.
 
 A log is a file or a folder of files (.parquet, .csv, .jsonl, the last two also .gz), a table in memory or in
 PostgreSQL. The records of gateways and tracers are read as they are; see ``formats``. Every problem is listed with
@@ -295,6 +296,7 @@ def _table(
         weight=weight,
         human_quality=human,
         human_rate=kept("human_rate"),
+        latency=kept("latency"),
         features=kept("features"),
         request_id=kept("request_id"),
         problems=lines,

@@ -41,7 +41,8 @@ def find(
     human, rate = log.number("human_quality"), log.number("human_rate")
     found[f"human_quality is outside [{low:g}, {high:g}]", "human_quality"] = (human < low) | (human > high)
     found["human_rate is outside (0, 1]", "human_rate"] = (rate <= 0) | (rate > 1)
-    weight = log.number("weight")
+    latency, weight = log.number("latency"), log.number("weight")
+    found["latency is negative or infinite", "latency"] = (latency < 0) | np.isinf(latency)
     found["weight is not a finite number above 0", "weight"] = (weight <= 0) | np.isinf(weight)
     found |= costs.problems(log, prices)
     # Each pair of candidate set and model once; model -1 is none.

@@ -34,7 +34,7 @@ class LogTable:
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
     human_quality: a person's rating where quality is a judge's; human_rate: the probability with which it was asked
-    for; None where the log has no such column.
+    for; latency: seconds from the request to the end of the answer; None where the log has no such column.
     """
 
     prompt: np.ndarray | None
@@ -59,6 +59,7 @@ class LogTable:
     context: dict[str, np.ndarray] = field(default_factory=dict)
     human_quality: np.ndarray | None = None
     human_rate: np.ndarray | None = None
+    latency: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.action)
@@ -72,7 +73,7 @@ class LogTable:
         arrays = {
             name: value[index]
             for name in ("prompt", "action", "quality", "cost", "propensity", "available", "timestamp", "group",
-                         "weight", "human_quality", "human_rate", "features", "request_id")
+                         "weight", "human_quality", "human_rate", "latency", "features", "request_id")
             if (value := getattr(self, name)) is not None
         }  # fmt: skip
         return replace(self, **arrays, context={name: column[index] for name, column in self.context.items()})

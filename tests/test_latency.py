@@ -1,0 +1,91 @@
+"""Latency as a constraint: percentiles as logged, and routers that choose within a limit alone."""
+
+import json
+
+import numpy as np
+import pytest
+import router_kinds
+
+import jaxroute as jr
+from jaxroute import cli
+from jaxroute.data.logs import latency
+from jaxroute.serving.router import Router
+from jaxroute.types import InputError
+
+TAKEN = {
+    "a": {"rows": 90, "p95": 0.5},
+    "b": {"rows": 90, "p95": 2.0},
+    "c": {"rows": 90, "p95": 9.0},
+    "d": {"rows": 3, "p95": float("nan")},
+}
+
+
+def test_the_percentile_is_of_requests_and_unknown_where_there_are_few():
+    draw = np.random.default_rng(0)
+    seconds, weight = draw.lognormal(0, 1, 400).round(3), draw.choice([1.0, 5.0], 400)
+    rows = [
+        {"prompt": "hi", "model": "ab"[i >= 342], "quality": 1, "cost": 1, "latency": seconds[i], "weight": weight[i]}
+        for i in range(400)
+    ]
+    rows[0]["latency"] = None
+    found = latency.by_model(jr.read_log(rows))
+    repeated = np.repeat(seconds[1:342], weight[1:342].astype(int))
+    assert found["a"] == {"rows": 341, "p95": np.quantile(repeated, 0.95, method="inverted_cdf")}
+    assert found["b"]["rows"] == 58
+    assert np.isnan(found["b"]["p95"])
+    assert latency.unknown(found) == [
+        "The log has 58 latencies of b, too few (of 59) for its p95: with --max-latency it is no candidate."
+    ]
+    assert latency.by_model(jr.read_log([{k: v for k, v in row.items() if k != "latency"} for row in rows])) == {}
+    with pytest.raises(InputError, match="latency is negative or infinite"):
+        jr.read_log([*rows, rows[0] | {"latency": -1.0}])
+
+
+def test_a_router_chooses_within_the_limit_and_keeps_the_latencies(tmp_path):
+    router_kinds.router("plug_in", summary={"latency": TAKEN}).save(tmp_path / "router")
+    router = Router.load(tmp_path / "router")
+    assert router.summary["latency"]["d"]["p95"] is None  # JSON has no NaN
+    assert set(router.within(2.0).route(router_kinds.FEATURES, cost_weight=0.0).models) <= {"a", "b"}
+    with pytest.raises(InputError, match=r"0\.1: no model is known to be within it"):
+        router.within(0.1)
+    with pytest.raises(InputError, match="no latencies"):
+        router_kinds.router("plug_in").within(1.0)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("\n".join(json.dumps({"features": row}) for row in router_kinds.FEATURES.tolist()))
+    out = tmp_path / "out.jsonl"
+    command = ["route", tmp_path / "router", "--cost-weight", 0, "--input", prompts, "--max-latency", 1, "--out", out]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(word) for word in command])
+    assert not ended.value.code
+    assert {json.loads(line)["model"] for line in out.read_text().splitlines()} == {"a"}
+
+
+@pytest.mark.slow
+def test_a_fit_within_a_limit_is_judged_as_it_chooses_and_takes_budgets(tmp_path):
+    """The slow model is the best; a router that may not choose it is worth what the others are."""
+    draw = np.random.default_rng(1)
+    rows = [
+        {
+            "features": draw.normal(size=4).tolist(),
+            "model": "abc"[i % 3],
+            "quality": float(np.clip([0.4, 0.5, 0.9][i % 3] + 0.1 * draw.normal(), 0, 1)),
+            "cost": [0.01, 0.02, 0.03][i % 3],
+            "propensity": 1 / 3,
+            "latency": [0.5, 1.0, 20.0][i % 3] * draw.lognormal(0, 0.1),
+        }
+        for i in range(600)
+    ]
+    router = jr.fit(rows, "plug_in_mean", outcome_models=["mean"], max_latency=5)
+    assert set(router.route(np.zeros((3, 4)), cost_weight=0.0).models) == {"b"}
+    first = router.summary["by_cost_weight"][0]
+    assert abs(first["value"] - 0.5) < 0.03
+    assert router.models[first["best_single"]] == "b"
+    router.save(tmp_path / "router")
+    loaded = Router.load(tmp_path / "router")
+    assert loaded.summary["max_latency"] == 5
+    assert loaded.summary["latency"]["c"]["p95"] > 5
+    assert set(loaded.route(np.zeros((3, 4)), budget=0.05).models) == {"b"}
+    with pytest.raises(InputError, match="models were removed"):
+        loaded.without("b").route(np.zeros((3, 4)), budget=0.05)
+    with pytest.raises(InputError, match="learns the decision among all models"):
+        jr.fit(rows, "rm_softmax", max_latency=5)
