@@ -234,5 +234,9 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     if "latencies" in found["models"][0]:
         header, keys = [*header, "latencies", "p95 (s)"], [*keys, "latencies", "latency_p95"]
-    sheets.append(output.Sheet("models", header, [[m[key] for key in keys] for m in found["models"]]))
+    sheets.append(
+        output.Sheet(
+            "models", header, [[m[key] if m[key] == m[key] else None for key in keys] for m in found["models"]]
+        )
+    )
     return said, sheets
