@@ -25,7 +25,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution ensemble loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -83,6 +83,12 @@ selection: setup  ## measure how often a log picks the better of two routers (DA
 
 prior: setup  ## measure what a prior of the models' quality is worth beside a log (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.prior --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+caution: setup  ## measure what the recipe's levels gain over what they were (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.side.caution --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+ensemble: setup  ## measure votes of several policies, weighed by the log (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.side.ensemble --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 ablation: setup  ## measure what each part of the recommended recipe contributes (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.ablation --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

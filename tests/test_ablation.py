@@ -14,7 +14,7 @@ from jaxroute import nuisance, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.nuisance import crossfit
 from jaxroute.nuisance.learners import candidate_names
-from jaxroute.recipe import contrasts, levels
+from jaxroute.recipe import caution, contrasts, levels
 from jaxroute.types import NuisanceSpec
 
 pytestmark = pytest.mark.study
@@ -71,7 +71,7 @@ def test_a_wider_stack_is_the_recipe_of_that_stack():
 
 
 def test_milder_weights_are_means_of_residuals():
-    """Equal weights: a model's level is its mean prediction and the plain mean residual of its rows, then shrunken."""
+    """Equal weights: a model's level is its mean prediction and the plain mean residual of its rows, then settled."""
     table = synthetic.make(jax.random.key(9), num_prompts=800, num_models=3)
     logs = simulate.simulate(jax.random.key(10), table, simulate.cost_biased(strength=0.5, floor=0.2))
     nuisances, _ = nuisance.fit(jax.random.key(11), logs, SPEC)
@@ -84,8 +84,8 @@ def test_milder_weights_are_means_of_residuals():
     variance = np.mean(error**2) / np.bincount(action, minlength=3)
     count = jnp.zeros(3).at[logs.action].add(1.0)
     sample = levels.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
-    posterior = levels.posterior([sample], levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0))).mean
-    np.testing.assert_allclose(level, (np.asarray(posterior) - r.mean(0)) / 2, atol=2e-4)
+    posterior = levels.posterior([sample], levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0)))
+    np.testing.assert_allclose(level, caution.settled(posterior, centre, count) - centre, atol=2e-4)
 
 
 def test_nets_are_averaged_on_the_same_folds():

@@ -1,5 +1,7 @@
 """Levels: means against NumPy and in simulation, the posterior against NumPy, what share and price teach, a shadow."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,23 +95,24 @@ def test_variances_of_a_log(problem):
 
 @pytest.mark.modes
 def test_posterior_matches_numpy():
-    """Two samples, two columns: the joint Gaussian written out, tau and s by a loop over the grid."""
+    """Two samples, two columns: the joint Gaussian written out, every tau and s by a loop over the grid."""
     rng = np.random.default_rng(0)
     about, means = rng.standard_normal((6, 2)), rng.uniform(0.3, 0.7, (2, 6))
     half = 0.02 * rng.standard_normal((6, 9))
     noise = [np.diag(rng.uniform(1e-4, 1e-2, 6)), half @ half.T / 9 + 1e-4 * np.eye(6)]
-    best = -np.inf
-    for tau in levels.SPREADS:
-        for s in levels.SLOPES:
-            prior = tau**2 * np.eye(6) + s**2 * about @ about.T + np.ones((6, 6))
-            total = np.block([[prior + noise[0], prior], [prior, prior + noise[1]]])
-            y = means.ravel() - 0.5
-            likelihood = -0.5 * y @ np.linalg.solve(total, y) - 0.5 * np.linalg.slogdet(total)[1]
-            if likelihood > best:
-                best = likelihood
-                gain = np.hstack([prior, prior]) @ np.linalg.inv(total)
-                mean = 0.5 + gain @ y
-                variance = np.diag(prior - gain @ np.vstack([prior, prior]))
+    each = []
+    for tau, s in itertools.product(levels.SPREADS, levels.SLOPES):
+        prior = tau**2 * np.eye(6) + s**2 * about @ about.T + np.ones((6, 6))
+        total = np.block([[prior + noise[0], prior], [prior, prior + noise[1]]])
+        y = means.ravel() - 0.5
+        likelihood = -0.5 * y @ np.linalg.solve(total, y) - 0.5 * np.linalg.slogdet(total)[1]
+        gain = np.hstack([prior, prior]) @ np.linalg.inv(total)
+        each.append((likelihood, 0.5 + gain @ y, np.diag(prior - gain @ np.vstack([prior, prior]))))
+    likelihood, each_mean, each_variance = map(np.stack, zip(*each, strict=True))
+    chance = np.exp(likelihood - likelihood.max())
+    chance /= chance.sum()
+    mean = chance @ each_mean
+    variance = chance @ (each_variance + (each_mean - mean) ** 2)
     single = [(jnp.asarray(m, jnp.float32), jnp.asarray(v, jnp.float32)) for m, v in zip(means, noise, strict=True)]
     samples = [levels.Sample(*pair) for pair in single]
     found = levels.posterior(samples, jnp.asarray(about, jnp.float32))

@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 
 from jaxroute import nuisance, policies, recipe
 from jaxroute.data import simulate, synthetic
-from jaxroute.recipe import contrasts, levels
+from jaxroute.recipe import caution, contrasts, levels
 from jaxroute.types import Examples, NuisanceSpec, Outcomes
 
 SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(30.0, 300.0))
@@ -82,7 +82,17 @@ def test_a_shadow_sample_enters_the_outcome_model_and_the_levels(problem):
     np.testing.assert_allclose(on_shadow.cost, every.cost[900:], rtol=1e-6)
 
 
-def test_levels_of_a_log_are_halfway_between_posterior_and_outcome_model(problem):
+def test_levels_are_lower_where_little_is_known_and_the_log_chose_well(problem):
+    """By hand; a log whose rows say nothing of the levels, or that avoided good models, takes nothing off."""
     _, logs, nuisances, model = problem
-    half = (np.asarray(levels.fit(logs, nuisances).mean) + np.asarray(nuisances.outcomes.quality).mean(0)) / 2
-    np.testing.assert_allclose(model.level, half, rtol=1e-5)
+    level, rows = levels.fit(logs, nuisances), np.bincount(logs.action, minlength=5)
+    mixed = 0.75 * np.asarray(level.mean) + 0.25 * np.asarray(nuisances.outcomes.quality).mean(0)
+    rho = np.corrcoef(np.log1p(rows), level.mean)[0, 1]
+    expected = mixed - caution.CAUTION * max(rho, 0) * np.asarray(level.deviation)
+    np.testing.assert_allclose(model.level, expected, rtol=1e-4)
+    order = np.argsort(level.mean)
+    good, bad = np.empty(5), np.empty(5)
+    good[order], bad[order] = [1, 3, 9, 27, 81], [81, 27, 9, 3, 1]
+    known = nuisances.outcomes.quality.mean(0)
+    np.testing.assert_allclose(caution.settled(level, known, bad), mixed, rtol=1e-5)
+    assert (np.asarray(caution.settled(level, known, good)) < mixed - 0.5 * np.asarray(level.deviation)).all()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.problem import build, table
-from experiments.side import common, selection, shadow, worked_example
+from experiments.side import caution, common, ensemble, selection, shadow, worked_example
 from experiments.study import design
 from jaxroute import nuisance, recipe
 from jaxroute.recipe import levels
@@ -258,3 +258,42 @@ def test_an_unknown_router_is_refused(tmp_path, capsys):
     assert worked_example.main(["--smoke", "--method", "nope", "--out", str(tmp_path)]) == 2
     assert "unknown method 'nope'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_former_levels_are_the_likeliest_of_the_grid():
+    logs, nuisances = _log()
+    samples, about = levels.samples_of(logs, nuisances)
+    every = [levels.conditioned(samples, 0.5, levels.covariance(tau, s, about)) for tau, s in levels.GRID]
+    expected = max(every, key=lambda found: float(found.likelihood)).mean
+    np.testing.assert_allclose(caution.likeliest(logs, nuisances), expected, atol=1e-5)
+
+
+@pytest.mark.study
+def test_the_smoke_run_compares_levels_on_one_log(tmp_path, capsys):
+    assert caution.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "caution" / "caution.parquet")
+    assert set(found["variant"]) == {caution.FORMER, caution.AVERAGED, caution.RECIPE, caution.TRUE}
+    assert found["regret"].between(0, 100).all()
+    assert "| weak router 2 | synthetic" in capsys.readouterr().out
+
+
+def test_an_uncertain_log_leaves_the_votes_as_they_were():
+    prior = np.array([0.6, 0.2, 0.2])
+    gain = np.array([0.0, 0.03, 0.03])
+    np.testing.assert_allclose(ensemble.weights(gain, np.full(3, 10.0), prior), prior, atol=1e-3)
+    sure, unsure, less = ensemble.weights(gain, np.array([0.0, 0.001, 0.02]), prior)[[1, 2, 0]]
+    assert sure > 0.7 > unsure > 0.2 * prior[2] > 0
+    assert less < prior[0]
+
+
+@pytest.mark.study
+def test_the_smoke_run_votes_on_one_log(tmp_path, capsys):
+    assert ensemble.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "ensemble" / "ensemble.parquet")
+    wide = found.pivot(index="seed", columns="way", values="regret")
+    members = list(ensemble.PRIOR)
+    assert set(wide) == {*members, "vote by the prior", "vote weighed by the log", "picked", "guarded"}
+    for way in ("picked", "guarded"):
+        assert (np.abs(wide[members].sub(wide[way], axis=0)).min(axis=1) < 1e-4).all()
+    assert (found.loc[found["way"] == "recipe", ["gain", "error"]] == 0).all(axis=None)
+    assert "vote weighed by the log" in capsys.readouterr().out

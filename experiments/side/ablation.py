@@ -31,7 +31,7 @@ from experiments.study import design
 from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
 from jaxroute.nuisance import combine, crossfit
 from jaxroute.nuisance.learners import candidate_names
-from jaxroute.recipe import contrasts, levels
+from jaxroute.recipe import caution, contrasts, levels
 from jaxroute.report.summary import student_interval
 from jaxroute.serving import distil
 from jaxroute.system import stopping
@@ -172,19 +172,24 @@ def _levels(
     logs: Logs, nuisances: Nuisances, centre: Array, spec: NuisanceSpec
 ) -> Iterator[tuple[str, Float[Array, " K"]]]:
     """Other ways to say how good each model is on average."""
+    rows = levels.requests(logs)
+
+    def settled(nuisances: Nuisances, clip: float = levels.CLIP) -> Float[Array, " K"]:
+        return caution.settled(levels.fit(logs, nuisances, clip=clip), centre, rows)
+
     yield "the outcome model's means", centre
     yield "doubly robust means", levels.of_log(logs, nuisances).mean
     nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
     yield "inverse-propensity means", levels.of_log(logs, nothing).mean
-    yield "doubly robust, shrunk (no average with the outcome model)", levels.fit(logs, nuisances).mean
+    shrunk = levels.fit(logs, nuisances).mean
+    yield "doubly robust, shrunk (neither the outcome model's nor caution)", shrunk
+    yield "without caution", (1 - caution.OF_PREDICTION) * shrunk + caution.OF_PREDICTION * centre
     for name, power in (("weights are square roots of inverse propensities", 0.5), ("all rows weigh the same", 0.0)):
-        milder = nuisances._replace(propensity=nuisances.propensity**power)
-        yield name, (levels.fit(logs, milder).mean + centre) / 2
+        yield name, settled(nuisances._replace(propensity=nuisances.propensity**power))
     for clip in (0.02, 0.3):
-        yield f"propensities clipped at {clip:g}", (levels.fit(logs, nuisances, clip=clip).mean + centre) / 2
+        yield f"propensities clipped at {clip:g}", settled(nuisances, clip)
     fitted, _ = nuisance.fit(jax.random.key(0), logs, dataclasses.replace(spec, **ESTIMATED))
-    estimated = nuisances._replace(propensity=fitted.propensity)
-    yield "propensities estimated, not known", (levels.fit(logs, estimated).mean + centre) / 2
+    yield "propensities estimated, not known", settled(nuisances._replace(propensity=fitted.propensity))
 
 
 def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:

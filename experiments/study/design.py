@@ -65,6 +65,7 @@ SMALL = ("plug_in_student", "plug_in_student_dr", "rm_softmax_entropic_dm")
 """The same small network taught to predict utilities, or to decide, by the same outcomes."""
 CONTENDERS = (
     *("cheapest", "knn_guarded", "low_rank", "rm_conditional", "rm_interval"),
+    *("linucb", "pilot", "barp", "poem", "nn_policy_learner", "policy_forest"),
     *("rm_classification_soft", "rm_classification_soft_ensemble", "rm_classification_gap"),
     *("dr_weighted_classification", "rm_classification_dm", "rm_softmax_dm"),
     *("rm_softmax_ipw", "rm_softmax_switch", "rm_softmax_dros", "rm_softmax_pessimistic"),

@@ -1,6 +1,7 @@
 """The recommended recipe: a stacked plug-in with empirical-Bayes model means and shrunken contrasts.
 
 levels       mean quality of every model
+caution      what of it is decided on
 priors       the same with what is known of the models beside the log
 contrasts    the share of predicted differences between models that is kept
 recommended  the recipe made of both

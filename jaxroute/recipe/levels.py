@@ -6,7 +6,7 @@ y are doubly robust means with their sampling variances. Z has two columns: how 
 what the model costs. The mean of a model with few rows, or with large weights, is thus shrunk towards what these two
 predict: a model that a good logging policy rarely chose is probably worse, and one that a cost-saving policy rarely
 chose is more expensive and perhaps better. The slopes and both variances are estimated from the log (empirical Bayes).
-A plug-in takes a maximum over the models, so errors in uncertain levels cost it most.
+A plug-in takes a maximum over the models, so errors in uncertain levels cost it most; see `caution`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPREADS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2)
 SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
 """s: standard deviations of a slope per standard deviation of its column, quality units."""
 GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
-"""(tau, s): all pairs, of which the log picks one."""
+"""(tau, s): all pairs, which the log weighs."""
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
@@ -160,19 +160,20 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
 @jax.jit
 def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array, "K 2"]:
     """log(1 + rows) and log(mean cost), each standardised over the models (all 0 where they are equal)."""
-
-    def standard(x: Array) -> Array:
-        x = x - jnp.mean(x)
-        return safe_divide(x, jnp.full_like(x, jnp.sqrt(jnp.mean(x**2) + 1e-12)), 0.0)
-
     return jnp.stack([standard(jnp.log1p(count)), standard(jnp.log(jnp.maximum(cost, 1e-9)))], 1)
+
+
+def standard(x: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Of mean 0 and deviation 1 over the models; all 0 where they are equal."""
+    x = x - jnp.mean(x)
+    return safe_divide(x, jnp.full_like(x, jnp.sqrt(jnp.mean(x**2) + 1e-12)), 0.0)
 
 
 @jax.jit
 def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
-    """Levels given all samples: tau and s with the largest marginal likelihood on a grid, then closed form.
+    """Levels given all samples, averaged over the grid of tau and s by marginal likelihood.
 
-        P = tau^2 I + s^2 Z Z' + PRIOR_DEVIATION^2 11',   m | y = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
+        P = tau^2 I + s^2 Z Z' + PRIOR_DEVIATION^2 11',   m | y, tau, s = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
 
     y stacks the samples, H repeats the models for each, V holds their covariances.
 
@@ -181,26 +182,32 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
         about: [K, C] standardised columns, see ``columns``.
 
     Returns:
-        Level.
+        Level; its deviations hold what is not known of tau and s.
 
     Example:
         A model with a few good answers is not the best one yet:
 
         >>> means = Sample(jnp.array([0.6, 0.5, 0.9]), jnp.diag(jnp.array([1e-4, 1e-4, 4e-2])))
         >>> [round(float(m), 2) for m in posterior([means], jnp.zeros((3, 0))).mean]
-        [0.6, 0.5, 0.65]
+        [0.6, 0.5, 0.66]
 
     Reference:
-        Parametric Empirical Bayes Inference: Theory and Applications, by Morris (1983).
+        Parametric Empirical Bayes Inference: Theory and Applications, by Morris (1983); averaging over the variances:
+        Bayes Empirical Bayes, by Deely and Lindley (1981).
     """
     about = jnp.asarray(about)
 
     def at(point: Array) -> Conditioned:
         return conditioned(samples, 0.5, covariance(point[0], point[1], about))
 
-    each = jax.lax.map(at, jnp.asarray(GRID))
-    best = jnp.argmax(each.likelihood)
-    return Level(each.mean[best], each.deviation[best])
+    return averaged(jax.lax.map(at, jnp.asarray(GRID)))
+
+
+def averaged(every: Conditioned) -> Level:
+    """The levels of all hypotheses (leaves [G, ...]), weighed by their marginal likelihoods."""
+    chance = jax.nn.softmax(every.likelihood)
+    mean = chance @ every.mean
+    return Level(mean, jnp.sqrt(chance @ (every.deviation**2 + (every.mean - mean[None]) ** 2)))
 
 
 def covariance(spread: Scalar | Float[Array, " K"], slope: Scalar, about: Float[Array, "K C"]) -> Float[Array, "K K"]:
@@ -286,11 +293,11 @@ def _samples_of(
     if shadow is not None:
         assert predicted is not None
         samples.append(of_shadow(shadow, predicted, centre.quality))
-    return samples, columns(_requests(logs), centre.cost)
+    return samples, columns(requests(logs), centre.cost)
 
 
 @jax.jit
-def _requests(logs: Logs) -> Float[Array, " K"]:
+def requests(logs: Logs) -> Float[Array, " K"]:
     """How many rows every model answered, each counted as often as it stands for."""
     times = relative(logs.weight)
     return jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0 if times is None else times)
@@ -312,13 +319,13 @@ def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Arra
     Example:
         >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
         >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
-        >>> print(*(planned_errors(logs, Nuisances(half, Outcomes(half, half)), n).round(2)[0] for n in (0, 100, 1000)))
-        0.08 0.03 0.01
+        >>> print(*(f"{planned_errors(logs, Nuisances(half, Outcomes(half, half)), n)[0]:.2f}" for n in (0, 99, 999)))
+        0.09 0.04 0.01
     """
     now = fit(logs, nuisances)
     if prompts == 0:
         return now.deviation
     variance = pessimism.noise(logs, nuisances) ** 2 / prompts
-    about = columns(_requests(logs), weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
+    about = columns(requests(logs), weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
     imagined = Sample(now.mean, jnp.diag(variance))
     return posterior([of_log(logs, nuisances), imagined], about).deviation

@@ -18,15 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.numerics import relative, safe_divide, weighted_mean
-from jaxroute.recipe import levels
+from jaxroute.recipe import caution, levels
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 FREEDOM = 4.0
 """Degrees of freedom of a model's departure from its prior."""
 ROUNDS = 6
 """Steps of expectation and maximisation in w."""
-OF_PREDICTION = 0.25
-"""Weight of the outcome model's mean prediction beside the posterior mean where there is no shadow sample."""
 
 
 class Prior(NamedTuple):
@@ -102,11 +100,9 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
     grid = jnp.asarray(levels.GRID)
     alone, (informed, w) = jax.lax.map(without, grid), jax.lax.map(given, grid)
     every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, informed)
-    chance = jax.nn.softmax(every.likelihood)
-    mean = chance @ every.mean
-    deviation = jnp.sqrt(chance @ (every.deviation**2 + (every.mean - mean[None]) ** 2))
-    slope = safe_divide(gap @ mean, gap @ gap, 0.0)
-    return Trusted(levels.Level(mean, deviation), slope, w[jnp.argmax(informed.likelihood)])
+    level = levels.averaged(every)
+    slope = safe_divide(gap @ level.mean, gap @ gap, 0.0)
+    return Trusted(level, slope, w[jnp.argmax(informed.likelihood)])
 
 
 def fit(
@@ -118,12 +114,11 @@ def fit(
 ) -> Trusted:
     """Levels from a log and a prior, and a shadow sample where there is one; arguments as in ``levels.fit``.
 
-    From a log alone, a quarter of the mean is that of the outcome model's predictions: see
-    ``recommended.estimate_levels``.
+    From a log alone, the mean is what ``caution.settled`` makes of it.
     """
     found = posterior(*levels.samples_of(logs, nuisances, shadow, predicted), prior)
     if shadow is not None:
         return found
     of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-    mean = (1 - OF_PREDICTION) * found.level.mean + OF_PREDICTION * of_predictions
+    mean = caution.settled(found.level, of_predictions, levels.requests(logs))
     return found._replace(level=found.level._replace(mean=mean))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxroute import nuisance
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.recipe import contrasts, levels, priors
+from jaxroute.recipe import caution, contrasts, levels, priors
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -160,10 +160,7 @@ def estimate_levels(
 ) -> Float[Array, " K"]:
     """Mean quality of every model, as the recipe estimates it.
 
-        m = (posterior mean of `levels.fit` + mean r) / 2;   with a shadow sample, the posterior mean alone
-
-    From a log alone, the posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on
-    the outcome model. Each goes wrong where the other does not.
+    From a log alone what `caution` makes of `levels.fit`; with a shadow sample, its posterior mean.
 
     Args:
         logs, nuisances, model, shadow: see ``recommend``.
@@ -173,7 +170,7 @@ def estimate_levels(
     """
     if shadow is None:
         predicted = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-        return (levels.fit(logs, nuisances).mean + predicted) / 2
+        return caution.settled(levels.fit(logs, nuisances), predicted, levels.requests(logs))
     return levels.fit(logs, nuisances, shadow, shadow_predictions(model, len(logs.action))).mean
 
 

@@ -1,0 +1,48 @@
+"""The levels that the recipe decides on, from a log alone: with the outcome model's, and lower where little is known.
+
+    m_k = 3/4 level_k + 1/4 mean r_k - CAUTION max(rho, 0) deviation_k
+    rho = correlation over the models of log(1 + rows) and level
+
+The posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on the outcome model; each
+goes wrong where the other does not. And a plug-in looks for the best model, so of uncertain ones it finds those that
+are overestimated. How cautious to be, the log says: where the policy that wrote it chose good models more often
+(rho > 0), a model that it avoided gets no benefit of the doubt. A policy that saves costs avoids good models
+(rho < 0), and its log leaves the levels as they are.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxroute.recipe.levels import Level, standard
+
+OF_PREDICTION = 0.25
+"""Weight of the outcome model's mean prediction beside the posterior mean."""
+CAUTION = 1.5
+"""Posterior deviations below its level at which a model is judged where rho is 1."""
+
+
+@jax.jit
+def settled(level: Level, predicted: Float[Array, " K"], requests: Float[Array, " K"]) -> Float[Array, " K"]:
+    """The levels to decide on.
+
+    Args:
+        level: of ``levels.posterior``. predicted: [K] mean predictions on the log's prompts, quality units.
+        requests: [K] rows of every model.
+
+    Returns:
+        [K] quality units.
+
+    Example:
+        The log chose the better models more often, or all alike:
+
+        >>> level = Level(jnp.array([0.6, 0.5, 0.4]), jnp.array([0.01, 0.02, 0.1]))
+        >>> for requests in ([99.0, 9.0, 0.0], [9.0, 9.0, 9.0]):
+        ...     print(*(f"{m:.2f}" for m in settled(level, level.mean, jnp.array(requests))))
+        0.59 0.47 0.25
+        0.60 0.50 0.40
+    """
+    follows = jnp.maximum(jnp.mean(standard(jnp.log1p(requests)) * standard(level.mean)), 0.0)
+    return (1 - OF_PREDICTION) * level.mean + OF_PREDICTION * predicted - CAUTION * follows * level.deviation
