@@ -19,6 +19,7 @@ from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import latency
 from jaxroute.data.messages import CHAT
+from jaxroute.estimators import recency as ages
 from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
@@ -90,6 +91,7 @@ def fit(
     holdout: float | None = None,
     split_time: Any = None,
     max_latency: float | None = None,
+    recency: str | float | None = None,
     fingerprint: bool = True,
     **options: Any,
 ) -> Router:
@@ -116,6 +118,7 @@ def fit(
             whole groups; ``summary["held_out"]`` says what they say of it.
         split_time: the same with all rows from a time on, such as "2026-11-01".
         max_latency: seconds; models whose 95th percentile of latency in the log is above, or unknown, are never chosen.
+        recency: days in which the weight of a row halves, or "auto"; see ``estimators.recency``.
         fingerprint: whether the router keeps marks of what it learned from, by which ``evaluate`` leaves it out; see
             ``data.fingerprints``.
         options: further ones of ``learn.fitting.fit``: spec, hyperparams, estimator, training and others.
@@ -146,6 +149,8 @@ def fit(
         options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
     key: Any = jax.random.key(seed)
+    if recency is not None and isinstance(log, Table | Logs):
+        raise InputError("recency= needs a log of rows with times (see read_log)")
     if max_latency is not None and isinstance(log, Table | Logs):
         raise InputError("max_latency= needs a log of rows with latencies (see read_log)")
     held: LogTable | Table | None = None
@@ -195,10 +200,14 @@ def fit(
         options["candidates"] = [name for name in names if name not in slow]
     known = priors.load(prior, names)
     fitting.check_prior(methods.named(method), known.prior, len(names))
-    logs = people.as_logs(table, encoder)
+    logs, half_life = people.as_logs(table, encoder), None
+    if recency is not None:
+        logs, half_life = ages.apply(logs, table.timestamp, recency)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
     known.keep(router.summary)
     router.summary.update({"chat": table.chat, "usage": table.usage, "context": columns})
+    if half_life is not None:
+        router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
     if taken:
         router.summary.update({"latency": taken, "max_latency": max_latency})
     taught = answered if beside is None else beside

@@ -90,6 +90,13 @@ def fit(
             "has too few of their latencies, are never chosen. The router still learns from their answers."
         ),
     ] = None,
+    recency: Annotated[
+        str | None,
+        typer.Option(
+            help="Let older rows count less: the days in which their weight halves, or auto, which chooses them by "
+            "forward validation, and none where the log did not change. Values then describe about these days."
+        ),
+    ] = None,
     members: Annotated[
         int,
         typer.Option(
@@ -143,6 +150,7 @@ def fit(
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
     from jaxroute.data.logs import latency
+    from jaxroute.estimators import recency as ages
     from jaxroute.learn import fitting, full_feedback
     from jaxroute.learn import methods as registry
     from jaxroute.serving.asking import too_slow
@@ -156,6 +164,8 @@ def fit(
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
     if table is not None:
+        if recency is not None:
+            raise InputError("--recency belongs to a log with times; a table has none")
         if max_latency is not None:
             raise InputError("--max-latency belongs to a log with latencies; a table has none")
         if prior is not None:
@@ -208,6 +218,16 @@ def fit(
         reading.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
     logs, used = reading.as_logs(rows, encoder)
     used = by or used
+    half_life = None
+    if recency is not None:
+        logs, half_life = ages.apply(logs, rows.timestamp, recency)
+        fitting.check_rows(chosen, logs, None)
+        chosen_so = (
+            "no half-life predicts its later rows better"
+            if np.isinf(half_life)
+            else f"weights halve in {half_life:.3g} days"
+        )
+        reading.note(f"note: recency of the log: {chosen_so}")
     answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used, columns=beside_text)
     gathered: list[Evidence] = []
     with output.progress(BEGINS) as on_stage:
@@ -226,6 +246,8 @@ def fit(
             on_evidence=gathered.append,
         )
     known.keep(router.summary)
+    if half_life is not None:
+        router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
     if taken:
         router.summary.update({"latency": taken, "max_latency": max_latency})

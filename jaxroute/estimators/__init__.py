@@ -19,6 +19,7 @@ spending    quality gained and cost saved, apart
 judge       how far a judge's scores are from people's ratings, by model
 prediction_powered  values by a judge's scores, corrected by people's ratings
 drift       whether quality, price or logging policy changed inside the log
+recency     weights that halve with age, chosen by forward validation
 frontier    quality and cost of routers and of single models
 accounts    what a router costs, saves and uses, as columns
 conclusion  what all this says, in a sentence

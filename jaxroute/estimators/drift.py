@@ -113,7 +113,7 @@ def changes(logs: Logs, nuisances: Nuisances, timestamp: Float[np.ndarray, " N"]
         raise InputError(f"timestamp has shape {time.shape}, and the log {len(logs.action)} rows; give one for each")
     group = np.arange(len(time)) if logs.group is None else np.asarray(logs.group)
     tested = []
-    for model, what, value, residual in _series(logs, nuisances):
+    for model, what, value, residual in residuals(logs, nuisances):
         rows = np.isfinite(residual) & np.isfinite(time)
         if len(np.unique(group[rows])) < FEWEST:
             continue
@@ -129,7 +129,7 @@ def changes(logs: Logs, nuisances: Nuisances, timestamp: Float[np.ndarray, " N"]
     return [one._replace(changed=bool(yes)) for one, yes in zip(tested, stands.tolist(), strict=False)]
 
 
-def _series(logs: Logs, nuisances: Nuisances) -> Iterator[tuple[int, What, np.ndarray, np.ndarray]]:
+def residuals(logs: Logs, nuisances: Nuisances) -> Iterator[tuple[int, What, np.ndarray, np.ndarray]]:
     """(model, what, values [N], residuals [N]), NaN where a row says nothing."""
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     believed = [np.asarray(y) for y in nuisances.outcomes]
