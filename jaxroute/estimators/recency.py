@@ -8,8 +8,9 @@ describe the requests of about the last half-life.
 
 Forward validation: in each of the last blocks of the log in order of time, the residuals of every model's quality and
 (log) cost are predicted by their weighted mean over the rows before the block. The half-life with the least squared
-error is taken if it beats no weights at all by more than one standard error, else none. Of 200 simulated logs without a change
-2% got a half-life, and all of 60 in which two of three models changed places (`tests/test_recency.py` has both).
+error is taken if it beats no weights at all by more than one standard error, else none. Of 200 simulated logs without a
+change 2% got a half-life, and all of 60 in which two of three models changed places did (`tests/test_recency.py`
+repeats both).
 """
 
 from __future__ import annotations
