@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Array
 
 from experiments.methods.experiment import Experiment
+from experiments.problem import build
 from experiments.settings import dataset_name
 from jaxroute import metrics
 from jaxroute.types import Examples, Outcomes
@@ -69,7 +70,7 @@ def results(experiment: Experiment, name: str, probabilities: Array) -> pd.DataF
         )
 
     for seed in range(config.seeds):
-        test, expected = jax.tree.map(lambda x: x[seed], (problems.test, problems.expected))  # noqa: B023
+        test, expected = build.part((problems.test, problems.expected), seed)
         measured = jax.tree.map(np.asarray, _measure(probabilities[seed], test, expected, weights))
         for level, weight in enumerate(config.weights):
             if level not in grid:  # tables and whole-curve numbers stay on the grid
@@ -110,7 +111,7 @@ def _curve(experiment: Experiment, seed: int, probabilities: Array, test: Exampl
     cost = test.outcomes.cost
     low = float(jnp.mean(jnp.min(jnp.where(test.available, cost, jnp.inf), -1)))
     high = float(jnp.mean(jnp.max(jnp.where(test.available, cost, -jnp.inf), -1)))
-    full = jax.tree.map(lambda x: x[seed], experiment.problems.learn_full)
+    full = build.part(experiment.problems.learn_full, seed)
     quality = jnp.nanmean(jnp.where(full.available, full.outcomes.quality, jnp.nan), 0)
     reference = int(jnp.argmax(quality))  # best single on TRAINING data, measured on test
     held = test.available[:, reference]

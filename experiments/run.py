@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import pandas as pd
 from rich.console import Console
@@ -202,7 +201,7 @@ def _valued(
         return None
     first = experiment._replace(
         config=dataclasses.replace(experiment.config, seeds=1, between=()),
-        problems=jax.tree.map(lambda x: x[:1], experiment.problems),
+        problems=build.part(experiment.problems, slice(1)),
     )
     policy, single = (method.run(first)[0] for method in (router, methods.get("best_single")))
     return held_out.value(config, data, policy, {"best single": single}, router.name, keep.held_out)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.problem import Parts, Problem, fits
 from experiments.problem.table import Data
@@ -57,7 +58,12 @@ def build(
     for place in range(config.seeds):
         problems.append(jax.block_until_ready(one(config, data, place, full=full, keep=keep)))
         built()
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *problems)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack([np.asarray(x) for x in leaves])), *problems)
+
+
+def part(problems: Any, seeds: Any) -> Any:
+    """Those of some seeds, cut on the host: on the device each shape of an array would take a program of its own."""
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[seeds]), problems)
 
 
 def logs_of(config: Config, data: Data, place: int) -> tuple[Logs, Logs]:

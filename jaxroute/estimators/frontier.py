@@ -75,7 +75,7 @@ def frontier(
     if supported is None:
         supported = [one["verdict"] != "refuse" for one in support(logs, policies, nuisances, clip=clip).targets]
     records = []
-    for policy, known in zip(policies, supported, strict=True):
+    for policy, known in zip(np.asarray(policies), supported, strict=True):
         record = dict.fromkeys(COLUMNS, np.nan)
         for name, of in zip(("quality", "cost"), _both(logs, nuisances, policy, clip), strict=True) if known else ():
             value = float(of.value)
