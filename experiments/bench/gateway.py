@@ -1,6 +1,6 @@
 """What a gateway costs: LiteLLM's proxy with our handler beside the plain one, in the same run.
 
-    make bench-gateway        (about four minutes; in the environment of `make test-gateway`)
+    make bench-gateway        (seven minutes of a busy machine; in the environment of `make test-gateway`)
 
 Three proxies with one worker each stand before one mock upstream that answers at once: a plain one, one with a handler
 that has the same hooks as ours and does nothing in them (what LiteLLM itself takes for any such handler), and ours,
