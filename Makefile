@@ -151,6 +151,9 @@ bench-serving: setup  ## measure the time of a decision, with other libraries an
 data: setup  ## download the public tables and rebuild them in data/ (N=name of one)
 	@$(RUN) -m experiments.data.rebuild $(if $(N),--only $(N))
 
+# Compiling is most of this command's time, and the programs of tests are small: they are compiled with few
+# optimisations. What CI runs beside it (doctests, slow tests, JAX's modes) is compiled as users' programs are.
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: dev  ## run the tests except the slow ones
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not study' $(TESTS)
 

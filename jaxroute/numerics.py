@@ -66,11 +66,15 @@ def masked_argmax(x: Float[Array, "*batch K"], where: Mask = None) -> Int[Array,
     >>> print(masked_argmax(jnp.array([1.0, 7.0, 7.0])))
     1
     """
-    # Availability first, then the value: an available -inf beats a masked entry. NaN counts as -inf.
+    # No x == max(x), and no isnan, which is x != x: XLA may compute x twice and round it otherwise the second time.
     x = _fill(x, where, -jnp.inf)
-    x = jnp.where(jnp.isnan(x), -jnp.inf, x)
-    tied = x == jnp.max(x, -1, keepdims=True)
-    return jnp.argmax(tied if where is None else tied & where, -1)
+    best = jnp.argmax(jnp.where(x > -jnp.inf, x, -jnp.inf), -1)
+    if where is None:
+        return best
+    # Availability first, then the value: an available -inf beats a masked entry. NaN counts as -inf.
+    where = jnp.broadcast_to(where, x.shape)
+    kept = jnp.take_along_axis(where, best[..., None], -1)[..., 0]
+    return jnp.where(kept, best, jnp.argmax(where, -1))
 
 
 @jax.jit

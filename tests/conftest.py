@@ -10,6 +10,8 @@ import pytest
 os.environ.pop("COLUMNS", None)  # of the terminal where the tests run: tables would take its width
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1" and jax.__version_info__ < (0, 11):  # newer JAX lacks it
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # its older generator compiles faster
 
 HERE = Path(__file__).parent
 # The files that take longest, longest first: they begin first, so that the workers end together.

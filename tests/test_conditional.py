@@ -146,7 +146,8 @@ def test_trained_parameters_are_kept_on_evidence_only(tuned, errors, kept):
     data = examples(PREDICTED)
     got = keep_on_evidence(network, state.best_params, HYPERPARAMS, data, errors)
     first = jax.jit(lambda: network.init(training.init_key(HYPERPARAMS), D))()
-    jax.tree.map(np.testing.assert_array_equal, got, state.best_params if kept else first)
+    close = partial(np.testing.assert_allclose, atol=1e-6)  # two programs draw the start, to rounding
+    jax.tree.map(close, got, state.best_params if kept else first)
     # The evidence: row by row, over the ends and middles of the intervals.
     weights = jnp.array([0.0, 0.2, 0.7, 2.0, 0.1, 0.45, 1.35])
     after, before = (

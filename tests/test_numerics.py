@@ -115,6 +115,22 @@ def test_no_mask_jit_and_vmap_agree_with_the_full_mask(name):
     close(stacked.reshape(6, *stacked.shape[2:]), function(x, where))
 
 
+def test_argmax_of_scores_that_the_same_program_computes():
+    """Compiled with few optimisations, as `make test` does, a fused score is computed twice and rounded two ways."""
+    rng = np.random.default_rng(0)
+    quality, cost = rng.normal(size=(96, 4)).astype(np.float32), rng.random((96, 4), np.float32)
+    weights = np.float32([0.1, 0.2, 0.45, 0.7, 1.35])
+    where = np.ones((96, 4), bool)
+
+    @jax.jit
+    @jax.vmap
+    def choose(q, c, where):
+        return jax.vmap(lambda w: masked_argmax(q - w * c, where))(weights)
+
+    expected = [np.argmax(quality - w * cost, -1) for w in weights]
+    np.testing.assert_array_equal(choose(quality[None], cost[None], where[None])[0], expected)
+
+
 def test_argmax_ties_masks_and_infinities():
     x = jnp.array(
         [
