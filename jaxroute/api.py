@@ -24,8 +24,8 @@ from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, ranking
-from jaxroute.serving.asking import too_slow
 from jaxroute.serving.router import Router
+from jaxroute.serving.terms import too_slow
 from jaxroute.serving.unseen import Stored
 from jaxroute.system.printing import finite
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table

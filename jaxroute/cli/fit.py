@@ -153,7 +153,7 @@ def fit(
     from jaxroute.estimators import recency as ages
     from jaxroute.learn import fitting, full_feedback
     from jaxroute.learn import methods as registry
-    from jaxroute.serving.asking import too_slow
+    from jaxroute.serving.terms import too_slow
 
     saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)

@@ -18,7 +18,8 @@ from jaxroute.cli import output
 from jaxroute.cli.reading import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts, saving
 from jaxroute.serving import portable
-from jaxroute.serving.asking import Asked, Decision
+from jaxroute.serving.asking import Asked
+from jaxroute.serving.decisions import Decision
 from jaxroute.types import InputError
 
 ROWS = 4096

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.gateway.settings import WAYS, Settings
+from jaxroute.gateway.settings import Settings
 from jaxroute.serving import portable
-from jaxroute.serving.asking import ENDPOINT, Asked
+from jaxroute.serving.asking import Asked
 from jaxroute.serving.exploring import UNCERTAIN, Explorer, Scene
+from jaxroute.serving.inputs import ENDPOINT
+from jaxroute.serving.terms import WAYS
 from jaxroute.types import InputError
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from jaxroute.data import files
 from jaxroute.serving.exploring import Explorer
+from jaxroute.serving.terms import WAYS
 from jaxroute.types import InputError
-
-WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 
 CAPABILITIES = ("tools", "json", "images")
 STICKY = ("conversation",)

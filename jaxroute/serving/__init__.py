@@ -6,6 +6,7 @@
 portable    the scores of every kind in NumPy; ``load`` reads a folder
 batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
+asking      how it is asked: on what `terms`, with what `inputs`, for which `decisions`
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
 evaluation  what a later log, or a table, says of routers; `ranking` which of several is the best
 views       a log as a router sees it
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from jaxroute._lazy import lazy
 
 if TYPE_CHECKING:
-    from jaxroute.serving.asking import Decision as Decision
+    from jaxroute.serving.decisions import Decision as Decision
     from jaxroute.serving.portable import load as load
     from jaxroute.serving.router import Router as Router
 else:
@@ -28,11 +29,13 @@ else:
         (
             "asking",
             "batches",
+            "decisions",
             "distil",
             "evaluation",
             "export",
             "exports",
             "folder",
+            "inputs",
             "kinds",
             "layout",
             "portable",
@@ -40,8 +43,9 @@ else:
             "ranking",
             "router",
             "schema",
+            "terms",
             "vectors",
             "views",
         ),
-        {"Decision": f"{__name__}.asking", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
+        {"Decision": f"{__name__}.decisions", "Router": f"{__name__}.router", "load": f"{__name__}.portable"},
     )

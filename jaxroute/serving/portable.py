@@ -21,7 +21,8 @@ import numpy as np
 
 from jaxroute.policies.budgets import Curve
 from jaxroute.serving import folder
-from jaxroute.serving.asking import Asked, Predicted
+from jaxroute.serving.asking import Asked
+from jaxroute.serving.decisions import Predicted
 from jaxroute.serving.posterior import Posterior
 from jaxroute.types import InputError
 

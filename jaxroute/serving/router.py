@@ -25,9 +25,10 @@ import numpy as np
 from jaxroute.data.fingerprints import Fingerprint
 from jaxroute.policies import budgets
 from jaxroute.serving import folder, kinds, portable, vectors
-from jaxroute.serving.asking import ENDPOINT as ENDPOINT
-from jaxroute.serving.asking import Asked, Predicted
-from jaxroute.serving.asking import Decision as Decision
+from jaxroute.serving.asking import Asked
+from jaxroute.serving.decisions import Decision as Decision
+from jaxroute.serving.decisions import Predicted
+from jaxroute.serving.inputs import ENDPOINT as ENDPOINT
 from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.posterior import check as check_posterior
 from jaxroute.types import InputError

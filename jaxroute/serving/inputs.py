@@ -1,0 +1,110 @@
+"""What a router reads: texts, which its encoder turns into features, or features, and columns beside them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDPOINT = "endpoint:"  # encoders that send the texts to a server
+
+
+class Inputs(ABC):
+    """A router's encoder and features; see `serving.router.Router` for the fields."""
+
+    encoder: str | None
+    revision: str | None
+    may_send: bool
+    summary: dict[str, Any]
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int:
+        """D of the features that the router takes."""
+
+    def text_encoder(self) -> str:
+        """The encoder of texts.
+
+        Raises:
+            InputError: it takes features only, or would send texts to an endpoint that the user has not named.
+        """
+        if self.encoder is None:
+            raise InputError("this router was fitted on features, not texts; give it features [N, D]")
+        if self.encoder.startswith(ENDPOINT) and not self.may_send:
+            from jaxroute.data.encoders import endpoint
+
+            raise InputError(
+                f"this router would send every text to {endpoint.base_url()}, model "
+                f"{self.encoder.removeprefix(ENDPOINT)}; to allow this, name its encoder: --encoder {self.encoder}, "
+                "or encoder= in Python and in models.yaml"
+            )
+        return self.encoder
+
+    @property
+    def context(self) -> list[dict[str, Any]]:
+        """The columns beside the text that the router was fitted with; see ``data.context``."""
+        return list(self.summary.get("context") or ())
+
+    @property
+    def text_features(self) -> int:
+        """How many of the D features are the text's: the others are of the context columns."""
+        if not self.context:
+            return self.num_features
+        from jaxroute.data import context as contexts
+
+        return self.num_features - contexts.width(self.context)
+
+    def features(self, prompts: Sequence[str] | np.ndarray, context: Any = None) -> np.ndarray:
+        """Features [N, D] of texts, or features themselves once they are checked.
+
+        Args:
+            prompts: N texts, or their features; of a router with context columns also features of the whole width D,
+                which include those of the context.
+            context: see ``route``.
+
+        Raises:
+            InputError: as for ``text_encoder``; features of another width, or not finite; a context column is missing.
+        """
+        if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
+            prompts = self.encoded(prompts)
+        width = self.num_features
+        if self.context and prompts.ndim == 2 and (context is not None or prompts.shape[1] != width):
+            from jaxroute.data import context as contexts
+
+            beside = contexts.encode(self.context, context, len(prompts))
+            prompts = np.concatenate([prompts, beside], 1)
+        if prompts.ndim != 2 or prompts.shape[1] != width:
+            raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
+        features = np.asarray(prompts, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = not np.isfinite(features.sum())  # one pass; finite numbers may overflow in it, and are then seen
+        if suspect and not (finite := np.isfinite(features).all(1)).all():
+            raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
+        return features
+
+    def encoded(self, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """The encoder's features of N texts, [N, text_features].
+
+        Raises:
+            InputError: as for ``text_encoder``.
+        """
+        from jaxroute.data import encoders
+
+        return encoders.encode(texts, self.text_encoder(), revision=self.revision)
+
+    def _read(self, frame: pd.DataFrame) -> list[str] | np.ndarray:
+        """The prompts of a data frame, read as ``jaxroute route`` reads a file; features, if the router takes those."""
+        from jaxroute.data import messages, prompts
+
+        chat, width = self.summary.get("chat", messages.CHAT), self.text_features if self.encoder is None else None
+        blocks = list(prompts.read(frame, chat=chat, width=width))
+        if width is not None:
+            return np.concatenate([np.empty((0, width), np.float32), *blocks])
+        return [text for block in blocks for text in block]

@@ -1,0 +1,129 @@
+"""On which terms a router is asked: the four ways to say what cost matters, and the models that may answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxroute.policies.budgets import Curve
+
+WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+Self = TypeVar("Self", bound="Terms")
+
+
+class Terms:
+    """What a router knows of costs and of its models; see `serving.router.Router` for the fields."""
+
+    models: tuple[str, ...]
+    cost_scale: float
+    curve: Curve | None
+    available: np.ndarray
+    summary: dict[str, Any]
+
+    def weights(self, **asked: float | None) -> list[tuple[float, float]]:
+        """Cost weights and their shares of the prompts: one, or the two of a budget's mixture, the cheaper one first.
+
+        Args:
+            asked: exactly one of ``route``'s four ways; the others None or left out.
+
+        Raises:
+            InputError: as for ``route``.
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        if len(given) != 1 or given.keys() - set(WAYS):
+            raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
+        ((way, value),) = given.items()
+        if way in ("cost_weight", "normalised_cost_weight"):
+            return [(float(self._weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
+        if self.curve is None:
+            raise InputError(
+                "this router has no curve of cost and quality; give a cost weight, or fit the router again"
+            )
+        if (self.available == np.isin(self.models, self.summary.get("measured_without") or ())).any():
+            raise InputError(
+                "models were removed, and budgets and quality targets were measured with all of them; fit the router "
+                "again"
+            )
+        from jaxroute.policies import budgets
+
+        if way == "quality_target":
+            return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
+        mixed = budgets.mixture(self.curve, value)
+        return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
+
+    @property
+    def costs_known(self) -> bool:
+        """Whether any cost weight can be asked for; False if it was fitted to answers whose costs are unknown."""
+        return not self.summary.get("costs_unknown", 0)
+
+    def without(self: Self, *names: str) -> Self:
+        """The same router, never choosing the named models.
+
+        Raises:
+            InputError: an unknown name, or no model left.
+        """
+        unknown = [name for name in names if name not in self.models]
+        if unknown:
+            raise InputError(f"unknown model {unknown[0]!r}; the router knows: {', '.join(self.models)}")
+        left = self.available & ~np.isin(self.models, names)
+        if not left.any():
+            raise InputError("no model would be left; remove fewer models")
+        return dataclasses.replace(self, available=left)  # type: ignore[type-var]
+
+    def within(self: Self, max_latency: float) -> Self:
+        """The same router, never choosing a model whose 95th percentile of latency, as logged, is above a limit.
+
+        A model whose latencies in the log were too few to know its percentile is no candidate either.
+
+        Args:
+            max_latency: seconds.
+
+        Raises:
+            InputError: a limit that is not above 0, a router that knows no latencies, or no model left.
+        """
+        return self.without(*too_slow(self.summary.get("latency"), self.models, max_latency))
+
+    def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
+        weight = np.asarray(cost_weight, float)
+        if not ((weight >= 0) & (weight <= np.finfo(np.float32).max)).all():
+            raise InputError(f"cost weight {cost_weight}: it must be a finite number of at least 0 (and at most 3e38)")
+        if not self.costs_known and (weight > 0).any():
+            raise InputError(
+                f"cost weight {cost_weight}: this router was fitted to answers whose costs are unknown, so it takes "
+                "cost weight 0 alone; fit again with costs"
+            )
+        return weight
+
+
+def too_slow(latency: Mapping[str, Any] | None, models: Sequence[str], max_latency: float) -> list[str]:
+    """The models whose 95th percentile of latency is above a limit in seconds, or unknown.
+
+    Args:
+        latency: of ``data.logs.latency.by_model``, or a router's ``summary["latency"]``. models: K names.
+
+    Raises:
+        InputError: a limit that is not above 0, no latencies, or none of the models known to be within the limit.
+
+    Example:
+        >>> too_slow({"a": {"rows": 90, "p95": 1.5}, "b": {"rows": 90, "p95": 4.0}}, ["a", "b", "c"], 2)
+        ['b', 'c']
+    """
+    if not 0 < max_latency < np.inf:
+        raise InputError(f"max_latency is {max_latency}; give seconds above 0")
+    if not latency:
+        raise InputError(
+            "max_latency: the log has no latencies; fit to one with a column latency (seconds), or map it: "
+            "--column latency=NAME"
+        )
+    p95 = {name: one["p95"] for name, one in latency.items() if one["p95"] is not None}
+    slow = [name for name in models if not p95.get(name, np.inf) <= max_latency]
+    if len(slow) == len(models):
+        known = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in p95.items() if seconds == seconds)
+        raise InputError(f"max_latency is {max_latency:g}: no model is known to be within it ({known or 'none known'})")
+    return slow
