@@ -116,6 +116,21 @@ def test_importing_jaxroute_queries_no_device():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_module_computes_while_it_is_imported():
+    """A backend begun by an import has threads, and a process forked after it waits for them for ever."""
+
+    def computations(node: ast.AST):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return
+        if isinstance(node, ast.Call) and re.match(r"jnp\.|jax\.(random|nn|numpy|lax)\.", ast.unparse(node.func)):
+            yield node.lineno
+        for child in ast.iter_child_nodes(node):
+            yield from computations(child)
+
+    files = [*FILES, *(ROOT / "experiments").rglob("*.py")]
+    assert [f"{path}:{line}" for path in files for line in computations(tree_of(path))] == []
+
+
 def test_the_root_holds_at_most_ten_modules():
     modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
     assert len(modules) <= 10, sorted(modules)

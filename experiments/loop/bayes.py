@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 SHARED, LEVEL, OWN = (3.0, 30.0), (10.0, 50.0), (10.0, 50.0, 250.0, 2000.0)
-GRID = jnp.array(list(product(SHARED, LEVEL, OWN)))
+GRID = np.array(list(product(SHARED, LEVEL, OWN)), np.float32)
 """[G, 3] ratios: precision of the shared slopes, of a model's own intercept, of its own slopes, in units of 1/s^2."""
 COMMON_LEVEL = 1e-2
 """Precision of the shared intercept: any level of quality is as likely as another."""
@@ -69,7 +70,7 @@ def choose(statistics: Statistics) -> Float[Array, "2 3"]:
 
     def of(moment: Array, square: Array) -> Array:
         likelihood = jax.lax.map(lambda ratios: _solve(statistics, moment, square, ratios)[1], GRID)
-        return GRID[jnp.argmax(likelihood)]
+        return jnp.asarray(GRID)[jnp.argmax(likelihood)]
 
     return jax.vmap(of)(statistics.moment, statistics.square)
 

@@ -36,7 +36,7 @@ ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "snipw, capped": partial(estimators.snipw, weight_clip=CAP),
     "dr, capped": partial(estimators.doubly_robust, weight_clip=CAP),
     "sndr, capped": partial(estimators.self_normalised_doubly_robust, weight_clip=CAP),
-    "families": partial(estimators.marginalised_doubly_robust, family=jnp.asarray(FAMILY)),
+    "families": partial(estimators.marginalised_doubly_robust, family=FAMILY),
 }
 SPO = "spo_plus"
 
