@@ -20,10 +20,11 @@ from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import latency
 from jaxroute.data.messages import CHAT
 from jaxroute.estimators import recency as ages
+from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation, ranking
+from jaxroute.serving import evaluation, new_models, ranking
 from jaxroute.serving.router import Router
 from jaxroute.serving.terms import too_slow
 from jaxroute.serving.unseen import Stored
@@ -108,7 +109,8 @@ def fit(
             normalised_cost_weights, where 1 is the break-even between the best and the cheapest model; None for both:
             ``recipe.GRID``, normalised.
         shadow: prompts like the log's that several models answered, see ``read_table``; or ``types.Examples``.
-        prior: quality that is expected of the models from what is known beside the log; see ``data.priors.load``.
+        prior: quality that is expected of the models from what is known beside the log; see ``data.priors.load``. A
+            model that it names with its cost and the log never shows becomes a candidate of the router.
         encoder: of the prompts, if the log has no features; of a table's prompts (None: its own features are used).
         outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
@@ -177,8 +179,10 @@ def fit(
         if shadow is not None and not isinstance(shadow, Examples):
             answered = shadows.examples(_shadow(shadow), models)
         known = priors.load(prior, models)
+        gathered = _gathering(options)
         router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, prior=known.prior, **options)
         known.keep(router.summary)
+        router = new_models.add(router, known.new, log.features, gathered[0])
         marks = fingerprints.of_arrays(log, models, answered) if fingerprint else None
         return dataclasses.replace(router, fingerprint=marks)
     if models is not None:
@@ -199,12 +203,15 @@ def fit(
         slow = too_slow(taken, names, max_latency)
         options["candidates"] = [name for name in names if name not in slow]
     known = priors.load(prior, names)
+    new_models.check_limits(known.new, max_latency)
     fitting.check_prior(methods.named(method), known.prior, len(names))
     logs, half_life = people.as_logs(table, encoder), None
     if recency is not None:
         logs, half_life = ages.apply(logs, table.timestamp, recency)
+    gathered = _gathering(options)
     router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
     known.keep(router.summary)
+    router = new_models.add(router, known.new, logs.features, gathered[0])
     router.summary.update({"chat": table.chat, "usage": table.usage, "context": columns})
     if half_life is not None:
         router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
@@ -213,6 +220,19 @@ def fit(
     taught = answered if beside is None else beside
     marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
     return judged(dataclasses.replace(router, fingerprint=marks), held)
+
+
+def _gathering(options: dict[str, Any]) -> list[Evidence]:
+    """A list that a fit with these options puts its evidence in; a listener that they had hears it too."""
+    gathered: list[Evidence] = []
+    other = options.get("on_evidence", lambda _: None)
+
+    def heard(found: Evidence) -> None:
+        gathered.append(found)
+        other(found)
+
+    options["on_evidence"] = heard
+    return gathered
 
 
 def held_out_prompts(seed: int, table: Table, share: float) -> tuple[Table, Table]:

@@ -108,6 +108,11 @@ def further(
             "beside the log (a leaderboard, an old evaluation, another task's results) would help most: "
             "jaxroute fit LOG --prior FILE"
         )
+    if fitted:
+        lines.append(
+            "A model that the log never shows can be routed to as well, if --prior FILE names it with its expected "
+            "quality and its cost; the router marks it, and this log cannot say what it is worth."
+        )
     if fitted and since:
         lines.append(
             "Models changed inside the log, and what is learnt is an average of before and after. If enough rows are "

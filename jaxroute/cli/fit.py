@@ -153,6 +153,7 @@ def fit(
     from jaxroute.estimators import recency as ages
     from jaxroute.learn import fitting, full_feedback
     from jaxroute.learn import methods as registry
+    from jaxroute.serving import new_models
     from jaxroute.serving.terms import too_slow
 
     saving.check_folder(out, folder.OWNED)
@@ -210,12 +211,19 @@ def fit(
         reading.note(
             f"note: never chosen, as their p95 of latency is above {max_latency:g} s or unknown: {', '.join(slow)}"
         )
-    known = priors.load(prior, rows.models)
+    cost_of = priors.by_tokens(reading.price_list(how.prices, how.reprice), rows.usage)
+    known = priors.load(prior, rows.models, cost_of)
+    new_models.check_limits(known.new, max_latency)
     fitting.check_prior(chosen, known.prior, len(rows.models))
     if known.missing:
         reading.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
     if known.unused:
         reading.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
+    if known.new:
+        reading.note(
+            f"note: the log never shows {', '.join(one.model for one in known.new)}; the router may choose them by the "
+            "prior alone, and no value of that can be estimated from this log"
+        )
     logs, used = reading.as_logs(rows, encoder)
     used = by or used
     half_life = None
@@ -246,6 +254,7 @@ def fit(
             on_evidence=gathered.append,
         )
     known.keep(router.summary)
+    router = new_models.add(router, known.new, logs.features, gathered[0])
     if half_life is not None:
         router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
@@ -255,7 +264,8 @@ def fit(
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
     router = api.judged(replace(router, fingerprint=marks), held)
     router.save(out)
-    page = reading.write_page(out, reading.normalised(gathered[0], router.cost_scale), router.cost_scale, str(log))
+    shown = new_models.unsupported(gathered[0], new_models.of_fit(router.summary))
+    page = reading.write_page(out, reading.normalised(shown, router.cost_scale), router.cost_scale, str(log))
     return fitted.result(router, out, page)
 
 

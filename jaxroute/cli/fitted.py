@@ -54,7 +54,8 @@ def _values(rows: list[dict[str, Any]], on: str, shadow: bool) -> Sheet:
     for row in rows:
         interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
         half = row["gain_interval"]
-        gain = f"{row['gain']:+.3f}" + (" (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}")
+        gain = "unknown" if row["gain"] is None else f"{row['gain']:+.3f}"
+        gain += "" if row["gain"] is None else " (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}"
         shown = [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, row["best_single"]]
         lines.append([*shown, row["verdict"], *([f"{row['shadow_share']:.0%}"] if shadow else [])])
     header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]
@@ -89,6 +90,11 @@ def made(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"prior: the models' levels differ by {prior['slope']:.2f} of what it says"
             + (f"; the rows of {', '.join(left)} contradict it" if left else "")
+        )
+    for new in summary.get("new_models", ()):
+        lines.append(
+            f"{new['model']}: never in the log; quality {new['level']:.3f} on average by the prior ({new['expected']:g} "
+            f"there), cost {1000 * new['cost']:.4g} per 1,000 requests as given; its contrasts between prompts are unknown"
         )
     if training := summary.get("training"):
         lines.append(

@@ -103,11 +103,14 @@ def route(
             else:
                 sink.writelines(json.dumps(record) + "\n" for record in _records(loaded, decision))
     traffic = {name: counts[name] for name in loaded.models}
-    record = {"router": str(router), "prompts": done, "traffic": traffic, "out": None if out is None else str(out)}
+    never = {name: counts[name] for name in loaded.never_logged if counts[name]}
+    record = {"router": str(router), "prompts": done, "traffic": traffic, "never_logged": never}
+    record["out"] = None if out is None else str(out)
     if out is None:
         return output.Result(record | {"decisions": decisions}, printed=True)
-    said = f"{done} prompts routed, decisions in {out}: " + ", ".join(f"{m} {n}" for m, n in traffic.items() if n)
-    return output.Result(record, [said])
+    said = [f"{done} prompts routed, decisions in {out}: " + ", ".join(f"{m} {n}" for m, n in traffic.items() if n)]
+    said += [f"{m} ({n} prompts) was never seen in the log: a prior says what it is expected to be" for m, n in never.items()]
+    return output.Result(record, said)
 
 
 def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:
@@ -119,6 +122,7 @@ def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:
         if predicts:
             cost = f"cost {decision.cost[i, k]:.3g}" if np.isfinite(decision.cost[i, k]) else "an unknown cost"
             reason = f"predicted quality {decision.quality[i, k]:.3f} at {cost}"
+        reason += " (a model never seen in the log)" if model in router.never_logged else ""
         others = [j for j in order[i] if j != k and np.isfinite(score[j])]
         if others:
             lead = f"{score[k] - score[others[0]]:.3f}{' of utility' if predicts else ''}"

@@ -1,20 +1,24 @@
 """What is known of the models beside a log: their expected quality, from a CSV or from other prompts' answers.
 
     model, quality, sd        quality expected on prompts like the log's, in [0, 1], and its standard deviation
+    cost                      optional: mean cost of a request, in the log's unit
 
-or a table (`tables`, `harness`): the models' mean quality over its prompts, equally trusted.
+or a table (`tables`, `harness`): the models' mean quality over its prompts, equally trusted. A model of a CSV that the
+log never shows becomes a candidate of the router (`serving.new_models`), so its cost has to be known: from the column
+cost, or from a price table and the mean tokens of the log's requests.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxroute.data import harness
+from jaxroute.data import prices as price_table
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.data.logs.naming import bare
 from jaxroute.recipe import Prior
@@ -24,17 +28,30 @@ UNNAMED = 3.0
 """Deviation of a model that the file does not name, over the largest of those that it names."""
 
 
+PricedBy = Callable[[str], float | None]
+"""Mean cost of a request that a model answers, by its name; None where unknown."""
+
+
+class NewModel(NamedTuple):
+    """A model that the log never shows: its expected quality and standard deviation, and mean cost of a request."""
+
+    model: str
+    expected: float
+    deviation: float
+    cost: float
+
+
 class Known(NamedTuple):
     """A prior of a log's models, and the names that did not meet.
 
     prior: [K]; None: nothing is known. missing: models of the log that the source does not name; the others' mean is
-    expected of them.
-    unused: names of the source that the log does not have.
+    expected of them. unused: names of a table that the log does not have. new: those of a file, which can be routed to.
     """
 
     prior: Prior | None
     missing: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    new: tuple[NewModel, ...] = ()
 
     def keep(self, summary: dict[str, Any]) -> None:
         """Add the names that did not meet to a router's summary of its prior."""
@@ -42,21 +59,47 @@ class Known(NamedTuple):
             summary["prior"] |= {"missing": list(self.missing), "unused": list(self.unused)}
 
 
-def load(source: Any, models: Sequence[str]) -> Known:
-    """The prior of these models.
+def by_tokens(prices: Mapping[str, Any] | None, usage: Mapping[str, Mapping[str, float]]) -> PricedBy:
+    """Costs from a price table, for a model that is asked as the log's requests are: of their mean tokens.
+
+    Args:
+        prices: of ``prices.load``; None: no model has a price. usage: of a log (``LogTable.usage``).
+
+    Example:
+        >>> usage = {"a": {"rows": 3, "input_tokens": 100.0, "output_tokens": 10.0},
+        ...          "b": {"rows": 1, "input_tokens": 100.0, "output_tokens": 50.0}}
+        >>> cost = by_tokens({"c": (1.0, 5.0)}, usage)
+        >>> round(1e6 * cost("c")), cost("d")
+        (200, None)
+    """
+    rows = [used["rows"] for used in usage.values()]
+
+    def cost(model: str) -> float | None:
+        price = None if prices is None or not rows else price_table.find(prices, model)
+        if price is None:
+            return None
+        tokens = [np.average([[u[name]] for u in usage.values()], 0, rows) for name in ("input_tokens", "output_tokens")]
+        return float(price_table.bill(price, *tokens)[0])
+
+    return cost
+
+
+def load(source: Any, models: Sequence[str], cost_of: PricedBy = lambda _: None) -> Known:
+    """The prior of these models, and the new models that it names.
 
     Args:
         source: a CSV or Parquet file, a DataFrame or a dictionary with columns model, quality and sd; or a table, as a
             path (the folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None:
             nothing is known.
         models: K names of the log. Names meet without provider and date where they do not meet as they are.
+        cost_of: of a new model for which the file has no cost, see ``by_tokens``.
 
     Returns:
         Known.
 
     Raises:
-        InputError: a missing column, a bad number, a model that stands there twice, or fewer than two models of the
-            log; names file, row and column.
+        InputError: a missing column, a bad number, a model that stands there twice, a new model whose cost is unknown,
+            or fewer than two models of the log; names file, row and column.
 
     Example:
         >>> known = load({"model": ["a", "b"], "quality": [0.5, 0.7], "sd": [0.05, 0.1]}, ["b", "a", "c"])
@@ -65,7 +108,8 @@ def load(source: Any, models: Sequence[str]) -> Known:
     """
     if source is None:
         return Known(None)
-    names, quality, deviation, where = _of_table(source) if _is_table(source) else _of_file(source)
+    of_table = _is_table(source)
+    names, quality, deviation, cost, where = _of_table(source) if of_table else _of_file(source)
     at = np.array([_place(model, names) for model in models])
     met = at >= 0
     if met.sum() < 2:
@@ -75,8 +119,21 @@ def load(source: Any, models: Sequence[str]) -> Known:
     mean = np.where(met, quality[at], quality[at[met]].mean())
     sd = np.where(met, deviation[at], UNNAMED * deviation[at[met]].max())
     missing = tuple(m for m, here in zip(models, met, strict=True) if not here)
-    unused = tuple(name for i, name in enumerate(names) if i not in at)
-    return Known(Prior(mean, sd), missing, unused)
+    left = [i for i in range(len(names)) if i not in at]
+    if of_table:
+        return Known(Prior(mean, sd), missing, tuple(names[i] for i in left))
+    new = []
+    for i in left:
+        if _place(names[i], models) >= 0:
+            raise InputError(f"{where}, column 'model', row {i} ({names[i]}): a model of the log under another name; keep one row")
+        paid = cost_of(names[i]) if np.isnan(cost[i]) else float(cost[i])
+        if paid is None:
+            raise InputError(
+                f"{where}, row {i} ({names[i]}): the log never shows this model, so its cost is unknown; give its mean "
+                "cost of a request in a column cost, or its price (--prices) for a log with tokens, or drop the row"
+            )
+        new.append(NewModel(names[i], float(quality[i]), float(deviation[i]), paid))
+    return Known(Prior(mean, sd), missing, new=tuple(new))
 
 
 def _place(model: str, names: Sequence[str]) -> int:
@@ -88,7 +145,7 @@ def _place(model: str, names: Sequence[str]) -> int:
     return -1
 
 
-Read = tuple[list[str], np.ndarray, np.ndarray, str]
+Read = tuple[list[str], np.ndarray, np.ndarray, np.ndarray, str]
 
 
 def _is_table(source: Any) -> bool:
@@ -102,7 +159,8 @@ def _of_table(source: Any) -> Read:
     table = source if isinstance(source, Table) else harness.load(source, alone=True)
     answers = np.where(np.asarray(table.available), np.asarray(table.outcomes.quality), np.nan)
     kept = np.flatnonzero(np.isfinite(answers).any(0))
-    return [table.models[k] for k in kept], np.nanmean(answers[:, kept], 0), np.ones(len(kept)), where
+    ones = np.ones(len(kept))
+    return [table.models[k] for k in kept], np.nanmean(answers[:, kept], 0), ones, np.nan * ones, where
 
 
 def _of_file(source: Any) -> Read:
@@ -118,8 +176,11 @@ def _of_file(source: Any) -> Read:
         return f"{where}, column {column!r}, row {row} ({names[row]})"
 
     quality, deviation = (numbers(frame[column], column, place) for column in ("quality", "sd"))
+    cost = numbers(frame["cost"], "cost", place) if "cost" in frame else np.full(len(frame), np.nan)
     refuse(pd.Series(names).duplicated().to_numpy(), lambda i: f"{place(i, 'model')}: stands there twice; keep one row")
     refuse(~((quality >= 0) & (quality <= 1)), lambda i: f"{place(i, 'quality')}: {quality[i]} is not in [0, 1]")
     odd = ~(np.isfinite(deviation) & (deviation > 0))
     refuse(odd, lambda i: f"{place(i, 'sd')}: {deviation[i]} is not a number above 0")
-    return list(names), quality, deviation, where
+    odd = ~np.isnan(cost) & ~(np.isfinite(cost) & (cost > 0))
+    refuse(odd, lambda i: f"{place(i, 'cost')}: {cost[i]} is not a number above 0")
+    return list(names), quality, deviation, cost, where

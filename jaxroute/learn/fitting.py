@@ -277,9 +277,10 @@ def check_candidates(method: Method, allowed: np.ndarray | None) -> None:
 
 def _prior(found: dict[str, Any], prior: recipe.Prior, models: Sequence[str]) -> dict[str, Any]:
     """What the log says of a prior: see ``recipe.priors.Trusted``."""
-    each = zip(models, *(np.asarray(y).tolist() for y in prior), found["followed"], strict=True)
-    names = ("model", "expected", "deviation", "followed")
-    return {"slope": found["slope"], "by_model": [dict(zip(names, one, strict=True)) for one in each]}
+    each = zip(models, *(np.asarray(y).tolist() for y in prior), found["followed"], found["level"], strict=True)
+    names = ("model", "expected", "deviation", "followed", "level")
+    line = {name: found[name] for name in ("slope", "shift", "scale")}
+    return {**line, "by_model": [dict(zip(names, one, strict=True)) for one in each]}
 
 
 def check_rows(

@@ -29,8 +29,9 @@ def recommended(given: MethodInput) -> MethodResult:
     summary: dict[str, Any] = {"share_of_contrasts": float(np.mean([r.share for r in recipes]))}
     if trusted := [r.trusted for r in recipes if r.trusted is not None]:
         summary["prior"] = {
-            "slope": float(np.mean([t.slope for t in trusted])),
+            **{name: float(np.mean([getattr(t, name) for t in trusted])) for name in ("slope", "shift", "scale")},
             "followed": np.mean([t.followed for t in trusted], 0).tolist(),
+            "level": np.mean([r.level for r in recipes], 0).tolist(),
         }
     return _plug_in(given, predicted, lambda x: mean([recipe.predict(r, x) for r in recipes]), summary)
 

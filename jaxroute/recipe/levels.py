@@ -217,11 +217,16 @@ def covariance(spread: Scalar | Float[Array, " K"], slope: Scalar, about: Float[
 
 
 class Conditioned(NamedTuple):
-    """Log marginal likelihood of the samples up to a constant, and the levels given them."""
+    """Log marginal likelihood of the samples up to a constant, and the levels given them.
+
+    pull: [K], H' (H P H' + V)^-1 (y - expected): whatever has covariance c [K] with the levels before any sample is
+    moved by c . pull.
+    """
 
     likelihood: Float[Array, ""]
     mean: Float[Array, " K"]
     deviation: Float[Array, " K"]
+    pull: Float[Array, " K"]
 
 
 def conditioned(
@@ -235,9 +240,9 @@ def conditioned(
     factor = jax.scipy.linalg.cho_factor(repeat @ prior @ repeat.T + noise, lower=True)
     solved = jax.scipy.linalg.cho_solve(factor, observed)
     likelihood = -0.5 * observed @ solved - jnp.sum(jnp.log(jnp.diag(factor[0])))
-    gain = prior @ repeat.T
+    gain, pull = prior @ repeat.T, repeat.T @ solved
     left = prior - gain @ jax.scipy.linalg.cho_solve(factor, gain.T)
-    return Conditioned(likelihood, expected + gain @ solved, jnp.sqrt(jnp.maximum(jnp.diag(left), 0.0)))
+    return Conditioned(likelihood, expected + prior @ pull, jnp.sqrt(jnp.maximum(jnp.diag(left), 0.0)), pull)
 
 
 def fit(

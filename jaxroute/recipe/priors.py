@@ -7,6 +7,7 @@ Another task is easier or harder for every model (b0) and separates the models m
 The log decides how much the prior is trusted: tau has the weights of its marginal likelihood, and so has the
 hypothesis that the prior says nothing, which is `levels.posterior`. A model whose rows contradict its prior gets a
 small w_k and leaves the prior; e is Student's t with four degrees of freedom. Z b is as in `levels`.
+Of a model that the log never shows, b0 + c (p - mean p) is all that is known: ``Trusted.expected``.
 """
 
 from __future__ import annotations
@@ -39,12 +40,19 @@ class Trusted(NamedTuple):
 
     level: see ``levels.Level``. slope: least-squares slope of the levels on the prior, 1 where they differ as much as
     it says and 0 where it says nothing of them. followed: [K] weights w of the likeliest tau and s: 1 for a model that
-    follows its prior, near 0 for one that contradicts it.
+    follows its prior, near 0 for one that contradicts it. shift, scale: posterior means of b0, and of c or of 0 where
+    the prior says nothing.
     """
 
     level: levels.Level
     slope: Float[Array, ""]
     followed: Float[Array, " K"]
+    shift: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    def expected(self, gap: Float[Array, " U"]) -> Float[Array, " U"]:
+        """Levels of models without a row, by how far their priors are above the mean prior of the log's models."""
+        return self.shift + self.scale * gap
 
 
 @jax.jit
@@ -75,10 +83,15 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
     relative_deviation = prior.deviation / jnp.sqrt(jnp.mean(prior.deviation**2))
     expected, scale = 0.5 + gap, jnp.outer(gap, gap)
 
-    def without(point: Array) -> levels.Conditioned:
-        return levels.conditioned(samples, 0.5, levels.covariance(point[0], point[1], about))
+    def line(found: levels.Conditioned, scale: Array) -> Float[Array, " 2"]:
+        """b0 and c."""
+        return jnp.stack([0.5 + levels.PRIOR_DEVIATION**2 * jnp.sum(found.pull), scale])
 
-    def given(point: Array) -> tuple[levels.Conditioned, Float[Array, " K"]]:
+    def without(point: Array) -> tuple[levels.Conditioned, Float[Array, " 2"]]:
+        found = levels.conditioned(samples, 0.5, levels.covariance(point[0], point[1], about))
+        return found, line(found, jnp.zeros_like(found.likelihood))
+
+    def given(point: Array) -> tuple[levels.Conditioned, Float[Array, " 2"], Float[Array, " K"]]:
         spread, slope = point
         deviation = spread * relative_deviation
 
@@ -95,14 +108,15 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
         w = jax.lax.fori_loop(0, ROUNDS, step, jnp.ones_like(gap))
         found, half = at(w), FREEDOM / 2
         density = jnp.sum((half - 1) * jnp.log(w) - half * (w - 1))
-        return found._replace(likelihood=found.likelihood + density), w
+        return found._replace(likelihood=found.likelihood + density), line(found, 1 + gap @ found.pull), w
 
     grid = jnp.asarray(levels.GRID)
-    alone, (informed, w) = jax.lax.map(without, grid), jax.lax.map(given, grid)
-    every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, informed)
+    alone, (*informed, w) = jax.lax.map(without, grid), jax.lax.map(given, grid)
+    every, lines = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, tuple(informed))
     level = levels.averaged(every)
     slope = safe_divide(gap @ level.mean, gap @ gap, 0.0)
-    return Trusted(level, slope, w[jnp.argmax(informed.likelihood)])
+    shift, scale = jax.nn.softmax(every.likelihood) @ lines
+    return Trusted(level, slope, w[jnp.argmax(informed[0].likelihood)], shift, scale)
 
 
 def fit(

@@ -24,7 +24,7 @@ from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, levels
-from jaxroute.serving import unseen, views
+from jaxroute.serving import new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import InputError, Outcomes, Table
@@ -191,7 +191,10 @@ def on_log(
         shadow=view.shadow,
         on_shadow=both,
     )
-    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside, *_rating(log)))
+    beyond = views.beyond(router, log, weights)
+    said = new_models.sentence(beyond, normalised_cost_weights)
+    found = new_models.unsupported(found, beyond)
+    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside, *said, *_rating(log)))
 
 
 def on_table(
@@ -241,9 +244,11 @@ def on_table(
         }
 
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
-    found = [at(weight) for weight in weights]
+    beyond = new_models.traffic(router, features, weights, table.models)
+    of_router = dict.fromkeys(("value", "regret", "quality", "cost"), np.nan)
+    found = [at(weight) | (of_router if lost else {}) for weight, lost in zip(weights, beyond, strict=True)]
     columns = {name: np.array([record[name] for record in found]) for name in found[0]}
-    said = tuple(seen.said("prompts"))
+    said = (*seen.said("prompts"), *new_models.sentence(beyond, normalised_cost_weights))
     return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns, left_out=said)
 
 
@@ -284,6 +289,9 @@ def compare(
     (ours, we), (theirs, they) = (views.policies_of(router, log, view, weights) for router in (first, second))
     both = None if we is None or they is None else (we, they)
     found = evidence.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
+    beyond = [views.beyond(router, log, weights) for router in (first, second)]
+    said += [line for shares in beyond for line in new_models.sentence(shares, normalised_cost_weights)]
+    found = new_models.unsupported_gains(found, np.array([bool(a or b) for a, b in zip(*beyond, strict=True)]))
     low, high = found["low"].to_numpy(), found["high"].to_numpy()
     verdict = np.select([np.isnan(low), low > 0, high < 0], ["not supported", "better", "worse"], "undecided")
     return Comparison(

@@ -47,8 +47,8 @@ class Terms:
             )
         if (self.available == np.isin(self.models, self.summary.get("measured_without") or ())).any():
             raise InputError(
-                "models were removed, and budgets and quality targets were measured with all of them; fit the router "
-                "again"
+                "budgets and quality targets were measured among other models than can be chosen now (some were removed, "
+                "or the log never shows them): give a cost weight, or fit the router again"
             )
         from jaxroute.policies import budgets
 
@@ -56,6 +56,13 @@ class Terms:
             return [(budgets.for_quality(self.curve, value).cost_weight, 1.0)]
         mixed = budgets.mixture(self.curve, value)
         return [(mixed.cheap.cost_weight, mixed.share), (mixed.dear.cost_weight, 1 - mixed.share)]
+
+    @property
+    def never_logged(self) -> tuple[str, ...]:
+        """The models that have no row in the log that it was fitted to: new ones of a prior, and ones never chosen."""
+        rows = self.summary.get("rows_by_model") or {}
+        new = (one["model"] for one in self.summary.get("new_models") or ())
+        return (*(name for name, count in rows.items() if count == 0), *new)
 
     @property
     def costs_known(self) -> bool:

@@ -47,10 +47,11 @@ class Stored(Shown):
             low, high = row["interval"] or (np.nan, np.nan)
             records.append(
                 {
-                    **{name: row[name] for name in ("normalised_cost_weight", "cost_weight", "value")},
+                    **{name: row[name] for name in ("normalised_cost_weight", "cost_weight")},
+                    **{"value": np.nan if row["value"] is None else row["value"]},
                     **{"low": low, "high": high},
                     **{f"gain_on_logging_policy{end}": np.nan for end in ("", "_low", "_high")},
-                    **{"gain_on_best_single": row["gain"]},
+                    **{"gain_on_best_single": np.nan if row["gain"] is None else row["gain"]},
                     **{"gain_on_best_single_low": gain[0], "gain_on_best_single_high": gain[1]},
                     **{"flips_at": np.nan, "effective_sample_size": np.nan},
                     **{name: row[name] for name in ("label", "verdict", "reasons", "shadow_share")},

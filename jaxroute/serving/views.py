@@ -15,6 +15,7 @@ from jaxroute import nuisance, policies
 from jaxroute.data import logs as people
 from jaxroute.data import shadow
 from jaxroute.numerics import as_arrays
+from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table
 
@@ -83,6 +84,14 @@ def policies_of(
     if view.shadow is None or view.answered is None:
         return ours, None
     return ours, decided(view.shadow.features, view.answered, view.shadow.available)
+
+
+def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> list[dict[str, float]]:
+    """By cost weight, the share of the log's prompts for which the router chooses a new model that the log lacks."""
+    if not new_models.lacking(router, log.models):
+        return [{} for _ in weights]
+    raw: Any = log.prompt if log.features is None else log.features
+    return new_models.traffic(router, raw, weights, log.models, log.context if router.context else None)
 
 
 def positions(router: Router, models: Sequence[str]) -> list[int]:
