@@ -93,8 +93,8 @@ def made(summary: dict[str, Any]) -> list[str]:
         )
     for new in summary.get("new_models", ()):
         lines.append(
-            f"{new['model']}: never in the log; quality {new['level']:.3f} on average by the prior ({new['expected']:g} "
-            f"there), cost {1000 * new['cost']:.4g} per 1,000 requests as given; its contrasts between prompts are unknown"
+            f"{new['model']}: never in the log; by the prior ({new['expected']:g}) its mean quality here is "
+            f"{new['level']:.3f}, and 1,000 requests cost {1000 * new['cost']:.4g}; its contrasts are unknown"
         )
     if training := summary.get("training"):
         lines.append(

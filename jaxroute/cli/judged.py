@@ -62,8 +62,10 @@ def difference(rows: Sequence[Row], title: str) -> Sheet:
     """Of a ``Comparison``."""
     lines = []
     for row in rows:
+        nothing = unknown(row["difference"])
         interval = "extrapolation" if unknown(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-        shown = [row[column] for column in ("normalised_cost_weight", "cost_weight", "difference")]
+        interval = "unknown" if nothing else interval
+        shown = [row["normalised_cost_weight"], row["cost_weight"], None if nothing else row["difference"]]
         lines.append([*shown, interval, _percent(row, "saved"), row["verdict"]])
     header = ["normalised", "cost weight", "difference", "95% interval", "A saves", "A is"]
     return Sheet(title, header, lines)

@@ -109,7 +109,9 @@ def route(
     if out is None:
         return output.Result(record | {"decisions": decisions}, printed=True)
     said = [f"{done} prompts routed, decisions in {out}: " + ", ".join(f"{m} {n}" for m, n in traffic.items() if n)]
-    said += [f"{m} ({n} prompts) was never seen in the log: a prior says what it is expected to be" for m, n in never.items()]
+    said += [
+        f"{m} ({n} prompts) was never seen in the log: a prior says what it is expected to be" for m, n in never.items()
+    ]
     return output.Result(record, said)
 
 

@@ -78,7 +78,9 @@ def by_tokens(prices: Mapping[str, Any] | None, usage: Mapping[str, Mapping[str,
         price = None if prices is None or not rows else price_table.find(prices, model)
         if price is None:
             return None
-        tokens = [np.average([[u[name]] for u in usage.values()], 0, rows) for name in ("input_tokens", "output_tokens")]
+        tokens = [
+            np.average([[u[name]] for u in usage.values()], 0, rows) for name in ("input_tokens", "output_tokens")
+        ]
         return float(price_table.bill(price, *tokens)[0])
 
     return cost
@@ -125,7 +127,9 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy = lambda _: None)
     new = []
     for i in left:
         if _place(names[i], models) >= 0:
-            raise InputError(f"{where}, column 'model', row {i} ({names[i]}): a model of the log under another name; keep one row")
+            raise InputError(
+                f"{where}, column 'model', row {i} ({names[i]}): a model of the log under another name; keep one row"
+            )
         paid = cost_of(names[i]) if np.isnan(cost[i]) else float(cost[i])
         if paid is None:
             raise InputError(

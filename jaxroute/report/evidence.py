@@ -216,7 +216,7 @@ def _gains(evidence: Evidence) -> dict[str, Any]:
 def _models(evidence: Evidence) -> dict[str, Any]:
     found = evidence.diagnostics
     lines = []
-    for k, model in enumerate(evidence.models):
+    for k, model in enumerate(evidence.models[: len(found.rows)]):  # further ones are not in the log
         line = [Cell(model, np.nan), _number(found.rows[k], "{:.0f}"), _percent(found.share[k])]
         line += [_percent(found.predicted_share[k]), _percent(found.feedback[k])]
         line += [_number(found.propensity_log_loss[k], "{:.2f}"), _points(found.propensity_error[k])]

@@ -191,10 +191,9 @@ def on_log(
         shadow=view.shadow,
         on_shadow=both,
     )
-    beyond = views.beyond(router, log, weights)
-    said = new_models.sentence(beyond, normalised_cost_weights)
-    found = new_models.unsupported(found, beyond)
-    return LogEvaluation(found, router.cost_scale, (*seen.said(), *beside, *said, *_rating(log)))
+    lost = views.beyond(router, log, weights)
+    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *_rating(log))
+    return LogEvaluation(new_models.unsupported(found, lost), router.cost_scale, said)
 
 
 def on_table(
@@ -244,11 +243,11 @@ def on_table(
         }
 
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
-    beyond = new_models.traffic(router, features, weights, table.models)
-    of_router = dict.fromkeys(("value", "regret", "quality", "cost"), np.nan)
-    found = [at(weight) | (of_router if lost else {}) for weight, lost in zip(weights, beyond, strict=True)]
+    lost = new_models.beyond(router, features, weights, table.models)
+    unknown_there = dict.fromkeys(("value", "regret", "quality", "cost"), np.nan)
+    found = [at(weight) | (unknown_there if one else {}) for weight, one in zip(weights, lost.shares, strict=True)]
     columns = {name: np.array([record[name] for record in found]) for name in found[0]}
-    said = (*seen.said("prompts"), *new_models.sentence(beyond, normalised_cost_weights))
+    said = (*seen.said("prompts"), *lost.said(normalised_cost_weights))
     return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns, left_out=said)
 
 
@@ -289,9 +288,9 @@ def compare(
     (ours, we), (theirs, they) = (views.policies_of(router, log, view, weights) for router in (first, second))
     both = None if we is None or they is None else (we, they)
     found = evidence.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
-    beyond = [views.beyond(router, log, weights) for router in (first, second)]
-    said += [line for shares in beyond for line in new_models.sentence(shares, normalised_cost_weights)]
-    found = new_models.unsupported_gains(found, np.array([bool(a or b) for a, b in zip(*beyond, strict=True)]))
+    lost = [views.beyond(router, log, weights) for router in (first, second)]
+    said += dict.fromkeys(line for one in lost for line in one.said(normalised_cost_weights))
+    found = new_models.unsupported_gains(found, lost[0].at | lost[1].at)
     low, high = found["low"].to_numpy(), found["high"].to_numpy()
     verdict = np.select([np.isnan(low), low > 0, high < 0], ["not supported", "better", "worse"], "undecided")
     return Comparison(

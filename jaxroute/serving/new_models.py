@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +30,51 @@ from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 
-def add(router: Router, new: Sequence[NewModel], features: np.ndarray, found: Evidence) -> Router:
+class Beyond(NamedTuple):
+    """Where a router chooses models that the data lack.
+
+    names: of these models. shares: by cost weight the traffic of every model of the router; {} where it chooses none
+    of them.
+    """
+
+    names: tuple[str, ...]
+    shares: list[dict[str, float]]
+
+    @property
+    def at(self) -> np.ndarray:
+        """[L], True where the data cannot say what the router is worth."""
+        return np.array([bool(one) for one in self.shares])
+
+    def reasons(self) -> list[str]:
+        """Why there is no value; "" where there is one."""
+        return [
+            " and ".join(
+                f"{name} is chosen for {one[name]:.1%} of the prompts, and the data never show it"
+                for name in self.names
+                if one.get(name)
+            )
+            for one in self.shares
+        ]
+
+    def said(self, normalised: Sequence[float]) -> list[str]:
+        """At which cost weights there is no value, in a sentence; nothing where there are values everywhere.
+
+        Example:
+            >>> print(*Beyond(("new",), [{"old": 0.75, "new": 0.25}, {}]).said([0.0, 1.0]))
+            At a normalised cost weight of 0 the value cannot be estimated: the data never show new (chosen for 25%).
+        """
+        weights = [f"{weight:g}" for weight, one in zip(normalised, self.shares, strict=True) if one]
+        if not weights:
+            return []
+        of = "a normalised cost weight" if len(weights) == 1 else "normalised cost weights"
+        most = {name: [one[name] for one in self.shares if one.get(name)] for name in self.names}
+        shown = (f"{name} (chosen for {_range(shares)})" for name, shares in most.items() if shares)
+        return [
+            f"At {of} of {', '.join(weights)} the value cannot be estimated: the data never show {', '.join(shown)}."
+        ]
+
+
+def add(router: Router, new: Sequence[NewModel], features: Any, found: Evidence) -> Router:
     """The router with further models to choose; what it says of the log's models stays as it is.
 
     Budgets and quality targets were measured without the new models: they need ``router.without`` them.
@@ -66,19 +110,18 @@ def add(router: Router, new: Sequence[NewModel], features: np.ndarray, found: Ev
         summary=summary,
     )
     rows = summary["by_cost_weight"]
-    chosen = wider.choices(np.asarray(features), [row["cost_weight"] for row in rows])
-    summary["by_cost_weight"] = [_told(row, wider.models, names, one) for row, one in zip(rows, chosen, strict=True)]
-    shares = of_fit(summary)
-    said = sentence(shares, [row["normalised_cost_weight"] for row in rows])
-    summary["conclusion"] = [*said, *conclusion.of_evidence(unsupported(found, shares), router.cost_scale)]
+    lost = beyond(wider, np.asarray(features), [row["cost_weight"] for row in rows], router.models)
+    said = lost.said([row["normalised_cost_weight"] for row in rows])
+    summary["conclusion"] = [*said, *conclusion.of_evidence(unsupported(found, lost), router.cost_scale)]
+    summary["by_cost_weight"] = [_told(*one) for one in zip(rows, lost.shares, lost.reasons(), strict=True)]
     return wider
 
 
-def of_fit(summary: Mapping[str, Any]) -> list[dict[str, float]]:
-    """``traffic`` on the router's own log, as ``add`` has counted it."""
-    names = [one["model"] for one in summary.get("new_models") or ()]
+def of_fit(summary: Mapping[str, Any]) -> Beyond:
+    """``beyond`` of the router's own log, as ``add`` has counted it."""
+    names = tuple(one["model"] for one in summary.get("new_models") or ())
     every = [row["shares"] for row in summary["by_cost_weight"]]
-    return [{name: shares[name] for name in names if shares.get(name)} for shares in every]
+    return Beyond(names, [one if any(one.get(name) for name in names) else {} for one in every])
 
 
 def check_limits(new: Sequence[NewModel], max_latency: float | None) -> None:
@@ -93,60 +136,48 @@ def check_limits(new: Sequence[NewModel], max_latency: float | None) -> None:
         )
 
 
-def lacking(router: Router, models: Sequence[str]) -> list[str]:
+def lacking(router: Router, models: Sequence[str]) -> tuple[str, ...]:
     """The router's new models that can be chosen and that data of these models lack."""
-    new = {one["model"] for one in router.summary.get("new_models") or ()}
-    return [m for m, left in zip(router.models, router.available, strict=True) if left and m in new.difference(models)]
+    new = {one["model"] for one in router.summary.get("new_models") or ()}.difference(models)
+    return tuple(name for name, left in zip(router.models, router.available, strict=True) if left and name in new)
 
 
-def traffic(
+def beyond(
     router: Router, prompts: Any, cost_weights: Sequence[float], models: Sequence[str], context: Any = None
-) -> list[dict[str, float]]:
-    """By cost weight, the share of the prompts for which each new model that the data lack is chosen; 0 left out.
+) -> Beyond:
+    """Where the router chooses a new model that the data lack.
 
     Args:
         prompts, context: see ``Router.route``. models: K names of the data.
     """
     names = lacking(router, models)
     if not names:
-        return [{} for _ in cost_weights]
+        return Beyond((), [{} for _ in cost_weights])
     chosen = router.choices(prompts, cost_weights, context)
-    shares = [{name: float(np.mean(one == router.models.index(name))) for name in names} for one in chosen]
-    return [{name: share for name, share in one.items() if share > 0} for one in shares]
+    shares = [_shares(router.models, one) for one in chosen]
+    return Beyond(names, [one if any(one[name] for name in names) else {} for one in shares])
 
 
-def sentence(shares: Sequence[Mapping[str, float]], normalised: Sequence[float]) -> list[str]:
-    """What cannot be estimated, and why, in a sentence; none where no new model is chosen.
-
-    Example:
-        >>> print(*sentence([{"new": 0.25}, {}], [0.0, 1.0]))
-        At a normalised cost weight of 0 the value cannot be estimated: the data never show new (25% of the prompts).
-    """
-    at = [f"{weight:g}" for weight, one in zip(normalised, shares, strict=True) if one]
-    if not at:
-        return []
-    names = dict.fromkeys(name for one in shares for name in one)
-    most = (f"{name} ({_range([one.get(name, 0.0) for one in shares if one])} of the prompts)" for name in names)
-    of = "a normalised cost weight" if len(at) == 1 else "normalised cost weights"
-    return [f"At {of} of {', '.join(at)} the value cannot be estimated: the data never show {', '.join(most)}."]
-
-
-def unsupported(found: Evidence, shares: Sequence[Mapping[str, float]]) -> Evidence:
+def unsupported(found: Evidence, lost: Beyond) -> Evidence:
     """The evidence without the numbers of the cost weights at which a model is chosen that the log lacks."""
-    lost = np.array([bool(one) for one in shares])
-    if not lost.any():
+    at = lost.at
+    if not at.any():
         return found
     values, gains, frontier = (table.copy() for table in (found.values, found.gains, found.frontier))
     kept = ("cost_weight", "label", "verdict", "reasons", "shadow_share", "effective_sample_size")
-    values.loc[lost, [name for name in values if name not in kept]] = np.nan
-    values["verdict"] = values["verdict"].mask(lost, "refuse")
-    values["reasons"] = [[reason(one)] if one else old for one, old in zip(shares, values["reasons"], strict=True)]
-    weights = values.loc[lost, "cost_weight"]
+    values.loc[at, [name for name in values if name not in kept]] = np.nan
+    values["verdict"] = values["verdict"].mask(at, "refuse")
+    reasons = zip(lost.reasons(), values["reasons"], strict=True)
+    values["reasons"] = [[why] if why else old for why, old in reasons]
+    weights = values.loc[at, "cost_weight"]
     numbers = [name for name in gains if name not in ("cost_weight", "against", "shadow_share")]
     gains.loc[gains["cost_weight"].isin(weights), numbers] = np.nan
     own = (frontier["kind"] == "router") & frontier["cost_weight"].isin(weights)
     frontier.loc[own, [name for name in frontier if name not in ("policy", "kind", "cost_weight")]] = np.nan
-    return found._replace(values=values, gains=gains, frontier=frontier)
+    models = (*found.models, *lost.names)
+    traffic = np.pad(found.shares, ((0, 0), (0, len(lost.names))))
+    traffic[at] = [[one.get(name, 0.0) for name in models] for one in lost.shares if one]
+    return found._replace(values=values, gains=gains, frontier=frontier, models=models, shares=traffic)
 
 
 def unsupported_gains(found: pd.DataFrame, lost: np.ndarray) -> pd.DataFrame:
@@ -156,27 +187,23 @@ def unsupported_gains(found: pd.DataFrame, lost: np.ndarray) -> pd.DataFrame:
     return found
 
 
-def reason(shares: Mapping[str, float]) -> str:
-    """Why there is no value."""
-    said = ", ".join(f"{name} for {share:.1%} of the prompts" for name, share in shares.items())
-    return f"the router chooses {said}, and the data never show it"
-
-
 def _range(shares: Sequence[float]) -> str:
-    low, high = (f"{share:.0%}" for share in (min(shares), max(shares)))
-    return low if low == high else f"{low.removesuffix('%')} to {high}"
+    low, high = (f"{100 * share:.2g}" for share in (min(shares), max(shares)))
+    return f"{low}%" if low == high else f"{low} to {high}%"
 
 
-def _told(row: dict[str, Any], models: Sequence[str], new: Sequence[str], chosen: np.ndarray) -> dict[str, Any]:
-    """What a summary keeps of one cost weight: the same where no new model is among the chosen."""
-    counts = dict(zip(models, np.bincount(chosen, minlength=len(models)) / len(chosen), strict=True))
-    shares = {name: float(share) for name, share in counts.items()}
-    if not any(shares[name] for name in new):
+def _shares(models: Sequence[str], chosen: np.ndarray) -> dict[str, float]:
+    counts = np.bincount(chosen, minlength=len(models)) / len(chosen)
+    return dict(zip(models, counts.tolist(), strict=True))
+
+
+def _told(row: dict[str, Any], shares: Mapping[str, float], why: str) -> dict[str, Any]:
+    """What a summary keeps of one cost weight: the same where no new model is chosen."""
+    if not why:
         return row
     kept = ("normalised_cost_weight", "cost_weight", "label", "best_single", "shadow_share", "gain_shadow_share")
     lost = {name: None for name in row if name not in kept}
-    why = reason({name: shares[name] for name in new if shares[name]})
-    return row | lost | {"verdict": "refuse", "reasons": [why], "shares": shares}
+    return row | lost | {"verdict": "refuse", "reasons": [why], "shares": dict(shares)}
 
 
 def _student(student: Any, above: np.ndarray, cost: np.ndarray) -> Any:

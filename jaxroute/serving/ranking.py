@@ -119,8 +119,8 @@ def rank(
     view = views.of(routers[0], log, None)
     weights = [normalised / routers[0].cost_scale for normalised in normalised_cost_weights]
     for router in routers:
-        if said := new_models.sentence(views.beyond(router, log, weights), normalised_cost_weights):
-            raise InputError(f"{said[0]} Give a log that has them, or a router without them (router.without)")
+        if lost := views.beyond(router, log, weights).said(normalised_cost_weights):
+            raise InputError(f"{lost[0]} Give a log that has them, or a router without them (router.without)")
     decided = jnp.stack([views.policies_of(router, log, view, weights)[0] for router in routers])
     found = ranking.rank(jax.random.key(0), view.logs, decided, weights, view.nuisances)
     return Ranking(

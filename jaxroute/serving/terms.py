@@ -47,8 +47,8 @@ class Terms:
             )
         if (self.available == np.isin(self.models, self.summary.get("measured_without") or ())).any():
             raise InputError(
-                "budgets and quality targets were measured among other models than can be chosen now (some were removed, "
-                "or the log never shows them): give a cost weight, or fit the router again"
+                "budgets and quality targets were measured among other models than can be chosen now (some were "
+                "removed, or the log never shows them); give a cost weight, or fit the router again"
             )
         from jaxroute.policies import budgets
 

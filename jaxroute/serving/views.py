@@ -86,12 +86,10 @@ def policies_of(
     return ours, decided(view.shadow.features, view.answered, view.shadow.available)
 
 
-def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> list[dict[str, float]]:
-    """By cost weight, the share of the log's prompts for which the router chooses a new model that the log lacks."""
-    if not new_models.lacking(router, log.models):
-        return [{} for _ in weights]
+def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> new_models.Beyond:
+    """Where the router chooses a new model that the log lacks."""
     raw: Any = log.prompt if log.features is None else log.features
-    return new_models.traffic(router, raw, weights, log.models, log.context if router.context else None)
+    return new_models.beyond(router, raw, weights, log.models, log.context if router.context else None)
 
 
 def positions(router: Router, models: Sequence[str]) -> list[int]:
