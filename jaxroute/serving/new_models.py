@@ -188,7 +188,7 @@ def unsupported_gains(found: pd.DataFrame, lost: np.ndarray) -> pd.DataFrame:
 
 
 def _range(shares: Sequence[float]) -> str:
-    low, high = (f"{100 * share:.2g}" for share in (min(shares), max(shares)))
+    low, high = (f"{100 * share:.{0 if share >= 0.1 else 1}f}" for share in (min(shares), max(shares)))
     return f"{low}%" if low == high else f"{low} to {high}%"
 
 
