@@ -193,7 +193,7 @@ def fit(
         table, held = people.hold_out(seed, table, share=holdout, moment=split_time)
     names, used = table.models, None if table.features is not None else encoder
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
-    columns = contexts.fit(table.context)
+    columns, options["currency"] = contexts.fit(table.context), table.currency
     spec = options.get("spec", NuisanceSpec())
     fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:

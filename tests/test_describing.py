@@ -36,8 +36,10 @@ def test_columns_are_proposed_by_name_and_by_what_they_hold():
 
 
 def test_what_init_writes_every_command_reads(capsys, log, monkeypatch):
-    code, out, _ = run(capsys, "init", log, "--prices", log.parent / "prices.csv", "--yes")
+    options = ("--prices", log.parent / "prices.csv", "--context", "tier", "--yes")
+    code, out, _ = run(capsys, "init", log, *options)
     assert code == 0
+    assert "other columns: meta.note;" in out  # neither the context column nor what holds a column that is read
     assert "read: 60 rows of a, b" in out
     written = describing.read(log.parent / describing.NAME)
     assert written.columns["quality"] == "meta.stars"

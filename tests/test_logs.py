@@ -184,6 +184,21 @@ def test_tokens_prices_and_names(tmp_path):
         logs.load(file, columns={"prompt": "q"}, prices={"a": (1, 2)})
 
 
+def test_costs_are_called_dollars_where_that_is_known():
+    tokens = {"prompt": "x", "quality": 1, "input_tokens": 1000, "output_tokens": 500}
+    priced = [{"model": model, **tokens} for model in "ab"]
+    listed = {"a": (1, 2), "b": (3, 4)}
+    assert logs.load(priced, prices=listed).currency == "USD"
+    mixed = [{**row, "cost": cost} for row, cost in zip(priced, (None, 7.0), strict=True)]
+    assert logs.load(mixed, prices=listed).currency == ""  # nobody says what the 7.0 are
+    assert logs.load(mixed, prices=listed, reprice=True).currency == "USD"
+    own = [{**row, "cost_usd": 1.0} for row in priced]
+    assert logs.load(own, columns={"cost": "cost_usd"}).currency == "USD"
+    spend = {"spend": 0.1, "prompt_tokens": 9, "completion_tokens": 9, "startTime": "2026-11-01T00:00:00Z"}
+    rows = [{"request_id": m, "model": m, "messages": [{"role": "user", "content": "x"}], **spend} for m in "ab"]
+    assert logs.load(rows, drop_bad=True).currency == "USD"
+
+
 def test_stars_and_thumbs(tmp_path):
     file = tmp_path / "log.csv"
     file.write_text("prompt,model,quality,cost\np,a,1,1\nq,b,4,1\nr,b,,1\n")

@@ -86,13 +86,15 @@ def evaluate(
             shown = reading.normalised(found.evidence, found.cost_scale)
             written = str(reading.write_page(page, shown, found.cost_scale, f"{router} on {log}", figures=True))
     rows = output.records(found.to_frame())
+    currency = getattr(found, "currency", "")
     return output.Result(
         {"router": str(router), "on": str(log or table), "conclusion": found.conclusion(), "left_out": found.left_out,
-         "report": written, "by_cost_weight": rows},
+         "currency": currency, "report": written, "by_cost_weight": rows},
         [*found.conclusion(), *judged.reasons(rows), *([f"report: {written}"] if written else [])],
-        judged.sheets(rows, str(log or table)),
+        judged.sheets(rows, str(log or table), currency),
         rows,
         any(row.get("verdict", "ok") != "refuse" for row in rows),
+        before=len(found.left_out),
     )  # fmt: skip
 
 
@@ -133,11 +135,12 @@ def compare(
     said = found.conclusion(str(a), str(b))
     return output.Result(
         {"a": str(a), "b": str(b), "on": str(log), "conclusion": said, "left_out": found.left_out,
-         "by_cost_weight": rows},
+         "currency": found.currency, "by_cost_weight": rows},
         said,
         [judged.difference(rows, f"{a} minus {b} on {log} (quality units)")],
         rows,
         any(row["verdict"] != "not supported" for row in rows),
+        before=len(found.left_out),
     )  # fmt: skip
 
 
@@ -176,6 +179,7 @@ def rank(
         [judged.ranking(rows, f"value on {log} (quality units; bounds for all differences together)")],
         rows,
         any(row["verdict"] != ranking.UNKNOWN for row in rows),
+        before=len(found.left_out),
     )  # fmt: skip
 
 

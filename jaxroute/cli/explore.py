@@ -10,6 +10,8 @@ import numpy as np
 import typer
 
 from jaxroute.cli import explored, output, reading
+from jaxroute.cli.judged import unit_of
+from jaxroute.system.printing import money
 from jaxroute.types import InputError
 
 NAMED = 3
@@ -17,13 +19,14 @@ NAMED = 3
 
 
 class Asked(NamedTuple):
-    """What is to be proven, of which candidate, and at what loss; rated: share of the requests."""
+    """What is to be proven, of which candidate, and at what loss; rated: share of the requests; currency: of costs."""
 
     gain: float
     loss: float
     per_day: float
     rated: float
     candidate: str | None
+    currency: str
 
 
 def explore(
@@ -88,7 +91,7 @@ def explore(
     best = min(range(len(records)), key=lambda i: (records[i]["loss"] > loss, records[i]["days"], records[i]["loss"]))
     models = explored.of_models(loaded.models, found, tried[settings[best]], proof)
     rates = explored.rates(settings, found, proof)
-    asked = Asked(gain, loss, per_day, rated, str(candidate) if candidate else None)
+    asked = Asked(gain, loss, per_day, rated, str(candidate) if candidate else None, table.currency)
     spend = 1000 * float((found.greedy * found.cost).sum(1).mean())
     said = _said(records[best], models, asked, spend, bool((found.target != found.greedy).any()))
     sheets = _sheets(records, models)
@@ -154,7 +157,7 @@ def _said(
             else "There is nothing to prove, so exploring buys no proof: on none of the prompts may another model be "
             "better than the router's choice."
         ]
-        return [*said, f"Exploring {_money(best, spend, asked)} with {setting}.", NOTE]
+        return [*said, f"Exploring {_money(best, spend, asked)} with {setting}.", _note(asked.currency)]
     proven = (
         f"proves {points}{whose} at 95% after {best['rows']:,.0f} rated requests, {_days(best['days'])}"
         if np.isfinite(best["rows"])
@@ -178,10 +181,11 @@ def _said(
             f"{100 * asked.rated:.2g}% of the requests are rated; if all were, the proof would take "
             f"{_days(best['days'] * asked.rated)}."
         )
-    return [*said, NOTE]
+    return [*said, _note(asked.currency)]
 
 
-NOTE = "Costs are in the log's unit. Expectations are the router's own."
+def _note(currency: str) -> str:
+    return f"{unit_of(currency).capitalize()}. Expectations are the router's own."
 
 
 def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:
@@ -193,8 +197,9 @@ def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:
         return "costs nothing more"
     share = f"{100 * abs(extra) / spend:.2g}% of the spend; " if spend > 0 else ""
     month = explored.MONTH * asked.per_day * abs(extra) / 1000
-    amount = f"costs {extra:.3g} more" if extra > 0 else f"saves {-extra:.3g}"
-    return f"{amount} per 1,000 requests ({share}{month:.3g} in 30 days)"
+    per_1000, in_30_days = money(abs(extra), asked.currency), money(month, asked.currency)
+    amount = f"costs {per_1000} more" if extra > 0 else f"saves {per_1000}"
+    return f"{amount} per 1,000 requests ({share}{in_30_days} in 30 days)"
 
 
 def _days(count: float) -> str:

@@ -250,6 +250,7 @@ def fit(
             encoder=used,
             members=members,
             candidates=candidates,
+            currency=rows.currency,
             on_stage=on_stage,
             on_evidence=gathered.append,
         )

@@ -34,8 +34,9 @@ def result(router: Router, out: Path, page: Path | None = None) -> Result:
     said.append(f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
     on = "the log" if summary.get("table_prompts") is None else "the table"
     on = "the log and its shadow sample" if summary.get("shadow_prompts") else on
-    sheets = judged.sheets(held["by_cost_weight"], "the rows that were held out") if held else []
-    sheets += [*judged.money(rows, on), _values(rows, on, bool(summary.get("shadow_prompts")))]
+    currency = summary.get("currency", "")
+    sheets = judged.sheets(held["by_cost_weight"], "the rows that were held out", currency) if held else []
+    sheets += [*judged.money(rows, on, currency), _values(rows, on, bool(summary.get("shadow_prompts")))]
     record = {
         "router": str(out),
         "report": None if page is None else str(page),

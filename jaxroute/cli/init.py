@@ -59,9 +59,9 @@ def init(
         [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
     ]
     sheet = output.Sheet("fields", ["field", "column", "example"], lines)
-    said.append(
-        f"other columns: {', '.join(found.others) or 'none'}; --context NAME takes one in that was known beforehand"
-    )
+    used = (*columns.values(), *(settings.get("context") or ()))
+    others = [name for name in found.others if not any(one == name or one.startswith(f"{name}.") for one in used)]
+    said.append(f"other columns: {', '.join(others) or 'none'}; --context NAME takes one in that was known beforehand")
     if sys.stdin.isatty() and not yes and not as_json:
         output.show(sheet.title, sheet.header, sheet.lines)
         columns, settings = _asked(columns, settings)

@@ -32,14 +32,14 @@ def reasons(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def sheets(rows: Sequence[Row], on: str) -> list[Sheet]:
+def sheets(rows: Sequence[Row], on: str, currency: str = "") -> list[Sheet]:
     """Money and traffic, then values: of a ``LogEvaluation`` or of a ``TableEvaluation``."""
     if rows and "regret" in rows[0]:
         return [_of_table(rows, on)]
-    return [*money(rows, on), _of_log(rows, on)]
+    return [*money(rows, on, currency), _of_log(rows, on)]
 
 
-def money(rows: Sequence[Row], on: str) -> list[Sheet]:
+def money(rows: Sequence[Row], on: str, currency: str = "") -> list[Sheet]:
     """What 1,000 requests cost, what is saved and which models answer; none where that was not measured."""
     if not rows or "cost_per_1000" not in rows[0]:
         return []
@@ -55,7 +55,12 @@ def money(rows: Sequence[Row], on: str) -> list[Sheet]:
         ]
         for row in rows
     ]
-    return [Sheet(f"money and traffic on {on} (cost in the log's unit)", header, lines)]
+    return [Sheet(f"money and traffic on {on} ({unit_of(currency)})", header, lines)]
+
+
+def unit_of(currency: str) -> str:
+    """What a table's title says of its costs."""
+    return "cost in US dollars" if currency == "USD" else "cost in the log's unit"
 
 
 def difference(rows: Sequence[Row], title: str) -> Sheet:

@@ -40,9 +40,7 @@ EVERY = 5.0
 """Seconds between two lines about progress, where there is no terminal."""
 OPTIONS: dict[str, Any] = {
     "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text and tables.")],
-    "quiet": Annotated[
-        bool, typer.Option("--quiet", help="Print the first line of the result alone, and no notes or progress.")
-    ],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="Print the conclusion alone, and no notes or progress.")],
     "write_table": Annotated[
         Path | None, typer.Option(help="File to write the table of the result to: .csv, or .tex for LaTeX.")
     ],
@@ -66,6 +64,7 @@ class Result:
     record: the object of --json, but for the keys "command" and "jaxroute", which every object has. said: sentences,
     the conclusion first. sheets: tables, which come last. rows: records of the table that --write-table writes.
     supported: False if the log cannot support what was asked. printed: whether the command has written its own output.
+    before: sentences that stand before the conclusion, on what was left out; --quiet prints them too.
     """
 
     record: Mapping[str, Any]
@@ -74,6 +73,7 @@ class Result:
     rows: Sequence[Mapping[str, Any]] = ()
     supported: bool = True
     printed: bool = False
+    before: int = 0
 
 
 def with_output_options(command: Callable[..., Result], name: str) -> Callable[..., None]:
@@ -102,7 +102,7 @@ def with_output_options(command: Callable[..., Result], name: str) -> Callable[.
             if as_json:
                 print(json_text({"command": name, "jaxroute": jaxroute.__version__, **result.record}))
             elif not result.printed:
-                say(*(result.said[:1] if quiet else result.said))
+                say(*(result.said[: result.before + 1] if quiet else result.said))
                 for sheet in () if quiet else result.sheets:
                     show(sheet.title, sheet.header, sheet.lines)
         finally:

@@ -323,8 +323,9 @@ def write_page(folder: Path, found: Evidence, cost_scale: float, title: str, *, 
     """Write report.html with the evidence of the log, and its figures as files if wanted; returns the page's path."""
     from jaxroute import report
 
-    drawings = report.draw_evidence(found, cost_scale=cost_scale, unit="unit of cost")
-    meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": "unit of cost"}
+    unit = found.currency or "unit of cost"
+    drawings = report.draw_evidence(found, cost_scale=cost_scale, unit=unit)
+    meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": unit}
     if figures:
         report.write_figures(folder, drawings)
     return report.write_html(folder, None, meta, drawings, evidence=found)

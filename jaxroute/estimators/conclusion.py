@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from jaxroute.system.printing import money
+
 if TYPE_CHECKING:
     from jaxroute.estimators.evidence import Evidence
 
@@ -35,12 +37,12 @@ def of_evidence(found: Evidence, cost_scale: float, unit: float = 1.0) -> list[s
         return []
     gains = found.gains[found.gains["against"] == "best single"].reset_index(drop=True)
     weight = (gains["cost_weight"] * cost_scale).round(6)
-    money = {name: unit * gains[name] for name in ("cost", "cost_other")}
-    frame = gains.assign(normalised_cost_weight=weight, reasons=found.values["reasons"], **money)
-    return of_log(frame, found.singles, found.rows)
+    spent = {name: unit * gains[name] for name in ("cost", "cost_other")}
+    frame = gains.assign(normalised_cost_weight=weight, reasons=found.values["reasons"], **spent)
+    return of_log(frame, found.singles, found.rows, found.currency)
 
 
-def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
+def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int, currency: str = "") -> list[str]:
     """One to three sentences: the conclusion, its reason in quality and money, and what would change it.
 
     Args:
@@ -49,6 +51,7 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
             ``estimators.spending``.
         singles: the best single model at each of these.
         rows: of the log.
+        currency: "USD" where costs are in US dollars; "" where their unit is not known.
 
     Returns:
         Sentences.
@@ -57,10 +60,11 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
         >>> frame = pd.DataFrame({"normalised_cost_weight": [0.5], "gain": [0.03], "low": [0.02], "high": [0.04],
         ...     "reasons": [[]], "quality": [0.001], "quality_low": [-0.01], "quality_high": [0.012], "saved": [0.31],
         ...     "saved_low": [0.22], "saved_high": [0.4], "cost": [0.0069], "cost_other": [0.01]})
-        >>> for sentence in of_log(frame, ["large"], 2000):
+        >>> for sentence in of_log(frame, ["large"], 2000, "USD"):
         ...     print(sentence)
         At a normalised cost weight of 0.5 the router is better than always using large: it saves 31% of the spend
-        (22 to 40; 6.9 instead of 10 per 1,000 requests) at no measurable loss of quality (+0.1 points, -1.0 to +1.2).
+        (22 to 40; $6.90 instead of $10.00 per 1,000 requests) at no measurable loss of quality (+0.1 points, -1.0 to
+        +1.2).
     """
     named = found.assign(single=list(singles))
     known = named[np.isfinite(named["low"])]
@@ -76,7 +80,7 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
     if (known["gain"] - half).max() > 0:
         return [
             f"At a normalised cost weight of {best['normalised_cost_weight']:g} "
-            + _better(best, "the router", f"always using {best['single']}")
+            + _better(best, "the router", f"always using {best['single']}", currency)
         ]
     worst = known.loc[(known["gain"] + half).idxmin()]
     if (known["gain"] + half).min() < 0:
@@ -100,12 +104,12 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int) -> list[str]:
     return said
 
 
-def of_two(found: pd.DataFrame, first: str, second: str) -> list[str]:
+def of_two(found: pd.DataFrame, first: str, second: str, currency: str = "") -> list[str]:
     """Which of two routers is better, and where.
 
     Args:
         found: as in ``of_log``, the gain being that of the first router on the second.
-        first, second: their names.
+        first, second: their names. currency: see ``of_log``.
 
     Returns:
         Sentences.
@@ -123,7 +127,8 @@ def of_two(found: pd.DataFrame, first: str, second: str) -> list[str]:
     best, worst = known.loc[low.idxmax()], known.loc[high.idxmin()]
     said = []
     if low.max() > 0:
-        said.append(f"At a normalised cost weight of {best['normalised_cost_weight']:g} {_better(best, first, second)}")
+        where = f"At a normalised cost weight of {best['normalised_cost_weight']:g}"
+        said.append(f"{where} {_better(best, first, second, currency)}")
     if high.min() < 0:
         turned = -worst["gain"]
         said.append(
@@ -139,17 +144,18 @@ def _together(known: pd.DataFrame) -> pd.Series[Any]:
     return wider * (known["high"] - known["gain"])
 
 
-def _better(row: pd.Series[Any], first: str, second: str) -> str:
-    money = f"{1000 * row['cost']:.3g} instead of {1000 * row['cost_other']:.3g} per 1,000 requests"
+def _better(row: pd.Series[Any], first: str, second: str, currency: str) -> str:
+    ours, other = (money(1000 * row[name], currency) for name in ("cost", "cost_other"))
+    spent = f"{ours} instead of {other} per 1,000 requests"
     low, high = 100 * row["saved_low"], 100 * row["saved_high"]
     if not math.isfinite(row["saved"]):
         spend = ""
     elif low > 0:
-        spend = f"it saves {100 * row['saved']:.0f}% of the spend ({low:.0f} to {high:.0f}; {money})"
+        spend = f"it saves {100 * row['saved']:.0f}% of the spend ({low:.0f} to {high:.0f}; {spent})"
     elif high < 0:
-        spend = f"it spends {-100 * row['saved']:.0f}% more ({-high:.0f} to {-low:.0f}; {money})"
+        spend = f"it spends {-100 * row['saved']:.0f}% more ({-high:.0f} to {-low:.0f}; {spent})"
     else:
-        spend = f"it costs about the same ({money})"
+        spend = f"it costs about the same ({spent})"
     points = f"{100 * row['quality']:+.1f} points, {100 * row['quality_low']:+.1f} to {100 * row['quality_high']:+.1f}"
     if not math.isfinite(row["quality"]):
         quality = f"by {100 * row['gain']:.1f} points of utility"

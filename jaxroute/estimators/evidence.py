@@ -46,7 +46,8 @@ class Evidence(NamedTuple):
     frontier: the router at every cost weight, the logging policy if it is an opponent, and every single model: policy,
     kind ("router", "logging policy" or "single model"), cost_weight (NaN but for the router), then the columns of
     ``estimators.frontier``, of the log alone. shares: [L, K] of the requests that the router sends to every model.
-    singles: the best single model at each cost weight, if it is an opponent.
+    singles: the best single model at each cost weight, if it is an opponent. currency: "USD" where costs are known to
+    be in US dollars, else "".
     With a shadow sample both have shadow_share, its weight in the value or gain: 0 if it is not used, 1 if the log does
     not support an estimate. hidden_low and hidden_high then treat its part as unconfounded; flips_at is the log's.
     """
@@ -62,6 +63,7 @@ class Evidence(NamedTuple):
     frontier: pd.DataFrame = pd.DataFrame()
     shares: np.ndarray = np.empty((0, 0))
     singles: tuple[str, ...] = ()
+    currency: str = ""
 
 
 def gather(

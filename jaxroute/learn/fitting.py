@@ -78,6 +78,7 @@ def fit(
     clip: float | None = None,
     mesh: Mesh | None = None,
     candidates: Sequence[str] | None = None,
+    currency: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
     on_evidence: Callable[[evidence.Evidence], None] = lambda _: None,
 ) -> Router:
@@ -106,6 +107,7 @@ def fit(
         mesh: see ``sweep.mesh``; None: all devices.
         candidates: the models that may be chosen, as where others take too long; the router learns from all of them,
             and never chooses another. For methods that predict; None: all.
+        currency: "USD" where the log's costs are known to be in US dollars; "" where their unit is not known.
         on_stage: called with what is about to be done, for progress.
         on_evidence: called once with all that the log says of the router; ``summary`` keeps the essence.
 
@@ -182,6 +184,7 @@ def fit(
     on_stage("evidence from the log")
     learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
     found = _evidence(jax.random.fold_in(key, 3), chosen.name, models, given, result, clip, learn, shadow)
+    found = found._replace(currency=currency)
     on_evidence(found)
     by_cost_weight = _by_cost_weight(found, learn, scale, given.times, allowed)
     known = int(np.isfinite(np.asarray(logs.propensity)).sum())
@@ -200,6 +203,7 @@ def fit(
         "cores": cores(),
         **result.summary,
         **({} if prior is None else {"prior": _prior(result.summary["prior"], prior, models)}),
+        "currency": currency,
         "conclusion": conclusion.of_evidence(found, scale),
         "by_cost_weight": by_cost_weight,
     }

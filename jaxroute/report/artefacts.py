@@ -139,7 +139,7 @@ def _evidence(evidence: Evidence, unit: str, money: float) -> dict[str, Any]:
         "rows": f"{evidence.rows:,}",
         "source": evidence.diagnostics.source,
         "verdict": f"{said} of {len(verdicts)} cost weights",
-        "conclusion": conclusion.of_evidence(evidence, 1.0, money),
+        "conclusion": conclusion.of_evidence(evidence._replace(currency=unit), 1.0, money),
         "tables": evidence_tables(evidence, unit=unit, money=money),
         "reasons": reasons(evidence),
         "truth": "truth" in evidence.values,

@@ -45,6 +45,11 @@ class LogEvaluation(Shown):
     cost_scale: float
     left_out: tuple[str, ...] = ()
 
+    @property
+    def currency(self) -> str:
+        """ "USD" where costs are known to be in US dollars, else empty."""
+        return self.evidence.currency
+
     def conclusion(self) -> list[str]:
         """What was left out; then whether the router is better than always using one model, by how much, and why."""
         return [*self.left_out, *conclusion.of_evidence(self.evidence, self.cost_scale)]
@@ -107,7 +112,8 @@ class Comparison(Shown):
     low, high: 95% interval, NaN where the log does not support both routers; the difference is then the outcome
     model's guess. verdict: what the first router is, "better", "worse", "undecided" or "not supported". spending:
     quality gained and cost saved by the first router, a row per cost weight (``estimators.spending``), NaN where the
-    log does not support both. left_out: what was said of rows that a router had learned from.
+    log does not support both. left_out: what was said of rows that a router had learned from. currency: "USD" where
+    costs are known to be in US dollars, else "".
     """
 
     _curves = (Curve("difference", "first router minus second", "low", "high"),)
@@ -120,16 +126,17 @@ class Comparison(Shown):
     verdict: tuple[str, ...]
     spending: pd.DataFrame
     left_out: tuple[str, ...] = ()
+    currency: str = ""
 
     def to_frame(self) -> pd.DataFrame:
         """A row per cost weight: the fields, and the columns of ``spending``."""
-        shown = [f.name for f in fields(self) if f.name not in ("spending", "left_out")]
+        shown = [f.name for f in fields(self) if f.name not in ("spending", "left_out", "currency")]
         return pd.DataFrame({name: getattr(self, name) for name in shown}).join(self.spending)
 
     def conclusion(self, first: str = "the first router", second: str = "the second") -> list[str]:
         """What was left out; then which router is better, and by how much."""
         found = self.to_frame().rename(columns={"difference": "gain"})
-        return [*self.left_out, *conclusion.of_two(found, first, second)]
+        return [*self.left_out, *conclusion.of_two(found, first, second, self.currency)]
 
 
 def on_log(
@@ -193,7 +200,8 @@ def on_log(
     )
     lost = views.beyond(router, log, weights)
     said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *_rating(log))
-    return LogEvaluation(new_models.unsupported(found, lost), router.cost_scale, said)
+    found = new_models.unsupported(found, lost)._replace(currency=log.currency)
+    return LogEvaluation(found, router.cost_scale, said)
 
 
 def on_table(
@@ -302,6 +310,7 @@ def compare(
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
         (*said, *_rating(log)),
+        log.currency,
     )
 
 

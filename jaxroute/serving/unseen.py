@@ -35,6 +35,11 @@ class Stored(Shown):
     summary: dict[str, Any]
     models: tuple[str, ...]
 
+    @property
+    def currency(self) -> str:
+        """ "USD" where costs are known to be in US dollars, else empty."""
+        return self.summary.get("currency", "")
+
     def conclusion(self) -> list[str]:
         """That these are no new data, and what was concluded when the router was fitted."""
         return [*self.left_out, *self.summary.get("conclusion", ())]

@@ -79,3 +79,15 @@ def finite(value: Any) -> Any:
 
 def _acts(character: str) -> bool:
     return unicodedata.category(character) in _KINDS or character in _DIRECTION
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount to three figures, with its sign where the currency is known.
+
+    Example:
+        >>> money(1234.5, "USD"), money(1.8, "USD"), money(0.01234, "USD"), money(1.8, "")
+        ('$1,234', '$1.80', '$0.0123', '1.8')
+    """
+    if currency != "USD":
+        return f"{amount:.3g}"
+    return f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}" if amount >= 1 else f"${amount:.3g}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jaxroute.data import simulate, synthetic
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes, Table
 
 THRESHOLD, SHRINKAGE, CAP = 5.0, 20.0, 3.0
-FAMILY = np.array([0, 1, 1, 0, 2, 2])
+FAMILY: Any = np.array([0, 1, 1, 0, 2, 2])
 COST_WEIGHTS = (0.0, 50.0)  # per US dollar
 ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "dm": estimators.direct_method,

@@ -22,22 +22,41 @@ EMPTY = "cost is 0 and no tokens were counted, so unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
 FEWEST, ORDINARY = 8, 1e5
 FILLED = "costs filled in from prices"
+DOLLARS = "USD"
+"""The unit of price tables, and of the costs that tools record."""
 
 
-def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool) -> None:
-    """Make zeros that mean nothing unknown, and price what is unknown (or all); in place."""
+def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool, column: str) -> None:
+    """Make zeros that mean nothing unknown, and price what is unknown (or all); in place.
+
+    Also notes the rows whose cost is in US dollars: from prices, as a tool recorded it, or under a name of its
+    ``column`` that says so.
+    """
     cost = log.number("cost").copy()
     used, none = _zeros(log)
     cost[used | none] = np.nan
     log.column["zero"] = used.astype(np.int8) + 2 * none.astype(np.int8)
+    named = "usd" in column.lower() or "dollar" in column.lower()
+    dollars = _recorded(log) | named
     if prices is not None:
         wanted = np.ones(len(log), bool) if reprice else np.isnan(cost)
         wanted &= ~(log.flag("failed") & (cost == 0))  # what was not billed, whatever it had sent
         priced = _priced(log, prices, wanted & ~none & ~log.gone)
-        cost = np.where(wanted, priced, cost)
+        cost, dollars = np.where(wanted, priced, cost), dollars | wanted
         if count := int((wanted & np.isfinite(priced)).sum()):
             log.counts[FILLED] += count
-    log.column["cost"] = cost
+    log.column["cost"], log.column["dollars"] = cost, dollars
+
+
+def currency(log: Columns, rows: np.ndarray) -> str:
+    """The unit of the costs of ``rows`` [N], "" where the log does not say."""
+    return DOLLARS if log.column["dollars"][rows].all() else ""
+
+
+def _recorded(log: Columns) -> np.ndarray:
+    """Rows [N] that a tool wrote which records costs."""
+    tool = [form.entries is not None and "cost" not in form.notes.values() for form in log.forms]
+    return np.array(tool, bool)[log.source]
 
 
 def outliers(cost: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,8 +141,7 @@ def _zeros(log: Columns) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(log), bool), np.zeros(len(log), bool)
     counts = np.stack([np.nan_to_num(log.number(name)) for name in (*TOKENS, "total_tokens")])
     zero = (log.column["cost"] == 0) & ~log.flag("failed")
-    tool = [form.entries is not None and "cost" not in form.notes.values() for form in log.forms]
-    return zero & (counts > 0).any(0), zero & np.array(tool, bool)[log.source] & ~(counts > 0).any(0)
+    return zero & (counts > 0).any(0), zero & _recorded(log) & ~(counts > 0).any(0)
 
 
 def problems(log: Columns, prices: Mapping[str, Sequence[Any]] | None) -> dict[tuple[str, str], np.ndarray]:

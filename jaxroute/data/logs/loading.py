@@ -100,7 +100,7 @@ def load(
     _rate(log, feedback, score, shared)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
-    costs.fill(log, prices, reprice)
+    costs.fill(log, prices, reprice, asked.columns.get("cost", "cost"))
     found = problems.find(log, prices, quality_range)
     bad = np.any(list(found.values()), axis=0)
     lines = tuple(problems.lines(log, found, tables))
@@ -305,6 +305,7 @@ def _table(
         endpoints=problems.endpoints(log, good),
         chat=chat,
         usage=costs.usage(log, good, models, action),
+        currency=costs.currency(log, good),
         context={
             name.removeprefix(convert.CONTEXT): log.column[name][good]
             for name in log.column

@@ -34,7 +34,8 @@ class LogTable:
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
     human_quality: a person's rating where quality is a judge's; human_rate: the probability with which it was asked
-    for; latency: seconds from the request to the end of the answer; None where the log has no such column.
+    for; latency: seconds from the request to the end of the answer; None where the log has no such column. currency:
+    "USD" where all costs are known to be in US dollars, else "".
     """
 
     prompt: np.ndarray | None
@@ -60,6 +61,7 @@ class LogTable:
     human_quality: np.ndarray | None = None
     human_rate: np.ndarray | None = None
     latency: np.ndarray | None = None
+    currency: str = ""
 
     def __len__(self) -> int:
         return len(self.action)
