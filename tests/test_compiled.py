@@ -57,6 +57,14 @@ def test_each_python_and_jax_has_a_folder_and_ones_own_is_respected(tmp_path):
     assert mine == {"JAX_COMPILATION_CACHE_DIR": "mine"}
 
 
+def test_the_generator_of_code_is_asked_for_only_where_it_exists(monkeypatch):
+    chosen = {}
+    for version in ("0.10.2", "0.11.0", "1.0.10"):
+        monkeypatch.setattr(compiled.importlib.metadata, "version", lambda name, version=version: version)
+        compiled.quickly(chosen.setdefault(version, {}))
+    assert chosen == {"0.10.2": {"XLA_FLAGS": compiled.OLDER_GENERATOR}, "0.11.0": {}, "1.0.10": {}}
+
+
 def test_what_was_used_longest_ago_goes_first(tmp_path):
     for age, name in enumerate(("python-3.13-jax-9/b", f"{FOLDER}/c", f"{FOLDER}/a", "python-3.11-jax-0.1/old")):
         file = tmp_path / f"{name}-cache"

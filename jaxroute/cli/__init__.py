@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
     kept = hub.cache_folder() / "compiled"
     own = compiled.use(kept)
+    if "jax" not in sys.modules:
+        compiled.quickly()
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:

@@ -37,6 +37,7 @@ from jaxroute.policies import budgets
 from jaxroute.recipe import levels
 from jaxroute.serving import kinds, portable, posterior
 from jaxroute.serving.router import Router
+from jaxroute.system.threads import one_blas_thread
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -55,6 +56,7 @@ PIECES = 256
 ROWS_A_MODEL = 100
 
 
+@one_blas_thread()
 def fit(
     key: Key,
     logs: Logs,

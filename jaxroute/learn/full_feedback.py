@@ -31,6 +31,7 @@ from jaxroute.policies import budgets
 from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
+from jaxroute.system.threads import one_blas_thread
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -76,6 +77,7 @@ class TableInput(MethodInput):
         return Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
 
 
+@one_blas_thread()
 def fit(
     key: Key,
     table: Examples,

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
 from jaxroute.numerics import as_arrays, nan_is_unknown, relative, weighted_mean
+from jaxroute.system.threads import one_blas_thread
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 BLOCK = 512  # new prompts that one compiled call predicts
@@ -43,6 +44,7 @@ class NuisanceModel(NamedTuple):
     calibration: calibration.Calibration
 
 
+@one_blas_thread()
 def fit_outcomes(
     key: Key,
     features: Float[Array, "N D"],
@@ -181,6 +183,7 @@ def _predict_candidates(folds: crossfit.OutcomeFold, features: Array, spec: Nuis
     return crossfit.over_folds(partial(crossfit.predict_outcomes, spec=spec), folds, features)
 
 
+@one_blas_thread()
 def fit(
     key: Key, logs: Logs, spec: NuisanceSpec = NuisanceSpec(), *, shadow: Examples | None = None
 ) -> tuple[Nuisances, NuisanceModel]:
