@@ -60,8 +60,8 @@ sweep: setup  ## train thousands of routers in one program, resumable (CONFIG= D
 torture: setup  ## kill a sweep N times at random and check that its tables keep the same bits (N=20)
 	@$(RUN) -m experiments.checks.torture --kills $(or $(N),20)
 
-loop: setup  ## measure which requests to explore, over rounds of routing, logging and learning (DATA=<folder of tables> SMOKE=1)
-	@$(RUN) -m experiments.loop --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+loop: setup  ## measure which requests to explore, over rounds of routing, logging and learning; MONTH=1: after a day, a week, a month (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.loop$(if $(MONTH),.month) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 smoke: setup  ## run the main experiment on a small problem, in seconds
 	@$(RUN) -m experiments.run $(ARGS) --smoke

@@ -84,11 +84,36 @@ def test_the_marginal_likelihood_is_that_of_the_rows(rows):
     np.testing.assert_allclose(found[0] - found[1], exact(*ratios[0]) - exact(*ratios[1]), rtol=1e-3)
 
 
-def believed(mean, deviation, stale=0.0):
+def test_forgetting_is_that_of_paretobandit(rows):
+    """Arm by arm as in its package (0.1.1): A <- forget^dt A + x x' when its arm is rated, dt requests since the last
+    time, and x' A^-1 x / forget^dt where it is asked for. Here every arm fades with every request."""
+    x, action, y = rows
+    forget, half = 0.9, ROWS // 2
+    action = np.where(np.arange(ROWS) < half, action, action % 2)  # the last model is not chosen in the second half
+    gram, moment, since = np.zeros((MODELS, WIDTH, WIDTH)), np.zeros((MODELS, WIDTH)), np.zeros(MODELS)
+    for row, k, answer in zip(x, action, y[0], strict=True):
+        since += 1
+        gram[k] = forget ** since[k] * gram[k] + np.outer(row, row)
+        moment[k] = forget ** since[k] * moment[k] + answer * row
+        since[k] = 0
+    first, second = (
+        jax.jit(bayes.summed, static_argnums=4)(x[i], action[i], y[:, i], rounds.ages(forget, half), MODELS)
+        for i in (slice(None, half), slice(half, None))
+    )
+    found = jax.tree.map(jnp.add, rounds.faded(first, forget, half), second)
+    assert since[2] >= half
+    for k in range(MODELS):
+        np.testing.assert_allclose(found.gram[k], forget ** since[k] * gram[k], rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(found.moment[0, k], forget ** since[k] * moment[k], rtol=1e-3, atol=1e-6)
+    width = x[0] @ np.linalg.solve(np.asarray(found.gram[1], float), x[0])
+    np.testing.assert_allclose(width, x[0] @ np.linalg.solve(gram[1], x[0]) / forget ** since[1], rtol=1e-2)
+
+
+def believed(mean, deviation):
     mean = jnp.array([mean])
     spread = jnp.array([deviation])
     there = jnp.ones(mean.shape, bool)
-    return Believed(mean, spread, spread, spread, spread, mean, jnp.full(mean.shape[1], stale), there)
+    return Believed(mean, spread, spread, spread, spread, mean, there)
 
 
 compiled = jax.jit(rules.probabilities)
@@ -105,10 +130,6 @@ def test_rules_by_hand():
     np.testing.assert_allclose(chances(Knobs(rules.UNIFORM, 0.3), seen), [0.8, 0.1, 0.1], atol=1e-6)
     np.testing.assert_array_equal(chances(Knobs(rules.UPPER, 0.1), seen), [1, 0, 0])  # 0.505, 0.42, 0.105
     np.testing.assert_array_equal(chances(Knobs(rules.UPPER, 1.0), seen), [0, 1, 0])  # 0.55, 0.6, 0.15
-    stale = seen._replace(stale=jnp.array([0.0, 600.0, 0.0]))  # 0.995^-600 = 20.2: 0.4 + 0.1 x 0.2 x 4.5 = 0.49
-    np.testing.assert_array_equal(chances(Knobs(rules.UPPER, 0.1, forget=0.995), stale), [1, 0, 0])
-    stale = seen._replace(stale=jnp.array([0.0, 900.0, 0.0]))  # 0.995^-900 = 91: 0.4 + 0.1 x 0.2 x 9.5 = 0.59
-    np.testing.assert_array_equal(chances(Knobs(rules.UPPER, 0.1, forget=0.995), stale), [0, 1, 0])
     sampled = chances(Knobs(rules.THOMPSON, 1.0), seen)
     assert 0.15 < sampled[1] < 0.5  # Phi(-0.1 / 0.206) = 0.31
     lost = 0.1 * chances(Knobs(rules.CONTENDERS, 0.5, loss=0.01), seen)[1]

@@ -62,7 +62,7 @@ def measured_once(cells: Cells, table: str, loop: problem.Loop, scenario: str, n
     """One policy on one table, of an earlier run where it was made with the same code on the same prompts."""
     run = learned.run if name in NETWORKS else simulate.run
     policy = (POLICIES | NETWORKS)[name]
-    prompts = fingerprint(jax.tree.map(np.asarray, loop.world), loop.first)
+    prompts = fingerprint(jax.tree.map(np.asarray, loop.world), loop.first, loop.rounds, loop.requests)
     code = key((run,), prompts, loop.seeds, scenario, repr(policy))
     return cells.frame(f"{table}-{scenario}-{name}", code, lambda: run(loop, scenario, policy))
 

@@ -20,7 +20,7 @@ OURS = {
 RIVALS = {
     "LinUCB": Policy(Knobs(rules.UPPER, 0.1)),
     "linear Thompson": Policy(Knobs(rules.THOMPSON, 1.0)),
-    "ParetoBandit's rule": Policy(Knobs(rules.UPPER, 0.1, forget=0.995), RIDGE),
+    "ParetoBandit's rule": Policy(Knobs(rules.UPPER, 0.05, forget=0.997), RIDGE),
     "PILOT": Policy(Knobs(rules.UPPER, 0.1), PRIOR),
     "shadow sample": Policy(Knobs(rules.GREEDY, shadow=0.1)),
 }

@@ -31,25 +31,28 @@ LEAST_PRICE = 1e-6
 
 class Loop(NamedTuple):
     """All seeds of a table. world: leaves [S, ...]. first: the start log's probabilities [S, START, K]. best [S]: the
-    model that full feedback chooses most, which scenarios change. scale: cost units of a normalised one."""
+    model that full feedback chooses most, which scenarios change. scale: cost units of a normalised one. requests: of
+    one round."""
 
     world: World
     first: np.ndarray
     best: np.ndarray
     scale: float
     seeds: list[int]
+    rounds: int = ROUNDS
+    requests: int = REQUESTS
 
 
-def make(config: Config) -> Loop:
+def make(config: Config, *, rounds: int = ROUNDS, requests: int = REQUESTS) -> Loop:
     """The loop's problem of a study's table."""
     data = prepare(dataclasses.replace(config, log_size=None))
-    found = [_seed(config, data, place) for place in range(config.seeds)]
+    found = [_seed(config, data, place, START + rounds * requests) for place in range(config.seeds)]
     worlds, first, best = zip(*found, strict=True)
     world = jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds)
-    return Loop(world, np.stack(first), np.array(best), data.scale, list(config.draws))
+    return Loop(world, np.stack(first), np.array(best), data.scale, list(config.draws), rounds, requests)
 
 
-def _seed(config: Config, data: Data, place: int) -> tuple[World, np.ndarray, int]:
+def _seed(config: Config, data: Data, place: int, needed: int) -> tuple[World, np.ndarray, int]:
     rows, seed = data.rows[place], config.draws[place]
     pool, test = data.table.rows(rows.train), data.table.rows(np.concatenate([rows.test, rows.validation]))
     policy = build.logging_policy(config, build.keys_of(seed)[build.LOGGER], data.table.rows(rows.earlier))
@@ -57,7 +60,6 @@ def _seed(config: Config, data: Data, place: int) -> tuple[World, np.ndarray, in
     price = np.sum(pool.outcomes.cost, 0, where=pool.available) / pool.available.sum(0)
     price = np.maximum(price, LEAST_PRICE * price.max())
     rng = np.random.default_rng([seed, 1])
-    needed = START + ROUNDS * REQUESTS
     passes = [rng.permutation(len(pool)) for _ in range(-(-needed // len(pool)))]
     order = np.concatenate(passes)[:needed]
     x, full = features(axes, pool), np.zeros((2, *pool.available.shape), np.float32)
@@ -116,10 +118,10 @@ def _full(x: jax.Array, pool: Table, price: np.ndarray, train: np.ndarray) -> ba
 SCENARIOS = ("stationary", "new model", "removed", "quality falls", "price rises", "tenth rated, late")
 
 
-def weather(scenario: str, best: int, models: int) -> list[Weather]:
+def weather(scenario: str, best: int, models: int, rounds: int = ROUNDS) -> list[Weather]:
     """What holds in the start log (place 0) and in each round."""
     found = []
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         changed = np.arange(models) == best
         gone = {"new model": number < ARRIVES, "removed": number >= LEAVES}.get(scenario, False)
         worse = scenario == "quality falls" and number >= CHANGES
@@ -158,4 +160,4 @@ def _summed(x: jax.Array, action: np.ndarray, outcome: np.ndarray, models: int) 
 def state_of(statistics: Statistics, ratios: jax.Array) -> State:
     """Before the first round, of one seed."""
     nothing = jax.tree.map(jnp.zeros_like, statistics)
-    return State(statistics, nothing, ratios, jnp.zeros_like(statistics.rows))
+    return State(statistics, nothing, ratios)

@@ -70,7 +70,6 @@ class State(NamedTuple):
     seen: Statistics
     waiting: Statistics
     ratios: Float[Array, "2 3"]
-    stale: Float[Array, " K"]
 
 
 class Measured(NamedTuple):
@@ -95,13 +94,23 @@ class Rows(NamedTuple):
     weight: Float[Array, " N"]
 
 
+def ages(forget: Array | float, rows: int) -> Float[Array, " N"]:
+    """What the rows of a round still count at its end: the last one fully, each one before it ``forget`` times less."""
+    return forget ** jnp.arange(rows - 1, -1, -1)
+
+
+def faded(statistics: Statistics, forget: Array | float, rows: int) -> Statistics:
+    """Geometric forgetting of what was seen before these rows; with ``ages`` it is A <- forget A + x x' row by row."""
+    return jax.tree.map(lambda total: forget**rows * total, statistics)
+
+
 def utilities(posterior: Posterior, x: Array, weight: Array, price: Array) -> Float[Array, "N K"]:
     """Predicted utilities of N prompts at N cost weights."""
     quality, relative = bayes.means(posterior, x)
     return quality - weight[:, None] * relative * price[None]
 
 
-def believed(posterior: Posterior, x: Array, weight: Array, price: Array, available: Array, stale: Array) -> Believed:
+def believed(posterior: Posterior, x: Array, weight: Array, price: Array, available: Array) -> Believed:
     """What the outcome model says of N requests."""
     mean = utilities(posterior, x, weight, price)
     best = jnp.argmax(jnp.where(available, mean, -jnp.inf), 1)
@@ -109,7 +118,7 @@ def believed(posterior: Posterior, x: Array, weight: Array, price: Array, availa
     noise = posterior.noise[0] ** 2 + (weight[:, None] * price[None] * posterior.noise[1]) ** 2
     cost = bayes.means(posterior, x)[1] * price[None]
     return Believed(
-        mean, marginal, contrast, marginal / posterior.noise[0], jnp.sqrt(noise + marginal**2), cost, stale, available
+        mean, marginal, contrast, marginal / posterior.noise[0], jnp.sqrt(noise + marginal**2), cost, available
     )
 
 
@@ -126,28 +135,26 @@ def one_round(
     utility = quality - weight[:, None] * cost
 
     now = bayes.fit(state.seen, state.ratios)
-    seen = believed(now, x, weight, price, available, state.stale)
+    seen = believed(now, x, weight, price, available)
     chances = rules.probabilities(of_policy, seen, knobs)
     action = jax.random.categorical(of_action, jnp.log(chances))
     rated = (jax.random.uniform(of_rating, (rows,)) < weather.feedback).astype(x.dtype)
 
     # Learning: what was seen fades, this round's ratings join, or wait.
-    age = knobs.forget ** jnp.arange(rows - 1, -1, -1)
     outcome = jnp.stack([_at(quality, action), _at(cost, action) / price[action]])
-    log = Rows(prompt, action, outcome, rated * age)
+    log = Rows(prompt, action, outcome, rated * ages(knobs.forget, rows))
     half = (jnp.arange(rows) // len(world.weights)) % 2
     parts = [bayes.summed(x, action, outcome, log.weight * (half == part), models) for part in range(2)]
     fresh = jax.tree.map(jnp.add, *parts)
     prompts = jnp.ceil(knobs.shadow * rows / models)
     shadow, spent = _shadow(of_shadow, world, weather, prompts, price)
-    old = jax.tree.map(lambda a, b: knobs.forget**rows * a + weather.late * b, state.seen, state.waiting)
+    old = jax.tree.map(lambda a, b: a + weather.late * b, faded(state.seen, knobs.forget, rows), state.waiting)
     old = jax.tree.map(jnp.add, old, shadow)
     soon = 1 - weather.late
     after = State(
         jax.tree.map(lambda a, b: a + soon * b, old, fresh),
         fresh,
         state.ratios,
-        jnp.where(jnp.any(jax.nn.one_hot(action, models) > 0, 0), 0.0, state.stale + rows),
     )
 
     # Does the next router gain? Each half of the rows is decided by a router that never saw it.

@@ -5,7 +5,8 @@ Ours are functions of ``jaxroute.policies``; rivals are their published rules on
     greedy          no exploration; also what a shadow sample serves
     uniform         epsilon-greedy
     upper           the largest mean + width: LinUCB (Li and others, https://arxiv.org/abs/1003.0146), PILOT
-                    (https://arxiv.org/abs/2508.21141) and ParetoBandit's rule differ in learner and width
+                    (https://arxiv.org/abs/2508.21141) and ParetoBandit's rule differ in learner and width;
+                    ParetoBandit's rows fade (`rounds.faded`), so a model that is not chosen gets wider by itself
     thompson        posterior sampling: with marginal deviations linear Thompson sampling (Agrawal and Goyal,
                     https://arxiv.org/abs/1209.3352), on learnt features the neural-linear one (Riquelme, Tucker and
                     Snoek, https://arxiv.org/abs/1802.09127); with deviations of contrasts and limits it is ours
@@ -26,8 +27,6 @@ from jaxroute.types import Key
 
 GREEDY, UNIFORM, UPPER, THOMPSON, CONTENDERS, EVALUATION = range(6)
 SIMULATIONS = 64
-STALEST = 200.0
-"""ParetoBandit's cap on what staleness multiplies a variance by."""
 
 
 class Believed(NamedTuple):
@@ -35,7 +34,7 @@ class Believed(NamedTuple):
 
     mean: of utility. marginal, contrast: posterior deviations of utility, of a model's own and of its difference to
     the best. width: sqrt(x' P^-1 x), the deviation in units of the noise. error: root mean squared error of the
-    prediction, noise included. cost: expected. stale: requests since each model was last chosen, [K].
+    prediction, noise included. cost: expected.
     """
 
     mean: Float[Array, "N K"]
@@ -44,7 +43,6 @@ class Believed(NamedTuple):
     width: Float[Array, "N K"]
     error: Float[Array, "N K"]
     cost: Float[Array, "N K"]
-    stale: Float[Array, " K"]
     available: Bool[Array, "N K"]
 
 
@@ -77,9 +75,7 @@ def probabilities(key: Key, seen: Believed, knobs: Knobs) -> Float[Array, "N K"]
         return policies.thompson(key, seen.mean, deviation, simulations=SIMULATIONS, floor=floor, **mask).probabilities
 
     def upper() -> Array:
-        stale = jnp.minimum(knobs.forget**-seen.stale, STALEST)
-        bonus = knobs.rate * seen.width * jnp.broadcast_to(jnp.sqrt(stale), seen.width.shape)
-        return policies.greedy(seen.mean + bonus, **mask)
+        return policies.greedy(seen.mean + knobs.rate * seen.width, **mask)
 
     rules = (
         lambda: router,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.loop import bayes, problem, rounds
-from experiments.loop.problem import ROUNDS, START, Loop
-from experiments.loop.rounds import REQUESTS, Statistics
+from experiments.loop.problem import START, Loop
+from experiments.loop.rounds import Statistics
 from experiments.loop.rules import Knobs
 from jaxroute.types import Key
 
@@ -37,16 +37,16 @@ _fit = jax.jit(jax.vmap(bayes.fit))
 def run(loop: Loop, scenario: str, policy: Policy) -> pd.DataFrame:
     """A row per seed and round. Regrets are in points, cumulative ones in answers' worth of quality."""
     models, seeds = loop.world.price.shape[1], len(loop.seeds)
-    conditions = [problem.weather(scenario, int(best), models) for best in loop.best]
+    conditions = [problem.weather(scenario, int(best), models, loop.rounds) for best in loop.best]
     state = _start(loop, conditions, policy)
     found = []
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, loop.rounds + 1):
         weather = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[each[number] for each in conditions])
         if policy.learner == COMMON and number - 1 in CHOOSES:
             state = jax.block_until_ready(state._replace(ratios=_choose(state.seen)))
         keys = jnp.stack([key_of(seed, number) for seed in loop.seeds])
-        place = START + (number - 1) * REQUESTS
-        prompts = loop.world.order[:, place : place + REQUESTS]
+        place = START + (number - 1) * loop.requests
+        prompts = loop.world.order[:, place : place + loop.requests]
         state, measured, _ = jax.block_until_ready(_round(keys, loop.world, state, policy.knobs, weather, prompts))
         found.append(measured)
     return frame(loop, found, seeds)
@@ -76,11 +76,11 @@ def key_of(seed: int, number: int) -> Key:
 def frame(loop: Loop, found: list[rounds.Measured], seeds: int) -> pd.DataFrame:
     """Rounds as rows: seed, round, and what was measured."""
     numbers = {name: np.stack([np.asarray(getattr(m, name)) for m in found], 1) for name in rounds.Measured._fields}
-    served, ceiling = (REQUESTS * np.cumsum(numbers[name], 1) for name in ("served", "ceiling"))
+    served, ceiling = (loop.requests * np.cumsum(numbers[name], 1) for name in ("served", "ceiling"))
     return pd.DataFrame(
         {
-            "seed": np.repeat(loop.seeds, ROUNDS),
-            "round": np.tile(np.arange(1, ROUNDS + 1), seeds),
+            "seed": np.repeat(loop.seeds, loop.rounds),
+            "round": np.tile(np.arange(1, loop.rounds + 1), seeds),
             "regret": 100 * numbers["regret"].ravel(),
             "cumulative_regret": served.ravel(),
             "dollars": loop.scale * numbers["dollars"].ravel(),
