@@ -113,7 +113,7 @@ def believed(mean, deviation):
     mean = jnp.array([mean])
     spread = jnp.array([deviation])
     there = jnp.ones(mean.shape, bool)
-    return Believed(mean, spread, spread, spread, spread, mean, there)
+    return Believed(mean, spread, spread, spread, spread, mean, mean, jnp.zeros(mean.shape[1]), there)
 
 
 compiled = jax.jit(rules.probabilities)

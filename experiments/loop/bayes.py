@@ -65,6 +65,13 @@ def summed(
     return Statistics(gram, moment, (outcome**2) @ weight, chosen.sum(0))
 
 
+def summed_all(x: Float[Array, "N D"], outcome: Float[Array, "2 N K"], there: Float[Array, "N K"]) -> Statistics:
+    """The statistics of prompts that several models answered: those where ``there`` is 1."""
+    gram = jnp.einsum("nk,nd,ne->kde", there, x, x)
+    moment = jnp.einsum("nk,onk,nd->okd", there, outcome, x)
+    return Statistics(gram, moment, jnp.sum(there[None] * outcome**2, (1, 2)), there.sum(0))
+
+
 def choose(statistics: Statistics) -> Float[Array, "2 3"]:
     """The ratios of the largest marginal likelihood, for quality and for cost."""
 

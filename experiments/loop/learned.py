@@ -92,9 +92,8 @@ def _one_neural(
 ) -> tuple[Measured, Rows, Array]:
     world = neural_features(jax.random.fold_in(key, 1), world, log)
     seen = bayes.summed(world.x[log.prompt], log.action, log.outcome, log.weight, world.price.shape[0])
-    _, measured, rows = rounds.one_round(
-        key, world, problem.state_of(seen, bayes.choose(seen)), knobs, weather, prompts
-    )
+    state = problem.state_of(seen, bayes.choose(seen), weather.available)
+    _, measured, rows = rounds.one_round(key, world, state, knobs, weather, prompts)
     return measured, rows, jnp.ones(len(prompts))
 
 
@@ -132,6 +131,7 @@ def _one_barp(
     measured = Measured(
         jnp.mean(jax.lax.map(at, world.weights)),
         jnp.mean(metrics.regret(chances, truth, 0.0, available=available)),
+        jnp.mean(metrics.regret(policies.greedy(chances, available=available), truth, 0.0, available=available)),
         jnp.mean(metrics.regret(ceiling, truth, 0.0, available=available)),
         jnp.sum(expectation(chances, spent)),
         *(unknown, unknown, unknown, unknown),

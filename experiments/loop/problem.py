@@ -25,6 +25,8 @@ START, ROUNDS = 500, 10
 DIMENSIONS = 32
 ARRIVES, CHANGES, LEAVES = 4, 5, 5
 """Rounds, from 1 on, in which a model is new, changes, or is gone."""
+STARTED = 5.0
+"""Rounds that the start log counts as, in the age of its models."""
 LEAST_PRICE = 1e-6
 """Of the dearest model's list price: what a free model counts as, where costs are relative to it."""
 
@@ -101,10 +103,8 @@ def _answers(table: Table) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.jit
-def _fitted(x: jax.Array, outcome: jax.Array, count: jax.Array) -> bayes.Posterior:
-    gram = jnp.einsum("nk,nd,ne->kde", count, x, x)
-    moment = jnp.einsum("nk,onk,nd->okd", count, outcome, x)
-    statistics = Statistics(gram, moment, jnp.sum(count[None] * outcome**2, (1, 2)), count.sum(0))
+def _fitted(x: jax.Array, outcome: jax.Array, there: jax.Array) -> bayes.Posterior:
+    statistics = bayes.summed_all(x, outcome, there)
     return bayes.fit(statistics, bayes.choose(statistics))
 
 
@@ -157,7 +157,7 @@ def _summed(x: jax.Array, action: np.ndarray, outcome: np.ndarray, models: int) 
     return bayes.summed(x, jnp.asarray(action), jnp.asarray(outcome), jnp.ones(len(action)), models)
 
 
-def state_of(statistics: Statistics, ratios: jax.Array) -> State:
-    """Before the first round, of one seed."""
+def state_of(statistics: Statistics, ratios: jax.Array, available: jax.Array) -> State:
+    """Before the first round, of one seed. available [K]: whether a model could be chosen in the start log."""
     nothing = jax.tree.map(jnp.zeros_like, statistics)
-    return State(statistics, nothing, ratios)
+    return State(statistics, nothing, ratios, STARTED * available)

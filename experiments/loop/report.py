@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.loop.policies import EXACT, OURS, UNIFORM
+from experiments.loop.policies import BOUNDS, EXACT, OURS, UNIFORM
 from experiments.loop.problem import ARRIVES, ROUNDS, SCENARIOS
 from experiments.study.design import SYNTHETIC, in_order
 from experiments.study.tables import interval, markdown
 from jaxroute.report.canvas import COLOURS, MUTED, STYLE
 from jaxroute.report.summary import student_interval
 
-REGRET, EXCESS = "cumulative_regret", "cumulative_excess"
+REGRET, EXCESS, EXPLORATION = "cumulative_regret", "cumulative_excess", "cumulative_exploration"
 LESS, BACK, COVERED = 0.2, 0.5, 0.93
 DRAWN = {
     "no exploration": (MUTED, "--"),
@@ -77,6 +77,27 @@ def verdict(found: pd.DataFrame) -> list[dict[str, str]]:
     return lines
 
 
+def parts_of(found: pd.DataFrame) -> pd.DataFrame:
+    """Excess over the real tables, and what of it is exploration and what learning: a line per policy."""
+    excess, exploration = (
+        real(last(found, SCENARIOS[0], name)).groupby("table").mean() for name in (EXCESS, EXPLORATION)
+    )
+    parts = pd.DataFrame({"excess": excess.mean(), "exploration": exploration.mean()})
+    order = [name for name in dict.fromkeys(found["policy"]) if name in parts.index]
+    return parts.assign(learning=parts["excess"] - parts["exploration"]).loc[order]
+
+
+def bound(found: pd.DataFrame) -> list[str]:
+    """Whether the aim is within reach of those that explore for free, where they were run."""
+    means = real(last(found, SCENARIOS[0], EXCESS)).groupby("table").mean().mean()
+    uniform = [name for name in UNIFORM if name in means]
+    if not uniform or not set(BOUNDS) <= set(means.index):
+        return []
+    best = means[uniform].min()
+    gaps = [f"{name} {means[name]:.1f} ({100 * (means[name] / best - 1):+.0f}%)" for name in BOUNDS]
+    return [f"The best uniform exploration has {best:.1f}, 20% below it is {(1 - LESS) * best:.1f}: {', '.join(gaps)}."]
+
+
 def arrival(found: pd.DataFrame) -> pd.DataFrame:
     """Two rounds after a model arrived: the router's regret less that of the same policy where it was always there."""
     at = found[found["round"] == ARRIVES + 2].set_index(["scenario", "policy", "table", "seed"])["regret"]
@@ -113,7 +134,7 @@ def evidence(found: pd.DataFrame) -> pd.DataFrame:
 
 def text(found: pd.DataFrame) -> str:
     """The page of results, in Markdown."""
-    order = list(dict.fromkeys(found["policy"]))
+    order = [name for name in dict.fromkeys(found["policy"]) if name not in BOUNDS]
     seeds = found["seed"].nunique()
     parts = [
         "# The closed loop over rounds",
@@ -127,6 +148,13 @@ def text(found: pd.DataFrame) -> str:
         "## Beside the best uniform epsilon",
         "Real tables together, mean and 95% interval over seeds; below 0 the policy is better.",
         markdown(pd.DataFrame(verdict(found))),
+        "## Where the excess comes from",
+        "Exploration is what was served above the router's own answers, learning the rest. The lines at the end are "
+        "bounds and no policies: the router's own answer is served, and beside it one more answer is logged at no "
+        "cost, which posterior sampling chooses, or a policy that knows the decisions of full feedback (half of the "
+        "requests on which the router differs from them get either answer), or every model's answer is logged.",
+        markdown(_rounded(parts_of(found)), index=True),
+        *bound(found),
         "## The interval for the next router's gain",
         markdown(evidence(found)),
         "## Dollars",

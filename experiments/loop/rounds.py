@@ -65,18 +65,24 @@ class Weather(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is carried from round to round. waiting: statistics of ratings that have not arrived."""
+    """What is carried from round to round. waiting: statistics of ratings that have not arrived. age: rounds in which
+    each model could be chosen."""
 
     seen: Statistics
     waiting: Statistics
     ratios: Float[Array, "2 3"]
+    age: Float[Array, " K"]
 
 
 class Measured(NamedTuple):
-    """Numbers of one round: means over its requests, but for ``regret``, of the round's router on test prompts."""
+    """Numbers of one round: means over its requests, but for ``regret``, of the round's router on test prompts.
+
+    served, own, ceiling: regret of what was served, of the router's own choices, and of full feedback's.
+    """
 
     regret: Array
     served: Array
+    own: Array
     ceiling: Array
     dollars: Array
     gain: Array
@@ -95,7 +101,7 @@ class Rows(NamedTuple):
 
 
 def ages(forget: Array | float, rows: int) -> Float[Array, " N"]:
-    """What the rows of a round still count at its end: the last one fully, each one before it ``forget`` times less."""
+    """What a round's rows still count at its end: the last one fully, each one before it ``forget`` times less."""
     return forget ** jnp.arange(rows - 1, -1, -1)
 
 
@@ -110,16 +116,17 @@ def utilities(posterior: Posterior, x: Array, weight: Array, price: Array) -> Fl
     return quality - weight[:, None] * relative * price[None]
 
 
-def believed(posterior: Posterior, x: Array, weight: Array, price: Array, available: Array) -> Believed:
+def believed(
+    posterior: Posterior, x: Array, weight: Array, price: Array, available: Array, informed: Array, age: Array
+) -> Believed:
     """What the outcome model says of N requests."""
     mean = utilities(posterior, x, weight, price)
     best = jnp.argmax(jnp.where(available, mean, -jnp.inf), 1)
     marginal, contrast = bayes.deviations(posterior, x, best)
     noise = posterior.noise[0] ** 2 + (weight[:, None] * price[None] * posterior.noise[1]) ** 2
     cost = bayes.means(posterior, x)[1] * price[None]
-    return Believed(
-        mean, marginal, contrast, marginal / posterior.noise[0], jnp.sqrt(noise + marginal**2), cost, available
-    )
+    width, error = marginal / posterior.noise[0], jnp.sqrt(noise + marginal**2)
+    return Believed(mean, marginal, contrast, width, error, cost, informed, age, available)
 
 
 def one_round(
@@ -135,7 +142,8 @@ def one_round(
     utility = quality - weight[:, None] * cost
 
     now = bayes.fit(state.seen, state.ratios)
-    seen = believed(now, x, weight, price, available)
+    informed = ceiling(world, weather, prompt, weight, available)
+    seen = believed(now, x, weight, price, available, informed, state.age)
     chances = rules.probabilities(of_policy, seen, knobs)
     action = jax.random.categorical(of_action, jnp.log(chances))
     rated = (jax.random.uniform(of_rating, (rows,)) < weather.feedback).astype(x.dtype)
@@ -145,7 +153,9 @@ def one_round(
     log = Rows(prompt, action, outcome, rated * ages(knobs.forget, rows))
     half = (jnp.arange(rows) // len(world.weights)) % 2
     parts = [bayes.summed(x, action, outcome, log.weight * (half == part), models) for part in range(2)]
-    fresh = jax.tree.map(jnp.add, *parts)
+    relative, there = cost / price[None], available.astype(x.dtype)
+    everything = bayes.summed_all(x, jnp.stack([quality, relative]), there)
+    fresh = jax.tree.map(lambda a, b, c: jnp.where(knobs.every > 0, c, a + b), *parts, everything)
     prompts = jnp.ceil(knobs.shadow * rows / models)
     shadow, spent = _shadow(of_shadow, world, weather, prompts, price)
     old = jax.tree.map(lambda a, b: a + weather.late * b, faded(state.seen, knobs.forget, rows), state.waiting)
@@ -155,6 +165,7 @@ def one_round(
         jax.tree.map(lambda a, b: a + soon * b, old, fresh),
         fresh,
         state.ratios,
+        state.age + weather.available,
     )
 
     # Does the next router gain? Each half of the rows is decided by a router that never saw it.
@@ -177,13 +188,14 @@ def one_round(
     test = _tested(world, weather, now, without, price)
     off = jnp.where(knobs.shadow > 0, jnp.nan, jnp.abs(gain - test.gain))
     covered = jnp.where(jnp.isfinite(half_width + off), off <= jnp.hypot(half_width, Z * test.error), jnp.nan)
-    informed = ceiling(world, weather, prompt, weight, available)
+    served = jnp.where(knobs.free > 0, router, chances)
     truth = Outcomes(utility, jnp.zeros_like(utility))
     measured = Measured(
         test.regret,
-        jnp.mean(metrics.regret(chances, truth, 0.0, available=available)),
+        jnp.mean(metrics.regret(served, truth, 0.0, available=available)),
+        jnp.mean(metrics.regret(router, truth, 0.0, available=available)),
         jnp.mean(metrics.regret(informed, truth, 0.0, available=available)),
-        jnp.sum(chances * jnp.where(available, cost, 0.0)) + spent,
+        jnp.sum(served * jnp.where(available, cost, 0.0)) + spent,
         gain,
         half_width,
         test.gain,
@@ -233,11 +245,7 @@ def _shadow(key: Key, world: World, weather: Weather, prompts: Array, price: Arr
     count = there.astype(world.x.dtype)
     x, quality = world.x[at], world.quality[at] * weather.quality[None]
     relative = world.cost[at] * weather.price[None] / price[None]
-    outcome = jnp.stack([quality, relative])
-    gram = jnp.einsum("nk,nd,ne->kde", count, x, x)
-    moment = jnp.einsum("nk,onk,nd->okd", count, outcome, x)
-    statistics = Statistics(gram, moment, jnp.sum(count[None] * outcome**2, (1, 2)), count.sum(0))
-    return statistics, jnp.sum(count * relative * price[None])
+    return bayes.summed_all(x, jnp.stack([quality, relative]), count), jnp.sum(count * relative * price[None])
 
 
 def _at(values: Float[Array, "N K"], action: Int[Array, " N"]) -> Float[Array, " N"]:

@@ -12,6 +12,7 @@ Ours are functions of ``jaxroute.policies``; rivals are their published rules on
                     Snoek, https://arxiv.org/abs/1802.09127); with deviations of contrasts and limits it is ours
     contenders      ours
     evaluation      ours: the log in which the next router's difference to this one shows best
+    informed        no policy but a bound: that of evaluation, for the router that full feedback would give
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from jaxtyping import Array, Bool, Float
 from jaxroute import policies
 from jaxroute.types import Key
 
-GREEDY, UNIFORM, UPPER, THOMPSON, CONTENDERS, EVALUATION = range(6)
+GREEDY, UNIFORM, UPPER, THOMPSON, CONTENDERS, EVALUATION, INFORMED = range(7)
 SIMULATIONS = 64
 
 
@@ -34,7 +35,8 @@ class Believed(NamedTuple):
 
     mean: of utility. marginal, contrast: posterior deviations of utility, of a model's own and of its difference to
     the best. width: sqrt(x' P^-1 x), the deviation in units of the noise. error: root mean squared error of the
-    prediction, noise included. cost: expected.
+    prediction, noise included. cost: expected. informed: decisions of full feedback, for the bound alone. age: rounds
+    in which a model could be chosen, [K].
     """
 
     mean: Float[Array, "N K"]
@@ -43,16 +45,21 @@ class Believed(NamedTuple):
     width: Float[Array, "N K"]
     error: Float[Array, "N K"]
     cost: Float[Array, "N K"]
+    informed: Float[Array, "N K"]
+    age: Float[Array, " K"]
     available: Bool[Array, "N K"]
 
 
 class Knobs(NamedTuple):
     """A rule and its numbers, all traced, so that one compiled round serves every policy.
 
-    rate: epsilon, or the factor of the width or of the deviation. floor: share spread evenly. loss: limit on a
-    request's expected loss against the router, in quality units. joint: deviations of contrasts, not marginal ones.
-    forget: what a row's weight is multiplied by with every further request. shadow: answers bought for each request,
-    for prompts that every model answers; uniform exploration of that epsilon buys as many.
+    rate: epsilon, or the factor of the width or of the deviation. fade: what a model's deviation is multiplied by with
+    every round of its age, so that exploration comes early, and again for a new model. floor: share spread evenly.
+    loss: limit on a request's expected loss against the router, in quality units. joint: deviations of contrasts, not
+    marginal ones. forget: what a row's weight is multiplied by with every further request. shadow: answers bought for
+    each request, for prompts that every model answers; uniform exploration of that epsilon buys as many. free: 1 where
+    the router's own answer is served and the explored one is logged beside it, at no cost; every: 1 where every
+    model's is. Both are no policies but bounds.
     """
 
     rule: int
@@ -63,12 +70,15 @@ class Knobs(NamedTuple):
     joint: float = 0.0
     forget: float = 1.0
     shadow: float = 0.0
+    fade: float = 1.0
+    free: float = 0.0
+    every: float = 0.0
 
 
 def probabilities(key: Key, seen: Believed, knobs: Knobs) -> Float[Array, "N K"]:
     """[N, K] of the rule, after the limit on loss."""
     router = policies.greedy(seen.mean, available=seen.available)
-    deviation = knobs.rate * jnp.where(knobs.joint > 0, seen.contrast, seen.marginal)
+    deviation = knobs.rate * knobs.fade**seen.age * jnp.where(knobs.joint > 0, seen.contrast, seen.marginal)
     mask = {"available": seen.available}
 
     def sampled(floor: Array | float) -> Array:
@@ -86,6 +96,7 @@ def probabilities(key: Key, seen: Believed, knobs: Knobs) -> Float[Array, "N K"]
             seen.mean, seen.contrast, epsilon=knobs.rate, floor=knobs.floor, level=knobs.level, **mask
         ),
         lambda: policies.for_evaluation(sampled(0.0), seen.error, floor=knobs.floor, baseline=router, **mask),
+        lambda: policies.for_evaluation(seen.informed, seen.error, floor=0.0, baseline=router, **mask),
     )
     explored = jax.lax.switch(knobs.rule, rules)
     return policies.limited(explored, router, cost=seen.cost, utility=seen.mean, loss=knobs.loss, **mask)

@@ -60,12 +60,13 @@ def _start(loop: Loop, conditions: list[list[rounds.Weather]], policy: Policy) -
     ]
     seen: Statistics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *statistics)
     ridge = jnp.broadcast_to(jnp.array([bayes.DISJOINT, 1.0, 1.0]), (len(worlds), 2, 3))
+    there = jnp.stack([each[0].available for each in conditions])
     if policy.learner == COMMON:
-        return jax.vmap(problem.state_of)(seen, _choose(seen))
+        return jax.vmap(problem.state_of)(seen, _choose(seen), there)
     if policy.learner == PRIOR:  # the start log is no data: its coefficients are what the ridge shrinks to
         known = _fit(seen, _choose(seen)).mean
         seen = jax.tree.map(jnp.zeros_like, seen)._replace(moment=known)
-    return jax.vmap(problem.state_of)(seen, ridge)
+    return jax.vmap(problem.state_of)(seen, ridge, there)
 
 
 def key_of(seed: int, number: int) -> Key:
@@ -76,7 +77,7 @@ def key_of(seed: int, number: int) -> Key:
 def frame(loop: Loop, found: list[rounds.Measured], seeds: int) -> pd.DataFrame:
     """Rounds as rows: seed, round, and what was measured."""
     numbers = {name: np.stack([np.asarray(getattr(m, name)) for m in found], 1) for name in rounds.Measured._fields}
-    served, ceiling = (loop.requests * np.cumsum(numbers[name], 1) for name in ("served", "ceiling"))
+    served, own, ceiling = (loop.requests * np.cumsum(numbers[name], 1) for name in ("served", "own", "ceiling"))
     return pd.DataFrame(
         {
             "seed": np.repeat(loop.seeds, loop.rounds),
@@ -87,6 +88,7 @@ def frame(loop: Loop, found: list[rounds.Measured], seeds: int) -> pd.DataFrame:
             "half_width": 100 * numbers["half_width"].ravel(),
             "served": 100 * numbers["served"].ravel(),
             "cumulative_excess": (served - ceiling).ravel(),
+            "cumulative_exploration": (served - own).ravel(),
             "gain": 100 * numbers["gain"].ravel(),
             "true_gain": 100 * numbers["truth"].ravel(),
             "covered": numbers["covered"].ravel(),
