@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pandas as pd
 from rich.console import Console
@@ -42,7 +45,7 @@ from jaxroute.system import stopping
 
 FINISHED, PAGE = "finished", ("report.html", "results.parquet", "tables.md")
 STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
-
+AT_A_TIME = 2  # methods, where one CPU does all: one compiles or is measured while the other trains
 
 EVERY = (build.one, evaluate.results)
 """What makes a method's results, beside the method itself."""
@@ -129,31 +132,52 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         )
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
+        stopped = threading.Event()
+
+        def on_chunk(_: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError("another method failed, or the run was stopped")
+            progress.advance(bar, config.training.chunk)
+
         experiment = Experiment(
-            reduced(config),
-            problems,
-            data.table.models,
-            sweep.mesh(),
-            folder / "checkpoints",
-            lambda _: progress.advance(bar, config.training.chunk),
-            data.scale,
+            reduced(config), problems, data.table.models, sweep.mesh(), folder / "checkpoints", on_chunk, data.scale
         )
         chosen = methods.for_table(config, data.table.models, expected=data.table.expected is not None)
         keys = {method.name: _key(method, experiment, keep.keys) for method in chosen}
         todo = [method for method in chosen if not cells.has(cells.path(method.name, keys[method.name]))]
         steps = sum(method.trained for method in todo) * config.training.steps
-        progress.update(bar, total=STEPS_PER_PROBLEM * config.seeds + steps)
-        frames = []
-        for method in chosen:
-            progress.update(bar, description=method.name)
-            frames.append(cells.frame(method.name, keys[method.name], partial(_measured, method, experiment, folder)))
+        progress.update(bar, total=STEPS_PER_PROBLEM * config.seeds + steps, description="methods")
+
+        def frame(method: Method) -> pd.DataFrame:
+            return cells.frame(method.name, keys[method.name], partial(_measured, method, experiment, folder))
+
+        valued = partial(_valued, config, data, experiment, chosen, keep) if held_out_log else lambda: None
+        *frames, found = side_by_side([*(partial(frame, method) for method in chosen), valued], stopped)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        progress.update(bar, description="a held-out log")
-        found = _valued(config, data, experiment, chosen, keep) if held_out_log else None
     seconds = time.perf_counter() - started
     _report(config, data, folder, pd.concat(frames, ignore_index=True), problems, found, seconds, len(todo))
     storage.write_text(folder / FINISHED, _mark(held_out_log))
     return folder
+
+
+def side_by_side(work: Sequence[Callable[[], Any]], stopped: threading.Event) -> list[Any]:
+    """What each piece of work returns, in their order, AT_A_TIME of them in threads where one CPU device does all.
+
+    Elsewhere one after another: programs on one accelerator would share its memory, and those of several processes
+    must run in one order. No piece may need another's result.
+
+    Args:
+        stopped: set when a piece fails or the run is interrupted; what still works should look at it and end.
+    """
+    alone = jax.device_count() > 1 or jax.default_backend() != "cpu"
+    with ThreadPoolExecutor(1 if alone else AT_A_TIME) as pool:
+        futures = [pool.submit(piece) for piece in work]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def reduced(config: Config) -> Config:

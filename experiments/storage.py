@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from experiments.settings import Config, dataset_name
 from jaxroute.types import InputError
 
 T = TypeVar("T")
+_LINES = threading.Lock()  # one line is written at a time
 LINE_AT_MOST = 65536  # bytes of one object in metrics.jsonl
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "pandas", "scikit-learn", "orbax-checkpoint")
 
@@ -143,7 +145,7 @@ def begin(folder: Path, config: Config) -> None:
 
 def log_line(folder: Path, **fields: Any) -> None:
     """Append one object to metrics.jsonl; half a line that a killed run left is cut off first."""
-    with (folder / "metrics.jsonl").open("ab+") as file:
+    with _LINES, (folder / "metrics.jsonl").open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - LINE_AT_MOST))
         tail = file.read()

@@ -211,6 +211,7 @@ def over_points(
     block: int | None = None,
     rest_specs: Callable[..., Sequence[Any]] | None = None,
     carry: bool = False,
+    once: bool = False,
 ) -> Callable[..., Any]:
     """``function`` for one point -> one jit-compiled program for all points, split over the mesh.
 
@@ -230,6 +231,7 @@ def over_points(
         carry: ``function((point, state), *rest) -> state`` moves a state on. The callable is then
             (points, states, *rest) -> states, and the memory of the states given is used for those returned
             (donated): the ones given are gone after the call.
+        once: it will run once, and on a CPU is compiled with few optimisations: faster to compile, slower to run.
 
     Returns:
         Compiled callable (points, *rest) -> results with the points' leading axes.
@@ -263,21 +265,26 @@ def over_points(
         specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs(*rest)))
         return jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(points, *rest)
 
-    options = _same_rewrites(mesh) if block else None
+    options = {**(_same_rewrites(mesh) if block else {}), **(_quickly_compiled(mesh) if once else {})}
     if carry:
         moved = lambda points, states, *rest: run((points, states), *rest)  # noqa: E731
         return jax.jit(moved, donate_argnums=1, compiler_options=options)
     return jax.jit(run, compiler_options=options)
 
 
-def _same_rewrites(mesh: Mesh) -> dict[str, str] | None:
+def _quickly_compiled(mesh: Mesh) -> dict[str, str]:
+    """Compiler options for a program that runs once: on the CPU it would take longer to optimise than to run."""
+    return {"xla_backend_optimization_level": "0"} if mesh.devices.flat[0].platform == "cpu" else {}
+
+
+def _same_rewrites(mesh: Mesh) -> dict[str, str]:
     """Compiler options for the same bits on one device and on several.
 
     XLA merges equal subexpressions of a program for several devices earlier than those of one for a single device.
     That changes no value, but what the algebraic simplifier does afterwards depends on it, and that does: it turns
     a / b into a (1 / b) in one of the two. Without merging (about 5% slower) both are simplified alike.
     """
-    return {"xla_disable_hlo_passes": "cse"} if mesh.devices.flat[0].platform == "cpu" else None
+    return {"xla_disable_hlo_passes": "cse"} if mesh.devices.flat[0].platform == "cpu" else {}
 
 
 def gather(results: Any, count: int, axis: int = 0) -> Any:

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import shutil
+import threading
+import time
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments import configs, methods, run, settings
-from jaxroute import engine, nuisance
+from jaxroute import engine, nuisance, sweep
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
 
@@ -112,6 +115,39 @@ def test_one_more_method_and_another_name_leave_the_rest_finished(finished, caps
     results = pd.read_parquet(other / "results.parquet")
     mine = results[results["method"] != "knn_guarded"].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, pd.read_parquet(folder / "results.parquet"))
+
+
+def test_two_methods_at_a_time_make_the_same_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    one, tables_of = sweep.mesh(jax.devices()[:1]), []
+    monkeypatch.setattr(sweep, "mesh", lambda: one)
+    for at_a_time in (1, 2):
+        monkeypatch.setattr(run, "AT_A_TIME", at_a_time)
+        folder = run.run(TINY, tmp_path / str(at_a_time), held_out_log=False)
+        tables_of.append(pd.read_parquet(folder / "results.parquet"))
+    pd.testing.assert_frame_equal(*tables_of)
+
+
+def test_work_side_by_side_stops_together(monkeypatch):
+    """Results come in order; when one piece fails, what runs is told to stop and what waits is not begun."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    both = threading.Barrier(2)
+    work = [lambda: both.wait(10) >= 0, lambda: both.wait(10) >= 0, lambda: "last"]
+    assert run.side_by_side(work, threading.Event()) == [True, True, "last"]
+    stopped, begun = threading.Event(), []
+
+    def fails() -> None:
+        raise InputError("no such table")
+
+    def goes_on() -> None:
+        begun.append("goes on")
+        assert stopped.wait(10)
+        time.sleep(0.1)  # the other thread may take the next piece before what waits is cancelled
+
+    with pytest.raises(InputError, match="no such table"):
+        run.side_by_side([fails, goes_on, goes_on, *[lambda: begun.append("late")] * 8], stopped)
+    assert stopped.is_set()
+    assert "late" not in begun
 
 
 def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch):

@@ -201,6 +201,13 @@ def test_one_seed_has_a_mean_and_no_interval():
     assert row[["low", "high", "difference_low", "difference_high"]].isna().all()
 
 
+def test_every_interval_is_students():
+    values = {"a": [0.1, 0.4, 0.2], "b": [0.3, 0.3, 0.9], "c": [np.nan, 1.0, 2.0], "d": [np.inf, 1.0, 2.0]}
+    for _, row in report.summarise(tiny(values), "regret").iterrows():
+        expected = report.student_interval(values[row["method"]])
+        np.testing.assert_allclose(row[["mean", "low", "high"]].astype(float), expected, rtol=1e-12)
+
+
 def test_undefined_in_one_seed_is_undefined():
     assert np.isnan(report.student_interval([0.5, np.nan])[0])
     assert report.student_interval([0.5, np.inf])[0] == np.inf

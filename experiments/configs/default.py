@@ -14,9 +14,10 @@ from jaxroute.types import NuisanceSpec, Spec
 METHODS = (
     *("single:*", "random", "cheapest", "best_single", "best_single_full", "oracle", "conditional_oracle"),
     *("plug_in_stack", "plug_in_stack_full", "recommended", "recommended_full"),
-    *("rm_classification", "rm_softmax", "rm_softmax_full", "rm_interval", "rm_affine"),
+    *("rm_interval", "rm_classification", "rm_softmax", "rm_softmax_full"),
 )
-"""Both surrogates, the interval-conditioned router and the recipe beside plain baselines and ceilings."""
+"""Both surrogates, the interval-conditioned router and the recipe beside plain baselines and ceilings; the one that
+takes longest begins first."""
 
 
 def get_config(smoke: bool = False) -> Config:

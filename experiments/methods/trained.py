@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,6 +24,7 @@ from jaxroute.types import Examples, Hyperparams, Logs, Network, Nuisances, Obje
 SWITCH, SHRINKAGE = 5.0, 10.0
 PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows that one prediction rests on
 MEMBERS = 5  # of an ensemble
+_SHARED = threading.Lock()  # methods that share a checkpoint train it one after another
 
 
 def log_outcomes(experiment: Experiment, estimator: str) -> Examples:
@@ -108,12 +111,13 @@ def train(
 ) -> TrainState:
     """Train the points, resumable in the method's checkpoints, or (``shared``) in a folder of several methods."""
     folder = experiment.checkpoints
-    return engine.train(
-        engine.Program(network, objective, experiment.config.training, experiment.mesh, task),
-        points,
-        learn,
-        validate,
-        folder=folder.with_name(shared) if folder and shared else folder,
-        about={"config": dataclasses.asdict(experiment.config)},
-        on_chunk=lambda steps, _: experiment.on_chunk(steps),
-    )
+    with _SHARED if shared else nullcontext():
+        return engine.train(
+            engine.Program(network, objective, experiment.config.training, experiment.mesh, task),
+            points,
+            learn,
+            validate,
+            folder=folder.with_name(shared) if folder and shared else folder,
+            about={"config": dataclasses.asdict(experiment.config)},
+            on_chunk=lambda steps, _: experiment.on_chunk(steps),
+        )

@@ -184,7 +184,7 @@ def compiled_start(program: Program, num_features: int) -> Callable[[Hyperparams
     def start(point: Hyperparams, _: None) -> TrainState:
         return training.init(program.network, point, program.spec, num_features)
 
-    return sweep.over_points(start, program.mesh, grouped=True, block=program.block)
+    return sweep.over_points(start, program.mesh, grouped=True, block=program.block, once=True)
 
 
 @cache
