@@ -131,7 +131,8 @@ def test_bad_input_is_refused(texts, encoder, message):
 
 def test_a_bar_is_for_terminals_and_others_get_no_line(capsys, monkeypatch):
     """A gateway encodes a text per request: an empty line each would fill its log."""
-    encoders.encode(TEXTS[:2])
+    many = [f"text {i}" for i in range(100)]
+    encoders.encode(many)
     assert capsys.readouterr() == ("", "")
 
     class Terminal(io.StringIO):
@@ -139,7 +140,28 @@ def test_a_bar_is_for_terminals_and_others_get_no_line(capsys, monkeypatch):
             return True
 
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
-    encoders.encode(TEXTS[:2])
+    encoders.encode(many)
     assert "encoding" in terminal.getvalue()
-    encoders.encode(TEXTS[:2], progress=False)
+    encoders.encode(many, progress=False)
     assert terminal.getvalue().count("encoding") < 10
+
+
+def test_hashed_2_is_the_same_in_any_company():
+    """A text alone, among others, and as routers that were fitted earlier have it."""
+    odd = [
+        "",
+        " \n\t",
+        "a",
+        "?? !",
+        "\ud800 b\udfffc",
+        "\u0130stanbul \u2003 ss\u1e9e",
+        "\x1c\x1d one\x1ftwo",
+        "the " * 3000,
+    ]
+    texts = [*TEXTS, *odd, *(f"{word} {word * 3} and {i}" for i, word in enumerate(odd))]
+    together = encoders.encode(texts, "hashed-2")
+    for text, features in zip(texts, together, strict=True):
+        np.testing.assert_array_equal(encoders.encode([text], "hashed-2")[0], features)
+    known = encoders.encode(["What is 2 + 2? What is it?"], "hashed-2")[0]
+    assert np.flatnonzero(np.abs(known) > 0.15).tolist() == [40, 61, 80, 81, 107, 123, 185, 217, 253]
+    assert known.max() == np.float32(0.27928057312965393)

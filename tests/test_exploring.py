@@ -100,7 +100,7 @@ def test_a_roll_out_logs_the_mixtures_propensity_and_its_contrast_is_unbiased(fo
     gate = Gate(folder(epsilon=0.2, rollout={"router": "new", "share": 0.3}))
     arms = {0: [], 1: []}
     for x in router_kinds.FEATURES:
-        old, new = (one.policy(x, router_kinds.MODELS) for one in (gate.old, gate.new))
+        old, new = (one.policies(x[None], [router_kinds.MODELS])[0] for one in (gate.old, gate.new))
         if (old == new).all():
             continue
         exact = 0.8 * (0.7 * old + 0.3 * new) + 0.05

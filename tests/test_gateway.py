@@ -1,5 +1,6 @@
 """The gateway's parts that need no gateway: the gate's propensities, its fallbacks, the log's lines."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -8,6 +9,7 @@ import router_kinds
 from router_kinds import FEATURES, MODELS
 
 from jaxroute.gateway import Gate, Settings, gate, load_settings
+from jaxroute.gateway.routers import Question
 from jaxroute.serving import kinds
 from jaxroute.types import InputError
 
@@ -190,3 +192,17 @@ def test_a_model_removed_from_the_router_is_not_explored(kept, tmp_path):
     assert {c.model for c in choices} == set(left)
     assert all(c.propensity == pytest.approx(1 / len(left)) for c in choices)
     assert g.choose(features[0], [removed]).model == removed
+
+
+def test_several_requests_are_decided_in_one_pass_as_one_by_one(kept, caplog):
+    """The same models, propensities and draws; a request on which the router fails does not spoil the others."""
+    router, features, _ = kept
+    two = router.models[2:]
+    asked = [Question(x, two if i % 3 == 0 else None) for i, x in enumerate(features[:40])]
+    asked[5:5] = [Question(None), Question(np.full_like(features[0], np.nan)), Question(features[0], two[:1])]
+    way = {"budget": float(np.mean(router.curve.cost)), "normalised_cost_weight": None}
+    one, other = gate_of(kept, **way), gate_of(kept, **way)
+    for alone, together in zip([one.choose(*q) for q in asked], other.choose_all(asked), strict=True):
+        np.testing.assert_array_equal(alone.features, together.features)
+        assert dataclasses.replace(alone, features=None) == dataclasses.replace(together, features=None)
+    assert caplog.text.count("failed on a prompt") == 2

@@ -1,7 +1,8 @@
 """A router inside an existing gateway, and the log from which the next router is fitted.
 
 gate           which model answers a request, with exploration and the exact propensity; falls back to a default
-deciding       what a router says of one request
+routers        the routers of a gate, asked of several requests in one pass
+deciding       what one router says of them
 rollout        a new router for a share of the traffic, compared with the old one
 settings       the contents of models.yaml
 requests       what was decided for requests under way
@@ -17,7 +18,7 @@ hooks          the handler, and the same in a `litellm.Router`
 endpoints      what the proxy answers beside: feedback, readiness
 feedback       ratings that come over HTTP
 metrics        counts for Prometheus
-service        without LiteLLM: "which model?" over HTTP (extra ``sidecar``)
+service        without LiteLLM: "which model?" over HTTP (extra ``sidecar``); `bodies` its JSON
 
 Only `handler`, `abilities`, `hooks` and `endpoints` import LiteLLM, so they are not imported here. None of all this
 imports JAX.

@@ -30,40 +30,50 @@ class Decider:
         """
         self.router = fitting(portable.load(folder, settings.encoder), folder, settings)
         self.ways = np.array(weights(self.router, settings))
+        self.cost_weight = float(self.ways[:, 0] @ self.ways[:, 1])  # of a budget's mixture the mean one
+        self._place = {name: k for k, name in enumerate(self.router.models)}
         if settings.explore is not None:
             able(self.router, settings.explore, folder)
-
-    @property
-    def cost_weight(self) -> float:
-        """Of a budget's mixture the mean one."""
-        return float(self.ways[:, 0] @ self.ways[:, 1])
 
     @property
     def columns(self) -> list[str]:
         """Names of the context columns that the router reads."""
         return [str(column["name"]) for column in self.router.context]
 
-    def encoded(self, prompt: str | np.ndarray) -> np.ndarray:
-        """The encoder's features of a text; features as they are."""
-        return np.asarray(prompt, np.float32) if isinstance(prompt, np.ndarray) else self.router.encoded([prompt])[0]
+    def encoded(self, prompts: Sequence[str | np.ndarray]) -> list[np.ndarray]:
+        """The encoder's features of each text, in one pass; features as they are."""
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        found = iter(self.router.encoded(texts) if texts else ())
+        return [next(found) if isinstance(prompt, str) else np.asarray(prompt, np.float32) for prompt in prompts]
 
-    def features(self, encoded: np.ndarray, context: Mapping[str, Any]) -> np.ndarray:
-        """What the router reads, [D]: the encoder's features, and those of its context columns, as far as known.
+    def features(self, encoded: Sequence[np.ndarray], contexts: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """What the router reads of N requests, [N, D]: the encoder's features, and those of its context columns.
 
         Raises:
-            InputError: features of another width, or a value of the context that cannot be read.
+            InputError: features of another width, or a value of a context that cannot be read.
         """
-        whole = not self.router.context or len(encoded) == self.router.num_features
-        beside = None if whole else [{name: context.get(name) for name in self.columns}]
-        return np.asarray(self.router.features(encoded[None], beside)[0])
+        whole = not self.router.context or len(encoded[0]) == self.router.num_features
+        names = self.columns
+        beside = None if whole else [{name: context.get(name) for name in names} for context in contexts]
+        return self.router.features(np.stack(encoded), beside)
 
-    def policy(self, features: np.ndarray, models: Sequence[str]) -> np.ndarray | None:
-        """Probabilities of the models [K] without exploration; None where every one is removed from the router."""
+    def policies(self, features: np.ndarray, models: Sequence[tuple[str, ...]]) -> list[np.ndarray | None]:
+        """Of N requests: probabilities of the models that may answer it, without exploration.
+
+        None where every one of them is removed from the router.
+
+        Args:
+            features: [N, D]. models: of each request.
+        """
         weight, share = self.ways.T
-        scores = self.router.scores(np.repeat(features[None], len(weight), 0), weight)[:, self._places(models)]
-        if np.isneginf(scores).all():
-            return None
-        return np.bincount(np.argmax(scores, 1), share, len(models))
+        rows = np.repeat(features, len(weight), 0) if len(weight) > 1 else features
+        scores = self.router.answers(rows, np.tile(weight, len(features)))[0]
+        found: list[np.ndarray | None] = []
+        for own, names in zip(scores.reshape(len(features), len(weight), -1), models, strict=True):
+            left = own if names == self.router.models else own[:, self._places(names)]
+            removed = left[0].max() == -np.inf
+            found.append(None if removed else np.bincount(left.argmax(1), share, len(names)))
+        return found
 
     def scene(self, features: np.ndarray, models: Sequence[str], greedy: np.ndarray, aim: np.ndarray | None) -> Scene:
         """What exploration knows of a request.
@@ -81,7 +91,7 @@ class Decider:
         return Scene(greedy, mean, sd, error, cost, greedy if aim is None else aim)
 
     def _places(self, models: Sequence[str]) -> list[int]:
-        return [self.router.models.index(model) for model in models]
+        return [self._place[model] for model in models]
 
 
 def weights(router: Asked, settings: Settings) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from jaxroute.data.records import parsed
 from jaxroute.gateway import abilities, requests, rows, watching
 from jaxroute.gateway.gate import Gate
-from jaxroute.gateway.recorder import Recorder
+from jaxroute.gateway.recorder import Recorder, one_thread
 from jaxroute.gateway.requests import Request
 from jaxroute.gateway.settings import Settings, known, load_settings
 from jaxroute.gateway.writing import LOG, LogWriter
@@ -63,6 +63,7 @@ class Handler(CustomLogger, Recorder):
         if proxy is not None:
             from jaxroute.gateway import endpoints
 
+            one_thread()
             file = settings.feedback_file
             endpoints.add(proxy.app, None if file is None else LogWriter(file), handler.ready)
         if settings.reload_seconds:

@@ -8,15 +8,42 @@ import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
+import threadpoolctl
 
 from jaxroute.gateway import conversations, metrics, requests, rows
 from jaxroute.gateway.conversations import Conversations
 from jaxroute.gateway.gate import Choice, Gate
 from jaxroute.gateway.requests import Request, Store
+from jaxroute.gateway.routers import Question
 from jaxroute.gateway.writing import LOG, LogWriter
+
+
+def one_thread() -> None:
+    """Let NumPy's linear algebra use one thread of this process, which is a gateway and nothing else.
+
+    A router's products are too small to be shared, and threads of OpenBLAS that wait for one another keep the cores
+    busy: 32 rows took ten times the work on cores that other processes used.
+    """
+    threadpoolctl.threadpool_limits(1, user_api="blas")
+
+
+class Asked(NamedTuple):
+    """A request before it is decided: by which gate, of which endpoint, with which body, text and key; what the gate is
+    asked; what a model must be able to do for it; its user and conversation."""
+
+    gate: Gate
+    call: str
+    body: Mapping[str, Any]
+    text: str | None
+    id: Any
+    question: Question
+    needs: set[str]
+    user: str | None
+    conversation: str | None
 
 
 class Recorder:
@@ -66,7 +93,7 @@ class Recorder:
         gate = self.gate
         return requests.text(call, body, gate.chat, gate.settings.max_characters)
 
-    def route(
+    def asked(
         self,
         call: str,
         body: Mapping[str, Any],
@@ -75,8 +102,8 @@ class Recorder:
         *metadata: Mapping[str, Any] | None,
         features: np.ndarray | None = None,
         candidates: Collection[str] | None = None,
-    ) -> Request:
-        """Decide a request, and keep the decision until its row is written.
+    ) -> Asked:
+        """A request that is to be decided.
 
         Args:
             call: one of ``requests.ENDPOINTS``. body: of the request. text: of it.
@@ -88,12 +115,13 @@ class Recorder:
             InputError: none of the candidates is known.
         """
         gate = self.gate  # one gate decides and is named in the row, whatever replaces it meanwhile
-        settings, needs, clock = gate.settings, requests.needs(body), time.perf_counter()
+        settings, needs = gate.settings, requests.needs(body)
         able = settings.able(needs, requests.tokens(body)) if settings.context else settings.able(needs)
         if settings.context and set(able) != set(settings.able(needs)):
             needs.add("context")
         if candidates is not None:
             able = tuple(m for m in able if m in candidates) or tuple(candidates)
+            gate.allowed(able)
         user, conversation = requests.group(body, *metadata), None
         if settings.sticky is not None:
             continued = self.conversations.continued(body.get("previous_response_id"))
@@ -102,53 +130,63 @@ class Recorder:
                 conversation = uuid.uuid4().hex  # responses that continue this one will name it
         context = requests.context(body, gate.context, *metadata) if gate.context else {}
         prompt = text if features is None else features
-        if conversation is None:
-            choice = gate.choose(prompt, able, context=context)
-        else:
-            choice = self._kept(gate, call, body, prompt, able, conversation, context)
-        metrics.decided(choice.model, choice.by, time.perf_counter() - clock)
-        share, n = settings.share(choice.model), body.get("n")
+        return Asked(gate, call, body, text, id, Question(prompt, able, None, context), needs, user, conversation)
+
+    def route(self, *args: Any, **kwargs: Any) -> Request:
+        """Decide one request; see `asked` for the arguments and errors."""
+        return self.decide([self.asked(*args, **kwargs)])[0]
+
+    def decide(self, asked: Sequence[Asked]) -> list[Request]:
+        """Decide requests, all in one pass, and keep the decisions until their rows are written."""
+        found = []
+        for gate, given in groupby(asked, lambda one: one.gate):
+            several, clock = list(given), time.perf_counter()
+            alone = iter(gate.choose_all([one.question for one in several if one.conversation is None]))
+            choices = [next(alone) if one.conversation is None else self._kept(one) for one in several]
+            seconds = (time.perf_counter() - clock) / len(several)
+            for one, choice in zip(several, choices, strict=True):
+                metrics.decided(choice.model, choice.by, seconds)
+                found.append(self._begun(one, choice))
+        for old in self.store.stale():
+            self.end(old, "unknown")
+        return found
+
+    def _begun(self, asked: Asked, choice: Choice) -> Request:
+        """Keep a decision."""
+        body, gate = asked.body, asked.gate
+        share, n = gate.settings.share(choice.model), body.get("n")
         request = Request(
-            id=id if isinstance(id, str) and id else str(uuid.uuid4()),
+            id=asked.id if isinstance(asked.id, str) and asked.id else str(uuid.uuid4()),
             choice=choice,
-            text=text,
-            endpoint=requests.ENDPOINTS[call][0],
+            text=asked.text,
+            endpoint=requests.ENDPOINTS[asked.call][0],
             begun=time.time(),
-            stream=call.endswith("_stream") or body.get("stream") is True,
+            stream=asked.call.endswith("_stream") or body.get("stream") is True,
             n=n if isinstance(n, int) else 1,
-            group=user,
+            group=asked.user,
             weight=1 / share if share == 1 or self.chance.random() < share else 0.0,
-            conversation=conversation,
-            facts=gate.facts | {"needs": sorted(needs)} | context,
+            conversation=asked.conversation,
+            facts={**gate.facts, "needs": sorted(asked.needs), **(asked.question.context or {})},
             tried=[choice.model],
         )
         self.store.add(request)
-        for old in self.store.stale():
-            self.end(old, "unknown")
         return request
 
-    def _kept(
-        self,
-        gate: Gate,
-        call: str,
-        body: Mapping[str, Any],
-        prompt: str | np.ndarray | None,
-        able: Sequence[str],
-        conversation: str,
-        context: Mapping[str, Any],
-    ) -> Choice:
+    def _kept(self, asked: Asked) -> Choice:
         """The decision of a request's conversation: the first one, unless its model cannot serve this request.
 
         It is made on the text with which the conversation begins and drawn by its name, so that a worker that sees a
         later request of a chat first, decides as the worker of the first request did.
         """
-        first = self.conversations.get(conversation)
-        if first is None or first.model not in able:
-            begun, start = conversations.opening(body), prompt
+        gate, (prompt, able, _, context), name = asked.gate, asked.question, asked.conversation
+        assert name is not None
+        first = self.conversations.get(name)
+        if first is None or first.model not in (able or ()):
+            begun, start = conversations.opening(asked.body), prompt
             if begun is not None and not isinstance(prompt, np.ndarray):
-                start = self.text(call, {**body, requests.ENDPOINTS[call][1]: begun})
-            first = gate.choose(start, able, conversation, context)
-            self.conversations.put(conversation, first)
+                start = self.text(asked.call, {**asked.body, requests.ENDPOINTS[asked.call][1]: begun})
+            first = gate.choose(start, able, name, context)
+            self.conversations.put(name, first)
             if start is prompt or start == prompt:
                 return first
         return replace(first, features=None if gate.settings.log_prompts else gate.features(prompt, context))

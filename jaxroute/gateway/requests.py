@@ -33,7 +33,7 @@ ANONYMOUS = ("default_user_id", "")
 REDACTED = "redacted-by-litellm"
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """A routed request. id: its key. choice: the latest decision. begun: when it arrived, seconds since 1970.
 

@@ -19,36 +19,30 @@ request's route and outcome together.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Http
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jaxroute.gateway import rows, watching
+from jaxroute.gateway import bodies, watching
 from jaxroute.gateway.feedback import ratings
 from jaxroute.gateway.gate import Gate
-from jaxroute.gateway.recorder import Recorder
+from jaxroute.gateway.recorder import Asked, Recorder, one_thread
+from jaxroute.gateway.requests import Request
 from jaxroute.gateway.settings import load_settings
 from jaxroute.gateway.writing import LogWriter
 from jaxroute.types import InputError
 
-MOST = 1000
-CALLS = {
-    "messages": "acompletion",
-    "prompt": "atext_completion",
-    "input": "aresponses",
-    "contents": "agenerate_content",
-}
-ANSWER = ("response_id", "cost", "input_tokens", "output_tokens", "cache_hit")
-OUTCOME = {*ANSWER, "request_id", "model", "status", "failed", "attempts"}
+BRIEF = 4000
+"""Characters that are encoded at once; longer requests leave the event loop free."""
 
 
 def app(recorder: Recorder, feedback: LogWriter | None = None) -> Starlette:
@@ -58,20 +52,24 @@ def app(recorder: Recorder, feedback: LogWriter | None = None) -> Starlette:
         recorder: gate and log. feedback: log of the ratings; None: they are refused.
     """
 
+    together = Together(recorder)
+
     async def route(body: dict[str, Any]) -> Any:
-        several, given = _many(body, "requests")
-        long = sum(len(str(one.get("prompt") or one.get("messages") or "")) for one in given) > 4000
+        several, given = bodies.many(body, "requests")
+        asked = [bodies.asked(recorder, one) for one in given]
+        long = sum(len(one.text or "") for one in asked) > BRIEF
         if long or not recorder.gate.quick:
-            decided = await run_in_threadpool(lambda: [_decided(recorder, one) for one in given])
+            decided = await run_in_threadpool(recorder.decide, asked)
         else:
-            decided = [_decided(recorder, one) for one in given]
-        return {"decisions": decided} if several else decided[0]
+            decided = await together.decided(asked)
+        said = [bodies.said(request) for request in decided]
+        return {"decisions": said} if several else said[0]
 
     async def outcome(body: dict[str, Any]) -> Any:
-        _, given = _many(body, "outcomes")
+        _, given = bodies.many(body, "outcomes")
         for one in given:
-            _checked(recorder, one)
-        return {"written": sum(_ended(recorder, one) for one in given)}
+            bodies.checked(recorder, one)
+        return {"written": sum(bodies.ended(recorder, one) for one in given)}
 
     async def rate(body: dict[str, Any]) -> Any:
         if feedback is None:
@@ -124,67 +122,36 @@ def _answering(answer: Callable[[dict[str, Any]], Awaitable[Any]]) -> Callable[[
     return endpoint
 
 
-def _many(body: dict[str, Any], name: str) -> tuple[bool, list[dict[str, Any]]]:
-    several = body.keys() == {name}
-    given = body[name] if several else [body]
-    if not isinstance(given, list) or not 0 < len(given) <= MOST or not all(isinstance(one, dict) for one in given):
-        raise InputError(f"{name}: must be a list of 1 to {MOST} objects")
-    return several, given
+class Together:
+    """Decides at once what arrives at once: a pass over several texts takes little longer than one over a single one.
 
+    What comes in while the event loop is busy with other requests waits for it anyway.
+    """
 
-def _decided(recorder: Recorder, body: dict[str, Any]) -> dict[str, Any]:
-    gate = recorder.gate
-    features = body.get("features")
-    if features is not None:
-        wanted = None if gate.router is None else gate.router.text_features
-        features = np.asarray(features, np.float32)
-        if features.ndim != 1 or not np.isfinite(features).all() or wanted not in (None, len(features)):
-            raise InputError(f"features: must be a list of {wanted or 'finite'} numbers")
-    candidates = body.get("candidates")
-    if candidates is not None and not (isinstance(candidates, list) and all(isinstance(m, str) for m in candidates)):
-        raise InputError("candidates: must be a list of names")
-    call = next((call for name, call in CALLS.items() if body.get(name)), "acompletion")
-    request = recorder.route(
-        call, body, recorder.text(call, body), body.get("request_id"), features=features, candidates=candidates
-    )
-    choice = request.choice
-    return {
-        "request_id": request.id,
-        "model": choice.model,
-        "propensity": choice.propensity,
-        "by": choice.by,
-        "candidates": list(choice.candidates),
-        "logged": request.weight > 0,
-        "version": request.version,
-    }
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.waiting: list[tuple[list[Asked], asyncio.Future[list[Request]]]] = []
 
+    async def decided(self, asked: list[Asked]) -> list[Request]:
+        """The requests, once they are decided with all others that are waiting now."""
+        loop = asyncio.get_running_loop()
+        if not self.waiting:
+            loop.call_soon(self._decide)
+        self.waiting.append((asked, loop.create_future()))
+        return await self.waiting[-1][1]
 
-def _checked(recorder: Recorder, body: dict[str, Any]) -> None:
-    if unknown := sorted(set(body) - OUTCOME):
-        raise InputError(f"outcome: unknown field {unknown[0]!r}; the fields are: {', '.join(sorted(OUTCOME))}")
-    status, model = body.get("status", "answered"), body.get("model")
-    if status not in rows.STATUS or not isinstance(model, str | None):
-        raise InputError(f"outcome: status must be one of {', '.join(rows.STATUS)}, and model a name")
-    for name in ("cost", "input_tokens", "output_tokens", "attempts"):
-        if not isinstance(body.get(name), int | float | None) or isinstance(body.get(name), bool):
-            raise InputError(f"outcome: {name} is {body[name]!r}; it must be a number")
-    failed = body.get("failed", [])
-    if not isinstance(failed, list) or not all(isinstance(name, str) for name in failed):
-        raise InputError("outcome: failed must be a list of names")
-    request = recorder.store.get(body.get("request_id"))
-    if request is None or request.done:
-        raise LookupError(f"outcome: no request {body.get('request_id')!r} is under way")
-
-
-def _ended(recorder: Recorder, body: dict[str, Any]) -> bool:
-    request = recorder.store.finish(body["request_id"])
-    if request is None:  # twice in one list
-        return False
-    request.failed, request.attempts = body.get("failed", []), int(body.get("attempts") or 1)
-    status = body.get("status", "answered")
-    answered = body.get("model") or request.choice.model if status == "answered" else None
-    recorder.end(request, status, model=answered, answer={name: body.get(name) for name in ANSWER})
-    return True
+    def _decide(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        try:
+            found = iter(self.recorder.decide([one for asked, _ in waiting for one in asked]))
+            for asked, told in waiting:
+                own = [next(found) for _ in asked]
+                if not told.done():  # its client has left
+                    told.set_result(own)
+        except Exception as error:
+            for _, told in waiting:
+                if not told.done():
+                    told.set_exception(error)
 
 
 def from_file(path: str | os.PathLike[str]) -> Starlette:
@@ -211,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8100)
     asked = parser.parse_args(arguments)
+    one_thread()
     try:
         service = from_file(asked.settings)
     except InputError as error:

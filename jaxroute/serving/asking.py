@@ -94,7 +94,7 @@ class Asked(Terms, Inputs):
         if len(ways) > 1:
             (cheap, share), (dear, _) = ways
             weight = np.where(np.random.default_rng(seed).random(len(features)) < share, cheap, dear)
-        scores, quality, cost = self._answers(features, weight)
+        scores, quality, cost = self.answers(features, weight)
         index = scores.argmax(1)
         return Decision([self.models[k] for k in index.tolist()], index, scores, quality, cost, weight, rows)
 
@@ -105,7 +105,7 @@ class Asked(Terms, Inputs):
             InputError: texts without an encoder, features of another width, a value that is not finite.
         """
         features = self.features(prompts, context)
-        _, quality, cost = self._answers(features, np.zeros(len(features)))
+        _, quality, cost = self.answers(features, np.zeros(len(features)))
         return quality, cost
 
     def scores(
@@ -117,7 +117,7 @@ class Asked(Terms, Inputs):
             InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
         """
         features = self.features(prompts, context)
-        return self._answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
+        return self.answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
 
     def choices(
         self, prompts: Sequence[str] | np.ndarray, cost_weights: Sequence[float] | np.ndarray, context: Any = None
@@ -141,7 +141,7 @@ class Asked(Terms, Inputs):
                 lines = self.lines(features[rows])
             if lines is None:
                 for own, weight in zip(found, weights, strict=True):
-                    own[rows] = self._answers(features[rows], np.full(len(features[rows]), weight))[0].argmax(1)
+                    own[rows] = self.answers(features[rows], np.full(len(features[rows]), weight))[0].argmax(1)
                 continue
             intercept, slope = (np.ascontiguousarray(part[:, left].T) for part in lines)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -178,11 +178,15 @@ class Asked(Terms, Inputs):
         weight = np.broadcast_to(self._weight(cost_weight), len(features)).astype(np.float32)
         mean, deviation = posterior.predict(self.last_layer, self.components(features), weight)
         if self.per_utility is not None:
-            mean = self._answers(features, weight)[0] / np.float32(self.per_utility)
+            mean = self.answers(features, weight)[0] / np.float32(self.per_utility)
         return np.where(self.available, mean, -np.inf), deviation
 
-    def _answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(scores, quality, cost), [N, K] each."""
+    def answers(self, features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(scores, quality, cost), [N, K] each, of checked features and a cost weight for each row.
+
+        Raises:
+            InputError: the scores overflow at a cost weight.
+        """
         whole = self.available.all()
         with np.errstate(over="ignore", invalid="ignore"):
             scores, predicted = self.score(features, weight.astype(np.float32))

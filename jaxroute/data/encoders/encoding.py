@@ -33,6 +33,7 @@ MODELS = {
     "llama": "meta-llama/Llama-3.2-1B",
 }
 SHARD_ROWS, SHARD_SECONDS = 1024, 30.0  # at most this much work is lost when a run is killed
+FEW = 64  # texts that an offline encoder takes at once, without looking for those that repeat
 
 
 def check(encoder: str) -> None:
@@ -168,6 +169,9 @@ def encode_counted(
         raise InputError(
             f"encode: there are no texts; the width of {encoder} is unknown without one, so pass at least one"
         )
+    if encoder in OFFLINE and folder is None and len(texts) <= FEW:
+        features, truncated = chosen.load()([*texts])
+        return Encoded(features, truncated, len(set(texts)))
     keys = [shards.key(chosen.identity, text) for text in texts]
     known = {} if folder is None else shards.read(folder, keys)
     new = {key: str(text) for key, text in zip(keys, texts, strict=True) if key not in known}
