@@ -154,3 +154,19 @@ def test_reasons_are_said_once_for_all_cost_weights_that_share_them():
     rows = [{"normalised_cost_weight": w, "verdict": "refuse", "reasons": ["few rows"]} for w in (1, 2)]
     fine = {"normalised_cost_weight": 0, "verdict": "ok", "reasons": ["many rows"]}
     assert judged.reasons([fine, *rows]) == ["refuse at cost weights 1, 2: few rows"]
+
+
+@pytest.mark.parametrize("columns", [30, 80, 120])
+def test_a_table_keeps_every_figure_and_breaks_no_number_where_there_is_room(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed", "p95 (s)"]
+    line = ["mistral-small-latest", 12_345, 0.1175, 0.8915, 0.5048, 8.591e-05, "ok", 34_417.6, None]
+    output.show("models", header, [line])
+    out = capsys.readouterr().out
+    figures = ("12,345", "0.1175", "8.591e-05", "34,420", "unknown")
+    assert max(map(len, out.splitlines())) <= columns
+    if columns == 30:  # folded, but nothing is cut off
+        cells = [row.split("│")[1:-1] for row in out.splitlines() if row.startswith("│")]
+        assert ["".join(part.strip() for part in cell) for cell in zip(*cells, strict=True)][1] == figures[0]
+    else:
+        assert all(figure in out for figure in figures)

@@ -233,7 +233,9 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     if "latencies" in found["models"][0]:
-        header, keys = [*header, "latencies", "p95 (s)"], [*keys, "latencies", "latency_p95"]
+        header, keys = [*header, "p95 (s)"], [*keys, "latency_p95"]
+    if any(m.get("latencies", m["rows"]) != m["rows"] for m in found["models"]):
+        header, keys = [*header, "latencies"], [*keys, "latencies"]
     sheets.append(
         output.Sheet(
             "models", header, [[m[key] if m[key] == m[key] else None for key in keys] for m in found["models"]]

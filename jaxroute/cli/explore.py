@@ -97,9 +97,9 @@ def explore(
     sheets = _sheets(records, models)
     written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best])
     return output.Result(
-        {"log": str(log), "router": str(router), "cost_weight": weight, "gain": gain, "per_day": per_day,
-         "feedback": rated, "conclusion": said, "report": written, "settings": records, "rates": rates,
-         "models": models},
+        {"log": str(log), "router": str(router), "currency": table.currency, "cost_weight": weight, "gain": gain,
+         "per_day": per_day, "feedback": rated, "conclusion": said, "report": written, "settings": records,
+         "rates": rates, "models": models},
         said + ([f"report: {written}"] if written else []),
         sheets,
         records,
@@ -185,7 +185,7 @@ def _said(
 
 
 def _note(currency: str) -> str:
-    return f"{unit_of(currency).capitalize()}. Expectations are the router's own."
+    return f"Costs are in {unit_of(currency)}. Expectations are the router's own."
 
 
 def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:

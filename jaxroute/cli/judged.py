@@ -55,12 +55,12 @@ def money(rows: Sequence[Row], on: str, currency: str = "") -> list[Sheet]:
         ]
         for row in rows
     ]
-    return [Sheet(f"money and traffic on {on} ({unit_of(currency)})", header, lines)]
+    return [Sheet(f"money and traffic on {on} (cost in {unit_of(currency)})", header, lines)]
 
 
 def unit_of(currency: str) -> str:
-    """What a table's title says of its costs."""
-    return "cost in US dollars" if currency == "USD" else "cost in the log's unit"
+    """In which costs are, in words."""
+    return "US dollars" if currency == "USD" else "the log's unit"
 
 
 def difference(rows: Sequence[Row], title: str) -> Sheet:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ import typer
 
 import jaxroute
 from jaxroute.data import saving
-from jaxroute.system.printing import cell, console, finite, json_text, say
+from jaxroute.system.printing import cell, console, finite, json_text, number, say
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 UNSUPPORTED = 3
 """The exit code where the log cannot support what was asked."""
+TEXT = 10
+"""Columns of characters that a text in a table gets at least, where numbers are not broken."""
 EVERY = 5.0
 """Seconds between two lines about progress, where there is no terminal."""
 OPTIONS: dict[str, Any] = {
@@ -180,16 +183,29 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def show(title: str, header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    """Print a table on stdout; text is aligned left and numbers right."""
+    """Print a table on stdout; text is aligned left and numbers right, and where there is room only text is broken."""
     from rich.table import Table
+    from rich.text import Text
 
-    sheet = Table(title=cell(title), title_justify="left")
-    for j, name in enumerate(header):
-        numeric = bool(lines) and all(not isinstance(line[j], str) for line in lines)
-        sheet.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
-    for line in lines:
-        sheet.add_row(*("unknown" if x is None else cell(x) if isinstance(x, str) else f"{x:.4g}" for x in line))
-    console(120).print(sheet)
+    wide = console(120)
+    shown = [["unknown" if x is None else x if isinstance(x, str) else number(x) for x in line] for line in lines]
+    numeric = [bool(lines) and all(not isinstance(line[j], str) for line in lines) for j in range(len(header))]
+    least = [max(map(len, [*name.split(), *(line[j] for line in shown)])) for j, name in enumerate(header)]
+    room = sum(width if figures else min(width, TEXT) for width, figures in zip(least, numeric, strict=True))
+    padding = 1 if room + 3 * len(header) < wide.width else 0
+    whole = room + (2 * padding + 1) * len(header) < wide.width
+    sheet = Table(title=cell(title), title_justify="left", padding=(0, padding))
+    for name, width, figures in zip(header, least, numeric, strict=True):
+        broken = textwrap.wrap(name, width) if figures and whole else [name]
+        sheet.add_column(
+            Text("\n").join(map(cell, broken)),
+            justify="right" if figures else "left",
+            overflow="fold",
+            no_wrap=figures and whole,
+        )
+    for line in shown:
+        sheet.add_row(*map(cell, line))
+    wide.print(sheet)
 
 
 def note(message: str) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jaxroute.cli import output, reading
+from jaxroute.cli.judged import unit_of
 from jaxroute.data import files, saving
+from jaxroute.system.printing import money
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def shadow(
     lines = [] if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
-    found = {"log": str(log)} | plan(logs, table.models, count)
+    found = {"log": str(log), "currency": table.currency} | plan(logs, table.models, count)
     if out is not None:
         with saving.file(out) as file:
             file.writelines(lines)
@@ -133,11 +135,12 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     count = found["count"]
     then = next(size for size in found["sizes"] if size["prompts"] == count)
     now = max(m["error_now"] for m in found["models"])
+    price = money(then["price"], found["currency"])
     said = [
-        f"{count} prompts answered by every model cost {then['price']:.4g}: the largest standard error of a model's "
+        f"{count} prompts answered by every model cost {price}: the largest standard error of a model's "
         f"mean quality falls from {now:.3g} to {then['largest_error']:.3g}.",
-        "Prices are in the log's unit of cost. Errors are standard errors of mean quality, if the new answers are as "
-        "noisy as those of the log.",
+        f"Prices are in {unit_of(found['currency'])}. Errors are standard errors of mean quality, if the new answers "
+        "are as noisy as those of the log.",
     ]
     header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
     keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]

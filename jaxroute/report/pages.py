@@ -16,6 +16,7 @@ from jaxroute.data import saving
 from jaxroute.report.figures import Drawing
 from jaxroute.report.svg import within_page
 from jaxroute.report.tables import Cell
+from jaxroute.system.printing import number
 
 
 class Sheet(Protocol):
@@ -81,4 +82,4 @@ def _shown(sheet: Sheet) -> dict[str, Any]:
 def _cell(value: Any) -> Cell:
     if value is None or isinstance(value, str):
         return Cell(value or "unknown", np.nan)
-    return Cell(f"{value:.4g}", float(value))
+    return Cell(number(value), float(value))

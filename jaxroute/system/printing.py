@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import unicodedata
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -91,3 +92,15 @@ def money(amount: float, currency: str) -> str:
     if currency != "USD":
         return f"{amount:.3g}"
     return f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}" if amount >= 1 else f"${amount:.3g}"
+
+
+def number(value: float) -> str:
+    """Four figures, and a count in full.
+
+    Example:
+        >>> number(0.00016094), number(12345), number(34417.6), number(1.5e20)
+        ('0.0001609', '12,345', '34,420', '1.5e+20')
+    """
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    return f"{float(f'{value:.4g}'):,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
