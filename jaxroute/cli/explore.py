@@ -95,7 +95,9 @@ def explore(
     spend = 1000 * float((found.greedy * found.cost).sum(1).mean())
     said = _said(records[best], models, asked, spend, bool((found.target != found.greedy).any()))
     sheets = _sheets(records, models)
-    written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best])
+    written = _page(
+        page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], table.currency
+    )
     return output.Result(
         {"log": str(log), "router": str(router), "currency": table.currency, "cost_weight": weight, "gain": gain,
          "per_day": per_day, "feedback": rated, "conclusion": said, "report": written, "settings": records,
@@ -125,6 +127,7 @@ def _page(
     sheets: Sequence[output.Sheet],
     rates: Sequence[dict[str, Any]],
     best: dict[str, Any],
+    currency: str,
 ) -> str | None:
     """report.html: the sentences, the picture of every policy by floor, and the tables with its numbers."""
     if folder is None:
@@ -134,7 +137,7 @@ def _page(
     header = ["policy", "floor", "extra cost per 1,000", "loss", "rated rows", "days"]
     keys = ["policy", "floor", "extra_cost_per_1000", "loss", "rows", "days"]
     drawn = output.Sheet("policies by floor, as drawn", header, [[one[key] for key in keys] for one in rates])
-    figure = report.draw_exploration(rates, best)
+    figure = report.draw_exploration(rates, best, unit_of(currency))
     return output.write_page(folder, title, said, [*sheets, drawn], [] if figure is None else [figure])
 
 

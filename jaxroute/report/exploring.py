@@ -23,12 +23,14 @@ from jaxroute.report.canvas import (
 from jaxroute.report.figures import Drawing
 
 
-def draw_exploration(rates: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Drawing | None:
+def draw_exploration(
+    rates: Sequence[Mapping[str, Any]], best: Mapping[str, Any], unit: str = "the log's unit"
+) -> Drawing | None:
     """Days until the gain is proven, against what 1,000 requests cost more and against the loss; a line per policy.
 
     Args:
         rates: records with policy, floor, extra_cost_per_1000, loss (quality units) and days (inf: never).
-        best: the record of the setting that is named first; it is ringed.
+        best: the record of the setting that is named first; it is ringed. unit: of the cost.
 
     Returns:
         The figure; None where no setting proves the gain.
@@ -38,7 +40,7 @@ def draw_exploration(rates: Sequence[Mapping[str, Any]], best: Mapping[str, Any]
     if known.empty:
         return None
     known = known.assign(loss=100 * known["loss"])
-    titles = {"extra_cost_per_1000": "extra cost per 1,000 requests (log's unit)", "loss": "loss (points of utility)"}
+    titles = {"extra_cost_per_1000": f"extra cost per 1,000 requests ({unit})", "loss": "loss (points of utility)"}
     columns = [name for name in titles if known[name].notna().any()]
     with styled():
         figure, axes = new_canvas(height=5.2)
