@@ -44,6 +44,10 @@ def test_the_numpy_twins_are_the_policies_of_jax():
     exact, error = exploration.thompson(jax.random.key(0), x["mean"], x["sd"], simulations=1000)
     found = each(lambda i: exploring.thompson(np.random.default_rng(i), MEAN[i], SD[i], simulations=1000))
     assert np.abs(found - exact).max() < 8 * np.asarray(error).max()
+    exact, error = exploration.thompson(jax.random.key(0), x["mean"], 0.3 * x["sd"], simulations=1000)
+    narrow, rng = exploring.Explorer("thompson", floor=0.0, simulations=1000, width=0.3), np.random.default_rng(0)
+    found = each(lambda i: narrow.probabilities(exploring.Scene(GREEDY[i], MEAN[i], SD[i]), rng))
+    assert np.abs(found - exact).max() < 8 * np.asarray(error).max()
 
 
 @pytest.fixture

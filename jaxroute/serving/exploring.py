@@ -49,10 +49,10 @@ class Explorer:
 
     policy: one of ``POLICIES``. epsilon: share of the requests that uniform and contenders explore. floor: share
     that is spread evenly over all models, whatever the policy says. temperature: of softmax, in units of utility.
-    simulations:
-    of thompson. level: least posterior probability of beating the choice that makes a contender. spend: most that
-    exploration may add to a request's expected cost; loss: most that it may take of its expected utility. router:
-    folder of the router that evaluation is to value.
+    simulations: of thompson. width: what thompson multiplies the posterior's deviations by; below 1 it explores less,
+    and rather what is nearly as good. level: least posterior probability of beating the choice that makes a contender.
+    spend: most that exploration may add to a request's expected cost; loss: most that it may take of its expected
+    utility. router: folder of the router that evaluation is to value.
 
     Example:
         >>> request = Scene(np.array([1.0, 0.0]), np.array([0.5, 0.45]), np.array([0.1, 0.1]))
@@ -65,6 +65,7 @@ class Explorer:
     floor: float = FLOOR
     temperature: float = TEMPERATURE
     simulations: int = SIMULATIONS
+    width: float = 1.0
     level: float = LEVEL
     spend: float = math.inf
     loss: float = math.inf
@@ -73,11 +74,11 @@ class Explorer:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise InputError(f"explore: policy is {self.policy!r}; it must be one of {', '.join(POLICIES)}")
-        for name, low, high in (("epsilon", 0, 1), ("floor", 0, 1), ("level", 0, 1), ("spend", 0, math.inf),
-                                ("loss", 0, math.inf), ("temperature", 0, math.inf)):  # fmt: skip
+        shares, amounts = ("epsilon", "floor", "level"), ("spend", "loss", "temperature", "width")
+        for name, high in [(share, 1) for share in shares] + [(amount, math.inf) for amount in amounts]:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise InputError(f"explore: {name} is {value!r}; it must be a number from {low} to {high}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+                raise InputError(f"explore: {name} is {value!r}; it must be a number from 0 to {high}")
         if self.temperature == 0 or not 0 < self.level < 1:
             raise InputError("explore: temperature must be above 0, and level between 0 and 1")
         if isinstance(self.simulations, bool) or not isinstance(self.simulations, int) or self.simulations < 1:
@@ -112,7 +113,8 @@ class Explorer:
             assert scene.sd is not None
             if self.policy == "thompson":
                 assert rng is not None
-                found = thompson(rng, scene.mean, scene.sd, simulations=self.simulations, floor=self.floor)
+                sd = self.width * scene.sd
+                found = thompson(rng, scene.mean, sd, simulations=self.simulations, floor=self.floor)
             elif self.policy == "contenders":
                 found = contenders(scene.mean, scene.sd, epsilon=self.epsilon, floor=self.floor, level=self.level)
             else:
