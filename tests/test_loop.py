@@ -132,6 +132,12 @@ def test_rules_by_hand():
     np.testing.assert_array_equal(chances(Knobs(rules.UPPER, 1.0), seen), [0, 1, 0])  # 0.55, 0.6, 0.15
     sampled = chances(Knobs(rules.THOMPSON, 1.0), seen)
     assert 0.15 < sampled[1] < 0.5  # Phi(-0.1 / 0.206) = 0.31
+    fading = Knobs(rules.THOMPSON, 1.0, fade=0.5)
+    old, new = (chances(fading, seen._replace(age=jnp.array([9.0, age, 9.0])))[1] for age in (9.0, 0.0))
+    assert old == 0  # 0.5^9 of a deviation of 0.2 is 0.0004
+    assert 0.15 < new < 0.5
+    told = seen._replace(informed=jnp.array([[0.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(chances(Knobs(rules.INFORMED), told), [0.5, 0, 0.5], atol=1e-6)
     lost = 0.1 * chances(Knobs(rules.CONTENDERS, 0.5, loss=0.01), seen)[1]
     np.testing.assert_allclose(lost, 0.01, rtol=1e-4)
 
@@ -195,6 +201,19 @@ def test_a_new_model_is_neither_seen_nor_chosen_before_it_arrives(loop):
     assert statistics.rows[best] == 0
     arrived = [bool(each.available[best]) for each in conditions]
     assert arrived == [False] * problem.ARRIVES + [True] * (problem.ROUNDS + 1 - problem.ARRIVES)
+    age = np.asarray(simulate._start(loop, [conditions] * 2, POLICIES["thompson, fading"]).age)
+    assert (age == np.where(np.arange(10) == best, 0.0, problem.STARTED)).all()
+
+
+@pytest.mark.study
+def test_what_is_explored_for_free_costs_nothing_and_teaches(loop):
+    every, greedy = (
+        simulate.run(loop, "stationary", POLICIES[name]) for name in ("every answer, for free", "no exploration")
+    )
+    assert np.abs(every["cumulative_exploration"]).max() == 0
+    assert every["cumulative_excess"].iloc[-1] < greedy["cumulative_excess"].iloc[-1]
+    parts = report.parts_of(pd.concat([every.assign(table="bbh", scenario="stationary", policy="every")]))
+    np.testing.assert_allclose(parts["learning"], parts["excess"])
 
 
 @pytest.mark.study

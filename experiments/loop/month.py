@@ -3,7 +3,7 @@
     make loop MONTH=1 DATA=<folder of tables>        SMOKE=1 for a run of seconds
 
 One table (--table), whose prompts come again in another order when all were asked; the rest is as in
-`experiments.loop`: 500 rows of a weak router to start from, a fit after every day, ten seeds. All answers are rated,
+`experiments.loop`: 500 rows of a weak router to start from, a fit after every day, five seeds. All answers are rated,
 or a tenth of them and a day late.
 
 Writes results/loop/month.parquet (a row per policy, feedback, seed and day) and month.md.
@@ -19,15 +19,15 @@ import pandas as pd
 from experiments import commands, storage
 from experiments.cells import Cells
 from experiments.loop import problem
-from experiments.loop.__main__ import FIRST_SEED, SEEDS, measured_once
+from experiments.loop.__main__ import FIRST_SEED, measured_once
 from experiments.study import design
 from experiments.study.tables import markdown, plus_minus
 from jaxroute.types import InputError
 
 PER_DAY, DAYS = 1000, {"a day": 1, "a week": 7, "a month": 30}
-TABLE = "mmlu-pro"
+TABLE, SEEDS = "mmlu-pro", 5
 RATED = {"stationary": "all", "tenth rated, late": "a tenth, a day late"}
-POLICIES = ("no exploration", "uniform 0.02", "uniform 0.1", "thompson", "for evaluation, limited")
+POLICIES = ("no exploration", "uniform 0.02", "thompson, fading", "for evaluation, limited")
 
 
 def measured(data: Path, out: Path, table: str, *, smoke: bool) -> pd.DataFrame:
@@ -41,7 +41,8 @@ def measured(data: Path, out: Path, table: str, *, smoke: bool) -> pd.DataFrame:
     for scenario in RATED:
         for policy in POLICIES[:2] if smoke else POLICIES:
             frame = measured_once(cells, f"{table}-month", loop, scenario, policy)
-            frames.append(frame.assign(table=table, scenario=scenario, policy=policy))
+            dollars = frame["dollars"] * PER_DAY / loop.requests
+            frames.append(frame.assign(table=table, scenario=scenario, policy=policy, dollars=dollars))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -78,7 +78,7 @@ class Knobs(NamedTuple):
 def probabilities(key: Key, seen: Believed, knobs: Knobs) -> Float[Array, "N K"]:
     """[N, K] of the rule, after the limit on loss."""
     router = policies.greedy(seen.mean, available=seen.available)
-    deviation = knobs.rate * knobs.fade**seen.age * jnp.where(knobs.joint > 0, seen.contrast, seen.marginal)
+    deviation = knobs.rate * (knobs.fade**seen.age)[None] * jnp.where(knobs.joint > 0, seen.contrast, seen.marginal)
     mask = {"available": seen.available}
 
     def sampled(floor: Array | float) -> Array:
