@@ -368,18 +368,23 @@ def test_shadow_prices_a_sample_and_draws_its_prompts(capsys, folder, tmp_path):
     found = json.loads(out)
     models = {m["model"]: m for m in found["models"]}
     assert models["large"]["cost_of_an_answer"] > 5 * models["medium"]["cost_of_an_answer"]
-    assert all(m["error_then"] < m["error_now"] for m in found["models"])
-    size = next(s for s in found["sizes"] if s["prompts"] == 60)
+    assert all(m["error_then"] < m["error_now"] for m in found["models"] if m["asked"])
+    size, ask = next(s for s in found["sizes"] if s["prompts"] == 60), found["ask"]
     assert size["answers"] == 180
-    assert size["price"] == pytest.approx(sum(m["price"] for m in found["models"]))
+    assert ask["price"] == pytest.approx(sum(m["price"] for m in found["models"]))
+    assert ask["price"] == pytest.approx(size["price"], rel=0.05)
+    assert ask["value"] >= ask["value_of_all"] > 0
     assert size["log_rows"] == round(size["price"] / found["price_of_a_row"])
     first = chosen.read_text().splitlines()
-    assert len(set(first)) == 60
+    assert len(set(first)) == ask["prompts"] >= 60
     assert set(first) <= set(pool.read_text().splitlines())
     code, out, _ = run(capsys, *command)
     assert code == 0
     assert chosen.read_text().splitlines() == first
-    assert "60 prompts of" in out
+    assert f"{ask['prompts']} prompts of" in out
+    code, out, _ = run(capsys, *command, "--ask", "all")
+    assert "Have 60 prompts answered by every model" in out
+    assert len(chosen.read_text().splitlines()) == 60
     code, _, err = run(capsys, *command[:3], "300", *command[4:])
     assert code == 2
     assert "has 200 prompts, fewer than --count 300" in err

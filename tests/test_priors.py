@@ -46,7 +46,7 @@ def by_numpy(mean, deviation, about, prior):
             away = found - 0.5 - gap
             w = np.minimum(5 / (4 + ((away - w @ away / w.sum()) / (spread * share)) ** 2), 1)
         likelihood, found = given(0.5 + gap, np.diag((spread * share) ** 2 / w) + common + np.outer(gap, gap))
-        results.append((likelihood + np.sum(np.log(w) - 2 * (w - 1)), found))
+        results.append((likelihood + np.sum(2 * np.log(w) - 2 * (w - 1)), found))
     likelihood = np.array([one[0] for one in results])
     chance = np.exp(likelihood - likelihood.max())
     return chance / chance.sum() @ np.array([one[1] for one in results])

@@ -12,7 +12,7 @@ from experiments.problem import build, table
 from experiments.side import caution, common, ensemble, selection, shadow, worked_example
 from experiments.study import design
 from jaxroute import nuisance, recipe
-from jaxroute.recipe import levels
+from jaxroute.recipe import contenders, levels
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 
@@ -149,12 +149,12 @@ def _log(rows=30, models=4):
 def test_chances_match_a_loop():
     logs, nuisances = _log()
     key, level = jax.random.key(3), np.array([0.5, 0.45, 0.4, 0.1], np.float32)
-    found = shadow.chances(key, logs, nuisances, jnp.asarray(level), draws=20)
+    found = contenders.chances(key, logs, nuisances, jnp.asarray(level), recipe.GRID)
     deviation = np.asarray(levels.fit(jax.tree.map(jnp.asarray, logs), nuisances).deviation)
     quality, cost = (np.asarray(y) for y in nuisances.outcomes)
     centre, available = quality.mean(0), np.asarray(logs.available)
     count = np.zeros(4)
-    for noise in np.asarray(jax.random.normal(key, (20, 4))):
+    for noise in np.asarray(jax.random.normal(key, (contenders.DRAWS, 4))):
         for weight in recipe.GRID:
             for i in range(30):
                 utility = [
@@ -167,11 +167,31 @@ def test_chances_match_a_loop():
     np.testing.assert_allclose(found, count / count.sum(), atol=2e-3)
 
 
+def test_what_asking_is_worth_matches_numpy():
+    logs, nuisances = _log()
+    key, level = jax.random.key(3), jnp.array([0.5, 0.45, 0.4, 0.1])
+    found = contenders.ways(key, logs, nuisances, level, recipe.GRID, 50)
+    cost = np.asarray(nuisances.outcomes.cost).mean(0)
+    assert [one.asked.sum() for one in found] == [2, 3, 4]
+    assert [one.prompts for one in found] == [int(50 * cost.sum() / cost[one.asked].sum()) for one in found]
+    quality, now = np.asarray(nuisances.outcomes.quality), np.asarray(levels.planned_errors(logs, nuisances, 0))
+    weights = np.array(recipe.GRID)[:, None, None]
+    utility = np.asarray(level) + 0.5 * (quality - quality.mean(0)) - weights * np.asarray(nuisances.outcomes.cost)
+    utility = np.where(np.asarray(logs.available), utility, -np.inf)
+    half = np.asarray(jax.random.normal(key, (contenders.DRAWS // 2, 4)))
+    for one in found:
+        after = np.asarray(levels.planned_errors(logs, nuisances, one.prompts, jnp.asarray(one.asked)))
+        assert (after[one.asked] < now[one.asked]).all()
+        moved = np.sqrt(np.maximum(now**2 - after**2, 0)) * np.concatenate([half, -half])
+        value = np.mean([(utility + shift).max(-1).mean() for shift in moved]) - utility.max(-1).mean()
+        assert one.value == pytest.approx(value, abs=1e-4)
+
+
 def test_the_fewest_models_that_hold_the_chance():
     chance = np.array([0.3, 0.05, 0.25, 0.4])
     for keep, expected in ((0.5, [0, 3]), (0.65, [0, 3]), (0.7, [0, 3]), (0.71, [0, 2, 3]), (0.96, [0, 1, 2, 3])):
-        assert np.flatnonzero(shadow.contenders(chance, keep)).tolist() == expected, keep
-    assert shadow.contenders(np.array([0.0, 1.0, 0.0])).sum() == 2  # a contrast needs two
+        assert np.flatnonzero(shadow.likely(chance, keep)).tolist() == expected, keep
+    assert shadow.likely(np.array([0.0, 1.0, 0.0])).sum() == 2  # a contrast needs two
 
 
 def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():

@@ -25,26 +25,25 @@ from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
 from experiments.side import common
 from experiments.study import design
-from jaxroute import counterfactual, nuisance, recipe
-from jaxroute.numerics import masked_argmax
-from jaxroute.recipe import contrasts, levels
+from jaxroute import nuisance, recipe
+from jaxroute.recipe import contenders
 from jaxroute.report.summary import student_interval
 from jaxroute.system import stopping
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 FIRST_SEED, SEEDS = 20, 6
-CONTENDERS, ROWS = "contenders", "log rows"
-WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{ROWS} 100")
-"""What is bought. The number: prompts answered by all models; the last two spend the dollars of those otherwise."""
-SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{ROWS} 10")
+CONTENDERS, INFORMATION, ROWS = "contenders", "information", "log rows"
+WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100")
+"""What is bought. The number: prompts answered by all models; the last three spend the dollars of those otherwise."""
+SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10")
 SMOKE_POOL = 80
 REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
 STEP = 25
 """Prompts and log rows come in multiples of it, so that few programs are compiled."""
 KEEP = 0.95
-"""Chance of being best that the models in contention have together."""
-DRAWS = 100
+"""Chance of being best that the models in contention have together; "information" asks as many as their answers are
+expected to be worth (`jaxroute.recipe.contenders`)."""
 
 Fit = tuple[Nuisances, nuisance.NuisanceModel]
 
@@ -76,11 +75,15 @@ def buy(of: Setting, way: str, log: Fit) -> Examples:
     nuisances, model = log
     (rule, size), asked = way.split(), np.ones(of.pool.available.shape[1], bool)
     count = int(size)
-    if rule == CONTENDERS:
-        level = recipe.recommend(of.logs, nuisances, model).level
-        asked = contenders(chances(jax.random.key(of.seed), of.logs, nuisances, level))
-        cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
-        count = _steps(count * cost.sum() / cost[asked].sum())
+    if rule in (CONTENDERS, INFORMATION):
+        level, key = recipe.recommend(of.logs, nuisances, model).level, jax.random.key(of.seed)
+        if rule == INFORMATION:
+            found = contenders.ways(key, of.logs, nuisances, level, recipe.GRID, count, rounded=_steps)
+            asked, count, _ = max((one for one in found if one.prompts <= len(of.pool)), key=lambda one: one.value)
+        else:
+            asked = likely(contenders.chances(key, of.logs, nuisances, level, recipe.GRID))
+            cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
+            count = _steps(count * cost.sum() / cost[asked].sum())
     drawn = np.sort(np.random.default_rng(1000 + of.seed).permutation(len(of.pool))[:count])
     part = of.pool.rows(drawn)
     outcomes = jax.tree.map(jnp.asarray, part.outcomes)
@@ -91,39 +94,7 @@ def _steps(count: float) -> int:
     return max(STEP * round(count / STEP), STEP)
 
 
-def chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, *, draws: int = DRAWS) -> jax.Array:
-    """How often each model would be chosen if the levels were a draw from what the log leaves possible, [K].
-
-        P(k = argmax_j m_j + SHARE (r_j(x) - mean r_j) - w c_j(x)),   m ~ N(level, deviation^2)
-
-    over the log's prompts, the cost weights and the draws. Costs are normalised.
-
-    Args:
-        key: of the draws. logs, nuisances: the log, fitted. level: [K] its ``recipe.recommend(...).level``.
-
-    Reference:
-        On the Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
-    """
-    return _chances(key, jax.tree.map(jnp.asarray, logs), nuisances, level, draws)
-
-
-@partial(jax.jit, static_argnames="draws")
-def _chances(key: Key, logs: Logs, nuisances: Nuisances, level: jax.Array, draws: int) -> jax.Array:
-    deviation, centre = levels.fit(logs, nuisances).deviation, jnp.mean(nuisances.outcomes.quality, 0)
-
-    def choices(noise: jax.Array) -> jax.Array:
-        seen = recipe.shrink_contrasts(nuisances.outcomes, level + deviation * noise, centre, share=contrasts.SHARE)
-
-        def at(weight: jax.Array) -> jax.Array:
-            chosen = masked_argmax(counterfactual.utility(seen, weight), logs.available)
-            return jnp.mean(jax.nn.one_hot(chosen, len(level)), 0)
-
-        return jnp.mean(jax.lax.map(at, jnp.asarray(recipe.GRID)), 0)
-
-    return jnp.mean(jax.lax.map(choices, jax.random.normal(key, (draws, len(level)))), 0)
-
-
-def contenders(chance: np.ndarray | jax.Array, keep: float = KEEP) -> np.ndarray:
+def likely(chance: np.ndarray | jax.Array, keep: float = KEEP) -> np.ndarray:
     """The fewest models [K] whose chances sum to ``keep``, never less than two. They are picked by the log, before any
     answer: means over the shadow stay unbiased."""
     chance = np.asarray(chance, float)
@@ -163,7 +134,7 @@ def measure(
     records = []
     for way in ways:
         here, fit, more, shadow = of, log, 0, None
-        if way.startswith(CONTENDERS) and len(table.models) == 2:
+        if way.startswith((CONTENDERS, INFORMATION)) and len(table.models) == 2:
             continue
         if way.startswith(ROWS):
             more = _steps(int(way.split()[-1]) * of_all / a_row)

@@ -70,7 +70,7 @@ def first(
         lines.append(
             f"As an alternative to a longer log, have {SHADOW} prompts answered by every model "
             f"({SHADOW * len(models)} answers) and pass them as --shadow. They describe rarely chosen models better "
-            "than the log does. jaxroute shadow LOG estimates what they cost."
+            "than the log does. jaxroute shadow LOG --ask all estimates what they cost."
         )
     if verdict != "refuse":
         usable = [m["model"] for m in models if m["verdict"] != "refuse" or m["model"] in known]

@@ -158,7 +158,7 @@ def fit(
 
     saving.check_folder(out, folder.OWNED)
     chosen = registry.named(method)
-    weights = _numbers(normalised_cost_weights)
+    weights = reading.cost_weights(normalised_cost_weights)
     fitting.weights_of(None, weights)
     for name in (encoder, *([] if features_by is None else [features_by])):
         encoders.check(name)
@@ -291,10 +291,3 @@ def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None
     if features_by is not None:
         reading.check_width(features_by, table.features if own else None, "the table")
     return table, (features_by if own else encoder)
-
-
-def _numbers(text: str | None) -> list[float] | None:
-    try:
-        return None if text is None else [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--normalised-cost-weights {text!r}: write numbers with commas, as in 0,0.5,1") from None

@@ -238,6 +238,14 @@ def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price
     return None if prices is None else price_table.load(None if prices == "default" else prices)
 
 
+def cost_weights(text: str | None) -> list[float] | None:
+    """The numbers of --normalised-cost-weights; None where it was not given."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--normalised-cost-weights {text!r}: write numbers with commas, as in 0,0.5,1") from None
+
+
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     """The log as arrays, and the encoder that was used (None if the log has features); notes how groups are folded."""
     from jaxroute.data import logs as people

@@ -73,7 +73,8 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int, currency: str
         return [
             f"The log cannot say whether the router is better than always using {_listed(named)}.",
             *why[:1],
-            "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow.",
+            "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow LOG "
+            "--ask all.",
         ]
     half = _together(known)
     best = known.loc[(known["gain"] - half).idxmax()]

@@ -35,6 +35,9 @@ GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
+UNASKED = 1e4
+"""Variance of a mean that a sample does not hold: it says nothing."""
+
 
 class Sample(NamedTuple):
     """Noisy means of all models: [K] and the covariance of their errors [K, K]."""
@@ -308,15 +311,17 @@ def requests(logs: Logs) -> Float[Array, " K"]:
     return jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0 if times is None else times)
 
 
-def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Array, " K"]:
-    """Standard errors of the models' levels if every model answered ``prompts`` further prompts, [K].
+def planned_errors(
+    logs: Logs, nuisances: Nuisances, prompts: int, asked: Bool[Array, " K"] | None = None
+) -> Float[Array, " K"]:
+    """Standard errors of the models' levels if those asked answered ``prompts`` further prompts, [K].
 
     The deviation of the posterior given the log and a second sample of variance sigma_k^2 / prompts, where sigma_k is
     the standard deviation of quality around the outcome model (`pessimism.noise`). The answers to one prompt are taken
     to be independent; if they are positively correlated, differences between models will be known better than this.
 
     Args:
-        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone.
+        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone. asked: [K]; None: all.
 
     Returns:
         [K] quality units.
@@ -332,5 +337,7 @@ def planned_errors(logs: Logs, nuisances: Nuisances, prompts: int) -> Float[Arra
         return now.deviation
     variance = pessimism.noise(logs, nuisances) ** 2 / prompts
     about = columns(requests(logs), weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
+    if asked is not None:
+        variance = jnp.where(jnp.asarray(asked), variance, UNASKED)
     imagined = Sample(now.mean, jnp.diag(variance))
     return posterior([of_log(logs, nuisances), imagined], about).deviation

@@ -107,7 +107,7 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
 
         w = jax.lax.fori_loop(0, ROUNDS, step, jnp.ones_like(gap))
         found, half = at(w), FREEDOM / 2
-        density = jnp.sum((half - 1) * jnp.log(w) - half * (w - 1))
+        density = jnp.sum(half * jnp.log(w) - half * (w - 1))  # of log w, whose mode the steps find (Laplace)
         return found._replace(likelihood=found.likelihood + density), line(found, 1 + gap @ found.pull), w
 
     grid = jnp.asarray(levels.GRID)
