@@ -82,7 +82,7 @@ def shadow(
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
     most = None if offered is None else len(offered)
-    found = {"log": str(log), "currency": table.currency}
+    found: dict[str, Any] = {"log": str(log), "currency": table.currency}
     found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most)
     asked = found["ask"]["prompts"]
     lines = [] if offered is None else [line for _, line in sorted(offered[:asked])]
