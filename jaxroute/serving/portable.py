@@ -28,7 +28,10 @@ from jaxroute.types import InputError
 
 FLOOR = 0.01
 """Of a relative cost: nothing is for free because of a prediction."""
-ROWS, CACHED = 16384, 256
+ROWS, CACHED = 2048, 64
+"""Rows of a block, whose activations stay in the second cache, and of an activation function, in the first."""
+FEW = 256
+"""Rows that are centred before they are projected, which costs a copy of them."""
 _GELU = np.float32(np.sqrt(2 / np.pi))
 Tree = Mapping[str, Any]
 
@@ -112,27 +115,55 @@ def axes(arrays: Tree) -> Tree:
 def score(
     kind: str, arrays: Tree, settings: Tree, features: np.ndarray, cost_weight: np.ndarray
 ) -> tuple[np.ndarray, Predicted]:
-    """Scores [N, K] and predictions of a kind, in blocks of rows that bound the memory of the activations."""
-    if len(features) <= ROWS:
-        return KINDS[kind](arrays, settings, features, cost_weight)
-    found: tuple[np.ndarray, ...] = ()
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
+    """Scores [N, K] and predictions of a kind."""
+
+    def of(rows: slice) -> tuple[np.ndarray, ...]:
         scores, predicted = KINDS[kind](arrays, settings, features[rows], cost_weight[rows])
-        parts = (scores, *(predicted or ()))
-        found = found or tuple(np.empty((len(features), scores.shape[1]), np.float32) for _ in parts)
-        for all_rows, part in zip(found, parts, strict=True):
-            all_rows[rows] = part
-    return found[0], (found[1], found[2]) if len(found) > 1 else None
+        return scores, *(predicted or ())
+
+    scores, *predicted = _by_rows(of, len(features))
+    return scores, (predicted[0], predicted[1]) if predicted else None
 
 
 def lines(kind: str, arrays: Tree, settings: Tree, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """(intercept, slope) [N, K] of a kind whose scores are intercept - w slope; None of the others."""
-    if kind == "plug_in":
-        return _predicted(arrays["student"], features)
-    if kind == "affine":
-        return _corrected(arrays, settings, features, _predicted(arrays["start"], features))
-    return None
+
+    def of(rows: slice) -> tuple[np.ndarray, ...]:
+        if kind == "plug_in":
+            return _predicted(arrays["student"], features[rows])
+        return _corrected(arrays, settings, features[rows], _predicted(arrays["start"], features[rows]))
+
+    if kind not in ("plug_in", "affine"):
+        return None
+    intercept, slope = _by_rows(of, len(features))
+    return intercept, slope
+
+
+def _by_rows(of: Callable[[slice], tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, ...]:
+    """``of`` all rows; of many by blocks whose activations stay in cache, each on a core of its own."""
+    if count <= ROWS:
+        return of(slice(0, count))
+    from concurrent.futures import ThreadPoolExecutor
+
+    from jaxroute.system.threads import cores, one_blas_thread
+
+    blocks, errors = [slice(start, start + ROWS) for start in range(0, count, ROWS)], np.geterr()
+
+    def one(rows: slice) -> tuple[np.ndarray, ...]:
+        with np.errstate(**errors):  # which are those of a thread
+            return of(rows)
+
+    @one_blas_thread()
+    def every() -> tuple[np.ndarray, ...]:
+        found: tuple[np.ndarray, ...] = ()
+        with ThreadPoolExecutor(cores()) as pool:
+            for rows, parts in zip(blocks, pool.map(one, blocks), strict=True):
+                found = found or tuple(np.empty((count, part.shape[1]), np.float32) for part in parts)
+                for whole, part in zip(found, parts, strict=True):
+                    whole[rows] = part
+        return found
+
+    return every()
 
 
 def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
@@ -206,7 +237,7 @@ def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def project(axes: Tree, x: np.ndarray) -> np.ndarray:
     """Components [N, d] of features; of many without a copy of them, if the mean is too small to cost digits."""
     mean, basis = axes["mean"], axes["basis"]
-    if len(x) <= CACHED or np.abs(mean).max() > 1:
+    if len(x) <= FEW or np.abs(mean).max() > 1:
         return (x - mean) @ basis
     z = x @ basis
     z -= mean @ basis
@@ -234,24 +265,20 @@ def _dense(layer: Tree, x: np.ndarray) -> np.ndarray:
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, of a few rows at a time, whose passes stay in the cache."""
-    if x.ndim > 2 or len(x) <= CACHED:
-        return _gelu_of(x)
-    for start in range(0, len(x), CACHED):
-        x[start : start + CACHED] = _gelu_of(x[start : start + CACHED])
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 in place, of a few rows at a time: its passes stay in cache."""
+    flat = x.reshape(-1, x.shape[-1])
+    scratch = np.empty_like(flat[:CACHED])
+    for start in range(0, len(flat), CACHED):
+        rows = flat[start : start + CACHED]
+        z = np.multiply(rows, rows, out=scratch[: len(rows)])
+        z *= _GELU * np.float32(0.044715)
+        z += _GELU
+        z *= rows
+        np.tanh(z, out=z)
+        z += np.float32(1)
+        rows *= z
+        rows *= np.float32(0.5)
     return x
-
-
-def _gelu_of(x: np.ndarray) -> np.ndarray:
-    z = x * x
-    z *= _GELU * np.float32(0.044715)
-    z += _GELU
-    z *= x
-    np.tanh(z, out=z)
-    z += np.float32(1)
-    z *= x
-    z *= np.float32(0.5)
-    return z
 
 
 def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:

@@ -1,10 +1,16 @@
-"""Threads of BLAS and LAPACK, which JAX takes from SciPy on a CPU."""
+"""Cores of this process, and threads of BLAS and LAPACK, which JAX takes from SciPy on a CPU."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from threadpoolctl import threadpool_limits
+
+
+def cores() -> int:
+    """How many cores this process may use: with another number, sums round differently and close decisions differ."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_blas_thread() -> Any:

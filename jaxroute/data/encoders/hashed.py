@@ -9,7 +9,7 @@ encoder if one is available.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -50,7 +50,10 @@ def embed(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     features = np.zeros((len(texts), DIMENSIONS), np.float32)
     for start in range(0, len(texts), BLOCK):
         block = [str(text).lower() for text in texts[start : start + BLOCK]]
-        parts = [_counted([grams(text) for text in block]) for grams in (_words, _characters)]
+        parts = (
+            _counted([_words(text) for text in block], lambda gram: [gram]),
+            _counted([text.split() for text in block], _characters),
+        )
         for row, ((word, weight), (character, share)) in enumerate(zip(*parts, strict=True)):
             x = _projected(np.concatenate([word, character + COLUMNS]), np.concatenate([weight, share]))
             features[start + row] = x / (np.sqrt(x @ x) or 1.0)
@@ -63,26 +66,31 @@ def _words(text: str) -> list[str]:
     return [*words, *(f"{a} {b}" for a, b in pairwise(words))]
 
 
-def _characters(text: str) -> list[str]:
-    """Sequences of characters of every word between two spaces; a word that is shorter counts as it is, once."""
-    found = []
-    for word in text.split():
-        word = f" {word} "
-        for length in LENGTHS:
-            found += [word[start : start + length] for start in range(max(len(word) - length, 0) + 1)]
-            if len(word) <= length:
-                break
+def _characters(word: str) -> list[str]:
+    """Sequences of characters of a word between two spaces; a word that is shorter counts as it is, once."""
+    word, found = f" {word} ", []
+    for length in LENGTHS:
+        found += [word[start : start + length] for start in range(max(len(word) - length, 0) + 1)]
+        if len(word) <= length:
+            break
     return found
 
 
-def _counted(grams: list[list[str]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(columns in ascending order, log(1 + count), of norm 1) of every text's n-grams; each is hashed once."""
+def _counted(pieces: list[list[str]], grams_of: Callable[[str], list[str]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(columns in ascending order, log(1 + count), of norm 1) of the n-grams of every text's pieces.
+
+    Each piece is divided, and each n-gram hashed, once.
+    """
     known: dict[str, int] = {}
-    places = [[known.setdefault(gram, len(known)) for gram in text] for text in grams]
-    columns = np.abs(_murmur([gram.encode("utf-8", "surrogatepass") for gram in known]).astype(np.int64)) % COLUMNS
+    places = [[known.setdefault(piece, len(known)) for piece in text] for text in pieces]
+    grams: dict[str, int] = {}
+    divided = [[grams.setdefault(gram, len(grams)) for gram in grams_of(piece)] for piece in known]
+    columns = np.abs(_murmur([gram.encode("utf-8", "surrogatepass") for gram in grams]).astype(np.int64)) % COLUMNS
+    each = [columns[of_piece] for of_piece in divided]
     found = []
     for of_text in places:
-        column, count = np.unique(columns[of_text], return_counts=True)
+        every = np.concatenate([each[place] for place in of_text]) if of_text else columns[:0]
+        column, count = np.unique(every, return_counts=True)
         value = np.log1p(count.astype(float))
         found.append((column, value / (np.sqrt(value @ value) or 1.0)))
     return found
