@@ -180,6 +180,11 @@ def test_tokens_prices_and_names(tmp_path):
     file.write_text("\n".join(map(json.dumps, rows)))
     log = logs.load(file, columns={"prompt": "q"}, prices={"a": (1, 2), "b": prices.Price(10, 20, "", "")})
     np.testing.assert_allclose(log.cost, [0.002, 0.02])
+    (tmp_path / "prices.csv").write_text("model,input,output\na,1,2\nb,10,20\n")
+    np.testing.assert_allclose(logs.load(file, columns={"prompt": "q"}, prices=tmp_path / "prices.csv").cost, log.cost)
+    named = {"prompt": "q", "model": "name"}
+    known = [{**row, "name": name} for row, name in zip(rows, ("gpt-4o", "gpt-4o-mini"), strict=True)]
+    np.testing.assert_allclose(logs.load(known, columns=named, prices="default").cost, [0.0075, 0.00045])
     with pytest.raises(InputError, match=r"model is not in the price table: 1 row.*\n.*row 1, column 'model': 'b'"):
         logs.load(file, columns={"prompt": "q"}, prices={"a": (1, 2)})
 

@@ -235,7 +235,7 @@ def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price
 
     if reprice and prices is None:
         raise InputError("--reprice needs prices; add --prices FILE or --prices default")
-    return None if prices is None else price_table.load(None if prices == "default" else prices)
+    return price_table.listed(prices)
 
 
 def cost_weights(text: str | None) -> list[float] | None:

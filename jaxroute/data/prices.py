@@ -109,6 +109,18 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
     return {str(name): Price(*paid, *said, *apart) for name, (paid, said, apart) in zip(names, rows, strict=True)}
 
 
+def listed(prices: Mapping[str, Any] | str | os.PathLike[str] | None) -> Any:
+    """Prices by model as they are, or those of a file, or (``"default"``) of this package.
+
+    Example:
+        >>> listed({"own": (1, 2)}), listed("default")["gpt-4o"].input
+        ({'own': (1, 2)}, 2.5)
+    """
+    if prices is None or isinstance(prices, Mapping):
+        return prices
+    return load(None if prices == "default" else prices)
+
+
 def _price_map(path: Path) -> dict[str, Price]:
     """LiteLLM's price map, without the entries that have no price per token (images, speech)."""
     try:

@@ -16,12 +16,14 @@ table, row (counted from 0) and column before anything is returned.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxroute.data import messages, records, values
+from jaxroute.data import prices as tariffs
 from jaxroute.data.logs import cells, convert, costs, feedback, formats, joining, naming, problems, router_replay
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.table import LogTable
@@ -37,7 +39,7 @@ def load(
     source: Any,
     *,
     columns: Mapping[str, str] | None = None,
-    prices: Mapping[str, Sequence[Any]] | None = None,
+    prices: Mapping[str, Sequence[Any]] | str | os.PathLike[str] | None = None,
     reprice: bool = False,
     quality_range: tuple[float, float] = (0.0, 1.0),
     feedback: Any = None,
@@ -59,8 +61,8 @@ def load(
         source: a file or a folder of files, a URL ``postgresql://...``, a pandas or pyarrow table, a
             ``datasets.Dataset``, a list of dictionaries, or a dictionary of columns.
         columns: {field: name in the table}; a name may be a path into nested values, ``metadata.feedback.score``.
-        prices: {model: (input, output) or Price} per million tokens, such as ``prices.load()``, for rows whose cost
-            is unknown.
+        prices: for rows whose cost is unknown: {model: (input, output) or Price} per million tokens, a file of these
+            (``prices.load``), or "default" for the prices of this package.
         reprice: price every row, whatever cost it has.
         quality_range: (worst, best) of the qualities as written: (1, 5) for stars, (5, 1) where less is better.
         feedback: a table of request_id and quality, for qualities that came later; see ``feedback.read``.
@@ -89,9 +91,10 @@ def load(
     """
     asked = Asked(dict(columns or {}), chat)
     _check(asked, quality_range, failures, form)
+    listed = tariffs.listed(prices)
     asked = asked._replace(columns={**asked.columns, **{f"{convert.CONTEXT}{name}": name for name in context}})
     tables = records.sources(source)
-    amounts = ["cost"] if prices is None else ["cost", "input_tokens"]
+    amounts = ["cost"] if listed is None else ["cost", "input_tokens"]
     rated = [] if feedback is not None else [["quality"]]
     log = cells.gather(tables, asked, form, [["model"], *rated, amounts])
     shared = joining.join(log, chat)
@@ -100,8 +103,8 @@ def load(
     _rate(log, feedback, score, shared)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
-    costs.fill(log, prices, reprice, asked.columns.get("cost", "cost"))
-    found = problems.find(log, prices, quality_range)
+    costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))
+    found = problems.find(log, listed, quality_range)
     bad = np.any(list(found.values()), axis=0)
     lines = tuple(problems.lines(log, found, tables))
     if bad.any() and not drop_bad:
