@@ -21,7 +21,7 @@ from jaxroute.data.logs import latency
 from jaxroute.data.messages import CHAT
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.learn import fitting, full_feedback, methods
+from jaxroute.learn import checks, fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, new_models, ranking
@@ -195,7 +195,7 @@ def fit(
     beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
     columns, options["currency"] = contexts.fit(table.context), table.currency
     spec = options.get("spec", NuisanceSpec())
-    fitting.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
+    checks.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
     if beside is not None:
         answered = shadows.examples(beside, names, encoder=used, columns=columns)
     taken = latency.by_model(table)
@@ -204,7 +204,7 @@ def fit(
         options["candidates"] = [name for name in names if name not in slow]
     known = priors.load(prior, names)
     new_models.check_limits(known.new, max_latency)
-    fitting.check_prior(methods.named(method), known.prior, len(names))
+    checks.check_prior(methods.named(method), known.prior, len(names))
     logs, half_life = people.as_logs(table, encoder), None
     if recency is not None:
         logs, half_life = ages.apply(logs, table.timestamp, recency)

@@ -11,7 +11,7 @@ import pytest
 import jaxroute as jr
 from jaxroute.data import priors as reading
 from jaxroute.data import simulate, synthetic
-from jaxroute.learn import fitting
+from jaxroute.learn import checks
 from jaxroute.recipe import Prior, levels, priors
 from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
 
@@ -145,4 +145,4 @@ def test_a_fitted_router_says_what_the_log_makes_of_its_prior():
     with pytest.raises(InputError, match="rm_softmax takes no prior; the methods that do: recommended"):
         jr.fit(log, "rm_softmax", prior=known, **small)
     with pytest.raises(InputError, match=r"prior\.deviation: needs a finite number"):
-        fitting.check_prior(jr.learn.METHODS["recommended"], Prior(np.ones(4), np.zeros(4)), 4)
+        checks.check_prior(jr.learn.METHODS["recommended"], Prior(np.ones(4), np.zeros(4)), 4)

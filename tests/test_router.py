@@ -11,7 +11,7 @@ import pytest
 
 from jaxroute import counterfactual, metrics, policies, recipe
 from jaxroute.data import encoders, simulate, synthetic
-from jaxroute.learn import fitting
+from jaxroute.learn import checks, fitting
 from jaxroute.policies import budgets
 from jaxroute.serving import export
 from jaxroute.serving.router import Router
@@ -278,7 +278,7 @@ def test_names_and_rows_are_checked(logs, table):
 
 
 def test_rows_needed(logs):
-    needed = fitting.rows_needed(logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan)))
+    needed = checks.rows_needed(logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan)))
     counts = np.bincount(np.asarray(logs.action)[:50], minlength=5)
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
 

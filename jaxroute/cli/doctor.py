@@ -84,7 +84,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute.data import splits
     from jaxroute.data.logs import folding, latency, rating
     from jaxroute.estimators import drift, judge
-    from jaxroute.learn import fitting
+    from jaxroute.learn import checks
     from jaxroute.recipe import levels
 
     names, taken = table.models, latency.by_model(table)
@@ -98,7 +98,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     singles = np.where(left, uniform[None], singles)
     report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
     with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
-    needed = fitting.rows_needed(logs, shadow)
+    needed = checks.rows_needed(logs, shadow)
     error = np.sqrt(np.diag(levels.of_log(logs, nuisances).covariance))
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
@@ -122,15 +122,15 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         )
     duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
     verdict = _overall(diagnosis.source, report.targets[0]["verdict"], [str(m["verdict"]) for m in models])
-    answered = np.zeros(num_models) if shadow is None else fitting.answers(shadow)
-    known = [name for name, count in zip(names, answered, strict=True) if count >= fitting.ROWS_A_MODEL]
+    answered = np.zeros(num_models) if shadow is None else checks.answers(shadow)
+    known = [name for name, count in zip(names, answered, strict=True) if count >= checks.ROWS_A_MODEL]
     carried = verdict == "refuse" and len(known) > 1
     missed = advice.missing(table)
     changed = [] if table.timestamp is None else drift.changes(logs, nuisances, table.timestamp)
     since = [one.at for one in changed if one.changed and one.what != "share"]
     verdict = "caution" if carried or (verdict == "ok" and (missed or table.outliers or since)) else verdict
     todo = advice.first(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
-    if refused := fitting.refusal(logs, shadow):
+    if refused := checks.refusal(logs, shadow):
         verdict = "refuse"
         todo = [f"A router cannot be fitted: {refused}.", *(line for line in todo if "Next step" not in line)]
     elif carried:
@@ -173,13 +173,13 @@ def _with_shadow(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequ
 
     from jaxroute import nuisance, recipe
     from jaxroute.data import shadow as shadows
-    from jaxroute.learn import fitting
+    from jaxroute.learn import checks
     from jaxroute.recipe import levels
 
     together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadows.priced(shadow, logs, names))
     before = levels.fit(logs, nuisances).deviation
     after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation
-    answers = fitting.answers(shadow)
+    answers = checks.answers(shadow)
     return {
         "prompts": len(shadow.features),
         "models": [

@@ -151,7 +151,7 @@ def fit(
     from jaxroute.data import shadow as shadows
     from jaxroute.data.logs import latency
     from jaxroute.estimators import recency as ages
-    from jaxroute.learn import fitting, full_feedback
+    from jaxroute.learn import checks, fitting, full_feedback
     from jaxroute.learn import methods as registry
     from jaxroute.serving import new_models
     from jaxroute.serving.terms import too_slow
@@ -202,11 +202,11 @@ def fit(
     own = None if beside is None else shadows.matched(beside, rows.models)
     by = None if features_by is None else reading.made_by(features_by, rows)
     beside_text = contexts.fit(rows.context)
-    fitting.check_rows(chosen, rows, own)
+    checks.check_rows(chosen, rows, own)
     taken = latency.by_model(rows)
     slow = [] if max_latency is None else too_slow(taken, rows.models, max_latency)
     candidates = None if max_latency is None else [name for name in rows.models if name not in slow]
-    fitting.check_candidates(chosen, None if candidates is None else np.isin(rows.models, candidates))
+    checks.check_candidates(chosen, None if candidates is None else np.isin(rows.models, candidates))
     if slow:
         reading.note(
             f"note: never chosen, as their p95 of latency is above {max_latency:g} s or unknown: {', '.join(slow)}"
@@ -214,7 +214,7 @@ def fit(
     cost_of = priors.by_tokens(reading.price_list(how.prices, how.reprice), rows.usage)
     known = priors.load(prior, rows.models, cost_of)
     new_models.check_limits(known.new, max_latency)
-    fitting.check_prior(chosen, known.prior, len(rows.models))
+    checks.check_prior(chosen, known.prior, len(rows.models))
     if known.missing:
         reading.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
     if known.unused:
@@ -229,7 +229,7 @@ def fit(
     half_life = None
     if recency is not None:
         logs, half_life = ages.apply(logs, rows.timestamp, recency)
-        fitting.check_rows(chosen, logs, None)
+        checks.check_rows(chosen, logs, None)
         chosen_so = (
             "no half-life predicts its later rows better"
             if np.isinf(half_life)

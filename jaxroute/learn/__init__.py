@@ -4,14 +4,25 @@
     router = jaxroute.fit(log, "rm_softmax")                                       # a router to keep, judged on its log
 
 methods      every method: a record each, with what it costs and what the study found
-fitting      the one path from any method to a judged `serving.Router`
+fitting      the one path from any method to a judged `serving.Router`; `checks` comes before it, `judging` after it
 per_weight   ``fit``: nuisances, outcomes, projection, training, selection and ensembling for any loss
 objectives   losses by name, and the check of a loss of one's own; `estimates`: outcomes that are learnt from, by name
 """
 
-from jaxroute.learn.estimates import ESTIMATORS as ESTIMATORS
-from jaxroute.learn.methods import METHODS as METHODS
-from jaxroute.learn.methods import Method as Method
-from jaxroute.learn.objectives import LOSSES as LOSSES
-from jaxroute.learn.per_weight import Fitted as Fitted
-from jaxroute.learn.per_weight import fit as fit
+from typing import TYPE_CHECKING
+
+from jaxroute._lazy import lazy
+
+if TYPE_CHECKING:
+    from jaxroute.learn.estimates import ESTIMATORS as ESTIMATORS
+    from jaxroute.learn.methods import METHODS as METHODS
+    from jaxroute.learn.methods import Method as Method
+    from jaxroute.learn.objectives import LOSSES as LOSSES
+    from jaxroute.learn.per_weight import Fitted as Fitted
+    from jaxroute.learn.per_weight import fit as fit
+
+_NAMES = {"ESTIMATORS": "estimates", "METHODS": "methods", "Method": "methods", "LOSSES": "objectives"}
+_NAMES |= {"Fitted": "per_weight", "fit": "per_weight"}
+if not TYPE_CHECKING:  # what the doctor asks needs none of the networks
+    _modules = ("checks", "estimates", "fitting", "full_feedback", "judging", "methods", "objectives", "per_weight")
+    __getattr__, __dir__ = lazy(__name__, _modules, {name: f"{__name__}.{module}" for name, module in _NAMES.items()})

@@ -22,7 +22,7 @@ from jaxroute import estimators, nuisance, policies, sweep
 from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
-from jaxroute.learn import fitting, methods, objectives
+from jaxroute.learn import checks, fitting, judging, methods, objectives
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
@@ -31,7 +31,7 @@ from jaxroute.policies import budgets
 from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
-from jaxroute.system.threads import one_blas_thread
+from jaxroute.system.threads import cores, one_blas_thread
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -127,7 +127,7 @@ def fit(
     """
     chosen = methods.named(method)
     rows, num_models = table.available.shape
-    fitting.check(chosen, (rows, num_models), models, spec, members, (None, training, hyperparams))
+    checks.check(chosen, (rows, num_models), models, spec, members, (None, training, hyperparams))
     settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
@@ -186,14 +186,14 @@ def fit(
         "costs_unknown": unknown,
         "cost_scale_from": reason,
         "members": members,
-        "cores": fitting.cores(),
+        "cores": cores(),
         **result.summary,
         "by_cost_weight": judged(result, given, group),
     }
     curve = None if unknown else budgets.thinned(result.curve, fitting.PIECES)
     everyone = np.ones(num_models, bool)
     kind = kinds.in_32_bits(result.kind)
-    last_layer = fitting.uncertain(kind, known)
+    last_layer = judging.uncertain(kind, known)
     return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer)
 
 

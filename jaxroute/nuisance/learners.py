@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroute.nuisance import gp, knn, mlp, own, ridge, trees
+from jaxroute.nuisance import gp, knn, own, ridge, trees
 from jaxroute.nuisance.targets import Levels
 from jaxroute.projection import Projection
 from jaxroute.types import InputError, Key, NuisanceSpec, Outcomes, Params, Regressor
@@ -88,12 +88,16 @@ def _predict_gp(process: Params, x: Array, level: Levels, axes: Projection, spec
 
 
 def _fit_mlp(t: Training, spec: NuisanceSpec) -> Params:
+    from jaxroute.nuisance import mlp  # Flax and Optax take half a second, and most fits need neither
+
     return jax.vmap(partial(mlp.fit, features=t.features, spec=spec))(
         t.key, targets=t.targets, weight=t.weight, level=t.level
     )
 
 
 def _predict_mlp(params: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
+    from jaxroute.nuisance import mlp
+
     return mlp.predict(params, x, level.cost.shape[0], spec)
 
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.engine import networks, training
 from jaxroute.nuisance.ridge import inverse, with_intercept
 from jaxroute.numerics import masked_log_softmax, nesterov
 from jaxroute.types import Hyperparams, Key, NuisanceSpec, Params
@@ -64,6 +63,8 @@ def fit_mlp(
     spec: NuisanceSpec,
 ) -> Params:
     """A network on the same log loss; candidates are snapshots along training, as for outcomes."""
+    from jaxroute.engine import networks, training
+
     num_rows, num_models = available.shape
     network = networks.router(num_models, spec.hidden)
 
@@ -89,5 +90,7 @@ def predict_logistic(coefficients: Float[Array, "C K d+1"], features: Float[Arra
 
 def predict_mlp(params: Params, features: Float[Array, " d"], num_models: int, spec: NuisanceSpec) -> Array:
     """Logits [C, K] for one prompt."""
+    from jaxroute.engine import networks
+
     network = networks.router(num_models, spec.hidden)
     return jax.vmap(lambda p: network.apply(p, features))(params)

@@ -1,0 +1,135 @@
+"""What a router can be fitted to, and by which method: asked before anything is fitted, and by the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxroute.numerics import relative
+from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table, UnsupportedLogError
+
+if TYPE_CHECKING:
+    from jaxroute import recipe
+    from jaxroute.data.logs import LogTable
+    from jaxroute.learn.methods import Method
+
+ROWS_A_MODEL = 100
+"""Answers with feedback from which a model's level is worth routing on."""
+
+
+def check(
+    method: Method,
+    shape: tuple[int, int],
+    models: Sequence[str],
+    spec: NuisanceSpec,
+    members: int,
+    of_training: tuple[Any, ...],
+) -> None:
+    """Refuse what cannot be fitted to rows of a shape [N, K], before anything is.
+
+    Raises:
+        InputError: see ``fit``.
+    """
+    rows, num_models = shape
+    if len(models) != num_models or len(set(models)) != num_models:
+        raise InputError(f"{len(models)} model names ({', '.join(models)}) for {num_models} models: one each")
+    if members < 1:
+        raise InputError(f"members={members}: a router is made of one member or more")
+    if why := _few("rows", rows, spec):
+        raise UnsupportedLogError(why)
+    if not method.decides:
+        for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
+            if value is not None:
+                raise InputError(f"{name}= means nothing to {method.name}, which trains no network to decide: leave it")
+
+
+def check_rows(
+    method: Method, rows: Logs | LogTable, shadow: Examples | Table | None = None, spec: NuisanceSpec = NuisanceSpec()
+) -> None:
+    """Refuse rows that a method cannot be fitted to; also before they are encoded.
+
+    Raises:
+        UnsupportedLogError: too few rows or ratings.
+        InputError: weights that the method does not know.
+    """
+    if why := refusal(rows, shadow, spec):
+        raise UnsupportedLogError(why)
+    if relative(None if rows.weight is None else jnp.asarray(rows.weight)) is not None and not method.weighs:
+        raise InputError(
+            f"{method.name} counts every row once, and the rows of this log stand for several requests each (weight): "
+            "choose another method"
+        )
+
+
+def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec: NuisanceSpec = NuisanceSpec()) -> str:
+    """Why no router can be fitted to a log, whatever the method; "" if one can. The doctor asks the same.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> refusal(example()[0])
+        '4 rows are too few to fit and judge a router with 5 folds: give more'
+    """
+    rated = int(np.isfinite(np.asarray(rows.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
+    return _few("rows", len(rows.action), spec) or _few("answers with a quality", rated, spec)
+
+
+def _few(what: str, count: int, spec: NuisanceSpec) -> str:
+    if count >= 10 * spec.folds:
+        return ""
+    return f"{count} {what} are too few to fit and judge a router with {spec.folds} folds: give more"
+
+
+def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
+    """Answers with feedback that each model still needs before its level is worth routing on, [K].
+
+        max(0, per_model - rows with feedback of model k - its answers in the shadow)
+
+    A hundred answers put the standard error of a model's mean quality at 0.05 or below (it is at most
+    0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
+    """
+    answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
+    answered_by_all = 0 if shadow is None else answers(shadow)
+    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - answered_by_all, 0)
+
+
+def answers(shadow: Examples | Table) -> np.ndarray:
+    """Answers with a quality that a shadow sample holds of every model, [K]."""
+    return (np.asarray(shadow.available) & np.isfinite(np.asarray(shadow.outcomes.quality))).sum(0)
+
+
+def check_prior(method: Method, prior: recipe.Prior | None, num_models: int) -> None:
+    """Refuse a prior that a method does not take, or that is not one of these models.
+
+    Raises:
+        InputError: says which of the two, or which field is wrong.
+    """
+    if prior is None:
+        return
+    if not method.informed:
+        from jaxroute.learn import methods
+
+        able = ", ".join(name for name, m in methods.METHODS.items() if m.informed)
+        raise InputError(f"{method.name} takes no prior; the methods that do: {able}")
+    for name, values, least in zip(prior._fields, map(np.asarray, prior), (-np.inf, 0.0), strict=True):
+        if values.shape != (num_models,) or not np.isfinite(values).all() or values.min() <= least:
+            raise InputError(f"prior.{name}: needs a finite number for each of {num_models} models, deviations above 0")
+
+
+def check_candidates(method: Method, allowed: np.ndarray | None) -> None:
+    """Refuse a choice of models by which a method cannot be fitted.
+
+    Raises:
+        InputError: a method whose networks learn the decision among all models, or fewer than two candidates.
+    """
+    if allowed is None:
+        return
+    if method.decides:
+        raise InputError(
+            f"{method.name} learns the decision among all models: fit a method that predicts (recommended), or give "
+            "the limit to jaxroute route"
+        )
+    if allowed.sum() < 2:
+        raise InputError(f"{int(allowed.sum())} model(s) may be chosen: a router needs two; raise the limit")
