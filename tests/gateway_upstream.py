@@ -20,6 +20,7 @@ class Upstream(BaseHTTPRequestHandler):
         said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         model, server = said["model"], self.server
         if model in server.failing:
+            time.sleep(server.refusing)
             self.refuse(500, "out of order")
             return
         if model in server.stalling:
@@ -138,7 +139,7 @@ def serve():
 def calm(server):
     """Forget all troubles and all that was asked."""
     server.failing, server.stalling, server.cutting, server.asked = set(), set(), set(), []
-    server.stall, server.gap, server.repeating = 8.0, 0.0, False
+    server.stall, server.gap, server.refusing, server.repeating = 8.0, 0.0, 0.0, False
 
 
 def deployment(server, name, timeout=6.0):

@@ -2,9 +2,11 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -39,12 +41,10 @@ class Client:
         return answer.status, json.loads(raw) if raw[:1] in b"{[" else raw.decode()
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    router_kinds.router("plug_in", 256, MODELS, encoder="hashed-2").save(folder / "router")
-    settings = "models: [a, b, c, d]\ndefault: a\nrouter: router\ncost_weight: 20\nepsilon: 0.4\nlog: log.jsonl\n"
-    (folder / "models.yaml").write_text(settings + "capabilities: {a: [], b: [tools], c: [], d: []}\n")
+@contextlib.contextmanager
+def serving(folder, settings):
+    """The service of a models.yaml, as a process; its port."""
+    (folder / "models.yaml").write_text(settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -53,19 +53,37 @@ def service(tmp_path_factory):
     with (folder / "said").open("w") as out:
         running = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
     try:
-        deadline = time.time() + 60
-        while True:
-            assert running.poll() is None, (folder / "said").read_text()
-            assert time.time() < deadline
-            try:
-                if Client(port).ask("/health")[0] == 200:
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield port, folder
+        wait(lambda: running.poll() is not None or answers(port), 60)
+        assert running.poll() is None, (folder / "said").read_text()
+        yield port
     finally:
         running.kill()
         running.wait()
+
+
+def answers(port):
+    try:
+        return Client(port).ask("/health")[0] == 200
+    except OSError:
+        return False
+
+
+def wait(until, seconds=20):
+    deadline = time.time() + seconds
+    while not until():
+        assert time.time() < deadline
+        time.sleep(0.1)
+
+
+SETTINGS = "models: [a, b, c, d]\ndefault: a\nrouter: router\ncost_weight: 20\nepsilon: 0.4\nlog: log.jsonl\n"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    router_kinds.router("plug_in", 256, MODELS, encoder="hashed-2").save(folder / "router")
+    with serving(folder, SETTINGS + "capabilities: {a: [], b: [tools], c: [], d: []}\n") as port:
+        yield port, folder
 
 
 def test_a_request_is_decided_as_the_router_says_and_its_outcome_is_a_row(service):
@@ -152,3 +170,46 @@ def test_decisions_over_http_are_explored_as_often_as_they_say(service):
     for model, count in collections.Counter(d["model"] for d in said).items():
         p = next(d["propensity"] for d in said if d["model"] == model)
         assert abs(count / 1000 - p) < 4 * np.sqrt(p * (1 - p) / 1000)
+
+
+def test_requests_that_arrive_together_are_decided_as_alone_and_none_spoils_the_others(service):
+    port, folder = service
+    before = Client(port).ask("/ready")[1]["rows_written"]
+    texts = [f"How far is it to place {i}?" for i in range(64)]
+    bodies = [{"prompt": text} for text in texts]
+    for i in range(0, 64, 8):
+        bodies[i] |= {"candidates": ["nobody"]}
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(lambda body: Client(port).ask("/v1/route", body), bodies))
+    best = Router.load(folder / "router").route(texts, cost_weight=20).models
+    for i, (status, answer) in enumerate(said):
+        assert status == (400 if i % 8 == 0 else 200)
+        if status == 200:
+            assert answer["propensity"] == pytest.approx(0.7 if answer["model"] == best[i] else 0.1)
+    ids = [answer["request_id"] for status, answer in said if status == 200]
+    assert len(set(ids)) == 56
+    assert Client(port).ask("/v1/outcome", {"outcomes": [{"request_id": one} for one in ids]})[1] == {"written": 56}
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()[before:]]
+    assert {row["request_id"]: row["prompt"] for row in rows} == dict(
+        zip(ids, [text for i, text in enumerate(texts) if i % 8], strict=True)
+    )
+
+
+def test_the_share_of_a_roll_out_is_on_the_metrics_page(tmp_path):
+    """As it was begun, when it was sent back, and when it was promoted."""
+    for name in ("router", "new"):
+        router_kinds.router("plug_in" if name == "new" else "affine", 256, MODELS, encoder="hashed-2").save(
+            tmp_path / name
+        )
+    version = json.loads((tmp_path / "new" / "router.json").read_text())["sha256"][:12]
+    with serving(tmp_path, SETTINGS + "reload_seconds: 0.2\nrollout: {router: new, share: 0.4}\n") as port:
+
+        def shown():
+            (share,) = re.findall(r"^jaxroute_rollout_share (.*)$", Client(port).ask("/metrics")[1], re.M)
+            return float(share)
+
+        assert shown() == 0.4
+        for status, share in (("returned", 0.0), ("promoted", 1.0), ("better", 0.4)):
+            (tmp_path / "rollout.json").write_text(json.dumps({"router": version, "status": status}))
+            wait(lambda share=share: shown() == share)
+            assert Client(port).ask("/ready")[1]["rollout"]["status"] == status

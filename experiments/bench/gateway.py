@@ -1,15 +1,16 @@
 """What a gateway costs: LiteLLM's proxy with our handler beside the plain one, in the same run.
 
-    make bench-gateway        (seven minutes of a busy machine; in the environment of `make test-gateway`)
+    make bench-gateway        (at most seven minutes; in the environment of `make test-gateway`)
 
 Three proxies with one worker each stand before one mock upstream that answers at once: a plain one, one with a handler
 that has the same hooks as ours and does nothing in them (what LiteLLM itself takes for any such handler), and ours,
 which asks a router of texts (the encoder is hashed-2) and logs every row. The plain ones are asked for a model by
-name. They are asked in turns, some requests each, by 1, 16 and 64 clients at a time: whoever else is at work then costs
-all of them. Prints processor time a request, throughput (the median over the rounds of its ratio to the plain proxy in
-the same round, with quartiles), the median and the 99th percentile of the time that a client waits, memory, and the
-time of the first request; writes results/bench/gateway.json. Only ratios and differences mean something on a machine
-that others use.
+name. They are asked in turns, some requests each, by 1, 16 and 64 clients at a time, in an order that changes with the
+round: whoever else is at work then costs all of them. Rounds end when the time is up. Prints processor time a
+request and throughput, each as the median over the rounds of its difference from, or ratio to, the plain proxy in the
+same round, with quartiles; the median and the 99th percentile of the time that a client waits; memory; and the time of
+the first request. Writes results/bench/gateway.json. Only ratios and differences mean something on a machine that
+others use.
 """
 
 from __future__ import annotations
@@ -18,31 +19,23 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 import psutil
 
 from experiments import storage
 from experiments.bench import encoding
-from jaxroute.data import encoders
-from jaxroute.learn import fitting
-from jaxroute.types import Logs, NuisanceSpec
+from experiments.bench.servers import MASTER, MODELS, Turn, free_port, router, running
 
-MODELS = ("small", "large")
-AT_ONCE = {1: 30, 16: 96, 64: 192}
+AT_ONCE = {1: 40, 16: 96, 64: 192}
 """Clients, and the requests of a turn."""
 KINDS = ("plain", "empty", "ours")
-MASTER = "sk-bench-0f3c5a2e7b9d4c1a8e6f"
 UPSTREAM = """
 import json, sys
 from aiohttp import web
@@ -78,53 +71,6 @@ handler = Handler()
 """
 
 
-def router(folder: Path) -> None:
-    """A router of texts for two models, fitted on made-up answers."""
-    texts = encoding.prompts(400)
-    features = np.asarray(encoders.encode(texts, "hashed-2"), np.float32)
-    rng = np.random.default_rng(0)
-    action = rng.integers(2, size=len(texts))
-    quality, cost = rng.random(len(texts)), np.where(action == 0, 1e-5, 1e-4)
-    propensity, available = np.full(len(texts), 0.5), np.ones((len(texts), 2), bool)
-    log = Logs(*map(jax.numpy.asarray, (features, action, quality, cost, propensity, available)))
-    spec = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0,))
-    fitting.fit(jax.random.key(0), log, MODELS, encoder="hashed-2", spec=spec, steps=50).save(folder / "router")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextlib.contextmanager
-def running(command: list[str], port: int, folder: Path, path: str) -> Iterator[psutil.Process]:
-    """A server, once it answers on a path."""
-    import urllib.error
-    import urllib.request
-
-    env = {**os.environ, "LITELLM_MASTER_KEY": MASTER, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-    env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    with (folder / f"said-{port}").open("w") as out:
-        process = psutil.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.time() + 180
-        while True:
-            if process.poll() is not None or time.time() > deadline:
-                raise RuntimeError((folder / f"said-{port}").read_text()[-2000:])
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                time.sleep(0.25)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 async def load(port: int, model: str, texts: Iterator[str], clients: int, count: int) -> list[float]:
     """Milliseconds of each of ``count`` requests of so many clients, each asking again as soon as it is answered."""
     import aiohttp
@@ -147,14 +93,6 @@ async def load(port: int, model: str, texts: Iterator[str], clients: int, count:
     return times
 
 
-class Turn(NamedTuple):
-    """Of some requests: processor ms of each, how many a second, and how many ms the client waited for each."""
-
-    work: float
-    rate: float
-    waits: list[float]
-
-
 def turn(process: psutil.Process, port: int, model: str, texts: Iterator[str], clients: int, count: int) -> Turn:
     """Ask a proxy ``count`` times; what it does after its last answer counts, too."""
     before, begun = sum(process.cpu_times()[:2]), time.perf_counter()
@@ -164,26 +102,31 @@ def turn(process: psutil.Process, port: int, model: str, texts: Iterator[str], c
     return Turn(1e3 * (sum(process.cpu_times()[:2]) - before) / count, rate, waits)
 
 
+QUARTILES = (25, 50, 75)
+
+
 def summary(turns: dict[str, list[Turn]]) -> dict[str, dict[str, float | list[float]]]:
-    """By kind of proxy: work, its ratio of throughput to the plain one (quartiles over rounds), p50 and p99."""
+    """By kind of proxy: work, its difference from the plain one and the ratio of throughput (quartiles), p50, p99."""
     found: dict[str, dict[str, float | list[float]]] = {}
-    plain = np.array([one.rate for one in turns["plain"]])
+    work, rate = (np.array([getattr(one, of) for one in turns["plain"]]) for of in ("work", "rate"))
     for which, several in turns.items():
         waits = np.concatenate([one.waits for one in several])
-        rates = np.array([one.rate for one in several])
+        works, rates = (np.array([getattr(one, of) for one in several]) for of in ("work", "rate"))
         found[which] = {
-            "work_ms": float(np.mean([one.work for one in several])),
+            "work_ms": float(np.median(works)),
+            "more_ms": np.percentile(works - work, QUARTILES).tolist(),
             "rate": float(np.median(rates)),
-            "rate_ratio": np.percentile(rates / plain, [25, 50, 75]).tolist(),
+            "rate_ratio": np.percentile(rates / rate, QUARTILES).tolist(),
             "p50_ms": float(np.percentile(waits, 50)),
             "p99_ms": float(np.percentile(waits, 99)),
         }
     return found
 
 
-def compare(rounds: int) -> dict[str, Any]:
-    """All figures: {clients: of ``summary``}, memory in MB, first requests in ms."""
+def compare(rounds: int, minutes: float) -> dict[str, Any]:
+    """All figures: {clients: of ``summary``}, memory in MB, first requests in ms, and the rounds that were made."""
     found: dict[str, Any] = {}
+    end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as open_:
         folder = Path(name)
         router(folder)
@@ -211,37 +154,41 @@ def compare(rounds: int) -> dict[str, Any]:
         first = {which: asyncio.run(load(ports[which], model, texts, 1, 100)) for which, model in asked.items()}
         found["first_ms"] = {which: times[0] for which, times in first.items()}
         found["hundredth_ms"] = {which: float(np.median(times[-20:])) for which, times in first.items()}
-        for clients, count in AT_ONCE.items():
-            turns: dict[str, list[Turn]] = {which: [] for which in KINDS}
-            for number in range(rounds):
-                shift = number % len(KINDS)
+        turns: dict[int, dict[str, list[Turn]]] = {n: {which: [] for which in KINDS} for n in AT_ONCE}
+        made, longest = 0, 0.0
+        while made < rounds and (made < 3 or time.monotonic() + longest < end):
+            begun, shift = time.monotonic(), made % len(KINDS)
+            for clients, count in AT_ONCE.items():
                 for which in KINDS[shift:] + KINDS[:shift]:
                     one = turn(proxies[which], ports[which], asked[which], texts, clients, count)
-                    turns[which].append(one)
-            found[str(clients)] = summary(turns)
+                    turns[clients][which].append(one)
+            made, longest = made + 1, max(longest, time.monotonic() - begun)
+        found |= {str(clients): summary(several) for clients, several in turns.items()}
+        found["rounds"] = made
         found["memory_mb"] = {which: proxies[which].memory_info().rss / 1e6 for which in proxies}
         found["rows"] = (folder / "log.jsonl").read_text().count("\n")
-    assert found["rows"] == 100 + rounds * sum(AT_ONCE.values()), f"{found['rows']} rows"
+    assert found["rows"] == 100 + made * sum(AT_ONCE.values()), f"{found['rows']} rows"
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=12, help="of all proxies in turns")
+    parser.add_argument("--rounds", type=int, default=24, help="of all proxies in turns, at most")
+    parser.add_argument("--minutes", type=float, default=7.0, help="no round begins that would end later")
     parser.add_argument("--out", default="results/bench")
     asked = parser.parse_args(arguments)
-    found = compare(asked.rounds)
+    found = compare(asked.rounds, asked.minutes)
+    print(f"{found['rounds']} rounds; medians over them, and quartiles")
     for clients in AT_ONCE:
-        plain = found[str(clients)]["plain"]
         for which in KINDS:
             one = found[str(clients)][which]
             low, middle, high = (100 * (ratio - 1) for ratio in one["rate_ratio"])
-            more = one["work_ms"] - plain["work_ms"]
+            less, more, most = one["more_ms"]
             print(
-                f"{clients:2d} at once, {which:5s}: {one['work_ms']:.1f} ms of work ({more:+.2f}), {one['rate']:.0f} "
-                f"requests/s ({middle:+.1f}%, {low:+.1f} to {high:+.1f}), p50 {one['p50_ms']:.1f} ms, "
-                f"p99 {one['p99_ms']:.0f} ms"
+                f"{clients:2d} at once, {which:5s}: {one['work_ms']:.1f} ms of work ({more:+.2f}, {less:+.2f} to "
+                f"{most:+.2f}), {one['rate']:.0f} requests/s ({middle:+.1f}%, {low:+.1f} to {high:+.1f}), "
+                f"p50 {one['p50_ms']:.1f} ms, p99 {one['p99_ms']:.0f} ms"
             )
     for name in ("memory_mb", "first_ms", "hundredth_ms"):
         print(f"{name}: " + ", ".join(f"{which} {value:.0f}" for which, value in found[name].items()))

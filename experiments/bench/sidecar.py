@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments import storage
 from experiments.bench import encoding
-from experiments.bench.gateway import Turn, free_port, router, running
+from experiments.bench.servers import Turn, free_port, router, running
 
 CONNECTIONS = 8
 BATCHES = {1: 1200, 100: 60}
