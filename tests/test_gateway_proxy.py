@@ -41,7 +41,8 @@ def body_of(kind, text, **more):
     return path, {"model": "auto", **json.loads(json.dumps(body).replace("{}", text)), **more}
 
 
-METRICS = {"litellm_settings": {"callbacks": ["callbacks.handler", "prometheus"]}}
+CACHE = {"cache": True, "cache_params": {"type": "local", "mode": "default_off"}}
+METRICS = {"litellm_settings": {"callbacks": ["callbacks.handler", "prometheus"], **CACHE}}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,13 @@ def test_other_calls_and_other_models_are_left_alone(proxy, upstream):
     assert proxy.ask("/v1/embeddings", {"model": "auto", "input": "embed this"}).status == 200
     assert proxy.chat("for large itself", model="large").status == 200
     assert [model for model, *_ in upstream.asked] == ["small", "large"]  # the alias's own deployment embeds
+    for path, body in (
+        ("/v1/images/generations", {"prompt": "draw this"}),
+        ("/v1/moderations", {"input": "judge this"}),
+        ("/v1/rerank", {"query": "sort these", "documents": ["a", "b"]}),
+        ("/v1/audio/speech", {"input": "say this", "voice": "alloy"}),
+    ):  # whatever the alias's own deployment makes of them
+        assert "x-jaxroute-model" not in proxy.ask(path, {"model": "auto", **body}).headers
     assert proxy.chat("the only one that is routed").status == 200
     assert [row["prompt"] for row in proxy.new(1)] == ["the only one that is routed"]
 
@@ -231,8 +239,20 @@ def test_rows_without_text_do_not_make_the_log_unreadable(proxy, tmp_path):
 
 
 def test_users_are_groups(proxy):
-    proxy.chat("whose", user="alice")
-    assert [row["group"] for row in proxy.new(1)] == ["alice"]
+    proxy.chat("whose", user="alice", n=2)
+    assert [(row["group"], row["n"]) for row in proxy.new(1)] == [("alice", 2)]
+
+
+def test_an_answer_from_the_cache_is_no_outcome(proxy, upstream, tmp_path):
+    for _ in range(8):  # until a model is chosen again
+        assert proxy.chat("the same again", cache={"use-cache": True}).status == 200
+        time.sleep(0.1)
+    rows = proxy.new(8)
+    cached = [row for row in rows if row["cache_hit"]]
+    assert len(cached) == 8 - len(upstream.asked) >= 6
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    log = logs.load(tmp_path / "log.jsonl")
+    assert (len(log), log.counts["answers from a cache"]) == (len(upstream.asked), len(cached))
 
 
 VARIED = {
@@ -242,14 +262,19 @@ VARIED = {
     "temperature": [0.5, None, "absent"],
     "tags": [["a"], "absent"],
 }
+GENERATED = [{}, {"generationConfig": {"temperature": 0.5}}, {"generationConfig": {"maxOutputTokens": 9}}]
+"""Optional fields of Gemini's endpoint, which has others."""
 
 
 def bodies(count):
     """Valid bodies of all endpoints for text, each with other optional fields."""
     for i in range(count):
-        kind = list(TEXT)[i % 4]
+        kind = list(TEXT)[i % 5]
+        if kind == "generate_content":
+            yield kind, f"body number {i}", GENERATED[i // 5 % 3]
+            continue
         chosen = {
-            name: several[(i // 4 + i * place) % len(several)] for place, (name, several) in enumerate(VARIED.items())
+            name: several[(i // 5 + i * place) % len(several)] for place, (name, several) in enumerate(VARIED.items())
         }
         more = {name: value for name, value in chosen.items() if value != "absent"}
         if kind == "messages" and more.get("metadata"):
@@ -261,8 +286,9 @@ def bodies(count):
 def test_no_body_that_is_answered_unrouted_fails_routed(proxy, count):
     def asked(one):
         kind, text, more = one
-        unrouted = proxy.ask(*body_of(kind, text, **more | {"model": "small"}))
-        routed = proxy.ask(*body_of(kind, text, **more))
+        path, body = body_of(kind, text, **more)
+        unrouted = proxy.ask(path.replace("/auto:", "/small:"), body | {"model": "small"})
+        routed = proxy.ask(path, body)
         return unrouted.status, routed.status, (kind, more)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -381,6 +407,7 @@ def test_what_litellm_knows_of_models_limits_the_candidates(proxy):
     rows = proxy.new(8)
     assert [row["needs"] for row in rows] == [["images"], ["context"]] * 4
     assert {(row["model"], row["propensity"], *row["available"]) for row in rows} == {("large", 1.0, "large")}
+    assert {len(row["prompt"]) for row in rows[1::2]} == {20_000}  # max_characters
 
 
 def wait(until, seconds=15):
@@ -450,6 +477,7 @@ def test_a_proxy_with_a_router_holds_no_jax_and_takes_up_a_new_router(upstream, 
         assert len(proxy.rows(15)) == 15
     assert not [name for name in ("/jaxlib/", "/scipy/", "/sklearn/", "/pandas/") if name in mapped]
     assert versions == {row["router_version"] for row in rows}
+    assert {(row["epsilon"], row["cost_weight"]) for row in rows} == {(0.5, 20.0)}
     assert after not in versions
     assert "private" not in (tmp_path / "log.jsonl").read_text()
     assert {len(row["features"]) for row in rows} == {256}
@@ -488,17 +516,34 @@ def test_the_pages_command_starts_the_example_as_it_is(tmp_path):
         process.wait()
 
 
-def test_what_litellm_was_told_to_redact_is_in_no_row(upstream, tmp_path):
-    with gateway_proxy.running(
-        upstream, tmp_path, extra={"litellm_settings": {"turn_off_message_logging": True}}
-    ) as proxy:
+AUTH = """
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+ROLES = {"%s": LitellmUserRoles.INTERNAL_USER, "sk-of-an-administrator": LitellmUserRoles.PROXY_ADMIN}
+async def user(request, api_key):
+    return UserAPIKeyAuth(api_key=api_key, user_role=ROLES[api_key])
+"""
+
+
+def test_what_litellm_was_told_to_redact_is_in_no_row_and_custom_auth_admits_to_feedback(upstream, tmp_path):
+    (tmp_path / "auth.py").write_text(AUTH % gateway_proxy.MASTER)
+    extra = {
+        "litellm_settings": {"turn_off_message_logging": True},
+        "general_settings": {"custom_auth": "auth.user"},
+    }
+    with gateway_proxy.running(upstream, tmp_path, extra=extra) as proxy:
         assert proxy.chat("a secret").status == 200
         assert proxy.ask(*body_of("responses", "a secret")).status == 200
         upstream.failing.update(("small", "large"))
         assert proxy.chat("a secret").status >= 500
         rows = proxy.rows(3)
+        rating = {"request_id": rows[0]["request_id"], "quality": 1}
+        admitted = [
+            proxy.ask("/jaxroute/feedback", rating, key=key).status == 200
+            for key in ("sk-of-an-administrator", "sk-of-nobody", None)
+        ]
     assert [row["status"] for row in rows] == ["answered", "answered", "failed"]
     assert "secret" not in (tmp_path / "log.jsonl").read_text()
+    assert admitted == [True, False, False]
 
 
 @pytest.mark.slow
