@@ -373,7 +373,7 @@ def test_shadow_prices_a_sample_and_draws_its_prompts(capsys, folder, tmp_path):
     assert size["answers"] == 180
     assert ask["price"] == pytest.approx(sum(m["price"] for m in found["models"]))
     assert ask["price"] == pytest.approx(size["price"], rel=0.05)
-    assert ask["value"] >= ask["value_of_all"] > 0
+    assert ask["value"] >= 0.95 * ask["value_of_all"] > 0
     assert size["log_rows"] == round(size["price"] / found["price_of_a_row"])
     first = chosen.read_text().splitlines()
     assert len(set(first)) == ask["prompts"] >= 60

@@ -5,7 +5,7 @@
 Every log is of one task or benchmark; the prior is the same models' mean quality on the others of the same table, all
 of them equally trusted, as in ``jaxroute fit --prior TABLE``. Shuffled over the models it says nothing, and must do
 little harm. Logs of a weak router and of a cost-biased policy, at most 2,000 rows; the nuisances of a log are fitted
-once. Seeds 0 to 5; the rule was chosen on seeds 200 to 205 of the same tables, among some twenty variants. Writes
+once. Seeds 0 to 5; the rule was chosen on seeds 200 to 205 of the same tables, among some eighty variants. Writes
 results/prior/prior.parquet.
 """
 

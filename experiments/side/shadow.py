@@ -79,7 +79,7 @@ def buy(of: Setting, way: str, log: Fit) -> Examples:
         level, key = recipe.recommend(of.logs, nuisances, model).level, jax.random.key(of.seed)
         if rule == INFORMATION:
             found = contenders.ways(key, of.logs, nuisances, level, recipe.GRID, count, rounded=_steps)
-            asked, count, _ = max((one for one in found if one.prompts <= len(of.pool)), key=lambda one: one.value)
+            asked, count, _ = contenders.fewest([one for one in found if one.prompts <= len(of.pool)])
         else:
             asked = likely(contenders.chances(key, of.logs, nuisances, level, recipe.GRID))
             cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))

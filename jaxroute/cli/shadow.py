@@ -136,7 +136,7 @@ def plan(
     weights = [weight / scale for weight in (recipe.GRID if cost_weights is None else cost_weights)]
     ways = contenders.ways(jax.random.key(1), logs, nuisances, level, weights, count)
     possible = [one for one in ways[:-1] if most is None or one.prompts <= most]
-    best = ways[-1] if ask == Who.ALL else max([*possible, ways[-1]], key=lambda one: one.value)
+    best = ways[-1] if ask == Who.ALL else contenders.fewest([*possible, ways[-1]])
     then = levels.planned_errors(logs, nuisances, best.prompts, jnp.asarray(best.asked))
     cost = np.asarray(weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
     row = float(weighted_mean(logs.cost, relative(logs.weight)))

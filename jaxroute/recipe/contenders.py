@@ -7,7 +7,9 @@ averaged over the log's prompts x and the cost weights w. s_k is the standard de
 leaves, s_k(S) the one that is left once the models S have answered as many prompts as the money pays for. So m' is what
 will be believed then, as it looks now. Few models on many prompts are known well, and a model that nobody asks stays
 as it is; the value says where to stop. The sets looked at are the n models that are likeliest to be chosen, for every
-n. Which prompts: any, at random. Rules that prefer some of them were no better (experiments/results/shadow.md).
+n. Beyond a few models the value hardly changes with n, and it leaves out what more prompts teach of the differences
+between them, so the fewest models are asked whose answers are worth nearly as much as the best set's. Which prompts:
+any, at random. Rules that prefer some of them were no better (experiments/results/shadow.md).
 
 References: Applied Statistical Decision Theory, by Raiffa and Schlaifer (1961), preposterior analysis; On the
 Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
@@ -31,6 +33,8 @@ from jaxroute.types import Key, Logs, Nuisances
 DRAWS = 100
 PROMPTS = 500
 """Of the log, over which values are averaged."""
+NEARLY = 0.95
+"""Of the best set's value."""
 
 
 class Ask(NamedTuple):
@@ -83,6 +87,18 @@ def ways(
     moved = jnp.sqrt(jnp.maximum(now[None] ** 2 - jnp.stack(left) ** 2, 0.0))
     values = _values(key, _utilities(logs, nuisances, level, cost_weights), moved)
     return [Ask(*one) for one in zip(sets, prompts, np.asarray(values, float).tolist(), strict=True)]
+
+
+def fewest(found: Sequence[Ask]) -> Ask:
+    """The way that asks the fewest models for nearly the best value.
+
+    Example:
+        >>> two, three, four = (Ask(np.arange(4) < n, 400 // n, v) for n, v in ((2, 0.5), (3, 0.96), (4, 1.0)))
+        >>> fewest([two, three, four]) is three
+        True
+    """
+    enough = NEARLY * max(one.value for one in found)
+    return min((one for one in found if one.value >= enough), key=lambda one: one.asked.sum())
 
 
 def chances(
