@@ -30,7 +30,7 @@ BOUNDS = {
     "informed, for free": Policy(Knobs(rules.INFORMED, free=1.0)),
     "every answer, for free": Policy(Knobs(rules.GREEDY, free=1.0, every=1.0)),
 }
-"""No policies: the router's own answer is served, and what is explored is logged beside it."""
+"""No policies: the router's own answer is served, and what is explored is logged at no cost."""
 POLICIES = {"no exploration": Policy(Knobs(rules.GREEDY)), **UNIFORM, **OURS, **RIVALS, **BOUNDS}
 NETWORKS = {"neural-linear Thompson": Policy(Knobs(rules.THOMPSON, 1.0), NEURAL), "BaRP": Policy(Knobs(0), BARP)}
 DRIFT = (

@@ -22,7 +22,7 @@ DRAWN = {
     "uniform 0.02": (COLOURS[0], "-"),
     "uniform 0.1": (COLOURS[0], ":"),
     "contenders, limited": (COLOURS[1], "-"),
-    "thompson": (COLOURS[2], "-"),
+    "thompson, fading": (COLOURS[2], "-"),
     "LinUCB": (COLOURS[3], "-"),
     "for evaluation, limited": (COLOURS[4], "-"),
 }
@@ -150,9 +150,9 @@ def text(found: pd.DataFrame) -> str:
         markdown(pd.DataFrame(verdict(found))),
         "## Where the excess comes from",
         "Exploration is what was served above the router's own answers, learning the rest. The lines at the end are "
-        "bounds and no policies: the router's own answer is served, and beside it one more answer is logged at no "
-        "cost, which posterior sampling chooses, or a policy that knows the decisions of full feedback (half of the "
-        "requests on which the router differs from them get either answer), or every model's answer is logged.",
+        "bounds and no policies: the router's own answer is served, and at no cost the log gets the one that posterior "
+        "sampling chooses, or that a policy chooses which knows the decisions of full feedback (where the router "
+        "differs from them it logs either of the two), or every model's.",
         markdown(_rounded(parts_of(found)), index=True),
         *bound(found),
         "## The interval for the next router's gain",

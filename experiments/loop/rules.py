@@ -58,7 +58,7 @@ class Knobs(NamedTuple):
     loss: limit on a request's expected loss against the router, in quality units. joint: deviations of contrasts, not
     marginal ones. forget: what a row's weight is multiplied by with every further request. shadow: answers bought for
     each request, for prompts that every model answers; uniform exploration of that epsilon buys as many. free: 1 where
-    the router's own answer is served and the explored one is logged beside it, at no cost; every: 1 where every
+    the router's own answer is served and the explored one is logged, at no cost; every: 1 where every
     model's is. Both are no policies but bounds.
     """
 
