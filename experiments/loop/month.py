@@ -55,7 +55,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
             for name in ("regret", "cumulative_excess", "half_width", "dollars")
         )
         for passed, day in DAYS.items():
-            there = half_width[day].dropna()
+            there = half_width[day][lambda width: width > 0]  # 0: no rating has come, the next router is this one
             lines.append(
                 {
                     "rated": RATED[str(scenario)],
