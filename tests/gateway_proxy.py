@@ -89,7 +89,7 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
         process = subprocess.Popen(command, cwd=folder, env=env | dict(environment), stdout=out, stderr=out)
     proxy = Proxy(port, folder, process)
     try:
-        deadline = time.time() + 120
+        deadline = time.time() + 300  # four workers on busy cores
         while up and not is_up(proxy):
             assert process.poll() is None, proxy.said()[-3000:]
             assert time.time() < deadline, proxy.said()[-3000:]
