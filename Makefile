@@ -24,6 +24,11 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
+# Most of a first smoke run is compiling, and its numbers are not for reading: compile with few optimisations.
+SMOKES := smoke $(if $(SMOKE),experiment sweep loop baselines stand-in worked-example study selection shadow prior caution \
+  ensemble ablation tuned ope-study)
+$(SMOKES): export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution ensemble loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
