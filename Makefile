@@ -29,6 +29,9 @@ SMOKES := smoke $(if $(SMOKE),experiment sweep loop baselines stand-in worked-ex
   ensemble ablation tuned ope-study)
 $(SMOKES): export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
+# The main experiment compiles for longer than it trains.
+experiment smoke: export XLA_FLAGS ?= $(shell $(RUN) -m jaxroute.system.compiled --flags 2>/dev/null)
+
 .DEFAULT_GOAL := help
 .PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution ensemble loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 

@@ -57,11 +57,14 @@ def test_each_python_and_jax_has_a_folder_and_ones_own_is_respected(tmp_path):
     assert mine == {"JAX_COMPILATION_CACHE_DIR": "mine"}
 
 
-def test_the_generator_of_code_is_asked_for_only_where_it_exists(monkeypatch):
-    chosen = {}
+def test_the_generator_of_code_is_asked_for_only_where_it_exists(monkeypatch, capsys):
+    chosen, said = {}, []
     for version in ("0.10.2", "0.11.0", "1.0.10"):
         monkeypatch.setattr(compiled.importlib.metadata, "version", lambda name, version=version: version)
         compiled.quickly(chosen.setdefault(version, {}))
+        compiled.main(["--flags"])
+        said.append(capsys.readouterr().out.strip())
+    assert said == [compiled.OLDER_GENERATOR, "", ""]
     assert chosen == {"0.10.2": {"XLA_FLAGS": compiled.OLDER_GENERATOR}, "0.11.0": {}, "1.0.10": {}}
 
 

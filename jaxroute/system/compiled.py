@@ -2,6 +2,7 @@
 
     python -m jaxroute.system.compiled ROOT             prints the folder of this Python and its JAX
     python -m jaxroute.system.compiled ROOT --bound     removes what was used longest ago
+    python -m jaxroute.system.compiled --flags          prints the $XLA_FLAGS that compile fastest (see `quickly`)
 
 JAX finds a program again by what it is, so that a folder may be moved. It never removes one, or else it looks at all
 files at every write (``jax_compilation_cache_max_size``); here that is done once, at the end of a command or at the
@@ -91,9 +92,16 @@ def bound(root: Path, most: int | None = None) -> int:
     return removed
 
 
-if __name__ == "__main__":
-    base = Path(sys.argv[1]).absolute()
-    if "--bound" in sys.argv:
-        bound(base)
+def main(arguments: list[str]) -> None:
+    if arguments == ["--flags"]:
+        chosen: dict[str, str] = {}
+        quickly(chosen)
+        print(chosen.get("XLA_FLAGS", ""))
+    elif "--bound" in arguments:
+        bound(Path(arguments[0]).absolute())
     else:
-        print(folder(base))
+        print(folder(Path(arguments[0]).absolute()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
