@@ -190,7 +190,11 @@ def show(title: str, header: Sequence[str], lines: Sequence[Sequence[Any]]) -> N
     wide = console(120)
     shown = [["unknown" if x is None else x if isinstance(x, str) else number(x) for x in line] for line in lines]
     numeric = [bool(lines) and all(not isinstance(line[j], str) for line in lines) for j in range(len(header))]
-    least = [max(map(len, [*name.split(), *(line[j] for line in shown)])) for j, name in enumerate(header)]
+    full, least = (
+        [max(map(len, [*words(name), *(line[j] for line in shown)])) for j, name in enumerate(header)]
+        for words in (lambda name: [name], str.split)
+    )
+    least = full if sum(full) + 3 * len(header) < wide.width else least  # where all fits, no heading is broken
     room = sum(width if figures else min(width, TEXT) for width, figures in zip(least, numeric, strict=True))
     padding = 1 if room + 3 * len(header) < wide.width else 0
     whole = room + (2 * padding + 1) * len(header) < wide.width

@@ -169,7 +169,7 @@ def encode_counted(
         raise InputError(
             f"encode: there are no texts; the width of {encoder} is unknown without one, so pass at least one"
         )
-    if encoder in OFFLINE and folder is None and len(texts) <= FEW:
+    if encoder in OFFLINE and folder is None and len(texts) <= min(FEW, batch_size or FEW):
         features, truncated = chosen.load()([*texts])
         return Encoded(features, truncated, len(set(texts)))
     keys = [shards.key(chosen.identity, text) for text in texts]
