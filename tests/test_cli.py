@@ -233,9 +233,15 @@ def test_fit_evaluate_compare(capsys, folder):
     assert all(0 < line["value"] < 1 for line in lines)
     assert {"flips_at", "gain_on_logging_policy", "gain_on_best_single_low", "verdict"} <= lines[0].keys()
     page = folder / "page"
-    code, out, err = run(capsys, "evaluate", folder / "router", folder / "later.jsonl", "--report", page)
+    mixed = folder / "mixed.jsonl"
+    learned = (folder / "log.jsonl").read_text().splitlines(keepends=True)[:50]
+    mixed.write_text((folder / "later.jsonl").read_text() + "".join(learned))
+    code, out, err = run(capsys, "evaluate", folder / "router", mixed, "--report", page)
     assert code == 0
-    assert "better than always using" in out.splitlines()[0]
+    left_out, conclusion = out.splitlines()[:2]
+    assert left_out.startswith("Left out: 50 of ")
+    assert left_out in (page / "report.html").read_text()
+    assert "better than always using" in conclusion
     assert str(page / "report.html") in (out + err).replace("\n", "")
     assert "Evidence from a log: router" in (page / "report.html").read_text()
     code, out, _ = run(capsys, "compare", folder / "router", folder / "router", folder / "later.jsonl", "--json")

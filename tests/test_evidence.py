@@ -258,6 +258,12 @@ def test_the_page_holds_values_verdict_truth_and_all_figures(found, tmp_path):
     assert "truth" not in plain
 
 
+def test_the_page_says_which_rows_are_no_evidence(found, tmp_path):
+    said = "Left out: 3 of 9 rows, which the router learned from."
+    html = report.write_html(tmp_path, None, {"left_out": [said]}, (), evidence=found).read_text()
+    assert said in html.partition("</header>")[0]
+
+
 def test_the_page_begins_with_the_conclusion_and_has_no_empty_section(found, tmp_path):
     html = report.write_html(tmp_path, None, {"title": "x"}, (), evidence=found).read_text()
     said = re.search(r'class="headline">(.+?)</p>', html)[1]

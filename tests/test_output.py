@@ -116,13 +116,38 @@ def test_the_conclusion_comes_first_and_tables_last(capsys, monkeypatch, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "90")
     _, out, _ = run(capsys, *COMMANDS["evaluate"])
-    said = jr.evaluate("plug_in", "log.jsonl").conclusion()
+    found = jr.evaluate("plug_in", "log.jsonl")
+    said = found.conclusion()
     lines = out.splitlines()
     assert lines[: len(said)] == said
     assert lines[-1].startswith("└")
     assert 90 >= max(len(line) for line in lines if line.startswith(("┏", "┃", "│"))) > 60
     _, quiet, _ = run(capsys, *COMMANDS["evaluate"], "--quiet")
-    assert quiet.splitlines() == said[:1]
+    assert quiet.splitlines() == said[: len(found.left_out) + 1]
+
+
+def test_an_interval_is_two_columns_of_a_written_table(tmp_path):
+    rows = [{"weight": 0.5, "interval": [0.25, 0.75], "verdict": "ok", "reasons": ["few", "rows"]}]
+    rows.append({"weight": 1.0, "interval": None, "verdict": "refuse", "reasons": []})
+    output.write_table(tmp_path / "rows.csv", rows)
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    assert list(frame) == ["weight", "interval_low", "interval_high", "verdict", "reasons"]
+    assert frame["interval_high"][0] == 0.75
+    assert frame[["interval_low", "interval_high"]].iloc[1].isna().all()
+    output.write_table(tmp_path / "rows.tex", rows)
+    assert "0.5 & 0.25 & 0.75 & ok" in (tmp_path / "rows.tex").read_text()
+
+
+def test_no_codes_of_a_terminal_where_no_color_asks_for_none(monkeypatch):
+    theirs, ours = os.openpty()
+    monkeypatch.setattr(sys, "stdout", os.fdopen(ours, "w"))
+    for asked, codes in (("1", False), ("", True)):
+        monkeypatch.setenv("NO_COLOR", asked)
+        monkeypatch.setenv("TERM", "xterm-256color")
+        output.show("models", ["model", "rows"], [["small", 3]])
+        sys.stdout.flush()
+        assert (b"\x1b" in os.read(theirs, 4096)) == codes
+    os.close(theirs)
 
 
 def test_every_command_has_a_schema_and_the_options():
@@ -154,6 +179,19 @@ def test_reasons_are_said_once_for_all_cost_weights_that_share_them():
     rows = [{"normalised_cost_weight": w, "verdict": "refuse", "reasons": ["few rows"]} for w in (1, 2)]
     fine = {"normalised_cost_weight": 0, "verdict": "ok", "reasons": ["many rows"]}
     assert judged.reasons([fine, *rows]) == ["refuse at cost weights 1, 2: few rows"]
+
+
+def test_a_narrow_table_breaks_headings_before_numbers(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
+    lines = [
+        ["medium", 803, 0.803, 0.9004, 0.6653, 0.0010334, "caution", 0],
+        ["small", 98, 0.098, 0.8878, 0.4713, 2e-4, "ok", 13],
+    ]
+    output.show("models", header, lines)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 60
+    assert all(figure in out for figure in ("medium", "803", "0.9004", "0.001033", "caution", "0.0002"))
 
 
 @pytest.mark.parametrize("columns", [30, 80, 120])

@@ -237,6 +237,13 @@ def test_headline_says_wins_losses_and_doubt(router, plug_in, phrases):
     assert "No single model was run" in text
 
 
+def test_a_headline_that_names_the_best_of_a_table_says_that_ceilings_do_not_count():
+    rows = {"rm_softmax": [0.2, 0.21], "plug_in_ridge": [0.1, 0.11]}
+    assert report.headline(tiny(rows)).startswith("plug_in_ridge (plug-in) has the lowest mean regret in the table: ")
+    said = report.headline(tiny(rows | {"oracle": [0.0, 0.0]}))
+    assert said.startswith("plug_in_ridge (plug-in) has the lowest mean regret in the table, ceilings aside: 10.50 ±")
+
+
 def test_headline_intervals_point_the_right_way():
     frame = tiny({"rm_softmax": [0.30, 0.31, 0.33], "best_single": [0.20, 0.21, 0.22]})
     # loses by 0.10, 0.10, 0.11: mean 10.33 points, half width 4.3026527 * 0.57735 / sqrt(3) = 1.434

@@ -84,7 +84,10 @@ def evaluate(
         elif page is not None:
             assert isinstance(found, evaluation.LogEvaluation)
             shown = reading.normalised(found.evidence, found.cost_scale)
-            written = str(reading.write_page(page, shown, found.cost_scale, f"{router} on {log}", figures=True))
+            title = f"{router} on {log}"
+            written = str(
+                reading.write_page(page, shown, found.cost_scale, title, left_out=found.left_out, figures=True)
+            )
     rows = output.records(found.to_frame())
     currency = getattr(found, "currency", "")
     return output.Result(

@@ -327,13 +327,19 @@ def normalised(found: Evidence, scale: float) -> Evidence:
     return found._replace(values=values, gains=gains, frontier=frontier)
 
 
-def write_page(folder: Path, found: Evidence, cost_scale: float, title: str, *, figures: bool = False) -> Path:
-    """Write report.html with the evidence of the log, and its figures as files if wanted; returns the page's path."""
+def write_page(
+    folder: Path, found: Evidence, cost_scale: float, title: str, *, left_out: Sequence[str] = (), figures: bool = False
+) -> Path:
+    """Write report.html with the evidence of the log, and its figures as files if wanted; returns the page's path.
+
+    left_out: sentences on rows that are no evidence, because the router learned from them.
+    """
     from jaxroute import report
 
     unit = found.currency or "unit of cost"
     drawings = report.draw_evidence(found, cost_scale=cost_scale, unit=unit)
     meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": unit}
+    meta["left_out"] = left_out
     if figures:
         report.write_figures(folder, drawings)
     return report.write_html(folder, None, meta, drawings, evidence=found)

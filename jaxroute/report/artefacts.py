@@ -89,7 +89,8 @@ def write_html(
             there is no full table, and the page holds only the evidence.
         meta: what was run, every key optional: title, dataset, num_prompts, models (names), seeds, timing, config,
             environment, cost_scale (cost of a normalised weight of 1, in cost_unit), cost_unit ("USD"),
-            notes (sentences to print beside the assumptions).
+            notes (sentences to print beside the assumptions), left_out (sentences on rows of the log that are no
+            evidence, to print where it begins).
         figures: from ``draw_figures`` and ``draw_evidence``; inlined as SVG.
         evidence: what a log says about one router; the page has a section for it.
 
@@ -110,6 +111,7 @@ def write_html(
         units=_units_table(shown, scale),
         unit=unit,
         figures=[(d, within_page(d)) for d in figures],
+        left_out=meta.get("left_out", ()),
         notes=[*meta.get("notes", ()), *_boxes(meta.get("models", ()))],
         metrics=set() if results is None else set(results["metric"]),
         config=json.dumps(meta["config"], indent=2, default=str) if meta.get("config") else "",

@@ -243,7 +243,8 @@ def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[fl
         won = summary[(summary["method"] == winner) & summary["cost_weight"].isna()].iloc[0]
         over = "" if np.isnan(won["low"]) else f" ± {100 * (won['high'] - won['mean']):.2f}"
         points = f"{100 * won['mean']:.2f}{over} points"
-        first = f"{winner} ({of[winner]}) has the {extreme} mean {name} in the table: {points}. "
+        aside = ", ceilings aside" if CEILING in of.values() else ""
+        first = f"{winner} ({of[winner]}) has the {extreme} mean {name} in the table{aside}: {points}. "
     sentences = [
         f"{first}{several if learned[1:] else f'{best} has a mean {name} of'} {100 * whole['mean']:.2f}{half} points."
     ]

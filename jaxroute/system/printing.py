@@ -44,7 +44,12 @@ def console(width: int) -> Console:
     from rich.console import Console
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(width=None if known else width, highlight=False)
+    return Console(width=None if known else width, highlight=False, color_system=None if plain() else "auto")
+
+
+def plain() -> bool:
+    """Whether NO_COLOR asks for text without a terminal's codes: neither colours nor bold, nor lines drawn anew."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def say(*lines: Any, to: TextIO | None = None) -> None:

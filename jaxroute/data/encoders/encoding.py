@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxroute.data.encoders import cache as shards
 from jaxroute.data.encoders import endpoint, hashed, hub, ngrams
+from jaxroute.system.printing import plain
 from jaxroute.types import InputError
 
 ENCODERS = ("hashed", "hashed-2", "sentence", "bert-mean", "bert-cls", "llama-mean", "llama-last", "endpoint")
@@ -204,10 +205,11 @@ def _encode_new(
     # Similar lengths together need little padding. Longest first, so that memory runs out at once or not at all.
     order = sorted(new, key=lambda key: len(new[key]), reverse=True)
     starts = range(0, len(order), batch_size)
+    shown = progress and len(new) > 1 and sys.stderr.isatty() and not plain()
     unsaved: dict[bytes, shards.Row] = {}
     saved = time.monotonic()
     try:
-        for start in _shown(starts) if progress and len(new) > 1 and sys.stderr.isatty() else starts:
+        for start in _shown(starts) if shown else starts:
             batch = order[start : start + batch_size]
             features, truncated = embed([new[key] for key in batch])
             width = width or features.shape[1]
