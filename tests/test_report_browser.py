@@ -36,8 +36,15 @@ window.addEventListener("load", () => {
     e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 40));
   clipped.push(...[...document.querySelectorAll("figure .scroll")].filter(
     e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute("aria-label")));
+  const inLines = cell => {
+    const all = document.createRange();
+    all.selectNodeContents(cell);
+    return all.getClientRects().length;
+  };
+  const folded = [...document.querySelectorAll("td")].filter(
+    e => e.offsetParent && e.textContent.length <= 14 && inLines(e) > 1).map(e => e.textContent);
   parent.postMessage({
-    unmarked, errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
+    folded, unmarked, errors, up, down, clipped, width: innerWidth, page: document.documentElement.scrollWidth,
     images: [...document.images].map(i => [i.naturalWidth > 0, i.alt]),
     colours: [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color],
   }, "*");
@@ -121,6 +128,7 @@ def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, widt
     assert said["page"] <= width
     assert said["clipped"] == []
     assert said["unmarked"] == 0
+    assert said["folded"] == []  # no short text or number of a table is broken
     assert len(said["images"]) == figures
     assert all(drawn and alt for drawn, alt in said["images"])
     assert len(said["up"]) == lines
