@@ -186,8 +186,9 @@ OTHER = {
     "learning_rate": 1e-3, "weight_decay": 0.5, "temperature": 2.0, "entropy": 0.2, "learning_clip": 0.2,
     "intervals": 3, "members": 2, "evidence": 2.0, "dimensions": 8, "cost_weights": (0.0, 2.0), "between": (0.1,),
 }  # fmt: skip
-NOT_HERE = {"data", "tasks", "encoder", "seeds"}
-"""The table's bytes are in the key, whatever its path; more seeds are more keys."""
+NOT_HERE = {"data", "at_most", "tasks", "encoder", "seeds"}
+"""A real table's bytes are in the key, whatever its path and however few of its prompts are kept; more seeds are more
+keys."""
 
 
 def keys(config):
