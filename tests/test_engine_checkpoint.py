@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -208,3 +209,31 @@ def test_what_eight_devices_wrote_loads_on_one(tmp_path):
     )
     clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True, env=clean)
+
+
+def test_threads_save_and_read_beside_one_another(tmp_path):
+    """Orbax numbers its operations for the whole process; each thread has folders of its own here."""
+
+    def saves_and_reads(thread):
+        for turn in range(10):
+            folder = tmp_path / f"{thread}-{turn}"
+            write(folder, (1, 2, 3))
+            step, state = read(folder)
+            assert step == 3
+            assert_same_bits(state, state_of(3))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(saves_and_reads, range(2))) == [None, None]
+
+
+def test_a_save_that_failed_is_said_once_by_the_next_and_holds_up_no_other_folder(tmp_path):
+    full, other = checkpoint.open_folder(tmp_path / "full"), checkpoint.open_folder(tmp_path / "other")
+    checkpoint.save(full, 1, state_of(1))
+    (tmp_path / "full").rename(tmp_path / "gone")
+    (tmp_path / "full").write_text("a file where the folder was: nothing can be written into it")
+    with pytest.raises(checkpoint.SaveError, match="full: a checkpoint could not be written"):
+        for step in (2, 3):  # the second waits for the first
+            checkpoint.save(full, step, state_of(step))
+    checkpoint.save(other, 1, state_of(1))
+    checkpoint.close(other)
+    assert read(tmp_path / "other")[0] == 1

@@ -18,7 +18,9 @@ import importlib.metadata
 import json
 import math
 import shutil
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ from orbax.checkpoint import v1 as ocp
 
 HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of a checkpoint's folder until all of it is on disk
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+ORBAX = threading.Lock()
+"""Held from the beginning of a save until it is on disk, and while a checkpoint is read. Orbax numbers its operations
+for the whole process: saves of two folders in two threads would take each other's numbers, and fail or never end."""
 
 
 class SaveError(OSError):
@@ -62,6 +67,8 @@ def save(
 ) -> None:
     """Begin to write ``state`` (a pytree of arrays) as the checkpoint of ``step``; waits for the save before it.
 
+    Threads may save to folders of their own; one save after another is written.
+
     Args:
         value: validation value (higher is better) by which the best checkpoint is kept.
         about: what to write beside the arrays, a config say; anything JSON can hold.
@@ -75,15 +82,24 @@ def save(
     state = jax.tree.map(jnp.copy, state)
     seal = {"digest": digest(state, words), "about": words}
     metrics = None if value is None else {"value": float(value)}
-    _said(
-        checkpoints,
-        lambda: checkpoints.save_async(step, state, overwrite=True, metrics=metrics, custom_metadata=seal),
-    )
+    ORBAX.acquire()
+    writing = None
+    try:
+        writing = _said(
+            checkpoints,
+            lambda: checkpoints.save_async(step, state, overwrite=True, metrics=metrics, custom_metadata=seal),
+        )
+    finally:
+        if writing is None:
+            ORBAX.release()
+        else:
+            threading.Thread(target=_release_after, args=(writing,), name="checkpoint written").start()
 
 
 def close(checkpoints: ocp.training.Checkpointer) -> None:
     """Wait until the last save is on disk. Raises SaveError if it could not be written."""
-    _said(checkpoints, checkpoints.close)
+    with ORBAX:
+        _said(checkpoints, checkpoints.close)
 
 
 def restore(
@@ -105,7 +121,8 @@ def restore(
         try:
             expected = template(metadata.step) if callable(template) else template
             abstract = jax.tree.map(ocp.arrays.to_shape_dtype_struct, expected)
-            state = checkpoints.load(metadata.step, abstract)
+            with ORBAX:
+                state = checkpoints.load(metadata.step, abstract)
             seal = checkpoints.metadata(metadata.step).custom_metadata
             if seal["digest"] != digest(state, seal["about"]):
                 raise ValueError("its arrays differ from those that were written")
@@ -134,9 +151,15 @@ def digest(state: Any, about: dict[str, Any]) -> str:
     return sha.hexdigest()
 
 
-def _said(checkpoints: ocp.training.Checkpointer, act: Callable[[], Any]) -> None:
+def _release_after(writing: Any) -> None:
+    with suppress(Exception):  # Orbax raises it once more in the thread that saves next, or closes
+        writing.result()
+    ORBAX.release()
+
+
+def _said(checkpoints: ocp.training.Checkpointer, act: Callable[[], Any]) -> Any:
     try:
-        act()
+        return act()
     except Exception as error:
         raise SaveError(
             f"{checkpoints.directory}: a checkpoint could not be written ({_line(error)}); earlier ones are intact; "
