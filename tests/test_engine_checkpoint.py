@@ -30,6 +30,12 @@ def write(folder, steps, **settings):
     checkpoint.close(checkpoints)
 
 
+def save_twice(checkpoints):
+    """The second save waits for the first."""
+    for step in (2, 3):
+        checkpoint.save(checkpoints, step, state_of(step))
+
+
 def read(folder, template=None, **settings):
     checkpoints = checkpoint.open_folder(folder)
     try:
@@ -232,8 +238,7 @@ def test_a_save_that_failed_is_said_once_by_the_next_and_holds_up_no_other_folde
     (tmp_path / "full").rename(tmp_path / "gone")
     (tmp_path / "full").write_text("a file where the folder was: nothing can be written into it")
     with pytest.raises(checkpoint.SaveError, match="full: a checkpoint could not be written"):
-        for step in (2, 3):  # the second waits for the first
-            checkpoint.save(full, step, state_of(step))
+        save_twice(full)
     checkpoint.save(other, 1, state_of(1))
     checkpoint.close(other)
     assert read(tmp_path / "other")[0] == 1

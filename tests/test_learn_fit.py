@@ -8,6 +8,7 @@ import pytest
 from jaxroute import counterfactual, engine, learn, losses, metrics, numerics, policies, sweep
 from jaxroute.engine import networks, program
 from jaxroute.learn import estimates, folds, members, objectives
+from jaxroute.recipe import caution, levels
 from jaxroute.types import Examples, Hyperparams, InputError, Logs, Nuisances, Outcomes, Spec
 
 N, K, F = 120, 3, 3
@@ -174,9 +175,18 @@ def test_estimators_by_name_are_the_functions(name):
         "switch": lambda: counterfactual.switch_doubly_robust(LOGS, NUISANCES, clip=0.4, threshold=given["threshold"]),
         "shrinkage": lambda: counterfactual.shrinkage_doubly_robust(LOGS, NUISANCES, clip=0.4, shrinkage=10.0),
         "pessimistic": lambda: _pessimistic(0.4),
+        "calibrated": _calibrated,
     }[name]()
     found = estimates.outcomes(name, LOGS, NUISANCES, Hyperparams(clip=0.4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+
+
+def _calibrated():
+    """Every column moved to its level, which `test_recipe` checks; cost as predicted."""
+    quality, cost = NUISANCES.outcomes
+    count = np.bincount(ACTION, minlength=K).astype(np.float32)
+    level = np.asarray(caution.settled(levels.fit(LOGS, NUISANCES), np.mean(quality, 0), count))
+    return Outcomes(np.asarray(quality) - np.mean(quality, 0) + level, cost)
 
 
 def _pessimistic(clip):

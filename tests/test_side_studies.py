@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.problem import build, table
-from experiments.side import caution, common, ensemble, selection, shadow, worked_example
+from experiments.side import caution, common, ensemble, outcomes, selection, shadow, worked_example
 from experiments.study import design
 from jaxroute import nuisance, recipe
 from jaxroute.recipe import contenders, levels
@@ -286,6 +286,15 @@ def test_the_former_levels_are_the_likeliest_of_the_grid():
     every = [levels.conditioned(samples, 0.5, levels.covariance(tau, s, about)) for tau, s in levels.GRID]
     expected = max(every, key=lambda found: float(found.likelihood)).mean
     np.testing.assert_allclose(caution.likeliest(logs, nuisances), expected, atol=1e-5)
+
+
+@pytest.mark.study
+def test_the_smoke_run_compares_what_losses_learn_from(tmp_path, capsys):
+    assert outcomes.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "outcomes" / "outcomes.parquet")
+    assert set(found["method"]) == set(outcomes.METHODS)
+    assert found["regret"].between(0, 100).all()
+    assert "| weak router 2 | synthetic | rm_softmax |" in capsys.readouterr().out
 
 
 @pytest.mark.study

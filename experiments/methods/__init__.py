@@ -24,7 +24,8 @@ from jaxroute.types import InputError, Objective
 
 LEARNED, PLUG_IN, NO_ROUTING, CEILING = KINDS
 OUTCOME_MODELS = ("ridge", "hierarchical", "knn", "gp", "mlp", "trees", "stack", "recommended")
-ESTIMATORS = ("dm", "ipw", "switch", "dros", "pessimistic")
+ESTIMATORS = {"dm": "dm", "ipw": "ipw", "switch": "switch", "dros": "shrinkage", "pessimistic": "pessimistic"}
+"""Those of RM-Softmax beside the doubly robust one: the end of a method's name, and the name in `learn.ESTIMATORS`."""
 SURROGATES = ("rm_classification", "rm_softmax", "rm_softmax_entropic")
 """The losses of `make experiment`, and those whose routers also start as the stacked plug-in."""
 EVERY_WEIGHT = OBJECTIVES["rm_softmax_entropic"]
@@ -51,10 +52,12 @@ def _methods() -> Iterator[Method]:
         asked: Asked = "main" if name in SURROGATES else "all"
         yield from _with_ceiling(_learned(name, loss)._replace(loss=name, asked=asked))
         yield _learned(f"{name}_ensemble", loss, members=trained.MEMBERS)
-    for estimator in ESTIMATORS:
-        yield _learned(f"rm_softmax_{estimator}", OBJECTIVES["rm_softmax"], estimator)
+    for end, estimator in ESTIMATORS.items():
+        yield _learned(f"rm_softmax_{end}", OBJECTIVES["rm_softmax"], estimator)
     for name in ("rm_softmax_entropic", "rm_classification"):
         yield _learned(f"{name}_dm", OBJECTIVES[name], "dm")
+    for name in SURROGATES:
+        yield _learned(f"{name}_calibrated", OBJECTIVES[name], "calibrated")
     for name in SURROGATES:
         yield _every_weight(f"{name}_started", conditional.affine, objective=OBJECTIVES[name], gated=False)
     for name, estimator in (("plug_in_student", "dm"), ("plug_in_student_dr", "dr")):

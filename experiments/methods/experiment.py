@@ -28,11 +28,11 @@ class Method(NamedTuple):
 
     kind: one of `jaxroute.report.KINDS`, by which reports group methods. trained: whether it trains a network, which
     takes the steps of ``config.training``. estimator: whose utilities it learns from, "dr" (doubly robust), "dm",
-    "ipw", "switch", "dros" or "pessimistic"; "": none of them. outcome_model: whose predictions it reads; "": none.
-    full: whether it sees every model's answer. loss: of `jaxroute.learn.objectives.LOSSES`, where that and ``full`` say
-    all about it, so that a sweep can train it. asked: it runs in the main job ("main"), where all are asked for
-    ("all"), or only where it is named ("name"). expected: whether it needs known conditional means, which only
-    synthetic tables have.
+    "ipw", "switch", "shrinkage", "pessimistic" or "calibrated"; "": none of them. outcome_model: whose predictions it
+    reads; "": none. full: whether it sees every model's answer. loss: of `jaxroute.learn.objectives.LOSSES`, where that
+    and ``full`` say all about it, so that a sweep can train it. asked: it runs in the main job ("main"), where all are
+    asked for ("all"), or only where it is named ("name"). expected: whether it needs known conditional means, which
+    only synthetic tables have.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -16,38 +15,25 @@ from jaxtyping import Array, Float
 
 from experiments.methods.experiment import Experiment
 from experiments.settings import Config
-from jaxroute import counterfactual, engine, policies, sweep
+from jaxroute import engine, policies, sweep
 from jaxroute.engine import networks, training
-from jaxroute.estimators import pessimism
-from jaxroute.types import Examples, Hyperparams, Logs, Network, Nuisances, Objective, Outcomes, TrainState
+from jaxroute.learn import estimates
+from jaxroute.learn.objectives import hyperparameters_of
+from jaxroute.types import Examples, Hyperparams, Network, Objective, TrainState
 
-SWITCH, SHRINKAGE = 5.0, 10.0
-PESSIMISM, EVIDENCE_ROWS = 1.0, 100.0  # standard errors subtracted; log rows that one prediction rests on
 MEMBERS = 5  # of an ensemble
 _SHARED = threading.Lock()  # methods that share a checkpoint train it one after another
 
 
 def log_outcomes(experiment: Experiment, estimator: str) -> Examples:
-    """The training rows with counterfactual outcomes of another estimator; a shadow's rows stay as answered.
+    """The training rows with outcomes of another of `learn.ESTIMATORS`; a shadow's rows stay as answered.
 
-    Switching at SWITCH, shrinking with SHRINKAGE and PESSIMISM standard errors below the doubly robust outcomes are
-    fixed here; clip is the config's learning_clip. "ipw" is inverse-propensity policy learning.
+    Its clip is the config's learning_clip. "ipw" is inverse-propensity policy learning.
     """
-    problems, clip = experiment.problems, experiment.config.learning_clip
-
-    def lower_bounds(logs: Logs, nuisances: Nuisances) -> Outcomes:
-        error = pessimism.standard_error(nuisances.propensity, pessimism.noise(logs, nuisances), rows=EVIDENCE_ROWS)
-        robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
-        return pessimism.pessimistic(robust, error, strength=PESSIMISM)
-
-    estimates: dict[str, Callable[[Logs, Nuisances], Outcomes]] = {
-        "dm": counterfactual.direct,
-        "ipw": partial(counterfactual.inverse_propensity, clip=clip),
-        "switch": partial(counterfactual.switch_doubly_robust, clip=clip, threshold=SWITCH),
-        "dros": partial(counterfactual.shrinkage_doubly_robust, clip=clip, shrinkage=SHRINKAGE),
-        "pessimistic": lower_bounds,
-    }
-    of_log = jax.vmap(estimates[estimator])(problems.train_log, problems.nuisances)
+    problems, function = experiment.problems, estimates.ESTIMATORS[estimator]
+    clips = "clip" in hyperparameters_of(function)
+    bound = partial(function, clip=experiment.config.learning_clip) if clips else function
+    of_log = jax.vmap(bound)(problems.train_log, problems.nuisances)
     rows = problems.train_log.action.shape[1]
     outcomes = jax.tree.map(lambda new, old: jnp.concatenate([new, old[:, rows:]], 1), of_log, problems.learn.outcomes)
     return problems.learn._replace(outcomes=outcomes)

@@ -19,7 +19,7 @@ GRID, BETWEEN = "mean_regret", "regret_between"
 REAL = "real tables"
 BEST_LEARNED, BEST_PLUG_IN = "best learned router", "best plug-in"
 """Stand for the method of that kind that is best in its cell on the other seeds: see ``picked``."""
-ROBUST = ("dr", "switch", "dros", "pessimistic")
+ROBUST = ("dr", "switch", "shrinkage", "pessimistic", "calibrated")
 """Estimators of doubly robust utilities, or of a variant of them."""
 STAYS = ("rm_affine",)
 """Starts as the stacked plug-in and leaves it on evidence alone: in most runs it is the stack."""

@@ -14,6 +14,9 @@ import numpy as np
 from jaxroute import counterfactual
 from jaxroute.estimators import pessimism
 from jaxroute.learn.objectives import hyperparameters_of, name_of
+from jaxroute.numerics import relative, weighted_mean
+from jaxroute.recipe import caution, levels
+from jaxroute.recipe.recommended import shrink_contrasts
 from jaxroute.types import Hyperparams, InputError, Logs, Nuisances, Outcomes
 
 Estimator = Callable[..., Outcomes]
@@ -30,6 +33,34 @@ def pessimistic(logs: Logs, nuisances: Nuisances, *, clip: counterfactual.Scalar
     return pessimism.pessimistic(robust, error, strength=ERRORS)
 
 
+def calibrated(logs: Logs, nuisances: Nuisances) -> Outcomes:
+    """Predictions calibrated in the large: every model's mean is doubly robust, the differences between prompts are
+    as predicted.
+
+        a_ik = m_k + r_ik - mean r_k
+
+    m_k are the recipe's levels (`levels`, `caution`): doubly robust means of the log, shrunk. The doubly robust outcome
+    of one row has the noise of one answer, which a loss that takes an argmax or a softmax of it does not average out.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them.
+
+    Returns:
+        Outcomes [N, K], cost as predicted.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
+        >>> logs = Logs(half[:, :1], turn % 2, turn % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
+        >>> print(*(f"{q:.2f}" for q in calibrated(logs, Nuisances(half, Outcomes(half, half))).quality[0]))
+        0.22 0.78
+    """
+    predicted = nuisances.outcomes
+    centre = weighted_mean(predicted.quality, relative(logs.weight))
+    level = caution.settled(levels.fit(logs, nuisances), centre, levels.requests(logs))
+    return shrink_contrasts(predicted, level, centre, share=1.0)
+
+
 ESTIMATORS: dict[str, Estimator] = {
     "dr": counterfactual.doubly_robust,
     "dm": counterfactual.direct,
@@ -37,6 +68,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "switch": partial(counterfactual.switch_doubly_robust, threshold=THRESHOLD),
     "shrinkage": partial(counterfactual.shrinkage_doubly_robust, shrinkage=SHRINKAGE),
     "pessimistic": pessimistic,
+    "calibrated": calibrated,
 }
 
 
