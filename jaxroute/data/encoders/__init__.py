@@ -5,3 +5,4 @@ from jaxroute.data.encoders.encoding import Encoded as Encoded
 from jaxroute.data.encoders.encoding import check as check
 from jaxroute.data.encoders.encoding import encode as encode
 from jaxroute.data.encoders.encoding import encode_counted as encode_counted
+from jaxroute.data.encoders.encoding import parts as parts

@@ -2,12 +2,15 @@
 
     hashed                   word and character n-grams; offline, without a model (the default)
     hashed-2                 the same in NumPy alone, some ten times quicker on one text: for gateways
+    marks                    length, code, digits, scripts; NumPy alone: to be joined with another one
     sentence[:MODEL]         sentence-transformers
+    sentence-whole[:MODEL]   the same of texts of any length: the mean over windows, instead of the first one
     bert-mean, bert-cls[:MODEL]      BERT, mean or first-token pooling
     llama-mean, llama-last[:MODEL]   Llama, mean or last-token pooling
     endpoint:MODEL           an OpenAI-compatible endpoint: OPENAI_BASE_URL, OPENAI_API_KEY
 
-MODEL is a folder, a name on the Hugging Face hub (each of the three has a default), or the endpoint's own name.
+MODEL is a folder, a name on the Hugging Face hub (each of the three has a default), or the endpoint's own name. Several
+are joined by "+", as in hashed+sentence+marks; `joined` says how they are scaled.
 """
 
 from __future__ import annotations
@@ -17,17 +20,21 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxroute.data.encoders import cache as shards
-from jaxroute.data.encoders import endpoint, hashed, hub, ngrams
+from jaxroute.data.encoders import endpoint, hashed, hub, joined, marks, ngrams
 from jaxroute.system.printing import plain
 from jaxroute.types import InputError
 
-ENCODERS = ("hashed", "hashed-2", "sentence", "bert-mean", "bert-cls", "llama-mean", "llama-last", "endpoint")
-OFFLINE = ("hashed", "hashed-2")
+ENCODERS = (
+    *("hashed", "hashed-2", "sentence", "bert-mean", "bert-cls", "llama-mean", "llama-last", "endpoint"),
+    *("sentence-whole", "marks"),
+)
+OFFLINE = {"hashed": hashed.DIMENSIONS, "hashed-2": hashed.DIMENSIONS, "marks": marks.DIMENSIONS}
+"""Encoders that need no model, and the number of their features."""
 MODELS = {
     "sentence": "sentence-transformers/all-MiniLM-L6-v2",
     "bert": "bert-base-uncased",
@@ -48,10 +55,23 @@ def check(encoder: str) -> None:
         Traceback (most recent call last):
         jaxroute.types.InputError: unknown encoder 'hashd'; use one of: hashed, hashed-2, sentence, ...
     """
-    kind = encoder.partition(":")[0]
-    if kind in ENCODERS and kind not in (*OFFLINE, "endpoint"):
-        hub.need("sentence_transformers" if kind == "sentence" else "transformers")
-    _encoder(encoder, None, None)
+    for part in parts(encoder):
+        if _of_hub(part):
+            hub.need("sentence_transformers" if part.startswith("sentence") else "transformers")
+        _encoder(part, None, None)
+
+
+def parts(encoder: str) -> list[str]:
+    """The encoders that one such as "hashed+sentence" joins; of any other, itself.
+
+    Raises:
+        InputError: a part stands there twice.
+
+    Example:
+        >>> parts("hashed+marks"), parts("hashed")
+        (['hashed', 'marks'], ['hashed'])
+    """
+    return joined.parts(encoder, ENCODERS) if "+" in encoder else [encoder]
 
 
 class Encoded(NamedTuple):
@@ -90,9 +110,10 @@ def encode(
 
     Args:
         texts: N strings.
-        encoder: "kind" or "kind:MODEL"; see the top of this module.
+        encoder: "kind" or "kind:MODEL", or several joined by "+"; see the top of this module.
         revision: commit, tag or branch of a model on the hub. Default: the newest one available.
-        max_tokens: longer texts are truncated. Default: the model's own limit, at most 2048 for BERT and Llama.
+        max_tokens: longer texts are truncated, or for sentence-whole divided into windows. Default: the model's own
+            limit, at most 2048 for BERT and Llama.
         batch_size: number of texts at a time. Default: 32, and 2048 for the hashed encoder.
         cache: folder of encoded texts. Default: $JAXROUTE_CACHE or ~/.cache/jaxroute, except for the hashed encoder,
             which has none. False: no cache.
@@ -162,11 +183,13 @@ def encode_counted(
             raise InputError(f"encode: text {row} is {text!r}; every text must be a string")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"encode: batch_size is {batch_size}; it must be at least 1")
+    if len(several := parts(encoder)) > 1:
+        return _joined(several, texts, revision, max_tokens, batch_size=batch_size, cache=cache, progress=progress)
     chosen = _encoder(encoder, revision, max_tokens)
     folder = _folder(cache, chosen)
     if not len(texts):
         if encoder in OFFLINE:
-            return Encoded(np.zeros((0, hashed.DIMENSIONS), np.float32), np.zeros(0, bool), 0)
+            return Encoded(np.zeros((0, OFFLINE[encoder]), np.float32), np.zeros(0, bool), 0)
         raise InputError(
             f"encode: there are no texts; the width of {encoder} is unknown without one, so pass at least one"
         )
@@ -179,6 +202,27 @@ def encode_counted(
     _encode_new(chosen, new, known, folder, batch_size or chosen.batch_size, progress)
     features = np.stack([known[key].features for key in keys])
     return Encoded(features, np.array([known[key].truncated for key in keys]), len(new))
+
+
+def _joined(
+    several: list[str], texts: Sequence[str] | np.ndarray, revision: str | None, max_tokens: int | None, **how: Any
+) -> Encoded:
+    """What each encoder makes of the texts, in one row; revision and max_tokens are of the one model of the hub."""
+    models = [part for part in several if _of_hub(part)]
+    if (revision, max_tokens) != (None, None) and len(models) != 1:
+        raise InputError(
+            f"encode: revision and max_tokens are of one model on the hub, and {'+'.join(several)} has {len(models)}; "
+            "leave them out"
+        )
+    of_model: dict[str, Any] = {"revision": revision, "max_tokens": max_tokens}
+    each = [encode_counted(texts, part, **(of_model if part in models else {}), **how) for part in several]
+    features = joined.join(several, [one.features for one in each])
+    return Encoded(features, np.any([one.truncated for one in each], axis=0), max(one.num_encoded for one in each))
+
+
+def _of_hub(part: str) -> bool:
+    kind = part.partition(":")[0]
+    return kind in ENCODERS and kind not in (*OFFLINE, "endpoint")
 
 
 def _shown(starts: Iterable[int]) -> Iterable[int]:
@@ -244,6 +288,8 @@ def _encoder(encoder: str, revision: str | None, max_tokens: int | None) -> _Enc
         return _Encoder(hashed.IDENTITY, lambda: _never_cut(hashed.embed), hashed.BLOCK, False)
     if kind == "hashed-2":
         return _Encoder(ngrams.IDENTITY, lambda: _never_cut(ngrams.embed), ngrams.BLOCK, False)
+    if kind == "marks":
+        return _Encoder(marks.IDENTITY, lambda: _never_cut(marks.embed), ngrams.BLOCK, False)
     if kind == "endpoint":
         if not model:
             raise InputError("encode: the endpoint's model is missing; write it as in endpoint:text-embedding-3-small")
@@ -255,8 +301,9 @@ def _encoder(encoder: str, revision: str | None, max_tokens: int | None) -> _Enc
     # A folder is identified by its content, wherever it is.
     name = "" if Path(model).expanduser().is_dir() and model else model or MODELS[family]
     identity = f"{kind} {name} {weights.revision} {max_tokens or 'own limit'}"
-    if kind == "sentence":
-        return _Encoder(identity, lambda: hub.sentence(weights, max_tokens), 32, True)
+    if family == "sentence":
+        embed = hub.whole_sentence if pooling == "whole" else hub.sentence
+        return _Encoder(identity, lambda: embed(weights, max_tokens), 32, True)
     return _Encoder(identity, lambda: hub.transformer(weights, pooling, max_tokens), 32, True)
 
 

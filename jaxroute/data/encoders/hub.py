@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 LIMIT = 2048  # tokens, even if the model accepts more, because memory grows with the longest text
+WINDOWS = 32  # of whole texts, at a time
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 Embed = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]  # texts -> features [B, D], truncated [B]
 
@@ -102,6 +103,54 @@ def sentence(weights: Weights, max_tokens: int | None) -> Embed:
         return np.asarray(features, np.float32), _counts(model.tokenizer, texts) > limit
 
     return embed
+
+
+def whole_sentence(weights: Weights, max_tokens: int | None) -> Embed:
+    """The same of whole texts: the mean over windows of as many tokens as the model takes, weighted by their lengths.
+
+        x = sum_j n_j x_j / sum_j n_j,   then brought to the mean of the windows' norms, weighted alike
+
+    x_j is what the model makes of window j and n_j its number of tokens, but for the special ones that every window
+    has. A text of one window has the features of ``sentence``.
+
+    Args:
+        weights: see ``locate``.
+        max_tokens: of a window, with its special tokens; None takes the model's own limit.
+
+    Returns:
+        Texts [B] -> (float32 [B, D], truncated [B], which is False).
+    """
+    torch, library = _library("torch"), _library("sentence_transformers")
+    model = library.SentenceTransformer(str(weights.folder), device=_device(), local_files_only=True).eval()
+    limit = _limit(max_tokens, model.max_seq_length)
+
+    def embed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        stripped = [text.strip() for text in texts]  # as the model's own way does
+        tokens = model.tokenizer(
+            stripped, truncation=True, max_length=limit, return_overflowing_tokens=True, return_special_tokens_mask=True
+        )
+        of, special = np.array(tokens["overflow_to_sample_mapping"]), tokens["special_tokens_mask"]
+        inputs = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
+        count = np.array([max(sum(1 - mask for mask in masks), 1) for masks in special], float)
+        windows = []
+        for start in range(0, len(of), WINDOWS):
+            some = {name: tokens[name][start : start + WINDOWS] for name in inputs}
+            padded = model.tokenizer.pad(some, return_tensors="pt").to(model.device)
+            with torch.inference_mode():
+                windows.append(model(dict(padded))["sentence_embedding"].float().cpu().numpy())
+        return _mean_window(np.concatenate(windows), count, of, len(texts)), np.zeros(len(texts), bool)
+
+    return embed
+
+
+def _mean_window(windows: np.ndarray, count: np.ndarray, of: np.ndarray, texts: int) -> np.ndarray:
+    """The mean of every text's windows by tokens, of their mean norm; float32 [B, D]."""
+    share = np.zeros((texts, len(of)))
+    share[of, np.arange(len(of))] = count
+    share /= share.sum(1, keepdims=True)
+    mean, norm = share @ windows, share @ np.linalg.norm(windows, axis=1)
+    own = np.linalg.norm(mean, axis=1)
+    return np.asarray(mean * np.divide(norm, own, out=np.zeros_like(own), where=own > 0)[:, None], np.float32)
 
 
 def transformer(weights: Weights, pooling: str, max_tokens: int | None) -> Embed:
