@@ -25,7 +25,7 @@ import test_router_replay
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxroute.data import harness, logs, prices, tables
+from jaxroute.data import harness, logs, prices, shapes, tables
 from jaxroute.data.benchmarks import (
     correctness,
     leaderboard,
@@ -389,7 +389,7 @@ def test_long_tables(tally, data):
         pd.DataFrame({name: pd.Series([row[name][0] for row in rows], dtype=object) for name in rows[0]})
         for rows in (query, answer)
     ]
-    table = attempt(tally, lambda: tables.from_long(*frames))
+    table = attempt(tally, lambda: shapes.from_long(*frames))
     query, answer = ([{name: said for name, (_, said) in row.items()} for row in rows] for rows in (query, answer))
     pairs = {(row["query_id"], row["model"]) for row in answer}
     fits = not any(said in (BAD, MISSING) for row in query + answer for said in row.values())
@@ -426,7 +426,7 @@ def test_wide_tables(tally, data):
     said = {name: [meaning for _, meaning in cells] for name, cells in columns.items()}
     quality = np.array([[np.nan if m == MISSING else m for m in said[f"m{k}"]] for k in range(K)], object).T
     cost = np.array([[np.nan if m == MISSING else m for m in said[f"m{k}|total_cost"]] for k in range(K)], object).T
-    table = attempt(tally, lambda: tables.from_wide(frame))
+    table = attempt(tally, lambda: shapes.from_wide(frame))
     fits = not any(BAD in cells for cells in said.values()) and K > 1 and len(set(said["sample_id"])) == N
     if fits:
         quality, cost = quality.astype(float), cost.astype(float)

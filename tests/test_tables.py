@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import splits, synthetic, tables
+from jaxroute.data import shapes, splits, synthetic, tables
 from jaxroute.types import InputError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -129,7 +129,7 @@ def test_missing_quality_in_a_wide_file_is_a_hole_in_both_columns(tmp_path, wide
 
 def test_published_long_tables_may_hold_answers_never_judged(queries, outcomes):
     outcomes.loc[1, "quality"] = np.nan
-    assert not tables.from_long(queries, outcomes, holes=True).available[0, 1]
+    assert not shapes.from_long(queries, outcomes, holes=True).available[0, 1]
 
 
 def test_groups_of_any_kind_keep_their_partition(tmp_path, queries, outcomes):
@@ -302,7 +302,7 @@ def test_truncated_files(tmp_path, queries, outcomes, name, keep):
 def test_a_column_that_occurs_twice_is_refused(wide):
     twice = pd.concat([wide, wide[["small"]]], axis=1)
     with pytest.raises(InputError, match=r"wide.parquet: column 'small' occurs more than once"):
-        tables.from_wide(twice, source="wide.parquet")
+        shapes.from_wide(twice, source="wide.parquet")
 
 
 def test_objects_in_features_are_not_unpickled(tmp_path, queries, outcomes):

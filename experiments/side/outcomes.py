@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import pandas as pd
 
 from experiments import run
@@ -86,7 +87,7 @@ def difference(mine: pd.Series, other: pd.Series) -> str:
     >>> difference(pd.Series([1.0, 2.0, 3.0]), pd.Series([2.0, 2.0, 2.0]))
     '+0.00 (-2.48 to 2.48)'
     """
-    gap = metrics.paired_interval(mine.to_numpy(), other.to_numpy())
+    gap = metrics.paired_interval(jnp.asarray(mine), jnp.asarray(other))
     return f"{float(gap.estimate):+.2f} ({float(gap.low):.2f} to {float(gap.high):.2f})"
 
 

@@ -16,23 +16,19 @@ Messages count rows from 0, as pandas does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxroute.data import encoders, saving
-from jaxroute.data.frames import Place, need, numbers, read, read_features, refuse, text
+from jaxroute.data import encoders, saving, shapes
+from jaxroute.data.frames import read, read_features
 from jaxroute.data.units import cost_scale as cost_scale
-from jaxroute.types import InputError, Outcomes, Table
+from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COST_SUFFIX = "|total_cost"
-WIDE_TEXT = ("sample_id", "prompt", "eval_name", "group")
 
 
 def load(
@@ -91,7 +87,7 @@ def load(
         if features is None and found:
             features = found[0]
         queries, outcomes = path / "queries.parquet", path / "outcomes.parquet"
-        table = from_long(
+        table = shapes.from_long(
             read(queries),
             read(outcomes),
             quality_range,
@@ -101,7 +97,7 @@ def load(
             alone=alone,
         )
     else:
-        table = from_wide(read(path, WIDE_TEXT), quality_range, source=str(path))
+        table = shapes.from_wide(read(path, shapes.WIDE_TEXT), quality_range, source=str(path))
     if features is not None:
         table = replace(table, features=read_features(Path(features), len(table)))
     if at_most is not None and at_most < len(table):
@@ -207,202 +203,3 @@ def with_task(table: Table, prefix: str) -> Table:
         some = ", ".join(sorted({str(task) for task in table.task})[:5])
         raise InputError(f"no task starts with {prefix!r}; the tasks are: {some}, ...")
     return table.rows(np.flatnonzero(match))
-
-
-def from_long(
-    query: pd.DataFrame,
-    answer: pd.DataFrame,
-    quality_range: tuple[float, float] = (0.0, 1.0),
-    *,
-    queries: str = "queries",
-    outcomes: str = "outcomes",
-    holes: bool = False,
-    unknown_costs: bool = False,
-    alone: bool = False,
-) -> Table:
-    """Table without features (D = 0) from the two frames of the folder format; see ``load``.
-
-    Args:
-        query: columns query_id, prompt, task, optional group; further ones are the table's context.
-        answer: columns query_id, model, quality, cost.
-        quality_range: (worst, best) of the qualities as written.
-        queries, outcomes: names of the two frames in messages.
-        holes: read an empty quality as an answer that was never judged (published tables have them); otherwise it is
-            an error, because a missing answer should be a missing row.
-        unknown_costs, alone: see ``load``.
-
-    Returns:
-        Table, checked.
-    """
-    import pandas as pd
-
-    described = _describe(query, queries, ("query_id", "prompt", "task"))
-    need(answer, outcomes, ("query_id", "model", "quality", "cost"))
-    index = pd.Index(described["query_id"])
-    answer_id = text(answer, "query_id", outcomes)
-    names = text(answer, "model", outcomes)
-    row = index.get_indexer(answer_id)
-    refuse(
-        row < 0,
-        lambda i: (
-            f"{outcomes}, column 'query_id', row {i}: {answer_id[i]!r} is not in {queries}; "
-            "add the query or drop the row"
-        ),
-    )
-    model, models = pd.factorize(names)
-    refuse(
-        pd.DataFrame({"row": row, "model": model}).duplicated().to_numpy(),
-        lambda i: (
-            f"{outcomes}, row {i}: model {names[i]!r} has a second answer to query {answer_id[i]!r}; "
-            "keep one row per query_id and model"
-        ),
-    )
-
-    def place(i: int, name: str) -> str:
-        return f"{outcomes}, column {name!r}, row {i} (query {answer_id[i]!r}, model {names[i]!r})"
-
-    def scatter(values: np.ndarray) -> Any:
-        full = np.full((len(index), len(models)), np.nan)
-        full[row, model] = values
-        return full
-
-    def column_of(name: str) -> np.ndarray:
-        return numbers(answer[name], name, place)
-
-    written = column_of("quality")
-    refuse(
-        np.isnan(written) & (not holes),
-        lambda i: (
-            f"{place(i, 'quality')}: empty or NaN; give the quality, or drop the row if the answer was not judged"
-        ),
-    )
-    quality, cost = _checked(written, column_of("cost"), quality_range, place, unknown_costs)
-    expected = None
-    if {"expected_quality", "expected_cost"} <= set(answer.columns):
-        expected = Outcomes(scatter(column_of("expected_quality")), scatter(column_of("expected_cost")))
-    table = _table(described, tuple(models), scatter(quality), scatter(cost), queries, outcomes, expected, alone)
-    return replace(table, context=_beside(query, described))
-
-
-def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.0), *, source: str = "table") -> Table:
-    """Table without features (D = 0) from one wide frame in RouterBench's shape; see ``load``.
-
-    Args:
-        frame: columns sample_id, prompt, eval_name, optional group, ``<model>``, ``<model>|total_cost``.
-        quality_range: (worst, best) of the qualities as written.
-        source: name of the frame in messages.
-
-    Returns:
-        Table, checked.
-    """
-    described = _describe(frame, source, ("sample_id", "prompt", "eval_name"))
-    models = tuple(str(name).removesuffix(COST_SUFFIX) for name in frame.columns if str(name).endswith(COST_SUFFIX))
-    if not models:
-        raise InputError(
-            f"{source}: no column ends in {COST_SUFFIX!r}, so there are no models; see README, Data for the formats"
-        )
-    need(frame, source, [*models, *(model + COST_SUFFIX for model in models)])
-    quality, cost = [], []
-    for model in models:
-
-        def place(i: int, name: str, model: str = model) -> str:
-            column = model + COST_SUFFIX if name == "cost" else model
-            return f"{source}, column {column!r}, row {i} (query {described['query_id'][i]!r})"
-
-        written = numbers(frame[model], "quality", place)
-        billed = numbers(frame[model + COST_SUFFIX], "cost", place)
-        checked = _checked(written, billed, quality_range, place)
-        quality.append(checked[0])
-        cost.append(checked[1])
-    table = _table(described, tuple(models), np.stack(quality, 1), np.stack(cost, 1), source, source, None)
-    known = ("sample_id", "eval_name", *models, *(model + COST_SUFFIX for model in models))
-    return replace(table, context=_beside(frame, (*described, *known)))
-
-
-def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -> dict[str, np.ndarray]:
-    """query_id, prompt, task and group of every prompt; ``columns`` holds the names of the first three."""
-    import pandas as pd
-
-    need(frame, source, columns)
-    names = ("query_id", "prompt", "task")
-    described = {name: text(frame, column, source) for name, column in zip(names, columns, strict=True)}
-    ids = described["query_id"]
-    refuse(
-        pd.Series(ids).duplicated().to_numpy(),
-        lambda i: f"{source}, column {columns[0]!r}, row {i}: the id {ids[i]!r} occurs twice; make ids unique",
-    )
-    group = np.arange(len(frame))
-    if "group" in frame.columns:
-        group = pd.factorize(text(frame, "group", source))[0].astype(int)
-    return {**described, "group": group}
-
-
-def _beside(frame: pd.DataFrame, known: Iterable[str]) -> dict[str, np.ndarray]:
-    """The columns of the prompts that have no meaning of their own here: None is unknown, a list counts by its length.
-
-    So ``data.logs`` reads context columns.
-    """
-    found = {}
-    for name in frame.columns:
-        if name not in set(known):
-            values: list[Any] = frame[name].astype(object).where(frame[name].notna(), None).tolist()
-            counted = [len(value) if isinstance(value, list | np.ndarray) else value for value in values]
-            found[str(name)] = np.array([*counted, None], object)[:-1]
-    return found
-
-
-def _checked(
-    quality: np.ndarray,
-    cost: np.ndarray,
-    quality_range: tuple[float, float],
-    place: Place,
-    unknown_costs: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Quality in [0, 1] and cost, both NaN where the quality is missing; arrays of one axis."""
-    worst, best = quality_range
-    low, high = sorted(quality_range)
-    missing = np.isnan(quality)
-    refuse(
-        ~missing & ~((quality >= low) & (quality <= high)),
-        lambda i: (
-            f"{place(i, 'quality')}: {quality[i]} is outside [{low:g}, {high:g}]; "
-            "correct it, or give the scale as quality_range"
-        ),
-    )
-    # An answer that was billed but never judged counts as missing; one that was judged must have a cost.
-    unknown = np.isnan(cost) & (missing | unknown_costs)
-    refuse(
-        ~unknown & ~(np.isfinite(cost) & (cost >= 0)),
-        lambda i: f"{place(i, 'cost')}: {cost[i]} is not a finite number of at least 0; correct it or drop the row",
-    )
-    return (quality - worst) / (best - worst), np.where(missing, np.nan, cost)
-
-
-def _table(
-    described: dict[str, Any],
-    models: tuple[str, ...],
-    quality: Any,  # [N, K]; Any, because the record declares JAX arrays and holds NumPy arrays on the host
-    cost: Any,
-    queries: str,
-    outcomes: str,
-    expected: Outcomes | None,
-    alone: bool = False,
-) -> Table:
-    if len(models) < 2 and not alone:
-        raise InputError(f"{outcomes}: there is only one model ({models[0]!r}); routing needs at least two")
-    available = ~np.isnan(quality)
-    refuse(
-        ~available.any(1),
-        lambda i: (
-            f"{queries}, row {i}: no model answered query {described['query_id'][i]!r}; "
-            f"add answers to {outcomes} or drop the query"
-        ),
-    )
-    return Table(
-        **described,
-        features=np.zeros((len(quality), 0), np.float32),
-        models=models,
-        outcomes=Outcomes(quality, cost),
-        available=available,
-        expected=expected,
-    )

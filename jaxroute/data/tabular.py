@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import encoders, tables
+from jaxroute.data import encoders, shapes
 from jaxroute.data.frames import need, refuse
 from jaxroute.types import InputError, Table
 
@@ -57,14 +57,14 @@ def table(
         if missing := [name for name in ("queries", "outcomes") if name not in source]:
             raise InputError(f"the table has no {missing[0]!r}; give two tables by name, queries and outcomes")
         query, answer = frame(source["queries"]), frame(source["outcomes"])
-        found, given = tables.from_long(query, answer, quality_range), query.get("features")
+        found, given = shapes.from_long(query, answer, quality_range), query.get("features")
     else:
         answer = frame(source)
-        if any(str(name).endswith(tables.COST_SUFFIX) for name in answer.columns):
-            found, given = tables.from_wide(answer, quality_range), answer.get("features")
+        if any(str(name).endswith(shapes.COST_SUFFIX) for name in answer.columns):
+            found, given = shapes.from_wide(answer, quality_range), answer.get("features")
         else:
             query = _queries(answer)
-            found, given = tables.from_long(query, answer, quality_range, outcomes="table"), query.get("features")
+            found, given = shapes.from_long(query, answer, quality_range, outcomes="table"), query.get("features")
     if features is None and given is not None:
         features = _stacked(given.tolist())
     if features is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jaxroute.data import encoders, tables
+from jaxroute.data import encoders, shapes
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Costs = Mapping[str, float] | float
 def from_answers(answers: pd.DataFrame, source: str, encoder: str) -> Table:
     """Table of answers that carry their prompts: query_id, prompt, task, model, quality, cost."""
     query = answers.drop_duplicates("query_id")[["query_id", "prompt", "task"]].reset_index(drop=True)
-    return encoded(tables.from_long(query, answers, queries=source, outcomes=source, holes=True), encoder)
+    return encoded(shapes.from_long(query, answers, queries=source, outcomes=source, holes=True), encoder)
 
 
 def encoded(table: Table, encoder: str) -> Table:

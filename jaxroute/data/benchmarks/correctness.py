@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import files, hub, tables
+from jaxroute.data import files, hub, shapes
 from jaxroute.data.benchmarks import answers
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError, Table
@@ -120,7 +120,7 @@ def matrix(path: str | os.PathLike[str], *, cost: answers.Costs | None = None, e
         if "task" not in wide.columns:
             wide = wide.assign(task="all")
     models = [str(name) for name in wide.columns if name not in ("prompt", "task") and not _is_cost(name)]
-    billed = {name: wide[name + tables.COST_SUFFIX] for name in models if name + tables.COST_SUFFIX in wide.columns}
+    billed = {name: wide[name + shapes.COST_SUFFIX] for name in models if name + shapes.COST_SUFFIX in wide.columns}
     if len(billed) < len(models):
         if cost is None:
             raise InputError(f"{path}: has no costs; give cost=, US dollars of a query by model or for all")
@@ -132,14 +132,14 @@ def matrix(path: str | os.PathLike[str], *, cost: answers.Costs | None = None, e
             "prompt": wide["prompt"],
             "eval_name": wide["task"],
             **{name: wide[name] for name in models},
-            **{name + tables.COST_SUFFIX: billed[name] for name in models},
+            **{name + shapes.COST_SUFFIX: billed[name] for name in models},
         }
     )
-    return answers.encoded(tables.from_wide(frame, source=str(path)), encoder)
+    return answers.encoded(shapes.from_wide(frame, source=str(path)), encoder)
 
 
 def _is_cost(name: object) -> bool:
-    return str(name).endswith(tables.COST_SUFFIX)
+    return str(name).endswith(shapes.COST_SUFFIX)
 
 
 def _npz(path: Path) -> pd.DataFrame:
@@ -174,6 +174,6 @@ def _npz(path: Path) -> pd.DataFrame:
             raise InputError(
                 f"{path}: array 'costs' has shape {stored['costs'].shape}, scores {stored['scores'].shape}"
             )
-        names = (name + tables.COST_SUFFIX for name in models.tolist())
+        names = (name + shapes.COST_SUFFIX for name in models.tolist())
         columns |= dict(zip(names, stored["costs"].T, strict=True))
     return pd.DataFrame(columns)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxroute.data import files, prices, tables, unpickle
+from jaxroute.data import files, prices, shapes, unpickle
 from jaxroute.data.benchmarks import answers, routellm
 from jaxroute.types import InputError, Table
 
@@ -83,8 +83,8 @@ def load(
     )
     listed, tokens = prices.load(price_table), routellm.tokens(wide["prompt"])
     for model in models:
-        wide[model + tables.COST_SUFFIX] = prices.cost(model, tokens, np.zeros(len(wide)), listed, str(folder))
-    return answers.encoded(tables.from_wide(wide, source=str(folder)), encoder)
+        wide[model + shapes.COST_SUFFIX] = prices.cost(model, tokens, np.zeros(len(wide)), listed, str(folder))
+    return answers.encoded(shapes.from_wide(wide, source=str(folder)), encoder)
 
 
 def _is_in(name: str, part: str) -> bool:

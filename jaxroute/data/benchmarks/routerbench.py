@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxroute.data import encoders, hub, tables, unpickle
+from jaxroute.data import encoders, hub, shapes, unpickle
 from jaxroute.data.frames import need, read, read_features
 from jaxroute.types import InputError, Table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REPO = "withmartian/routerbench"
 FILES = {"0shot": "routerbench_0shot.pkl", "5shot": "routerbench_5shot.pkl", "raw": "routerbench_raw.pkl"}
 LONG = ("sample_id", "prompt", "eval_name", "model_name", "performance", "cost")
-AS_TEXT = (*tables.WIDE_TEXT, "model_name")
+AS_TEXT = (*shapes.WIDE_TEXT, "model_name")
 NOT_READ = ("|model_response",)
 
 
@@ -75,7 +75,7 @@ def load(
         frame = _kept(path) if path.suffix in (".pkl", ".pickle") else read(path, AS_TEXT)
     if "prompt" in frame.columns:
         frame = frame.assign(prompt=frame["prompt"].map(unlisted))
-    table = (from_raw if "model_name" in frame.columns else tables.from_wide)(frame, source=str(path))
+    table = (from_raw if "model_name" in frame.columns else shapes.from_wide)(frame, source=str(path))
     if features is None:
         return replace(table, features=encoders.encode(table.prompt, encoder))
     return replace(table, features=read_features(Path(features), len(table)))
@@ -111,7 +111,7 @@ def from_raw(frame: pd.DataFrame, *, source: str = "table") -> Table:
     need(frame, source, LONG)
     query = frame.drop_duplicates("sample_id").rename(columns={"sample_id": "query_id", "eval_name": "task"})
     answer = frame.rename(columns={"sample_id": "query_id", "model_name": "model", "performance": "quality"})
-    return tables.from_long(
+    return shapes.from_long(
         query[["query_id", "prompt", "task"]].reset_index(drop=True),
         answer[["query_id", "model", "quality", "cost"]],
         queries=source,

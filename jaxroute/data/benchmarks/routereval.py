@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroute.data import files, tables, unpickle
+from jaxroute.data import files, shapes, unpickle
 from jaxroute.data.benchmarks import answers
 from jaxroute.types import InputError, Table
 
@@ -109,8 +109,8 @@ def load(
         described = pd.DataFrame({"sample_id": ids, "prompt": prompts, "eval_name": evaluation})
         parts.append(pd.concat([described, pd.DataFrame(scores, columns=models)], axis=1))
     frame = pd.concat(parts, ignore_index=True)
-    costs = pd.DataFrame({name + tables.COST_SUFFIX: np.full(len(frame), priced[name]) for name in models})
-    return answers.encoded(tables.from_wide(pd.concat([frame, costs], axis=1), source=source), encoder)
+    costs = pd.DataFrame({name + shapes.COST_SUFFIX: np.full(len(frame), priced[name]) for name in models})
+    return answers.encoded(shapes.from_wide(pd.concat([frame, costs], axis=1), source=source), encoder)
 
 
 def _stored(path: Path, evaluation: str) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import encoders, files, hub, prices, tables
+from jaxroute.data import encoders, files, hub, prices, shapes
 from jaxroute.data.frames import numbers, read_features
 from jaxroute.types import InputError, Outcomes, Table
 
@@ -143,8 +143,8 @@ def _table(stored: Any, priced: dict[str, prices.Price], source: str, stem: str)
         answered = [pc.struct_field(stored[name], part).to_pandas() for part in ANSWER]
         score, read, written = (numbers(column, part, place) for part, column in zip(ANSWER, answered, strict=True))
         wide[name] = score
-        wide[name + tables.COST_SUFFIX] = prices.cost(name, read, written, priced, source)
-    return tables.from_wide(pd.DataFrame(wide), source=source)
+        wide[name + shapes.COST_SUFFIX] = prices.cost(name, read, written, priced, source)
+    return shapes.from_wide(pd.DataFrame(wide), source=source)
 
 
 def _fields(field: object) -> set[str]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from jaxroute.data import encoders, tables
+from jaxroute.data import encoders, shapes, tables
 from jaxroute.data.harness import columns, deepeval, helm, inspect_ai, lm_eval, openai_batch, promptfoo
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool =
         found = join(read(path), alone=alone, **options)
     except InputError as error:
         raise InputError(f"{error}; or make a table of it with jaxroute table, which has more options") from error
-    table = tables.from_long(found.queries, found.outcomes, unknown_costs=True, alone=alone)
+    table = shapes.from_long(found.queries, found.outcomes, unknown_costs=True, alone=alone)
     return replace(table, features=encoders.encode(table.prompt, encoder))
 
 
@@ -108,7 +108,7 @@ def is_run(path: str | os.PathLike[str]) -> bool:
         rest = str(path).partition("=")[2]
         return bool(rest) and Path(rest).expanduser().exists()
     names = columns.names(File(path)) if path.suffix.lower() in (".csv", ".parquet") else ()
-    return not any(str(name).endswith(tables.COST_SUFFIX) for name in names)
+    return not any(str(name).endswith(shapes.COST_SUFFIX) for name in names)
 
 
 def _answers(file: File, reader: Reader) -> list[Answer]:

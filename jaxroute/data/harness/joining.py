@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxroute.data import prices as price_table
-from jaxroute.data import splits, tables
+from jaxroute.data import shapes, splits
 from jaxroute.data.harness import scores
 from jaxroute.data.harness.answers import Answer, Tokens
 from jaxroute.types import InputError
@@ -99,7 +99,7 @@ def join(
             f"{', '.join(run.source for run in runs)}: no prompt was answered by two models, so there is no table; "
             "if this is a log of requests, use jaxroute fit LOG"
         )
-    tables.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True, alone=alone)
+    shapes.from_long(queries, outcomes, queries="the table", outcomes="the table", unknown_costs=True, alone=alone)
     counts = {
         "models": [found["model"] for found in by_model],
         "prompts": len(queries),
