@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.problem import build, table
-from experiments.side import caution, common, ensemble, outcomes, selection, shadow, worked_example
+from experiments.side import caution, common, ensemble, features, outcomes, selection, shadow, worked_example
 from experiments.study import design
 from jaxroute import nuisance, recipe
 from jaxroute.recipe import contenders, levels
@@ -326,3 +326,40 @@ def test_the_smoke_run_votes_on_one_log(tmp_path, capsys):
         assert (np.abs(wide[members].sub(wide[way], axis=0)).min(axis=1) < 1e-4).all()
     assert (found.loc[found["way"] == "recipe", ["gain", "error"]] == 0).all(axis=None)
     assert "vote weighed by the log" in capsys.readouterr().out
+
+
+def test_features_are_compared_with_the_tables_own_seed_by_seed():
+    found = pd.DataFrame(
+        [
+            (way, dataset, encoder, seed, base + extra * (encoder == "hashed") + seed)
+            for way, base in (("ceiling", 10.0), ("recipe", 20.0), ("plug_in", 30.0))
+            for dataset, extra in (("x", 1.0), ("y", 2.0))
+            for encoder in (features.OWN, "hashed")
+            for seed in range(3)
+        ],
+        columns=["way", "dataset", "encoder", "seed", "regret"],
+    )
+    table = features.summary(found).set_index(["learned from", "dataset"])
+    assert table.loc[("recipe, log", "x"), features.OWN] == "21.00"
+    assert table.loc[("recipe, log", "x"), "hashed"] == "+1.00 ± 0.00"
+    assert table.loc[("plug-in, full feedback", features.REAL), "hashed"] == "+1.50 ± 0.00"
+
+
+def test_noise_as_features_has_a_worse_ceiling(smoke):
+    data = table.prepare(smoke)
+    own = features.measure(smoke, data.table, 0, data.rows[0], data.table.features)
+    noise = np.random.default_rng(0).standard_normal(data.table.features.shape).astype(np.float32)
+    blind = features.measure(smoke, data.table, 0, data.rows[0], noise)
+    both = own.merge(blind, on=["way", "seed"]).set_index("way")
+    assert list(both.index) == list(features.MEASURED)
+    assert both.loc["ceiling", "regret_x"] < both.loc["ceiling", "regret_y"]
+
+
+@pytest.mark.study
+def test_the_smoke_run_of_features_writes_every_encoder(tmp_path, capsys):
+    assert features.main(["--smoke", "--out", str(tmp_path), "--encoder", "hashed-2"]) == 0
+    found = pd.read_parquet(tmp_path / "features" / "features.parquet")
+    assert {features.OWN, "hashed", "hashed+minilm+marks", "hashed-2"} <= set(found["encoder"])
+    assert (found.groupby("encoder").size() == 2 * len(features.MEASURED)).all()
+    assert found["regret"].between(0, 100).all()
+    assert "| recipe, log | synthetic" in capsys.readouterr().out

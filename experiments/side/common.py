@@ -91,14 +91,17 @@ def command(
     measured: Callable[[argparse.Namespace], Iterator[pd.DataFrame]],
     summary: Callable[[pd.DataFrame], pd.DataFrame],
     arguments: list[str] | None,
+    add: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
 ) -> int:
     """A study as a command: what was measured goes to <out>/<name>/<name>.parquet, its summary to the screen.
 
     Args:
         measured: frames, table by table, from the options data, out and smoke. summary: of all of them.
+        add: adds options of the study's own.
     """
     parser = commands.parser(f"side.{name}", about)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the folders of the tables")
+    add(parser)
     options = parser.parse_args(arguments)
 
     def work() -> None:
