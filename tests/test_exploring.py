@@ -80,6 +80,59 @@ def test_models_are_drawn_as_often_as_is_logged(folder, policy):
         assert abs(np.mean(weights) - 1) < 4 * np.std(weights) / 20
 
 
+def test_thompson_fades_with_the_rows_in_which_a_model_could_answer(folder, tmp_path):
+    """Of three equal models the oldest is certain, and one that just came is not; what is drawn is what is logged."""
+    rows = {"a": 3000, "b": 300, "c": 0}  # d is not named: the log never shows it
+    aged = router_kinds.router("plug_in", summary={"rows_available_by_model": rows})
+    aged.save(tmp_path / "aged")
+    gate = Gate(folder("aged", explore={"policy": "thompson", "floor": 0.2}))
+    choices = [gate.choose(router_kinds.FEATURES[0]) for _ in range(400)]
+    assert choices[0].facts["explore_width"] == pytest.approx([0.7**10, 0.7, 1.0, 1.0])
+    for model in router_kinds.MODELS:
+        weights = [1 / c.propensity if c.model == model else 0.0 for c in choices]
+        assert abs(np.mean(weights) - 1) < 4 * np.std(weights) / 20
+    part = gate.choose(router_kinds.FEATURES[0], ["c", "a"])
+    assert dict(zip(part.candidates, part.facts["explore_width"], strict=True)) == pytest.approx({"c": 1, "a": 0.7**10})
+
+    own = Gate(folder("aged", explore={"policy": "thompson", "width": 0.5, "fade": 0.5, "fade_rows": 150}))
+    assert own.choose(router_kinds.FEATURES[0]).facts["explore_width"] == pytest.approx([0.5**21, 0.125, 0.5, 0.5])
+    constant = Gate(folder("aged", explore={"policy": "thompson", "fade": 1}))
+    assert constant.choose(router_kinds.FEATURES[0]).facts["explore_width"] == [1.0] * 4
+    silent = Gate(folder("old", explore={"policy": "thompson"}))  # of a release that did not count
+    assert silent.choose(router_kinds.FEATURES[0]).facts["explore_width"] == [1.0] * 4
+
+    sd = np.full(3, 0.1)
+    scene = exploring.Scene(np.eye(3)[0], np.array([0.52, 0.5, 0.5]), sd, age=np.array([3000.0, 3000.0, 0.0]))
+    found = exploring.Explorer("thompson", floor=0.0).probabilities(scene, np.random.default_rng(0))
+    assert found[1] < 0.01 < 0.3 < found[2]
+    wanted = exploring.thompson(np.random.default_rng(0), scene.mean, sd * [0.7**10, 0.7**10, 1.0])
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_router_that_is_fitted_to_the_gateways_rows_explores_a_new_model_most(folder, tmp_path):
+    """Rows that a gate wrote, the last ones with a model more, and the router that they make."""
+    import jaxroute as jr
+
+    few = {"models": list("abc"), "default": "a", "router": "old", "cost_weight": 20, "seed": 0, "epsilon": 1.0}
+    rows = []
+    for count, more in ((600, {}), (60, {"models": list(router_kinds.MODELS)})):
+        gate = Gate(folder(**few | more))
+        for _ in range(count):
+            x = rng.standard_normal(router_kinds.FEATURES.shape[1])
+            choice = gate.choose(x)
+            quality = float(rng.random() < 0.5 + 0.2 * (choice.model == "b"))
+            rows.append({"request_id": f"{len(rows)}", "features": x.tolist(), "model": choice.model,
+                         "available": list(choice.candidates), "propensity": choice.propensity, "quality": quality,
+                         "cost": 0.001, **choice.facts})  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    router = jr.fit(tmp_path / "log.jsonl", "plug_in_mean", members=1)
+    assert router.summary["rows_available_by_model"] == {"a": 660, "b": 660, "c": 660, "d": 60}
+    router.save(tmp_path / "next")
+    choice = Gate(folder("next", explore={"policy": "thompson"})).choose(rng.standard_normal(5))
+    width = dict(zip(choice.candidates, choice.facts["explore_width"], strict=True))
+    assert width == pytest.approx(dict.fromkeys("abc", 0.7 ** (660 / 300)) | {"d": 0.7 ** (60 / 300)})
+
+
 @pytest.mark.parametrize(
     ("router", "explore", "says"),
     [
@@ -90,6 +143,8 @@ def test_models_are_drawn_as_often_as_is_logged(folder, policy):
         ("old", {"policy": "uniform", "flor": 0.1}, "unknown key 'flor'"),
         ("old", {"policy": "evaluation", "router": "new", "floor": 0.0}, "floor, such as 0.01"),
         ("old", {"policy": "evaluation"}, "router names the router"),
+        ("old", {"policy": "thompson", "fade": 1.5}, "fade is 1.5; it must be a number from 0 to 1"),
+        ("old", {"policy": "thompson", "fade_rows": 0}, "fade_rows is 0; it must be a number of rows above 0"),
     ],
 )
 def test_what_cannot_be_explored_is_refused_by_name(folder, router, explore, says):

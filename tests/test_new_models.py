@@ -106,7 +106,9 @@ def test_what_a_new_model_is_worth_is_unknown_and_counted(wider, tmp_path):
     found.save(tmp_path / "router")
     loaded = portable.load(tmp_path / "router")
     assert loaded.never_logged == ("new",)
-    with pytest.raises(InputError, match="or the log never shows them"):
+    with pytest.raises(
+        InputError, match=r"measured without new; leave it out \(--without new\), give a cost weight, or fit"
+    ):
         loaded.route(made.FEATURES, budget=0.01)
     assert loaded.without("new").route(made.FEATURES, budget=0.01).models
     with pytest.raises(InputError, match="max_latency: the log never shows new"):

@@ -208,3 +208,31 @@ def test_a_table_keeps_every_figure_and_breaks_no_number_where_there_is_room(cap
         assert ["".join(part.strip() for part in cell) for cell in zip(*cells, strict=True)][1] == figures[0]
     else:
         assert all(figure in out for figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("demo-log", "x.jsonl", "--rows", "50", "--rows", "60"), "--rows is given twice; it takes one value"),
+        (("doctor", "x.jsonl", "--drop-bad", "--strict"), "--drop-bad/--strict is given twice; it takes one value"),
+        (("route", "x", "--without", "a", "--without", "b", "--budget", "1", "--budget", "1"), "--budget is given"),
+        (("doctor", "x.jsonl", "--column", "quality=b", "--column", "quality=c"), "quality is both b and c"),
+    ],
+)  # fmt: skip
+def test_what_is_given_twice_is_never_lost_without_a_word(capsys, monkeypatch, tmp_path, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "a", "model": "b", "quality": 1, "cost": 1}\n')
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert says in err
+
+
+def test_every_table_that_is_asked_for_is_written(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, _ = run(capsys, "prices", "gpt-4o", "--json", "--json", "--write-table", "a.csv", "--write-table", "a.tex")
+    assert code == 0
+    assert pd.read_csv("a.csv").model.tolist() == ["gpt-4o"]
+    assert (tmp_path / "a.tex").read_text().startswith("\\begin{tabular}")
+    code, _, err = run(capsys, "prices", "gpt-4o", "--write-table", "b.csv", "--write-table", "b.xls")
+    assert (code, err) == (2, "error: --write-table b.xls: give a file that ends in .csv or .tex\n")
+    assert not (tmp_path / "b.csv").exists()

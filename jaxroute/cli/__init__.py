@@ -65,9 +65,23 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command whose help ends in what the ``epilog`` of its module says, made when the help is asked for."""
+    """A command that refuses an option given twice, of which the last value would win without a word.
+
+    Its help ends in what the ``epilog`` of its module says, made when the help is asked for.
+    """
 
     epilog_of: Callable[[], str] | None = None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(list(args))
+            options: list[Any] = [one for one in order if one.param_type_name == "option" and not one.is_eager]
+            for option in options:
+                switch = option.is_flag and not option.secondary_opts  # given twice it says the same
+                if not (option.multiple or switch) and sum(other is option for other in options) > 1:
+                    name = "/".join(option.opts + option.secondary_opts)
+                    raise InputError(f"{name} is given twice; it takes one value")
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         if self.epilog_of is not None:

@@ -23,7 +23,7 @@ TINY = 1e-9
 
 
 class Requests(NamedTuple):
-    """What a router says of prompts: all [N, K]; target: the router that is to be proven better."""
+    """What a router says of prompts: all [N, K]; target: the router that is to be proven better. age: of `Scene`."""
 
     greedy: np.ndarray
     mean: np.ndarray
@@ -32,6 +32,7 @@ class Requests(NamedTuple):
     cost: np.ndarray
     beats: np.ndarray
     target: np.ndarray
+    age: np.ndarray
 
 
 class Proof(NamedTuple):
@@ -58,7 +59,7 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
     """
     from scipy.special import ndtr
 
-    from jaxroute.serving.exploring import LEVEL
+    from jaxroute.serving.exploring import LEVEL, ages
 
     if other is not None and other.models != router.models:
         raise InputError(
@@ -84,7 +85,9 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
         target = np.where(beats.max(1, keepdims=True) >= LEVEL, np.eye(count)[beats.argmax(1)], greedy)
     else:
         target = np.eye(count)[other.scores(raw, weight, beside).argmax(1)]
-    return Requests(greedy, mean, sd, error, cost, beats, target)
+    age = ages(router.models, router.summary)
+    age = np.broadcast_to(0.0 if age is None else age, mean.shape)
+    return Requests(greedy, mean, sd, error, cost, beats, target, age)
 
 
 def settings(policy: str | None, epsilon: float, floor: float, candidate: Path | None) -> list[Explorer]:
@@ -109,8 +112,8 @@ def probabilities(explorer: Explorer, found: Requests) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.stack(
         [
-            explorer.probabilities(Scene(greedy, mean, sd, error, cost, target), rng)
-            for greedy, mean, sd, error, cost, _, target in zip(*found, strict=True)
+            explorer.probabilities(Scene(greedy, mean, sd, error, cost, target, age), rng)
+            for greedy, mean, sd, error, cost, _, target, age in zip(*found, strict=True)
         ]
     )
 

@@ -45,7 +45,8 @@ OPTIONS: dict[str, Any] = {
     "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text and tables.")],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Print the conclusion alone, and no notes or progress.")],
     "write_table": Annotated[
-        Path | None, typer.Option(help="File to write the table of the result to: .csv, or .tex for LaTeX.")
+        list[Path] | None,
+        typer.Option(help="File to write the table of the result to: .csv, or .tex for LaTeX. Repeatable."),
     ],
 }
 _QUIET = ContextVar("quiet", default=False)
@@ -95,12 +96,12 @@ def with_output_options(command: Callable[..., Result], name: str) -> Callable[.
 
     @wraps(command)
     def run(**given: Any) -> None:
-        as_json, quiet, path = (given.pop(one) for one in OPTIONS)
+        as_json, quiet, paths = (given.pop(one) for one in OPTIONS)
         before = _QUIET.set(quiet)
         try:
-            check_table(path)
+            check_tables(paths or ())
             result = command(**given, **({"as_json": as_json} if asks else {}))
-            if path is not None:
+            for path in paths or ():
                 write_table(path, result.rows)
             if as_json:
                 print(json_text({"command": name, "jaxroute": jaxroute.__version__, **result.record}))
@@ -151,13 +152,12 @@ def check_page(folder: Path | None) -> None:
         saving.check_file(folder / "report.html")
 
 
-def check_table(path: Path | None) -> None:
-    """Refuse a file of --write-table before any work."""
-    if path is None:
-        return
-    if path.suffix not in (".csv", ".tex"):
-        raise InputError(f"--write-table {path}: give a file that ends in .csv or .tex")
-    saving.check_file(path)
+def check_tables(paths: Sequence[Path]) -> None:
+    """Refuse the files of --write-table before any work."""
+    for path in paths:
+        if path.suffix not in (".csv", ".tex"):
+            raise InputError(f"--write-table {path}: give a file that ends in .csv or .tex")
+        saving.check_file(path)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -199,11 +199,13 @@ def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
 
 def mapping(column: Sequence[str] | None) -> dict[str, str]:
     """{field: name} of --column."""
-    found = {}
+    found: dict[str, str] = {}
     for pair in column or []:
         field, equals, name = pair.partition("=")
         if not equals or not name:
             raise InputError(f"--column {pair!r}: write FIELD=NAME, as in quality=metadata.rating")
+        if found.get(field, name) != name:
+            raise InputError(f"--column: {field} is both {found[field]} and {name}; name one column for each field")
         found[field] = name
     return found
 

@@ -56,7 +56,8 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
         raise InputError(f"{out}: exists; name a new file")
     kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.float64()),
              **dict.fromkeys(COUNTS, pa.int64()), **dict.fromkeys(FLAGS, pa.bool_()),
-             **dict.fromkeys(LISTS, pa.list_(pa.string())), "features": pa.list_(pa.float32())}  # fmt: skip
+             **dict.fromkeys(LISTS, pa.list_(pa.string())), "explore_width": pa.list_(pa.float64()),
+             "features": pa.list_(pa.float32())}  # fmt: skip
     schema = pa.schema(list(kinds.items()))
     part, rows, broken = out.with_name(f".{out.name}.part"), 0, 0
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxroute.gateway.settings import Settings
 from jaxroute.serving import portable
 from jaxroute.serving.asking import Asked
-from jaxroute.serving.exploring import UNCERTAIN, Explorer, Scene
+from jaxroute.serving.exploring import UNCERTAIN, Explorer, Scene, ages
 from jaxroute.serving.inputs import endpoints
 from jaxroute.serving.terms import WAYS
 from jaxroute.types import InputError
@@ -31,6 +31,7 @@ class Decider:
         self.router = fitting(portable.load(folder, settings.encoder), folder, settings)
         self.ways = np.array(weights(self.router, settings))
         self.cost_weight = float(self.ways[:, 0] @ self.ways[:, 1])  # of a budget's mixture the mean one
+        self._age = ages(self.router.models, self.router.summary)
         self._place = {name: k for k, name in enumerate(self.router.models)}
         if settings.explore is not None:
             able(self.router, settings.explore, folder)
@@ -88,7 +89,8 @@ class Decider:
             mean, sd = means[0, places], deviations[0, places]
             error = np.sqrt(sd**2 + layer.noise[0, places] ** 2 + (weight * layer.noise[1, places]) ** 2)
         cost = self.router.predict(row)[1][0, places]
-        return Scene(greedy, mean, sd, error, cost, greedy if aim is None else aim)
+        age = None if self._age is None else self._age[places]
+        return Scene(greedy, mean, sd, error, cost, greedy if aim is None else aim, age)
 
     def _places(self, models: Sequence[str]) -> list[int]:
         return [self._place[model] for model in models]

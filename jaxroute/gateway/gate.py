@@ -42,8 +42,8 @@ class Choice:
 
     features: [D] of the prompt, None if they were not computed. exploration: whether the model was drawn although the
     router (or the default) would not have chosen it. facts: further fields of the row: the version of the router that
-    decided, the policy of exploration and its simulations, and of a roll-out which router decided and the contrast
-    (p_new - p_old) / p of the chosen model.
+    decided, the policy of exploration, of thompson its simulations and the width for each candidate, and of a roll-out
+    which router decided and the contrast (p_new - p_old) / p of the chosen model.
     """
 
     model: str
@@ -157,6 +157,8 @@ class Gate(Routers):
         scene = decider.scene(features, allowed, greedy, aim)
         simulated = explore.policy == "thompson"
         facts |= {"explore": explore.policy, "simulations": explore.simulations if simulated else None}
+        if simulated:
+            facts["explore_width"] = explore.widths(scene).tolist()
         rng = None
         if simulated:
             rng = np.random.default_rng(int(self._drawn(None if key is None else f"{key} simulation") * 2**48))

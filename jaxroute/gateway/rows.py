@@ -11,6 +11,7 @@ by              router, exploration, default, only, sticky (a later request of a
 weight          how many requests the row stands for: 1 / share where a share of the answered ones is written, else 1
 latency         seconds from the request's arrival to the end of the answer, all attempts together
 explore         the policy of exploration, where models.yaml names one, and the number of its ``simulations``
+explore_width   of thompson: what the posterior's deviation of each model of ``available`` was multiplied by
 rollout         which router decided, new or old, while a new one is tried; router_version is that router's
 candidate       version of the new router, in rows of either
 rollout_contrast  (p_new - p_old) / propensity of the chosen model: what `rollout` multiplies the utility with

@@ -193,6 +193,7 @@ def fit(
         "shadow_prompts": 0 if shadow is None else len(shadow.features),
         "shadow_costs_unknown": 0 if shadow is None else int(shadows.unpriced(*shadow[1:]).sum()),
         "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
+        "rows_available_by_model": dict(zip(models, np.asarray(logs.available).sum(0).tolist(), strict=True)),
         "cost_scale_from": reason,
         "members": members,
         "cores": cores(),

@@ -9,8 +9,9 @@ probabilities are computed once and the model is drawn from them, so the propens
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ POLICIES = ("uniform", "softmax", "thompson", "contenders", "evaluation")
 UNCERTAIN = ("thompson", "contenders", "evaluation")
 """Policies that read a router's posterior; a limit on the expected loss reads its mean."""
 SIMULATIONS, LEVEL, TEMPERATURE, FLOOR = 256, 0.1, 0.05, 0.01
+FADE, FADE_ROWS = 0.7, 300.0
+"""Of thompson, as `make loop` measured it: a round there is 300 requests."""
 _ERF = np.vectorize(math.erf, otypes=[float])
 
 
@@ -32,7 +35,8 @@ class Scene:
 
     greedy: [K] policy of the router. mean, sd: [K] of the posterior of utility. error: [K] root mean squared error of
     an answer's utility, its noise included. cost: [K] as predicted. None where the router knows none. target: [K]
-    policy of the router that is to be valued, for "evaluation".
+    policy of the router that is to be valued, for "evaluation". age: [K] rows of the router's log in which each model
+    could answer, see ``ages``.
     """
 
     greedy: Float[np.ndarray, " K"]
@@ -41,6 +45,7 @@ class Scene:
     error: Float[np.ndarray, " K"] | None = None
     cost: Float[np.ndarray, " K"] | None = None
     target: Float[np.ndarray, " K"] | None = None
+    age: Float[np.ndarray, " K"] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Explorer:
     policy: one of ``POLICIES``. epsilon: share of the requests that uniform and contenders explore. floor: share
     that is spread evenly over all models, whatever the policy says. temperature: of softmax, in units of utility.
     simulations: of thompson. width: what thompson multiplies the posterior's deviations by; below 1 it explores less,
-    and rather what is nearly as good. level: least posterior probability of beating the choice that makes a contender.
+    and rather what is nearly as good. fade: what a model's width is multiplied by with every ``fade_rows`` rows of the
+    router's log in which it could answer, so that a new model is explored first, and less with every new router; 1
+    keeps the width. level: least posterior probability of beating the choice that makes a contender.
     spend: most that exploration may add to a request's expected cost; loss: most that it may take of its expected
     utility. router: folder of the router that evaluation is to value.
 
@@ -66,6 +73,8 @@ class Explorer:
     temperature: float = TEMPERATURE
     simulations: int = SIMULATIONS
     width: float = 1.0
+    fade: float = FADE
+    fade_rows: float = FADE_ROWS
     level: float = LEVEL
     spend: float = math.inf
     loss: float = math.inf
@@ -74,13 +83,15 @@ class Explorer:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise InputError(f"explore: policy is {self.policy!r}; it must be one of {', '.join(POLICIES)}")
-        shares, amounts = ("epsilon", "floor", "level"), ("spend", "loss", "temperature", "width")
+        shares, amounts = ("epsilon", "floor", "level", "fade"), ("spend", "loss", "temperature", "width", "fade_rows")
         for name, high in [(share, 1) for share in shares] + [(amount, math.inf) for amount in amounts]:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
                 raise InputError(f"explore: {name} is {value!r}; it must be a number from 0 to {high}")
         if self.temperature == 0 or not 0 < self.level < 1:
             raise InputError("explore: temperature must be above 0, and level between 0 and 1")
+        if not 0 < self.fade_rows < math.inf:
+            raise InputError(f"explore: fade_rows is {self.fade_rows!r}; it must be a number of rows above 0")
         if isinstance(self.simulations, bool) or not isinstance(self.simulations, int) or self.simulations < 1:
             raise InputError(f"explore: simulations is {self.simulations!r}; it must be a whole number of at least 1")
         if (self.policy == "evaluation") != (self.router is not None):
@@ -95,6 +106,17 @@ class Explorer:
     def uncertain(self) -> bool:
         """Whether it needs a router with a posterior."""
         return self.policy in UNCERTAIN or self.policy == "softmax" or math.isfinite(self.loss)
+
+    def widths(self, scene: Scene) -> Float[np.ndarray, " K"]:
+        """What thompson multiplies each model's deviation by, [K]: width fade^(age / fade_rows).
+
+        Example:
+            >>> request = Scene(np.array([1.0, 0.0]), age=np.array([600.0, 0.0]))
+            >>> Explorer("thompson").widths(request)
+            array([0.49, 1.  ])
+        """
+        age = np.zeros(len(scene.greedy)) if scene.age is None else scene.age
+        return self.width * self.fade ** (age / self.fade_rows)
 
     def probabilities(self, scene: Scene, rng: np.random.Generator | None = None) -> Float[np.ndarray, " K"]:
         """With which probability each model is to be drawn, [K].
@@ -113,7 +135,7 @@ class Explorer:
             assert scene.sd is not None
             if self.policy == "thompson":
                 assert rng is not None
-                sd = self.width * scene.sd
+                sd = self.widths(scene) * scene.sd
                 found = thompson(rng, scene.mean, sd, simulations=self.simulations, floor=self.floor)
             elif self.policy == "contenders":
                 found = contenders(scene.mean, scene.sd, epsilon=self.epsilon, floor=self.floor, level=self.level)
@@ -132,6 +154,22 @@ class Explorer:
                 loss=self.loss,
             )
         return found / found.sum()
+
+
+def ages(models: Sequence[str], summary: Mapping[str, Any]) -> Float[np.ndarray, " K"] | None:
+    """Rows of the log that a router was fitted to in which each model could answer, [K]; None: it does not say.
+
+    A router of a table says how many prompts each model answered. A model that the log never shows has 0.
+
+    Args:
+        models: K of them. summary: the router's.
+
+    Example:
+        >>> ages(["old", "new"], {"rows_available_by_model": {"old": 5000}})
+        array([5000.,    0.])
+    """
+    rows = summary.get("rows_available_by_model", summary.get("answers_by_model"))
+    return None if rows is None else np.array([rows.get(model, 0) for model in models], float)
 
 
 def softmax(utility: Float[np.ndarray, " K"], temperature: float) -> Float[np.ndarray, " K"]:

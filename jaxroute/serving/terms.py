@@ -45,11 +45,7 @@ class Terms:
             raise InputError(
                 "this router has no curve of cost and quality; give a cost weight, or fit the router again"
             )
-        if (self.available == np.isin(self.models, self.summary.get("measured_without") or ())).any():
-            raise InputError(
-                "budgets and quality targets were measured among other models than can be chosen now (some were "
-                "removed, or the log never shows them); give a cost weight, or fit the router again"
-            )
+        self._check_measured()
         from jaxroute.policies import budgets
 
         if way == "quality_target":
@@ -95,6 +91,20 @@ class Terms:
             InputError: a limit that is not above 0, a router that knows no latencies, or no model left.
         """
         return self.without(*too_slow(self.summary.get("latency"), self.models, max_latency))
+
+    def _check_measured(self) -> None:
+        """Refuse a budget or a quality target where the curve was measured among other models than can be chosen."""
+        unmeasured = np.isin(self.models, self.summary.get("measured_without") or ())
+        new = [name for name, odd in zip(self.models, unmeasured & self.available, strict=True) if odd]
+        gone = [name for name, odd in zip(self.models, ~unmeasured & ~self.available, strict=True) if odd]
+        if not new and not gone:
+            return
+        reasons = [f"without {', '.join(new)}"] * bool(new) + [f"with {', '.join(gone)}, removed since"] * bool(gone)
+        ways = [f"leave {'it' if len(new) == 1 else 'them'} out ({' '.join(f'--without {m}' for m in new)})"]
+        raise InputError(
+            f"budgets and quality targets were measured {' and '.join(reasons)}; "
+            f"{', '.join([*(ways if new and not gone else ()), 'give a cost weight', 'or fit the router again'])}"
+        )
 
     def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
         weight = np.asarray(cost_weight, float)
