@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroute.nuisance import gp, knn, own, ridge, trees
+from jaxroute.nuisance import complete, gp, knn, own, ridge, trees
 from jaxroute.nuisance.targets import Levels
 from jaxroute.projection import Projection
 from jaxroute.types import InputError, Key, NuisanceSpec, Outcomes, Params, Regressor
@@ -40,7 +40,8 @@ class Learner(NamedTuple):
     """fit(training, spec) -> params of all folds; predict(params of one fold, x [d], ...) -> Outcomes [C, K].
 
     settings: the fields of the spec that it reads. axes: of ``params``, as ``vmap`` takes it: which leaves have a
-    leading axis of folds. plan(observed [N, K]): host side, what decides the shapes of the compiled fit.
+    leading axis of folds. plan(observed [N, K], own [F, R] as of `crossfit.rows_of_folds`): host side, what decides the
+    shapes of the compiled fit.
     """
 
     fit: Callable[[Training, NuisanceSpec], Params]
@@ -49,7 +50,7 @@ class Learner(NamedTuple):
     settings: tuple[str, ...] = ()
     keeps_level: bool = False  # averages of observed costs need no correction of their mean
     axes: Any = 0
-    plan: Callable[[np.ndarray], Any] = lambda observed: None
+    plan: Callable[[np.ndarray, np.ndarray], Any] = lambda observed, own: None
 
 
 def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -80,7 +81,7 @@ def _predict_knn(rows: Params, x: Array, level: Levels, axes: Projection, spec: 
 
 def _fit_gp(t: Training, spec: NuisanceSpec) -> Params:
     x = t.features * t.projection.deviation[None]
-    return gp.fit(x, t.targets, t.weight, t.level, spec.processes, t.plan)
+    return complete.fit(x, t.targets, t.weight, t.level, spec.processes, t.plan)
 
 
 def _predict_gp(process: Params, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:
@@ -115,7 +116,7 @@ LEARNERS: dict[str, Learner] = {
         lambda spec: len(spec.processes),
         ("processes",),
         axes=gp.Process(None, None, 0),  # type: ignore[arg-type]
-        plan=gp.plan,
+        plan=complete.plan,
     ),
     "mlp": Learner(_fit_mlp, _predict_mlp, lambda spec: spec.snapshots, NETWORK),
 }

@@ -1,0 +1,125 @@
+"""The Gaussian process of `gp` where rows have all their cells or none: one small factor in place of a solver.
+
+Models then share their rows, and the prior covariance is a Kronecker product whose part over models, shared 11' +
+specific I, has two eigenvalues: that of the mean over models, and that of the deviations from it. Each takes one
+Cholesky factor of a fold's training rows, which serves quality, cost and the winsorised costs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, Float, Int
+
+from jaxroute.nuisance import gp
+from jaxroute.nuisance.targets import HUBER_DELTA, Levels
+from jaxroute.numerics import of_one_type
+from jaxroute.types import Outcomes
+
+STIFFEST = 0.1  # rounding of the largest eigenvalue, in units of the noise: beyond it a factor may not exist
+
+
+class Plan(NamedTuple):
+    """rows: [F, n] training rows of every fold, filled up with N. other: for `gp`, where a factor would be inexact."""
+
+    rows: Int[np.ndarray, "F n"]
+    other: gp.Plan
+
+
+def plan(observed: np.ndarray, own: np.ndarray) -> Plan | gp.Plan:
+    """What ``fit`` is fitted to; `gp`'s plan where a row has some of its cells, or where rows are too many.
+
+    Args:
+        observed: [N, K] bool. own: [F, R] every fold's rows, filled up with N.
+
+    Example:
+        >>> plan(np.array([[True, True], [False, False], [True, True]]), np.array([[0, 1], [2, 3]])).rows
+        array([[2],
+               [0]], dtype=int32)
+    """
+    count, whole = len(observed), observed.all(1)
+    other = gp.plan(observed)
+    if count > gp.ROWS or observed.shape[1] == 1 or (observed.any(1) != whole).any():
+        return other
+    rows = [np.setdiff1d(np.flatnonzero(whole), fold) for fold in own]
+    step = max(1, count // (8 * len(own)))  # as in `crossfit.rows_of_folds`: about the same sizes compile once
+    width = min(-(-max(map(len, rows)) // step) * step, count)
+    filled = [np.pad(r, (0, width - len(r)), constant_values=count) for r in rows]
+    return Plan(np.stack(filled).astype(np.int32), other)
+
+
+def fit(
+    features: Float[Array, "N d"],
+    targets: Outcomes,
+    weight: Float[Array, "F N K"],
+    level: Levels,
+    processes: tuple[tuple[float, float, float], ...],
+    plan: Plan | gp.Plan,
+) -> gp.Process:
+    """What `gp.fit` returns, of the same arguments, up to its solver's tolerance.
+
+        dual = (c0 near + W^-1)^-1 mean + (c1 near + W^-1)^-1 (y - mean),   c0 = K shared + specific, c1 = specific
+
+    with the mean of the residuals y [n, K] over models, and W the rows' weights.
+
+    Example:
+        >>> x = jnp.array([[0.0], [1.0]])
+        >>> y = Outcomes(jnp.array([[[1.0, 0.0], [0.0, 1.0]]]), jnp.ones((1, 2, 2)))
+        >>> given = x, y, jnp.ones((1, 2, 2)), Levels(jnp.array([[0.5, 0.5]]), jnp.ones((1, 2))), ((1.0, 1.0, 1.0),)
+        >>> whole = gp.plan(np.ones((2, 2), bool))
+        >>> ours, theirs = fit(*given, Plan(np.array([[0, 1]]), whole)), gp.fit(*given, whole)
+        >>> bool(jnp.allclose(ours.weights.quality, theirs.weights.quality, atol=1e-3))
+        True
+
+    Reference: Bonilla, Chai and Williams, "Multi-task Gaussian Process Prediction" (2007).
+    """
+    if isinstance(plan, gp.Plan):
+        return gp.fit(features, targets, weight, level, processes, plan)
+    features, targets, weight, level = of_one_type((features, targets, weight, level))
+    rows, models = weight.shape[1:]
+    largest = max(models * shared + specific for _, shared, specific in processes) * plan.rows.shape[1]
+    if largest * float(jnp.finfo(features.dtype).eps) > STIFFEST:
+        return gp.fit(features, targets, weight, level, processes, plan.other)
+    residual = jnp.stack([targets.quality - level.quality[:, None], targets.cost - 1.0], -2)  # [F, N, 2, K]
+    distance = gp._median_distance(features[plan.other.sample])
+    settings = jnp.asarray(processes, features.dtype) * jnp.array([[distance, 1.0, 1.0]])
+
+    def of_fold(setting: Array, given: tuple[Array, Array, Array]) -> Outcomes:
+        length, shared, specific = setting
+        row, residual, weight = given
+        x, aim = (y.at[row].get(mode="clip") for y in (features, residual))
+        root = jnp.sqrt(weight.at[row, 0].get(mode="fill", fill_value=0.0))[:, None]
+        near = root * gp.kernel(x, x, length) * root.T
+        scales = jnp.stack([models * shared + specific, specific])
+        identity = jnp.eye(len(row), dtype=near.dtype)
+        factors = jax.lax.map(lambda scale: jnp.linalg.cholesky(scale * near + identity), scales)
+
+        def solve(y: Float[Array, "n T K"]) -> Float[Array, "n T K"]:
+            mean = jnp.broadcast_to(jnp.mean(y, -1, keepdims=True), y.shape)
+            parts = jnp.stack([mean, y - mean]).reshape(2, len(y), -1)
+            solved = jax.lax.map(lambda part: cho_solve((part[0], True), root * part[1]), (factors, parts))
+            return jnp.sum(solved, 0).reshape(y.shape)
+
+        def winsorised(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            """Around the solution, which is the target less the noise that it leaves."""
+            y, dual = carry
+            fitted = y - jnp.where(root > 0, dual[:, 0] / root, 0.0)[:, None]
+            y = fitted + jnp.clip(aim[:, 1:] - fitted, -HUBER_DELTA, HUBER_DELTA)
+            return y, solve(y)
+
+        quality, cost = jnp.split(solve(aim), 2, 1)
+        cost = jax.lax.fori_loop(0, gp.HUBER_ITERATIONS, winsorised, (aim[:, 1:], cost))[1]
+
+        def weights(dual: Array) -> Float[Array, "N K"]:
+            v = jnp.zeros((rows, models), dual.dtype).at[row].set(root * dual[:, 0], mode="drop")
+            return shared * jnp.sum(v, -1, keepdims=True) + specific * v
+
+        return Outcomes(weights(quality), weights(cost))
+
+    folds = jnp.asarray(plan.rows), residual, weight
+    found = jax.lax.map(lambda setting: jax.lax.map(lambda fold: of_fold(setting, fold), folds), settings)
+    return gp.Process(features, settings[:, 0], jax.tree.map(lambda w: jnp.moveaxis(w, 0, 1), found))
