@@ -89,17 +89,22 @@ class Cells:
 class KeptFits:
     """The fits of one config's seeds, as cells: what `problem.build.build` takes as ``keep``.
 
-    keys: of every seed's fits, by what they were made on: "log", or "table" for full feedback, which no log changes.
+    Every seed's keys are by what its fits were made on: "log", or "table" for full feedback, which no log changes.
     """
 
     def __init__(self, cells: Cells, config: Config, data: Data) -> None:
         self.cells, self.config, self.rows = cells, config, data.rows
-        self.table, self.keys = fingerprint(data.table), dict[str, list[str]]()
+        self.table, self._made_of = fingerprint(data.table), dict[str, dict[int, str]]()
 
     def __call__(self, what: str, place: int, make: Callable[[], fits.Fitted], like: fits.Fitted) -> fits.Fitted:
         made_of = self.key(what, place, like.test)
-        self.keys.setdefault(what, []).append(made_of)
+        self._made_of.setdefault(what, {})[place] = made_of
         return self.cells.arrays(f"fits-{what}", made_of, make, like)
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """Seed by seed, whichever was fitted first."""
+        return {what: [found[place] for place in sorted(found)] for what, found in self._made_of.items()}
 
     def key(self, what: str, place: int, models: Iterable[str]) -> str:
         """Of the fits of one seed; models: whose predictions are kept."""

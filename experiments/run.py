@@ -31,6 +31,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from threadpoolctl import threadpool_limits
 
 from experiments import commands, configs, evaluate, methods, source, storage
 from experiments.cells import Cells, KeptFits, key
@@ -44,7 +45,7 @@ from jaxroute.estimators.evidence import Evidence
 from jaxroute.system import stopping
 
 FINISHED, PAGE = "finished", ("report.html", "results.parquet", "tables.md")
-STEPS_PER_PROBLEM = 400  # building one seed's problem, in units of training steps, for the time left
+STEPS_PER_FIT = 200  # the fits of one seed on its log or on its table, in units of training steps, for the time left
 AT_A_TIME = 2  # methods, where one CPU does all: one compiles or is measured while the other trains
 
 EVERY = (build.one, evaluate.results)
@@ -111,7 +112,7 @@ def _show(folder: Path) -> None:
 
 
 def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: bool) -> Path:
-    console, started = Console(stderr=True), time.perf_counter()
+    console, started, stopped = Console(stderr=True), time.perf_counter(), threading.Event()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -121,23 +122,23 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("logs and nuisances", total=STEPS_PER_PROBLEM * config.seeds)
-        keep = KeptFits(cells, config, data)
+        full = methods.full_learners(config)
+        before = STEPS_PER_FIT * config.seeds * (2 if full else 1)
+        bar = progress.add_task("logs and nuisances", total=before)
+
+        def advance(steps: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError("what ran beside this failed, or the run was stopped")
+            progress.advance(bar, steps)
+
+        keep, together = KeptFits(cells, config, data), partial(side_by_side, stopped=stopped)
         problems = build.build(
-            config,
-            data,
-            full=methods.full_learners(config),
-            keep=keep,
-            built=lambda: progress.advance(bar, STEPS_PER_PROBLEM),
+            config, data, full=full, keep=keep, built=partial(advance, STEPS_PER_FIT), together=together
         )
         storage.log_line(folder, event="nuisances", seconds=round(time.perf_counter() - started, 3))
 
-        stopped = threading.Event()
-
         def on_chunk(_: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError("another method failed, or the run was stopped")
-            progress.advance(bar, config.training.chunk)
+            advance(config.training.chunk)
 
         experiment = Experiment(
             reduced(config), problems, data.table.models, sweep.mesh(), folder / "checkpoints", on_chunk, data.scale
@@ -146,13 +147,18 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         keys = {method.name: _key(method, experiment, keep.keys) for method in chosen}
         todo = [method for method in chosen if not cells.has(cells.path(method.name, keys[method.name]))]
         steps = sum(method.trained for method in todo) * config.training.steps
-        progress.update(bar, total=STEPS_PER_PROBLEM * config.seeds + steps, description="methods")
+        progress.update(bar, total=before + steps, description="methods")
 
         def frame(method: Method) -> pd.DataFrame:
             return cells.frame(method.name, keys[method.name], partial(_measured, method, experiment, folder))
 
         valued = partial(_valued, config, data, experiment, chosen, keep) if held_out_log else lambda: None
-        *frames, found = side_by_side([*(partial(frame, method) for method in chosen), valued], stopped)
+        first = [method for method in chosen if method.trained]  # what takes longest, so that none of it is left alone
+        last = [method for method in chosen if not method.trained]
+        made = together([*(partial(frame, m) for m in first), valued, *(partial(frame, m) for m in last)])
+        found = made.pop(len(first))
+        by_name = dict(zip((method.name for method in (*first, *last)), made, strict=True))
+        frames = [by_name[method.name] for method in chosen]
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     seconds = time.perf_counter() - started
     _report(config, data, folder, pd.concat(frames, ignore_index=True), problems, found, seconds, len(todo))
@@ -164,13 +170,14 @@ def side_by_side(work: Sequence[Callable[[], Any]], stopped: threading.Event) ->
     """What each piece of work returns, in their order, AT_A_TIME of them in threads where one CPU device does all.
 
     Elsewhere one after another: programs on one accelerator would share its memory, and those of several processes
-    must run in one order. No piece may need another's result.
+    must run in one order. No piece may need another's result. BLAS has one thread, because the pieces share the cores.
 
     Args:
         stopped: set when a piece fails or the run is interrupted; what still works should look at it and end.
     """
     alone = jax.device_count() > 1 or jax.default_backend() != "cpu"
-    with ThreadPoolExecutor(1 if alone else AT_A_TIME) as pool:
+    # Set around all pieces: each that sets it itself would else undo it for the others when it ends.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(1 if alone else AT_A_TIME) as pool:
         futures = [pool.submit(piece) for piece in work]
         try:
             return [future.result() for future in futures]

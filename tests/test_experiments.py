@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import configs, methods, run, settings
+from experiments import cells, configs, methods, run, settings
+from experiments.problem import build
+from experiments.problem.table import prepare
 from jaxroute import engine, nuisance, sweep
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
@@ -126,6 +128,27 @@ def test_two_methods_at_a_time_make_the_same_table(tmp_path, monkeypatch):
         folder = run.run(TINY, tmp_path / str(at_a_time), held_out_log=False)
         tables_of.append(pd.read_parquet(folder / "results.parquet"))
     pd.testing.assert_frame_equal(*tables_of)
+
+
+@pytest.mark.parametrize(("learners", "asked"), [(("mean", "gp"), [2]), (("mean", "ridge"), [])])
+def test_fits_on_the_log_and_on_the_table_run_together_where_no_two_solve_batches(tmp_path, learners, asked):
+    """The same fits under the same keys, in whichever order they end."""
+    config = dataclasses.replace(TINY, nuisance=NuisanceSpec(learners, folds=2))
+    data, given, built, stopped = prepare(config), [], [], threading.Event()
+
+    def last_first(work):
+        given.append(len(work))
+        return run.side_by_side(work[::-1], stopped)[::-1]
+
+    made = []
+    for folder, together in (("a", last_first), ("b", build.in_turn)):
+        keep = cells.KeptFits(cells.Cells(tmp_path / folder), config, data)
+        problems = build.build(config, data, full=learners, keep=keep, built=lambda: built.append(1), together=together)
+        made.append((problems, keep.keys))
+    assert given == asked
+    assert len(built) == 2 * 2 * config.seeds
+    assert made[0][1] == made[1][1]
+    jax.tree.map(np.testing.assert_array_equal, made[0][0], made[1][0])
 
 
 def test_work_side_by_side_stops_together(monkeypatch):

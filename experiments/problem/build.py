@@ -19,8 +19,13 @@ from jaxroute.estimators import evaluation_clip
 from jaxroute.types import Examples, Key, Logs, Nuisances, Outcomes, Policy, Table
 
 SPLIT, LOGGER, TRAIN_LOG, VALIDATION_LOG, NUISANCE, FULL = range(6)
+ONE_SYSTEM = frozenset({"mean", "gp"})
+"""Outcome models whose programs solve one system at a time. Two programs that solve batches of systems at the same time
+may wait for each other for ever: jaxlib 0.10.2 shares out a batch on the thread pool of all programs."""
 Keep = Callable[[str, int, Callable[[], fits.Fitted], fits.Fitted], fits.Fitted]
 """``keep(what, place of the seed, make, like)``: the fits that ``make`` makes, or that an earlier run has kept."""
+Together = Callable[[Sequence[Callable[[], Any]]], list[Any]]
+"""What each piece of work returns, in their order."""
 
 
 def keys_of(seed: int) -> list[Key]:
@@ -45,19 +50,41 @@ def anew(_: str, __: int, make: Callable[[], fits.Fitted], ___: fits.Fitted) -> 
     return make()
 
 
+def in_turn(work: Sequence[Callable[[], Any]]) -> list[Any]:
+    """One piece after another."""
+    return [piece() for piece in work]
+
+
 def build(
-    config: Config, data: Data, *, full: Sequence[str] = (), keep: Keep = anew, built: Callable[[], Any] = lambda: None
+    config: Config,
+    data: Data,
+    *,
+    full: Sequence[str] = (),
+    keep: Keep = anew,
+    built: Callable[[], Any] = lambda: None,
+    together: Together = in_turn,
 ) -> Problem:
     """The problems of all seeds, leaves [S, ...].
 
     Args:
         full: outcome models to fit on full feedback, too, for the ceilings that read them.
-        keep: where fits are kept. built: called after each seed.
+        keep: where fits are kept. built: called after each fit. together: runs those on logs beside those on the table.
     """
-    problems = []
-    for place in range(config.seeds):
-        problems.append(jax.block_until_ready(one(config, data, place, full=full, keep=keep)))
-        built()
+
+    def fitted(what: str) -> list[fits.Fitted]:
+        found = []
+        for place in range(config.seeds):
+            found.append(jax.block_until_ready(keep(what, place, *_fit_of(config, data, place, what, full))))
+            built()
+        return found
+
+    asked = ["table", "log"] if full else ["log"]
+    run = together if ONE_SYSTEM.issuperset(full) else in_turn
+    done = dict(zip(asked, run([partial(fitted, what) for what in asked]), strict=True))
+    problems = [
+        one(config, data, place, full=full, keep=lambda what, place, *_: done[what][place])
+        for place in range(config.seeds)
+    ]
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack([np.asarray(x) for x in leaves])), *problems)
 
 
@@ -90,6 +117,16 @@ def on_table(config: Config, data: Data, place: int, learners: Sequence[str]) ->
     return fits.on_table(key, table.rows(rows.train), validation, test, config.nuisance, learners)
 
 
+def _fit_of(
+    config: Config, data: Data, place: int, what: str, full: Sequence[str]
+) -> tuple[Callable[[], fits.Fitted], fits.Fitted]:
+    """What makes one seed's fits on the log, or ("table") on full feedback, and their structure."""
+    if what == "table":
+        return partial(on_table, config, data, place, full), fits.like(full, full=True)
+    learners = fits.with_rivals(config.nuisance, config.rivals).outcome_models
+    return partial(on_log, config, data, place), fits.like(learners, full=False)
+
+
 def shadow_of(config: Config, data: Data, place: int) -> Examples | None:
     """The last training prompts, answered by every model: as many as the config asks for."""
     if not config.shadow:
@@ -103,8 +140,7 @@ def one(config: Config, data: Data, place: int, *, full: Sequence[str] = (), kee
     """The problem of the seed ``config.draws[place]``."""
     train, validation, test, _ = (data.table.rows(part) for part in data.rows[place])
     train_log, validation_log = logs_of(config, data, place)
-    learners = fits.with_rivals(config.nuisance, config.rivals).outcome_models
-    of_log = keep("log", place, partial(on_log, config, data, place), fits.like(learners, full=False))
+    of_log = keep("log", place, *_fit_of(config, data, place, "log", full))
     assert of_log.propensity is not None
     assert of_log.validate_propensity is not None
     log_rows, shadow = len(train_log.action), shadow_of(config, data, place)
@@ -114,7 +150,7 @@ def one(config: Config, data: Data, place: int, *, full: Sequence[str] = (), kee
     validate = counterfactual.doubly_robust(validation_log, held_out, clip=evaluation_clip(len(data.table.models)))
     predicted, stack_full = dict(of_log.test), None
     if full:
-        of_table = keep("table", place, partial(on_table, config, data, place, full), fits.like(full, full=True))
+        of_table = keep("table", place, *_fit_of(config, data, place, "table", full))
         predicted |= {f"{name}_full": outcomes for name, outcomes in of_table.test.items()}
         stack_full = Parts(of_table.learn, of_table.validate, of_table.test["stack"])
     axes = projection.fit(jnp.asarray(train.features), jnp.ones(len(train)), config.dimensions)
