@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jaxroute.estimators.evidence import Evidence
 
 OPPONENTS = ("logging policy", "best single")
@@ -25,6 +25,8 @@ def accounts(found: Evidence) -> pd.DataFrame:
         with _low and _high (95% intervals); best_single, where that is an opponent; and shares, the share of the
         requests by model. NaN where the log does not support a number.
     """
+    import pandas as pd
+
     router = found.frontier[found.frontier["kind"] == "router"].reset_index(drop=True)
     columns: dict[str, Any] = {"quality": router["quality"], "cost_per_1000": 1000 * router["cost"]}
     for opponent in OPPONENTS if len(found.gains) else ():

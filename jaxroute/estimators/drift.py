@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import kolmogorov
 
 from jaxroute.types import InputError, Logs, Nuisances
 
@@ -66,6 +65,8 @@ def bridge(
 
     Reference: The CUSUM test with OLS residuals, by Ploberger and Kramer, https://doi.org/10.2307/2951597 (1992).
     """
+    from scipy.special import kolmogorov
+
     place = np.arange(len(residual)) if group is None else np.unique(group, return_inverse=True)[1]
     size = np.bincount(place)
     total = np.bincount(place, residual - residual.mean())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jaxtyping import Array, Bool, Float
 
 from jaxroute.estimators.influence import estimate, half_width, rows
@@ -15,6 +15,9 @@ from jaxroute.estimators.spending import costs_for_qualities
 from jaxroute.estimators.support import evaluation_clip, support
 from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Estimate, Logs, Nuisances
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("quality", "quality_low", "quality_high", "cost", "cost_low", "cost_high")
 
@@ -71,6 +74,8 @@ def frontier(
         >>> print(frontier(logs, half, target[None])["quality"].tolist())  # four rows support nothing
         [nan]
     """
+    import pandas as pd
+
     clip = evaluation_clip(logs.available.shape[1]) if clip is None else clip
     if supported is None:
         supported = [one["verdict"] != "refuse" for one in support(logs, policies, nuisances, clip=clip).targets]
@@ -100,6 +105,8 @@ def beside_single_models(
         policy, kind ("router", "logging policy" or "single model"), cost_weight (NaN but for the router), then the
         columns of `frontier`.
     """
+    import pandas as pd
+
     name, policies, weights = router
     own = [] if logger is None else [logger[None]]
     fixed = jnp.concatenate([*own, single_models(logs.available)])

@@ -40,7 +40,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy.special import stdtrit
 
 from jaxroute import metrics
 from jaxroute.arguments import checked
@@ -311,6 +310,8 @@ def half_width(effective_sample_size: Array | np.ndarray | float, level: float =
         >>> print(half_width(np.array([10.0, 100.0, np.nan])).round(3))
         [2.262 1.984 1.96 ]
     """
+    from scipy.special import stdtrit
+
     size = np.maximum(np.asarray(effective_sample_size, float), 2.0)
     return stdtrit(np.where(np.isnan(size), np.inf, size - 1), (1 + level) / 2)
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtri
 
 from jaxroute.estimators.sequential import confidence_sequence, half_width
 from jaxroute.types import InputError
@@ -119,6 +118,8 @@ def simulated_power(
         >>> 0.75 < simulated_power(np.random.default_rng(0), 0.05, int(rows), **plan) < 0.86
         True
     """
+    from scipy.special import ndtri
+
     proven = 0
     for _ in range(draws):
         differs = rng.random(rows) < differ
@@ -182,6 +183,8 @@ def detectable(
         >>> print(round(detectable(1766, 0.3), 4))
         0.02
     """
+    from scipy.special import ndtri
+
     _checked(deviation, level, power, looks)
     alpha = 1 - level
     width = -ndtri(alpha / 2) / np.sqrt(rows)

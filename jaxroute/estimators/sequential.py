@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import zeta
 
 from jaxroute.types import InputError
 
@@ -132,6 +131,8 @@ def _asymptotic(x: np.ndarray, weight: np.ndarray | None, alpha: float, plan: in
 
 
 def _bernstein(x: np.ndarray, alpha: float, low: float, high: float) -> ConfidenceSequence:
+    from scipy.special import zeta
+
     if not ((x >= low) & (x <= high)).all():
         raise InputError(f"values: {x[(x < low) | (x > high)][0]} is outside the bounds ({low}, {high})")
     t, width = np.arange(1, len(x) + 1), high - low

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jaxtyping import Array, Float
 
 from jaxroute.estimators.comparison import paired
@@ -14,6 +15,9 @@ from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.support import evaluation_clip
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def spending(
@@ -53,6 +57,8 @@ def spending(
         >>> print(found[["quality", "cost", "cost_other", "saved"]].round(3).to_numpy().tolist())
         [[0.5, 0.5, 0.25, -1.0]]
     """
+    import pandas as pd
+
     clip = evaluation_clip(logs.available.shape[1]) if clip is None else clip
     quality, saved, own, others = _pairs(logs, nuisances, router, other, clip)
     found: dict[str, np.ndarray] = {"cost": np.asarray(own, float), "cost_other": np.asarray(others, float)}

@@ -10,7 +10,6 @@ import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-from scipy.special import stdtrit
 
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Key
@@ -121,6 +120,8 @@ def paired_interval(
         >>> print(*(x.round(4) for x in paired_interval(a, b)))
         0.125 -0.1855 0.4355
     """
+    from scipy.special import stdtrit
+
     a, b = jnp.asarray(a), jnp.asarray(b)
     chex.assert_equal_shape([a, b])
     S = a.shape[axis]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
-from jaxroute.numerics import nesterov
+from jaxroute.numerics import nesterov, onto_simplex
 from jaxroute.types import Outcomes
 
 ITERATIONS = 400
@@ -50,8 +49,7 @@ def stack(
     def descend(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         w, previous = carry
         ahead = w + nesterov(i, w.dtype) * (w - previous)
-        onto = optax.projections.projection_simplex(ahead - step * (moments @ ahead))
-        return onto.astype(w.dtype), w  # which is of 64 bits wherever those are enabled
+        return onto_simplex(ahead - step * (moments @ ahead)), w
 
     uniform = jnp.full(count, 1.0 / count, moments.dtype)
     return jax.lax.fori_loop(0, ITERATIONS, descend, (uniform, uniform))[0]
