@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators.influence import Rows, estimate, rows
+from jaxroute.estimators.influence import Rows, estimate, labels, rows
 from jaxroute.metrics import Interval, bootstrap_interval
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Key, Logs, Nuisances
@@ -144,7 +144,7 @@ def simultaneous(key: Key, of: Rows, *, level: float = 0.95, resamples: int = 20
     count = jnp.sum(of.counted, -1, keepdims=True)
     deviation = jnp.where(of.counted, of.influence - estimates.value[:, None], 0.0) / count
     if group is not None:
-        label = jnp.unique(group[0], return_inverse=True, size=N)[1].reshape(N)
+        label = labels(group[0])
         deviation = jax.vmap(lambda d: jax.ops.segment_sum(d, label, N))(deviation)
     error = jnp.sqrt(jnp.sum(deviation**2, -1))
 

@@ -255,7 +255,8 @@ def of_policies(
 
     def at(policy: Float[Array, "N K"], weight: Scalar) -> tuple[Bounds, TippingPoint]:
         table = _sort(logs, policy, weight, nuisances, clip, outcome_model)
-        return _bounds(table, strength, table.times), _tip(table, LARGEST)
+        found, tip = _at_strengths(table, jnp.asarray([strength]), LARGEST)
+        return jax.tree.map(lambda bound: bound[0], found), tip
 
     return jax.vmap(at)(target, cost_weight)
 
@@ -346,25 +347,37 @@ def _resampled(keys: Key, table: _Sorted, strength: Scalar, label: Int[Array, " 
 
 @jax.jit
 def _tip(table: _Sorted, largest: Scalar) -> TippingPoint:
+    return _at_strengths(table, jnp.zeros(0, table.error.dtype), largest)[1]
+
+
+def _at_strengths(table: _Sorted, strengths: Float[Array, " S"], largest: Scalar) -> tuple[Bounds, TippingPoint]:
+    """Bounds at S strengths and the tipping point, by one loop, because every copy of the bounds takes long to compile.
+
+    It visits the strengths, then the largest and 1, and then it bisects.
+    """
     heard = table.times * table.heard
     logged = safe_divide(jnp.sum(jnp.where(heard > 0, heard * table.reward, 0.0)), jnp.sum(heard))
-    # The first and the last strength in one call of the bounds: each further one in the program takes long to compile.
-    ends = jax.vmap(_bounds, (None, 0, None))(table, jnp.stack([jnp.ones_like(logged), largest]), table.times)
-    advantage = ends.lower[0] - logged
+    fixed = jnp.concatenate([strengths, jnp.stack([jnp.asarray(largest, strengths.dtype), jnp.ones_like(logged)])])
+    count = len(fixed)
 
-    def beyond(bounds: Bounds) -> Bool[Array, "*strengths"]:
+    def visit(i: Int[Array, ""], carry: tuple[Bounds, Array, Array]) -> tuple[Bounds, Array, Array]:
+        found, low, high = carry
+        middle = (low + high) / 2
+        here = _bounds(table, jnp.where(i < count, fixed[jnp.minimum(i, count - 1)], jnp.exp(middle)), table.times)
+        found = jax.tree.map(lambda y, bound: y.at[i].set(bound, mode="drop"), found, here)
+        halves, still = i >= count, beyond(here, found.lower[count - 1] - logged)
+        return found, jnp.where(halves & still, middle, low), jnp.where(halves & ~still, middle, high)
+
+    def beyond(bounds: Bounds, advantage: Float[Array, ""]) -> Bool[Array, ""]:
         return jnp.where(advantage > 0, bounds.lower > logged, bounds.upper < logged)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        still = beyond(_bounds(table, jnp.exp(middle), table.times))
-        return jnp.where(still, middle, low), jnp.where(still, high, middle)
-
-    start = (jnp.zeros_like(advantage), jnp.full_like(advantage, jnp.log(largest)))
-    strength = jnp.exp(jax.lax.fori_loop(0, BISECTIONS, halve, start)[1])
-    strength = jnp.where(beyond(ends)[1], jnp.inf, jnp.where(advantage == 0, 1.0, strength))
-    return TippingPoint(advantage, jnp.where(jnp.isnan(advantage), jnp.nan, strength))
+    empty, log = jnp.zeros(count, table.error.dtype), jnp.log(fixed[count - 2])
+    found, _, high = jax.lax.fori_loop(0, count + BISECTIONS, visit, (Bounds(empty, empty), jnp.zeros_like(log), log))
+    at_largest, advantage = jax.tree.map(lambda y: y[count - 2], found), found.lower[count - 1] - logged
+    strength = jnp.where(advantage == 0, 1.0, jnp.exp(high))
+    strength = jnp.where(beyond(at_largest, advantage), jnp.inf, strength)
+    tip = TippingPoint(advantage, jnp.where(jnp.isnan(advantage), jnp.nan, strength))
+    return jax.tree.map(lambda y: y[: count - 2], found), tip
 
 
 def check_strength(strength: Scalar) -> None:

@@ -82,12 +82,19 @@ def _pairs(
 ) -> tuple[Estimate, Estimate, Array, Array]:
     of_cost, predicted = costs_for_qualities(logs, nuisances)
 
-    def at(ours: Array, theirs: Array) -> tuple[Estimate, Estimate, Array, Array]:
-        q = [rows(logs, policy, 0.0, nuisances, clip=clip, self_normalised=True) for policy in (ours, theirs)]
-        c = [rows(of_cost, policy, 0.0, predicted, clip=clip, self_normalised=True) for policy in (theirs, ours)]
-        return estimate(paired(*q)), estimate(_share(*c)), estimate(c[1]).value, estimate(c[0]).value
+    def both(logs: Logs, nuisances: Nuisances, pair: Array) -> list[Rows]:
+        def of(policy: Array) -> Rows:
+            return rows(logs, policy, 0.0, nuisances, clip=clip, self_normalised=True)
 
-    return jax.vmap(at)(router, other)
+        found = jax.vmap(of)(pair)
+        return [jax.tree.map(lambda y, i=i: y[i], found) for i in range(2)]
+
+    def at(pair: Array) -> tuple[Estimate, Estimate, Array, Array]:
+        q, (own, others) = both(logs, nuisances, pair), both(of_cost, predicted, pair)
+        values = (estimate(cost).value for cost in (own, others))
+        return estimate(paired(*q)), estimate(_share(others, own)), *values
+
+    return jax.vmap(at)(jnp.stack([router, other], 1))
 
 
 def _share(whole: Rows, rest: Rows) -> Rows:
