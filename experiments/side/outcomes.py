@@ -33,7 +33,7 @@ from jaxroute.system import stopping
 FIRST_SEED, SEEDS = 400, 6
 POLICIES: dict[str, dict[str, Any]] = {
     "weak router 2": {},
-    **{name: LOGGERS[name] for name in ("weak router 6", "cost-biased 2")},
+    **{name: LOGGERS[name] for name in ("cost-biased 2", "weak router 6")},
 }
 ROBUST, PREDICTED, CALIBRATED = "", "_dm", "_calibrated"
 RIVALS = ("plug_in_stack", "recommended")
