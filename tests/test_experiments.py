@@ -13,7 +13,7 @@ import pytest
 
 from experiments import cells, configs, methods, run, settings
 from experiments.problem import build
-from experiments.problem.table import prepare
+from experiments.problem.table import load, prepare
 from jaxroute import engine, nuisance, sweep
 from jaxroute.data import synthetic, tables
 from jaxroute.types import InputError, NuisanceSpec, Spec
@@ -72,6 +72,16 @@ def test_everything_a_run_leaves_is_there(finished):
     assert tables.startswith("# ")
     assert not list(folder.rglob("*.part"))
     assert not (folder / "checkpoints" / "rm_softmax").exists()
+
+
+def test_a_config_takes_so_many_prompts_of_a_table_and_of_its_tasks(tmp_path):
+    tables.save(synthetic.make(jax.random.key(0), num_prompts=300), tmp_path / "table")
+    config = dataclasses.replace(TINY, data=str(tmp_path / "table"), at_most=20)
+    whole = load(config)
+    part = load(dataclasses.replace(config, tasks="topic_2"))
+    assert (len(whole), len(part)) == (20, 20)
+    assert set(part.task) == {"topic_2"}
+    assert list(load(config).query_id) == list(whole.query_id)
 
 
 def never(*_, **__):

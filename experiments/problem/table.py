@@ -52,6 +52,7 @@ def load(config: Config) -> Table:
     table = tables.load(config.data, at_most=None if config.tasks else config.at_most)
     if config.tasks:
         table = tables.with_task(table, config.tasks)
+        table = table if config.at_most is None else tables.some(table, config.at_most)
     if config.encoder:
         table = dataclasses.replace(table, features=encoders.encode(table.prompt.tolist(), config.encoder))
     return altered(config, table)

@@ -100,8 +100,7 @@ def load(
         table = shapes.from_wide(read(path, shapes.WIDE_TEXT), quality_range, source=str(path))
     if features is not None:
         table = replace(table, features=read_features(Path(features), len(table)))
-    if at_most is not None and at_most < len(table):
-        table = table.rows(np.sort(np.random.default_rng(0).choice(len(table), at_most, replace=False)))
+    table = table if at_most is None else some(table, at_most)
     return table if features is not None else replace(table, features=encoders.encode(table.prompt, encoder))
 
 
@@ -176,6 +175,19 @@ def refuse_occupied(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{path}: already exists and is not an empty folder; choose another path or remove it")
     saving.check_folder(path, ("queries.parquet",))
     return path
+
+
+def some(table: Table, count: int) -> Table:
+    """``count`` prompts drawn at random, always the same ones; all of them if there are no more.
+
+    >>> import jax
+    >>> from jaxroute.data import synthetic
+    >>> len(some(synthetic.make(jax.random.key(0), num_prompts=100), 30))
+    30
+    """
+    if count >= len(table):
+        return table
+    return table.rows(np.sort(np.random.default_rng(0).choice(len(table), count, replace=False)))
 
 
 def with_task(table: Table, prefix: str) -> Table:
