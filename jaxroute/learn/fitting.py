@@ -69,7 +69,7 @@ def fit(
     training: Spec | None = None,
     hyperparams: Hyperparams | None = None,
     hidden: tuple[int, ...] = (256, 128),
-    steps: int = 1000,
+    steps: int = 500,
     clip: float | None = None,
     mesh: Mesh | None = None,
     candidates: Sequence[str] | None = None,

@@ -45,9 +45,9 @@ def fit(
     cost_scale: Float[Array, ""] | float,
     hidden: tuple[int, ...] = (256, 128),
     dimensions: int = 128,
-    steps: int = 1000,
+    steps: int = 500,
     batch_size: int = 256,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
     penalty: float = 1.0,
 ) -> Student:
     """Fit the student to a teacher's predictions by squared error, in units of utility at cost weight 1 / cost_scale.
