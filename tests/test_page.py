@@ -42,6 +42,11 @@ def folder(tmp_path_factory):
         for i, text in enumerate(vectors.PROMPTS[:6] * 3)
     ]  # fmt: skip
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    new = [{"model": "d", "expected": 0.9, "deviation": 0.1, "cost": 0.02, "level": 0.8}]
+    beyond = {"new_models": new, "measured_without": ["d"]}
+    replace(router_kinds.router("plug_in", features=256, encoder="hashed", summary=beyond), curve=CURVE).save(
+        folder / "new"
+    )
     (folder / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": p}) for p in (*vectors.PROMPTS, WORDS)))
     return folder
 
@@ -97,7 +102,7 @@ def test_a_router_whose_texts_a_browser_cannot_encode_has_no_page(capsys, tmp_pa
 
 @pytest.fixture(scope="module")
 def browser(folder):
-    for name in ("plug_in", "per_weight"):
+    for name in ("plug_in", "per_weight", "new"):
         pages.write(folder / name, folder / f"{name}.html")
     with chromium.browser() as page:
         yield page
@@ -198,6 +203,28 @@ LOOK = """({ width: innerWidth, page: document.documentElement.scrollWidth,
   outside: [...document.querySelectorAll('#curve text')].filter(t => { const b = t.getBBox();
     return b.x < 0 || b.x + b.width > curve.clientWidth; }).length,
   colours: [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color] })"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.FOUND is None, reason="no Chromium here")
+def test_a_model_that_the_log_never_shows_is_marked_and_no_budget_is_taken(folder, browser):
+    router = portable.load(folder / "new")
+    with pytest.raises(InputError, match="measured without d"):
+        router.weights(budget=0.01)
+    browser.open(folder / "new.html", 800)
+    assert browser.run("[...document.querySelectorAll('#models tbody th')].map(h => h.firstChild.data)") == [
+        *"abc", "d (never in the log)"
+    ]  # fmt: skip
+    for prompt in vectors.PROMPTS:
+        write(browser, exact="0", prompt=prompt)
+        chosen = router.route([prompt], cost_weight=0.0).models[0]
+        answer = browser.run("answer.textContent")
+        assert answer.startswith(f"{chosen} would answer.")
+        assert ("The log never shows this model" in answer) is (chosen == "d")
+    assert browser.run("document.getElementById('by-budget').disabled")
+    assert "the log never shows some of them" in browser.run("place.textContent")
+    assert browser.complaints() == []
+    browser.close()
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const given = JSON.parse($("given").textContent); // name, unit, examples, steps (slider to normalised cost weight), traffic
 const router = load(Uint8Array.from(atob($("weights").textContent), (c) => c.charCodeAt(0)).buffer);
-const { meta, models } = router, whole = router.available.every(Boolean);
+const { meta, models } = router, whole = router.measured;
+const isNew = (k) => router.available[k] && meta.never_logged.includes(models[k]);
 const curve = whole ? router.curve : null, predicts = meta.kind === "plug_in" || meta.kind === "affine";
 const most = curve && Math.max(...curve.cost), least = curve && Math.min(...curve.cost);
 const state = { features: null, byBudget: false, normalised: 0.5, budget: curve && budgetAt(50) };
@@ -84,7 +85,7 @@ function showAnswer(ways) {
   const words = !decisions.length ? (ways ? "Type a prompt." : "") :
     names.length > 1 ? `${names.map(([k, share]) => `${models[k]} for ${percent(share)}`).join(", ")} of such prompts: ` +
       "the budget is met by a mixture of two cost weights."
-    : `${models[first.index]} would answer.` + (first.quality ? ` Predicted quality ${first.quality[first.index].toFixed(3)}` +
+    : `${models[first.index]} would answer.` + (isNew(first.index) ? " The log never shows this model: what is said of it is expected, not measured." : "") + (first.quality ? ` Predicted quality ${first.quality[first.index].toFixed(3)}` +
       (first.cost ? ` at ${money(first.cost[first.index])}.` : ".") : "");
   $("answer").textContent = words;
   announce(words);
@@ -93,7 +94,8 @@ function showAnswer(ways) {
   $("models").tHead.replaceChildren(element("tr", columns.map((name) => element("th", name, { scope: "col" }))));
   $("models").tBodies[0].replaceChildren(...models.map((name, k) => {
     const cell = (x, shown) => element("td", shown(x), { "data-value": x });
-    const row = element("tr", [element("th", router.available[k] ? name : `${name} (removed)`, { scope: "row" })]);
+    const mark = !router.available[k] ? " (removed)" : isNew(k) ? " (never in the log)" : "";
+    const row = element("tr", [element("th", name + mark, { scope: "row" })]);
     if (first?.quality) row.append(cell(first.quality[k], (x) => x.toFixed(3)));
     if (first?.cost) row.append(cell(first.cost[k], money));
     for (const { scores } of decisions) row.append(cell(scores[k], (x) => (Number.isFinite(x) ? x.toFixed(3) : "never")));
@@ -116,8 +118,9 @@ const pieceOf = (weight) => Math.max(curve.weight.findLastIndex((begins) => begi
 function showPlace(ways) {
   if (!curve) {
     $("place").textContent = whole ? "This router has no curve of quality and cost." :
-      "Models were removed, and the curve of quality and cost was measured with all of them.";
-    $("curve").remove();
+      "The curve of quality and cost was measured among other models than can be chosen now" +
+      `${models.some((_, k) => isNew(k)) ? ": the log never shows some of them." : ": some were removed."}`;
+    $("curve")?.remove(); // it may be gone since the last time
     return;
   }
   const at = (part) => ways?.reduce((sum, [weight, share]) => sum + share * part[pieceOf(weight)], 0);
@@ -198,7 +201,7 @@ function showTraffic(ways) {
     bar.firstChild.style.width = `${100 * now[k]}%`;
     bar.lastChild.style.left = `${100 * traffic.logged[k]}%`;
     const numbers = element("span", `${percent(now[k])} (logged ${percent(traffic.logged[k])})`, { "data-value": now[k] });
-    return element("div", [element("div", [element("span", name), numbers]), bar], { class: "share" });
+    return element("div", [element("div", [element("span", name + (isNew(k) ? " (never in the log)" : "")), numbers]), bar], { class: "share" });
   }));
   const at = nearest.map(([i]) => digits(traffic.weights[i] * meta.cost_scale)).join(" and ");
   $("shares").textContent = `Shares of the traffic of ${traffic.of} (${traffic.rows} rows) that each model would get at normalised ` +

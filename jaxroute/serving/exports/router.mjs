@@ -44,6 +44,11 @@ class Router {
     return { model: this.models[index], index, scores: kept, quality, cost: this.meta.costs_known ? cost : null };
   }
 
+  // whether the curve was measured among the models that can be chosen
+  get measured() {
+    return this.models.every((name, k) => this.available[k] !== this.meta.measured_without.includes(name));
+  }
+
   get curve() {
     if (!("curve/cost" in this.arrays)) return null;
     const part = (name) => Array.from(this.arrays[`curve/${name}`].data);
@@ -54,7 +59,7 @@ class Router {
   weights({ budget, qualityTarget }) {
     const { curve } = this;
     if (!curve) throw new Error("this router has no curve; give a cost weight");
-    if (!this.available.every(Boolean)) throw new Error("models were removed; give a cost weight");
+    if (!this.measured) throw new Error("the curve was measured among other models than can be chosen; give a cost weight");
     const { cost, quality, at, weight } = curve, decided = at ?? weight;
     if (qualityTarget !== undefined) {
       const reached = cost.map((c, i) => (quality[i] >= qualityTarget ? c : Infinity));

@@ -64,6 +64,8 @@ def described(router: portable.Portable, form: str) -> dict[str, Any]:
         "kind": router.kind,
         "models": list(router.models),
         "removed": [name for name, left in zip(router.models, router.available, strict=True) if not left],
+        "never_logged": list(router.never_logged),
+        "measured_without": list(router.summary.get("measured_without") or ()),
         "encoder": router.encoder,
         "revision": router.revision,
         "context": router.context,
