@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
     paths = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "LITELLM_MASTER_KEY": MASTER, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": paths}
     with (folder / "proxy.log").open("w") as out:
-        process = subprocess.Popen(command, cwd=folder, env=env | dict(environment), stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=folder, env=env | dict(environment), stdout=out, stderr=out,
+                                   start_new_session=True)  # fmt: skip
     proxy = Proxy(port, folder, process)
     try:
         deadline = time.time() + 300  # four workers on busy cores
@@ -96,7 +98,8 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
             time.sleep(0.25)
         yield proxy
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its workers
         process.wait()
 
 
