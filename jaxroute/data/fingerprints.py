@@ -79,7 +79,7 @@ class Seen:
         if self.reused:
             lines.append(
                 f"{self.reused:,} {what} have the request id of a row that the router learned from, and another "
-                "prompt. They count as new: ids that begin anew in every file do that. If the prompts were only cut or "
+                f"prompt{_once_in(self.chance)}. They count as new: ids that begin anew in every file do that. If the prompts were only cut or "
                 "written differently, the values below are too good; give a log with the prompts of the first one."
             )
         if np.isnan(self.chance):
