@@ -152,12 +152,18 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         def frame(method: Method) -> pd.DataFrame:
             return cells.frame(method.name, keys[method.name], partial(_measured, method, experiment, folder))
 
-        valued = partial(_valued, config, data, experiment, chosen, keep) if held_out_log else lambda: None
-        first = [method for method in chosen if method.trained]  # what takes longest, so that none of it is left alone
-        last = [method for method in chosen if not method.trained]
-        made = together([*(partial(frame, m) for m in first), valued, *(partial(frame, m) for m in last)])
-        found = made.pop(len(first))
-        by_name = dict(zip((method.name for method in (*first, *last)), made, strict=True))
+        trained, rest = ([m for m in chosen if m.trained is kind] for kind in (True, False))
+
+        def untrained() -> list[Any]:
+            """In one thread: programs of two that solve batches of systems can wait for each other in JAX 0.10."""
+            found: list[Any] = [_valued(config, data, experiment, chosen, keep) if held_out_log else None]
+            for method in rest:
+                advance(0)
+                found.append(frame(method))
+            return found
+
+        (found, *made), *others = together([untrained, *(partial(frame, method) for method in trained)])
+        by_name = dict(zip((method.name for method in (*rest, *trained)), (*made, *others), strict=True))
         frames = [by_name[method.name] for method in chosen]
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     seconds = time.perf_counter() - started

@@ -4,7 +4,7 @@
 
 Uniform exploration of 0.02 around the recipe fitted to all rows so far, on the prompts, seeds and draws of `make loop`:
 its rows compare with those of "uniform 0.02" there. A fit takes seconds, and every round has another number of rows
-and so another program, hence two tables (--tables) and three seeds.
+and so another program, hence two tables (--tables).
 
 Writes results/loop/recipe.parquet (a row per table, seed and round) and prints the comparison.
 """
@@ -31,7 +31,7 @@ from experiments.study import design
 from jaxroute import metrics, policies, recipe
 from jaxroute.types import Logs, NuisanceSpec, Outcomes
 
-EPSILON, SEEDS = 0.02, 3
+EPSILON, SEEDS = 0.02, 10
 TABLES = ("routerbench", "paretobandit")
 SCENARIO, RIVAL = "stationary", f"uniform {EPSILON}"
 RESULTS = ["seed", "round", "regret", "cumulative_regret", "cumulative_excess"]

@@ -79,8 +79,9 @@ class Seen:
         if self.reused:
             lines.append(
                 f"{self.reused:,} {what} have the request id of a row that the router learned from, and another "
-                f"prompt{_once_in(self.chance)}. They count as new: ids that begin anew in every file do that. If the prompts were only cut or "
-                "written differently, the values below are too good; give a log with the prompts of the first one."
+                f"prompt{_once_in(self.chance)}. They count as new: ids that begin anew in every file do that. If the "
+                "prompts were only cut or written differently, the values below are too good; give a log with the "
+                "prompts of the first one."
             )
         if np.isnan(self.chance):
             lines.append(
