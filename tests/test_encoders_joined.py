@@ -222,3 +222,11 @@ def test_the_mean_window_is_a_loop():
         np.testing.assert_allclose(found[text], mean / np.linalg.norm(mean) * norm, rtol=1e-6)
     np.testing.assert_allclose(found[2], windows[2], rtol=1e-6)
     assert (hub._mean_window(np.zeros((1, 3)), np.ones(1), np.zeros(1, int), 1) == 0).all()
+
+
+def test_a_megabyte_of_blanks_is_marked_at_once():
+    """A pattern that tries every way to divide the blanks would take hours."""
+    blank = marks.embed([" " * 1_000_000 + "\n", "\t" * 1_000_000])
+    assert (blank[:, marks.NAMES.index("indented")] == 0).all()
+    of_lines = marks.embed(["  x\n\ty\n z\n   \n"])[0, marks.NAMES.index("indented")]
+    np.testing.assert_allclose(of_lines, np.sqrt(2 / 5), rtol=1e-6)

@@ -36,7 +36,7 @@ ASCII = {
 }
 """Kinds of ASCII characters whose share is taken."""
 OF_LINES = {
-    "indented": re.compile(r"^(?: {2,}|\t)[ \t]*[^ \t\n]", re.MULTILINE),
+    "indented": re.compile(r"^(?: {2}|\t)[ \t]*[^ \t\n]", re.MULTILINE),
     "options": re.compile(r"^[ \t]*\(?[A-Ja-j1-9][).:]", re.MULTILINE),
 }
 """Lines that begin as code or as one of several answers does; their share of all lines is taken."""
