@@ -371,8 +371,9 @@ def _at_strengths(table: _Sorted, strengths: Float[Array, " S"], largest: Scalar
     def beyond(bounds: Bounds, advantage: Float[Array, ""]) -> Bool[Array, ""]:
         return jnp.where(advantage > 0, bounds.lower > logged, bounds.upper < logged)
 
-    empty, log = jnp.zeros(count, table.error.dtype), jnp.log(fixed[count - 2])
-    found, _, high = jax.lax.fori_loop(0, count + BISECTIONS, visit, (Bounds(empty, empty), jnp.zeros_like(log), log))
+    like, log = jax.eval_shape(_bounds, table, fixed[0], table.times), jnp.log(fixed[count - 2])
+    empty = jax.tree.map(lambda y: jnp.zeros(count, y.dtype), like)
+    found, _, high = jax.lax.fori_loop(0, count + BISECTIONS, visit, (empty, jnp.zeros_like(log), log))
     at_largest, advantage = jax.tree.map(lambda y: y[count - 2], found), found.lower[count - 1] - logged
     strength = jnp.where(advantage == 0, 1.0, jnp.exp(high))
     strength = jnp.where(beyond(at_largest, advantage), jnp.inf, strength)
