@@ -3,8 +3,7 @@
     python -m experiments.loop.recipe --data <folder of tables>        --smoke for a short run
 
 Uniform exploration of 0.02 around the recipe fitted to all rows so far, on the prompts, seeds and draws of `make loop`:
-its rows compare with those of "uniform 0.02" there. A fit takes seconds, and every round has another number of rows
-and so another program, hence two tables (--tables).
+its rows compare with those of "uniform 0.02" there.
 
 Writes results/loop/recipe.parquet (a row per table, seed and round) and prints the comparison.
 """
@@ -32,7 +31,7 @@ from jaxroute import metrics, policies, recipe
 from jaxroute.types import Logs, NuisanceSpec, Outcomes
 
 EPSILON, SEEDS = 0.02, 10
-TABLES = ("routerbench", "paretobandit")
+TABLES = tuple(table.name for table in design.TABLES)
 SCENARIO, RIVAL = "stationary", f"uniform {EPSILON}"
 RESULTS = ["seed", "round", "regret", "cumulative_regret", "cumulative_excess"]
 
