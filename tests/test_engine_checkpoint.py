@@ -30,12 +30,6 @@ def write(folder, steps, **settings):
     checkpoint.close(checkpoints)
 
 
-def save_twice(checkpoints):
-    """The second save waits for the first."""
-    for step in (2, 3):
-        checkpoint.save(checkpoints, step, state_of(step))
-
-
 def read(folder, template=None, **settings):
     checkpoints = checkpoint.open_folder(folder)
     try:
@@ -232,13 +226,22 @@ def test_threads_save_and_read_beside_one_another(tmp_path):
         assert list(pool.map(saves_and_reads, range(2))) == [None, None]
 
 
-def test_a_save_that_failed_is_said_once_by_the_next_and_holds_up_no_other_folder(tmp_path):
-    full, other = checkpoint.open_folder(tmp_path / "full"), checkpoint.open_folder(tmp_path / "other")
-    checkpoint.save(full, 1, state_of(1))
-    (tmp_path / "full").rename(tmp_path / "gone")
-    (tmp_path / "full").write_text("a file where the folder was: nothing can be written into it")
-    with pytest.raises(checkpoint.SaveError, match="full: a checkpoint could not be written"):
-        save_twice(full)
-    checkpoint.save(other, 1, state_of(1))
-    checkpoint.close(other)
+def test_a_save_that_failed_holds_up_no_other_folder(tmp_path, monkeypatch):
+    """Whether it fails at once or while it is being written."""
+
+    class Writing:
+        def result(self):
+            raise OSError("no space left")
+
+    def fails(*_, **__):
+        raise OSError("no space left")
+
+    full = checkpoint.open_folder(tmp_path / "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(full), "save_async", lambda *_, **__: Writing())
+        checkpoint.save(full, 1, state_of(1))
+        patch.setattr(type(full), "save_async", fails)
+        with pytest.raises(checkpoint.SaveError, match=r"full: a checkpoint could not be written \(no space left\)"):
+            checkpoint.save(full, 2, state_of(2))
+    write(tmp_path / "other", (1,))
     assert read(tmp_path / "other")[0] == 1
