@@ -25,7 +25,7 @@ UNCERTAIN = ("thompson", "contenders", "evaluation")
 """Policies that read a router's posterior; a limit on the expected loss reads its mean."""
 SIMULATIONS, LEVEL, TEMPERATURE, FLOOR = 256, 0.1, 0.05, 0.01
 FADE, FADE_ROWS = 0.7, 300.0
-"""Of thompson, as `make loop` measured it: a round there is 300 requests."""
+"""Of thompson: the numbers of "fading" in `make loop`, whose rounds are 300 requests and begin after 500 rows."""
 _ERF = np.vectorize(math.erf, otypes=[float])
 
 
