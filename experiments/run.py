@@ -58,12 +58,13 @@ def folder_of(config: Config, out: Path) -> Path:
     return storage.run_folder(out, config, (prepare, held_out.value, *EVERY, *own))
 
 
-def run(config: Config, out: Path, *, fresh: bool = False, held_out_log: bool = True) -> Path:
+def run(config: Config, out: Path, *, fresh: bool = False, held_out_log: bool = True, page: bool = True) -> Path:
     """Run every method of the config; returns the folder of results.
 
     Args:
         fresh: forget what earlier runs left.
         held_out_log: also value one router from a log of the test prompts alone, beside the truth.
+        page: also draw the figures and write the page; False: results.parquet alone.
 
     Raises:
         InputError: bad config or table, or another process at work in the folder.
@@ -78,7 +79,7 @@ def run(config: Config, out: Path, *, fresh: bool = False, held_out_log: bool = 
         if fresh and folder.exists():
             shutil.rmtree(folder)
         storage.begin(folder, config)
-        return _run(config, data, folder, Cells(out / "cells", fresh=fresh), held_out_log)
+        return _run(config, data, folder, Cells(out / "cells", fresh=fresh), held_out_log, page)
 
 
 def finished(config: Config, out: Path, held_out_log: bool) -> Path | None:
@@ -111,7 +112,7 @@ def _show(folder: Path) -> None:
     print(f"report: {folder / 'report.html'}")
 
 
-def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: bool) -> Path:
+def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: bool, page: bool) -> Path:
     console, started, stopped = Console(stderr=True), time.perf_counter(), threading.Event()
     columns = (
         TextColumn("{task.description}"),
@@ -166,8 +167,11 @@ def _run(config: Config, data: Data, folder: Path, cells: Cells, held_out_log: b
         by_name = dict(zip((method.name for method in (*rest, *trained)), (*made, *others), strict=True))
         frames = [by_name[method.name] for method in chosen]
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    seconds = time.perf_counter() - started
-    _report(config, data, folder, pd.concat(frames, ignore_index=True), problems, found, seconds, len(todo))
+    seconds, results = time.perf_counter() - started, pd.concat(frames, ignore_index=True)
+    report.write_results(folder, results)
+    if not page:
+        return folder
+    _report(config, data, folder, results, problems, found, seconds, len(todo))
     storage.write_text(folder / FINISHED, _mark(held_out_log))
     return folder
 
@@ -254,7 +258,7 @@ def _report(
     seconds: float,
     run_now: int,
 ) -> None:
-    """results.parquet, figures, report.html and tables.md; tables on the console."""
+    """Figures, report.html and tables.md; tables on the console."""
     table, scale, log_size = data.table, data.scale, problems.train_log.action.shape[1]
     shared, names = splits.leakage(table, data.rows[0][:3]), results["method"].nunique()
     meta = {
@@ -277,7 +281,6 @@ def _report(
         "config": dataclasses.asdict(config),
         "environment": storage.environment(),
     }
-    report.write_results(folder, results)
     results = methods.with_kinds(results)
     drawings = report.draw_figures(results, meta)
     if found is not None:

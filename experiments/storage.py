@@ -68,13 +68,17 @@ def _name(where: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
+class BusyError(InputError):
+    """Another process is at work in the folder."""
+
+
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; a second run on it is refused. The kernel lets go when the process ends,
     however it ends, so no stale lock can be left behind.
 
     Raises:
-        InputError: another process is at work in the folder.
+        BusyError: another process is at work in the folder.
     """
     path = folder.with_name(folder.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,7 @@ def only_run(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise InputError(
+            raise BusyError(
                 f"{folder}: process {holder} is at work here; wait until it ends, or give another --out"
             ) from None
         file.truncate(0)

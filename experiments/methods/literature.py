@@ -6,12 +6,10 @@ Experiment and returns decisions on the test prompts, [S, L, N, K].
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from experiments.methods.experiment import Experiment, weights_of
 from experiments.methods.trained import members_of, train
@@ -42,44 +40,48 @@ def guarded_neighbours(experiment: Experiment, *, full: bool = False) -> Array:
     sizes = [n for n in NEIGHBOURS if n <= learn.features.shape[1]] or [learn.features.shape[1]]
 
     def one_seed(learn: Examples, validate: Examples, test: Examples) -> Array:
+        near = [_nearest(learn.features, part.features, max(sizes)) for part in (validate, test)]
+
         def at(weight: Array) -> Array:
             gains = jnp.where(learn.available, counterfactual.utility(learn.outcomes, weight), jnp.nan)
             best = jnp.argmax(jnp.nanmean(gains, 0))
             gains = gains - gains[:, best, None]
-            choose = partial(_guarded, learn.features, gains, best)
             worth = jnp.where(validate.available, counterfactual.utility(validate.outcomes, weight), 0.0)
-            value = jnp.stack(
-                [jnp.mean(jnp.sum(choose(validate.features, validate.available, n) * worth, 1)) for n in sizes]
+            tried, decisions = (
+                jnp.stack([_guarded(rows[:, :n], gains, best, part.available) for n in sizes])
+                for rows, part in zip(near, (validate, test), strict=True)
             )
-            decisions = jnp.stack([choose(test.features, test.available, n) for n in sizes])
-            return decisions[jnp.argmax(value)]
+            return decisions[jnp.argmax(jnp.mean(jnp.sum(tried * worth, -1), -1))]
 
         return jax.lax.map(at, weights)
 
     return jax.lax.map(lambda parts: one_seed(*parts), (learn, validate, problems.test))
 
 
+def _nearest(known: Float[Array, "N D"], features: Float[Array, "M D"], count: int) -> Int[Array, "M n"]:
+    """The ``count`` nearest rows of ``known``, the nearest first: those of fewer neighbours are the first of them."""
+
+    def nearest(x: Array) -> Array:
+        return jax.lax.top_k(-jnp.sum((known - x[None]) ** 2, -1), count)[1]
+
+    return map_blocks(nearest, features, 256)
+
+
 def _guarded(
-    known: Float[Array, "N D"],
-    gains: Float[Array, "N K"],
-    best: Array,
-    features: Float[Array, "M D"],
-    available: Bool[Array, "M K"],
-    count: int,
+    nearest: Int[Array, "M n"], gains: Float[Array, "N K"], best: Array, available: Bool[Array, "M K"]
 ) -> Float[Array, "M K"]:
     """One-hot decisions [M, K]; gains are NaN where a model or the best single one was not available."""
 
-    def bound(x: Array) -> Array:
-        distance = jnp.sum((known - x[None]) ** 2, -1)
-        near = gains[jax.lax.top_k(-distance, count)[1]]
+    def bound(rows: Array) -> Array:
+        near = gains[rows]
         seen = jnp.isfinite(near)
-        rows = jnp.maximum(jnp.sum(seen, 0), 2)
-        mean = jnp.sum(jnp.where(seen, near, 0.0), 0) / rows
-        variance = jnp.sum(jnp.where(seen, (near - mean[None]) ** 2, 0.0), 0) / (rows - 1)
-        lower = mean - GUARD * jnp.sqrt(variance / rows)
+        count = jnp.maximum(jnp.sum(seen, 0), 2)
+        mean = jnp.sum(jnp.where(seen, near, 0.0), 0) / count
+        variance = jnp.sum(jnp.where(seen, (near - mean[None]) ** 2, 0.0), 0) / (count - 1)
+        lower = mean - GUARD * jnp.sqrt(variance / count)
         return jnp.where(jnp.sum(seen, 0) > 2, lower, -jnp.inf).at[best].set(0.0)
 
-    return policies.greedy(map_blocks(bound, features, 256), available=available)
+    return policies.greedy(map_blocks(bound, nearest, 256), available=available)
 
 
 def carrot(experiment: Experiment, outcome_model: str) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from experiments.study.cells import Cell
 from jaxroute.system import stopping
 from jaxroute.types import InputError
 
+CELL = "cell"
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
 
 
@@ -58,9 +60,12 @@ def read(cell: Cell, path: Path) -> pd.DataFrame:
 
 
 def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_only: bool = False) -> Progress:
-    """Run what is not finished, in order; returns everything that is finished in the end."""
+    """Run what is not finished, in order; returns everything that is finished in the end.
+
+    Several processes may work at once: each leaves out the cells that another has finished or is at.
+    """
     started = time.perf_counter()
-    frames, missing, took = [], [], list[float]()
+    frames, missing = [], []
     for number, cell in enumerate(cells, 1):
         name = f"cell {number} of {len(cells)}: {cell.table}, {cell.factor} {cell.level}".rstrip()
         if cell.config.data != "synthetic" and not Path(cell.config.data).exists():
@@ -71,40 +76,55 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
             if report_only or time.perf_counter() - started > 3600 * hours:
                 missing.append((cell, "not run yet"))
                 continue
-            begun = time.perf_counter()
+            begun, before = time.perf_counter(), time.process_time()
             try:
-                with redirect_stdout(io.StringIO()):
-                    path = run.run(cell.config, out, held_out_log=False) / "results.parquet"
+                with storage.only_run(_claim(cell, out)), redirect_stdout(io.StringIO()):
+                    folder = run.run(cell.config, out, held_out_log=False, page=False)
             except InputError as error:
                 missing.append((cell, str(error)))
-                print(f"{name}: {error}", flush=True)
+                if not isinstance(error, storage.BusyError):
+                    print(f"{name}: {error}", flush=True)
                 continue
             jax.clear_caches()  # every program maps memory; after some forty cells the system refuses more
-            took.append(time.perf_counter() - begun)
-            left = sum(took) / len(took) * (len(cells) - number)
-            print(f"{name}: {took[-1]:.0f} s; at most {left / 60:.0f} min left", flush=True)
+            took, cpu = time.perf_counter() - begun, time.process_time() - before
+            storage.log_line(folder, event=CELL, seconds=round(took, 1), cpu_seconds=round(cpu, 1))
+            print(f"{name}: {took:.0f} s, {cpu:.0f} of them on a core", flush=True)
+            path = folder / "results.parquet"
         frames.append(read(cell, path))
     results = study_cells.with_ceilings(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
     return Progress(results, missing, time.perf_counter() - started)
 
 
-def in_parts(arguments: list[str], jobs: int) -> None:
+def _claim(cell: Cell, out: Path) -> Path:
+    """Held by the process that is at the cell, so that others need not prepare its table to learn it."""
+    folder = run.folder_of(cell.config, out)
+    return folder.with_name(f"{folder.name}.{CELL}")
+
+
+def core_minutes(cells: list[Cell], out: Path) -> float:
+    """CPU minutes that the finished cells took, those of their interrupted runs left out."""
+    folders = {path.parent for cell in cells if (path := finished(cell, out)) is not None}
+    lines = [json.loads(line) for folder in folders for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return sum(line["cpu_seconds"] for line in lines if line["event"] == CELL) / 60
+
+
+def together(arguments: list[str], jobs: int) -> None:
     """Run the cells in ``jobs`` processes, each on its own cores: on two cores, twice one core is faster than both.
 
     Two programs that share cores wait for each other's threads: a fit of a third of a second then takes ten.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    parts = []
-    for part in range(jobs):
-        command = [sys.executable, "-m", "experiments.study", *arguments, "--part", str(part), str(jobs)]
-        parts.append(subprocess.Popen(command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}))
-        if cores[part::jobs]:
-            os.sched_setaffinity(parts[-1].pid, cores[part::jobs])
+    workers = []
+    for worker in range(jobs):
+        command = [sys.executable, "-m", "experiments.study", *arguments, "--worker"]
+        workers.append(subprocess.Popen(command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}))
+        if cores[worker::jobs]:
+            os.sched_setaffinity(workers[-1].pid, cores[worker::jobs])
     try:
-        for process in parts:
+        for process in workers:
             process.wait()
     except KeyboardInterrupt:  # they have had the same signal
-        for process in parts:
+        for process in workers:
             process.wait()
         raise
 
@@ -115,13 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="run the whole factorial (days on 2 cores)")
     parser.add_argument("--hours", type=float, default=float("inf"), help="start no more cells after this many hours")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
-    parser.add_argument(
-        "--part",
-        type=int,
-        nargs=2,
-        metavar=("I", "N"),
-        help="run every N-th cell starting with the I-th, without a report",
-    )
+    parser.add_argument("--worker", action="store_true", help="run what no other process is at, without a report")
     parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
     parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
     options = parser.parse_args(arguments)
@@ -132,11 +146,11 @@ def main(arguments: list[str] | None = None) -> int:
 def study(options: argparse.Namespace, given: list[str]) -> None:
     """Run what is not finished and report; ``given``: the command's arguments, for its parts."""
     cells = study_cells.cells(options.data, smoke=options.smoke, full=options.full)
-    if options.part:
-        work(cells[options.part[0] :: options.part[1]], options.out, hours=options.hours)
+    if options.worker:
+        work(cells, options.out, hours=options.hours)
         return
     if options.jobs > 1 and not options.report_only:
-        in_parts(given, options.jobs)
+        together(given, options.jobs)
     report_only = options.report_only or options.jobs > 1
     done = work(cells, options.out, hours=options.hours, report_only=report_only)
     if done.results.empty:
@@ -149,7 +163,8 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
         storage.write_frame(options.publish, done.results)
     missing = [(cell.table, cell.factor, cell.level, reason) for cell, reason in done.missing]
     print(study_report.write(folder, done.results, missing))
-    print(f"{len(cells) - len(missing)} of {len(cells)} cells finished; report: {folder / 'report.html'}")
+    said = f"{len(cells) - len(missing)} of {len(cells)} cells finished"
+    print(f"{said}, {core_minutes(cells, options.out):.0f} CPU minutes; report: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ CONTENDERS = (
     *("dr_weighted_classification", "rm_classification_dm", "rm_softmax_dm"),
     *("rm_softmax_ipw", "rm_softmax_switch", "rm_softmax_dros", "rm_softmax_pessimistic"),
     *("rm_classification_started", "rm_softmax_started", "rm_softmax_entropic_started"),
+    *("rm_classification_calibrated", "rm_softmax_calibrated", "rm_softmax_entropic_calibrated"),
 )
 """Compared at the centre alone."""
 CENTRE = (
@@ -85,7 +86,10 @@ CENTRE = (
 USUAL = (*PLAIN, "rm_classification", "rm_softmax_entropic", *CEILINGS)
 QUICK = (*PLAIN, *CEILINGS)
 BOTH = (*PLAIN, *LEARNED[:3], *CEILINGS)
-STRONGER = ("rm_softmax", "rm_softmax_pessimistic", "rm_softmax_dros", "rm_classification_started")
+STRONGER = (
+    *("rm_softmax", "rm_softmax_pessimistic", "rm_softmax_dros", "rm_classification_started"),
+    *("rm_classification_calibrated", "rm_softmax_entropic_calibrated"),
+)
 """End-to-end routers that did well at the centre, compared under two more loggers."""
 LOGGED = (*PLAIN, "rm_classification", "rm_softmax_entropic")
 """Without ceilings: full feedback does not depend on who wrote the log, so the cells have the centre's."""
