@@ -83,8 +83,8 @@ stand-in: setup  ## measure the published stand-in for RM-*: raw dollar weights 
 worked-example: setup  ## estimate a router's value on a held-out log and compare with the truth (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.side.worked_example $(ARGS)
 
-study: setup  ## run the study: every factor on every table, some 5 hours, resumable (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2)
-	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) --jobs $(or $(JOBS),2)
+study: setup  ## run the study: every factor on every table, some 2 hours, resumable (DATA=<folder of tables> SMOKE=1 FULL=1 HOURS= JOBS=2 PUBLISH=1)
+	@$(RUN) -m experiments.study --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(HOURS),--hours $(HOURS)) $(if $(PUBLISH),--publish .) --jobs $(or $(JOBS),2)
 
 selection: setup  ## measure how often a log picks the better of two routers (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.selection --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

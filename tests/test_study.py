@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments import configs, methods
+from experiments import configs, methods, storage
 from experiments.study import __main__ as study
 from experiments.study import cells as study_cells
 from experiments.study import contrasts as study_contrasts
@@ -18,8 +18,10 @@ from experiments.study import figures as study_figures
 from experiments.study import gap as study_gap
 from experiments.study import report as study_report
 from experiments.study import significance as study_tests
+from experiments.study import summary as study_summary
 from experiments.study import tables as study_tables
 from jaxroute import report
+from jaxroute.types import InputError
 
 SEEDS = 6
 
@@ -529,11 +531,68 @@ def test_missing_tables_are_listed_and_nothing_is_run(tmp_path, capsys):
     assert "no cell is finished" in capsys.readouterr().err
 
 
+def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path, monkeypatch, capsys):
+    cells = study_cells.cells(tmp_path, smoke=True)
+    ran = []
+    monkeypatch.setattr(study.run, "run", lambda config, *_, **__: ran.append(config) or pytest.fail("ran"))
+    with storage.only_run(study._claim(cells[0], tmp_path)):
+        done = study.work(cells[:1], tmp_path)
+    assert ran == []
+    assert "at work here" in done.missing[0][1]
+    assert capsys.readouterr().out == ""
+    with pytest.raises(pytest.fail.Exception):
+        study.work(cells[:1], tmp_path)
+
+
+def test_the_pages_say_what_the_study_found():
+    """`make study PUBLISH=1` wrote them: no number by hand, none of another run."""
+    root = Path(__file__).parents[1]
+    rows = study_report.labelled(pd.read_parquet(root / "experiments" / "results" / "study.parquet"))
+    assert study_report.text(rows)[0] == (root / "experiments" / "results" / "study.md").read_text()
+    for page, text in (("experiments/README.md", study_summary.section), ("README.md", study_summary.headlines)):
+        path = root / page
+        assert study_summary.placed(path.read_text(), text(rows), path) == path.read_text()
+
+
+def test_the_summary_in_numbers():
+    rows = study_report.labelled(made_up())
+    lead = study_contrasts.within("recommended", "best_single_full")
+    wide = rows[(rows["metric"] == "mean_regret") & (rows["factor"] == "centre")]
+    wide = wide.pivot_table(index=["dataset", "seed"], columns="method", values="value")
+    gap = (wide["recommended"] - wide["best_single_full"]).groupby("seed").mean().to_numpy()  # bbh -2, routellm 0
+    half = stats.t.ppf(0.975, SEEDS - 1) * gap.std(ddof=1) / np.sqrt(SEEDS)
+    shown = study_summary.table(rows, [("ahead", lead)], "what").splitlines()[-1]
+    assert shown == f"| ahead | {-gap.mean():.2f} better ({-gap.mean() - half:.2f} to {-gap.mean() + half:.2f}) | - |"
+    assert study_summary.learned(rows)[1] == ""  # no router was trained end to end there
+    assert "worse in 2 and better in" in study_summary.lost(rows)  # stack: and single_full, 1 - 1 = 0, is level
+    assert study_summary.Found(-1.0, -2.0, 0.1).verdict == study_summary.LEVEL
+
+
+@pytest.mark.parametrize("page", ["", "{0}", "{1} {0}", "{0} {1} {0} {1}"])
+def test_a_page_without_its_two_marks_is_refused(page):
+    text = page.format(study_summary.BEGIN, study_summary.END)
+    with pytest.raises(InputError, match=r"README\.md: there must be one"):
+        study_summary.placed(text, "new", Path("README.md"))
+
+
 @pytest.mark.study
 def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
-    assert study.main(["--smoke", "--out", str(tmp_path), "--publish", str(tmp_path / "study.parquet")]) == 0
+    checkout = tmp_path / "checkout"
+    for page in ("README.md", "experiments/README.md"):
+        (checkout / page).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / page).write_text(f"before\n{study_summary.BEGIN}\nold\n{study_summary.END}\nafter\n")
+    (checkout / "docs").mkdir()
+    (checkout / "experiments" / "results").mkdir()
+    assert study.main(["--smoke", "--out", str(tmp_path), "--publish", str(checkout)]) == 0
     assert "2 of 2 cells finished" in capsys.readouterr().out
-    results = pd.read_parquet(tmp_path / "study.parquet")
+    assert (checkout / "docs" / "study-logger.svg").exists()
+    page = (checkout / "experiments" / "README.md").read_text()
+    assert page.startswith("before\n")
+    assert page.endswith(f"{study_summary.END}\nafter\n")
+    assert "old" not in page
+    cells = study_cells.cells(tmp_path, smoke=True)
+    assert study.core_minutes(cells, tmp_path) > 0
+    results = pd.read_parquet(checkout / "experiments" / "results" / "study.parquet")
     assert list(results.columns) == list(report.COLUMNS)
     assert set(results["logger"]) == {"weak_router", "uniform"}
     assert (

@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
     parser.add_argument("--worker", action="store_true", help="run what no other process is at, without a report")
     parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
-    parser.add_argument("--publish", type=Path, help="also write the results to this Parquet file")
+    parser.add_argument("--publish", type=Path, help="write results, tables and words into the pages of this checkout")
     options = parser.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
     return commands.exit_code(lambda: study(options, given))
@@ -159,10 +159,10 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
     folder = options.out / ("study-report-smoke" if options.smoke else "study-report")
     folder.mkdir(parents=True, exist_ok=True)
     storage.write_frame(folder / "study.parquet", done.results)
-    if options.publish:
-        storage.write_frame(options.publish, done.results)
     missing = [(cell.table, cell.factor, cell.level, reason) for cell, reason in done.missing]
     print(study_report.write(folder, done.results, missing))
+    if options.publish:
+        study_report.publish(options.publish, folder, done.results)
     said = f"{len(cells) - len(missing)} of {len(cells)} cells finished"
     print(f"{said}, {core_minutes(cells, options.out):.0f} CPU minutes; report: {folder / 'report.html'}")
 

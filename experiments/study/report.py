@@ -14,6 +14,7 @@ from experiments.study import contrasts as study_contrasts
 from experiments.study import figures as study_figures
 from experiments.study import gap as study_gap
 from experiments.study import significance as study_tests
+from experiments.study import summary as study_summary
 from experiments.study.tables import by_table, cell_table, centre_table, interval, intervals, markdown
 from jaxroute import report
 from jaxroute.report.summary import RECOMMENDED
@@ -34,16 +35,10 @@ def labelled(results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _counts(tests: pd.DataFrame, column: str) -> tuple[int, int]:
-    """How many comparisons the recipe loses and wins at 5%, by the p values of ``column``."""
-    sure = tests[column] < 0.05
-    return int((sure & (tests["difference"] > 0)).sum()), int((sure & (tests["difference"] < 0)).sum())
-
-
 def ever_lose(rows: pd.DataFrame) -> Paragraphs:
     tests = study_tests.differences(rows)
     cells, seeds = tests[study_tests.CELL].drop_duplicates(), int(tests["seeds"].max())
-    (worse, better), (worse_alone, better_alone) = _counts(tests, "holm"), _counts(tests, "p")
+    (worse, better), (worse_alone, better_alone) = study_tests.counts(tests, "holm"), study_tests.counts(tests, "p")
     lines = [
         "## Does the recommended recipe ever lose?",
         f"{len(tests)} comparisons of the recipe with a baseline in {len(cells)} cells, {seeds} seeds each. After "
@@ -68,7 +63,7 @@ def ever_lose(rows: pd.DataFrame) -> Paragraphs:
     ]
     other = study_tests.other_models(rows)
     if len(other):
-        worse, better = _counts(other, "holm")
+        worse, better = study_tests.counts(other, "holm")
         lines += [
             f"Made of other outcome models ({', '.join(other['level'].unique())}), which is not the recipe: "
             f"{len(other)} comparisons with what else learns from the same outcome model. After Holm's correction it "
@@ -105,7 +100,10 @@ def confirmed(rows: pd.DataFrame) -> Paragraphs:
         ),
     ):
         if len(tests):
-            (worse, better), (worse_alone, better_alone) = _counts(tests, "holm"), _counts(tests, "p")
+            (worse, better), (worse_alone, better_alone) = (
+                study_tests.counts(tests, "holm"),
+                study_tests.counts(tests, "p"),
+            )
             lines += [
                 f"{what}: {len(tests)} comparisons, {int(tests['seeds'].max())} seeds each; after Holm's correction "
                 f"worse in {worse} and better in {better}, uncorrected worse in {worse_alone} and better in "
@@ -168,6 +166,11 @@ def paired_contrasts(rows: pd.DataFrame) -> Paragraphs:
     return lines
 
 
+def end_to_end(rows: pd.DataFrame) -> Paragraphs:
+    sentence, cells = study_summary.learned(rows)
+    return ["## End to end against plug-in, every cell", sentence, cells] if cells else []
+
+
 def gap_closed(rows: pd.DataFrame) -> Paragraphs:
     closed = study_gap.gap_closed(rows)
     if closed.empty:
@@ -211,7 +214,7 @@ def control(rows: pd.DataFrame) -> Paragraphs:
     methods = len(null["best_single_full"])
     if not methods:
         return []
-    better = {name: [_counts(tests, p)[1] for p in ("holm", "p")] for name, tests in null.items()}
+    better = {name: [study_tests.counts(tests, p)[1] for p in ("holm", "p")] for name, tests in null.items()}
     full, log = better["best_single_full"], better["best_single"]
     return [
         "## Control: answers shuffled over prompts",
@@ -243,21 +246,36 @@ def weights(rows: pd.DataFrame) -> Paragraphs:
     ]
 
 
-def write(folder: Path, results: pd.DataFrame, missing: Missing) -> str:
-    """study.md, figures and report.html; returns the text of study.md."""
-    rows = labelled(results)
-    sections = (ever_lose, confirmed, pooled, paired_contrasts, gap_closed, equal_spend, control, weights)
+def text(rows: pd.DataFrame, missing: Missing = ()) -> tuple[str, list[str]]:
+    """study.md of `labelled` rows, and the sentences of it that the page shows."""
+    sections = (ever_lose, confirmed, pooled, paired_contrasts, end_to_end, gap_closed, equal_spend, control, weights)
     found = [line for section in sections for line in section(rows)]
     parts = ["# The study", *found, "## The centre: mean regret, points, ± 95%", centre_table(rows)]
     parts += ["## Every cell: mean regret, points, ± 95%, intervals over seeds", markdown(cell_table(rows))]
     if missing:
         parts += ["## Cells not run", "\n".join(f"- {t}, {f} {level}: {why}" for t, f, level, why in missing)]
-    text = "\n\n".join(parts) + "\n"
-    drawings = study_figures.draw(rows)
-    report.write_figures(folder, drawings)
-    storage.write_text(folder / "study.md", text)
-    centre = methods.with_kinds(results[(rows["factor"] == "centre").to_numpy()])
     notes = [line for line in found if not line.startswith(("#", "|")) and not line.endswith(":")]
     notes += [f"not run: {t}, {f} {level}: {why}" for t, f, level, why in missing]
+    return "\n\n".join(parts) + "\n", notes
+
+
+def write(folder: Path, results: pd.DataFrame, missing: Missing) -> str:
+    """study.md, figures and report.html; returns the text of study.md."""
+    rows = labelled(results)
+    page, notes = text(rows, missing)
+    drawings = study_figures.draw(rows)
+    report.write_figures(folder, drawings)
+    storage.write_text(folder / "study.md", page)
+    centre = methods.with_kinds(results[(rows["factor"] == "centre").to_numpy()])
     report.write_html(folder, centre, {"title": "the study", "notes": notes}, drawings)
-    return text
+    return page
+
+
+def publish(checkout: Path, folder: Path, results: pd.DataFrame) -> None:
+    """What `write` wrote into the folder, the results and the study's words, into the pages of a checkout."""
+    study_summary.write(checkout, labelled(results))
+    published = checkout / "experiments" / "results"
+    storage.write_frame(published / "study.parquet", results)
+    storage.write_text(published / "study.md", (folder / "study.md").read_text("utf-8"))
+    for figure in sorted((folder / "figures").glob("*.svg")):
+        storage.write_text(checkout / "docs" / figure.name, figure.read_text("utf-8"))
