@@ -156,4 +156,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     finally:
         if own and "jax" in sys.modules:
+            compiled.mend(kept)
             compiled.bound(kept)

@@ -1,12 +1,13 @@
 """The folder of compiled programs: one for each version of Python and JAX, of bounded size.
 
     python -m jaxroute.system.compiled ROOT             prints the folder of this Python and its JAX
-    python -m jaxroute.system.compiled ROOT --bound     removes what was used longest ago
+    python -m jaxroute.system.compiled ROOT --bound     removes what was cut short, and what was used longest ago
     python -m jaxroute.system.compiled --flags          prints the $XLA_FLAGS that compile fastest (see `quickly`)
 
 JAX finds a program again by what it is, so that a folder may be moved. It never removes one, or else it looks at all
 files at every write (``jax_compilation_cache_max_size``); here that is done once, at the end of a command or at the
-beginning of ``make``. What other versions of JAX left is used no more, and goes first.
+beginning of ``make``. What other versions of JAX left is used no more, and goes first. Nor does JAX ever replace a
+program that was cut short while it was written (see `mend`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+import zlib
 from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +68,54 @@ def quickly(environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault("XLA_FLAGS", OLDER_GENERATOR)
 
 
+def is_cut(entry: bytes) -> bool:
+    """Whether a zlib stream, as JAX keeps programs, ends early; what has another format is taken as whole.
+
+    With the package zstandard, or Python 3.14, JAX writes Zstandard instead: of that only empty files are found.
+
+    Example:
+        >>> entry = zlib.compress(b"a program")
+        >>> is_cut(entry), is_cut(entry[:-1]), is_cut(b"")
+        (False, True, True)
+    """
+    stream = zlib.decompressobj()
+    try:
+        stream.decompress(entry)
+    except zlib.error:
+        return False
+    return not stream.eof
+
+
+def mend(root: Path) -> int:
+    """Remove programs that a full disk or a kill cut short, so that JAX compiles them once more and keeps them.
+
+    JAX itself warns of such a file at every start and compiles its program each time, for it never replaces a file
+    (findings/jax-keeps-a-cut-cache-entry.sh). Only files written since the last call are read: ``root/.whole`` has the
+    time of the newest file found then.
+
+    Args:
+        root: that ``folder`` was given.
+
+    Returns:
+        Files removed.
+    """
+    mark = root / ".whole"
+    since = newest = removed = 0
+    with suppress(OSError):  # never called before
+        since = newest = mark.stat().st_mtime_ns
+    for path in root.glob("python-*/*-cache"):
+        with suppress(OSError):  # removed by another process meanwhile
+            written = path.stat().st_mtime_ns
+            if written >= since and is_cut(path.read_bytes()):
+                path.unlink()
+                removed += 1
+            newest = max(newest, written)
+    with suppress(OSError):  # nothing kept there yet, or a folder to read only
+        mark.touch()
+        os.utime(mark, ns=(newest, newest))
+    return removed
+
+
 def bound(root: Path, most: int | None = None) -> int:
     """Remove what was used longest ago, until all folders under the root hold ``most`` bytes.
 
@@ -98,6 +148,7 @@ def main(arguments: list[str]) -> None:
         quickly(chosen)
         print(chosen.get("XLA_FLAGS", ""))
     elif "--bound" in arguments:
+        mend(Path(arguments[0]).absolute())
         bound(Path(arguments[0]).absolute())
     else:
         print(folder(Path(arguments[0]).absolute()))
