@@ -2,8 +2,9 @@
 
     make study DATA=<folder of tables>        SMOKE=1 for seconds, FULL=1 for the whole factorial, HOURS=3 to stop then
 
-Runs the cells of `experiments.study.cells` one after another. Finished cells are not run again, and an interrupted cell
-continues after its finished methods. Cells whose table is missing are listed. The report shows what is finished so far.
+Runs the cells of `experiments.study.cells` one after another. Finished cells are not run again, nor are those whose
+published results were made by the same config, table, libraries and source (--known); an interrupted cell continues
+after its finished methods. Cells whose table is missing are listed. The report shows what is finished so far.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import jax
 import pandas as pd
 
-from experiments import commands, run, storage
+from experiments import commands, run, source, storage
 from experiments.study import cells as study_cells
 from experiments.study import report as study_report
 from experiments.study.cells import Cell
@@ -30,6 +31,7 @@ from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 CELL = "cell"
+PUBLISHED = source.ROOT / "experiments" / "results" / "study.parquet"
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
 
 
@@ -47,20 +49,42 @@ def finished(cell: Cell, out: Path) -> Path | None:
     return path if path.exists() else None
 
 
+def known(published: Path) -> dict[str, pd.DataFrame]:
+    """The cells of an earlier report by their ``hyperparameters``, which hold their keys."""
+    if not published.exists():
+        return {}
+    results = pd.read_parquet(published)
+    return {str(about): frame for about, frame in results.groupby("hyperparameters", sort=False)}
+
+
+def described(cell: Cell, out: Path) -> str:
+    """What the cell is, with the key under which its folder is: a report's ``hyperparameters``."""
+    return study_cells.describe(cell, run.folder_of(cell.config, out).name.rsplit("-", 1)[-1])
+
+
 def read(cell: Cell, path: Path) -> pd.DataFrame:
     """The cell's regrets, with what the cell is in ``hyperparameters``."""
     frame = pd.read_parquet(path)
     frame = frame[frame["metric"].isin(KEPT)]
     return frame.assign(
         dataset=cell.table,
-        hyperparameters=study_cells.describe(cell),
+        hyperparameters=described(cell, path.parents[2]),
         value=frame["value"].astype("float32"),
         standard_error=frame["standard_error"].astype("float32"),
     )
 
 
-def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_only: bool = False) -> Progress:
+def work(
+    cells: list[Cell],
+    out: Path,
+    *,
+    hours: float = float("inf"),
+    report_only: bool = False,
+    before: dict[str, pd.DataFrame] | None = None,
+) -> Progress:
     """Run what is not finished, in order; returns everything that is finished in the end.
+
+    before: `known` cells, which need not be run.
 
     Several processes may work at once: each leaves out the cells that another has finished or is at.
     """
@@ -72,11 +96,14 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
             missing.append((cell, f"no table at {Path(cell.config.data).name}/"))
             continue
         path = finished(cell, out)
+        if path is None and before and (about := described(cell, out)) in before:
+            frames.append(before[about])
+            continue
         if path is None:
             if report_only or time.perf_counter() - started > 3600 * hours:
                 missing.append((cell, "not run yet"))
                 continue
-            begun, before = time.perf_counter(), time.process_time()
+            begun, used = time.perf_counter(), time.process_time()
             try:
                 with storage.only_run(_claim(cell, out)), redirect_stdout(io.StringIO()):
                     folder = run.run(cell.config, out, held_out_log=False, page=False)
@@ -86,7 +113,7 @@ def work(cells: list[Cell], out: Path, *, hours: float = float("inf"), report_on
                     print(f"{name}: {error}", flush=True)
                 continue
             jax.clear_caches()  # every program maps memory; after some forty cells the system refuses more
-            took, cpu = time.perf_counter() - begun, time.process_time() - before
+            took, cpu = time.perf_counter() - begun, time.process_time() - used
             storage.log_line(folder, event=CELL, seconds=round(took, 1), cpu_seconds=round(cpu, 1))
             print(f"{name}: {took:.0f} s, {cpu:.0f} of them on a core", flush=True)
             path = folder / "results.parquet"
@@ -137,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
     parser.add_argument("--worker", action="store_true", help="run what no other process is at, without a report")
     parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
+    parser.add_argument("--known", type=Path, default=PUBLISHED, help="results of an earlier report (study.parquet)")
     parser.add_argument("--publish", type=Path, help="write results, tables and words into the pages of this checkout")
     options = parser.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
@@ -146,13 +174,14 @@ def main(arguments: list[str] | None = None) -> int:
 def study(options: argparse.Namespace, given: list[str]) -> None:
     """Run what is not finished and report; ``given``: the command's arguments, for its parts."""
     cells = study_cells.cells(options.data, smoke=options.smoke, full=options.full)
+    before = known(options.known)
     if options.worker:
-        work(cells, options.out, hours=options.hours)
+        work(cells, options.out, hours=options.hours, before=before)
         return
     if options.jobs > 1 and not options.report_only:
         together(given, options.jobs)
     report_only = options.report_only or options.jobs > 1
-    done = work(cells, options.out, hours=options.hours, report_only=report_only)
+    done = work(cells, options.out, hours=options.hours, report_only=report_only, before=before)
     if done.results.empty:
         reasons = sorted({reason for _, reason in done.missing})
         raise InputError(f"no cell is finished ({'; '.join(reasons)}); see README, Data")

@@ -189,8 +189,11 @@ def with_ceilings(results: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def describe(cell: Cell) -> str:
-    """JSON of the factor, its level and the settings that make it: the results' ``hyperparameters``."""
+def describe(cell: Cell, key: str = "") -> str:
+    """JSON of the factor, its level and the settings that make it: the results' ``hyperparameters``.
+
+    key: stands for the config, the table, the libraries and the source that made the cell's results.
+    """
     config = cell.config
     return json.dumps(
         {
@@ -200,5 +203,6 @@ def describe(cell: Cell) -> str:
             "shadow": config.shadow,
             "encoder": config.encoder or "the table's",
             "hidden": config.training.hidden,
+            "key": key,
         }
     )

@@ -102,7 +102,7 @@ def learned(rows: pd.DataFrame, *, least: int = 1) -> tuple[str, str]:
     pairs = [(BEST_LEARNED, BEST_PLUG_IN), (RECOMMENDED, BEST_LEARNED)]
     listed = [end_to_end(rows, *pair) for pair in pairs]
     found = find(rows, [contrast for part in listed for contrast in part])
-    routers = rows[rows["method"].map(robust)].groupby(["factor", "level"])["method"].nunique()
+    routers = rows[rows["method"].map(robust).astype(bool)].groupby(["factor", "level"])["method"].nunique()
     cells = []
     for ahead, recipe in zip(*listed, strict=True):
         real, less = found.get((ahead.name, REAL)), found.get((recipe.name, REAL))
@@ -224,7 +224,7 @@ def _singles(rows: pd.DataFrame) -> list[tuple[str, Found]]:
 def _full(rows: pd.DataFrame) -> str:
     """The ceilings at the centre in order of their mean regret over the real tables."""
     mean = rows[(rows["metric"] == "mean_regret") & (rows["factor"] == "centre") & (rows["dataset"] != SYNTHETIC)]
-    full = mean[mean["method"].map(lambda name: methods.get(name).full)]
+    full = mean[mean["method"].map(lambda name: methods.get(name).full).astype(bool)]
     order = full.groupby("method")["value"].mean().sort_values()
     named = ", ".join(f"`{name}` {value:.2f}" for name, value in order.items())
     return f"With every model's answer to learn from, mean regret over the real tables: {named}." if named else ""
