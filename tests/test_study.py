@@ -1,6 +1,7 @@
 """The study: its cells, its statistics against SciPy and plain NumPy, its report; two small cells from end to end."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -542,6 +543,16 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path, monkeypatch, 
     assert capsys.readouterr().out == ""
     with pytest.raises(pytest.fail.Exception):
         study.work(cells[:1], tmp_path)
+
+
+def test_workers_go_table_by_table_each_from_another():
+    cells = study_cells.cells(Path("data"))
+    first, second = (study.by_table(cells, worker, 2) for worker in range(2))
+    assert sorted(map(repr, first)) == sorted(map(repr, second)) == sorted(map(repr, cells))
+    assert first[0].table != second[0].table
+    changes = [a.table != b.table for a, b in itertools.pairwise(first)]
+    assert sum(changes) == len(study_design.TABLES) - 1
+    assert [c for c in first if c.table == "bbh"] == [c for c in cells if c.table == "bbh"]
 
 
 def test_the_pages_say_what_the_study_found():

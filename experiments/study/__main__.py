@@ -2,9 +2,10 @@
 
     make study DATA=<folder of tables>        SMOKE=1 for seconds, FULL=1 for the whole factorial, HOURS=3 to stop then
 
-Runs the cells of `experiments.study.cells` one after another. Finished cells are not run again, nor are those whose
-published results were made by the same config, table, libraries and source (--known); an interrupted cell continues
-after its finished methods. Cells whose table is missing are listed. The report shows what is finished so far.
+Runs the cells of `experiments.study.cells`: table by table, or with HOURS the most telling first. Cells that are
+finished are not run again, nor are those whose published results were made by the same config, table, libraries and
+source (--known); an interrupted cell continues after its finished methods. Cells whose table is missing are listed. The
+report shows what is finished so far.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +33,7 @@ from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 CELL = "cell"
+MAPS = 32_000
 PUBLISHED = source.ROOT / "experiments" / "results" / "study.parquet"
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
 
@@ -84,11 +87,13 @@ def work(
 ) -> Progress:
     """Run what is not finished, in order; returns everything that is finished in the end.
 
-    before: `known` cells, which need not be run.
+    Several processes may work at once: each leaves out the cells that another has finished or is at. Compiled programs
+    are kept from cell to cell of a table, whose shapes they share.
 
-    Several processes may work at once: each leaves out the cells that another has finished or is at.
+    Args:
+        before: `known` cells, which need not be run.
     """
-    started = time.perf_counter()
+    started, ran = time.perf_counter(), ""
     frames, missing = [], []
     for number, cell in enumerate(cells, 1):
         name = f"cell {number} of {len(cells)}: {cell.table}, {cell.factor} {cell.level}".rstrip()
@@ -103,6 +108,9 @@ def work(
             if report_only or time.perf_counter() - started > 3600 * hours:
                 missing.append((cell, "not run yet"))
                 continue
+            if ran != cell.table or _crowded():
+                jax.clear_caches()
+            ran = cell.table
             begun, used = time.perf_counter(), time.process_time()
             try:
                 with storage.only_run(_claim(cell, out)), redirect_stdout(io.StringIO()):
@@ -112,7 +120,6 @@ def work(
                 if not isinstance(error, storage.BusyError):
                     print(f"{name}: {error}", flush=True)
                 continue
-            jax.clear_caches()  # every program maps memory; after some forty cells the system refuses more
             took, cpu = time.perf_counter() - begun, time.process_time() - used
             storage.log_line(folder, event=CELL, seconds=round(took, 1), cpu_seconds=round(cpu, 1))
             print(f"{name}: {took:.0f} s, {cpu:.0f} of them on a core", flush=True)
@@ -120,6 +127,20 @@ def work(
         frames.append(read(cell, path))
     results = study_cells.with_ceilings(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame()
     return Progress(results, missing, time.perf_counter() - started)
+
+
+def by_table(cells: list[Cell], worker: int, jobs: int) -> list[Cell]:
+    """The cells table by table, each worker beginning at another; within a table the most telling first."""
+    tables = list(dict.fromkeys(cell.table for cell in cells))
+    first = worker * len(tables) // jobs
+    order = tables[first:] + tables[:first]
+    return sorted(cells, key=lambda cell: order.index(cell.table))
+
+
+def _crowded() -> bool:
+    """Whether half of the maps of memory that Linux allows a process are taken: every compiled program has some."""
+    maps = Path("/proc/self/maps")
+    return maps.exists() and len(maps.read_bytes().splitlines()) > MAPS
 
 
 def _claim(cell: Cell, out: Path) -> Path:
@@ -143,7 +164,7 @@ def together(arguments: list[str], jobs: int) -> None:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     workers = []
     for worker in range(jobs):
-        command = [sys.executable, "-m", "experiments.study", *arguments, "--worker"]
+        command = [sys.executable, "-m", "experiments.study", *arguments, "--worker", str(worker)]
         workers.append(subprocess.Popen(command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}))
         if cores[worker::jobs]:
             os.sched_setaffinity(workers[-1].pid, cores[worker::jobs])
@@ -162,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="run the whole factorial (days on 2 cores)")
     parser.add_argument("--hours", type=float, default=float("inf"), help="start no more cells after this many hours")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
-    parser.add_argument("--worker", action="store_true", help="run what no other process is at, without a report")
+    parser.add_argument("--worker", type=int, help="run what no other process is at, without a report")
     parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
     parser.add_argument("--known", type=Path, default=PUBLISHED, help="results of an earlier report (study.parquet)")
     parser.add_argument("--publish", type=Path, help="write results, tables and words into the pages of this checkout")
@@ -175,8 +196,9 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
     """Run what is not finished and report; ``given``: the command's arguments, for its parts."""
     cells = study_cells.cells(options.data, smoke=options.smoke, full=options.full)
     before = known(options.known)
-    if options.worker:
-        work(cells, options.out, hours=options.hours, before=before)
+    if options.worker is not None:
+        ordered = cells if math.isfinite(options.hours) else by_table(cells, options.worker, options.jobs)
+        work(ordered, options.out, hours=options.hours, before=before)
         return
     if options.jobs > 1 and not options.report_only:
         together(given, options.jobs)
