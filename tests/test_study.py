@@ -580,6 +580,17 @@ def test_the_summary_in_numbers():
     assert study_summary.Found(-1.0, -2.0, 0.1).verdict == study_summary.LEVEL
 
 
+def test_an_unfinished_study_changes_no_page_and_is_gone_on_from(tmp_path):
+    results = tmp_path / "experiments" / "results"
+    results.mkdir(parents=True)
+    said = study_report.publish(tmp_path, tmp_path, made_up(), whole=False)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [study_report.UNFINISHED]
+    assert "when every cell is finished" in said
+    cells = study.known(results)
+    assert set(cells) == set(made_up()["hyperparameters"])
+    pd.testing.assert_frame_equal(pd.concat(cells.values()).sort_index(), made_up())
+
+
 @pytest.mark.parametrize("page", ["", "{0}", "{1} {0}", "{0} {1} {0} {1}"])
 def test_a_page_without_its_two_marks_is_refused(page):
     text = page.format(study_summary.BEGIN, study_summary.END)
@@ -621,7 +632,7 @@ def test_two_small_cells_from_end_to_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(study.run, "run", never)
     assert study.main(["--smoke", "--out", str(tmp_path)]) == 0
     elsewhere = tmp_path / "elsewhere"
-    published = checkout / "experiments" / "results" / "study.parquet"
+    published = checkout / "experiments" / "results"
     assert study.main(["--smoke", "--out", str(elsewhere), "--known", str(published)]) == 0
     again = pd.read_parquet(elsewhere / "study-report-smoke" / "study.parquet")
     pd.testing.assert_frame_equal(again, results)

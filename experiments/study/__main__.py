@@ -34,7 +34,7 @@ from jaxroute.types import InputError
 
 CELL = "cell"
 MAPS = 32_000
-PUBLISHED = source.ROOT / "experiments" / "results" / "study.parquet"
+KNOWN = source.ROOT / "experiments" / "results"
 KEPT = ("regret", "regret_between", "mean_regret", "effective_sample_size")
 
 
@@ -52,12 +52,11 @@ def finished(cell: Cell, out: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def known(published: Path) -> dict[str, pd.DataFrame]:
-    """The cells of an earlier report by their ``hyperparameters``, which hold their keys."""
-    if not published.exists():
-        return {}
-    results = pd.read_parquet(published)
-    return {str(about): frame for about, frame in results.groupby("hyperparameters", sort=False)}
+def known(folder: Path) -> dict[str, pd.DataFrame]:
+    """The published cells by their ``hyperparameters``, which hold their keys; those of an unfinished study first."""
+    paths = [folder / name for name in (study_report.PUBLISHED, study_report.UNFINISHED)]
+    frames = [pd.read_parquet(path) for path in paths if path.exists()]
+    return {str(about): cell for frame in frames for about, cell in frame.groupby("hyperparameters", sort=False)}
 
 
 def described(cell: Cell, out: Path) -> str:
@@ -185,7 +184,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="number of processes, each with its own cores")
     parser.add_argument("--worker", type=int, help="run what no other process is at, without a report")
     parser.add_argument("--report-only", action="store_true", help="run nothing and report what is finished")
-    parser.add_argument("--known", type=Path, default=PUBLISHED, help="results of an earlier report (study.parquet)")
+    parser.add_argument(
+        "--known", type=Path, default=KNOWN, help="folder of published results, whose cells are not run again"
+    )
     parser.add_argument("--publish", type=Path, help="write results, tables and words into the pages of this checkout")
     options = parser.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
@@ -213,7 +214,7 @@ def study(options: argparse.Namespace, given: list[str]) -> None:
     missing = [(cell.table, cell.factor, cell.level, reason) for cell, reason in done.missing]
     print(study_report.write(folder, done.results, missing))
     if options.publish:
-        study_report.publish(options.publish, folder, done.results)
+        print(study_report.publish(options.publish, folder, done.results, whole=not missing))
     said = f"{len(cells) - len(missing)} of {len(cells)} cells finished"
     print(f"{said}, {core_minutes(cells, options.out):.0f} CPU minutes; report: {folder / 'report.html'}")
 

@@ -20,6 +20,8 @@ from jaxroute import report
 from jaxroute.report.summary import RECOMMENDED
 
 HALF_POINT = 0.25
+PUBLISHED, UNFINISHED = "study.parquet", "study-unfinished.parquet"
+"""In experiments/results: the results of the last whole study, and those of one that is not finished yet."""
 Missing = Sequence[tuple[str, str, str, str]]
 Paragraphs = list[str]
 """Of a section, headline first. One that ends in a colon introduces the table that follows."""
@@ -271,11 +273,22 @@ def write(folder: Path, results: pd.DataFrame, missing: Missing) -> str:
     return page
 
 
-def publish(checkout: Path, folder: Path, results: pd.DataFrame) -> None:
-    """What `write` wrote into the folder, the results and the study's words, into the pages of a checkout."""
-    study_summary.write(checkout, labelled(results))
+def publish(checkout: Path, folder: Path, results: pd.DataFrame, *, whole: bool) -> str:
+    """What `write` wrote into the folder, the results and the study's words, into the pages of a checkout.
+
+    A study that is not whole changes no page: its results are kept as UNFINISHED, from which a later one goes on.
+
+    Returns:
+        What was written, in words.
+    """
     published = checkout / "experiments" / "results"
-    storage.write_frame(published / "study.parquet", results)
+    if not whole:
+        storage.write_frame(published / UNFINISHED, results)
+        return f"kept in {published / UNFINISHED}; the pages are written when every cell is finished"
+    study_summary.write(checkout, labelled(results))
+    storage.write_frame(published / PUBLISHED, results)
     storage.write_text(published / "study.md", (folder / "study.md").read_text("utf-8"))
     for figure in sorted((folder / "figures").glob("*.svg")):
         storage.write_text(checkout / "docs" / figure.name, figure.read_text("utf-8"))
+    (published / UNFINISHED).unlink(missing_ok=True)
+    return f"written into the pages of {checkout}"
