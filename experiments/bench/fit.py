@@ -143,6 +143,7 @@ def spent(tree: Path, cache: Path, *arguments: str, text: str = "") -> Spent:
     kept = {"MIN_COMPILE_TIME_SECS": "0", "ENABLE_XLA_CACHES": "none"}
     environment = os.environ | {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in kept.items()}
     environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(tree)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every run compiles the tree's modules anew
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
         command = [sys.executable, "-c", LAUNCH, str(told), *arguments]

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxroute.counterfactual import utility
 from jaxroute.engine import networks
+from jaxroute.numerics import as_arrays
 from jaxroute.projection import Projection, project
 from jaxroute.serving import distil, layout
 from jaxroute.serving.distil import Student
@@ -288,7 +289,7 @@ _RECORDS: dict[str, Callable[..., Any]] = {"axes": Projection, "student": Studen
 
 def _records(name: str, tree: Any) -> Any:
     if not isinstance(tree, dict):
-        return jnp.asarray(tree)
+        return as_arrays(tree)
     parts = {key: _records(key, part) for key, part in tree.items()}
     return _RECORDS[name](**parts) if name in _RECORDS else parts
 
