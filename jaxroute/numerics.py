@@ -38,11 +38,8 @@ def nan_is_unknown() -> Iterator[None]:
 
 @nan_is_unknown()
 def as_arrays(tree: Any) -> Any:
-    """A log, a table's outcomes, ... with JAX arrays for its leaves; NaN, which is missing feedback, stays NaN.
-
-    NumPy's are copied to the device: ``jnp.asarray`` compiles a program for each of their shapes.
-    """
-    return jax.tree.map(lambda x: jax.device_put(x.copy()) if isinstance(x, np.ndarray) else jnp.asarray(x), tree)
+    """A log, a table's outcomes, ... with JAX arrays for its leaves; NaN, which is missing feedback, stays NaN."""
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def _fill(x: Array, where: Mask, fill: float) -> Array:

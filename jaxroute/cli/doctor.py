@@ -77,6 +77,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         quality (``levels``) from the log and from both.
     """
     import jax
+    import jax.numpy as jnp
 
     from jaxroute import estimators, nuisance
     from jaxroute.data import context as contexts
@@ -84,7 +85,6 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute.data.logs import folding, latency, rating
     from jaxroute.estimators import drift, judge
     from jaxroute.learn import checks
-    from jaxroute.numerics import as_arrays
     from jaxroute.recipe import levels
 
     names, taken = table.models, latency.by_model(table)
@@ -96,8 +96,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     singles = np.eye(num_models)[:, None, :] * available[None]
     left = singles.sum(2, keepdims=True) == 0  # where that model is not available, any other one counts
     singles = np.where(left, uniform[None], singles)
-    targets = np.concatenate([uniform[None], singles])
-    report = estimators.support(logs, as_arrays(targets), nuisances, models=names)
+    report = estimators.support(logs, jnp.asarray(np.concatenate([uniform[None], singles])), nuisances, models=names)
     with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
     needed = checks.rows_needed(logs, shadow)
     error = np.sqrt(np.diag(levels.of_log(logs, nuisances).covariance))

@@ -23,7 +23,7 @@ from jaxroute.estimators.frontier import beside_single_models
 from jaxroute.estimators.influence import utility_range
 from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.nuisance.diagnostics import Diagnostics
-from jaxroute.numerics import as_arrays, relative, weighted_mean
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
 
 LOGGER, BEST_SINGLE = "logging policy", "best single"
@@ -151,10 +151,10 @@ def gather(
         judged = estimators.with_shadow(judged, estimate, share, np.asarray(of_shadow.counted).sum(1))
     supported = np.array([e.interval is not None for e in judged])
     half = estimators.half_width(estimate.effective_sample_size) * np.asarray(estimate.standard_error)
-    band = _band(key, of._replace(influence=np.nan_to_num(of.influence)))  # what is not known has no say
+    band = _band(key, of._replace(influence=jnp.nan_to_num(of.influence)))  # what is not known has no say
     # The band's multiple is a normal's: it gets the small-sample factor that every interval has.
     small = estimators.half_width(estimate.effective_sample_size) / estimators.half_width(np.nan)
-    band_half = small * (np.asarray(band.high) - np.asarray(band.low)) / 2
+    band_half = small * np.asarray(band.high - band.low) / 2
     value = np.array([e.value for e in judged])
     hidden = _hidden(logs, router, weights, nuisances, clip, strength)
     if shadow is not None:
@@ -219,12 +219,12 @@ def gather(
             nuisances,
             (name, router, weights.tolist()),
             by_log.tolist(),
-            None if logger is None else np.asarray(logger)[0],
+            None if logger is None else logger[0],
             names,
             clip,
         ),
         np.asarray(estimators.shares(router, logs.weight), float),
-        () if single is None else tuple(names[k] for k in np.asarray(single).sum(1).argmax(1).tolist()),
+        () if single is None else tuple(names[k] for k in np.asarray(single.sum(1)).argmax(1).tolist()),
     )
 
 
@@ -296,7 +296,7 @@ def gains(
 def logging_policy(logs: Logs, nuisances: Nuisances, levels: int) -> Float[Array, "L N K"]:
     """The policy that wrote the log, as the nuisances have it, once for each of L cost weights."""
     own = np.where(logs.available, nuisances.propensity, np.float32(0))
-    return as_arrays(np.broadcast_to(own / own.sum(1, keepdims=True), (levels, *own.shape)))
+    return jnp.broadcast_to(own / own.sum(1, keepdims=True), (levels, *own.shape))
 
 
 _estimates = jax.jit(jax.vmap(estimators.estimate))

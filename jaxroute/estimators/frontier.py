@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxroute.estimators.influence import estimate, half_width, rows
 from jaxroute.estimators.spending import costs_for_qualities
 from jaxroute.estimators.support import evaluation_clip, support
-from jaxroute.numerics import as_arrays, relative, weighted_mean
+from jaxroute.numerics import relative, weighted_mean
 from jaxroute.types import Estimate, Logs, Nuisances
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def single_models(available: Bool[Array, "N K"]) -> Float[Array, "K N K"]:
     there = np.asarray(available, np.float32)
     anyone = there / there.sum(1, keepdims=True)
     alone = np.eye(there.shape[1], dtype=np.float32)[:, None, :]
-    return as_arrays(np.where(there.T[:, :, None] > 0, alone, anyone[None]))
+    return jnp.asarray(np.where(there.T[:, :, None] > 0, alone, anyone[None]))
 
 
 def frontier(
@@ -67,7 +68,7 @@ def frontier(
         >>> from jaxroute.estimators.influence import example
         >>> from jaxroute.types import Outcomes
         >>> logs, target = example()
-        >>> half = Nuisances(np.full((4, 2), 0.5), Outcomes(np.full((4, 2), 0.5), np.full((4, 2), 0.5)))
+        >>> half = Nuisances(jnp.full((4, 2), 0.5), Outcomes(jnp.full((4, 2), 0.5), jnp.full((4, 2), 0.5)))
         >>> print(frontier(logs, half, target[None], supported=[True])[["quality", "cost"]].to_numpy().tolist())
         [[0.875, 0.5]]
         >>> print(frontier(logs, half, target[None])["quality"].tolist())  # four rows support nothing
@@ -94,7 +95,7 @@ def beside_single_models(
     nuisances: Nuisances,
     router: tuple[str, Float[Array, "L N K"], Sequence[float]],
     supported: Sequence[bool],
-    logger: Float[Array, "N K"] | np.ndarray | None,
+    logger: Float[Array, "N K"] | None,
     models: Sequence[str],
     clip: float,
 ) -> pd.DataFrame:
@@ -108,7 +109,7 @@ def beside_single_models(
 
     name, policies, weights = router
     own = [] if logger is None else [logger[None]]
-    fixed = as_arrays(np.concatenate([*own, single_models(logs.available)]))
+    fixed = jnp.concatenate([*own, single_models(logs.available)])
     parts = (
         frontier(logs, nuisances, policies, supported=supported, clip=clip),
         frontier(logs, nuisances, fixed, clip=clip),
@@ -127,7 +128,7 @@ def shares(policies: Float[Array, "L N K"], times: Float[Array, " N"] | None = N
     """The share of the requests that L policies send to each of K models; times: how often every row counts.
 
     Example:
-        >>> print(shares(np.array([[[1.0, 0.0], [0.5, 0.5]]])))
+        >>> print(shares(jnp.array([[[1.0, 0.0], [0.5, 0.5]]])))
         [[0.75 0.25]]
     """
     return jax.vmap(lambda policy: weighted_mean(policy, relative(times)))(policies)

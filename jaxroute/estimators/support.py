@@ -11,6 +11,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -111,7 +112,7 @@ def support(
     # A millionth of slack: 1 - 0.95 must not fall below 0.05 by rounding.
     supported = available & (feedback >= FEWEST_ROWS_PER_MODEL)[None, :] & (propensity >= clip * (1 - 1e-6))
 
-    weight = np.asarray(_weights(by_judge(logs), policies, nuisances, clip), np.float64)
+    weight = np.asarray(_weights(by_judge(logs), jnp.asarray(policies), nuisances, clip), np.float64)
     total = weight.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
@@ -128,7 +129,7 @@ def support(
         for e, w, u in zip(effective, largest, unsupported.sum(1), strict=True)
     ]
     if logs.human_quality is not None:
-        of_ratings = np.asarray(_weights(logs, policies, nuisances, clip), np.float64)
+        of_ratings = np.asarray(_weights(logs, jnp.asarray(policies), nuisances, clip), np.float64)
         for record, row in zip(per_target, of_ratings, strict=True):
             record["effective_ratings"] = float(row.sum() ** 2 / max((row**2).sum(), 1e-12))
     numbers = {

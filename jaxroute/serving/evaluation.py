@@ -176,7 +176,7 @@ def on_log(
 
     def best_single(prompts: Array) -> Array:
         return policies.best_single(
-            learn.outcomes, np.array(weights, np.float32), available=learn.available, prompts=prompts, weight=times
+            learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts, weight=times
         )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.

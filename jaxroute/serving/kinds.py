@@ -30,7 +30,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxroute.counterfactual import utility
 from jaxroute.engine import networks
-from jaxroute.numerics import as_arrays
 from jaxroute.projection import Projection, project
 from jaxroute.serving import distil, layout
 from jaxroute.serving.distil import Student
@@ -289,7 +288,7 @@ _RECORDS: dict[str, Callable[..., Any]] = {"axes": Projection, "student": Studen
 
 def _records(name: str, tree: Any) -> Any:
     if not isinstance(tree, dict):
-        return as_arrays(tree)
+        return jnp.asarray(tree)
     parts = {key: _records(key, part) for key, part in tree.items()}
     return _RECORDS[name](**parts) if name in _RECORDS else parts
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -53,7 +54,7 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
     if table is not None:
         table = shadow.matched(table, log.models)
         shown = shadow.examples(table, log.models, encoder=encoder, revision=router.revision, columns=router.context)
-        answered = as_arrays(shown)
+        answered = jax.tree.map(jnp.asarray, shown)
         if answered.features.shape[1] != logs.features.shape[1]:
             raise InputError(
                 f"the shadow sample has {answered.features.shape[1]} features per prompt and the log "
@@ -75,8 +76,9 @@ def policies_of(
     def decided(features: Array, of: people.LogTable | Table, available: Array) -> Array:
         raw: Any = of.features if view.encoder is None else of.prompt
         own = router.features(np.asarray(features)) if same else router.features(raw, of.context or None)
-        found = np.stack([scores(router, own, weight, index) for weight in weights])
-        return policies.greedy(found, available=np.broadcast_to(choosable(router, index, available), found.shape))
+        found = (scores(router, own, weight, index) for weight in weights)
+        available = choosable(router, index, available)
+        return jnp.stack([policies.greedy(z, available=available) for z in found])
 
     ours = decided(view.logs.features, log, view.logs.available)
     if view.shadow is None or view.answered is None:
@@ -97,16 +99,16 @@ def positions(router: Router, models: Sequence[str]) -> list[int]:
     return [router.models.index(name) if name in router.models else -1 for name in models]
 
 
-def scores(router: Router, features: np.ndarray, weight: float, index: Sequence[int]) -> Float[np.ndarray, "N K"]:
+def scores(router: Router, features: np.ndarray, weight: float, index: Sequence[int]) -> Float[Array, "N K"]:
     """The router's scores of the data's models, -inf for those that it does not know."""
     found = router.scores(features, weight)
-    return np.pad(found, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)]
+    return jnp.asarray(np.pad(found, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
 
 
-def choosable(router: Router, index: Sequence[int], available: Array | np.ndarray) -> np.ndarray:
+def choosable(router: Router, index: Sequence[int], available: Array) -> Array:
     """[N, K] without the models that the router does not know, or that are removed from it."""
-    left = np.asarray(available) & np.append(router.available, False)[None, list(index)]
-    if not (able := left.any(1)).all():
+    left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
+    if not (able := np.asarray(left.any(1))).all():
         raise InputError(
             f"row {int(np.argmin(able))}: all models that could be chosen are removed from the router, or unknown to "
             "it; drop the row"
