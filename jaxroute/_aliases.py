@@ -103,7 +103,7 @@ NAMES = {
     "recipe.temper": "recipe.shrink_contrasts",
     "report.artefacts.DARK": "report.svg.DARK",
     "router.ARRAYS": "serving.folder.ARRAYS",
-    "router.ROWS_PER_BLOCK": "serving.portable.ROWS",
+    "router.ROWS_PER_BLOCK": "serving.blocks.ROWS",
     "router.META": "serving.folder.META",
     "router.SCHEMA": "serving.folder.SCHEMA",
     "rows.averaged": "engine.training.averaged",

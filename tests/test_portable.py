@@ -12,7 +12,7 @@ import router_kinds
 from router_kinds import FEATURES
 
 from jaxroute.data import encoders, tables
-from jaxroute.serving import asking, kinds, portable
+from jaxroute.serving import asking, blocks, decisions, dense, kinds, portable
 from jaxroute.types import InputError
 
 WEIGHTS = np.float32([0.0, 20.0, 50.0, 130.0, 500.0])
@@ -48,7 +48,8 @@ def test_decisions_are_those_of_jax(name, rows):
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_choices_at_many_cost_weights_are_those_of_each(name, monkeypatch):
     """In blocks, with a model removed; where two scores differ by rounding alone either may be chosen."""
-    monkeypatch.setattr(asking, "BLOCK", 16)
+    monkeypatch.setattr(blocks, "ROWS", 16)
+    monkeypatch.setattr(asking, "WEIGHTS", 2)
     router = router_kinds.router(name).without("b")
     found = router.choices(FEATURES, WEIGHTS)
     assert (found.shape, found.dtype) == ((len(WEIGHTS), len(FEATURES)), np.int32)
@@ -60,6 +61,53 @@ def test_choices_at_many_cost_weights_are_those_of_each(name, monkeypatch):
     if name in ("plug_in", "affine"):
         with pytest.raises(InputError, match=r"overflow at cost weight 3e\+38"):
             router.choices(1e4 * FEATURES, [0.0, 3e38])
+
+
+@pytest.mark.parametrize("models", [1, 3, 300])
+def test_the_best_model_at_every_cost_weight_is_the_first_of_the_largest_scores(models):
+    """To the bit, with equal scores, and numbered as the models that are left."""
+    rng = np.random.default_rng(models)
+    intercept, slope = (rng.integers(0, 4, (models, 500)).astype(np.float32) / 7 for _ in range(2))
+    weights, places = np.array([0.0, 0.3, 1.0, 1e30]), np.sort(rng.permutation(400)[:models])
+    scores = intercept + np.float32(-weights)[:, None, None] * slope
+    found = decisions.best(intercept, slope, weights, places)
+    np.testing.assert_array_equal(found, places[scores.argmax(1)])
+    assert found.dtype == np.min_scalar_type(places[-1])
+
+
+def test_a_network_that_was_made_ready_computes_what_its_layers_say():
+    """The kernels that were halved change no bit, in few rows and in many, and the layers are in order of their number.
+
+    In a layer of members the products are the same for each.
+    """
+    rng = np.random.default_rng(0)
+    sizes = {f"hidden_{number}": 4 for number in range(11)}
+    shaped = {name: {"kernel": rng.standard_normal((4, 4)), "bias": rng.standard_normal(4)} for name in sorted(sizes)}
+    trunk = {name: {key: np.float32(one) for key, one in layer.items()} for name, layer in shaped.items()}
+    last = {"kernel": np.float32(rng.standard_normal((4, 3))), "bias": np.float32(rng.standard_normal(3))}
+    params = {"params": {"trunk": trunk, "scores": last}}
+    for rows in (1, 64, 200):
+        x = expected = np.float32(rng.standard_normal((rows, 4)))
+        for number in range(11):
+            z = expected @ trunk[f"hidden_{number}"]["kernel"] + trunk[f"hidden_{number}"]["bias"]
+            inner = z * (dense.LINEAR + dense.CUBIC * (z * z))
+            expected = z * (np.tanh(inner) + np.float32(1)) * np.float32(0.5)
+        expected = expected @ last["kernel"] + last["bias"]
+        np.testing.assert_array_equal(dense.apply(dense.ready(params), x), expected)
+        members = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), params)
+        np.testing.assert_allclose(dense.apply(dense.ready(members), x), [expected, expected], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_one_number_that_is_not_finite_is_found_and_large_ones_are_taken(rows):
+    router, features = router_kinds.router("plug_in"), np.ones((rows, FEATURES.shape[1]), np.float32)
+    for value in (np.nan, np.inf, -np.inf):
+        features[-1, 2] = value
+        for ask in (lambda: router.route(features, cost_weight=1.0), lambda: router.choices(features, [1.0])):
+            with pytest.raises(InputError, match=f"row {rows - 1}: not finite"):
+                ask()
+    features[-1, 2] = 1e25  # whose square overflows
+    assert np.isfinite(router.route(features, cost_weight=1.0).scores).all()
 
 
 @pytest.mark.modes

@@ -3,7 +3,7 @@
     router = serving.load("router")                                  # NumPy alone: JAX is not imported
     router.route(["What is 2 + 2?"], budget=0.002).models
 
-portable    the scores of every kind in NumPy; ``load`` reads a folder
+portable    the scores of every kind in NumPy, of `dense` networks and in `blocks`; ``load`` reads a folder
 batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 asking      how it is asked: on what `terms`, with what `inputs`, for which `decisions`
@@ -29,7 +29,9 @@ else:
         (
             "asking",
             "batches",
+            "blocks",
             "decisions",
+            "dense",
             "distil",
             "evaluation",
             "export",

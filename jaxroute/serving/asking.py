@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxroute.serving import blocks
 from jaxroute.serving.decisions import Decision, Predicted, best
 from jaxroute.serving.inputs import Inputs
 from jaxroute.serving.terms import Terms
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from jaxroute.serving.posterior import Posterior
 
-BLOCK = 16384  # prompts that are decided at a time
+WEIGHTS = 64  # cost weights that are decided at a time
 
 
 class Asked(Terms, Inputs):
@@ -85,7 +86,7 @@ class Asked(Terms, Inputs):
             quality_target=quality_target,
         )
         rows = None
-        if not isinstance(prompts, Sequence | np.ndarray):
+        if not isinstance(prompts, np.ndarray | Sequence):
             rows = prompts.index
             context = prompts if self.context and context is None else context
             prompts = self._read(prompts)
@@ -133,24 +134,25 @@ class Asked(Terms, Inputs):
             InputError: as for ``scores``.
         """
         features, weights = self.features(prompts, context), self._weight(np.asarray(cost_weights, float))
-        found = np.empty((len(weights), len(features)), np.int32)
-        left = np.flatnonzero(self.available)
-        for start in range(0, len(features), BLOCK):
-            rows = slice(start, start + BLOCK)
+        found, left = np.empty((len(weights), len(features)), np.int32), np.flatnonzero(self.available)
+
+        def decide(rows: slice) -> None:
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
                 lines = self.lines(features[rows])
             if lines is None:
                 for own, weight in zip(found, weights, strict=True):
-                    own[rows] = self.answers(features[rows], np.full(len(features[rows]), weight))[0].argmax(1)
-                continue
-            intercept, slope = (np.ascontiguousarray(part[:, left].T) for part in lines)
+                    own[rows] = self.answers(features[rows], np.full(rows.stop - rows.start, weight))[0].argmax(1)
+                return
+            intercept, slope = (np.ascontiguousarray(part.T)[left] for part in lines)
             with np.errstate(over="ignore", invalid="ignore"):
-                if len(weights) and not np.isfinite(intercept - np.float32(weights.max()) * slope).all():
+                if len(weights) and not blocks.all_finite(intercept - np.float32(weights.max()) * slope):
                     raise InputError(
                         f"the scores overflow at cost weight {weights.max():g}; give a smaller cost weight"
                     )
-            for own, weight in zip(found, weights, strict=True):
-                own[rows] = left[best(intercept, slope, weight)]
+            for start in range(0, len(weights), WEIGHTS):
+                found[start : start + WEIGHTS, rows] = best(intercept, slope, weights[start : start + WEIGHTS], left)
+
+        blocks.each(decide, len(features))
         return found
 
     def posterior(
@@ -187,13 +189,12 @@ class Asked(Terms, Inputs):
         Raises:
             InputError: the scores overflow at a cost weight.
         """
-        whole = self.available.all()
+        whole = all(self.available.tolist())
         with np.errstate(over="ignore", invalid="ignore"):
             scores, predicted = self.score(features, weight.astype(np.float32))
-            kept = scores if whole else scores[:, self.available]
-            suspect = not np.isfinite(kept.sum())
-        if suspect and not (finite := np.isfinite(kept).all(1)).all():
-            row = int(np.argmin(finite))
+        kept = scores if whole else scores[:, self.available]
+        if not blocks.all_finite(kept):
+            row = int(np.argmin(np.isfinite(kept).all(1)))
             raise InputError(
                 f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
             )

@@ -52,19 +52,29 @@ class Decision:
         return pd.DataFrame({"model": self.models, **columns, "cost_weight": self.cost_weight}, index=self.rows)
 
 
-def best(intercept: np.ndarray, slope: np.ndarray, weight: float) -> np.ndarray:
-    """argmax_k (intercept - weight * slope), uint8 or wider [N], of arrays [K, N] that hold a model's prompts together.
+def best(intercept: np.ndarray, slope: np.ndarray, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """places[argmax_k (intercept - weight * slope)] at every cost weight, uint8 or wider [W, N].
 
-    Model by model, each pass over contiguous numbers, which takes a fraction of an argmax over the last axis.
+    Model by model, each pass over the numbers of all prompts at all cost weights: K times six passes of NumPy.
+
+    Args:
+        intercept, slope: [K, N], so that a model's prompts lie together. weights: [W]. places: [K], ascending.
+
+    Example:
+        >>> best(np.float32([[0.5], [0.9]]), np.float32([[0], [1]]), np.array([0.3, 0.5]), np.array([2, 7])).tolist()
+        [[7], [2]]
     """
-    minus = np.float32(-weight)
-    top = intercept[0] + minus * slope[0]
-    choice = np.zeros(len(top), np.min_scalar_type(len(intercept)))
-    score, better = np.empty_like(top), np.empty(len(top), bool)
+    minus, shape = -weights.astype(np.float32)[:, None], (len(weights), intercept.shape[1])
+    places = places.astype(np.min_scalar_type(int(places[-1])))
+    top = minus * slope[0]
+    top += intercept[0]
+    choice, place = np.full(shape, places[0]), np.empty(shape, places.dtype)
+    score, better = np.empty(shape, np.float32), np.empty(shape, bool)
     for k in range(1, len(intercept)):
-        np.multiply(slope[k], minus, out=score)
+        np.multiply(minus, slope[k], out=score)
         score += intercept[k]
         np.greater(score, top, out=better)
         np.maximum(score, top, out=top)
-        np.putmask(choice, better, k)
+        np.multiply(better.view(np.uint8), places[k], out=place)
+        np.maximum(place, choice, out=choice)  # places ascend
     return choice

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxroute.serving.blocks import all_finite
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -87,18 +88,17 @@ class Inputs(ABC):
         """
         if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
             prompts = self.encoded(prompts)
-        width = self.num_features
-        if self.context and prompts.ndim == 2 and (context is not None or prompts.shape[1] != width):
+        width, columns = self.num_features, self.context
+        if columns and prompts.ndim == 2 and (context is not None or prompts.shape[1] != width):
             from jaxroute.data import context as contexts
 
-            beside = contexts.encode(self.context, context, len(prompts))
+            beside = contexts.encode(columns, context, len(prompts))
             prompts = np.concatenate([prompts, beside], 1)
         if prompts.ndim != 2 or prompts.shape[1] != width:
             raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
         features = np.asarray(prompts, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspect = not np.isfinite(features.sum())  # one pass; finite numbers may overflow in it, and are then seen
-        if suspect and not (finite := np.isfinite(features).all(1)).all():
+        if not all_finite(features):
+            finite = np.isfinite(features).all(1)
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")
         return features
 

@@ -6,7 +6,7 @@
 Neither JAX nor SciPy nor scikit-learn is imported; the encoder "hashed" alone needs the last two ("hashed-2" does not).
 The formulas are those of `kinds`, and the scores are equal to those of `serving.router.Router` up to rounding. Each
 kind is a function (arrays, settings, features [N, D], cost_weight [N]) -> (scores, predicted quality and cost or None),
-[N, K] each.
+[N, K] each, of arrays that were made ready once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxroute.policies.budgets import Curve
-from jaxroute.serving import folder
+from jaxroute.serving import blocks, dense, folder
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.decisions import Predicted
 from jaxroute.serving.posterior import Posterior
@@ -28,11 +29,9 @@ from jaxroute.types import InputError
 
 FLOOR = 0.01
 """Of a relative cost: nothing is for free because of a prediction."""
-ROWS, CACHED = 2048, 64
-"""Rows of a block, whose activations stay in the second cache, and of an activation function, in the first."""
 FEW = 256
 """Rows that are centred before they are projected, which costs a copy of them."""
-_GELU = np.float32(np.sqrt(2 / np.pi))
+_FLOOR = np.array(np.float32(FLOOR))
 Tree = Mapping[str, Any]
 
 
@@ -64,11 +63,11 @@ class Portable(Asked):
 
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """See ``asking.Asked.score``."""
-        return score(self.kind, self.arrays, self.settings, features, cost_weight)
+        return score(self._ready, features, cost_weight)
 
     def lines(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """See ``asking.Asked.lines``."""
-        return lines(self.kind, self.arrays, self.settings, features)
+        return lines(self._ready, features)
 
     def components(self, features: np.ndarray) -> np.ndarray:
         """See ``asking.Asked.components``."""
@@ -78,6 +77,10 @@ class Portable(Asked):
     def per_utility(self) -> float | None:
         """See ``asking.Asked.per_utility``."""
         return PER_UTILITY.get(self.kind, lambda _: None)(self.settings)
+
+    @cached_property
+    def _ready(self) -> Ready:
+        return ready(self.kind, self.arrays, self.settings)
 
 
 def load(path: str | os.PathLike[str], encoder: str | None = None) -> Portable:
@@ -112,58 +115,56 @@ def axes(arrays: Tree) -> Tree:
     return found
 
 
-def score(
-    kind: str, arrays: Tree, settings: Tree, features: np.ndarray, cost_weight: np.ndarray
-) -> tuple[np.ndarray, Predicted]:
+class Ready(NamedTuple):
+    """A kind of router whose networks were made ready (`dense.ready`)."""
+
+    kind: str
+    arrays: Tree
+    settings: Tree
+
+
+def ready(kind: str, arrays: Tree, settings: Tree) -> Ready:
+    """Once for a router, before it decides."""
+
+    def of(tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        if "scores" in tree.get("params", ()):
+            return dense.ready(tree)
+        return {name: of(part) for name, part in tree.items()}
+
+    return Ready(kind, of(arrays), settings)
+
+
+def score(router: Ready, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
     """Scores [N, K] and predictions of a kind."""
+    kind, arrays, settings = KINDS[router.kind], router.arrays, router.settings
+    if len(features) <= blocks.ROWS:
+        return kind(arrays, settings, features, cost_weight)
 
     def of(rows: slice) -> tuple[np.ndarray, ...]:
-        scores, predicted = KINDS[kind](arrays, settings, features[rows], cost_weight[rows])
+        scores, predicted = kind(arrays, settings, features[rows], cost_weight[rows])
         return scores, *(predicted or ())
 
-    scores, *predicted = _by_rows(of, len(features))
+    found = [np.empty((len(features), part.shape[1]), part.dtype) for part in of(slice(0, 1))]
+
+    def write(rows: slice) -> None:
+        for whole, part in zip(found, of(rows), strict=True):
+            whole[rows] = part
+
+    blocks.each(write, len(features))
+    scores, *predicted = found
     return scores, (predicted[0], predicted[1]) if predicted else None
 
 
-def lines(kind: str, arrays: Tree, settings: Tree, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def lines(router: Ready, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """(intercept, slope) [N, K] of a kind whose scores are intercept - w slope; None of the others."""
-
-    def of(rows: slice) -> tuple[np.ndarray, ...]:
-        if kind == "plug_in":
-            return _predicted(arrays["student"], features[rows])
-        return _corrected(arrays, settings, features[rows], _predicted(arrays["start"], features[rows]))
-
-    if kind not in ("plug_in", "affine"):
-        return None
-    intercept, slope = _by_rows(of, len(features))
-    return intercept, slope
-
-
-def _by_rows(of: Callable[[slice], tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, ...]:
-    """``of`` all rows; of many by blocks whose activations stay in cache, each on a core of its own."""
-    if count <= ROWS:
-        return of(slice(0, count))
-    from concurrent.futures import ThreadPoolExecutor
-
-    from jaxroute.system.threads import cores, one_blas_thread
-
-    blocks, errors = [slice(start, start + ROWS) for start in range(0, count, ROWS)], np.geterr()
-
-    def one(rows: slice) -> tuple[np.ndarray, ...]:
-        with np.errstate(**errors):  # which are those of a thread
-            return of(rows)
-
-    @one_blas_thread()
-    def every() -> tuple[np.ndarray, ...]:
-        found: tuple[np.ndarray, ...] = ()
-        with ThreadPoolExecutor(cores()) as pool:
-            for rows, parts in zip(blocks, pool.map(one, blocks), strict=True):
-                found = found or tuple(np.empty((count, part.shape[1]), np.float32) for part in parts)
-                for whole, part in zip(found, parts, strict=True):
-                    whole[rows] = part
-        return found
-
-    return every()
+    arrays, settings = router.arrays, router.settings
+    if router.kind == "plug_in":
+        return _predicted(arrays["student"], features)
+    if router.kind == "affine":
+        return _corrected(arrays, settings, features, _predicted(arrays["start"], features))
+    return None
 
 
 def plug_in(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
@@ -176,10 +177,11 @@ def per_weight(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) 
     """log mean_m softmax(z_m / temperature) at the nearest trained cost weight."""
     nearest = np.argmin(np.abs(arrays["cost_weights"][None] - weight[:, None]), 1)
     x = project(arrays["axes"], x)
-    scores = np.zeros((len(x), _outputs(arrays["params"])), np.float32)
+    scores = np.zeros((len(x), dense.outputs(arrays["params"])), np.float32)
     for place in np.unique(nearest):
         rows = nearest == place
-        z = _network(_at(arrays["params"], place), x[rows], int(arrays["width"][place]))
+        layers = tuple((kernel[place], bias[place]) for kernel, bias in arrays["params"])
+        z = dense.apply(layers, x[rows], int(arrays["width"][place]))
         z = z / arrays["temperature"][place]
         share = z - _logsumexp(z, -1)[..., None]
         scores[rows] = _logsumexp(share, 0) - np.log(np.float32(len(z)))
@@ -190,11 +192,12 @@ def interval(arrays: Tree, settings: Tree, x: np.ndarray, weight: np.ndarray) ->
     """(1 - alpha) z_lo + alpha z_hi + alpha (1 - alpha) h."""
     x, scale = project(arrays["axes"], x), np.float32(settings["cost_scale"])
     ends, weight = arrays["ends"] * scale, weight * scale
-    z = _network(arrays["end_params"], x).mean(1)  # [J, N, K]
+    z = dense.apply(arrays["end_params"], x).mean(1)  # [J, N, K]
     low = np.clip(np.searchsorted(ends, weight, side="right") - 1, 0, len(ends) - 2)
     alpha = np.clip((weight - ends[low]) / (ends[low + 1] - ends[low]), 0.0, 1.0).astype(np.float32)[:, None]
     ends, rows = np.log1p(ends), np.arange(len(x))
-    h = _network(arrays["residual"], np.concatenate([x, alpha, ends[low][:, None], ends[low + 1][:, None]], 1)).mean(0)
+    beside = [x, alpha, ends[low][:, None], ends[low + 1][:, None]]
+    h = dense.apply(arrays["residual"], np.concatenate(beside, 1)).mean(0)
     return (1 - alpha) * z[low, rows] + alpha * z[low + 1, rows] + alpha * (1 - alpha) * h, None
 
 
@@ -219,7 +222,7 @@ def _corrected(
     arrays: Tree, settings: Tree, x: np.ndarray, predicted: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(intercept, slope) [N, K] of an affine router's scores, the members' means."""
-    out, eta = _network(arrays["params"], project(arrays["axes"], x)), np.float32(settings["eta"])
+    out, eta = dense.apply(arrays["params"], project(arrays["axes"], x)), np.float32(settings["eta"])
     quality, cost = predicted
     return (quality + out[..., :-1]).mean(0) / eta, (cost * np.exp(out[..., -1:])).mean(0) / eta
 
@@ -227,68 +230,25 @@ def _corrected(
 def _predicted(student: Tree, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quality and cost [N, K] of `distil.predict`."""
     x = project(student["axes"], x)
-    z = _network(student["mlp"], x)
-    z += x @ student["linear"]
+    z = dense.apply(student["mlp"], x)
+    z += x.dot(student["linear"])
     z += student["bias"]
     level = student["level"]
-    return z[:, : len(level)], level * np.maximum(z[:, len(level) :], np.float32(FLOOR))
+    cost = np.maximum(z[:, len(level) :], _FLOOR)
+    cost *= level
+    return z[:, : len(level)], cost
 
 
 def project(axes: Tree, x: np.ndarray) -> np.ndarray:
     """Components [N, d] of features; of many without a copy of them, if the mean is too small to cost digits."""
     mean, basis = axes["mean"], axes["basis"]
     if len(x) <= FEW or np.abs(mean).max() > 1:
-        return (x - mean) @ basis
-    z = x @ basis
-    z -= mean @ basis
+        return (x - mean).dot(basis)
+    z = x.dot(basis)
+    z -= mean.dot(basis)
     return z
-
-
-def _network(params: Tree, x: np.ndarray, width: int = 2**30) -> np.ndarray:
-    """`networks.router` on x [N, d], [..., N, K] with the parameters' leading axes in front."""
-    layers = params["params"]
-    for name in sorted(layers.get("trunk", {}), key=_depth):
-        x = _gelu(_dense(layers["trunk"][name], x))
-        if width < (units := x.shape[-1]):
-            x *= (np.arange(units) < width).astype(np.float32) * np.sqrt(np.float32(units / width))
-    return _dense(layers["scores"], x)
-
-
-def _depth(name: str) -> int:
-    return int(name.rpartition("_")[2])
-
-
-def _dense(layer: Tree, x: np.ndarray) -> np.ndarray:
-    z = x @ layer["kernel"]
-    z += layer["bias"][..., None, :]
-    return z
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 in place, of a few rows at a time: its passes stay in cache."""
-    flat = x.reshape(-1, x.shape[-1])
-    scratch = np.empty_like(flat[:CACHED])
-    for start in range(0, len(flat), CACHED):
-        rows = flat[start : start + CACHED]
-        z = np.multiply(rows, rows, out=scratch[: len(rows)])
-        z *= _GELU * np.float32(0.044715)
-        z += _GELU
-        z *= rows
-        np.tanh(z, out=z)
-        z += np.float32(1)
-        rows *= z
-        rows *= np.float32(0.5)
-    return x
 
 
 def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:
     top = z.max(axis, keepdims=True)
     return np.log(np.exp(z - top).sum(axis)) + top.squeeze(axis)
-
-
-def _at(tree: Any, index: int) -> Any:
-    return {name: _at(part, index) for name, part in tree.items()} if isinstance(tree, dict) else tree[index]
-
-
-def _outputs(params: Tree) -> int:
-    return int(params["params"]["scores"]["bias"].shape[-1])

@@ -87,11 +87,11 @@ class Router(Asked):
 
     def score(self, features: np.ndarray, cost_weight: np.ndarray) -> tuple[np.ndarray, Predicted]:
         """See ``asking.Asked.score``; ``kind.scores`` is the same in JAX, for programs on a device."""
-        return portable.score(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features, cost_weight)
+        return portable.score(self._ready, features, cost_weight)
 
     def lines(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """See ``asking.Asked.lines``."""
-        return portable.lines(kinds.name_of(self.kind), self._host, kinds.settings(self.kind), features)
+        return portable.lines(self._ready, features)
 
     def components(self, features: np.ndarray) -> np.ndarray:
         """See ``asking.Asked.components``."""
@@ -106,6 +106,10 @@ class Router(Asked):
     def _host(self) -> Any:
         """The kind's arrays in NumPy."""
         return kinds.on_host(kinds.arrays(self.kind))
+
+    @cached_property
+    def _ready(self) -> portable.Ready:
+        return portable.ready(kinds.name_of(self.kind), self._host, kinds.settings(self.kind))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the folder, all of it or nothing; an older router at the same place is replaced.

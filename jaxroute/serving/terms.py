@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jaxroute.policies.budgets import Curve
 
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
+LARGEST = float(np.finfo(np.float32).max)
+_WAYS = frozenset(WAYS)
 Self = TypeVar("Self", bound="Terms")
 
 
@@ -36,11 +38,14 @@ class Terms:
             InputError: as for ``route``.
         """
         given = {name: value for name, value in asked.items() if value is not None}
-        if len(given) != 1 or given.keys() - set(WAYS):
+        if len(given) != 1 or not given.keys() <= _WAYS:
             raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
         ((way, value),) = given.items()
         if way in ("cost_weight", "normalised_cost_weight"):
-            return [(float(self._weight(value / (self.cost_scale if way != "cost_weight" else 1.0))), 1.0)]
+            weight = float(value / (self.cost_scale if way != "cost_weight" else 1.0))
+            if not (0 <= weight <= LARGEST and self.costs_known):
+                self._weight(weight)  # says why, unless it is 0
+            return [(weight, 1.0)]
         if self.curve is None:
             raise InputError(
                 "this router has no curve of cost and quality; give a cost weight, or fit the router again"
@@ -108,7 +113,7 @@ class Terms:
 
     def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
         weight = np.asarray(cost_weight, float)
-        if not ((weight >= 0) & (weight <= np.finfo(np.float32).max)).all():
+        if not ((weight >= 0) & (weight <= LARGEST)).all():
             raise InputError(f"cost weight {cost_weight}: it must be a finite number of at least 0 (and at most 3e38)")
         if not self.costs_known and (weight > 0).any():
             raise InputError(

@@ -116,14 +116,12 @@ def changed(router: portable.Portable) -> dict[str, int]:
         return tree.astype(np.float16).astype(np.float32) if tree.size >= HALVED and tree.dtype == np.float32 else tree
 
     features = vectors.typical(portable.axes(router.arrays), COMPARED)
-    arrays, differ = rounded(router.arrays), 0
+    routers = [portable.ready(router.kind, tree, router.settings) for tree in (router.arrays, rounded(router.arrays))]
+    differ = 0
     weights = [w / router.cost_scale for w in vectors.NORMALISED] if router.costs_known else [0.0]
     for weight in weights:
         at = np.full(COMPARED, weight, np.float32)
-        before, after = (
-            portable.score(router.kind, tree, router.settings, features, at)[0][:, router.available].argmax(1)
-            for tree in (router.arrays, arrays)
-        )
+        before, after = (portable.score(one, features, at)[0][:, router.available].argmax(1) for one in routers)
         differ += int((before != after).sum())
     return {"decisions": COMPARED * len(weights), "changed": differ}
 
