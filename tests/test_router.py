@@ -109,7 +109,7 @@ def test_bad_prompts_are_refused(router, table):
 @pytest.mark.modes
 def test_blocks_do_not_change_decisions(router, table, monkeypatch):
     whole = router.route(table.features, cost_weight=1.0)
-    monkeypatch.setattr("jaxroute.serving.portable.ROWS", 100)
+    monkeypatch.setattr("jaxroute.serving.blocks.ROWS", 100)
     np.testing.assert_allclose(router.route(table.features, cost_weight=1.0).scores, whole.scores, rtol=1e-5, atol=1e-5)
 
 
