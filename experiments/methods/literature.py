@@ -51,7 +51,7 @@ def guarded_neighbours(experiment: Experiment, *, full: bool = False) -> Array:
                 jnp.stack([_guarded(rows[:, :n], gains, best, part.available) for n in sizes])
                 for rows, part in zip(near, (validate, test), strict=True)
             )
-            return decisions[jnp.argmax(jnp.mean(jnp.sum(tried * worth, -1), -1))]
+            return decisions[jnp.argmax(jnp.mean(jnp.sum(tried * worth[None], -1), -1))]
 
         return jax.lax.map(at, weights)
 
