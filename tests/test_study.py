@@ -531,6 +531,7 @@ def test_missing_tables_are_listed_and_nothing_is_run(tmp_path, capsys):
     nothing = ["--known", str(tmp_path), "--report-only"]
     assert study.main(["--data", str(tmp_path), "--out", str(tmp_path), *nothing]) == 2
     assert "no cell is finished" in capsys.readouterr().err
+    assert study.core_minutes(cells, tmp_path) == 0
 
 
 def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path, monkeypatch, capsys):

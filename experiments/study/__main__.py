@@ -96,7 +96,7 @@ def work(
     frames, missing = [], []
     for number, cell in enumerate(cells, 1):
         name = f"cell {number} of {len(cells)}: {cell.table}, {cell.factor} {cell.level}".rstrip()
-        if cell.config.data != "synthetic" and not Path(cell.config.data).exists():
+        if not _has_table(cell):
             missing.append((cell, f"no table at {Path(cell.config.data).name}/"))
             continue
         path = finished(cell, out)
@@ -136,6 +136,10 @@ def by_table(cells: list[Cell], worker: int, jobs: int) -> list[Cell]:
     return sorted(cells, key=lambda cell: order.index(cell.table))
 
 
+def _has_table(cell: Cell) -> bool:
+    return cell.config.data == "synthetic" or Path(cell.config.data).exists()
+
+
 def _crowded() -> bool:
     """Whether half of the maps of memory that Linux allows a process are taken: every compiled program has some."""
     maps = Path("/proc/self/maps")
@@ -150,7 +154,7 @@ def _claim(cell: Cell, out: Path) -> Path:
 
 def core_minutes(cells: list[Cell], out: Path) -> float:
     """CPU minutes that the finished cells took, those of their interrupted runs left out."""
-    folders = {path.parent for cell in cells if (path := finished(cell, out)) is not None}
+    folders = {path.parent for cell in cells if _has_table(cell) and (path := finished(cell, out)) is not None}
     lines = [json.loads(line) for folder in folders for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return sum(line["cpu_seconds"] for line in lines if line["event"] == CELL) / 60
 
