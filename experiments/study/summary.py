@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval excludes 0, else LEVEL."""
+        """Whether the left is "better" or "worse", where the interval excludes 0; else LEVEL."""
         return "better" if self.high < 0 else "worse" if self.low > 0 else LEVEL
 
 
@@ -80,10 +80,8 @@ def find(rows: pd.DataFrame, listed: Iterable[Contrast]) -> dict[tuple[str, str]
 
 def table(rows: pd.DataFrame, lines: Sequence[Line], first: str) -> str:
     """A line each: over the real tables together (how many, where not all) and on the synthetic problem."""
-    found, most = (
-        find(rows, [contrast for _, contrast in lines]),
-        rows.loc[rows["dataset"] != SYNTHETIC, "dataset"].nunique(),
-    )
+    found = find(rows, [contrast for _, contrast in lines])
+    most = rows.loc[rows["dataset"] != SYNTHETIC, "dataset"].nunique()
     shown = []
     for words, contrast in lines:
         real, made = (found.get((contrast.name, dataset)) for dataset in (REAL, SYNTHETIC))
