@@ -239,6 +239,35 @@ def test_the_summary_pairs_by_table_and_seed():
     assert together == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
+def test_the_gap_is_that_of_the_stack_on_the_log_to_full_feedback():
+    of = {"log": (4.0, 5.0), "random 40": (2.0, 3.0), shadow.FULL: (1.0, 1.0)}
+    rows = [
+        {"dataset": dataset, "seed": 0, "way": way, "recipe": recipe, "stack": stack}
+        for dataset, more in (("x", 0.0), ("y", 10.0))
+        for way, (recipe, stack) in of.items()
+        for recipe, stack in [(recipe + more, stack + more * (way == "log"))]
+        if (dataset, way) != ("y", "random 40")
+    ]
+    found = pd.DataFrame(rows).assign(prompts=np.nan, models=np.nan, answers=np.nan, dollars=np.nan)
+    table = shadow.summary(found).set_index(["dataset", "way"])
+    assert table.loc[("x", "log"), "gap closed"] == "25%"  # (5 - 4) / (5 - 1)
+    assert table.loc[("x", "random 40"), "gap closed"] == "75%"
+    assert table.loc[("x", shadow.FULL), "gap closed"] == "-"
+    assert table.loc[("real tables", "random 40"), "gap closed"] == "75%"  # the other table has no such way
+    assert table.loc[("real tables", "log"), "gap closed"] == "25%"
+    assert table.loc[("x", "log"), "prompts"] == "-"
+
+
+@pytest.mark.study
+def test_more_answers_decide_better_than_the_log(smoke):
+    """On the smoke problem, as everywhere, whoever saw every answer to the log's prompts decides best."""
+    data = table.prepare(dataclasses.replace(smoke, seeds=4))
+    rows = data.rows[0]
+    found = shadow.measure(smoke, data.table, 0, rows, ways=("log", shadow.FULL), size=200, pool=20, a_row=1.0)
+    assert found["way"].tolist() == ["log", shadow.FULL]
+    assert found["recipe"].iloc[1] < found["recipe"].iloc[0]
+
+
 @pytest.mark.study
 def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
     assert shadow.main(["--smoke", "--out", str(tmp_path)]) == 0

@@ -4,8 +4,10 @@
 
 The setting is the study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool. Prompts
 of the pool are drawn at random and answered by every model, or, for the same cost, answered by the models in contention
-only; the alternative is as many more log rows as that cost buys. Regret to the realised oracle in points, averaged over
-the cost weights, paired by seed. A log that was measured is not measured again. Writes results/shadow/shadow.parquet.
+only; the alternative is as many more log rows as that cost buys. The end of the way is full feedback: the stacked
+plug-in that was shown every model's answer to the log's own prompts. Regret to the realised oracle in points, averaged
+over the cost weights, paired by seed. A log that was measured is not measured again. Writes
+results/shadow/shadow.parquet.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ from jaxroute.system import stopping
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 FIRST_SEED, SEEDS = 20, 6
-CONTENDERS, INFORMATION, ROWS = "contenders", "information", "log rows"
-WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100")
-"""What is bought. The number: prompts answered by all models; the last three spend the dollars of those otherwise."""
-SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10")
+CONTENDERS, INFORMATION, ROWS, FULL = "contenders", "information", "log rows", "full feedback"
+WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100", FULL)
+"""What is bought. The number: prompts answered by all models; the three after those spend the dollars of 100
+otherwise."""
+SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10", FULL)
 SMOKE_POOL = 80
 REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
@@ -133,6 +136,10 @@ def measure(
     log = nuisance.fit(of.key, of.logs, of.spec)
     records = []
     for way in ways:
+        if way == FULL:
+            regret = common.regret(ceiling(of, table.rows(rows.train[:size])), of.test, recipe.GRID)
+            records.append({"seed": seed, "way": way, "recipe": regret, "stack": regret})
+            continue
         here, fit, more, shadow = of, log, 0, None
         if way.startswith((CONTENDERS, INFORMATION)) and len(table.models) == 2:
             continue
@@ -150,6 +157,13 @@ def measure(
     return pd.DataFrame(records)
 
 
+def ceiling(of: Setting, answered: Table) -> Outcomes:
+    """The stack's predictions of the test prompts, where it was shown every model's answer to the log's prompts."""
+    outcomes = jax.tree.map(jnp.asarray, answered.outcomes)
+    _, model = nuisance.fit_outcomes(of.key, jnp.asarray(answered.features), outcomes, answered.available, of.spec)
+    return nuisance.predict_outcomes(model, jnp.asarray(of.test.features))
+
+
 def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
     """Prompts, models and answers bought, and their dollars in log rows."""
     if shadow is None:
@@ -160,8 +174,9 @@ def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per table, and over the real tables that have the way: what was bought, mean regrets, and the recipe less itself
-    with the log alone and with as many prompts at random, 95% intervals over seeds."""
+    """Per table, and over the real tables that have the way: what was bought, mean regrets, the share of the gap between the
+    stacked plug-in on the log alone and full feedback that the recipe closes, and the recipe less itself with the log
+    alone and with as many prompts at random, 95% intervals over seeds."""
     datasets, lines = list(found["dataset"].unique()), []
     for dataset in [*datasets, *[REAL] * (len(datasets) > 1)]:
         mine = found[found["dataset"] != design.SYNTHETIC if dataset == REAL else found["dataset"] == dataset]
@@ -169,12 +184,25 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
         for way, rows in mine.groupby("way", sort=False):
             line: dict[str, Any] = {"dataset": dataset, "way": way}
             for column in ("prompts", "models", "answers", "dollars", "recipe", "stack"):
-                line[column] = f"{rows[column].mean():.{2 if column in JUDGED else 0}f}" if dataset != REAL else "-"
+                mean = np.nan if dataset == REAL else rows[column].mean()
+                line[column] = "-" if np.isnan(mean) else f"{mean:.{2 if column in JUDGED else 0}f}"
+            line["gap closed"] = _closed(mine, wide, str(way))
             size = str(way).split()[-1]
             for head, other in (("less log", "log"), ("less random", f"random {size}")):
                 line[head] = _gap(wide, str(way), other)
             lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _closed(mine: pd.DataFrame, wide: pd.DataFrame, way: str) -> str:
+    """Share of the way from the stacked plug-in on the log alone to full feedback that the recipe goes; regrets are
+    summed over the tables and seeds that have all three."""
+    if way == FULL or FULL not in wide:
+        return "-"
+    start = mine[mine["way"] == "log"].set_index(["dataset", "seed"])["stack"]
+    ends = pd.DataFrame({"start": start, "here": wide[way], "full": wide[FULL]}).dropna().sum()
+    gap = ends["start"] - ends["full"]
+    return f"{(ends['start'] - ends['here']) / gap:.0%}" if gap > 0 else "-"
 
 
 def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
