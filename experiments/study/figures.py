@@ -23,6 +23,7 @@ LOOKS = {
     "best_single": (MUTED, MARKERS[6], "--"),
     "rm_softmax": (COLOURS[2], MARKERS[2], "-"),
     "rm_softmax_entropic": (COLOURS[3], MARKERS[3], "-"),
+    "rm_softmax_entropic_calibrated": (COLOURS[3], MARKERS[3], "--"),
     "rm_classification": (COLOURS[4], MARKERS[4], "-"),
     "rm_affine": (COLOURS[5], MARKERS[5], "-"),
     "rm_softmax_entropic_dm": (COLOURS[5], MARKERS[6], "--"),
