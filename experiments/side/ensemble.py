@@ -187,8 +187,8 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     added = added.assign(cell=added["logger"] + ", " + added["dataset"])
     table = added.pivot_table(index="way", columns="cell", values="added", sort=False)
     shown = table.map(lambda value: f"{value:+.2f}")
-    shown["real tables"] = [_over_real(added[added["way"] == way]) for way in table.index]
     shown.loc["recipe"] = [f"{value:.2f}" for value in table.loc["recipe"]]
+    shown["real tables"] = [_over_real(added[added["way"] == way]) for way in table.index]
     both = found.merge(added, on=[*cells, "way"])
     both = both[(both["way"] != "recipe") & both["gain"].notna()]
     both = both.assign(right=np.sign(both["gain"]) == -np.sign(both["added"]))

@@ -174,9 +174,9 @@ def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per table, and over the real tables that have the way: what was bought, mean regrets, the share of the gap between
-    the stacked plug-in on the log alone and full feedback that the recipe closes, and the recipe less itself with the
-    log alone and with as many prompts at random, 95% intervals over seeds."""
+    """Per table, and over the real tables that have the way: what was bought, mean regrets, the share of the gap
+    from the stacked plug-in on the log alone to full feedback that the recipe closes, and the recipe less itself with
+    the log alone and with as many prompts at random, 95% intervals over seeds."""
     datasets, lines = list(found["dataset"].unique()), []
     for dataset in [*datasets, *[REAL] * (len(datasets) > 1)]:
         mine = found[found["dataset"] != design.SYNTHETIC if dataset == REAL else found["dataset"] == dataset]
