@@ -186,8 +186,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     added = added.reset_index().melt(id_vars=cells, var_name="way", value_name="added")
     added = added.assign(cell=added["logger"] + ", " + added["dataset"])
     table = added.pivot_table(index="way", columns="cell", values="added", sort=False)
-    shown = table.map(lambda value: f"{value:+.2f}")
-    shown.loc["recipe"] = [f"{value:.2f}" for value in table.loc["recipe"]]
+    shown = table.apply(lambda column: [f"{v:{'' if way == 'recipe' else '+'}.2f}" for way, v in column.items()])
     shown["real tables"] = [_over_real(added[added["way"] == way]) for way in table.index]
     both = found.merge(added, on=[*cells, "way"])
     both = both[(both["way"] != "recipe") & both["gain"].notna()]
