@@ -1,6 +1,6 @@
 """What fitting, a first run, the command line and a decision take, side by side with an earlier commit and a peer.
 
-    make bench-fit            (not timed in full; SMOKE=1: one round of the command line alone, some minutes)
+    make bench-fit            (25 minutes; SMOKE=1: one round of the command line alone, two minutes)
 
 The earlier commit is checked out into a temporary folder and runs in the same Python environment, in turns with this
 tree, each with compile caches of its own: "empty" is a cache without a program, "full" the same command once more.
