@@ -218,7 +218,7 @@ notebooks: dev  ## run the scripts in examples/ as notebooks, into OUT/notebooks
 		$(abspath $(VENV))/bin/jupyter-execute --inplace $$name.ipynb || exit 1; done
 
 fuzz: dev  ## generate broken logs, tables, pickles and routers; each must load exactly or give our own error (N=20000)
-	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz.py tests/test_unpickle.py tests/test_router_folder.py -s
+	@FUZZ_CASES=$(or $(N),20000) $(RUN) -m pytest tests/test_fuzz*.py tests/test_unpickle.py tests/test_router_folder.py -s
 
 doctest: dev  ## run the examples in docstrings and README
 	@$(RUN) -m pytest -n $(WORKERS) jaxroute README.md --doctest-glob='*.md' --ignore=jaxroute/gateway/hooks.py --ignore=jaxroute/gateway/handler.py --ignore=jaxroute/gateway/abilities.py --ignore=jaxroute/gateway/endpoints.py --ignore=jaxroute/gateway/service.py
@@ -230,7 +230,7 @@ format: dev  ## reformat the code with ruff
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
 # On a newer Python, and so a newer JAX: the library's core, its routers, readers and command line.
-NEWER := $(foreach t,arguments losses policies estimators metrics counterfactual gp nuisance engine_training engine_checkpoint conditional kinds router_folder router methods learn_fit logs log_formats unpickle benchmarks cli,tests/test_$(t).py)
+NEWER := $(foreach t,arguments losses policies estimators estimators_golden estimators_truth support metrics metrics_curves metrics_golden metrics_intervals counterfactual gp nuisance engine_training engine_checkpoint conditional kinds router_folder router methods learn_fit logs log_formats unpickle benchmarks cli cli_kinds,tests/test_$(t).py)
 
 # The slow tests that CI has time for; `make test-slow` runs all.
 SLOW := $(foreach t,experiments api evidence learn_fit comparison sensitivity methods artefact source odd_logs conditional conditional_methods contracts drift full_feedback modes own_learners ranking,tests/test_$(t).py)

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from experiments import commands, configs, methods, shards, storage, watching
+from experiments import commands, configs, methods, shards, storage, sweep_table, watching
 from experiments.cells import Cells, KeptFits, key
 from experiments.methods.experiment import Experiment, Method
 from experiments.problem import build
@@ -44,7 +41,6 @@ from jaxroute.types import Examples, Hyperparams, InputError, Objective, Params
 
 NUMBERS = ("learning_rate", "weight_decay", "temperature", "entropy", "clip", "width")
 OnChunk = Callable[[int, np.ndarray, np.ndarray], None]
-SHORT = ("rate", "decay", "temp.", "entropy", "clip", "width")
 
 
 def folder_of(config: Config, out: Path) -> Path:
@@ -146,7 +142,7 @@ def run(
         with watching.writer(folder, tensorboard=tensorboard) as write, watching.profiled(folder, profile) as tick:
             for part in wanted:
                 own, method = part.points(points), part.method
-                hook = _hook(config, own, part.name, (write, tick, show, stop_if_asked))
+                hook = watching.after_chunk(config, own, part.name, (write, tick, show, stop_if_asked))
                 alone = experiment._replace(checkpoints=checkpoints / part.name)
                 make = partial(trained, alone, own, method, OBJECTIVES[method.loss], part.hidden, hook)
                 write_all = partial(_write, experiment, part.hidden)
@@ -160,7 +156,7 @@ def run(
             shutil.copytree(paths[part].with_suffix(""), folder / "routers" / part.name, dirs_exist_ok=True)
         results = pd.concat(frames, ignore_index=True)
         storage.write_frame(folder / "results.parquet", results)
-    print_table(results, np.size(points.seed) * len(whole))
+    sweep_table.print_table(results, np.size(points.seed) * len(whole))
     print(f"results: {folder / 'results.parquet'}")
     print(f"the best setting's routers, by method, depth and seed: {folder / 'routers'}")
     return folder
@@ -201,28 +197,6 @@ def _write(
         kind = PerWeight(of_seed, at.cost_weight / scale, one, hidden, at.temperature, at.width)
         Router(experiment.models, kind, scale).save(path.with_suffix("") / f"seed-{seed}")
     storage.write_frame(path, frame)
-
-
-def _hook(config: Config, points: Hyperparams, name: str, watch: tuple[Any, ...]) -> OnChunk:
-    """Writes, shows and stops after every chunk."""
-    write, tick, show, stop_if_asked = watch
-    spec, begun, trained = config.training, time.perf_counter(), 0
-
-    def on_chunk(step: int, alive: np.ndarray, value: np.ndarray) -> None:
-        nonlocal trained
-        mean, weights = value[:, alive].mean(0), np.asarray(points.cost_weight)[0, alive]
-        best = float(np.mean([mean[weights == w].max() for w in np.unique(weights)]))
-        seconds = round(time.perf_counter() - begun, 3)
-        write(step, event="chunk", cell=name, alive=len(alive), best=best, seconds=seconds)
-        tick()
-        restored = 0 if trained else step - spec.chunk
-        trained += spec.chunk
-        show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
-        if step == spec.steps:
-            write(step, event="cell", cell=name, seconds=seconds)
-        stop_if_asked()
-
-    return on_chunk
 
 
 def trained(
@@ -318,38 +292,6 @@ def _frame(
                     value = float(values[seed, place[p]])
                     rows.append({**common, "split": "test", "metric": metric, "value": value})
     return pd.DataFrame(rows)
-
-
-def best_settings(results: pd.DataFrame) -> pd.DataFrame:
-    """Per method and cost weight, the surviving setting with the best mean validation value: one row each."""
-    keys = ["method", "cost_weight", "hyperparameters"]
-    wide = results.assign(what=results["split"] + " " + results["metric"])
-    wide = wide.pivot_table(index=keys, columns="what", values="value", aggfunc="mean").reset_index()
-    wide = wide[wide["validation dropped_at"] < 0].sort_values("validation utility", ascending=False, kind="stable")
-    return wide.groupby(["method", "cost_weight"], sort=True).head(1).sort_values(["method", "cost_weight"])
-
-
-def print_table(results: pd.DataFrame, count: int) -> None:
-    """The best setting per method and cost weight, on the console."""
-    table = Table(title=f"{count} routers; best setting per cost weight by validation value, mean over seeds")
-    columns = ("method", "cost weight", "validation", "test utility", "test regret", "hidden", *SHORT)
-    for column in columns:
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for _, row in best_settings(results).iterrows():
-        numbers = json.loads(row["hyperparameters"])
-        values = (row["validation utility"], row["test utility"], row["test regret"])
-        table.add_row(
-            row["method"],
-            f"{row['cost_weight']:g}",
-            *(f"{100 * value:.2f}" for value in values),
-            "x".join(map(str, numbers["hidden"])) or "linear",
-            *(f"{numbers[name]:.2g}" if name != "width" else f"{numbers[name]:.0f}" for name in NUMBERS),
-        )
-    Console(width=140).print(table)
-    steps, numbers = np.unique(results.loc[results["metric"] == "dropped_at", "value"], return_counts=True)
-    for step, number in zip(steps, numbers, strict=True):
-        print(f"{number} routers " + ("were trained to the end" if step < 0 else f"dropped after step {step:.0f}"))
-    print("validation values chose the settings and the steps, so they are optimistic; test values are not")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,9 +12,11 @@ from types import FrameType
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments import storage
-from jaxroute.types import InputError
+from experiments.settings import Config
+from jaxroute.types import Hyperparams, InputError
 
 EVERY = 10.0  # seconds between lines of progress
 
@@ -118,3 +120,31 @@ def progress(total: int) -> Callable[..., None]:
         )
 
     return show
+
+
+def after_chunk(
+    config: Config, points: Hyperparams, name: str, watch: tuple[Any, ...]
+) -> Callable[[int, np.ndarray, np.ndarray], None]:
+    """``on_chunk(step, alive, value)`` of one cell of a sweep: writes, shows and stops after every chunk.
+
+    Args:
+        watch: what `writer`, `profiled`, `progress` and `interruptible` gave.
+    """
+    write, tick, show, stop_if_asked = watch
+    spec, begun, trained = config.training, time.perf_counter(), 0
+
+    def on_chunk(step: int, alive: np.ndarray, value: np.ndarray) -> None:
+        nonlocal trained
+        mean, weights = value[:, alive].mean(0), np.asarray(points.cost_weight)[0, alive]
+        best = float(np.mean([mean[weights == w].max() for w in np.unique(weights)]))
+        seconds = round(time.perf_counter() - begun, 3)
+        write(step, event="chunk", cell=name, alive=len(alive), best=best, seconds=seconds)
+        tick()
+        restored = 0 if trained else step - spec.chunk
+        trained += spec.chunk
+        show(f"{name}, {len(alive)} x {config.seeds} routers", spec.chunk, best, restored=restored)
+        if step == spec.steps:
+            write(step, event="cell", cell=name, seconds=seconds)
+        stop_if_asked()
+
+    return on_chunk

@@ -38,3 +38,18 @@ def golden() -> dict[str, list[dict]]:
     """Reference cases by family; inputs and expected values in float64 (tests/golden.json)."""
     cases = json.loads((HERE / "golden.json").read_text())["cases"]
     return {f: [c for c in cases if c["family"] == f] for f in {c["family"] for c in cases}}
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo log, one later log, and a router fitted from the first."""
+    from jaxroute import cli
+
+    folder = tmp_path_factory.mktemp("cli")
+    for name, seed, rows in (("log.jsonl", 0, 1200), ("later.jsonl", 1, 800)):
+        with pytest.raises(SystemExit):
+            cli.main(["demo-log", str(folder / name), "--rows", str(rows), "--seed", str(seed)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["fit", str(folder / "log.jsonl"), "--out", str(folder / "router")])
+    assert not exit_.value.code
+    return folder

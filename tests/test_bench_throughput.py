@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.bench import machine, pytorch, throughput
+from experiments.bench import machine, pytorch, throughput, workload
 from jaxroute.engine import networks, training
 from jaxroute.types import Hyperparams
 
-WORK = throughput.SMOKE
+WORK = workload.SMOKE
 
 
 def test_operations_are_those_that_the_compiler_counts():
@@ -36,7 +36,7 @@ def test_bytes_written_out():
 
 
 def test_a_step_count_is_bounded_and_the_largest_runs_in_blocks_only():
-    work = throughput.Workload()
+    work = workload.Workload()
     assert work.programs == [
         (1, None), (4, None), (16, None), (64, None), (64, 16), (256, None), (256, 16), (1024, 16)
     ]  # fmt: skip
@@ -46,12 +46,12 @@ def test_a_step_count_is_bounded_and_the_largest_runs_in_blocks_only():
 def test_pytorch_trains_the_same_router():
     """Same start, rows and settings: the rival does the same work, to float32 rounding."""
     pytest.importorskip("torch")
-    examples = jax.tree.map(lambda x: x[0], throughput.data(WORK))
+    examples = jax.tree.map(lambda x: x[0], workload.data(WORK))
     point = Hyperparams(cost_weight=jnp.float32(0.5), weight_decay=jnp.float32(0.1))
     network = networks.router(WORK.models, WORK.hidden)
     state = training.init(network, point, WORK.spec, WORK.features)
     rows = np.random.default_rng(0).permutation(WORK.rows).reshape(-1, WORK.batch)
-    loss = training.router_loss(network, throughput.objectives.OBJECTIVES["rm_softmax"], WORK.spec, point, examples)
+    loss = training.router_loss(network, workload.objectives.OBJECTIVES["rm_softmax"], WORK.spec, point, examples)
     optimise = training.optimiser(point, WORK.spec.steps)
     ours = state
     for batch in rows:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import router_kinds
-from test_cli import run
+from commands import run
 
 from jaxroute.cli import reading
 from jaxroute.data import logs, prompts

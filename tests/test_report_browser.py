@@ -8,8 +8,8 @@ import shutil
 import subprocess
 
 import pytest
+from study_rows import made_up
 from test_evidence import a_case, valued
-from test_study import made_up
 
 from experiments.study import report as study_report
 from jaxroute import report

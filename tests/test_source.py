@@ -79,7 +79,7 @@ def changed(tree: Path, edits: dict[str, tuple[str, str]]) -> set[str]:
         {"experiments/methods/another.py": ("", "def run(experiment):\n    return experiment\n")},
         {"experiments/study/design.py": ("ROWS = 2000", "ROWS = 3000")},
         {"experiments/side/ablation.py": ("def summary", "def another():\n    return 1\n\n\ndef summary")},
-        {"experiments/sweep.py": ("def print_table", "def another():\n    return 1\n\n\ndef print_table")},
+        {"experiments/sweep.py": ("def method_of", "def another():\n    return 1\n\n\ndef method_of")},
         {"experiments/storage.py": ("", "\nMORE = 1\n")},
     ],
     ids=lambda edits: next(iter(edits)),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import configs, run, shards, storage, watching
+from experiments import configs, run, shards, storage, sweep_table, watching
 from experiments import sweep as command
 from experiments.checks import torture
 from experiments.problem.table import prepare
@@ -141,7 +141,7 @@ def test_the_table_and_the_record(undisturbed):
     dropped = results[results["metric"] == "dropped_at"]["value"].value_counts().to_dict()
     assert dropped == {50.0: 4, 100.0: 2, -1.0: 2}
     assert "4 routers dropped after step 50" in text
-    best = command.best_settings(results)
+    best = sweep_table.best_settings(results)
     assert list(best["cost_weight"]) == [0.0, 1.0]
     survivors = results[(results["split"] == "test") & (results["metric"] == "regret")]
     assert len(survivors) == 2
@@ -306,7 +306,7 @@ def test_the_smoke_run(tmp_path, capsys):
     assert command.main(["--config", "sweep", "--smoke", "--fresh", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "48 routers; best setting per cost weight" in text
-    best = command.best_settings(torture.table(tmp_path))
+    best = sweep_table.best_settings(torture.table(tmp_path))
     assert list(best["cost_weight"]) == [0.0, 0.5, 2.0]
 
     data = prepare(configs.load("sweep", smoke=True))

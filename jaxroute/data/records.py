@@ -11,44 +11,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxroute.data import files as doors
-from jaxroute.data import memory, postgres
+from jaxroute.data import json_lines, memory, postgres
+from jaxroute.data.sources import JSON as JSON
+from jaxroute.data.sources import SUFFIXES as SUFFIXES
+from jaxroute.data.sources import Source as Source
+from jaxroute.data.sources import Stream as Stream
+from jaxroute.data.sources import files as files
+from jaxroute.data.sources import sources as sources
 from jaxroute.types import InputError
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz",
-            ".dsjson", ".dsjson.gz")  # fmt: skip
-JSON = (".json", ".json.gz")
 ROWS = 20_000
 BYTES = 16_000_000
 BROKEN = 1_000_000
 """So many rows that cannot be read are no log; each is kept with what is wrong about it."""
-PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
-"""Keys of an object that only wraps a page of records, as the APIs of services return it."""
 
 Wanted = Callable[[Sequence[str]], Iterable[str]]
 """All column names of a file -> the columns to read."""
-
-
-class Stream(NamedTuple):
-    """JSON lines that arrive one after another, as on the standard input."""
-
-    label: str
-    file: BinaryIO
-
-    def __str__(self) -> str:
-        return self.label
-
-
-Source = Path | Stream | memory.Held | postgres.Table
-"""One table: a file, a stream, or rows in memory or in a database; ``str`` gives its name in messages."""
 
 
 class Chunk(NamedTuple):
@@ -61,66 +46,6 @@ class Chunk(NamedTuple):
     data: dict[str, list[Any]] | list[dict[str, Any]]
     names: list[str]
     broken: list[tuple[int, str]]
-
-
-def sources(given: Any) -> list[Source]:
-    """The tables that an argument refers to.
-
-    Args:
-        given: a path (see ``files``), a URL ``postgresql://...`` (see ``postgres.table``), a pandas or pyarrow table,
-            a ``datasets.Dataset``, or a list of dictionaries.
-
-    Raises:
-        InputError: it does not exist, or is of another kind.
-    """
-    if isinstance(given, str | os.PathLike):
-        text = os.fspath(given)
-        if text.startswith(postgres.SCHEMES):
-            return [postgres.table(text)]
-        return list(files(Path(text).expanduser()))
-    return [memory.hold(given)]
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that compares numbers in names as numbers.
-
-    Example:
-        >>> sorted(["log-10.csv", "log-9.csv"], key=natural)
-        ['log-9.csv', 'log-10.csv']
-    """
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def files(path: Path) -> list[Path]:
-    """The log files of a path: the file itself, or all files in the folder at any depth, in natural order of names.
-
-    The .json files of a folder count only if it has no other log files: some gateways write one per request, but other
-    programs leave settings beside a log.
-
-    Raises:
-        InputError: the path does not exist, or is a file of another kind.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; check the path")
-    if not path.is_dir():
-        if not path.name.lower().endswith(SUFFIXES + JSON):
-            raise InputError(
-                f"{path}: cannot read {path.suffix or 'a file without suffix'}; give {', '.join(SUFFIXES)}"
-            )
-        return [path]
-    inside = sorted(
-        (
-            file
-            for file in path.rglob("*")
-            if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
-        ),
-        key=lambda file: [natural(part) for part in file.relative_to(path).parts],
-    )
-    found = [f for f in inside if f.name.lower().endswith(SUFFIXES)]
-    found = found or [f for f in inside if f.name.lower().endswith(JSON)]
-    if not found:
-        raise InputError(f"{path}: the folder has no log file ({', '.join(SUFFIXES)}); check the path")
-    return found
 
 
 def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
@@ -160,7 +85,7 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
 
 def _read(path: Source, wanted: Wanted) -> Iterator[Chunk]:
     if isinstance(path, Stream):
-        return _chunks(_objects(doors.lines(path.file, path)))
+        return _chunks(json_lines.objects(doors.lines(path.file, path)))
     if not isinstance(path, Path):
         return _table(path, wanted)
     name = path.name.lower().removesuffix(".gz")
@@ -278,7 +203,7 @@ def _undecoded(row: Sequence[str]) -> str:
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with doors.opened(path) as file:
         whole = path.name.lower().endswith(JSON)
-        yield from _chunks(enumerate(_items(file)) if whole else _objects(doors.lines(file, path)))
+        yield from _chunks(enumerate(json_lines.items(file)) if whole else json_lines.objects(doors.lines(file, path)))
 
 
 def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
@@ -286,7 +211,7 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
     row, data, broken, names, size = [], [], [], dict[str, Any](), 0
     for i, item in number:
         try:
-            found = _records(item)
+            found = json_lines.records(item)
         except (ValueError, RecursionError) as error:
             kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
             why = str(error).splitlines()[0]
@@ -302,60 +227,6 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
             row, data, broken, names, size = [], [], [], {}, 0
     if row or broken:
         yield Chunk(row, data, list(names), broken)
-
-
-def _objects(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers; an indented object, from "{" to "}", is one item."""
-    begun: list[bytes] = []
-    start = 0
-    for number, line in lines:
-        if begun and line[:1].isspace() and line.strip():
-            begun.append(line)
-        elif begun and line[:1] == b"}":
-            yield start, b"".join([*begun, b"}"])
-            begun = []
-        else:
-            if begun:
-                yield start, b"".join(begun)
-                begun = []
-            if len(line) < 4 and line.strip() == b"{":
-                begun, start = [line], number
-            else:
-                yield number, line
-    if begun:
-        yield start, b"".join(begun)
-
-
-def _records(item: Any) -> Sequence[dict[str, Any]]:
-    """The records of a line or of an item: an object or an array of objects; an empty line has none.
-
-    An object that only wraps a page of records, ``{"data": [...]}``, counts as that page.
-    """
-    if isinstance(item, bytes):
-        text = item.decode("utf-8-sig").strip()
-        if not text:
-            return ()
-        item = doors.parse(text)
-    if isinstance(item, dict):
-        page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
-        return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
-    if not isinstance(item, list) or not all(isinstance(record, dict) for record in item):
-        raise ValueError(f"found {type(item).__name__}")
-    return item
-
-
-def _items(file: BinaryIO) -> list[Any]:
-    """The contents of a .json file: the entries of its array, its one object, or several objects in a row."""
-    text = file.read().decode("utf-8-sig")
-    try:
-        whole = doors.parse(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise
-        return [line for _, line in _objects(enumerate(text.encode().splitlines()))]
-    return whole if isinstance(whole, list) else [whole]
 
 
 def _once(names: Sequence[str], path: Source) -> list[str]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxroute import nuisance, recipe
 from jaxroute.learn import estimates
-from jaxroute.policies.budgets import Curve
+from jaxroute.policies.curves import Curve
 from jaxroute.serving.kinds import Kind
 from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Spec
 

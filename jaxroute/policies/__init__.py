@@ -3,6 +3,7 @@
 decisions   greedy, softmax, epsilon-greedy, the best single model, ensembles
 exploration posterior sampling, contenders, the smallest variance for an evaluation, limits on cost and loss
 piecewise   breakpoints of affine utilities: exact for one prompt, jit and vmap for a batch
+curves      what every cost weight spends and gains, exactly or of one policy for each
 budgets     from a budget, or a quality to reach, to a cost weight; needs no JAX to look one up
 """
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy(
         __name__,
-        ("budgets", "decisions", "exploration", "piecewise"),
+        ("budgets", "curves", "decisions", "exploration", "piecewise"),
         dict.fromkeys(("best_single", "ensemble", "epsilon_greedy", "greedy", "softmax"), f"{__name__}.decisions")
         | dict.fromkeys(("contenders", "for_evaluation", "limited", "thompson"), f"{__name__}.exploration")
         | dict.fromkeys(

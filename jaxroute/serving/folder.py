@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxroute.data import saving
-from jaxroute.policies.budgets import Curve
+from jaxroute.policies.curves import Curve
 from jaxroute.serving import layout, posterior, schema
 from jaxroute.serving.posterior import Posterior
 from jaxroute.types import InputError

@@ -34,7 +34,7 @@ ASCENDING = {"cost_weights": 1, "ends": 2}
 """Arrays of cost weights that ascend from 0 or more, and how many there are at least."""
 POSITIVE = ("temperature", "width", "level")
 CURVE = ("cost_weight", "cost", "quality", "cost_error", "quality_error", "decided_at")
-"""Under "curve/", all [P] and float64 (or float32); `policies.budgets.Curve` checks the numbers."""
+"""Under "curve/", all [P] and float64 (or float32); `policies.curves.Curve` checks the numbers."""
 
 POSTERIOR = ("weights", "factor", "misfit", "noise")
 """Under "posterior/": see `posterior.Posterior`."""

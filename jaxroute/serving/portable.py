@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroute.policies.budgets import Curve
+from jaxroute.policies.curves import Curve
 from jaxroute.serving import blocks, dense, folder
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.decisions import Predicted

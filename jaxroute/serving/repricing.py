@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroute.data import prices as price_table
-from jaxroute.policies.budgets import Curve
+from jaxroute.policies.curves import Curve
 from jaxroute.serving import kinds
 from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.router import Router

@@ -11,7 +11,7 @@ import numpy as np
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
-    from jaxroute.policies.budgets import Curve
+    from jaxroute.policies.curves import Curve
 
 WAYS = ("cost_weight", "normalised_cost_weight", "budget", "quality_target")
 LARGEST = float(np.finfo(np.float32).max)

@@ -1,79 +1,29 @@
-"""From a log to a router and to what it is worth: the functions that ``import jaxroute as jr`` offers.
-
-Whatever takes a log takes a path, a table in memory or what ``read_log`` returned, and whatever takes a table likewise.
-"""
+"""A router of a log or of a table, by any method, with what the rows that were held out say of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxroute.api.judging import judged
+from jaxroute.api.reading import LogTable, read_log, shadow_table
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, fingerprints, harness, priors, splits, tables, tabular
+from jaxroute.data import encoders, fingerprints, priors, splits
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import latency
-from jaxroute.data.messages import CHAT
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.learn import checks, fitting, full_feedback, methods
 from jaxroute.learn.methods import Method
-from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation, new_models, ranking
+from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
 from jaxroute.serving.terms import too_slow
-from jaxroute.serving.unseen import Stored
-from jaxroute.system.printing import finite
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
-
-LogTable = people.LogTable
-
-
-def read_log(source: Any, **options: Any) -> LogTable:
-    """Read and check a log: one row per request, each answered by one model.
-
-    Args:
-        source: a file, a folder of files, or a table in memory; see ``data.logs.load``.
-        options: of ``data.logs.load``: columns, prices, quality_range, feedback, drop_bad and others.
-
-    Returns:
-        LogTable.
-
-    Raises:
-        InputError: every problem, with file, row and column.
-    """
-    return source if isinstance(source, LogTable) else people.load(source, **options)
-
-
-def read_table(source: Any, **options: Any) -> Table:
-    """Read and check a table: prompts that every model answered.
-
-    Args:
-        source: a folder or a file (see ``data.tables.load``), results of an evaluation tool (see
-            ``data.harness.load``), or a table in memory (see ``data.tabular.table``).
-        options: features, encoder, quality_range, unknown_costs; of results, those of ``data.harness.join``.
-
-    Returns:
-        Table.
-
-    Raises:
-        InputError: one line that names file, column, row and value.
-    """
-    if isinstance(source, Table):
-        return source
-    if not isinstance(source, str | os.PathLike):
-        return tabular.table(source, **options)
-    return (harness.load if harness.is_run(source) else tables.load)(source, **options)
-
-
-def _shadow(source: Any) -> Table:
-    """The table of a shadow sample, whose costs may be unknown."""
-    return harness.load(source, alone=True) if isinstance(source, str | os.PathLike) else read_table(source)
 
 
 def fit(
@@ -177,7 +127,7 @@ def fit(
         if holdout is not None or split_time is not None:
             raise InputError("holdout= and split_time= need a log of rows (see read_log); split arrays yourself")
         if shadow is not None and not isinstance(shadow, Examples):
-            answered = shadows.examples(_shadow(shadow), models)
+            answered = shadows.examples(shadow_table(shadow), models)
         known = priors.load(prior, models)
         gathered = _gathering(options)
         router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, prior=known.prior, **options)
@@ -192,7 +142,7 @@ def fit(
     if holdout is not None or split_time is not None:
         table, held = people.hold_out(seed, table, share=holdout, moment=split_time)
     names, used = table.models, None if table.features is not None else encoder
-    beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(_shadow(shadow), names)
+    beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(shadow_table(shadow), names)
     columns, options["currency"] = contexts.fit(table.context), table.currency
     spec = options.get("spec", NuisanceSpec())
     checks.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
@@ -241,120 +191,3 @@ def held_out_prompts(seed: int, table: Table, share: float) -> tuple[Table, Tabl
         raise InputError(f"holdout is {share:g}; give a share of the prompts above 0 and below 1, such as 0.2")
     fitted, _, held = splits.split(seed, table, (1 - share, 0.0, share))
     return table.rows(np.sort(fitted)), table.rows(np.sort(held))
-
-
-def judged(router: Router, held: LogTable | Table | None) -> Router:
-    """The router, with what the rows that were held out say of it in ``summary["held_out"]``.
-
-    Args:
-        router: fitted without them. held: N rows or prompts; None: none were held out.
-    """
-    if held is None:
-        return router
-    fresh = dataclasses.replace(router, fingerprint=None)  # what was held out is new, and needs no looking up
-    grid = [row["normalised_cost_weight"] for row in router.summary["by_cost_weight"]]
-    found = evaluate(fresh, held, normalised_cost_weights=grid)
-    said = found.conclusion()[len(found.left_out) :]
-    records = finite(found.to_frame().to_dict("records"))
-    router.summary["held_out"] = {"rows": len(held), "conclusion": said, "by_cost_weight": records}
-    return router
-
-
-def evaluate(
-    router: Router | str | os.PathLike[str],
-    data: Any,
-    *,
-    shadow: Any = None,
-    normalised_cost_weights: Sequence[float] = GRID,
-) -> evaluation.LogEvaluation | evaluation.TableEvaluation | Stored:
-    """What the rows of a log, or of a full table, that a router has not learned from say of it, by cost weight.
-
-    Args:
-        router: a Router or its folder.
-        data: a log (see ``read_log``), or a ``Table`` (of ``read_table``) for values and regret without estimation.
-        shadow: beside a log, prompts like its own that every model answered; see ``read_table``.
-        normalised_cost_weights: [L]; 1 is the break-even between the best and the cheapest model.
-
-    Returns:
-        LogEvaluation or TableEvaluation; ``to_frame()`` has a row per cost weight, ``left_out`` says which rows were
-        no evidence. ``unseen.Stored`` where the router has learned from all: what was stored when it was fitted.
-
-    Raises:
-        InputError: bad data, or a model that the router does not know.
-    """
-    router = _loaded(router)
-    if isinstance(data, Table):
-        return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
-    answered = None if shadow is None else _shadow(shadow)
-    log = read_log(data, chat=router.summary.get("chat", CHAT), context=contexts.names(router.context))
-    return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
-
-
-def compare(
-    first: Router | str | os.PathLike[str],
-    second: Router | str | os.PathLike[str],
-    log: Any,
-    *,
-    shadow: Any = None,
-    normalised_cost_weights: Sequence[float] = GRID,
-) -> evaluation.Comparison:
-    """The value of the first router minus that of the second on a log that neither has seen, with paired intervals.
-
-    Args:
-        first, second: routers or their folders; cost weights are normalised by the first one's cost_scale.
-        log, shadow, normalised_cost_weights: see ``evaluate``.
-
-    Returns:
-        Comparison; ``to_frame()`` has a row per cost weight.
-
-    Raises:
-        InputError: bad data, or a model that a router does not know.
-    """
-    answered = None if shadow is None else _shadow(shadow)
-    first, second = _loaded(first), _loaded(second)
-    beside = list(dict.fromkeys(contexts.names(first.context) + contexts.names(second.context)))
-    return evaluation.compare(
-        first,
-        second,
-        read_log(log, chat=first.summary.get("chat", CHAT), context=beside),
-        shadow=answered,
-        normalised_cost_weights=normalised_cost_weights,
-    )
-
-
-def rank(
-    routers: Sequence[Router | str | os.PathLike[str]],
-    log: Any,
-    *,
-    names: Sequence[str] | None = None,
-    normalised_cost_weights: Sequence[float] = GRID,
-) -> ranking.Ranking:
-    """The best of several routers on a log that none of them has seen, with bounds that allow for the choice.
-
-    Args:
-        routers: two or more, or their folders; cost weights are normalised by the first one's cost_scale.
-        log: see ``read_log``. names: of the routers; None: their folders' names, "router 0" and so on for others.
-        normalised_cost_weights: [L].
-
-    Returns:
-        Ranking; ``to_frame()`` has a row per cost weight and router.
-
-    Raises:
-        InputError: bad data, a model that a router does not know, or too few new rows.
-    """
-    loaded = [_loaded(router) for router in routers]
-    given = [
-        f"router {i}" if isinstance(r, Router) else os.path.basename(os.path.normpath(r)) for i, r in enumerate(routers)
-    ]
-    beside = list(dict.fromkeys(name for router in loaded for name in contexts.names(router.context)))
-    chat = loaded[0].summary.get("chat", CHAT) if loaded else CHAT
-    return ranking.rank(
-        loaded,
-        read_log(log, chat=chat, context=beside),
-        names=names or given,
-        normalised_cost_weights=normalised_cost_weights,
-    )
-
-
-def _loaded(router: Router | str | os.PathLike[str]) -> Router:
-    return router if isinstance(router, Router) else Router.load(router)

@@ -1,0 +1,135 @@
+"""What routers are worth: on a log or a table that they have not learned from, alone, in pairs and ranked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from jaxroute.api.reading import LogTable, read_log, shadow_table
+from jaxroute.data import context as contexts
+from jaxroute.data.messages import CHAT
+from jaxroute.recipe import GRID
+from jaxroute.serving import evaluation, ranking
+from jaxroute.serving.router import Router
+from jaxroute.serving.unseen import Stored
+from jaxroute.system.printing import finite
+from jaxroute.types import Table
+
+
+def judged(router: Router, held: LogTable | Table | None) -> Router:
+    """The router, with what the rows that were held out say of it in ``summary["held_out"]``.
+
+    Args:
+        router: fitted without them. held: N rows or prompts; None: none were held out.
+    """
+    if held is None:
+        return router
+    fresh = dataclasses.replace(router, fingerprint=None)  # what was held out is new, and needs no looking up
+    grid = [row["normalised_cost_weight"] for row in router.summary["by_cost_weight"]]
+    found = evaluate(fresh, held, normalised_cost_weights=grid)
+    said = found.conclusion()[len(found.left_out) :]
+    records = finite(found.to_frame().to_dict("records"))
+    router.summary["held_out"] = {"rows": len(held), "conclusion": said, "by_cost_weight": records}
+    return router
+
+
+def evaluate(
+    router: Router | str | os.PathLike[str],
+    data: Any,
+    *,
+    shadow: Any = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> evaluation.LogEvaluation | evaluation.TableEvaluation | Stored:
+    """What the rows of a log, or of a full table, that a router has not learned from say of it, by cost weight.
+
+    Args:
+        router: a Router or its folder.
+        data: a log (see ``read_log``), or a ``Table`` (of ``read_table``) for values and regret without estimation.
+        shadow: beside a log, prompts like its own that every model answered; see ``read_table``.
+        normalised_cost_weights: [L]; 1 is the break-even between the best and the cheapest model.
+
+    Returns:
+        LogEvaluation or TableEvaluation; ``to_frame()`` has a row per cost weight, ``left_out`` says which rows were
+        no evidence. ``unseen.Stored`` where the router has learned from all: what was stored when it was fitted.
+
+    Raises:
+        InputError: bad data, or a model that the router does not know.
+    """
+    router = _loaded(router)
+    if isinstance(data, Table):
+        return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
+    answered = None if shadow is None else shadow_table(shadow)
+    log = read_log(data, chat=router.summary.get("chat", CHAT), context=contexts.names(router.context))
+    return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
+
+
+def compare(
+    first: Router | str | os.PathLike[str],
+    second: Router | str | os.PathLike[str],
+    log: Any,
+    *,
+    shadow: Any = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> evaluation.Comparison:
+    """The value of the first router minus that of the second on a log that neither has seen, with paired intervals.
+
+    Args:
+        first, second: routers or their folders; cost weights are normalised by the first one's cost_scale.
+        log, shadow, normalised_cost_weights: see ``evaluate``.
+
+    Returns:
+        Comparison; ``to_frame()`` has a row per cost weight.
+
+    Raises:
+        InputError: bad data, or a model that a router does not know.
+    """
+    answered = None if shadow is None else shadow_table(shadow)
+    first, second = _loaded(first), _loaded(second)
+    beside = list(dict.fromkeys(contexts.names(first.context) + contexts.names(second.context)))
+    return evaluation.compare(
+        first,
+        second,
+        read_log(log, chat=first.summary.get("chat", CHAT), context=beside),
+        shadow=answered,
+        normalised_cost_weights=normalised_cost_weights,
+    )
+
+
+def rank(
+    routers: Sequence[Router | str | os.PathLike[str]],
+    log: Any,
+    *,
+    names: Sequence[str] | None = None,
+    normalised_cost_weights: Sequence[float] = GRID,
+) -> ranking.Ranking:
+    """The best of several routers on a log that none of them has seen, with bounds that allow for the choice.
+
+    Args:
+        routers: two or more, or their folders; cost weights are normalised by the first one's cost_scale.
+        log: see ``read_log``. names: of the routers; None: their folders' names, "router 0" and so on for others.
+        normalised_cost_weights: [L].
+
+    Returns:
+        Ranking; ``to_frame()`` has a row per cost weight and router.
+
+    Raises:
+        InputError: bad data, a model that a router does not know, or too few new rows.
+    """
+    loaded = [_loaded(router) for router in routers]
+    given = [
+        f"router {i}" if isinstance(r, Router) else os.path.basename(os.path.normpath(r)) for i, r in enumerate(routers)
+    ]
+    beside = list(dict.fromkeys(name for router in loaded for name in contexts.names(router.context)))
+    chat = loaded[0].summary.get("chat", CHAT) if loaded else CHAT
+    return ranking.rank(
+        loaded,
+        read_log(log, chat=chat, context=beside),
+        names=names or given,
+        normalised_cost_weights=normalised_cost_weights,
+    )
+
+
+def _loaded(router: Router | str | os.PathLike[str]) -> Router:
+    return router if isinstance(router, Router) else Router.load(router)

@@ -1,0 +1,66 @@
+"""The records of JSON: of lines, of objects printed over several lines, of arrays and of pages of records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from jaxroute.data import files as doors
+
+PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
+"""Keys of an object that only wraps a page of records, as the APIs of services return it."""
+
+
+def objects(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; an indented object, from "{" to "}", is one item."""
+    begun: list[bytes] = []
+    start = 0
+    for number, line in lines:
+        if begun and line[:1].isspace() and line.strip():
+            begun.append(line)
+        elif begun and line[:1] == b"}":
+            yield start, b"".join([*begun, b"}"])
+            begun = []
+        else:
+            if begun:
+                yield start, b"".join(begun)
+                begun = []
+            if len(line) < 4 and line.strip() == b"{":
+                begun, start = [line], number
+            else:
+                yield number, line
+    if begun:
+        yield start, b"".join(begun)
+
+
+def records(item: Any) -> Sequence[dict[str, Any]]:
+    """The records of a line or of an item: an object or an array of objects; an empty line has none.
+
+    An object that only wraps a page of records, ``{"data": [...]}``, counts as that page.
+    """
+    if isinstance(item, bytes):
+        text = item.decode("utf-8-sig").strip()
+        if not text:
+            return ()
+        item = doors.parse(text)
+    if isinstance(item, dict):
+        page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
+        return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
+    if not isinstance(item, list) or not all(isinstance(record, dict) for record in item):
+        raise ValueError(f"found {type(item).__name__}")
+    return item
+
+
+def items(file: BinaryIO) -> list[Any]:
+    """The contents of a .json file: the entries of its array, its one object, or several objects in a row."""
+    text = file.read().decode("utf-8-sig")
+    try:
+        whole = doors.parse(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return [line for _, line in objects(enumerate(text.encode().splitlines()))]
+    return whole if isinstance(whole, list) else [whole]

@@ -1,0 +1,146 @@
+"""Tables of columns as OpenRouter and LiteLLM name them, and batches of OpenAI with scores of their own file."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from harness_files import SHARED, joined, near, shared, wide
+
+from jaxroute.data import harness, prices
+from jaxroute.data.harness import openai_batch
+from jaxroute.data.harness.answers import File
+from jaxroute.types import InputError
+
+ROWS = pd.DataFrame(
+    {
+        "prompt": ["p", "p", "q", "q"],
+        "model_permaslug": ["openai/gpt-4o", "meta/llama", "openai/gpt-4o", "meta/llama"],
+        "score": [1.0, 0.0, 0.5, None],
+        "cost_total": [0.01, 0.0, 0.02, 0.001],
+        "tokens_prompt": [10, 10, 20, 20],
+        "tokens_completion": [5, 5, 5, 5],
+        "finish": ["stop"] * 4,
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "json"])
+def test_columns_as_openrouter_names_them(tmp_path, suffix):
+    path = tmp_path / f"rows.{suffix}"
+    writers = {
+        "csv": lambda: ROWS.to_csv(path, index=False),
+        "parquet": lambda: ROWS.to_parquet(path),
+        "jsonl": lambda: ROWS.to_json(path, orient="records", lines=True),
+        "json": lambda: ROWS.to_json(path, orient="records"),
+    }
+    writers[suffix]()
+    found = joined(path)
+    assert wide(found) == {"0": {"openai/gpt-4o": 1.0, "meta/llama": 0.0}, "1": {"openai/gpt-4o": 0.5}}
+    assert (found.counts["missing"], found.counts["unscored"]) == (1, 1)
+    # Tokens were used, so a cost of 0 is none.
+    assert wide(found, "cost") == near(
+        {"0": {"openai/gpt-4o": 0.01, "meta/llama": np.nan}, "1": {"openai/gpt-4o": 0.02}}
+    )
+    listed = {"meta/llama": prices.Price(1.0, 2.0, "list", "2026")}
+    assert wide(joined(path, prices=listed), "cost")["0"] == {"openai/gpt-4o": 0.01, "meta/llama": 20 / 1e6}
+    listed["gpt-4o"] = prices.Price(2.0, 4.0)
+    assert wide(joined(path, prices=listed), "cost")["1"] == {"openai/gpt-4o": 0.02}
+    assert wide(joined(path, prices=listed, reprice=True), "cost")["1"] == {"openai/gpt-4o": 60 / 1e6}
+
+
+def test_columns_as_litellm_writes_them(tmp_path):
+    rows = [
+        {
+            "model": model,
+            "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 3},
+            "response_cost": cost,
+            "metadata": {"user": "u"},
+            "helpful": good,
+        }
+        for model, cost, good in (("a", 0.25, True), ("b", None, False))
+    ]
+    (tmp_path / "spend.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = joined(tmp_path / "spend.jsonl")
+    assert found.queries["prompt"].tolist() == ["Hello?"]
+    assert wide(found) == {"0": {"a": 1.0, "b": 0.0}}
+    assert found.outcomes["input_tokens"].tolist() == [9, 9]
+    assert found.counts["cost_unknown"] == 1
+
+
+def batch(folder, models=("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06"), url="/v1/chat/completions"):
+    """Input and output files as documented; the third request of each expires, the fourth is refused."""
+    for model in models:
+        asked, answered = [], []
+        for i in range(4):
+            body = {"model": model[:-11], "messages": [{"role": "user", "content": f"Question {i}?"}]}
+            asked.append({"custom_id": f"r{i}", "method": "POST", "url": url, "body": body})
+            said = {"model": model, "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+            line = {"id": f"b{i}", "custom_id": f"r{i}", "response": {"status_code": 200, "body": said}, "error": None}
+            if i == 2:
+                line |= {"response": None, "error": {"code": "batch_expired", "message": "too late"}}
+            if i == 3:
+                refused = {"error": {"code": "content_policy_violation", "message": "no"}}
+                line |= {"response": {"status_code": 400, "body": refused}}
+            answered.append(line)
+        for name, lines in (("input", asked), ("output", answered)):
+            (folder / f"{name}_{model}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def test_batches_are_joined_to_their_inputs_and_errors_counted(tmp_path):
+    batch(tmp_path)
+    output = tmp_path / "output_gpt-4o-mini-2024-07-18.jsonl"
+    answers = list(openai_batch.read(File(output)))
+    assert [answer.prompt for answer in answers] == [f"Question {i}?" for i in range(4)]
+    assert {answer.model for answer in answers} == {"gpt-4o-mini-2024-07-18"}
+    assert [answer.failed for answer in answers] == ["", "", "batch_expired", "content_policy_violation"]
+    with pytest.raises(InputError, match=r"row 0: no answer has a score; give them with --scores FILE"):
+        joined(tmp_path)
+    rows = [(f"r{i}", model, i / 2) for model in ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06") for i in range(2)]
+    pd.DataFrame(rows, columns=["custom_id", "model", "quality"]).to_csv(tmp_path / "judge.csv", index=False)
+    runs = harness.judged(list(harness.read(tmp_path)), tmp_path / "judge.csv")
+    found = harness.join(runs, prices={"gpt-4o": prices.Price(2.5, 10.0)})  # the snapshot by its undated name
+    assert found.counts["prompts_without_a_score"] == 2
+    assert wide(found)["r1"] == {"gpt-4o-mini-2024-07-18": 0.5, "gpt-4o-2024-08-06": 0.5}
+    assert wide(found, "cost")["r1"]["gpt-4o-2024-08-06"] == pytest.approx((100 * 2.5 + 10 * 10) / 1e6)
+    assert found.counts["cost_unknown"] == 2
+    assert found.counts["by_model"][0]["failed"] == {"batch_expired": 1, "content_policy_violation": 1}
+
+
+def test_scores_of_their_own_file_that_do_not_fit(tmp_path):
+    runs = harness.read(batch(tmp_path))
+    path = tmp_path / "judge.csv"
+    for text, message in {
+        "custom_id,quality\nr9,1\n": r"judge\.csv, row 0: no answer to 'r9' in the runs",
+        "custom_id,model,quality\nr0,gpt-5,1\n": r"row 0: no answer of model 'gpt-5' to 'r0' in the runs \(models: gpt",
+        "custom_id,quality\nr0,1\nr0,0\n": r"judge\.csv, row 1: a second row for 'r0'",
+        "name,quality\nr0,1\n": r"judge\.csv: no column of ids",
+        "custom_id,comment\nr0,good\n": r"judge\.csv: no column of scores",
+        "custom_id,quality\n,1\n": r"judge\.csv, row 0: custom_id is empty",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            harness.judged(runs, path)
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        harness.judged(runs, tmp_path / "none.csv")
+
+
+def test_batches_without_their_input(tmp_path):
+    batch(tmp_path)
+    for file in tmp_path.glob("input_*"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"output_gpt.*row 0: no input with custom_id 'r0' beside it"):
+        harness.read(tmp_path)
+
+
+@shared
+def test_the_shared_batches():
+    runs = harness.read(SHARED / "openai_batch")
+    answers = [answer for run in runs for answer in run.answers]
+    assert {answer.model for answer in answers} == {"gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06"}
+    assert [answer.failed for answer in answers if answer.failed] == ["batch_expired"] * 2
+    assert {answer.prompt for answer in answers if answer.id == "q00"} == {
+        "What is 29 + 14? Answer with the number only."
+    }

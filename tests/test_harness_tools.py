@@ -1,0 +1,171 @@
+"""Results of lm-eval, promptfoo, DeepEval, HELM and Ragas as tables: files that the tools wrote, every value known."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from harness_files import DATA, SHARED, joined, near, shared, wide
+
+from jaxroute.data import harness
+from jaxroute.types import InputError
+
+GEN, MC = {"exact_match,first": 0.0, "exact_match,digits": 1.0}, {"acc": 1.0}
+
+
+def test_lm_eval_filters_metrics_and_names():
+    small, large = DATA / "lm_eval/small", DATA / "lm_eval/large"
+    with pytest.raises(InputError, match=r"'tiny_gen': several scores; .*: exact_match,first, exact_match,digits$"):
+        joined(small, large, wanted=["acc"])
+    with pytest.raises(InputError, match=r"tiny_ppl.*row 0: for score 'perplexity' lower is better"):
+        joined(small, large, wanted=["digits"])
+    found = joined(*(folder / file for folder in (small, large) for file in _samples("gen", "mc")), wanted=["digits"])
+    assert found.counts["scores"] == {"tiny_gen": "exact_match,digits", "tiny_mc": "acc"}
+    assert found.counts["models"] == ["small", "large"]  # from the model's arguments: the written name is random
+    quality = wide(found)
+    assert [quality[f"tiny_gen/d{i}"] for i in range(3)] == [{"small": 0.0, "large": 1.0}] * 3
+    assert [quality[f"tiny_mc/{i}"]["small"] for i in range(3)] == [0.0, 1.0, 1.0]
+    assert found.queries["prompt"][0] == "Q: What is 2 + 2?\nA:"
+    assert found.counts["cost_unknown"] == 12
+    first = joined(*(folder / file for folder in (small, large) for file in _samples("gen")), wanted=["first"])
+    assert first.outcomes["quality"].tolist() == [0.0] * 6
+    named = joined(f"a={small / _samples('mc')[0]}", f"b={large / _samples('mc')[0]}")
+    assert named.counts["models"] == ["a", "b"]
+
+
+def _samples(*tasks):
+    return [f"samples_tiny_{task}_2026-11-28T10-52-00.859789.jsonl" for task in tasks]
+
+
+def test_lm_eval_without_results_goes_by_the_folder(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(DATA / "lm_eval/small" / _samples("mc")[0], tmp_path / name)
+    assert joined(tmp_path).counts["models"] == ["one", "two"]
+    drawn = json.loads((DATA / "lm_eval/small/results_2026-11-28T10-52-00.859789.json").read_text())
+    folder = tmp_path / drawn["model_name_sanitized"]
+    (tmp_path / "one").rename(folder)
+    drawn["config"]["model_args"] = {}
+    (folder / "results_2026-11-28T10-52-00.859789.json").write_text(json.dumps(drawn))
+    with pytest.raises(InputError, match=r"jsonl: names no model; name it as NAME="):
+        joined(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv"])
+def test_promptfoo_in_its_three_forms(suffix):
+    found = joined(DATA / f"promptfoo/tiny.{suffix}")
+    score = 0.81 if suffix == "csv" else 0.8125  # (2 x 1 + 1 + 0.25) / 4; the .csv has two decimals
+    both = {"small": score, "local:large": score}
+    assert {row["prompt"]: wide(found)[row["query_id"]] for _, row in found.queries.iterrows()} == {
+        "Answer: 2 + 2?": both,
+        "2 + 2? Be brief, Ann, dear.": both,
+        "Answer: 3 * 3?": {"local:large": 1.0},
+        "3 * 3? Be brief, Bob.": {"local:large": 1.0},
+        "Answer: 10 - 4?": {"local:large": 1.0},
+        '10 - 4? Be brief, "Cy".': {"local:large": 1.0},
+    }
+    counts = found.counts
+    assert (counts["prompts"], counts["answers"], counts["missing"], counts["failed"]) == (6, 8, 4, 4)
+    # The provider that reports no cost is written as 0 by promptfoo: unknown, as are all in the .csv.
+    costs = wide(found, "cost")[found.queries["query_id"][0]]
+    expected = {"small": np.nan if suffix == "csv" else 0.001, "local:large": np.nan}
+    assert costs == {model: pytest.approx(y, nan_ok=True) for model, y in expected.items()}
+    assert set(joined(DATA / f"promptfoo/tiny.{suffix}", wanted=["exact"]).outcomes["quality"]) == {1.0}
+    assert set(joined(DATA / f"promptfoo/tiny.{suffix}", wanted=["pass"]).outcomes["quality"]) == {1.0}
+
+
+def test_promptfoo_exports_of_one_run_count_once():
+    assert joined(DATA / "promptfoo").counts["repeats_averaged"] == 0
+    assert joined(DATA / "promptfoo").counts["runs"] == {str(DATA / "promptfoo/tiny.json"): "promptfoo"}
+
+
+def test_promptfoo_answers_from_its_cache_have_no_cost(tmp_path):
+    whole = json.loads((DATA / "promptfoo/tiny.json").read_text())
+    for result in whole["results"]["results"]:
+        if result.get("response"):
+            result["response"] |= {"cached": True, "cost": 0, "tokenUsage": {"total": 12, "cached": 12}}
+    (tmp_path / "run.json").write_text(json.dumps(whole))
+    assert joined(tmp_path / "run.json").counts["cost_unknown"] == 8
+
+
+def test_promptfoo_columns_that_do_not_say_the_prompt(tmp_path):
+    text = (DATA / "promptfoo/tiny.csv").read_text()
+    path = tmp_path / "run.csv"
+    path.write_text(text.replace("Answer: {{q}}", "my label"))
+    with pytest.raises(InputError, match=r"run\.csv, row 0, column '\[small\] my label': holds a label instead of the"):
+        harness.read(path)
+    path.write_text(text.replace("Answer: {{q}}", "Answer: {{q | upper}}"))
+    with pytest.raises(InputError, match=r"run\.csv.* export \.json or \.jsonl instead|holds a label instead"):
+        harness.read(path)
+
+
+def test_deepeval_less_is_better_shows_in_what_passed():
+    small, large = DATA / "deepeval/small.json", DATA / "deepeval/large.json"
+    found = joined(small, large, wanted=["Exact"])
+    assert wide(found) == {
+        "test_case_0": {"small": 1.0, "large": 1.0},
+        "test_case_1": {"small": 0.0, "large": 1.0},
+        "test_case_2": {"small": 1.0, "large": 1.0},
+    }
+    assert wide(found, "cost")["test_case_1"] == {"small": 0.002, "large": 0.002}
+    assert found.counts["cost_unknown"] == 2
+    with pytest.raises(InputError, match=r"for score 'Rude' lower is better; give its scale as --quality-range"):
+        joined(small, large, wanted=["Rude"])
+    turned = joined(small, large, wanted=["Rude"], quality_range=(1, 0))
+    assert wide(turned)["test_case_1"] == near({"x": {"small": 0.1, "large": 0.9}})["x"]
+    # A metric that failed to judge has no score: a hole, not 0.
+    broken = joined(small, large, wanted=["Broken"])
+    assert (broken.counts["prompts_without_a_score"], broken.counts["unscored"]) == (1, 2)
+
+
+def test_helm_trials_are_repeats():
+    with pytest.raises(InputError, match=r"choose with --score NAME: exact_match, quasi_exact_match, prefix_exact"):
+        joined(DATA / "helm")
+    found = joined(DATA / "helm", wanted=["exact_match"])
+    assert wide(found) == {
+        "tiny/id0": {"tiny/large": 1.0, "tiny/small": 1.0},
+        "tiny/id1": {"tiny/large": 1.0, "tiny/small": 0.0},
+        "tiny/id2": {"tiny/large": 1.0, "tiny/small": 0.0},
+    }
+    assert found.queries["prompt"].tolist() == ["What is 2 + 2?", "Capital of France?", "What is 10 - 4?"]
+    assert found.counts["repeats_averaged"] == 6
+    assert found.outcomes["input_tokens"].tolist() == [68, 72, 69] * 2
+
+
+def test_helm_runs_that_are_not_whole(tmp_path):
+    shutil.copytree(DATA / "helm/small", tmp_path / "run")
+    (tmp_path / "run/scenario_state.json").write_text('{"request_states": []}')
+    with pytest.raises(InputError, match=r"per_instance_stats\.json, instance 'id0': is not in scenario_state\.json"):
+        harness.read(tmp_path)
+    (tmp_path / "run/run_spec.json").unlink()
+    with pytest.raises(InputError, match=r"per_instance_stats\.json: no run_spec\.json beside it"):
+        harness.read(tmp_path)
+
+
+def test_ragas_columns_name_no_model():
+    small, large = DATA / "ragas/small.csv", DATA / "ragas/large.csv"
+    with pytest.raises(InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv$"):
+        joined(small, large, wanted=["exact_match"])
+    with pytest.raises(InputError, match="several scores; choose with --score NAME: exact_match, string_present"):
+        joined(f"small={small}", f"large={large}")
+    found = joined(f"small={small}", f"large={large}", wanted=["exact_match"])
+    assert list(wide(found).values()) == [{"small": 1, "large": 1}, {"small": 0, "large": 1}, {"small": 1, "large": 0}]
+
+
+@shared
+def test_the_shared_runs_of_lm_eval():
+    with pytest.raises(InputError, match="'local_mc': several scores; choose with --score NAME: acc, acc_norm"):
+        joined(SHARED / "lm_eval")
+    found = joined(SHARED / "lm_eval/m1", SHARED / "lm_eval/m2", wanted=["acc", "exact_match"])
+    assert found.counts["models"] == ["m1", "m2"]
+    assert (found.counts["prompts"], found.counts["answers"], found.counts["cost_unknown"]) == (40, 80, 80)
+    assert wide(found)["local_mc/q01"] == {"m1": 1.0, "m2": 0.0}
+
+
+@shared
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv"])
+def test_the_shared_run_of_promptfoo(suffix):
+    found = joined(SHARED / f"promptfoo/small_out.{suffix}")
+    assert wide(found) == {
+        **{f"q0{i}": {"small": float(i % 2), "large": 1.0, "echo": 0.0} for i in range(4)},
+    }
