@@ -93,8 +93,8 @@ _LIST = (
         "that the log confirms.",
         DISTILLED,
         plug_ins.recommended,
-        "Significantly worse than a baseline in 0 and better in 470 of 1,483 comparisons; on the synthetic problem five "
-        "soft RM-Classification routers averaged are 0.9 ahead of it.",
+        "Significantly worse than a baseline in 0 and better in 470 of 1,483 comparisons; on the synthetic problem "
+        "five soft RM-Classification routers averaged are 0.9 ahead of it.",
         informed=True,
     ),
     Method(
