@@ -239,23 +239,21 @@ def test_the_summary_pairs_by_table_and_seed():
     assert together == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
-def test_the_gap_is_that_of_the_stack_on_the_log_to_full_feedback():
-    of = {"log": (4.0, 5.0), "random 40": (2.0, 3.0), shadow.FULL: (1.0, 1.0)}
+def test_the_gap_goes_from_a_stack_on_the_log_to_full_feedback():
+    of = {"log": (4.0, 5.0), "random 40": (2.0, 3.0), shadow.FIRST: (7.0, 7.0), shadow.FULL: (1.0, 1.0)}
     rows = [
-        {"dataset": dataset, "seed": 0, "way": way, "recipe": recipe, "stack": stack}
+        {"dataset": dataset, "seed": 0, "way": way, "recipe": recipe + more, "stack": stack + more}
         for dataset, more in (("x", 0.0), ("y", 10.0))
         for way, (recipe, stack) in of.items()
-        for recipe, stack in [(recipe + more, stack + more * (way == "log"))]
         if (dataset, way) != ("y", "random 40")
     ]
     found = pd.DataFrame(rows).assign(prompts=np.nan, models=np.nan, answers=np.nan, dollars=np.nan)
     table = shadow.summary(found).set_index(["dataset", "way"])
-    assert table.loc[("x", "log"), "gap closed"] == "25%"  # (5 - 4) / (5 - 1)
-    assert table.loc[("x", "random 40"), "gap closed"] == "75%"
-    assert table.loc[("x", shadow.FULL), "gap closed"] == "-"
-    assert table.loc[("real tables", "random 40"), "gap closed"] == "75%"  # the other table has no such way
-    assert table.loc[("real tables", "log"), "gap closed"] == "25%"
-    assert table.loc[("x", "log"), "prompts"] == "-"
+    for dataset in ("x", "real tables"):  # the other table has no shadow
+        for way, first, stack in (("log", "50%", "25%"), ("random 40", "83%", "75%")):
+            assert table.loc[(dataset, way), "gap closed"] == f"{first} ({first} to {first})"  # (7 - 4) / (7 - 1)
+            assert table.loc[(dataset, way), "of the stack's"] == f"{stack} ({stack} to {stack})"  # (5 - 4) / (5 - 1)
+    assert table.loc[("x", shadow.FULL), "gap closed"] == table.loc[("x", "log"), "prompts"] == "-"
 
 
 @pytest.mark.study

@@ -4,9 +4,10 @@
 
 The setting is the study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool. Prompts
 of the pool are drawn at random and answered by every model, or, for the same cost, answered by the models in contention
-only; the alternative is as many more log rows as that cost buys. The end of the way is full feedback: the stacked
-plug-in that was shown every model's answer to the log's own prompts. Regret to the realised oracle in points, averaged
-over the cost weights, paired by seed. A log that was measured is not measured again. Writes
+only; the alternative is as many more log rows as that cost buys. The gap goes from the first recipe, the stacked
+plug-in before the Gaussian process, or from today's stacked plug-in, both on the log alone, to full feedback: the
+stacked plug-in that was shown every model's answer to the log's own prompts. Regret to the realised oracle in points,
+averaged over the cost weights, paired by seed. A log that was measured is not measured again. Writes
 results/shadow/shadow.parquet.
 """
 
@@ -27,6 +28,7 @@ from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
 from experiments.side import common
 from experiments.study import design
+from experiments.study.gap import DRAWS
 from jaxroute import nuisance, recipe
 from jaxroute.recipe import contenders
 from jaxroute.report.summary import student_interval
@@ -34,11 +36,12 @@ from jaxroute.system import stopping
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 FIRST_SEED, SEEDS = 20, 6
-CONTENDERS, INFORMATION, ROWS, FULL = "contenders", "information", "log rows", "full feedback"
-WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100", FULL)
-"""What is bought. The number: prompts answered by all models; the three after those spend the dollars of 100
-otherwise."""
-SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10", FULL)
+CONTENDERS, INFORMATION, ROWS = "contenders", "information", "log rows"
+FIRST, FULL = "first recipe", "full feedback"
+WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100", FIRST, FULL)
+"""What is bought. The number: prompts answered by all models; the three after those spend the dollars of 100 otherwise.
+The last two are the ends of the gap."""
+SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10", FIRST, FULL)
 SMOKE_POOL = 80
 REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
@@ -136,8 +139,9 @@ def measure(
     log = nuisance.fit(of.key, of.logs, of.spec)
     records = []
     for way in ways:
-        if way == FULL:
-            regret = common.regret(ceiling(of, table.rows(rows.train[:size])), of.test, recipe.GRID)
+        if way in (FIRST, FULL):
+            end = former(of) if way == FIRST else ceiling(of, table.rows(rows.train[:size]))
+            regret = common.regret(end, of.test, recipe.GRID)
             records.append({"seed": seed, "way": way, "recipe": regret, "stack": regret})
             continue
         here, fit, more, shadow = of, log, 0, None
@@ -157,6 +161,12 @@ def measure(
     return pd.DataFrame(records)
 
 
+def former(of: Setting) -> Outcomes:
+    """The first recipe's predictions of the test prompts: those of the stack before the Gaussian process."""
+    _, model = nuisance.fit(of.key, of.logs, design.FORMER)
+    return nuisance.predict_outcomes(model.outcomes, jnp.asarray(of.test.features))
+
+
 def ceiling(of: Setting, answered: Table) -> Outcomes:
     """The stack's predictions of the test prompts, where it was shown every model's answer to the log's prompts."""
     outcomes = jax.tree.map(jnp.asarray, answered.outcomes)
@@ -174,9 +184,9 @@ def spent(shadow: Examples | None, more: int, a_row: float) -> dict[str, float]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per table, and over the real tables that have the way: what was bought, mean regrets, the share of the gap
-    from the stacked plug-in on the log alone to full feedback that the recipe closes, and the recipe less itself with
-    the log alone and with as many prompts at random, 95% intervals over seeds."""
+    """Per table, and over the real tables that have the way: what was bought, mean regrets, the share of the gap that
+    the recipe closes from the first recipe and from today's stacked plug-in, and the recipe less itself with the log
+    alone and with as many prompts at random, 95% intervals over seeds."""
     datasets, lines = list(found["dataset"].unique()), []
     for dataset in [*datasets, *[REAL] * (len(datasets) > 1)]:
         mine = found[found["dataset"] != design.SYNTHETIC if dataset == REAL else found["dataset"] == dataset]
@@ -186,7 +196,8 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
             for column in ("prompts", "models", "answers", "dollars", "recipe", "stack"):
                 mean = np.nan if dataset == REAL else rows[column].mean()
                 line[column] = "-" if np.isnan(mean) else f"{mean:.{2 if column in JUDGED else 0}f}"
-            line["gap closed"] = _closed(mine, wide, str(way))
+            for head, start in (("gap closed", FIRST), ("of the stack's", "log")):
+                line[head] = _closed(mine, wide, str(way), start)
             size = str(way).split()[-1]
             for head, other in (("less log", "log"), ("less random", f"random {size}")):
                 line[head] = _gap(wide, str(way), other)
@@ -194,15 +205,24 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _closed(mine: pd.DataFrame, wide: pd.DataFrame, way: str) -> str:
-    """Share of the way from the stacked plug-in on the log alone to full feedback that the recipe goes; regrets are
-    summed over the tables and seeds that have all three."""
-    if way == FULL or FULL not in wide:
+def _closed(mine: pd.DataFrame, wide: pd.DataFrame, way: str, start: str) -> str:
+    """Share of the gap that the recipe closes, and its 95% interval: a bootstrap over seeds, as in `study.gap`.
+
+    Regrets are summed over the tables and seeds that have the way and both ends.
+
+    Args:
+        start: the way whose stacked plug-in the gap begins at; it ends at full feedback.
+    """
+    if way in (FIRST, FULL) or not {start, FULL} <= set(mine["way"]):
         return "-"
-    start = mine[mine["way"] == "log"].set_index(["dataset", "seed"])["stack"]
-    ends = pd.DataFrame({"start": start, "here": wide[way], "full": wide[FULL]}).dropna().sum()
-    gap = ends["start"] - ends["full"]
-    return f"{(ends['start'] - ends['here']) / gap:.0%}" if gap > 0 else "-"
+    begun = mine[mine["way"] == start].set_index(["dataset", "seed"])["stack"]
+    ends = pd.DataFrame({"start": begun, "here": wide[way], "full": wide[FULL]}).dropna().groupby("seed").sum()
+    closed, gap = (ends["start"] - ends["here"]).to_numpy(), (ends["start"] - ends["full"]).to_numpy()
+    if gap.sum() <= 0:
+        return "-"
+    drawn = np.random.default_rng(0).integers(len(gap), size=(DRAWS, len(gap)))
+    low, high = np.quantile(closed[drawn].sum(1) / gap[drawn].sum(1), [0.025, 0.975])
+    return f"{closed.sum() / gap.sum():.0%} ({low:.0%} to {high:.0%})"
 
 
 def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
