@@ -46,9 +46,7 @@ def given(prompts: Any) -> Any:
     if isinstance(prompts, Sequence):
         return prompts
     if not hasattr(prompts, "__array__"):
-        raise InputError(
-            f"prompts are a {type(prompts).__name__}; give a list of texts or an array of features [N, D]"
-        )
+        raise InputError(f"prompts are a {type(prompts).__name__}; give a list of texts or an array of features [N, D]")
     return np.asarray(prompts)
 
 
