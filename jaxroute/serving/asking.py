@@ -86,7 +86,7 @@ class Asked(Terms, Inputs):
             quality_target=quality_target,
         )
         rows = None
-        if hasattr(prompts, "columns"):
+        if not isinstance(prompts, np.ndarray | Sequence) and hasattr(prompts, "columns"):
             rows = prompts.index
             context = prompts if self.context and context is None else context
             prompts = self._read(prompts)

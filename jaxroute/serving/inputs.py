@@ -103,7 +103,7 @@ class Inputs(ABC):
 
         return self.num_features - contexts.width(self.context)
 
-    def features(self, prompts: Sequence[str] | np.ndarray, context: Any = None) -> np.ndarray:
+    def features(self, prompts: Any, context: Any = None) -> np.ndarray:
         """Features [N, D] of texts, or features themselves once they are checked.
 
         Args:
