@@ -8,7 +8,7 @@ import pytest
 import router_kinds
 
 from jaxroute import cli
-from jaxroute.cli import output
+from jaxroute.cli import explore, output
 from jaxroute.serving import kinds
 
 
@@ -92,3 +92,20 @@ def test_what_proves_nothing_is_refused(folder, capsys, monkeypatch, router, mor
     monkeypatch.chdir(folder)
     assert run(folder, *more, router=router) == 2
     assert says in capsys.readouterr().err
+
+
+def test_shares_near_one_and_above_are_said_in_full():
+    """99.7% is 100% in two figures, not 1e+02%, and a cost of thirteen times the spend is 1,250%."""
+    asked = explore.Asked(0.02, 0.01, 1000.0, 1.0, None, "")
+    best = {"setting": "S", "rows": 100.0, "days": 3.0, "loss": 1.0, "extra_cost_per_1000": 12.5}
+    model = {"model": "m", "may_be_better": 0.997, "share": 0.996, "share_of_router": 0.0003, "days": 3.0}
+    said = " ".join(explore._said(best, [model], asked, 1.0, True))
+    for part in (
+        "on 100% of the prompts",
+        "get 100% of",
+        "instead of 0.03%",
+        "(1,250% of the spend",
+        "loses 100 points",
+    ):
+        assert part in said
+    assert "e+" not in said

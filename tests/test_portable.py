@@ -1,6 +1,7 @@
 """Routers decide in NumPy as they do in JAX, and nothing of JAX, SciPy or scikit-learn is imported for it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,62 @@ def ridge_regret(x, utility, train, test):
     weights = np.linalg.solve(z.T @ z + 3 * np.eye(z.shape[1]), z.T @ (utility[train] - mean))
     chosen = (mean + (x[test] - centre) @ weights).argmax(1)
     return (utility[test].max(1) - utility[test][np.arange(len(test)), chosen]).mean()
+
+
+def test_features_of_any_array_are_decided_as_those_of_numpy():
+    router = router_kinds.router("plug_in")
+    expected = router.route(FEATURES, cost_weight=20.0)
+    for given in (jax.numpy.asarray(FEATURES), FEATURES.astype(float), np.asfortranarray(FEATURES)):
+        decision = router.route(given, cost_weight=20.0)
+        assert decision.models == expected.models
+        assert decision.rows is None
+    halves = FEATURES.astype(np.float16)
+    assert router.route(halves, cost_weight=20.0).models == router.route(halves.astype(float), cost_weight=20.0).models
+    shown = router.predict(jax.numpy.asarray(FEATURES))[0]
+    np.testing.assert_array_equal(shown, expected.quality)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [
+        (iter("ab"), "prompts are a str_ascii_iterator; give a list"),
+        ({"a"}, "prompts are a set; give a list"),
+        (None, "prompts are a NoneType"),
+        (FEATURES.astype(complex), "features are of type complex128; this router takes real numbers"),
+        (np.full(FEATURES.shape, 1e300), "features, row 0: not finite"),
+        (np.ma.masked_greater(FEATURES, 3.0), None),
+        (np.ma.masked_array(FEATURES, np.arange(len(FEATURES))[:, None] + 0 * FEATURES == 7), "features, row 7: not"),
+    ],
+)
+def test_what_is_neither_texts_nor_features_is_refused(prompts, said, recwarn):
+    router = router_kinds.router("plug_in")
+    if said is None:  # nothing is masked
+        assert router.route(prompts, cost_weight=1.0).models == router.route(FEATURES, cost_weight=1.0).models
+    else:
+        with pytest.raises(InputError, match=re.escape(said)):
+            router.route(prompts, cost_weight=1.0)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("way", ["cost_weight", "normalised_cost_weight", "budget", "quality_target"])
+def test_what_cost_matters_is_said_by_one_number(way):
+    router = router_kinds.router("plug_in")
+    one = 0.01 if way == "budget" else 0.1
+    expected = router.route(FEATURES, **{way: one}).models
+    for same in (np.float64(one), np.array([one]), jax.numpy.float32(one), str(one)):
+        assert router.route(FEATURES, **{way: same}).models == expected
+    for wrong in ("much", [one, one], {}, 1j):
+        with pytest.raises(InputError, match=f"{way} is .*give one number"):
+            router.route(FEATURES, **{way: wrong})
+
+
+def test_cost_weights_of_another_shape_are_refused():
+    router = router_kinds.router("plug_in")
+    for wrong in (np.ones(3), np.ones((len(FEATURES), 1)), []):
+        with pytest.raises(InputError, match="give one, or one for each of 40 prompts"):
+            router.scores(FEATURES, wrong)
+    for wrong in (1.0, np.ones((2, 2))):
+        with pytest.raises(InputError, match="give a list of them"):
+            router.choices(FEATURES, wrong)
+    with pytest.raises(InputError, match=r"cost weight .*give a number"):
+        router.choices(FEATURES, ["much"])

@@ -11,7 +11,7 @@ import typer
 
 from jaxroute.cli import explored, output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.system.printing import money
+from jaxroute.system.printing import money, two_figures
 from jaxroute.types import InputError
 
 NAMED = 3
@@ -170,18 +170,19 @@ def _said(
     limit = too_much if best["loss"] > asked.loss else f"at most {100 * asked.loss:g} was allowed"
     said = [
         f"Exploring {_money(best, spend, asked)} and {proven}: set {setting}.",
-        f"It loses {100 * best['loss']:.2g} points of expected utility; {limit}.",
+        f"It loses {two_figures(100 * best['loss'])} points of expected utility; {limit}.",
     ]
     likely = sorted((m for m in models if m["may_be_better"] > 0), key=lambda m: -m["may_be_better"])
     said += [
-        f"{m['model']} may be better than the router's choice on {100 * m['may_be_better']:.2g}% of the prompts; it "
-        f"would get {100 * m['share']:.2g}% of the requests instead of {100 * m['share_of_router']:.2g}%, which "
+        f"{m['model']} may be better than the router's choice on {two_figures(100 * m['may_be_better'])}% of the "
+        f"prompts; it would get {two_figures(100 * m['share'])}% of the requests instead of "
+        f"{two_figures(100 * m['share_of_router'])}%, which "
         + (f"proves its gain there after {_days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
         for m in likely[:NAMED]
     ]
     if asked.rated < 1 and np.isfinite(best["days"]):
         said.append(
-            f"{100 * asked.rated:.2g}% of the requests are rated; if all were, the proof would take "
+            f"{two_figures(100 * asked.rated)}% of the requests are rated; if all were, the proof would take "
             f"{_days(best['days'] * asked.rated)}."
         )
     return [*said, _note(asked.currency)]
@@ -198,7 +199,7 @@ def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:
         return "costs an unknown amount"
     if extra == 0:
         return "costs nothing more"
-    share = f"{100 * abs(extra) / spend:.2g}% of the spend; " if spend > 0 else ""
+    share = f"{two_figures(100 * abs(extra) / spend)}% of the spend; " if spend > 0 else ""
     month = explored.MONTH * asked.per_day * abs(extra) / 1000
     per_1000, in_30_days = money(abs(extra), asked.currency), money(month, asked.currency)
     amount = f"costs {per_1000} more" if extra > 0 else f"saves {per_1000}"

@@ -12,7 +12,7 @@ import typer
 from jaxroute.cli import output, reading
 from jaxroute.cli.judged import unit_of
 from jaxroute.data import files, saving
-from jaxroute.system.printing import money
+from jaxroute.system.printing import money, two_figures
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -198,13 +198,13 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     price = money(ask["price"], found["currency"])
     said = [
         f"Have {ask['prompts']} prompts answered by {who}: this costs {price} and is expected to gain "
-        f"{100 * ask['value']:.2g} points of utility.",
+        f"{two_figures(100 * ask['value'])} points of utility.",
         f"The largest standard error of the mean quality of a model that is asked falls from {now:.3g} to {then:.3g}.",
     ]
     if left:
         said += [
             f"For the same money every model could answer {found['count']} prompts, which is expected to gain "
-            f"{100 * ask['value_of_all']:.2g} points.",
+            f"{two_figures(100 * ask['value_of_all'])} points.",
             f"Without answers of {', '.join(left)} the sample teaches, but is no evidence of what a router is worth; "
             "if you need that: --ask all.",
         ]

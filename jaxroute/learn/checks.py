@@ -73,7 +73,48 @@ def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec:
         '4 rows are too few to fit and judge a router with 5 folds: give more'
     """
     rated = int(np.isfinite(np.asarray(rows.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
-    return _few("rows", len(rows.action), spec) or _few("answers with a quality", rated, spec)
+    few = _few("rows", len(rows.action), spec) or _few("answers with a quality", rated, spec)
+    if few or shadow is not None or getattr(rows, "context", None) or same(rows) < 1:
+        return few
+    return "every row has the same prompt or features, so a router has nothing to choose by: take one model for all"
+
+
+def same(rows: Logs | LogTable) -> float:
+    """Share of the rows that have the first row's features, or its prompt where a log has no features.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> same(example()[0]._replace(features=np.array([[1.0], [1.0], [2.0], [1.0]])))
+        0.75
+    """
+    if rows.features is not None:
+        features = np.asarray(rows.features)
+        return float((features == features[:1]).all(1).mean())
+    texts = getattr(rows, "prompt", None)
+    return 0.0 if texts is None else float(np.mean([text == texts[0] for text in texts]))
+
+
+def check_nuisances(predicted: np.ndarray, features: np.ndarray, spec: NuisanceSpec) -> None:
+    """Refuse to go on from outcome models that predict numbers that are not finite.
+
+    Args:
+        predicted: [N, K]. features: [N, D], of the same rows.
+
+    Raises:
+        UnsupportedLogError: says what of the features may be the reason.
+    """
+    finite = np.isfinite(predicted).all(1)
+    if finite.all():
+        return
+    _, counts = np.unique(features, axis=0, return_counts=True)
+    largest = np.abs(features).max()
+    why = (
+        f"the largest feature is {largest:.3g}, so squares overflow: scale the features"
+        if largest > 1e15
+        else f"{counts.max() / len(features):.0%} of the rows have the same features: leave most of them out"
+    )
+    models = ", ".join(name if isinstance(name, str) else type(name).__name__ for name in spec.outcome_models)
+    raise UnsupportedLogError(f"the outcome models ({models}) predict no finite number, row {np.argmin(finite)}: {why}")
 
 
 def _few(what: str, count: int, spec: NuisanceSpec) -> str:

@@ -238,6 +238,7 @@ def _nuisances(
     fits = []
     for k in (key, *(jax.random.fold_in(key, member) for member in range(1, members))):
         nuisances, model = nuisance.fit(k, logs, every, shadow=shadow)
+        checks.check_nuisances(np.asarray(nuisances.outcomes.quality), np.asarray(logs.features), every)
         if own:
             part = nuisance.reweigh(model.outcomes, cells.outcomes, cells.available, spec)
             model = model._replace(outcomes=part)

@@ -61,8 +61,8 @@ class Asked(Terms, Inputs):
         """The model of every prompt, at exactly one of four ways to say what cost matters.
 
         Args:
-            prompts: N texts, or features [N, D], or a data frame with a column ``prompt`` (``features``, if the
-                router takes those); ``Decision.to_frame`` keeps its index.
+            prompts: N texts, or features [N, D] in NumPy or JAX, or a data frame with a column ``prompt``
+                (``features``, if the router takes those); ``Decision.to_frame`` keeps its index.
             cost_weight: quality per unit of cost.
             normalised_cost_weight: cost_weight times cost_scale; at 1 the model of best quality and the
                 cheapest one break even on average.
@@ -86,7 +86,7 @@ class Asked(Terms, Inputs):
             quality_target=quality_target,
         )
         rows = None
-        if not isinstance(prompts, np.ndarray | Sequence):
+        if not isinstance(prompts, np.ndarray | Sequence) and hasattr(prompts, "columns"):
             rows = prompts.index
             context = prompts if self.context and context is None else context
             prompts = self._read(prompts)
@@ -115,10 +115,10 @@ class Asked(Terms, Inputs):
         """Scores [N, K], -inf for removed models, at one cost weight or at one for each prompt [N].
 
         Raises:
-            InputError: as for ``predict``; a cost weight that is negative, not finite or too large.
+            InputError: as for ``predict``; cost weights that are negative, not finite or too large, or not one or N.
         """
         features = self.features(prompts, context)
-        return self.answers(features, np.broadcast_to(self._weight(cost_weight), len(features)))[0]
+        return self.answers(features, self._each(cost_weight, len(features)))[0]
 
     def choices(
         self, prompts: Sequence[str] | np.ndarray, cost_weights: Sequence[float] | np.ndarray, context: Any = None
@@ -133,7 +133,9 @@ class Asked(Terms, Inputs):
         Raises:
             InputError: as for ``scores``.
         """
-        features, weights = self.features(prompts, context), self._weight(np.asarray(cost_weights, float))
+        features, weights = self.features(prompts, context), self._weight(cost_weights)
+        if weights.ndim != 1:
+            raise InputError(f"cost_weights have shape {weights.shape}; give a list of them, [W]")
         found, left = np.empty((len(weights), len(features)), np.int32), np.flatnonzero(self.available)
 
         def decide(rows: slice) -> None:
@@ -177,7 +179,7 @@ class Asked(Terms, Inputs):
                 "this router has no posterior, so it does not know how uncertain it is; fit it again with this release"
             )
         features = self.features(prompts, context)
-        weight = np.broadcast_to(self._weight(cost_weight), len(features)).astype(np.float32)
+        weight = self._each(cost_weight, len(features)).astype(np.float32)
         mean, deviation = posterior.predict(self.last_layer, self.components(features), weight)
         if self.per_utility is not None:
             mean = self.answers(features, weight)[0] / np.float32(self.per_utility)

@@ -30,6 +30,34 @@ def endpoints(encoder: str) -> list[str]:
     return [part.removeprefix(ENDPOINT) for part in encoders.parts(encoder) if part.startswith(ENDPOINT)]
 
 
+def given(prompts: Any) -> Any:
+    """A list as it is, and an array in NumPy: one of JAX, a pandas Series, whatever has ``__array__``.
+
+    Raises:
+        InputError: it is neither.
+
+    Example:
+        >>> given(["a", "b"])
+        ['a', 'b']
+        >>> given(iter("ab"))
+        Traceback (most recent call last):
+        jaxroute.types.InputError: prompts are a str_ascii_iterator; give a list of texts or an array of features [N, D]
+    """
+    if isinstance(prompts, Sequence):
+        return prompts
+    if not hasattr(prompts, "__array__"):
+        raise InputError(f"prompts are a {type(prompts).__name__}; give a list of texts or an array of features [N, D]")
+    return np.asarray(prompts)
+
+
+def _single(features: np.ndarray) -> np.ndarray:
+    """Real features in float32; what is masked, or too large for it, is not finite."""
+    if features.dtype.kind in "cmMS":
+        raise InputError(f"features are of type {features.dtype}; this router takes real numbers")
+    with np.errstate(over="ignore"):
+        return np.ma.filled(features.astype(np.float32), np.nan)
+
+
 class Inputs(ABC):
     """A router's encoder and features; see `serving.router.Router` for the fields."""
 
@@ -75,7 +103,7 @@ class Inputs(ABC):
 
         return self.num_features - contexts.width(self.context)
 
-    def features(self, prompts: Sequence[str] | np.ndarray, context: Any = None) -> np.ndarray:
+    def features(self, prompts: Any, context: Any = None) -> np.ndarray:
         """Features [N, D] of texts, or features themselves once they are checked.
 
         Args:
@@ -84,8 +112,11 @@ class Inputs(ABC):
             context: see ``route``.
 
         Raises:
-            InputError: as for ``text_encoder``; features of another width, or not finite; a context column is missing.
+            InputError: as for ``text_encoder``; neither texts nor features; features of another width, not real numbers
+                or not finite; a context column is missing.
         """
+        if not isinstance(prompts, np.ndarray):
+            prompts = given(prompts)
         if not isinstance(prompts, np.ndarray) or prompts.dtype.kind in "OUT":
             prompts = self.encoded(prompts)
         width, columns = self.num_features, self.context
@@ -96,7 +127,8 @@ class Inputs(ABC):
             prompts = np.concatenate([prompts, beside], 1)
         if prompts.ndim != 2 or prompts.shape[1] != width:
             raise InputError(f"features have shape {prompts.shape}; this router takes [N, {width}]")
-        features = np.asarray(prompts, np.float32)
+        plain = prompts.dtype == np.float32 and not isinstance(prompts, np.ma.MaskedArray)
+        features = prompts if plain else _single(prompts)
         if not all_finite(features):
             finite = np.isfinite(features).all(1)
             raise InputError(f"features, row {int(np.argmin(finite))}: not finite; correct or drop the row")

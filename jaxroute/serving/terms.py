@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,8 +42,12 @@ class Terms:
         if len(given) != 1 or not given.keys() <= _WAYS:
             raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
         ((way, value),) = given.items()
+        try:
+            value = float(np.asarray(value).item())
+        except (TypeError, ValueError):
+            raise InputError(f"{way} is {reprlib.repr(value)}; give one number") from None
         if way in ("cost_weight", "normalised_cost_weight"):
-            weight = float(value / (self.cost_scale if way != "cost_weight" else 1.0))
+            weight = value / self.cost_scale if way != "cost_weight" else value
             if not (0 <= weight <= LARGEST and self.costs_known):
                 self._weight(weight)  # says why, unless it is 0
             return [(weight, 1.0)]
@@ -111,8 +116,18 @@ class Terms:
             f"{', '.join([*(ways if new and not gone else ()), 'give a cost weight', 'or fit the router again'])}"
         )
 
-    def _weight(self, cost_weight: float | np.ndarray) -> np.ndarray:
-        weight = np.asarray(cost_weight, float)
+    def _each(self, cost_weight: float | np.ndarray, count: int) -> np.ndarray:
+        """The cost weight of each of N prompts."""
+        weight = self._weight(cost_weight)
+        if weight.shape not in ((), (count,)):
+            raise InputError(f"cost weights have shape {weight.shape}; give one, or one for each of {count} prompts")
+        return np.broadcast_to(weight, count)
+
+    def _weight(self, cost_weight: float | Sequence[float] | np.ndarray) -> np.ndarray:
+        try:
+            weight = np.asarray(cost_weight, float)
+        except (TypeError, ValueError):
+            raise InputError(f"cost weight {reprlib.repr(cost_weight)}; give a number") from None
         if not ((weight >= 0) & (weight <= LARGEST)).all():
             raise InputError(f"cost weight {cost_weight}: it must be a finite number of at least 0 (and at most 3e38)")
         if not self.costs_known and (weight > 0).any():

@@ -109,3 +109,13 @@ def number(value: float) -> str:
     if isinstance(value, Integral):
         return f"{value:,}"
     return f"{float(f'{value:.4g}'):,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def two_figures(value: float) -> str:
+    """Two figures, and from 10 on a whole number: for shares in percent and for points.
+
+    Example:
+        >>> two_figures(0.0123), two_figures(9.53), two_figures(99.7), two_figures(1234.5)
+        ('0.012', '9.5', '100', '1,234')
+    """
+    return f"{value:,.0f}" if abs(value) >= 9.95 else f"{value:.2g}"
