@@ -157,8 +157,8 @@ def test_guarded_bound_matches_a_loop():
     known, features = rng.standard_normal((40, 3)), rng.standard_normal((5, 3))
     gains = rng.standard_normal((40, 3)) + np.array([0.0, 0.2, 0.4])
     gains -= gains[:, :1]
-    found = literature._guarded(*(jnp.asarray(x, jnp.float32) for x in (known, gains)), jnp.int32(0),
-                            jnp.asarray(features, jnp.float32), jnp.ones((5, 3), bool), 10)  # fmt: skip
+    rows = literature._nearest(jnp.asarray(known, jnp.float32), jnp.asarray(features, jnp.float32), 20)
+    found = literature._guarded(rows[:, :10], jnp.asarray(gains, jnp.float32), jnp.int32(0), jnp.ones((5, 3), bool))
     for i, x in enumerate(features):
         near = gains[np.argsort(((known - x) ** 2).sum(1))[:10]]
         bound = near.mean(0) - literature.GUARD * near.std(0, ddof=1) / np.sqrt(10)

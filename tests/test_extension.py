@@ -174,7 +174,7 @@ CASES = {
             "LEARNERS: dict[str, Learner] = {",
             '    "made_up": Learner(lambda t, spec: (), made_up.predict, lambda spec: 1),',
         ),
-        ("from jaxroute.nuisance import gp,", "from jaxroute.nuisance import made_up, gp,"),
+        ("from jaxroute.nuisance import complete, gp,", "from jaxroute.nuisance import complete, made_up, gp,"),
         USE_LEARNER,
     ),
     "loader": Case(

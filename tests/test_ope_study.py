@@ -74,7 +74,8 @@ def test_the_best_of_eight_policies_is_found_more_often_than_by_chance(frame):
     assert part["value"].iloc[0] > 0.8
 
 
-def test_tables_figures_and_files(cells, tmp_path, capsys):
+def test_tables_figures_and_files(cells, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     names = tuple(estimators.ESTIMATORS)
     written = ope_report.write(tmp_path, "tiny", cells, names, ope_study.POLICIES, ope_study.COST_WEIGHT)
     assert len(pd.read_parquet(tmp_path / "results.parquet")) == len(written)

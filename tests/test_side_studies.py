@@ -12,6 +12,7 @@ from experiments.problem import build, table
 from experiments.side import caution, common, ensemble, features, outcomes, selection, shadow, worked_example
 from experiments.study import design
 from jaxroute import nuisance, recipe
+from jaxroute.estimators.evidence import BEST_SINGLE, LOGGER
 from jaxroute.recipe import contenders, levels
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
@@ -297,7 +298,7 @@ def test_the_worked_example_writes_estimates_and_truth(tmp_path, capsys):
     assert (held["band_low"] < held["low"]).all()
     assert (held["low"] < held["value"]).all()
     gains = pd.read_parquet(tmp_path / "worked_example" / "gains.parquet")
-    assert set(gains["against"]) == {"logging policy", "best_single"}
+    assert set(gains["against"]) == {LOGGER, BEST_SINGLE}
     assert "valued from a held-out log" in capsys.readouterr().out
 
 
