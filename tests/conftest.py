@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -53,3 +55,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cli.main(["fit", str(folder / "log.jsonl"), "--out", str(folder / "router")])
     assert not exit_.value.code
     return folder
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Counter[str]]:
+    """How many generated cases of a module loaded and how many were refused; printed at its end."""
+    from fuzzing import counted
+
+    yield from counted()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to read from, with a cache of its own."""
+    monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
+    return tmp_path

@@ -7,24 +7,11 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-import pytest
-from fuzzing import BAD, MISSING, amount, attempt, counted, damage, fuzz, means, same, sound, unit, words
+from fuzzing import BAD, MISSING, amount, attempt, damage, fuzz, means, same, sound, unit, words
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxroute.data import logs
-
-
-@pytest.fixture(scope="module")
-def tally():
-    yield from counted()
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
 
 as_text = {  # text cells, as of a CSV file
     "prompt": same(words) | means("[1]", "[1]") | means(MISSING, "", " "),

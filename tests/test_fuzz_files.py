@@ -10,8 +10,7 @@ import zipfile
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
-from fuzzing import HERE, attempt, counted, damage, fuzz, junk, replaced, small, spots
+from fuzzing import HERE, attempt, damage, fuzz, junk, replaced, small, spots
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,17 +27,6 @@ from jaxroute.data.benchmarks import (
 )
 from jaxroute.data.logs import feedback
 from jaxroute.types import InputError, Table
-
-
-@pytest.fixture(scope="module")
-def tally():
-    yield from counted()
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
 
 
 def whole(table):

@@ -5,26 +5,13 @@ import json
 from collections import Counter
 
 import numpy as np
-import pytest
 import test_router_replay
-from fuzzing import HERE, attempt, counted, fuzz, junk, replaced, sound, spots
+from fuzzing import HERE, attempt, fuzz, junk, replaced, sound, spots
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxroute.data import logs, prices
 from jaxroute.types import InputError
-
-
-@pytest.fixture(scope="module")
-def tally():
-    yield from counted()
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
 
 RECORD = {
     "call_type": "acompletion",

@@ -7,17 +7,11 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import BAD, MISSING, amount, attempt, counted, fuzz, means, same, small, unit, words
+from fuzzing import BAD, MISSING, amount, attempt, fuzz, means, same, small, unit, words
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxroute.data import shapes, tables
-
-
-@pytest.fixture(scope="module")
-def tally():
-    yield from counted()
-
 
 cell_text = same(words) | means("7", 7) | means(BAD, None, "", [1], {"a": 1}, float("nan"), b"x", True, "\ud800")
 cell_quality = (

@@ -28,7 +28,7 @@ from experiments.problem.table import Rows, prepare
 from experiments.settings import Config
 from experiments.side import common
 from experiments.study import design
-from experiments.study.gap import DRAWS
+from experiments.study.gap import bootstrapped
 from jaxroute import nuisance, recipe
 from jaxroute.recipe import contenders
 from jaxroute.report.summary import student_interval
@@ -220,9 +220,8 @@ def _closed(mine: pd.DataFrame, wide: pd.DataFrame, way: str, start: str) -> str
     closed, gap = (ends["start"] - ends["here"]).to_numpy(), (ends["start"] - ends["full"]).to_numpy()
     if gap.sum() <= 0:
         return "-"
-    drawn = np.random.default_rng(0).integers(len(gap), size=(DRAWS, len(gap)))
-    low, high = np.quantile(closed[drawn].sum(1) / gap[drawn].sum(1), [0.025, 0.975])
-    return f"{closed.sum() / gap.sum():.0%} ({low:.0%} to {high:.0%})"
+    share, low, high = bootstrapped(closed, gap)
+    return f"{share:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _gap(wide: pd.DataFrame, way: str, other: str) -> str:
