@@ -113,7 +113,7 @@ def test_comments_docstrings_and_layout_change_no_key(tree):
         ("jaxroute/engine/loop.py", "train", {"rm_softmax", "rm_interval", "sweep"}),
         ("experiments/methods/conditional.py", "end_scores", {"rm_interval"}),
         ("experiments/methods/experiment.py", "decide", {"plug-in"}),
-        ("experiments/side/shadow.py", "likely", {"shadow"}),
+        ("experiments/side/shadow.py", "buy", {"shadow"}),
     ],
 )
 def test_what_made_a_result_changes_its_key(tree, file, function, expected):
