@@ -46,7 +46,8 @@ def test_what_answers_are_worth_matches_numpy():
         ((3, 1, 0), (1, 1, 1), 1000, 600, (600, 400, 0)),
         ((0, 0, 0), (1, 1, 1), 1000, 600, (0, 0, 0)),
         ((1, 1, 0), (0, 1, 1), 100, 600, (600, 100, 0)),  # a model that costs nothing
-        ((0, 0, 1), (1, 1, 30), 100, 600, (0, 0, 3)),  # less than a block
+        ((0, 0, 1), (1, 1, 30), 100, 600, (0, 0, 0)),  # less than a block
+        ((0, 0, 1), (1, 1, 30), 190, 600, (0, 0, 6)),  # more than a block
     ],
 )
 def test_money_goes_where_it_gains_most(scale, price, money, most, expected):

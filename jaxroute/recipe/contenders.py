@@ -103,6 +103,7 @@ def spend(of: Worth, price: np.ndarray, money: float, *, block: int, most: int) 
     while True:
         affordable = np.divide(money, price, out=np.full(len(price), np.inf), where=price > 0)
         more = np.minimum(np.minimum(np.maximum(block, plan // GROWTH), most - plan), affordable).astype(int)
+        more[(plan == 0) & (more < block)] = 0  # a few answers of one more model say little
         values = of(plan + np.diag(more))
         gain = np.where(more > 0, values - value, 0.0)
         if (gain <= ROUNDING).all():
