@@ -106,12 +106,11 @@ def check_nuisances(predicted: np.ndarray, features: np.ndarray, spec: NuisanceS
     finite = np.isfinite(predicted).all(1)
     if finite.all():
         return
-    _, counts = np.unique(features, axis=0, return_counts=True)
     largest = np.abs(features).max()
     why = (
         f"the largest feature is {largest:.3g}, so squares overflow: scale the features"
         if largest > 1e15
-        else f"{counts.max() / len(features):.0%} of the rows have the same features: leave most of them out"
+        else "nothing about the features was found that explains it: report this log, or choose other outcome models"
     )
     models = ", ".join(name if isinstance(name, str) else type(name).__name__ for name in spec.outcome_models)
     raise UnsupportedLogError(f"the outcome models ({models}) predict no finite number, row {np.argmin(finite)}: {why}")
