@@ -169,3 +169,46 @@ def test_sections_that_help_texts_name_exist():
     named = {name for file in sources for name in re.findall(r"see README, (\w+)", file.read_text())}
     assert "Data" in named
     assert named <= set(re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.M))
+
+
+def test_tests_that_the_pages_promise_exist():
+    """In the tables of promises; a name may be shortened by three dots at either end."""
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    tests = {name for file in files for name in re.findall(r"def test_(\w+)", file.read_text())}
+    pages = [(ROOT / "docs" / name).read_text() for name in ("gateway.md", "reliability.md")]
+    lines = [line for page in pages for line in page.splitlines() if line.startswith("|")]
+    promised = re.findall(r"`(?:[^`]*::test_)?((?:\.\.\.)?[a-z]\w*_\w*_\w+(?:\.\.\.)?)`", "\n".join(lines))
+    assert len(promised) > 50
+
+    def known(name: str) -> bool:
+        pattern = re.compile(re.escape(name).replace(r"\.\.\.", r"\w+"))
+        return any(pattern.fullmatch(test) for test in tests)
+
+    assert [name for name in promised if not known(name)] == []
+    named = {name for page in pages for name in re.findall(r"\btest_\w+\.py", page)}
+    assert named <= {file.name for file in files}
+
+
+def test_the_page_of_the_loop_has_the_numbers_of_its_results():
+    """Regret and excess over the real tables, a line a policy, under the policies' names of either page."""
+    names = {
+        "shadow sample of the dollars of uniform 0.1": "shadow sample",
+        "`thompson`, width 0.2": "thompson",
+        "the same, width 0.7 to the power of a model's age in rounds": "thompson, fading",
+        "`contenders`, loss limit 0.001": "contenders, limited",
+        "`for_evaluation`, loss limit 0.0005": "for evaluation, limited",
+    }
+
+    def table(page: str, heading: str) -> list[list[str]]:
+        lines = re.findall(r"(?:^\|.*\n)+", (ROOT / page).read_text().split(heading, 1)[1], re.M)[0].splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+    measured = [
+        {row[0]: row[-1] for row in table("experiments/results/loop.md", f"## Cumulative {what}, nothing changes")}
+        for what in ("regret", "excess")
+    ]
+    shown = table("docs/loop.md", "## What ten rounds of it bring")
+    assert len(shown) == 12
+    for policy, regret, excess, *_ in shown:
+        name = names.get(policy, policy)
+        assert (regret, excess) == (measured[0][name], measured[1][name]), policy
