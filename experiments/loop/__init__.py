@@ -7,6 +7,6 @@ problem    a table as requests, the start log, and what may change
 simulate   ten rounds of a policy, all seeds in one program
 learned    rivals with networks of their own
 report     tables, the verdict and the picture
-recipe     the same with the recommended recipe as the router, on two tables
+recipe     the same with the recommended recipe as the router
 month      what to expect after a day, a week and a month
 """

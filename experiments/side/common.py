@@ -1,6 +1,6 @@
 """What the smaller studies share: one simulated log after another at the study's centre, regrets, tables in the end.
 
-`ablation`, `selection`, `shadow` and `tuned` are commands of this one shape. A log that was measured is not measured
+The other modules here are commands of this one shape, except `worked_example`. A log that was measured is not measured
 again: its frame is a cell, under a key of the source, the table, the rows and the settings (`experiments.cells`).
 """
 

@@ -1,4 +1,4 @@
-"""The comparisons that ``study_summary`` shows, in words: the first named against the second."""
+"""The comparisons that `study.summary` shows, in words: the first named against the second."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The study's planned contrasts: one method in one cell minus another, paired by seed, per table. Host side.
 
-Frames of rows come from ``study_report.labelled``, as in ``study_tests``.
+Frames of rows come from `study.report.labelled`, as in `study.significance`.
 """
 
 from __future__ import annotations

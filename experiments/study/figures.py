@@ -60,7 +60,7 @@ LETTERS = {"": "2", "weak router 6": "6", "uniform": "U", "cost-biased 2": "C", 
 
 
 def draw(rows: pd.DataFrame) -> list[Drawing]:
-    """Every figure that the finished cells allow; ``rows`` from ``study_report.labelled``."""
+    """Every figure that the finished cells allow; ``rows`` from `study.report.labelled`."""
     found = [_along(rows, *question) for question in QUESTIONS if (rows["factor"] == question[0]).any()]
     if ((rows["factor"] == "centre") & (rows["metric"] == "regret")).any():
         found.append(_weights(rows))

@@ -1,6 +1,6 @@
 """How much of the way from a plug-in to full feedback the recipe goes: ends, shares, a bootstrap over seeds. Host side.
 
-Frames of rows come from ``study_report.labelled``, as in ``study_tests``.
+Frames of rows come from `study.report.labelled`, as in `study.significance`.
 """
 
 from __future__ import annotations

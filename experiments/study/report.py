@@ -1,4 +1,4 @@
-"""What the study found: the page's words, its tables and its figures. Statistics: ``study_tests``. Host side."""
+"""What the study found: the page's words, its tables and its figures. Statistics: `study.significance`. Host side."""
 
 from __future__ import annotations
 

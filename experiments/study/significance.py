@@ -1,6 +1,6 @@
 """The study's statistics: the recipe against its baselines, Holm's correction, the control. Host side.
 
-Every frame of rows is one from ``study_report.labelled``: tidy, with columns factor and level, regrets in points.
+Every frame of rows is one from `study.report.labelled`: tidy, with columns factor and level, regrets in points.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The study in short, for experiments/README.md and README.md: every number and every verdict comes from the results.
 
-Frames of rows come from ``study_report.labelled``, as in ``study_tests``. Host side.
+Frames of rows come from `study.report.labelled`, as in `study.significance`. Host side.
 """
 
 from __future__ import annotations

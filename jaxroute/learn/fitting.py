@@ -3,8 +3,8 @@
 Everything that is said about the router comes from the log, valued doubly robustly, and from a shadow sample where
 there is one: every row of either is decided by fits that never saw it. That leaves no bias to speak of, but what
 the router learnt from the same rows is in no interval: in 240 synthetic logs of 600 rows beside 150 prompts, 93% of
-the value's intervals and 90% of the gain's held the truth of the router at hand (the recommended recipe's; biases 0.001
-and -0.006; on the log alone 92% and 95%), against 95% on the shadow for a router that was fitted elsewhere
+the value's intervals and 89% of the gain's held the truth of the router at hand (the recommended recipe's; biases 0.001
+and -0.004; on the log alone 92% and 95%), against 95% on the shadow for a router that was fitted elsewhere
 (`python -m experiments.checks.shadow_evidence`). A later log is the better judge (`jaxroute evaluate`).
 """
 
