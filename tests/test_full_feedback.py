@@ -225,8 +225,9 @@ def folder(tmp_path):
 def test_fit_by_the_library(folder):
     table = jr.read_table(folder)
     small = {"outcome_models": ["ridge"], "hidden": (8,), "steps": 20}
-    router = jr.fit(table, "plug_in_stack", **small)
+    router = jr.fit(table, "plug_in_stack", seed=3, **small)
     assert router.encoder == "hashed"
+    assert router.summary["seed"] == 3
     assert router.route(["sum 3 and 9"], cost_weight=0.0).models[0] in "ab"
     assert jr.fit(table, "plug_in_stack", encoder=None, **small).encoder is None
     with pytest.raises(InputError, match="belong to a log"):

@@ -17,6 +17,7 @@ from jaxroute import cli, counterfactual, nuisance, recipe, sweep
 from jaxroute.learn import every_weight, fitting, inputs, members, methods, neighbours, training_set
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
+from jaxroute.system import threads
 from jaxroute.types import Examples, Hyperparams, InputError, Logs, NuisanceSpec, Outcomes, Spec
 
 STUDY = Path(__file__).parents[1] / "experiments" / "results" / "study.parquet"
@@ -195,12 +196,15 @@ def test_ones_own_loss_and_outcome_model_from_a_log_to_a_router(tmp_path):
     mine = Ridge(5.0)
     router = jr.fit(log, value_lost, cost_weights=[0.0, 50.0], outcome_models=["mean", mine], training=SMALL)
     router.save(tmp_path / "router")
-    assert Router.load(tmp_path / "router").summary["method"] == "value_lost"
+    kept = Router.load(tmp_path / "router").summary
+    assert kept["method"] == "value_lost"
+    assert (kept["seed"], kept["cores"]) == (0, threads.cores())
     ours, best = value([MODELS.index(m) for m in router.route(NEW, cost_weight=0.0).models], 0.0)
     assert ours > best + 0.1
     assert not hasattr(mine, "coef_")
     arrays = jr.fit(LOGS, value_lost, models=MODELS, cost_weights=[0.0, 50.0], spec=SPEC, training=SMALL)
     assert arrays.models == MODELS
+    assert arrays.summary["seed"] == 0
 
 
 def never(*_, **__):

@@ -116,6 +116,7 @@ def fit(
         if holdout is not None:
             log, held = held_out_prompts(seed, log, holdout)
         router = full_feedback.of_table(key, log, encoder=encoder, method=method, **options)
+        router.summary["seed"] = seed
         marks = fingerprints.of_table(log, texts=encoder is not None) if fingerprint else None
         return judged(dataclasses.replace(router, fingerprint=marks), held)
     if encoder is None:
@@ -133,6 +134,7 @@ def fit(
         router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, prior=known.prior, **options)
         known.keep(router.summary)
         router = new_models.add(router, known.new, log.features, gathered[0])
+        router.summary["seed"] = seed
         marks = fingerprints.of_arrays(log, models, answered) if fingerprint else None
         return dataclasses.replace(router, fingerprint=marks)
     if models is not None:
@@ -162,7 +164,7 @@ def fit(
     router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
     known.keep(router.summary)
     router = new_models.add(router, known.new, logs.features, gathered[0])
-    router.summary.update({"chat": table.chat, "usage": table.usage, "context": columns})
+    router.summary.update({"chat": table.chat, "seed": seed, "usage": table.usage, "context": columns})
     if half_life is not None:
         router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
     if taken:

@@ -53,7 +53,8 @@ def fit(
         typer.Option(
             help="What is known of the models beside the log: a CSV with columns model, quality and sd (expected "
             "quality in [0, 1] and its standard deviation), or a table of other prompts. The log decides how far it "
-            "is trusted, and no value in the report rests on it."
+            "is trusted, and no value in the report rests on it. A model of the CSV that the log never shows can be "
+            "chosen as well; its mean cost of a request stands in a column cost, or follows from --prices."
         ),
     ] = None,
     table: Annotated[
@@ -86,15 +87,16 @@ def fit(
     max_latency: Annotated[
         float | None,
         typer.Option(
-            help="Seconds: models whose 95th percentile of latency in the log is above, or is unknown because the log "
-            "has too few of their latencies, are never chosen. The router still learns from their answers."
+            help="Seconds. A model is never chosen if the 95th percentile of its latency in the log is above, or is "
+            "unknown because the log has too few of its latencies. The router still learns from its answers."
         ),
     ] = None,
     recency: Annotated[
         str | None,
         typer.Option(
-            help="Let older rows count less: the days in which their weight halves, or auto, which chooses them by "
-            "forward validation, and none where the log did not change. Values then describe about these days."
+            help="Let older rows count less: the days after which a row counts half, or auto, which chooses them by "
+            "forward validation and lets all rows count alike if no choice predicts the later rows better. The report "
+            "then describes the recent requests."
         ),
     ] = None,
     members: Annotated[
@@ -261,7 +263,6 @@ def fit(
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
     if taken:
         router.summary.update({"latency": taken, "max_latency": max_latency})
-    own = None if beside is None else shadows.matched(beside, rows.models)
     marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
     router = api.judged(replace(router, fingerprint=marks), held)
     router.save(out)

@@ -59,7 +59,7 @@ QualityRange = Annotated[
 ]
 Feedback = Annotated[
     str | None,
-    typer.Option(help="File with the columns request_id and quality, for ratings that arrived after the log."),
+    typer.Option(help="File of ratings that arrived after the log, with the columns request_id and quality."),
 ]
 Context = Annotated[
     list[str] | None,
@@ -80,7 +80,7 @@ Chat = Annotated[
     str | None,
     typer.Option(
         help="Which part of a chat is the prompt: last (the user's last message), user (all messages of the user) or "
-        "all. Add a limit on characters as in user:4000. Default: last, or as the router was taught."
+        "all. Add a limit on characters as in user:4000. Default: last, or the rule that the router was fitted with."
     ),
 ]
 KeepDates = Annotated[
@@ -166,7 +166,7 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
-    """The checked log, or an InputError that lists every problem; chats are read as the router was taught to."""
+    """The checked log, or an InputError that lists every problem; chats are read by the rule that the router was fitted with."""
     from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
     from jaxroute.data import messages
