@@ -1,6 +1,6 @@
 """Seconds from a log to routers for 30 cost weights at equal held-out value: one router for all against 30 routers.
 
-    make bench-weights    (two minutes on 2 cores; SMOKE=1 for seconds)
+    make bench-weights    (45 s on 2 cores; SMOKE=1 for seconds)
 
 All ways learn from the same log with the same nuisances and settings (the default problem, one seed). Every few steps
 the clock is stopped, and the mean utility over the 30 cost weights is measured on the full held-out table. The target

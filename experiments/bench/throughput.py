@@ -1,6 +1,6 @@
 """How fast the training program is, compared with loops, PyTorch and this machine's own peak.
 
-    make bench            (under 6 minutes on 2 cores; SMOKE=1 for seconds; MAIN=1 also times `make experiment`)
+    make bench            (156 s on 2 idle cores; SMOKE=1 for seconds; MAIN=1 also times `make experiment`)
 
 One fixed workload: 20,000 prompts x 384 features, MLP [512, 256], 11 models, batch 2048, Adam. M routers in one
 program for M = 1 to 1024 are compared with (a) a Python loop over one compiled function, (b) one compilation per cost
