@@ -191,6 +191,18 @@ def a_table(folder, tier, **columns):
     return tables.load(folder)
 
 
+def test_a_table_judges_a_router_with_them(router, tmp_path):
+    tier, length = ["gold", "free"] * 10, [10.0, 14.0, 16.0, 18.0] * 5
+    table = a_table(tmp_path / "table", tier=tier, length=length)
+    (row,) = evaluation.on_table(router, table, normalised_cost_weights=(0.5,)).to_frame().to_dict("records")
+    scores = router.scores(list(table.prompt), row["cost_weight"], {"tier": tier, "length": length})
+    places = [router.models.index(name) for name in table.models]
+    chosen = scores[:, places].argmax(1)
+    np.testing.assert_allclose(row["quality"], table.outcomes.quality[np.arange(20), chosen].mean(), rtol=1e-5)
+    with pytest.raises(InputError, match="context column 'tier'"):
+        evaluation.on_table(router, dataclasses.replace(table, context={}))
+
+
 def test_a_shadow_sample_has_them_too(router, tmp_path, monkeypatch):
     tier, length = ["gold", None] * 10, [10, 14, np.nan, 18] * 5
     table = a_table(tmp_path / "table", tier=tier, length=length)

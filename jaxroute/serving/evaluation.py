@@ -214,7 +214,8 @@ def on_table(
 
     Raises:
         InputError: none of the models is one that the router knows, a prompt whose models are all unknown to it or
-            removed from it, features of another width, or a cost weight above 0 where costs are unknown.
+            removed from it, features of another width, a context column of the router that the table lacks, or a cost
+            weight above 0 where costs are unknown.
     """
     index = views.positions(router, table.models)
     unknown = table.available & np.isnan(table.outcomes.cost)
@@ -228,7 +229,9 @@ def on_table(
         return unseen.stored(router, seen, "prompts of this table")
     table = table.rows(np.flatnonzero(~seen.rows)) if seen.count else table
     unknown = table.available & np.isnan(table.outcomes.cost)
-    features = router.features(table.features if router.encoder is None else table.prompt)
+    raw: Any = table.features if router.encoder is None else table.prompt
+    whole = router.encoder is None and raw.shape[1] == router.num_features  # context columns included
+    features = router.features(raw, None if whole else table.context or None)
     counted = Outcomes(table.outcomes.quality, np.where(unknown, 0.0, table.outcomes.cost))  # type: ignore[arg-type]
     outcomes = as_arrays(counted)
     available = jnp.asarray(table.available)
