@@ -56,6 +56,19 @@ def evaluate(
 
     Raises:
         InputError: bad data, or a model that the router does not know.
+
+    Example:
+        A router learns from the answers to half of a table's prompts and is judged on the others:
+
+        >>> import jax
+        >>> import numpy as np
+        >>> import jaxroute as jr
+        >>> table = jr.data.synthetic.make(jax.random.key(0), num_prompts=200, num_models=3)
+        >>> known, new = (table.rows(np.arange(200) % 2 == half) for half in (0, 1))
+        >>> router = jr.fit(known, "plug_in_mean", encoder=None, outcome_models=["mean"], hidden=(8,), steps=20)
+        >>> found = jr.evaluate(router, new, normalised_cost_weights=[0.0, 1.0]).to_frame()
+        >>> len(found), bool((found["regret"] >= 0).all())
+        (2, True)
     """
     router = _loaded(router)
     if isinstance(data, Table):

@@ -24,6 +24,13 @@ def read_log(source: Any, **options: Any) -> LogTable:
 
     Raises:
         InputError: every problem, with file, row and column.
+
+    Example:
+        >>> rows = [{"prompt": "2+2?", "model": "small", "stars": 5, "cost": 0.001},
+        ...         {"prompt": "Why?", "model": "large", "stars": 3, "cost": 0.02}]
+        >>> log = read_log(rows, columns={"quality": "stars"}, quality_range=(1, 5))
+        >>> log.models, log.quality.tolist()
+        (('large', 'small'), [1.0, 0.5])
     """
     return source if isinstance(source, LogTable) else people.load(source, **options)
 
@@ -41,6 +48,12 @@ def read_table(source: Any, **options: Any) -> Table:
 
     Raises:
         InputError: one line that names file, column, row and value.
+
+    Example:
+        >>> rows = [{"query_id": "a", "prompt": "2+2?", "model": name, "quality": 1, "cost": cost}
+        ...     for name, cost in (("small", 0.001), ("large", 0.02))]
+        >>> read_table(rows).models
+        ('small', 'large')
     """
     if isinstance(source, Table):
         return source

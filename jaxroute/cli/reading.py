@@ -166,7 +166,7 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
-    """The checked log, or an InputError that lists every problem; chats are read by the rule that the router was fitted with."""
+    """The checked log, or an InputError that lists every problem; chats are read by the rule of the router."""
     from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
     from jaxroute.data import messages

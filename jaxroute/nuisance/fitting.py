@@ -207,6 +207,14 @@ def fit(
 
     Reference: Chernozhukov et al., "Double/debiased machine learning for treatment and structural
     parameters", https://arxiv.org/abs/1608.00060 (2018).
+
+    Example:
+        >>> from jaxroute.data import simulate, synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=200, num_models=3)
+        >>> logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
+        >>> nuisances, model = fit(jax.random.key(2), logs, NuisanceSpec(("mean",), folds=3))
+        >>> nuisances.propensity.shape, predict(model, table.features[:5]).outcomes.quality.shape
+        ((200, 3), (5, 3))
     """
     num_rows, num_models = logs.available.shape
     unknown = set(spec.propensity_models) - set(PROPENSITY_LEARNERS)
@@ -303,7 +311,7 @@ def predict(
         features: [N, D]. available: [N, K] candidate sets, None for all models.
 
     Returns:
-        Nuisances [N, K]; propensity rows sum to one.
+        Nuisances [N, K]; propensity rows sum to one. See ``fit`` for an example.
     """
     outcomes = predict_outcomes(model.outcomes, features)
     spec, num_models = _compiled(model.outcomes.spec), outcomes.quality.shape[1]
