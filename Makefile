@@ -38,7 +38,8 @@ experiment smoke: export XLA_FLAGS ?= $(shell $(RUN) -m jaxroute.system.compiled
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 	@echo
-	@echo "  CONFIG=name or path of a config   DATA=folder of a table   SMOKE=1 for a run of seconds   OUT=results"
+	@echo "  CONFIG=default, full, real, recipe, bandits or the path of a config (experiments/configs, docs/config.md)"
+	@echo "  DATA=folder of a table   SMOKE=1 for a run of seconds   OUT=results"
 
 setup: $(VENV)/.users  ## create the virtual environment for users (CPU wheels)
 	@$(RUN) -m jaxroute.system.compiled $(COMPILED) --bound

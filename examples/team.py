@@ -22,7 +22,7 @@ log = jr.read_log("log.jsonl")  # columns={"quality": "rating"} where the log ha
 log
 
 # %% [markdown]
-# Two outcome models keep this short; the default has more.
+# A ridge keeps this short; the default's Gaussian process takes longer.
 
 # %%
 router = jr.fit(log, outcome_models=["mean", "ridge"], steps=200)
