@@ -5,8 +5,8 @@
 The training rows of the split are logged once, at most 5,000 of them. 10 seeds over split, logging and initialisation;
 ridges, kNN and networks are fitted in addition to the library's own stack of outcome models, for plug-in routers of
 their own. ParetoBandit's table (3,609 prompts, 4 models): 781 s beside other work on two cores; mean regret of the
-recommended recipe 3.89 ± 0.14 points, stacked plug-in 3.92 ± 0.14, rm_softmax 4.03 ± 0.14, best single model
-4.04 ± 0.13, stacked plug-in with full feedback 3.67 ± 0.13.
+recommended recipe (with its former levels) 3.89 ± 0.14 points, stacked plug-in 3.92 ± 0.14, rm_softmax 4.03 ± 0.14,
+best single model 4.04 ± 0.13, stacked plug-in with full feedback 3.67 ± 0.13.
 """
 
 import dataclasses
