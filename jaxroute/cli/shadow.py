@@ -83,7 +83,9 @@ def shadow(
     logs, _ = reading.as_logs(table, encoder)
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
-    found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most)
+    with output.progress({}) as on_stage:
+        on_stage("what answers of several models would teach")
+        found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most)
     asked = found["ask"]["prompts"]
     lines = [] if offered is None else [line for _, line in sorted(offered[:asked])]
     if out is not None:

@@ -29,7 +29,8 @@ class LogTable:
     stands for. prompt, features, timestamp, group, weight and request_id are None where the log has no such column
     (weight also where all rows stand for one request). counts: rows, rows without quality, problems by
     kind, records that were no answered request. problems: the lines that say where, of the rows left out;
-    outliers: of costs that were lowered (`costs.outliers`). left_out:
+    outliers: sentences on costs that were lowered (`costs.outliers`), on rows that stand for too many requests, and on
+    features that count for nothing (`data.scale`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
