@@ -1,8 +1,11 @@
 """What the doctor says of logs that can be read and are probably not meant so."""
 
+import gzip
 import json
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from commands import run
 
@@ -88,12 +91,41 @@ def test_the_doctor_says_it(tmp_path, capsys):
 
 def test_bad_cells_say_what_to_write():
     for column, value, why in (
-        ("quality", "thumbs up", "write 1 and 0, or true and false"),
-        ("propensity", 0, "one that was rounded to 0 is unknown: write more digits, or leave the cell empty"),
+        ("quality", "thumbs up", "write 1 and 0, true and false"),
+        ("propensity", 0, "one rounded to 0 is unknown: leave it empty"),
+        ("propensity", 20, "a percentage of 20 is written 0.2"),
+        ("propensity", {"a": 0.5, "b": 0.5}, "write one number, the probability with which the answering model was"),
         ("cost", "$0.0012", "write digits with a point, without a currency"),
     ):
         with pytest.raises(InputError, match=f"{column} is .*{why}"):
             load(rows(**{column: lambda i, r, column=column, value=value: value if i == 3 else r[column]}))
+
+
+def test_a_file_of_another_kind_than_its_name_says_is_named(tmp_path):
+    text = "".join(json.dumps(row) + "\n" for row in rows()).encode()
+    for content, name, why in (
+        (gzip.compress(text), "log.jsonl", r"is compressed with gzip: end its name in \.gz"),
+        (pa.compress(text, codec="zstd", asbytes=True), "log.jsonl", "is compressed with zstd"),
+        (gzip.compress(gzip.compress(text)), "log.jsonl.gz", "is compressed with gzip"),
+        (pd.DataFrame(rows()).to_parquet(), "log.csv", r"is a Parquet file: end its name in \.parquet"),
+        (pd.DataFrame(rows()).to_csv().encode("utf-16"), "log.csv", "is UTF-16: save it as UTF-8"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: its content {why}"):
+            load(path)
+
+
+def test_a_header_that_is_nearly_right_says_what_is_wrong(tmp_path):
+    path = tmp_path / "log.csv"
+    table = pd.DataFrame(rows())
+    table.to_csv(path, index=False, sep=";")
+    with pytest.raises(InputError, match="are missing; its columns are separated by ';': save the file with commas"):
+        load(path)
+    table.rename(columns={"prompt": "Prompt", "model": " model"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="--column prompt=Prompt --column model=' model' "):
+        load(path)
+    assert len(load(path, columns={"prompt": "Prompt", "model": " model"})) == 200
 
 
 def test_what_is_said_of_hundreds_of_models_is_short():

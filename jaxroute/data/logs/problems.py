@@ -14,8 +14,13 @@ from jaxroute.data.logs.entries import OTHER
 EXAMPLES = 10
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 HINTS = {
-    "quality is not a number": "; write 1 and 0, or true and false, or numbers on the scale that quality_range names",
-    "propensity is outside": "; one that was rounded to 0 is unknown: write more digits, or leave the cell empty",
+    "quality is not a number": "; write 1 and 0, true and false, or numbers on the scale that quality_range names, and "
+    "nothing where there is no rating",
+    "propensity is outside": "; a percentage of 20 is written 0.2, and one rounded to 0 is unknown: leave it empty",
+    "propensity is not a number": "; write one number, the probability with which the answering model was chosen",
+    "timestamp is not a time": "; write 2026-11-01T10:00:00Z, or seconds or milliseconds since 1970",
+    "available lacks": "; write a list, or names with | between them",
+    "features is not a list": "; write a list such as [0.1, -0.2]",
     "cost is not a number": "; write digits with a point, without a currency: 0.0012",
     "quality is outside": ", or give quality_range where it is on another scale",
     "human_quality is outside": "; it is on the scale of quality, which quality_range names",
