@@ -13,8 +13,8 @@ import numpy as np
 
 LARGEST, SMALLEST = 1e15, 1e-15
 """Features beyond, and features that vary less, have squares that overflow or are 0 in 32 bits."""
-OFFSET = 3e5
-"""Times the widest deviation; a mean beyond leaves one or two digits of what varies."""
+OFFSET = 3e6
+"""Times the widest deviation; a mean beyond leaves not a digit of what varies."""
 NEGLIGIBLE = 1e-4
 """Directions that vary less, beside the widest, are dropped (`jaxroute.projection.fit`)."""
 SAMPLED, BLOCK = 2000, 10_000
