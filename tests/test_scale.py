@@ -11,7 +11,7 @@ from commands import run
 from jaxroute.data import scale
 from jaxroute.data.logs import as_logs, load
 from jaxroute.learn import checks, fitting, full_feedback
-from jaxroute.serving import evaluation
+from jaxroute.serving import distil, evaluation
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes, UnsupportedLogError
 
 MEAN = NuisanceSpec(("mean",), folds=3)
@@ -165,3 +165,17 @@ def test_hundreds_of_models_of_a_few_rows_are_refused_at_once(tmp_path, capsys):
     assert code == 3
     assert "no model has 10 answers with a quality (the most are 1)" in said
     assert checks.refusal(load(found)).startswith("no model has 10 answers with a quality")
+
+
+def test_a_distilled_network_knows_costs_in_whatever_unit():
+    x = jax.random.normal(jax.random.key(0), (200, 3))
+    quality, cost = x[:, :2], 1.0 + 0.3 * x[:, 1:]
+
+    def relative(unit):
+        student = distil.fit(
+            jax.random.key(1), x, Outcomes(quality, unit * cost), cost_scale=unit, hidden=(8,), steps=50
+        )
+        return np.asarray(distil.predict(student, x, (8,)).cost) / unit
+
+    for unit in (2.0**-60, 2.0**60):
+        np.testing.assert_allclose(relative(unit), relative(1.0), rtol=1e-4)
