@@ -97,6 +97,9 @@ def test_the_doctor_and_evaluate_refuse_with_the_same_words(tmp_path, capsys):
     assert code == 3
     assert "- A router cannot be fitted: feature " in out
     assert "rarely tried" not in out
+    code, _, said = run(capsys, "shadow", bad)
+    assert code == 3
+    assert "squares overflow" in said
     log = load(rows())
     router = fitting.fit(jax.random.key(0), as_logs(log), log.models, spec=MEAN, method="plug_in_mean")
     with pytest.raises(UnsupportedLogError, match=r"feature \d of row 3"):
@@ -149,11 +152,11 @@ def test_weights_that_are_infinite_or_0_in_32_bits_are_bad_rows(weight, why):
 def test_costs_that_32_bits_cannot_hold_are_refused_without_a_warning_of_numpy():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(InputError, match=r"row \d+: cost is .*, and beyond 3.4e\+38 it counts as infinite"):
-            load(rows(cost=lambda i, r: r["cost"] * 1e42))
-        with pytest.raises(InputError, match=r"no cost is above .*; write costs in a smaller unit"):
-            load(rows(cost=lambda i, r: r["cost"] * 1e-30))
-        assert load(rows(cost=lambda i, r: 0)).cost.max() == 0
+        with pytest.raises(InputError, match=r"the cost of row \d+ is .*, and beyond 1e\+30 costs overflow"):
+            as_logs(load(rows(cost=lambda i, r: r["cost"] * 1e42)))
+        with pytest.raises(InputError, match=r"no cost is above .*: use a smaller unit"):
+            as_logs(load(rows(cost=lambda i, r: r["cost"] * 1e-30)))
+        assert as_logs(load(rows(cost=lambda i, r: 0))).cost.max() == 0
         assert load(rows(cost=lambda i, r: 1e39 if i == 4 else r["cost"])).outliers[0].startswith("cost is beyond all")
 
 

@@ -32,13 +32,8 @@ def result(router: Router, out: Path, page: Path | None = None) -> Result:
         out_of_fold = ["On the others, out of fold:", *said]
         said = [f"On {held['rows']:,} rows that were held out: {held['conclusion'][0]}", *held["conclusion"][1:]]
         said += [*judged.reasons(held["by_cost_weight"]), *out_of_fold]
-    said += [
-        *_learned_from(summary),
-        *made(summary),
-        *_unlike(summary),
-        f"saved: {out}",
-        *([f"report: {page}"] if page else []),
-    ]
+    said += [*_learned_from(summary), *made(summary), *_unlike(summary)]
+    said += [f"saved: {out}", *([f"report: {page}"] if page else [])]
     said.append(f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
     on = "the log" if summary.get("table_prompts") is None else "the table"
     on = "the log and its shadow sample" if summary.get("shadow_prompts") else on
@@ -130,8 +125,8 @@ def _unlike(summary: dict[str, Any]) -> list[str]:
         >>> _unlike({"distilling": {"decides_otherwise": 0.03, "predicted_utility_lost": 0.001}})
         []
         >>> print(*_unlike({"distilling": {"decides_otherwise": 0.5, "predicted_utility_lost": 0.15}}))
-        warning: the values above are those of the teacher, and the network that is saved is expected to lose 15.0 points
-        of them: give more rows, or another --method
+        warning: the values above are those of the teacher, and the network that is saved is expected to lose 15.0
+        points of them: give more rows, or another --method
     """
     lost = summary.get("distilling", {}).get("predicted_utility_lost", 0.0)
     if not lost > LOST:

@@ -7,13 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from jaxroute.cli import output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.data import files, saving
+from jaxroute.data import files, saving, scale
 from jaxroute.system.printing import money, two_figures
-from jaxroute.types import InputError
+from jaxroute.types import InputError, UnsupportedLogError
 
 if TYPE_CHECKING:
     from jaxroute.types import Logs
@@ -81,6 +82,8 @@ def shadow(
     offered = None if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
+    if why := scale.unfit(np.asarray(logs.features)):
+        raise UnsupportedLogError(why)
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
     with output.progress({}) as on_stage:
@@ -122,7 +125,6 @@ def plan(
     """
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     from jaxroute import counterfactual, estimators, nuisance, recipe
     from jaxroute.cli.doctor import QUICK
@@ -183,7 +185,6 @@ def plan(
 
 def draw(pool: Path, count: int, seed: int) -> list[tuple[int, bytes]]:
     """All lines of a JSONL file in random order, at least ``count``, each with its place in the file."""
-    import numpy as np
 
     with files.opened(pool) as file:
         lines = [line for _, line in files.lines(file, pool)]

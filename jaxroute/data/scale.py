@@ -22,6 +22,25 @@ SAMPLED, BLOCK = 2000, 10_000
 LARGEST_SHARE = 0.05
 """Of all requests, that one row may stand for without being named."""
 NAMED = 5
+DEAREST, CHEAPEST = 1e30, 1e-20
+"""Costs of which the largest lies between leave 32 bits enough room for their products and quotients."""
+
+
+def unpriceable(cost: np.ndarray) -> str:
+    """Why costs [N] cannot be used; "" if they can.
+
+    >>> unpriceable(np.array([0.0, 1.0])), unpriceable(np.array([0.0, 1e40]))
+    ('', 'the cost of row 1 is 1e+40, and beyond 1e+30 costs overflow: use a larger unit')
+    """
+    cost = np.asarray(cost, float)
+    known = cost[np.isfinite(cost)]
+    most = float(known.max(initial=0.0))
+    if most > DEAREST:
+        row = int(np.nanargmax(cost))
+        return f"the cost of row {row} is {most:.3g}, and beyond {DEAREST:g} costs overflow: use a larger unit"
+    if 0 < most < CHEAPEST:
+        return f"no cost is above {most:.3g}, and below {CHEAPEST:g} costs count as 0: use a smaller unit"
+    return ""
 
 
 class Spread(NamedTuple):

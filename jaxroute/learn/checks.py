@@ -116,7 +116,10 @@ def _uneven(weight: np.ndarray | Array | None, rated: np.ndarray, spec: Nuisance
         return ""
     times, least = np.asarray(weight, float), 10 * spec.folds
     why = scale.uneven(times, least) or scale.uneven(np.where(rated, times, 0), least, "answers with a quality")
-    return why and f"{why}; that is too few to fit and judge a router with {spec.folds} folds: correct the weights"
+    return why and (
+        f"{why}; that is too few to fit and judge a router with {spec.folds} folds: correct the weights, or give more "
+        "rows or a longer half-life"
+    )
 
 
 def same(rows: Logs | LogTable) -> float:

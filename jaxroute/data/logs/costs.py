@@ -21,8 +21,6 @@ USED = "cost is 0 though tokens were used, so unknown"
 EMPTY = "cost is 0 and no tokens were counted, so unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
 FEWEST, ORDINARY = 8, 1e5
-SMALLEST = 1e-20
-"""Least that the largest cost of a log may be: networks in 32 bits lose differences between smaller ones."""
 FILLED = "costs filled in from prices"
 DOLLARS = "USD"
 """The unit of price tables, and of the costs that tools record."""

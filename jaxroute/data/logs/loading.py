@@ -260,17 +260,6 @@ def _table(
         f"model {names[model[j]]}: {log.number('cost')[i]:.3g}"
         for i, j in zip(np.flatnonzero(good)[odd].tolist(), np.flatnonzero(odd).tolist(), strict=True)
     ]
-    if len(cost) and cost.max() > problems.MOST:
-        i = np.flatnonzero(good)[j := int(np.argmax(cost))]
-        raise InputError(
-            f"{tables[log.source[i]]}, row {log.row[i]}: cost is {cost[j]:.3g}, and beyond {problems.MOST:.3g} it "
-            "counts as infinite; write costs in a larger unit"
-        )
-    if len(cost) and 0 < cost.max() < costs.SMALLEST:
-        raise InputError(
-            f"{tables[0]}: no cost is above {cost.max():.3g}, and below {costs.SMALLEST:g} routers cannot tell costs "
-            "apart; write costs in a smaller unit"
-        )
     if beyond:
         counts[costs.LOWERED] = len(beyond)
     place = {name: k for k, name in enumerate(models)}

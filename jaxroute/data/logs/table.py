@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, messages, splits, values
+from jaxroute.data import encoders, messages, scale, splits, values
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
@@ -94,6 +94,9 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         for outcomes. With fewer than ten groups, or where one group holds all rows of a model, every row is a group of
         its own: neither folds nor clustered intervals can be made of such groups.
 
+    Raises:
+        InputError: costs that 32 bits cannot hold.
+
     Example:
         >>> from jaxroute.data.logs import load
         >>> rows = [{"prompt": "hi", "model": "small", "quality": 1, "cost": 0.1},
@@ -101,6 +104,8 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         >>> as_logs(load(rows)).features.shape
         (2, 256)
     """
+    if why := scale.unpriceable(log.cost):
+        raise InputError(why)
     features = log.features
     if features is None:
         assert log.prompt is not None  # a log has one of them
