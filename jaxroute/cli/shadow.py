@@ -185,7 +185,6 @@ def plan(
 
 def draw(pool: Path, count: int, seed: int) -> list[tuple[int, bytes]]:
     """All lines of a JSONL file in random order, at least ``count``, each with its place in the file."""
-
     with files.opened(pool) as file:
         lines = [line for _, line in files.lines(file, pool)]
     if len(lines) < count:
