@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import router_kinds
@@ -13,7 +15,8 @@ from commands import run
 
 import jaxroute as jr
 from jaxroute import cli
-from jaxroute.cli import judged, output
+from jaxroute.cli import judged, output, route
+from jaxroute.serving.decisions import Decision
 from jaxroute.serving.router import Router
 
 NAMES = ("large", "medium", "small", "retired")
@@ -236,3 +239,12 @@ def test_every_table_that_is_asked_for_is_written(capsys, monkeypatch, tmp_path)
     code, _, err = run(capsys, "prices", "gpt-4o", "--write-table", "b.csv", "--write-table", "b.xls")
     assert (code, err) == (2, "error: --write-table b.xls: give a file that ends in .csv or .tex\n")
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_a_prediction_beyond_what_a_quality_can_be_is_not_said():
+    scores = np.array([[1.1, 0.2], [0.2, 0.3]])
+    beyond = Decision(["a", "b"], np.array([0, 1]), scores, np.array([[1.03, 0.2], [0.2, -0.01]]),
+                      np.array([[0.002, 0.1], [0.1, -0.001]]), np.zeros(2))  # fmt: skip
+    lines = [line["reason"] for line in route._records(SimpleNamespace(models=("a", "b"), never_logged=()), beyond)]
+    assert lines[0].startswith("predicted quality 1.000 at cost 0.002, ")
+    assert lines[1].startswith("predicted quality 0.000 at cost 0, ")

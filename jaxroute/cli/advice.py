@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxroute.data.logs import LogTable
 
 Model = Mapping[str, Any]
-SHADOW = 250
+SHADOW, SHOWN = 250, 10
 PRIOR = 0.06
 """Quality units. Other tasks' levels predict a model's to 0.03 to 0.13: beyond this error a prior says as much as the
 log."""
@@ -38,7 +38,27 @@ def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
         for m in models
         if m["rows_needed"]
     ]
-    return MEANS[verdict] + (f" Judged answers are too few for {', '.join(few)}." if few else "")
+    return MEANS[verdict] + (f" Judged answers are too few for {several(few)}." if few else "")
+
+
+def several(names: Sequence[str]) -> str:
+    """Names with commas, at most ten of them.
+
+    >>> several(["a", "b"]), several([f"m{i}" for i in range(12)])
+    ('a, b', 'm0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 2 more')
+    """
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def at_most(lines: Sequence[str], of: str) -> list[str]:
+    """The first ten of lines that say the same of several models, and how many there are besides.
+
+    >>> at_most(["a: log more"] * 12, "models to log more of")[-1]
+    '2 more models to log more of; the table lists every model.'
+    """
+    more = [f"{len(lines) - SHOWN} more {of}; the table lists every model."] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
 
 
 def first(
@@ -60,12 +80,13 @@ def first(
         lines.append(
             "Log the probability of every choice (propensity); here it had to be estimated for some or all rows."
         )
-    lines += list(reasons)
-    lines += [
+    lines += at_most(list(reasons), "reasons of this kind")
+    collect = [
         f"{m['model']}: collect {m['rows_needed']} more answers with feedback before routing to it, or leave it out."
         for m in models
         if m["rows_needed"]
     ]
+    lines += at_most(collect, "models of which to collect answers")
     if alone and any(m["rows_needed"] for m in models):
         lines.append(
             f"As an alternative to a longer log, have {SHADOW} prompts answered by every model "
@@ -76,7 +97,7 @@ def first(
         usable = [m["model"] for m in models if m["verdict"] != "refuse" or m["model"] in known]
         option = "" if alone else " --shadow FOLDER"
         lines.append(
-            f"A router can be fitted among {', '.join(usable)}. Next step: jaxroute fit LOG{option} --out ROUTER"
+            f"A router can be fitted among {several(usable)}. Next step: jaxroute fit LOG{option} --out ROUTER"
         )
     return lines
 
@@ -168,7 +189,7 @@ def _listed(models: Sequence[Mapping[str, Any]]) -> str:
     """The models with the standard errors of their mean quality, the largest first."""
     ranked = sorted(models, key=lambda m: -(m["quality_error"] or 1))
     errors = ("no judged answer" if m["quality_error"] is None else f"± {m['quality_error']:.2g}" for m in ranked)
-    return ", ".join(f"{m['model']} ({error})" for m, error in zip(ranked, errors, strict=True))
+    return several([f"{m['model']} ({error})" for m, error in zip(ranked, errors, strict=True)])
 
 
 def missing(table: LogTable) -> list[str]:

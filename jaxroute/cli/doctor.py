@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jaxroute.estimators.drift import Change
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
+WARNINGS = 30
+"""Warnings that are printed; of a log with many models there are hundreds."""
 
 
 def doctor(
@@ -42,14 +44,19 @@ def doctor(
       jaxroute doctor requests.parquet --shadow answered_by_all/
     """
     from jaxroute.data import encoders
+    from jaxroute.learn import checks
 
     encoders.check(encoder)
     output.check_page(page)
     table = reading.read(log, how)
+    if shadow is None and len(table) >= 10 * NuisanceSpec().folds and (why := checks.scattered(table)):
+        raise UnsupportedLogError(why)
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
     try:
-        examined = examine(table, logs, answered)
+        with output.progress({}) as on_stage:
+            on_stage("propensities, overlap and outcomes")
+            examined = examine(table, logs, answered)
     except InputError as error:  # a log of a few rows
         rows = ", ".join(f"{name} {n}" for name, n in zip(table.models, np.bincount(table.action), strict=False))
         raise UnsupportedLogError(f"{error} (read: {rows})") from None
@@ -81,8 +88,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
 
     from jaxroute import estimators, nuisance
     from jaxroute.data import context as contexts
-    from jaxroute.data import splits
-    from jaxroute.data.logs import folding, latency, rating
+    from jaxroute.data import scale, splits
+    from jaxroute.data.logs import folding, latency, oddities, rating
     from jaxroute.estimators import drift, judge
     from jaxroute.learn import checks
     from jaxroute.recipe import levels
@@ -132,7 +139,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     todo = advice.first(diagnosis.source, report.targets[0]["reasons"], models, verdict, known, shadow is None)
     if refused := checks.refusal(logs, shadow):
         verdict = "refuse"
-        todo = [f"A router cannot be fitted: {refused}.", *(line for line in todo if "Next step" not in line)]
+        others = [] if scale.unfit(np.asarray(logs.features)) else [line for line in todo if "Next step" not in line]
+        todo = [f"A router cannot be fitted: {refused}.", *others]
     elif carried:
         todo.insert(0, "The log alone would be refused, but the shadow sample covers enough models for routing.")
     drivers = contexts.drivers(table.context, table.action)
@@ -152,6 +160,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "warnings": missed
         + list(table.outliers)
         + [said for said in [folding(table, QUICK.folds)] if said]
+        + oddities.said(table)
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),
         "verdict": verdict,
@@ -200,7 +209,9 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     """What is said, the verdict first and what would change it next; and the tables."""
     said = [f"verdict: {found['verdict']}. {found['conclusion']}"]
     said += [f"- {line}" for line in found["advice"]]
-    said += [f"warning: {line}" for line in found["warnings"]]
+    said += [f"warning: {line}" for line in found["warnings"][:WARNINGS]]
+    if (more := len(found["warnings"]) - WARNINGS) > 0:
+        said.append(f"warning: {more} more, which --json lists")
     said.append(f"{found['log']}: " + ", ".join(f"{count} {kind}" for kind, count in found["counts"].items()))
     said.append(f"features: {found['features']}; propensities: {found['propensities']}")
     said.append(

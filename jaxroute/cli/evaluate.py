@@ -76,9 +76,12 @@ def evaluate(
         assert log is not None
         log_rows = reading.read(log, how, loaded)
         answered = reading.shadow_table(shadow, log_rows, how)
-        found = evaluation.on_log(
-            loaded, log_rows, shadow=answered, name=Path(router).name, normalised_cost_weights=_grid(loaded)
-        )
+        weights = _grid(loaded)
+        with output.progress({}) as on_stage:
+            on_stage("evidence from the log")
+            found = evaluation.on_log(
+                loaded, log_rows, shadow=answered, name=Path(router).name, normalised_cost_weights=weights
+            )
         if page is not None and not isinstance(found, evaluation.LogEvaluation):
             output.note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
         elif page is not None:
@@ -133,7 +136,9 @@ def compare(
     table = reading.read(log, how, first)
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
-    found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
+    with output.progress({}) as on_stage:
+        on_stage("evidence from the log")
+        found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
     rows = output.records(found.to_frame())
     said = found.conclusion(str(a), str(b))
     return output.Result(
@@ -173,7 +178,10 @@ def rank(
         loaded = [dataclasses.replace(router, may_send=router.encoder == encoder) for router in loaded]
     table = reading.read(log, how, loaded[0])
     names = [str(router) for router in routers]
-    found = ranking.rank(loaded, table, names=names, normalised_cost_weights=_grid(*loaded))
+    weights = _grid(*loaded)
+    with output.progress({}) as on_stage:
+        on_stage("evidence from the log")
+        found = ranking.rank(loaded, table, names=names, normalised_cost_weights=weights)
     rows = output.records(found.to_frame())
     return output.Result(
         {"routers": names, "on": str(log), "conclusion": found.conclusion(), "left_out": found.left_out,

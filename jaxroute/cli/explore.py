@@ -80,7 +80,9 @@ def explore(
     rated = float(np.isfinite(np.asarray(table.quality)).mean()) if rated is None else rated
     if not rated > 0:
         raise InputError(f"{log}: no row has a rating; say with --rated which share of the requests will get one")
-    found = explored.requests(loaded, other, table, weight)
+    with output.progress({}) as on_stage:
+        on_stage("what the router knows of the log's prompts")
+        found = explored.requests(loaded, other, table, weight)
     proof = explored.Proof(gain, per_day * rated)
     settings = explored.settings(policy, epsilon, floor, candidate)
     tried = {one: explored.probabilities(one, found) for one in settings}

@@ -11,6 +11,8 @@ from jaxroute.cli.output import Result, Sheet
 if TYPE_CHECKING:
     from jaxroute.serving.router import Router
 
+LOST = 0.02
+"""Utility, in quality units, that a distilled network may lose without a warning."""
 LEAVES = 0.5
 """Below this weight of its prior, a model is said to contradict it."""
 
@@ -30,7 +32,8 @@ def result(router: Router, out: Path, page: Path | None = None) -> Result:
         out_of_fold = ["On the others, out of fold:", *said]
         said = [f"On {held['rows']:,} rows that were held out: {held['conclusion'][0]}", *held["conclusion"][1:]]
         said += [*judged.reasons(held["by_cost_weight"]), *out_of_fold]
-    said += [*_learned_from(summary), *made(summary), f"saved: {out}", *([f"report: {page}"] if page else [])]
+    said += [*_learned_from(summary), *made(summary), *_unlike(summary)]
+    said += [f"saved: {out}", *([f"report: {page}"] if page else [])]
     said.append(f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
     on = "the log" if summary.get("table_prompts") is None else "the table"
     on = "the log and its shadow sample" if summary.get("shadow_prompts") else on
@@ -113,6 +116,25 @@ def made(summary: dict[str, Any]) -> list[str]:
             f"{_DISTILLED[summary['kind']].format(otherwise)}, a loss of {lost:.2f} points by its own estimate"
         )
     return lines
+
+
+def _unlike(summary: dict[str, Any]) -> list[str]:
+    """A warning where the saved network is not what the values are of.
+
+    Example:
+        >>> _unlike({"distilling": {"decides_otherwise": 0.03, "predicted_utility_lost": 0.001}})
+        []
+        >>> print(*_unlike({"distilling": {"decides_otherwise": 0.5, "predicted_utility_lost": 0.15}}))
+        warning: the values above are those of the teacher, and the network that is saved is expected to lose 15.0
+        points of them: give more rows, or another --method
+    """
+    lost = summary.get("distilling", {}).get("predicted_utility_lost", 0.0)
+    if not lost > LOST:
+        return []
+    return [
+        "warning: the values above are those of the teacher, and the network that is saved is expected to lose "
+        f"{100 * lost:.1f} points of them: give more rows, or another --method"
+    ]
 
 
 _DISTILLED = {

@@ -52,7 +52,8 @@ def prices(
     lines = [[*line[:2], *(cell if isinstance(cell, str) else f"{cell:g}" for cell in line[2:])] for line in lines]
     shown = [j for j in range(len(keys)) if j != 1 or names]
     lines = [[line[j] for j in shown] for line in lines]
-    said = f"{len(records)} models have a price in {'the table of this package' if table == 'default' else table}."
+    where = "the table of this package" if table == "default" else table
+    said = f"{len(records)} model{' has' if len(records) == 1 else 's have'} a price in {where}."
     sheet = output.Sheet("US dollars per million tokens", [header[j] for j in shown], lines)
     return output.Result({"prices": records}, [said], [sheet], records)
 

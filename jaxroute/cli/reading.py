@@ -166,7 +166,10 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
-    """The checked log, or an InputError that lists every problem; chats are read by the rule of the router."""
+    """The checked log, or an InputError that lists every problem; notes what was changed, or counts for too much.
+
+    Chats are read by the rule of the router.
+    """
     from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
     from jaxroute.data import messages
@@ -194,6 +197,8 @@ def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
             f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
             f"results, not a log; use jaxroute fit --table {path}"
         )
+    for line in log.outliers:
+        note(f"note: {line}")
     return log
 
 
@@ -257,8 +262,6 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
         note(f"note: {said}")
     if said := people.rating(log):
         note(f"note: {said}")
-    for line in log.outliers:
-        note(f"note: {line}")
     return people.as_logs(log, encoder), None if log.features is not None else encoder
 
 

@@ -122,8 +122,10 @@ def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:
         predicts = np.isfinite(decision.quality[i, k])
         reason = f"score {score[k]:.3f}"
         if predicts:
-            cost = f"cost {decision.cost[i, k]:.3g}" if np.isfinite(decision.cost[i, k]) else "an unknown cost"
-            reason = f"predicted quality {decision.quality[i, k]:.3f} at {cost}"
+            # A network's prediction may be beyond what a quality and a cost can be, which nobody wants to read.
+            quality, cost = np.clip(decision.quality[i, k], 0, 1), np.maximum(decision.cost[i, k], 0)
+            priced = f"cost {cost:.3g}" if np.isfinite(cost) else "an unknown cost"
+            reason = f"predicted quality {quality:.3f} at {priced}"
         reason += " (a model never seen in the log)" if model in router.never_logged else ""
         others = [j for j in order[i] if j != k and np.isfinite(score[j])]
         if others:

@@ -8,13 +8,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from jaxroute.cli import output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.data import files, saving
+from jaxroute.data import files, saving, scale
 from jaxroute.system.printing import money, two_figures
-from jaxroute.types import InputError
+from jaxroute.types import InputError, UnsupportedLogError
 
 if TYPE_CHECKING:
     from jaxroute.types import Logs
@@ -93,9 +94,13 @@ def shadow(
     offered = None if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
+    if why := scale.unfit(np.asarray(logs.features)):
+        raise UnsupportedLogError(why)
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
-    found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most, rating_cost=rating_cost)
+    with output.progress({}) as on_stage:
+        on_stage("what answers of several models would teach")
+        found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most, rating_cost=rating_cost)
     asked = found["ask"]["prompts"]
     if offered is not None and out is not None:
         lines = marked(offered, {m["model"]: m["prompts"] for m in found["models"]})
@@ -133,7 +138,6 @@ def plan(
     """
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     from jaxroute import counterfactual, estimators, nuisance, recipe
     from jaxroute.cli.doctor import QUICK

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from jaxroute.cli import output, reading
+from jaxroute.types import NuisanceSpec
+
+FEWEST_PROMPTS = 10 * NuisanceSpec().folds
+"""Prompts that a router is fitted to at least."""
 
 
 def table(
@@ -96,5 +100,7 @@ def _shown(counts: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
             f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "
             "with token counts, --prices gives costs"
         )
-    all_said.append(f"next: jaxroute fit --table {counts['table']} --out ROUTER")
+    lacking = FEWEST_PROMPTS - counts["prompts"]
+    more = f" ({FEWEST_PROMPTS} prompts at least: {lacking} more)" if lacking > 0 else ""
+    all_said.append(f"next: jaxroute fit --table {counts['table']} --out ROUTER{more}")
     return all_said, [output.Sheet("models", header, lines)]

@@ -52,6 +52,34 @@ def opened(path: Path) -> BinaryIO:
     return io.BufferedReader(_Decompressed(path, raw, found.st_size), BLOCK)
 
 
+BEGINS = {
+    b"\x1f\x8b": "is compressed with gzip: end its name in .gz",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd: decompress it first (zstd -d)",
+    b"BZh": "is compressed with bzip2: decompress it first (bunzip2)",
+    b"\xfd7zXZ": "is compressed with xz: decompress it first (unxz)",
+    b"PAR1": "is a Parquet file: end its name in .parquet",
+    b"PK\x03\x04": "is a ZIP archive: unpack it first, or export a spreadsheet as CSV",
+    b"\xff\xfe": "is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "is UTF-16: save it as UTF-8",
+}
+"""First bytes of what is no text, and what to do."""
+
+
+def check_text(file: BinaryIO, path: Path) -> None:
+    """Refuse a file whose first bytes are those of another kind than its name says.
+
+    Args:
+        file: of ``opened``, at its start.
+
+    Raises:
+        InputError: says what it is, and what to do.
+    """
+    first = file.peek(8)[:8]  # type: ignore[attr-defined]
+    for begin, what in BEGINS.items():
+        if first.startswith(begin):
+            raise InputError(f"{path}: its content {what}")
+
+
 def regular(path: Path) -> Path:
     """The path, for libraries that open it themselves; an InputError unless it is a regular file that can be read."""
     opened(path).close()

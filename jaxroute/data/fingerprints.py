@@ -20,6 +20,7 @@ Reference: Space/time trade-offs in hash coding with allowable errors, by Bloom,
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,9 +77,10 @@ class Seen:
                 f"Left out: {self.count:,} of {len(self.rows):,} {what}, which the router learned from (known by "
                 f"{' and '.join(self.by)}{_once_in(self.chance)})."
             )
-        if self.reused:
+        if self.reused and not _by_chance(self.reused, len(self.rows) * self.chance):
+            have = f"{what} have" if self.reused > 1 else f"{what.removesuffix('s')} has"
             lines.append(
-                f"{self.reused:,} {what} have the request id of a row that the router learned from, and another "
+                f"{self.reused:,} {have} the request id of a row that the router learned from, and another "
                 f"prompt{_once_in(self.chance)}. They count as new: ids that begin anew in every file do that. If the "
                 "prompts were only cut or written differently, the values below are too good; give a log with the "
                 "prompts of the first one."
@@ -93,6 +95,18 @@ class Seen:
                 "by something that they do not have."
             )
         return lines
+
+
+def _by_chance(count: int, expected: float) -> bool:
+    """Whether as many are no surprise where so many are expected by chance: more than 1 in 100, by Poisson's law.
+
+    >>> _by_chance(1, 0.3), _by_chance(3, 0.3), _by_chance(1, 0.001), _by_chance(1, float("nan"))
+    (True, False, False, False)
+    """
+    if not expected > 0:
+        return False
+    fewer = sum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(min(count, 1000)))
+    return 1 - fewer > 0.01
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,6 +162,7 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[Chunk]:
 
 def _csv(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with doors.opened(path) as binary, _long_cells():
+        doors.check_text(binary, path)
         # Bytes that are not UTF-8 become lone surrogates, so that the row they are in can be named.
         content = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(content, strict=True)
@@ -202,6 +203,7 @@ def _undecoded(row: Sequence[str]) -> str:
 
 def _json(path: Path, wanted: Wanted) -> Iterator[Chunk]:
     with doors.opened(path) as file:
+        doors.check_text(file, path)
         whole = path.name.lower().endswith(JSON)
         yield from _chunks(enumerate(json_lines.items(file)) if whole else json_lines.objects(doors.lines(file, path)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxroute.data import scale
 from jaxroute.numerics import relative
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table, UnsupportedLogError
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
     from jaxroute import recipe
     from jaxroute.data.logs import LogTable
     from jaxroute.learn.methods import Method
+    from jaxroute.types import Array
 
 ROWS_A_MODEL = 100
 """Answers with feedback from which a model's level is worth routing on."""
+
+
+FEWEST_ANSWERS = 10
+"""Answers with feedback that at least one model must have before anything is fitted."""
 
 
 def check(
@@ -72,11 +78,48 @@ def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec:
         >>> refusal(example()[0])
         '4 rows are too few to fit and judge a router with 5 folds: give more'
     """
-    rated = int(np.isfinite(np.asarray(rows.quality)).sum()) + (0 if shadow is None else int(answers(shadow).sum()))
-    few = _few("rows", len(rows.action), spec) or _few("answers with a quality", rated, spec)
+    rated = np.isfinite(np.asarray(rows.quality))
+    answered = int(rated.sum()) + (0 if shadow is None else int(answers(shadow).sum()))
+    few = _few("rows", len(rows.action), spec) or _few("answers with a quality", answered, spec)
+    few = few or scattered(rows, shadow) or _uneven(rows.weight, rated, spec)
+    if not few and rows.features is not None:
+        few = scale.unfit(np.asarray(rows.features))
     if few or shadow is not None or getattr(rows, "context", None) or same(rows) < 1:
         return few
     return "every row has the same prompt or features, so a router has nothing to choose by: take one model for all"
+
+
+def scattered(rows: Logs | LogTable, shadow: Examples | Table | None = None) -> str:
+    """Why nothing can be learnt of any model, because each has a few answers alone; "" if something can.
+
+    Cheap, and asked first: with hundreds of models everything else takes minutes.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> scattered(example()[0])
+        'no model has 10 answers with a quality (the most are 2), and a router needs some hundred of two
+         models: log more requests of fewer models'
+    """
+    count = np.bincount(np.asarray(rows.action)[np.isfinite(np.asarray(rows.quality))], minlength=1)
+    most = int(count.max()) if shadow is None else int(max(count.max(), answers(shadow).max()))
+    if most >= FEWEST_ANSWERS:
+        return ""
+    return (
+        f"no model has {FEWEST_ANSWERS} answers with a quality (the most are {most}), and a router needs some hundred "
+        "of two models: log more requests of fewer models"
+    )
+
+
+def _uneven(weight: np.ndarray | Array | None, rated: np.ndarray, spec: NuisanceSpec) -> str:
+    """Why rows of such weights [N] are too few, though they are many; "" if they are enough."""
+    if weight is None:
+        return ""
+    times, least = np.asarray(weight, float), 10 * spec.folds
+    why = scale.uneven(times, least) or scale.uneven(np.where(rated, times, 0), least, "answers with a quality")
+    return why and (
+        f"{why}; that is too few to fit and judge a router with {spec.folds} folds: correct the weights, or give more "
+        "rows or a longer half-life"
+    )
 
 
 def same(rows: Logs | LogTable) -> float:
@@ -106,11 +149,9 @@ def check_nuisances(predicted: np.ndarray, features: np.ndarray, spec: NuisanceS
     finite = np.isfinite(predicted).all(1)
     if finite.all():
         return
-    largest = np.abs(features).max()
     why = (
-        f"the largest feature is {largest:.3g}, so squares overflow: scale the features"
-        if largest > 1e15
-        else "nothing about the features was found that explains it: report this log, or choose other outcome models"
+        scale.unfit(features)
+        or "nothing about the features was found that explains it: report this log, or choose other outcome models"
     )
     models = ", ".join(name if isinstance(name, str) else type(name).__name__ for name in spec.outcome_models)
     raise UnsupportedLogError(f"the outcome models ({models}) predict no finite number, row {np.argmin(finite)}: {why}")

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxroute import estimators, nuisance, policies, sweep
+from jaxroute.data import scale as scales
 from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
@@ -44,6 +45,7 @@ from jaxroute.types import (
     Outcomes,
     Spec,
     Table,
+    UnsupportedLogError,
 )
 
 LABEL = "every model's answers, cross-validated"
@@ -115,7 +117,8 @@ def fit(
         takes cost weight 0 alone.
 
     Raises:
-        InputError: as `fitting.fit`; a cost weight above 0 where costs are unknown, or a model without an answer.
+        InputError: as `fitting.fit`; a cost weight above 0 where costs are unknown, a model without an answer, or
+            features whose squares overflow or vanish.
 
     Example:
         >>> from jaxroute.data import synthetic
@@ -131,6 +134,8 @@ def fit(
     settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
+    if why := scales.unfit(np.asarray(table.features)):
+        raise UnsupportedLogError(why)
     table = as_arrays(table)
     if not (answered := np.asarray(table.available.any(0))).all():
         raise InputError(f"model {models[int(np.argmin(answered))]!r} has no answer in the table: leave it out")

@@ -23,6 +23,8 @@ from jaxroute.engine import networks
 from jaxroute.serving.portable import FLOOR
 from jaxroute.types import Key, Outcomes, Params
 
+LEAST_LEVEL = 1e-12
+"""Of the cost scale: what the mean cost of a free model counts as."""
 ROWS_PER_DIMENSION = 4
 """Rows that every projected dimension has at least: whitened directions of fewer rows than that are noise."""
 
@@ -94,7 +96,7 @@ def _ridge(
     """The student without its MLP, and what that learns: features, what the ridge leaves, the columns' weights."""
     axes = projection.fit(features, jnp.ones(len(features)), dimensions)
     x = projection.project(axes, features)
-    level = jnp.maximum(jnp.mean(teacher.cost, 0), 1e-12)
+    level = jnp.maximum(jnp.mean(teacher.cost, 0), LEAST_LEVEL * cost_scale)  # whatever unit costs are in
     target = jnp.concatenate([teacher.quality, teacher.cost / level[None]], 1)
     bias = jnp.mean(target, 0)
     gram = x.T @ x + penalty * jnp.eye(x.shape[1])

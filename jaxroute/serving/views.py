@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 
 from jaxroute import nuisance, policies
 from jaxroute.data import logs as people
-from jaxroute.data import shadow
+from jaxroute.data import scale, shadow
+from jaxroute.estimators.verdict import FEWEST_EFFECTIVE_ROWS
 from jaxroute.numerics import as_arrays
 from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
-from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table
+from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table, UnsupportedLogError
 
 SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
 """Nuisances of the log that judges: quick to fit, and no network among them."""
@@ -42,7 +43,13 @@ class View(NamedTuple):
 
 
 def of(router: Router, log: people.LogTable, table: Table | None) -> View:
-    """The log and the shadow with features as the router takes them."""
+    """The log and the shadow with features as the router takes them.
+
+    Raises:
+        UnsupportedLogError: features whose squares overflow or vanish, or rows that count as few by their weight.
+    """
+    if why := _unfit(log):
+        raise UnsupportedLogError(why)
     encoder, beside = None, log.context if router.context else None
     if log.features is None:
         assert log.prompt is not None, "a log has prompts or features"
@@ -63,6 +70,13 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
         taught = shadow.priced(answered, logs, log.models)
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
     return View(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
+
+
+def _unfit(log: people.LogTable) -> str:
+    if log.features is not None and (why := scale.unfit(log.features)):
+        return why
+    why = scale.uneven(log.weight, FEWEST_EFFECTIVE_ROWS)
+    return why and f"{why}; a value takes {FEWEST_EFFECTIVE_ROWS}: correct the weights, or give more rows"
 
 
 def policies_of(

@@ -264,11 +264,19 @@ def _need(
     fields = list(dict.fromkeys(several[0] for several in lacking))
     missing = [repr(mapping.get(name, name)) for name in fields]
     which = f"column {missing[0]} is missing" if len(missing) == 1 else f"columns {', '.join(missing)} are missing"
-    mend = " ".join(f"--column {name}=NAME" for name in fields if name not in mapping)
+    alike = {str(name).strip().casefold(): str(name) for name in names}
+    mend = " ".join(f"--column {name}={_quoted(alike.get(name, 'NAME'))}" for name in fields if name not in mapping)
     mend = f"add or rename {'it' if len(missing) == 1 else 'them'}" + (f", or name another one: {mend}" if mend else "")
+    if len(names) == 1 and (between := next((mark for mark in (";", "\t", "|") if mark in str(names[0])), "")):
+        mend = f"its columns are separated by {between!r}: save the file with commas"
     more = "; with token counts, give a price table (--prices)" if "cost" in fields else ""
     more += "; ratings that came later: --feedback FILE" if "quality" in fields else ""
     raise InputError(f"{table}: {which}; {mend}{more} (there are: {', '.join(map(str, names))})")
+
+
+def _quoted(name: str) -> str:
+    """A name as a shell takes it within a word: quoted where it has spaces."""
+    return f"{name!r}" if name != name.strip() or " " in name else name
 
 
 def _exported(

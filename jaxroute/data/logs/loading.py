@@ -303,7 +303,7 @@ def _table(
         features=kept("features"),
         request_id=kept("request_id"),
         problems=lines,
-        outliers=tuple(beyond[: problems.EXAMPLES]),
+        outliers=(*beyond[: problems.EXAMPLES], *problems.out_of_scale(log, good, weight, tables)),
         left_out=left,
         endpoints=problems.endpoints(log, good),
         chat=chat,

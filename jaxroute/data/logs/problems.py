@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import records
+from jaxroute.data import records, scale
 from jaxroute.data.logs import cells, convert, costs
 from jaxroute.data.logs.entries import OTHER
 
 EXAMPLES = 10
-LEAST = float(np.finfo(np.float32).tiny)
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 HINTS = {
+    "quality is not a number": "; write 1 and 0, true and false, or numbers on the scale that quality_range names, and "
+    "nothing where there is no rating",
+    "propensity is outside": "; a percentage of 20 is written 0.2, and one rounded to 0 is unknown: leave it empty",
+    "propensity is not a number": "; write one number, the probability with which the answering model was chosen",
+    "timestamp is not a time": "; write 2026-11-01T10:00:00Z, or seconds or milliseconds since 1970",
+    "available lacks": "; write a list, or names with | between them",
+    "features is not a list": "; write a list such as [0.1, -0.2]",
+    "cost is not a number": "; write digits with a point, without a currency: 0.0012",
     "quality is outside": ", or give quality_range where it is on another scale",
     "human_quality is outside": "; it is on the scale of quality, which quality_range names",
     "cost is empty,": ", or give a price table where tokens are counted",
@@ -43,7 +51,8 @@ def find(
     found["human_rate is outside (0, 1]", "human_rate"] = (rate <= 0) | (rate > 1)
     latency, weight = log.number("latency"), log.number("weight")
     found["latency is negative or infinite", "latency"] = (latency < 0) | np.isinf(latency)
-    found["weight is not a finite number above 0", "weight"] = (weight <= 0) | np.isinf(weight)
+    found["weight is not a finite number above 0", "weight"] = (weight <= 0) | (weight > MOST)
+    found[f"weight is below {LEAST:.3g}, which counts as 0", "weight"] = (weight > 0) & (weight < LEAST)
     found |= costs.problems(log, prices)
     # Each pair of candidate set and model once; model -1 is none.
     names, sets = log.codes["model"], log.codes["available"]
@@ -85,6 +94,31 @@ def by_model(log: cells.Columns, rows: np.ndarray) -> str:
         (log.codes["model"][code] if code >= 0 else "no model", int(n)) for code, n in zip(codes, count, strict=True)
     ]
     return ", ".join(f"{name} {n}" for name, n in sorted(parts, key=lambda part: -part[1])[:EXAMPLES])
+
+
+def out_of_scale(
+    log: cells.Columns, good: np.ndarray, weight: np.ndarray | None, tables: Sequence[records.Source]
+) -> list[str]:
+    """Of the rows that are kept: which of them stand for too many requests, and which features count for nothing.
+
+    Args:
+        good: [N], True for the n rows that are kept. weight: [n]; None: each stands for one request.
+    """
+    kept, model, found = np.flatnonzero(good), log.code("model"), []
+    if weight is not None:
+        share = weight / weight.max()
+        for j in scale.heavy(weight)[:EXAMPLES].tolist():
+            i = kept[j]
+            found.append(
+                f"weight is {weight[j]:.3g}, so this row stands for {share[j] / share.sum():.0%} of all requests: "
+                f"{tables[log.source[i]]}, row {log.row[i]}, model {log.codes['model'][model[i]]}"
+            )
+    if "features" in log.column and len(kept):
+        features = log.column["features"][good]
+        beside = any(name.startswith(convert.CONTEXT) for name in log.column)
+        if not scale.unfit(features) and (lost := scale.drowned(features, beside)):
+            found.append(lost)
+    return found
 
 
 def left_out(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict[str, int]]:

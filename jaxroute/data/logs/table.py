@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, messages, splits, values
+from jaxroute.data import encoders, messages, scale, splits, values
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
@@ -29,7 +29,8 @@ class LogTable:
     stands for. prompt, features, timestamp, group, weight and request_id are None where the log has no such column
     (weight also where all rows stand for one request). counts: rows, rows without quality, problems by
     kind, records that were no answered request. problems: the lines that say where, of the rows left out;
-    outliers: of costs that were lowered (`costs.outliers`). left_out:
+    outliers: sentences on costs that were lowered (`costs.outliers`), on rows that stand for too many requests, and on
+    features that count for nothing (`data.scale`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
     the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
@@ -93,6 +94,9 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         for outcomes. With fewer than ten groups, or where one group holds all rows of a model, every row is a group of
         its own: neither folds nor clustered intervals can be made of such groups.
 
+    Raises:
+        InputError: costs that 32 bits cannot hold.
+
     Example:
         >>> from jaxroute.data.logs import load
         >>> rows = [{"prompt": "hi", "model": "small", "quality": 1, "cost": 0.1},
@@ -100,6 +104,8 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
         >>> as_logs(load(rows)).features.shape
         (2, 256)
     """
+    if why := scale.unpriceable(log.cost):
+        raise InputError(why)
     features = log.features
     if features is None:
         assert log.prompt is not None  # a log has one of them

@@ -1,0 +1,148 @@
+"""What the doctor says of logs that can be read and are probably not meant so."""
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from commands import run
+
+from jaxroute.cli import advice
+from jaxroute.data.fingerprints import Seen
+from jaxroute.data.logs import load, oddities
+from jaxroute.types import InputError
+
+
+def rows(count=200, **columns):
+    """A random log of two models; ``columns`` are functions of the row's number and its record."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        k = int(rng.integers(2))
+        record = {"prompt": f"question {i}", "model": "ab"[k], "quality": float(rng.random() < 0.5), "propensity": 0.5}
+        record |= {"cost": 0.001 * (9 * k + 1) * float(rng.lognormal(0, 0.5))}
+        found.append(record | {name: make(i, record) for name, make in columns.items()})
+    return found
+
+
+def said(found):
+    return oddities.said(load(found))
+
+
+def test_an_ordinary_log_is_said_nothing_of():
+    assert said(rows()) == []
+    assert said(rows(timestamp=lambda i, _: f"2026-11-01T00:{i // 60:02}:{i % 60:02}")) == []
+    assert said(rows(timestamp=lambda i, _: i)) == []  # a count, in every row
+
+
+def test_a_prompt_that_fills_the_log_is_named():
+    (line,) = said(rows(prompt=lambda i, r: "ping" if i % 10 else r["prompt"]))
+    assert line.startswith("180 of 200 rows have the same prompt, 'ping'")
+    assert said(rows(prompt=lambda i, r: "ping" if i % 5 == 0 else r["prompt"])) == []
+
+
+def test_copies_without_ids_are_named_and_with_ids_left_out():
+    twice = [*rows()[:150], *rows()[:50]]
+    (line,) = said(twice)
+    assert line.startswith("50 of 200 rows say what another row says in every column")
+    known = load([row | {"request_id": f"r{i % 150}"} for i, row in enumerate(twice)])
+    assert len(known) == 150
+    assert oddities.said(known) == []
+    later = [row | {"timestamp": 1e9 + i} for i, row in enumerate(twice)]  # the same question again is no copy
+    assert said(later) == []
+
+
+def test_costs_in_two_units_are_named_by_model_and_heavy_tails_are_not():
+    (line,) = said(rows(cost=lambda i, r: r["cost"] * (100 if i % 4 == 0 else 1)))
+    assert "cents beside dollars" in line
+    assert "a (" in line
+    assert "b (" in line
+    tail = np.random.default_rng(1).lognormal(0, 1.5, 400)
+    assert said(rows(400, cost=lambda i, r: float(tail[i]))) == []
+    assert said(rows(cost=lambda i, r: 1e-6 if i < 3 else r["cost"])) == []  # a few answers from a cache
+
+
+def test_names_apart_in_case_or_spaces_are_named():
+    (line,) = said(rows(model=lambda i, r: r["model"] + " " * (i % 2)))
+    assert "'a' and 'a '; 'b' and 'b '" in line
+
+
+def test_times_before_language_models_are_named():
+    (line,) = said(rows(timestamp=lambda i, _: 0 if i % 10 == 0 else 1.7e9 + i))
+    assert line.startswith("20 of 200 rows have a time before the year 2000")
+
+
+def test_one_quality_for_all_is_named():
+    (line,) = said(rows(quality=lambda i, _: 1))
+    assert line.startswith("Every quality is 1, so models differ in cost alone")
+
+
+@pytest.mark.slow
+def test_the_doctor_says_it(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    found = rows(prompt=lambda i, r: "ping" if i % 2 else r["prompt"])
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    code, out, _ = run(capsys, "doctor", path)
+    assert code == 0
+    assert "warning: 100 of 200 rows have the same prompt, 'ping'" in out
+
+
+def test_bad_cells_say_what_to_write():
+    for column, value, why in (
+        ("quality", "thumbs up", "write 1 and 0, true and false"),
+        ("propensity", 0, "one rounded to 0 is unknown: leave it empty"),
+        ("propensity", 20, "a percentage of 20 is written 0.2"),
+        ("propensity", {"a": 0.5, "b": 0.5}, "write one number, the probability with which the answering model was"),
+        ("cost", "$0.0012", "write digits with a point, without a currency"),
+    ):
+        with pytest.raises(InputError, match=f"{column} is .*{why}"):
+            load(rows(**{column: lambda i, r, column=column, value=value: value if i == 3 else r[column]}))
+
+
+def test_a_file_of_another_kind_than_its_name_says_is_named(tmp_path):
+    text = "".join(json.dumps(row) + "\n" for row in rows()).encode()
+    for content, name, why in (
+        (gzip.compress(text), "log.jsonl", r"is compressed with gzip: end its name in \.gz"),
+        (pa.compress(text, codec="zstd", asbytes=True), "log.jsonl", "is compressed with zstd"),
+        (gzip.compress(gzip.compress(text)), "log.jsonl.gz", "is compressed with gzip"),
+        (pd.DataFrame(rows()).to_parquet(), "log.csv", r"is a Parquet file: end its name in \.parquet"),
+        (pd.DataFrame(rows()).to_csv().encode("utf-16"), "log.csv", "is UTF-16: save it as UTF-8"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: its content {why}"):
+            load(path)
+
+
+def test_a_header_that_is_nearly_right_says_what_is_wrong(tmp_path):
+    path = tmp_path / "log.csv"
+    table = pd.DataFrame(rows())
+    table.to_csv(path, index=False, sep=";")
+    with pytest.raises(InputError, match="are missing; its columns are separated by ';': save the file with commas"):
+        load(path)
+    table.rename(columns={"prompt": "Prompt", "model": " model"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="--column prompt=Prompt --column model=' model' "):
+        load(path)
+    assert len(load(path, columns={"prompt": "Prompt", "model": " model"})) == 200
+
+
+def test_what_is_said_of_hundreds_of_models_is_short():
+    models = [
+        {"model": f"m{i}", "rows": 3, "feedback": 1.0, "rows_needed": 97, "verdict": "caution", "quality_error": 0.3}
+        for i in range(200)
+    ]
+    assert advice.conclusion("refuse", models).endswith("m9 (3; log 97 more) and 190 more.")
+    lines = advice.first("known", [f"model m{i} has 3 rows" for i in range(200)], models, "caution", [], True)
+    assert len(lines) < 30
+    assert any("m9 and 190 more. Next step" in line for line in lines)
+
+
+def test_an_id_that_is_met_by_chance_is_not_worth_a_sentence():
+    new = np.zeros(2000, bool)
+    assert Seen(new, by=("request_id",), chance=1 / 7600, reused=1).said() == []
+    (line,) = Seen(new, by=("request_id",), chance=1 / 7600, reused=40).said()
+    assert line.startswith("40 rows have the request id of a row that the router learned from, and another prompt")
+    (line,) = Seen(new[:20], by=("request_id",), chance=1 / 15000, reused=1).said()
+    assert line.startswith("1 row has the request id")
