@@ -1,5 +1,6 @@
 """The pages' commands run as written, in order, in an empty folder."""
 
+import fnmatch
 import importlib
 import os
 import re
@@ -169,3 +170,23 @@ def test_sections_that_help_texts_name_exist():
     named = {name for file in sources for name in re.findall(r"see README, (\w+)", file.read_text())}
     assert "Data" in named
     assert named <= set(re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.M))
+
+
+def test_tests_that_pages_and_commands_name_exist():
+    texts = [(ROOT / name).read_text() for name in (*PAGES, "Makefile", ".ci/run", ".ci/versions")]
+    named = {name for text in texts for name in re.findall(r"\btest_\w+\*?\.py", text)}
+    for text in texts:
+        for names, name in re.findall(r"(?:foreach t,|for name in )([a-z_0-9 ]+)[,;].*?tests/(test_\S+\.py)", text):
+            named |= {re.sub(r"\$\(?\w+\)?", one, name) for one in names.split()}
+    assert {"test_gateway*.py", "test_log_cases.py", "test_arguments.py", "test_drift.py", "test_cli.py"} <= named
+    assert not [name for name in sorted(named) if not list((ROOT / "tests").glob(name))]
+
+
+def test_tests_of_the_gateways_promises_exist():
+    files = "".join(file.read_text() for file in (ROOT / "tests").glob("test_*.py"))
+    there = re.findall(r"^def test_(\w+)", files, re.M)
+    promises = (ROOT / "docs" / "gateway.md").read_text().split("## Promises")[1].split("\n## ")[0]
+    cells = [line.split("|")[2] for line in promises.splitlines() if line.startswith("|")]
+    named = [name for cell in cells for name in re.findall(r"`((?:\.{3})?[a-z0-9]+_[a-z0-9_]+(?:\.{3})?)`", cell)]
+    assert len(named) > 30
+    assert not [name for name in named if not any(fnmatch.fnmatch(one, name.replace("...", "*")) for one in there)]
