@@ -5,11 +5,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
 
 os.environ.pop("COLUMNS", None)  # of the terminal where the tests run: tables would take its width
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # LiteLLM and the proxies call nobody for prices
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1" and jax.__version_info__ < (0, 11):  # newer JAX lacks it
@@ -70,3 +72,28 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to read from, with a cache of its own."""
     monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def upstream() -> Iterator[Any]:
+    """What a gateway's models are: a server of this test alone."""
+    import gateway_upstream
+
+    with gateway_upstream.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy_of_the_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """LiteLLM's real proxy before an upstream of its own."""
+    import gateway_proxy
+
+    with gateway_proxy.shared(tmp_path_factory.mktemp("proxy")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(proxy_of_the_file: Any) -> Any:
+    """The file's proxy, at the beginning of a test."""
+    proxy_of_the_file.begin()
+    return proxy_of_the_file

@@ -17,6 +17,25 @@ import yaml
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "gateway"
 MASTER = "sk-0f3c5a2e7b9d4c1a8e6f"
+START = 300
+"""Seconds in which a proxy has started or refused to: four workers on busy cores."""
+
+TEXT = {
+    "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "{}"}]}),
+    "completions": ("/v1/completions", {"prompt": "{}"}),
+    "responses": ("/v1/responses", {"input": "{}"}),
+    "messages": ("/v1/messages", {"messages": [{"role": "user", "content": "{}"}], "max_tokens": 9}),
+    "generate_content": ("/v1beta/models/auto:generateContent", {"contents": [{"parts": [{"text": "{}"}]}]}),
+}  # fmt: skip
+"""Each endpoint for text: its path and a body whose text is {}."""
+
+CACHE = {"cache": True, "cache_params": {"type": "local", "mode": "default_off"}}
+METRICS = {"litellm_settings": {"callbacks": ["callbacks.handler", "prometheus"], **CACHE}}
+
+
+def body_of(kind, text, **more):
+    path, body = TEXT[kind]
+    return path, {"model": "auto", **json.loads(json.dumps(body).replace("{}", text)), **more}
 
 
 class Answer:
@@ -32,10 +51,16 @@ class Answer:
 
 
 class Proxy:
-    """What tests ask of a running proxy."""
+    """What tests ask of a running proxy before an upstream."""
 
-    def __init__(self, port, folder, process):
-        self.port, self.folder, self.process = port, folder, process
+    def __init__(self, port, folder, process, upstream=None):
+        self.port, self.folder, self.process, self.upstream, self.before = port, folder, process, upstream, 0
+
+    def begin(self):
+        """Of a new test: the upstream is calm, and the rows so far are those of others."""
+        gateway_upstream.calm(self.upstream)
+        time.sleep(0.3)
+        self.before = len(self.rows(0)) if (self.folder / "log.jsonl").exists() else 0
 
     def ask(self, path, body=None, *, key=MASTER, headers=(), timeout=30):
         """POST a body, or GET without one."""
@@ -61,6 +86,10 @@ class Proxy:
             time.sleep(0.05)
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def new(self, wanted):
+        """The rows that were written since the test began."""
+        return self.rows(self.before + wanted)[self.before :]
+
     def said(self):
         return (self.folder / "proxy.log").read_text()
 
@@ -85,13 +114,13 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).parent / "litellm"), "--config", "config.yaml", "--port", str(port), *flags]
     paths = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "LITELLM_MASTER_KEY": MASTER, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": paths}
+    env = {**os.environ, "LITELLM_MASTER_KEY": MASTER, "PYTHONPATH": paths}
     with (folder / "proxy.log").open("w") as out:
         process = subprocess.Popen(command, cwd=folder, env=env | dict(environment), stdout=out, stderr=out,
                                    start_new_session=True)  # fmt: skip
-    proxy = Proxy(port, folder, process)
+    proxy = Proxy(port, folder, process, upstream)
     try:
-        deadline = time.time() + 300  # four workers on busy cores
+        deadline = time.time() + START
         while up and not is_up(proxy):
             assert process.poll() is None, proxy.said()[-3000:]
             assert time.time() < deadline, proxy.said()[-3000:]
@@ -103,8 +132,26 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
         process.wait()
 
 
+@contextlib.contextmanager
+def shared(folder):
+    """A proxy for all tests of a file, with a cache and metrics; small sees no images and has a context of 40,000."""
+    with gateway_upstream.running() as server:
+        listed = [gateway_upstream.deployment(server, name, 2.5) for name in ("small", "large", "auto")]
+        listed[0]["model_info"] = {"supports_vision": False, "max_input_tokens": 40_000}
+        settings = "epsilon: 0.5\nseed: 1\nreload_seconds: 0.5\n"
+        with running(server, folder, settings, extra=METRICS | {"model_list": listed}) as proxy:
+            yield proxy
+
+
 def is_up(proxy):
     try:
         return proxy.ask("/health/readiness", key=None, timeout=5).status == 200
     except OSError:
         return False
+
+
+def wait(until, seconds=15):
+    deadline = time.time() + seconds
+    while not until():
+        assert time.time() < deadline
+        time.sleep(0.1)

@@ -1,5 +1,6 @@
 """An upstream with OpenAI's endpoints for text, on the local machine; its models fail, stall and cut their streams."""
 
+import contextlib
 import json
 import threading
 import time
@@ -127,13 +128,18 @@ def events(kind, identity, model):
     yield {**base, "object": name, "choices": [], "usage": USAGE}
 
 
-def serve():
-    """A running upstream; shut it down with ``shutdown`` and ``server_close``."""
+@contextlib.contextmanager
+def running():
+    """An upstream at a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     server.daemon_threads = True
     calm(server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def calm(server):

@@ -1,25 +1,21 @@
-"""LiteLLM's real Router and its real proxy on loopback, before an upstream of our own that also fails and stalls.
+"""LiteLLM's real Router in this process, before an upstream that also fails and stalls.
 
 Run by `make test-gateway`; skipped where LiteLLM is not installed.
 """
 
 import asyncio
 import dataclasses
-import functools
-import http.client
+import gc
 import json
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import gateway_proxy
+import gateway_texts
 import gateway_upstream
 import jax
 import numpy as np
 import pytest
+from gateway_texts import MODELS, SPEC, fitted, good, questions
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no call to the internet for prices
 litellm = pytest.importorskip("litellm")
 
 from jaxroute import estimators, nuisance, policies  # noqa: E402
@@ -27,54 +23,24 @@ from jaxroute.data import encoders  # noqa: E402
 from jaxroute.data import logs as log_files  # noqa: E402
 from jaxroute.gateway import Gate, LogWriter, Settings, abilities  # noqa: E402
 from jaxroute.gateway.hooks import Handler, install  # noqa: E402
-from jaxroute.learn import fitting  # noqa: E402
 from jaxroute.serving.router import Router  # noqa: E402
-from jaxroute.types import InputError, Logs, NuisanceSpec  # noqa: E402
+from jaxroute.types import InputError, Logs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of many kinds
-MODELS = ("small", "large")
-
-
-@pytest.fixture
-def upstream():
-    server = gateway_upstream.serve()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-KINDS = ("add these numbers", "write a long proof")
-SPEC = NuisanceSpec(("mean", "ridge"), folds=3, penalties=(10.0, 100.0))
-
-
-def questions(start, stop):
-    return [f"{KINDS[i % 2]} {i}" for i in range(start, stop)]
-
-
-def good(prompt, model):
-    """Small is right on sums, and wrong on proofs."""
-    return float(model == "large" or prompt.startswith("add"))
-
-
-def fitted(log, models):
-    return fitting.fit(jax.random.key(0), log, models, encoder="hashed", spec=SPEC, hidden=(16,), steps=150)
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """Folder of a router of texts, which sends sums to small and proofs to large."""
-    prompts = questions(0, 300)
-    action = np.random.default_rng(0).integers(2, size=len(prompts))
-    quality = np.array([good(text, MODELS[k]) for text, k in zip(prompts, action, strict=True)])
-    features = np.asarray(encoders.encode(prompts, "hashed"), np.float32)
-    cost = np.where(action == 0, 13e-6, 130e-6)
-    log = Logs(features, action, quality, cost, np.full(len(prompts), 0.5), np.ones((len(prompts), 2), bool))
-    folder = tmp_path_factory.mktemp("kept") / "router"
-    fitted(log, MODELS).save(folder)
-    return folder
+    return gateway_texts.saved(tmp_path_factory.mktemp("kept") / "router")
 
 
 LOOP = asyncio.new_event_loop()  # LiteLLM's logging worker belongs to the first loop that it meets
+
+
+def router_of(upstream, timeout=6):
+    litellm.logging_callback_manager._reset_all_callbacks()  # it keeps one handler of a class
+    listed = [gateway_upstream.deployment(upstream, name, timeout) for name in (*MODELS, "auto")]
+    return litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
 
 
 @pytest.fixture
@@ -83,10 +49,7 @@ def gateway(upstream, tmp_path):
 
     def make(*, timeout=6, **settings):
         given = {"models": MODELS, "default": "small", "epsilon": 0.5, "seed": 0, "log": str(tmp_path / "log.jsonl")}
-        litellm.logging_callback_manager._reset_all_callbacks()  # it keeps one handler of a class
-        gate = Gate(Settings(**(given | settings)))
-        listed = [gateway_upstream.deployment(upstream, name, timeout) for name in (*MODELS, "auto")]
-        router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
+        gate, router = Gate(Settings(**(given | settings))), router_of(upstream, timeout)
         handler = install(router, gate)
 
         async def ask_all(prompts, model="auto", **more):
@@ -187,10 +150,8 @@ def test_a_log_that_cannot_be_written_costs_no_answer(gateway, tmp_path, caplog)
 
 def test_every_endpoint_of_a_router_is_routed_by_its_text_and_others_are_not(upstream, tmp_path):
     """Also the synchronous ones; large fails, so its requests are tried again with small."""
-    litellm.logging_callback_manager._reset_all_callbacks()
     upstream.failing.add("large")
-    listed = [gateway_upstream.deployment(upstream, name) for name in (*MODELS, "auto")]
-    router = litellm.Router(model_list=listed, num_retries=2, retry_after=0, cooldown_time=0.01)
+    router = router_of(upstream)
     install(router, Gate(Settings(MODELS, "small", epsilon=1.0, seed=0, log=str(tmp_path / "log.jsonl"))))
     chat = [{"role": "user", "content": "chat"}]
 
@@ -218,6 +179,49 @@ def test_every_endpoint_of_a_router_is_routed_by_its_text_and_others_are_not(ups
     with pytest.raises(litellm.InternalServerError):
         router.completion(model="auto", messages=chat)
     assert rows_of(tmp_path / "log.jsonl")[-1]["status"] == "failed"
+    litellm.logging_callback_manager._reset_all_callbacks()
+
+
+STREAMS = {
+    "chat": lambda router: router.acompletion("auto", [{"role": "user", "content": "chat"}], stream=True),
+    "responses": lambda router: router.aresponses(model="auto", input="response", stream=True),
+    "completions": lambda router: router.atext_completion(model="auto", prompt="text", stream=True),
+}
+
+
+@pytest.mark.parametrize("endpoint", STREAMS)
+def test_streams_of_a_router_have_a_row_that_says_how_they_ended(upstream, tmp_path, endpoint):
+    router = router_of(upstream)
+    install(router, Gate(Settings(MODELS, "small", epsilon=1.0, seed=0, log=str(tmp_path / "log.jsonl"))))
+
+    async def read(most=None):
+        stream, pieces = await STREAMS[endpoint](router), 0
+        async for _ in stream:
+            pieces += 1
+            if pieces == most:
+                await stream.aclose()
+                break
+
+    async def all_of_them():
+        await read()
+        await read(most=2)
+        upstream.cutting.update(MODELS)
+        with pytest.raises(Exception, match=r"(?i)connection|completed|stream"):
+            await read()
+        await asyncio.sleep(1.0)
+        gc.collect()  # what aiohttp says of the connection is said here, and not while pytest or hypothesis parse files
+
+    LOOP.run_until_complete(all_of_them())
+    rows = rows_of(tmp_path / "log.jsonl")
+    assert sorted(row["status"] for row in rows) == ["answered", "failed", "left"]
+    assert {(row["endpoint"], row["stream"], row["propensity"]) for row in rows} == {(endpoint, True, 0.5)}
+    assert all((row["cost"] is None) == (row["status"] != "answered") for row in rows)
+    if endpoint == "chat":
+        with pytest.raises(litellm.APIConnectionError):
+            list(router.completion(model="auto", messages=[{"role": "user", "content": "at once"}], stream=True))
+        assert [(row["prompt"], row["status"]) for row in rows_of(tmp_path / "log.jsonl")[3:]] == [
+            ("at once", "failed")
+        ]
     litellm.logging_callback_manager._reset_all_callbacks()
 
 
@@ -258,92 +262,6 @@ def test_the_loop_closes(gateway, upstream, tmp_path):
     nuisances, _ = nuisance.fit(jax.random.key(1), logs, SPEC)
     estimate = estimators.self_normalised_doubly_robust(logs, target, 0.3 / router.cost_scale, nuisances)
     assert float(estimate.value) > np.mean([utility(r) for r in first])
-
-
-def at_once(proxy, texts):
-    """What each text was answered with: a model's name, or the error's number; 0 where the connection broke."""
-
-    def one(text):
-        try:
-            answer = proxy.chat(text)
-        except (OSError, http.client.HTTPException):
-            return 0
-        return answer.body["choices"][0]["message"]["content"] if answer.status == 200 else answer.status
-
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(one, texts))
-
-
-def test_the_real_proxy_routes_through_failures_and_stalls_and_logs_no_text(upstream, tmp_path, kept):
-    """With a router and `log_prompts: false`; killed with requests under way, it leaves whole lines."""
-    file = tmp_path / "log.jsonl"
-    settings = f"router: {kept}\nnormalised_cost_weight: 0.3\nepsilon: 0.2\nseed: 1\nlog_prompts: false\n"
-    with gateway_proxy.running(upstream, tmp_path, settings) as proxy:
-        ask = functools.partial(at_once, proxy)
-        texts = questions(0, 20)
-        answers = ask(texts)
-        assert set(answers) == set(MODELS)
-        assert np.mean([good(t, a) for t, a in zip(texts, answers, strict=True)]) > 0.7  # the router is at work
-        upstream.failing.add("large")
-        assert ask(questions(20, 40)) == ["small"] * 20
-        upstream.failing.clear()
-        upstream.stalling.add("large")
-        assert ask(questions(40, 48)) == ["small"] * 8
-        upstream.stalling.clear()
-        upstream.failing.update(MODELS)
-        refused = ask(questions(48, 52))
-        assert all(isinstance(code, int) and code >= 400 for code in refused)
-        upstream.failing.clear()
-        assert set(ask(questions(52, 60))) <= set(MODELS)
-        whole = proxy.rows(60)
-        threading.Timer(0.3, proxy.process.kill).start()
-        late = ask(questions(60, 260))
-    assert [row["status"] for row in whole].count("answered") == 56
-    assert [row["status"] for row in whole].count("failed") == 4
-    assert 0 in late  # it was killed while it worked
-    assert file.read_bytes().endswith(b"\n")
-    log = log_files.load(file)
-    assert 56 <= len(log) <= 56 + len(late)
-    assert len(set(log.request_id)) == len(log)
-    assert log.available.all()
-    np.testing.assert_allclose(log.propensity[~np.isnan(log.propensity)] % 0.8, 0.1)
-    fallen = [row for row in whole if row["propensity"] is None]  # large was chosen, small answered
-    assert fallen
-    assert {row["model"] for row in fallen} == {"small"}
-    assert log.features.shape[1] == len(encoders.encode(["x"], "hashed")[0])
-    written = file.read_text()
-    for secret in (gateway_upstream.KEY, gateway_proxy.MASTER, *KINDS):
-        assert secret not in written
-    assert not [
-        line
-        for line in (tmp_path / "proxy.log").read_text().splitlines()
-        if gateway_upstream.KEY in line or gateway_proxy.MASTER in line
-    ]
-
-
-def test_the_real_proxy_without_its_router_falls_back_and_says_so(upstream, tmp_path):
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "router.json").write_text("{")
-    file = tmp_path / "log.jsonl"
-    settings = "router: broken\ncost_weight: 20\nepsilon: 0.5\nseed: 1\n"
-    with gateway_proxy.running(upstream, tmp_path, settings) as proxy:
-        ask = functools.partial(at_once, proxy)
-        answers = ask(questions(0, 20))
-        upstream.failing.add("large")
-        assert ask(questions(20, 30)) == ["small"] * 10
-        rows = proxy.rows(30)
-    said = (tmp_path / "proxy.log").read_text()
-    assert "no router, small answers: " in said
-    assert "damaged" in said
-    assert sorted(row["prompt"] for row in rows) == sorted(questions(0, 30))
-    assert {row["by"] for row in rows} <= {"default", "exploration", "fallback"}
-    log = log_files.load(file)
-    first = dict(zip(questions(0, 20), answers, strict=True))
-    for prompt, k, p in zip(log.prompt, log.action, log.propensity, strict=True):
-        if prompt in first:  # before a model failed
-            assert log.models[k] == first[prompt]
-            assert p == pytest.approx({"small": 0.75, "large": 0.25}[first[prompt]])
-    assert gateway_upstream.KEY not in file.read_text()
 
 
 def test_the_handler_refuses_a_log_of_neither_texts_nor_features(tmp_path):

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import gateway_proxy
-import gateway_upstream
 import numpy as np
 import pytest
 import router_kinds
@@ -25,14 +24,6 @@ TRUTH = {"poem": {"small": 0.8, "large": 0.3}, "proof": {"small": 0.2, "large": 
 """Mean quality by topic: neither model is the better one everywhere."""
 ROUNDS, REQUESTS = 5, 150
 NAME = "x-jaxroute-model"
-
-
-@pytest.fixture
-def upstream():
-    server = gateway_upstream.serve()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def asked(proxy, rng, count, topics=tuple(TRUTH)):

@@ -139,6 +139,34 @@ def test_a_spend_of_zero_with_tokens_used_is_no_price():
     np.testing.assert_allclose(log.cost, truth)
 
 
+CUT = "begin... (litellm_truncated skipped 9 chars. Truncation is a DB storage safeguard.) ...end"  # of 1.108.7
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": CUT}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": CUT}]}]},
+        {"input": CUT},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": CUT}]}]},
+        {"prompt": CUT},
+        {"contents": [{"parts": [{"text": CUT}]}]},
+    ],
+)
+def test_prompts_that_the_spend_log_cut_are_counted_and_left_out(body):
+    asked = [{"messages": [{"role": "system", "content": CUT}, {"role": "user", "content": "whole"}]}, body]
+    common = {"spend": 0.1, "prompt_tokens": 9, "completion_tokens": 9, "startTime": "2026-11-01T00:00:00Z"}
+    for written in (dict, json.dumps):
+        found = [
+            common | {"request_id": f"{k}{m}", "model": m, "messages": {}, "proxy_server_request": written(one)}
+            for k, one in enumerate(asked)
+            for m in ("mini", "max")
+        ]
+        log = logs.load(found)
+        assert log.prompt.tolist() == ["whole", "whole"]
+        assert log.left_out == {"prompts that were cut": {"mini": 1, "max": 1}}
+
+
 def test_tokens_that_are_billed_apart(tmp_path):
     log = logs.load(HERE / "reasoning_tokens.jsonl", prices=prices.load(HERE / "prices.csv"))
     raw = records("reasoning_tokens.jsonl")

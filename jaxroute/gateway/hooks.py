@@ -13,6 +13,7 @@ and not logged. Every routed request has one row, written when it has been answe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[...
             return await ask(*args, **kwargs)
         token = UNDER_WAY.set(request)
         try:
-            return await ask(**body)
+            return _watched(await ask(**body), functools.partial(handler.give_up, request.id))
         except BaseException as error:
             handler.give_up(request.id, "left" if isinstance(error, asyncio.CancelledError) else "failed")
             raise
@@ -94,7 +95,7 @@ def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[...
             return ask(*args, **kwargs)
         token = UNDER_WAY.set(request)
         try:
-            return ask(**body)
+            return _watched(ask(**body), functools.partial(handler.give_up, request.id))
         except BaseException:
             handler.give_up(request.id, "failed")
             raise
@@ -102,6 +103,48 @@ def _asked(handler: Handler, call: str, ask: Callable[..., Any]) -> Callable[...
             UNDER_WAY.reset(token)
 
     return asynchronous if call.startswith("a") else synchronous
+
+
+def _watched(answer: Any, end: Callable[[str], None]) -> Any:
+    """The answer, which says how it ends if it is a stream: LiteLLM tells a handler of whole streams only.
+
+    Its class becomes a subclass of its class, so that it is still what LiteLLM returns.
+
+    Args:
+        end: called with "failed" where the stream breaks, with "left" where it is closed or cancelled before its end.
+    """
+    kind, over = type(answer), False
+
+    def broken(error: BaseException | None) -> None:
+        nonlocal over
+        if not over and not isinstance(error, StopAsyncIteration | StopIteration):
+            end("failed" if isinstance(error, Exception) else "left")
+        over = True
+
+    async def following(self: Any) -> Any:
+        try:
+            return await kind.__anext__(self)
+        except BaseException as error:
+            broken(error)
+            raise
+
+    def following_at_once(self: Any) -> Any:
+        try:
+            return kind.__next__(self)
+        except BaseException as error:
+            broken(error)
+            raise
+
+    async def close(self: Any) -> None:
+        broken(None)
+        await kind.aclose(self)
+
+    ways = {"__anext__": following, "__next__": following_at_once, "aclose": close}
+    methods = {name: way for name, way in ways.items() if hasattr(kind, name)}
+    if methods:
+        with contextlib.suppress(TypeError):  # of C: nobody says how it ends
+            answer.__class__ = type(kind.__name__, (kind,), methods)
+    return answer
 
 
 def install(router: Any, gate: Gate, writer: LogWriter | None = None) -> Handler:

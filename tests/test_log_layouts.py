@@ -1,0 +1,166 @@
+"""The same records in every layout of a file, folders of several tools, and what is no log or has no prompts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from tool_logs import HERE, records_of
+
+from jaxroute.data import logs, prices
+from jaxroute.types import InputError
+
+
+def same(log, other):
+    assert log.models == other.models
+    for field in ("prompt", "action", "cost"):
+        np.testing.assert_array_equal(getattr(log, field), getattr(other, field))
+    assert [name.removeprefix("0x") for name in log.request_id] == [n.removeprefix("0x") for n in other.request_id]
+    np.testing.assert_allclose(log.timestamp, other.timestamp, rtol=0, atol=1e-6)
+
+
+def otlp(spans, proto=False):
+    def value(x):
+        kind = {str: "stringValue", bool: "boolValue", int: "intValue", float: "doubleValue"}.get(type(x))
+        if kind is None:
+            return {"arrayValue": {"values": [value(one) for one in x]}}
+        return {kind: str(x) if kind == "intValue" else x}
+
+    def named(record):
+        return {"".join("_" + c.lower() if c.isupper() else c for c in k): v for k, v in record.items()}
+
+    for span in spans:
+        start = pd.Timestamp(span["start_time"]).value
+        one = {"traceId": span["context"]["trace_id"][2:], "spanId": span["context"]["span_id"][2:], "name": "x",
+               "parentSpanId": (span["parent_id"] or "")[2:], "startTimeUnixNano": str(start),
+               "status": {"code": 2} if span["status"]["status_code"] == "ERROR" else {},
+               "attributes": [{"key": k, "value": value(v)} for k, v in span["attributes"].items()]}  # fmt: skip
+        if proto:
+            yield {"resource_spans": [{"scope_spans": [{"spans": [named(one)]}]}]}
+        else:
+            yield {"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]}
+
+
+LAYOUTS = ["otlp", "proto", "console", "array", "flattened", "nested", "texts", "frame", "list", "arrow", "dataset"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["openinference-openai-0.1.66.jsonl", "traceloop-openai-0.62.4.jsonl"])
+def test_every_layout_reads_the_same(tmp_path, name, layout):
+    spans = records_of(name)
+    for span in spans:
+        del span["events"]
+    source = tmp_path / "spans.jsonl"
+    flat = [
+        {
+            "name": span["name"],
+            "trace_id": span["context"]["trace_id"][2:],
+            "span_id": span["context"]["span_id"],
+            "start_time": pd.Timestamp(span["start_time"]),
+            "status_code": span["status"]["status_code"],
+        }
+        for span in spans
+    ]
+    dotted = [
+        row | {"attributes." + k: v for k, v in s["attributes"].items()} for row, s in zip(flat, spans, strict=True)
+    ]
+    if layout in ("otlp", "proto"):
+        source.write_text("\n".join(map(json.dumps, otlp(spans, layout == "proto"))))
+    elif layout == "console":
+        source.write_text("\n".join(json.dumps(span, indent=4) for span in spans))
+    elif layout == "array":
+        source.write_text(json.dumps(spans[:6]) + "\n" + json.dumps(spans[6:]))
+    elif layout == "list":
+        source = spans
+    elif layout in ("flattened", "frame", "arrow", "dataset"):
+        frame = pd.DataFrame(dotted)
+        source = tmp_path / "spans.parquet"
+        frame.to_parquet(source)
+        if layout == "frame":
+            source = frame
+        elif layout == "arrow":
+            source = pa.Table.from_pandas(frame)
+        elif layout == "dataset":
+            import datasets
+
+            source = datasets.Dataset.from_pandas(frame)
+    else:
+        attributes = [s["attributes"] for s in spans]
+        if layout == "texts":
+            cells = [json.dumps(one) for one in attributes]
+            table = pa.table({**{k: [row[k] for row in flat] for k in flat[0]}, "attributes": cells})
+        else:
+            kind = pa.map_(pa.string(), pa.string())
+            cells = [[(k, v if isinstance(v, str) else json.dumps(v)) for k, v in one.items()] for one in attributes]
+            columns = {k: pa.array([row[k] for row in flat]) for k in flat[0]}
+            table = pa.table({**columns, "attributes": pa.array(cells, kind)})
+        source = tmp_path / "spans.parquet"
+        pa.parquet.write_table(table, source)
+    settings = {"prices": prices.load(), "drop_bad": True}
+    same(logs.load(source, **settings), logs.load(HERE / name, **settings))
+
+
+def test_a_folder_of_many_tools_is_read_each_by_its_own_rule(tmp_path):
+    for name in ("litellm-1.110.2.jsonl", "mlflow-3.17.2.jsonl", "langfuse-5.0.4.jsonl"):
+        (tmp_path / name).write_text((HERE / name).read_text())
+    (tmp_path / "own.csv").write_text("prompt,model,quality,cost\nx,gpt-4o,1,1\n")
+    log = logs.load(tmp_path, prices=prices.load(), drop_bad=True)
+    assert log.models == ("fast", "gpt-4o", "gpt-4o-mini", "smart")
+    assert len(log) == 6 + 8 + 8 + 1
+    (tmp_path / "metrics.jsonl").write_text('{"resourceMetrics": []}')
+    with pytest.raises(InputError, match=r"metrics.jsonl: OpenTelemetry metrics"):
+        logs.load(tmp_path, prices=prices.load(), drop_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"resourceMetrics": []}, "OpenTelemetry metrics: sums over requests"),
+        ({"custom_id": "a", "response": {}}, "OpenAI's batch interface"),
+        ({"doc_id": 1, "doc": {}, "target": "x"}, "samples of lm-eval"),
+    ],
+)
+def test_a_known_file_that_is_no_log_says_what_it_is(tmp_path, record, says):
+    (tmp_path / "x.jsonl").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=says):
+        logs.load(tmp_path / "x.jsonl")
+
+
+def test_prompts_that_no_instrumentation_recorded(tmp_path):
+    spans = records_of("openinference-openai-0.1.66.jsonl")
+    for span in spans:
+        kept = {k: v for k, v in span["attributes"].items() if not k.startswith(("llm.input", "input."))}
+        span["attributes"] = kept | {"llm.invocation_parameters": '{"model": "gpt-4o"}'}
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, spans)))
+    with pytest.raises(InputError, match=r"prompts that were not recorded: 9 .*\n?.*OPENINFERENCE_HIDE_INPUTS"):
+        logs.load(tmp_path / "x.jsonl", prices=prices.load(), drop_bad=True)
+
+
+def test_observations_of_langfuse():
+    rows = [
+        {
+            "id": f"o{i}",
+            "traceId": f"t{i}",
+            "type": "GENERATION",
+            "parentObservationId": None,
+            "level": "DEFAULT",
+            "startTime": "2026-01-01T00:00:00Z",
+            "model": ["small", "large"][i % 2],
+            "input": [{"role": "user", "content": f"q{i}"}],
+            "usageDetails": {"input": 9, "output": 3},
+            "costDetails": {"total": 0.5},
+        }
+        for i in range(4)
+    ]
+    rows[3]["level"] = "ERROR"
+    rows.append(rows[0] | {"id": "p", "type": "SPAN", "model": None})
+    scores = [{"traceId": "t0", "name": "fit", "value": 1}, {"observationId": "o1", "name": "fit", "value": 0},
+              {"observationId": "o2", "name": "tone", "value": 1}]  # fmt: skip
+    log = logs.load(rows, feedback=scores, score="fit")
+    assert log.prompt.tolist() == ["q0", "q1", "q2"]
+    np.testing.assert_array_equal(log.quality, [1, 0, np.nan])
+    assert log.cost.tolist() == [0.5] * 3
+    assert log.left_out["failed requests"] == {"large": 1}
+    with pytest.raises(InputError, match=r"several evaluations.*fit, tone"):
+        logs.load(rows, feedback=scores)
