@@ -62,8 +62,8 @@ class Proxy:
         time.sleep(0.3)
         self.before = len(self.rows(0)) if (self.folder / "log.jsonl").exists() else 0
 
-    def ask(self, path, body=None, *, key=MASTER, headers=(), timeout=30):
-        """POST a body, or GET without one."""
+    def ask(self, path, body=None, *, key=MASTER, headers=(), timeout=120):
+        """POST a body, or GET without one; on busy cores the first of an endpoint takes long."""
         url = f"http://127.0.0.1:{self.port}{path}"
         sent = {"Content-Type": "application/json", **dict(headers)} | (
             {"Authorization": f"Bearer {key}"} if key else {}
