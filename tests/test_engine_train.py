@@ -132,7 +132,7 @@ def test_any_number_of_points_on_one_device_and_on_eight(name, tmp_path):
 
 
 def test_first_parameters_have_the_same_bits_in_one_block_and_in_many():
-    """XLA makes another program of a loop over one block, which had other bits on a CPU that fuses products and sums."""
+    """XLA makes another program of a loop over one block, with other bits where a CPU fuses products and sums."""
     found = []
     for devices, count in ((1, 2), (1, 1), (8, 8)):
         made = program(devices, block=1)
