@@ -265,7 +265,7 @@ def over_points(
         specs = (split, *((PartitionSpec() for _ in rest) if rest_specs is None else rest_specs(*rest)))
         return jax.shard_map(body, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(points, *rest)
 
-    options = {**(_same_rewrites(mesh) if block else {}), **(_quickly_compiled(mesh) if once else {})}
+    options = {**(_same_rewrites(mesh, once) if block else {}), **(_quickly_compiled(mesh) if once else {})}
     if carry:
         moved = lambda points, states, *rest: run((points, states), *rest)  # noqa: E731
         return jax.jit(moved, donate_argnums=1, compiler_options=options)
@@ -277,14 +277,19 @@ def _quickly_compiled(mesh: Mesh) -> dict[str, str]:
     return {"xla_backend_optimization_level": "0"} if mesh.devices.flat[0].platform == "cpu" else {}
 
 
-def _same_rewrites(mesh: Mesh) -> dict[str, str]:
-    """Compiler options for the same bits on one device and on several.
+def _same_rewrites(mesh: Mesh, once: bool) -> dict[str, str]:
+    """Compiler options for the same bits on one device and on several, in one block or in many.
 
     XLA merges equal subexpressions of a program for several devices earlier than those of one for a single device.
     That changes no value, but what the algebraic simplifier does afterwards depends on it, and that does: it turns
     a / b into a (1 / b) in one of the two. Without merging (about 5% slower) both are simplified alike.
+
+    A loop over one block would become a program without a loop, in which other operations share a kernel. With few
+    optimisations (``once``) the bits then differ, because a product and a sum in one kernel are rounded once instead of
+    twice; so the loop stays.
     """
-    return {"xla_disable_hlo_passes": "cse"} if mesh.devices.flat[0].platform == "cpu" else {}
+    passes = "cse,simplify-while-loops" if once else "cse"
+    return {"xla_disable_hlo_passes": passes} if mesh.devices.flat[0].platform == "cpu" else {}
 
 
 def gather(results: Any, count: int, axis: int = 0) -> Any:

@@ -13,6 +13,8 @@ import pytest
 os.environ.pop("COLUMNS", None)  # of the terminal where the tests run: tables would take its width
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # LiteLLM and the proxies call nobody for prices
 jax.config.update("jax_num_cpu_devices", 8)
+# Threads for them all: of programs that wait for one another, each would hold some of eight (docs/many-devices.md).
+os.environ.setdefault("PJRT_NPROC", "64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1" and jax.__version_info__ < (0, 11):  # newer JAX lacks it
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # its older generator compiles faster

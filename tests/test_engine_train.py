@@ -12,7 +12,8 @@ from engine_problem import EXAMPLES, POINTS, D, KilledError, N, S, assert_close,
 
 from jaxroute import counterfactual, engine, sweep
 from jaxroute.engine import checkpoint, memory
-from jaxroute.engine.program import compiled_chunk, template
+from jaxroute.engine.loop import _cut
+from jaxroute.engine.program import compiled_chunk, compiled_start, template
 from jaxroute.types import InputError
 
 
@@ -128,6 +129,26 @@ def test_any_number_of_points_on_one_device_and_on_eight(name, tmp_path):
     assert_same_bits(trained(8, block=1), alone)
     assert_same_bits(trained(1, block=1, folder=tmp_path), alone)
     assert_close(trained(8, block=None), alone)
+
+
+def test_first_parameters_have_the_same_bits_in_one_block_and_in_many():
+    """XLA makes another program of a loop over one block, with other bits where a CPU fuses products and sums."""
+    found = []
+    for devices, count in ((1, 2), (1, 1), (8, 8)):
+        made = program(devices, block=1)
+        points = sweep.place(sweep.grouped_grid(S, cost_weight=(0.5,) * count), made.mesh, axis=1)
+        found.append(jax.tree.map(lambda x: np.asarray(x)[:, :1], compiled_start(made, D)(points)))
+    assert_same_bits(found[1], found[0])
+    assert_same_bits(found[2], found[0])
+
+
+def test_what_is_cut_from_many_devices_is_there_when_the_cut_returns():
+    """Several programs with collective operations at a time can wait for one another until XLA ends the process."""
+    mesh = sweep.mesh()
+    leaves = [np.full((S, mesh.size, 256, 256), i, np.float32) for i in range(10)]
+    cut = _cut(sweep.place(leaves, mesh, axis=1), 3)
+    assert all(x.is_ready() for x in cut)
+    assert [(x.shape[1], float(x[0, 0, 0, 0])) for x in cut] == [(3, i) for i in range(10)]
 
 
 def test_the_points_of_a_group_share_rows_and_the_first_product():

@@ -215,5 +215,16 @@ def _placed(tree: Any, mesh: Mesh, multiple: int) -> Any:
 
 
 def _cut(tree: Any, count: int) -> Any:
-    """Without the points that were repeated."""
-    return jax.tree.map(lambda x: x if x.shape[1] == count else x[:, :count], tree)
+    """Without the points that were repeated.
+
+    One program, and waited for: on emulated devices XLA runs a program in as many threads as there are devices, so that
+    of several with collective operations at a time none may ever have them all.
+    """
+    if all(x.shape[1] == count for x in jax.tree.leaves(tree)):
+        return tree
+    return jax.block_until_ready(_first(tree, count))
+
+
+@partial(jax.jit, static_argnames="count")
+def _first(tree: Any, count: int) -> Any:
+    return jax.tree.map(lambda x: x[:, :count], tree)
