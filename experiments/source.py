@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -67,14 +68,29 @@ def describe(function: Any) -> str:
         return repr(function)
     inner, bound = _parts(function)
     given = ", ".join(f"{name}={describe(value)}" if name else describe(value) for name, value in bound)
-    return f"{inner.__module__}.{inner.__qualname__}" + (f"({given})" if bound else "")
+    return f"{_home(inner)}.{inner.__qualname__}" + (f"({given})" if bound else "")
+
+
+def _home(function: Callable[..., Any]) -> str:
+    """The module that defines a function, also in the process of ``python -m MODULE``, which calls it ``__main__``.
+
+    Raises:
+        ImportError: it is defined in a file or in a session that is no module, so it cannot be followed.
+    """
+    if function.__module__ != "__main__":
+        return function.__module__
+    if (spec := getattr(sys.modules["__main__"], "__spec__", None)) is None:
+        raise ImportError(
+            f"{function.__qualname__} is not defined in a module: put it into one, and start that with -m"
+        )
+    return str(spec.name)
 
 
 def _roots(function: Any) -> Iterator[Symbol]:
     """The top-level definitions of a function and of all that is bound to it."""
     if callable(function):
         inner, bound = _parts(function)
-        yield Symbol(inner.__module__, inner.__qualname__.split(".")[0])
+        yield Symbol(_home(inner), inner.__qualname__.split(".")[0])
         for _, value in bound:
             yield from _roots(value)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from levels_problem import small_log
 
 from jaxroute import nuisance
 from jaxroute.data import simulate, synthetic
@@ -191,27 +192,36 @@ def test_a_shadow_with_holes_matches_a_loop():
     first, second = error[:, 0], error[:4, 1]
     np.testing.assert_allclose(found.mean, [0.5 + first.mean(), 0.5 + second.mean(), 0.5], rtol=1e-5)
     both = np.sum((first[:4] - first.mean()) * (second - second.mean())) / (6 * 4)
-    diagonal = [first.var() / 6 + 1e-4 / 6, second.var() / 4 + 1e-4 / 4, levels.PRIOR_DEVIATION**2]
-    expected = np.diag(diagonal)
+    squares = [6 * first.var(), 4 * second.var()]
+    pooled = (sum(squares) + levels.NOISE) / (5 + 3 + 1)
+    variance = [(own + 5 * pooled) / (free + 5) for own, free in zip(squares, (5, 3), strict=True)]
+    expected = np.diag([variance[0] / 6, variance[1] / 4, levels.PRIOR_DEVIATION**2])
     expected[0, 1] = expected[1, 0] = both / 2
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-4)
 
 
-def _small_log(rows=30, models=4):
-    rng = np.random.default_rng(0)
-    quality, cost = rng.random((2, rows, models)).astype(np.float32)
-    action = rng.integers(0, models, rows)
-    available = np.ones((rows, models), bool)
-    available[0, (action[0] + 1) % models] = False
-    seen = rng.random(rows) < quality[np.arange(rows), action]
-    quarter = np.full((rows, models), 1 / models, np.float32)
-    logs = Logs(np.zeros((rows, 1), np.float32), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
-    nuisances = Nuisances(quarter, Outcomes(quality, cost))
-    return logs, nuisances
+@pytest.mark.parametrize("few", [1, 2, 3, 8])
+def test_a_few_answers_of_a_model_do_not_show_how_noisy_they_are(few):
+    """60 prompts that one model answered, and another the first few of them: 95% of the intervals hold the truth."""
+    rng = np.random.default_rng(few)
+    answers = (rng.random((2000, 60, 2)) < [0.5, 0.7]).astype(np.float32)
+    asked = np.arange(60)[:, None] < np.array([60, few])
+    half = jnp.full((60, 2), 0.5)
+
+    def one(quality):
+        return levels.of_shadow(Examples(half[:, :1], Outcomes(quality, quality), asked), Outcomes(half, half), half[0])
+
+    found = jax.vmap(one)(jnp.asarray(answers))
+    error = np.asarray(found.mean) - [0.5, 0.7]
+    deviation = np.sqrt(np.asarray(jax.vmap(jnp.diag)(found.covariance)))
+    inside = (np.abs(error) < 1.96 * deviation).mean(0)
+    assert (inside > 0.9).all()
+    assert (np.linalg.eigvalsh(np.asarray(found.covariance)) > 0).all()
+    assert np.sqrt((error**2).mean(0) / (deviation**2).mean(0)).min() > 0.8  # and they are no wider than they must be
 
 
 def test_errors_fall_from_the_logs_to_the_samples():
-    logs, nuisances = _small_log()
+    logs, nuisances = small_log()
     now = np.asarray(levels.planned_errors(logs, nuisances, 0))
     np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
     some, many = (np.asarray(levels.planned_errors(logs, nuisances, prompts)) for prompts in (50, 10_000))

@@ -2,19 +2,19 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from levels_problem import small_log
 
 from experiments.problem import build, table
 from experiments.side import caution, common, ensemble, features, outcomes, selection, shadow, worked_example
 from experiments.study import design
-from jaxroute import nuisance, recipe
+from jaxroute import nuisance
 from jaxroute.estimators.evidence import BEST_SINGLE, LOGGER
-from jaxroute.recipe import contenders, levels
-from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
+from jaxroute.recipe import levels
+from jaxroute.types import InputError, Outcomes
 
 
 @pytest.fixture(scope="module")
@@ -134,88 +134,6 @@ def test_the_smoke_run_writes_every_pair(tmp_path, capsys):
     assert "| synthetic" in capsys.readouterr().out
 
 
-def _log(rows=30, models=4):
-    rng = np.random.default_rng(0)
-    quality, cost = rng.random((2, rows, models)).astype(np.float32)
-    action = rng.integers(0, models, rows)
-    available = np.ones((rows, models), bool)
-    available[0, (action[0] + 1) % models] = False
-    seen = rng.random(rows) < quality[np.arange(rows), action]
-    quarter = jnp.full((rows, models), 1 / models)
-    logs = Logs(jnp.zeros((rows, 1)), action, seen.astype(np.float32), cost[:, 0], quarter[:, 0], available)
-    nuisances = Nuisances(quarter, Outcomes(jnp.asarray(quality), jnp.asarray(cost)))
-    return jax.tree.map(jnp.asarray, logs), nuisances
-
-
-def test_chances_match_a_loop():
-    logs, nuisances = _log()
-    key, level = jax.random.key(3), np.array([0.5, 0.45, 0.4, 0.1], np.float32)
-    found = contenders.chances(key, logs, nuisances, jnp.asarray(level), recipe.GRID)
-    deviation = np.asarray(levels.fit(jax.tree.map(jnp.asarray, logs), nuisances).deviation)
-    quality, cost = (np.asarray(y) for y in nuisances.outcomes)
-    centre, available = quality.mean(0), np.asarray(logs.available)
-    count = np.zeros(4)
-    for noise in np.asarray(jax.random.normal(key, (contenders.DRAWS, 4))):
-        for weight in recipe.GRID:
-            for i in range(30):
-                utility = [
-                    level[k] + deviation[k] * noise[k] + 0.5 * (quality[i, k] - centre[k]) - weight * cost[i, k]
-                    if available[i, k]
-                    else -np.inf
-                    for k in range(4)
-                ]
-                count[np.argmax(utility)] += 1
-    np.testing.assert_allclose(found, count / count.sum(), atol=2e-3)
-
-
-def test_what_asking_is_worth_matches_numpy():
-    logs, nuisances = _log()
-    key, level = jax.random.key(3), jnp.array([0.5, 0.45, 0.4, 0.1])
-    found = contenders.ways(key, logs, nuisances, level, recipe.GRID, 50)
-    cost = np.asarray(nuisances.outcomes.cost).mean(0)
-    assert [one.asked.sum() for one in found] == [2, 3, 4]
-    assert [one.prompts for one in found] == [int(50 * cost.sum() / cost[one.asked].sum()) for one in found]
-    quality, now = np.asarray(nuisances.outcomes.quality), np.asarray(levels.planned_errors(logs, nuisances, 0))
-    weights = np.array(recipe.GRID)[:, None, None]
-    utility = np.asarray(level) + 0.5 * (quality - quality.mean(0)) - weights * np.asarray(nuisances.outcomes.cost)
-    utility = np.where(np.asarray(logs.available), utility, -np.inf)
-    half = np.asarray(jax.random.normal(key, (contenders.DRAWS // 2, 4)))
-    for one in found:
-        after = np.asarray(levels.planned_errors(logs, nuisances, one.prompts, jnp.asarray(one.asked)))
-        assert (after[one.asked] < now[one.asked]).all()
-        moved = np.sqrt(np.maximum(now**2 - after**2, 0)) * np.concatenate([half, -half])
-        value = np.mean([(utility + shift).max(-1).mean() for shift in moved]) - utility.max(-1).mean()
-        assert one.value == pytest.approx(value, abs=1e-4)
-
-
-def test_the_fewest_models_that_hold_the_chance():
-    chance = np.array([0.3, 0.05, 0.25, 0.4])
-    for keep, expected in ((0.5, [0, 3]), (0.65, [0, 3]), (0.7, [0, 3]), (0.71, [0, 2, 3]), (0.96, [0, 1, 2, 3])):
-        assert np.flatnonzero(shadow.likely(chance, keep)).tolist() == expected, keep
-    assert shadow.likely(np.array([0.0, 1.0, 0.0])).sum() == 2  # a contrast needs two
-
-
-def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
-    """600 noisy logs each pick two of four models; the shadow's answers are new, so their means are right."""
-    rng = np.random.default_rng(1)
-    truth, predicted = np.array([0.5, 0.52, 0.48, 0.55]), np.array([0.6, 0.4, 0.5, 0.5])
-    seen = truth + 0.05 * rng.standard_normal((600, 4))
-    asked = jnp.asarray(np.argsort(np.argsort(-seen)) < 2)
-    answers = jnp.asarray(rng.random((600, 40, 4)) < truth, jnp.float32)
-    flat = jnp.broadcast_to(jnp.asarray(predicted, jnp.float32), (40, 4))
-
-    def one(answers, asked):
-        sample = Examples(jnp.zeros((40, 1)), Outcomes(answers, answers), jnp.broadcast_to(asked, (40, 4)))
-        return levels.of_shadow(sample, Outcomes(flat, flat), flat[0])
-
-    samples = jax.vmap(one)(answers, asked)
-    for k in range(4):
-        mine = np.asarray(samples.mean)[np.asarray(asked)[:, k], k]
-        assert abs(mine.mean() - truth[k]) < 4 * mine.std() / np.sqrt(len(mine))
-        assert np.allclose(np.asarray(samples.covariance)[~np.asarray(asked)[:, k], k, k], levels.PRIOR_DEVIATION**2)
-        assert mine.mean() < seen[np.asarray(asked)[:, k], k].mean()  # whom a log picks looks better than it is
-
-
 def test_the_summary_pairs_by_table_and_seed():
     bought = {"prompts": 40, "models": 2, "answers": 80, "dollars": 60.0}
     judged = {"log's share": 5.0, "stack": 5.0, "share": 0.5}
@@ -225,7 +143,7 @@ def test_the_summary_pairs_by_table_and_seed():
         ("y", ([1.0, 1.0], [1.0, 2.0], [0.0, 0.0])),
         ("synthetic", ([9.0, 9.0], [9.0, 9.0], [0.0, 0.0])),
     ):
-        for way, regrets in zip(("log", "random 40", "contenders 40"), of, strict=True):
+        for way, regrets in zip(("log", "random 40", "information 40"), of, strict=True):
             rows += [
                 {"dataset": dataset, "seed": seed, "way": way, "recipe": regret} | bought | judged
                 for seed, regret in enumerate(regrets)
@@ -234,9 +152,9 @@ def test_the_summary_pairs_by_table_and_seed():
     assert table.loc[("x", "log"), "less log"] == table.loc[("x", "random 40"), "less random"] == "-"
     assert table.loc[("x", "random 40"), "recipe"] == "2.75"
     assert table.loc[("x", "random 40"), "less log"].startswith("-0.75 [")
-    assert table.loc[("x", "contenders 40"), "less random"].startswith("+0.00 [")
+    assert table.loc[("x", "information 40"), "less random"].startswith("+0.00 [")
     half = 12.706 * np.std([-0.25, -1.25], ddof=1) / np.sqrt(2)  # seed 0: (0.5 - 1) / 2, seed 1: (-0.5 - 2) / 2
-    together = table.loc[("real tables", "contenders 40"), "less random"]
+    together = table.loc[("real tables", "information 40"), "less random"]
     assert together == f"-0.75 [{-0.75 - half:+.2f}, {-0.75 + half:+.2f}]"
 
 
@@ -274,9 +192,10 @@ def test_the_smoke_run_goes_on_where_it_was(tmp_path, capsys):
     path = tmp_path / "shadow" / "shadow.parquet"
     first = pd.read_parquet(path)
     assert first.groupby("seed")["way"].agg(set).tolist() == [set(shadow.SMOKE)] * 2
-    asked = first[first["way"].str.startswith("contenders")]
+    asked, every = (first[first["way"].str.startswith(rule)] for rule in ("information", "random"))
     assert (asked["models"] <= 10).all()
-    assert (asked["answers"] == asked["models"] * asked["prompts"]).all()
+    assert (asked["answers"] <= asked["models"] * asked["prompts"]).all()
+    assert (every["answers"] == 10 * every["prompts"]).all()
     kept, lost = sorted(tmp_path.glob("cells/shadow-smoke-*.parquet"))
     written = kept.stat().st_mtime_ns
     lost.unlink()
@@ -309,7 +228,7 @@ def test_an_unknown_router_is_refused(tmp_path, capsys):
 
 
 def test_the_former_levels_are_the_likeliest_of_the_grid():
-    logs, nuisances = _log()
+    logs, nuisances = small_log()
     samples, about = levels.samples_of(logs, nuisances)
     every = [levels.conditioned(samples, 0.5, levels.covariance(tau, s, about)) for tau, s in levels.GRID]
     expected = max(every, key=lambda found: float(found.likelihood)).mean

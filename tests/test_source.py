@@ -1,9 +1,11 @@
 """Finished work stays finished: which edits of a copy of the tree change which keys; and keys miss nothing that ran."""
 
 import dataclasses
+import importlib.machinery
 import re
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -113,7 +115,7 @@ def test_comments_docstrings_and_layout_change_no_key(tree):
         ("jaxroute/engine/loop.py", "train", {"rm_softmax", "rm_interval", "sweep"}),
         ("experiments/methods/conditional.py", "end_scores", {"rm_interval"}),
         ("experiments/methods/experiment.py", "decide", {"plug-in"}),
-        ("experiments/side/shadow.py", "likely", {"shadow"}),
+        ("experiments/side/shadow.py", "buy", {"shadow"}),
     ],
 )
 def test_what_made_a_result_changes_its_key(tree, file, function, expected):
@@ -131,6 +133,19 @@ def test_a_name_that_is_made_on_demand_is_refused(tmp_path, line):
 
 
 @pytest.mark.study
+def test_a_command_has_the_keys_of_its_module(monkeypatch):
+    """``python -m experiments.side.shadow`` calls the module ``__main__``; a script that is no module has no key."""
+    command = types.FunctionType(shadow.measure.__code__, shadow.measure.__globals__, "measure")
+    command.__module__, main = "__main__", types.ModuleType("__main__")
+    main.__spec__ = importlib.machinery.ModuleSpec("experiments.side.shadow", None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert len(source.closure(command)) > 100
+    assert source.digest(command) == source.digest(shadow.measure)
+    main.__spec__ = None
+    with pytest.raises(ImportError, match="measure is not defined in a module"):
+        source.digest(command)
+
+
 def test_everything_that_runs_is_in_the_key():
     """Every function of this repository that is called while a result is made is one of its symbols."""
     config = dataclasses.replace(TINY, methods=("rm_interval", "knn_guarded"))

@@ -1,14 +1,14 @@
-"""What to buy beside a log: a shadow sample of all models or of the contenders only, or more log rows.
+"""What to buy beside a log: a shadow sample of all models or of those worth asking, or more log rows.
 
     make shadow DATA=<folder of tables>        SMOKE=1 for seconds
 
 The setting is the study's centre (2,000 rows of a weak router) on the tables that have prompts left for a pool. Prompts
-of the pool are drawn at random and answered by every model, or, for the same cost, answered by the models in contention
-only; the alternative is as many more log rows as that cost buys. The gap goes from the first recipe, the stacked
-plug-in before the Gaussian process, or from today's stacked plug-in, both on the log alone, to full feedback: the
-stacked plug-in that was shown every model's answer to the log's own prompts. Regret to the realised oracle in points,
-averaged over the cost weights, paired by seed. A log that was measured is not measured again. Writes
-results/shadow/shadow.parquet.
+of the pool are drawn at random and answered by every model, or, for the same cost, as many of them by each model as its
+answers are expected to be worth; the alternative is as many more log rows as that cost buys. The gap goes from the
+first recipe, the stacked plug-in before the Gaussian process, or from today's stacked plug-in, both on the log alone,
+to full feedback: the stacked plug-in that was shown every model's answer to the log's own prompts. Regret to the
+realised oracle in points, averaged over the cost weights, paired by seed. A log that was measured is not measured
+again. Writes results/shadow/shadow.parquet.
 """
 
 from __future__ import annotations
@@ -36,20 +36,17 @@ from jaxroute.system import stopping
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 FIRST_SEED, SEEDS = 20, 6
-CONTENDERS, INFORMATION, ROWS = "contenders", "information", "log rows"
+INFORMATION, ROWS = "information", "log rows"
 FIRST, FULL = "first recipe", "full feedback"
-WAYS = ("log", "random 100", "random 250", f"{CONTENDERS} 100", f"{INFORMATION} 100", f"{ROWS} 100", FIRST, FULL)
-"""What is bought. The number: prompts answered by all models; the three after those spend the dollars of 100 otherwise.
+WAYS = ("log", "random 100", "random 250", f"{INFORMATION} 100", f"{ROWS} 100", FIRST, FULL)
+"""What is bought. The number: prompts answered by all models; the two after those spend the dollars of 100 otherwise.
 The last two are the ends of the gap."""
-SMOKE = ("log", "random 40", f"{CONTENDERS} 40", f"{INFORMATION} 40", f"{ROWS} 10", FIRST, FULL)
+SMOKE = ("log", "random 40", f"{INFORMATION} 40", f"{ROWS} 10", FIRST, FULL)
 SMOKE_POOL = 80
 REAL = "real tables"
 JUDGED = ("recipe", "log's share", "stack")
 STEP = 25
-"""Prompts and log rows come in multiples of it, so that few programs are compiled."""
-KEEP = 0.95
-"""Chance of being best that the models in contention have together; "information" asks as many as their answers are
-expected to be worth (`jaxroute.recipe.contenders`)."""
+"""Log rows come in multiples of it, so that few programs are compiled."""
 
 Fit = tuple[Nuisances, nuisance.NuisanceModel]
 
@@ -76,39 +73,28 @@ def setting(config: Config, table: Table, seed: int, rows: Rows, size: int, pool
     return Setting(seed, config.nuisance, logs, table.rows(train[size : size + pool]), table.rows(rows.test), key)
 
 
-def buy(of: Setting, way: str, log: Fit) -> Examples:
-    """A shadow sample of prompts drawn at random. log: the fit of the log alone."""
+def buy(of: Setting, way: str, log: Fit) -> Examples | None:
+    """A shadow sample of prompts drawn at random; None if no answer is worth its money. log: the fit of it alone."""
     nuisances, model = log
-    (rule, size), asked = way.split(), np.ones(of.pool.available.shape[1], bool)
-    count = int(size)
-    if rule in (CONTENDERS, INFORMATION):
+    rule, size = way.split()
+    plan = np.full(of.pool.available.shape[1], int(size))
+    if rule == INFORMATION:
         level, key = recipe.recommend(of.logs, nuisances, model).level, jax.random.key(of.seed)
-        if rule == INFORMATION:
-            found = contenders.ways(key, of.logs, nuisances, level, recipe.GRID, count, rounded=_steps)
-            asked, count, _ = contenders.fewest([one for one in found if one.prompts <= len(of.pool)])
-        else:
-            asked = likely(contenders.chances(key, of.logs, nuisances, level, recipe.GRID))
-            cost = np.asarray(jnp.mean(nuisances.outcomes.cost, 0))
-            count = _steps(count * cost.sum() / cost[asked].sum())
-    drawn = np.sort(np.random.default_rng(1000 + of.seed).permutation(len(of.pool))[:count])
-    part = of.pool.rows(drawn)
+        price = np.asarray(jnp.mean(nuisances.outcomes.cost, 0), float)
+        worth = contenders.worth(key, of.logs, nuisances, level, recipe.GRID)
+        money, block = float(plan @ price), max(int(size) // 4, 1)
+        plan = contenders.spend(worth, price, money, block=block, most=len(of.pool))
+    if not plan.any():
+        return None
+    drawn = np.random.default_rng(1000 + of.seed).permutation(len(of.pool))[: plan.max()]
+    order = np.argsort(drawn)
+    part, asked = of.pool.rows(drawn[order]), contenders.nested(plan)[order]
     outcomes = jax.tree.map(jnp.asarray, part.outcomes)
     return Examples(jnp.asarray(part.features), outcomes, jnp.asarray(part.available & asked))
 
 
 def _steps(count: float) -> int:
     return max(STEP * round(count / STEP), STEP)
-
-
-def likely(chance: np.ndarray | jax.Array, keep: float = KEEP) -> np.ndarray:
-    """The fewest models [K] whose chances sum to ``keep``, never less than two. They are picked by the log, before any
-    answer: means over the shadow stay unbiased."""
-    chance = np.asarray(chance, float)
-    order = np.argsort(-chance, kind="stable")
-    before = np.cumsum(chance[order]) - chance[order]
-    asked = np.zeros(len(chance), bool)
-    asked[order[(before < keep - 1e-9) | (np.arange(len(chance)) < 2)]] = True
-    return asked
 
 
 def judge(of: Setting, fit: Fit, test: Outcomes, shadow: Examples | None = None) -> dict[str, float]:
@@ -145,8 +131,6 @@ def measure(
             records.append({"seed": seed, "way": way, "recipe": regret, "stack": regret})
             continue
         here, fit, more, shadow = of, log, 0, None
-        if way.startswith((CONTENDERS, INFORMATION)) and len(table.models) == 2:
-            continue
         if way.startswith(ROWS):
             more = _steps(int(way.split()[-1]) * of_all / a_row)
             if len(rows.train) < size + more:

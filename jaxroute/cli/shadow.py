@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from jaxroute.types import Logs
 
 SIZES = (50, 100, 250, 500)
+MOST = 10
+"""A model is asked at most so many times the prompts that every model could answer for the money."""
+ASK = "ask"
+"""In every line that is drawn: the models that are to answer it."""
 
 
 class Who(StrEnum):
@@ -37,8 +42,8 @@ def shadow(
     ask: Annotated[
         Who,
         typer.Option(
-            help="contenders: for the same money, the models whose answers are expected to be worth most answer more "
-            "prompts. all: every model answers; only such a sample is evidence of what a router is worth."
+            help="contenders: for the same money, each model answers as many prompts as its answers are expected to be "
+            "worth. all: every model answers every prompt; only such prompts are evidence of what a router is worth."
         ),
     ] = Who.CONTENDERS,
     normalised_cost_weights: Annotated[
@@ -48,11 +53,18 @@ def shadow(
             "[default: 0,0.1,0.25,0.5,1,2]"
         ),
     ] = None,
+    rating_cost: Annotated[
+        float,
+        typer.Option(help="Cost of rating one answer, in the log's currency; it is paid beside the answer's.", min=0),
+    ] = 0.0,
     pool: Annotated[
         Path | None,
         typer.Option(help="JSONL file of further prompts that are not in the log; some are drawn at random."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSONL file to write the drawn lines of the pool to.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f'JSONL file to write the drawn prompts to, each with "{ASK}": the models to answer it.'),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.")] = 0,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
@@ -60,10 +72,10 @@ def shadow(
 ) -> output.Result:
     """Plan a shadow sample: prompts that several models answer beside the log, for jaxroute fit --shadow.
 
-    The report says which models to ask, what their answers are expected to be worth, how precisely the mean quality of
-    each model is known now and would be known then, what the answers would cost at the log's prices, and how many log
-    rows the same money buys. Prompts are drawn at random, because rules that prefer uncertain or unusual prompts were
-    not better (experiments/README.md).
+    The report says which models to ask how many prompts, what their answers are expected to be worth, how precisely the
+    mean quality of each model is known now and would be known then, what the answers would cost at the log's prices,
+    and how many log rows the same money buys. Prompts are drawn at random, because rules that prefer uncertain or
+    unusual prompts were not better (experiments/README.md).
 
     Examples:
 
@@ -88,10 +100,10 @@ def shadow(
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
     with output.progress({}) as on_stage:
         on_stage("what answers of several models would teach")
-        found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most)
+        found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most, rating_cost=rating_cost)
     asked = found["ask"]["prompts"]
-    lines = [] if offered is None else [line for _, line in sorted(offered[:asked])]
-    if out is not None:
+    if offered is not None and out is not None:
+        lines = marked(offered, {m["model"]: m["prompts"] for m in found["models"]})
         with saving.file(out) as file:
             file.writelines(lines)
     said, sheets = _shown(found)
@@ -112,16 +124,17 @@ def plan(
     ask: str = Who.CONTENDERS,
     cost_weights: Sequence[float] | None = None,
     most: int | None = None,
+    rating_cost: float = 0.0,
 ) -> dict[str, Any]:
     """The cost and the benefit of a shadow sample for the money of ``count`` prompts, as numbers.
 
     Args:
         logs: the checked log as arrays. models: K names. ask: see ``Who``. cost_weights: normalised; None: of tables.
-        most: prompts that there are; None: no limit.
+        most: prompts that there are; None: ``MOST`` times ``count``. rating_cost: of an answer, in the log's unit.
 
     Returns:
-        ask (models, prompts, price, value and value_of_all in quality units), models (a record each), sizes (a record
-        each, of all models), price_of_a_row.
+        ask (models, prompts, answers, price, value and value_of_all in quality units), models (a record each), sizes (a
+        record each, of all models), price_of_a_row.
     """
     import jax
     import jax.numpy as jnp
@@ -138,32 +151,39 @@ def plan(
     scale, _ = cost_scale(robust, np.asarray(logs.available), logs.weight)
     level = recipe.estimate_levels(logs, nuisances, model)
     weights = [weight / scale for weight in (recipe.GRID if cost_weights is None else cost_weights)]
-    ways = contenders.ways(jax.random.key(1), logs, nuisances, level, weights, count)
-    possible = [one for one in ways[:-1] if most is None or one.prompts <= most]
-    best = ways[-1] if ask == Who.ALL else contenders.fewest([*possible, ways[-1]])
-    then = levels.planned_errors(logs, nuisances, best.prompts, jnp.asarray(best.asked))
-    cost = np.asarray(weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
+    worth = contenders.worth(jax.random.key(1), logs, nuisances, level, weights)
+    cost = np.maximum(np.asarray(weighted_mean(nuisances.outcomes.cost, relative(logs.weight)), float), 0.0)
+    price, every = cost + rating_cost, np.full(len(models), count)
+    if ask == Who.ALL:
+        asked = every
+    else:
+        most = MOST * count if most is None else most
+        asked = contenders.spend(worth, price, float(count * price.sum()), block=max(count // 4, 1), most=most)
+    value, value_of_all = worth(np.stack([asked, every]))
+    now, then = (contenders.errors(logs, nuisances, prompts) for prompts in (0 * asked, asked))
     row = float(weighted_mean(logs.cost, relative(logs.weight)))
     sizes = sorted({0, *SIZES, count})
     errors = {size: np.asarray(levels.planned_errors(logs, nuisances, size)) for size in sizes}
     rows = np.bincount(np.asarray(logs.action), minlength=len(models))
     return {
         "ask": {
-            "models": [name for name, asked in zip(models, best.asked, strict=True) if asked],
-            "prompts": best.prompts,
-            "price": best.prompts * float(cost[best.asked].sum()),
-            "value": best.value,
-            "value_of_all": ways[-1].value,
+            "models": [name for name, prompts in zip(models, asked, strict=True) if prompts],
+            "prompts": int(asked.max()),
+            "answers": int(asked.sum()),
+            "price": float(asked @ price),
+            "value": float(value),
+            "value_of_all": float(value_of_all),
         },
         "models": [
             {
                 "model": name,
                 "rows": int(rows[k]),
-                "asked": bool(best.asked[k]),
-                "error_now": float(errors[0][k]),
+                "asked": bool(asked[k]),
+                "prompts": int(asked[k]),
+                "error_now": float(now[k]),
                 "error_then": float(then[k]),
-                "cost_of_an_answer": float(cost[k]),
-                "price": best.prompts * float(cost[k]) if best.asked[k] else 0.0,
+                "cost_of_an_answer": float(price[k]),
+                "price": float(asked[k] * price[k]),
             }
             for k, name in enumerate(models)
         ],
@@ -171,45 +191,86 @@ def plan(
             {
                 "prompts": size,
                 "answers": size * len(models),
-                "price": size * float(cost.sum()),
-                "log_rows": round(size * float(cost.sum()) / row) if row else None,
+                "price": size * float(price.sum()),
+                "log_rows": round(size * float(price.sum()) / (row + rating_cost)) if row + rating_cost else None,
                 "largest_error": float(errors[size].max()),
                 "median_error": float(np.median(errors[size])),
             }
             for size in sizes
         ],
         "count": count,
-        "price_of_a_row": row,
+        "price_of_a_row": row + rating_cost,
     }
 
 
-def draw(pool: Path, count: int, seed: int) -> list[tuple[int, bytes]]:
-    """All lines of a JSONL file in random order, at least ``count``, each with its place in the file."""
+def draw(pool: Path, count: int, seed: int) -> list[tuple[int, dict[str, Any]]]:
+    """All prompts of a JSONL file in random order, at least ``count``, each with its place in the file.
+
+    Raises:
+        InputError: fewer; or a line that is no JSON object, or has the key ``ASK`` already.
+    """
     with files.opened(pool) as file:
-        lines = [line for _, line in files.lines(file, pool)]
-    if len(lines) < count:
-        raise InputError(f"{pool}: the file has {len(lines)} prompts, fewer than --count {count}; lower --count")
-    return [(int(i), lines[i] + b"\n") for i in np.random.default_rng(seed).permutation(len(lines))]
+        found = [(number, _prompt(pool, number, line)) for number, line in files.lines(file, pool)]
+    if len(found) < count:
+        raise InputError(f"{pool}: the file has {len(found)} prompts, fewer than --count {count}; lower --count")
+    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+
+
+def _prompt(pool: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        item = files.parse(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{pool}, row {number}: is not JSON ({error}); give one object a line") from None
+    if not isinstance(item, dict):
+        raise InputError(f"{pool}, row {number}: is {type(item).__name__}, not an object; give one object a line")
+    if ASK in item:
+        raise InputError(f"{pool}, row {number}: has {ASK!r} already, which names the models to ask; rename that key")
+    return item
+
+
+def marked(offered: Sequence[tuple[int, dict[str, Any]]], prompts: dict[str, int]) -> list[bytes]:
+    """The lines of the drawn prompts in the order of the pool, each with the models that are to answer it.
+
+    Args:
+        offered: in the order they were drawn. prompts: how many of them every model answers, the first ones.
+    """
+    drawn = enumerate(offered[: max(prompts.values())])
+    lines = {
+        place: item | {ASK: [model for model, asked in prompts.items() if rank < asked]}
+        for rank, (place, item) in drawn
+    }
+    return [json.dumps(lines[place], ensure_ascii=False).encode() + b"\n" for place in sorted(lines)]
 
 
 def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
-    asked = [m for m in found["models"] if m["asked"]]
-    left = [m["model"] for m in found["models"] if not m["asked"]]
-    ask, who = found["ask"], "every model" if not left else ", ".join(m["model"] for m in asked)
-    now, then = (max(m[name] for m in asked) for name in ("error_now", "error_then"))
-    price = money(ask["price"], found["currency"])
-    said = [
-        f"Have {ask['prompts']} prompts answered by {who}: this costs {price} and is expected to gain "
-        f"{two_figures(100 * ask['value'])} points of utility.",
-        f"The largest standard error of the mean quality of a model that is asked falls from {now:.3g} to {then:.3g}.",
-    ]
-    if left:
-        said += [
+    asked = [m for m in found["models"] if m["prompts"]]
+    ask, whole = found["ask"], min(m["prompts"] for m in found["models"])
+    price, points = money(ask["price"], found["currency"]), two_figures(100 * ask["value"])
+    gain = f"this costs {price} and is expected to gain {points} points of utility."
+    if not asked:
+        said = [
+            "No answer is expected to change a decision, because the log tells the models apart. If you need evidence "
+            "of what a router is worth: --ask all."
+        ]
+    elif whole == ask["prompts"]:
+        said = [f"Have {whole} prompts answered by every model: {gain}"]
+    else:
+        each = ", ".join(f"{m['prompts']} by {m['model']}" for m in sorted(asked, key=lambda m: -m["prompts"]))
+        said = [
+            f"Of {ask['prompts']} prompts in random order, have the first answered so: {each}. These are "
+            f"{ask['answers']:,} answers: {gain}",
             f"For the same money every model could answer {found['count']} prompts, which is expected to gain "
             f"{two_figures(100 * ask['value_of_all'])} points.",
-            f"Without answers of {', '.join(left)} the sample teaches, but is no evidence of what a router is worth; "
-            "if you need that: --ask all.",
+            "Only prompts that every model answers are evidence of what a router is worth, the others teach; there are "
+            f"{whole or 'none'}. If you need more: --ask all.",
         ]
+    if asked:
+        now, then = (max(m[name] for m in asked) for name in ("error_now", "error_then"))
+        said.insert(
+            1,
+            f"The largest standard error of the mean quality of a model that is asked falls from {now:.3g} to "
+            f"{then:.3g}.",
+        )
     said += [
         f"Prices are in {unit_of(found['currency'])}. Errors are standard errors of mean quality, if the new answers "
         "are as noisy as those of the log.",
@@ -219,7 +280,7 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     sizes = output.Sheet(
         "sizes, if every model answers", header, [[size[key] for key in keys] for size in found["sizes"]]
     )
-    header = ["model", "rows", "asked", "error now", "error then", "cost of an answer", "price"]
-    keys = ["error_now", "error_then", "cost_of_an_answer", "price"]
-    lines = [[m["model"], m["rows"], "yes" if m["asked"] else "no", *(m[key] for key in keys)] for m in found["models"]]
+    header = ["model", "rows", "prompts to ask", "error now", "error then", "cost of an answer", "price"]
+    keys = ["model", "rows", "prompts", "error_now", "error_then", "cost_of_an_answer", "price"]
+    lines = [[m[key] for key in keys] for m in found["models"]]
     return said, [sizes, output.Sheet("models: standard error of mean quality", header, lines)]

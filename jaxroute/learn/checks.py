@@ -149,10 +149,9 @@ def check_nuisances(predicted: np.ndarray, features: np.ndarray, spec: NuisanceS
     finite = np.isfinite(predicted).all(1)
     if finite.all():
         return
-    _, counts = np.unique(features, axis=0, return_counts=True)
     why = (
         scale.unfit(features)
-        or f"{counts.max() / len(features):.0%} of the rows have the same features: leave most of them out"
+        or "nothing about the features was found that explains it: report this log, or choose other outcome models"
     )
     models = ", ".join(name if isinstance(name, str) else type(name).__name__ for name in spec.outcome_models)
     raise UnsupportedLogError(f"the outcome models ({models}) predict no finite number, row {np.argmin(finite)}: {why}")

@@ -30,11 +30,11 @@ class Plan(NamedTuple):
     other: gp.Plan
 
 
-def plan(observed: np.ndarray, own: np.ndarray) -> Plan | gp.Plan:
+def plan(observed: np.ndarray, own: np.ndarray, features: Float[Array, "N d"] | None = None) -> Plan | gp.Plan:
     """What ``fit`` is fitted to; `gp`'s plan where a row has some of its cells, or where rows are too many.
 
     Args:
-        observed: [N, K] bool. own: [F, R] every fold's rows, filled up with N.
+        observed: [N, K] bool. own: [F, R] every fold's rows, filled up with N. features: [N, d], see ``gp.plan``.
 
     Example:
         >>> plan(np.array([[True, True], [False, False], [True, True]]), np.array([[0, 1], [2, 3]])).rows
@@ -42,7 +42,7 @@ def plan(observed: np.ndarray, own: np.ndarray) -> Plan | gp.Plan:
                [0]], dtype=int32)
     """
     count, whole = len(observed), observed.all(1)
-    other = gp.plan(observed)
+    other = gp.plan(observed, features=features)
     if count > gp.ROWS or observed.shape[1] == 1 or (observed.any(1) != whole).any():
         return other
     rows = [np.setdiff1d(np.flatnonzero(whole), fold) for fold in own]

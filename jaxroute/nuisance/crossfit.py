@@ -125,7 +125,7 @@ def fit_outcomes(
     shared = jax.block_until_ready(_prepare(*given, times, spec.folds, spec.dimensions))
     params, corrections, predicted = {}, [], []
     for name in names:
-        plan = LEARNERS[name].plan(np.asarray(observed), own)
+        plan = LEARNERS[name].plan(np.asarray(observed), own, features)
         own_key = jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1)  # its draws depend on no other learner
         fitted = jax.block_until_ready(
             _fit_learner(own_key, shared, *given, times, own, plan, name, _read_by(name, spec))

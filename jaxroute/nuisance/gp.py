@@ -54,11 +54,11 @@ class Process(NamedTuple):
     weights: Outcomes  # [F, C, m, K]
 
 
-def plan(observed: np.ndarray, seed: int = 0) -> Plan:
+def plan(observed: np.ndarray, seed: int = 0, *, features: Float[Array, "N d"] | None = None) -> Plan:
     """What ``fit`` is fitted to.
 
     Args:
-        observed: [N, K] bool.
+        observed: [N, K] bool. features: [N, d]; None: those of different rows are different.
         seed: draws the sample and the centres, and the rows if there are more than MOST; those with most answers, a
             shadow sample's, come first.
 
@@ -68,7 +68,7 @@ def plan(observed: np.ndarray, seed: int = 0) -> Plan:
     """
     rows, models = observed.shape
     order = np.random.default_rng(seed).permutation(np.flatnonzero(observed.any(1)))
-    sample, centres = order[:SAMPLE], order[:CENTRES]
+    sample, centres = _sample(order, features), order[:CENTRES]
     most_answers = order[np.argsort(-observed[order].sum(1), kind="stable")[:MOST]]
     row, model = np.nonzero(observed & np.isin(np.arange(rows), most_answers)[:, None])
     if rows <= ROWS:
@@ -248,6 +248,19 @@ def kernel(x: Float[Array, "N d"], z: Float[Array, "M d"], length: Array | float
 def _squared_distance(x: Array, z: Array) -> Float[Array, "N M"]:
     norms = jnp.sum(x**2, -1)[:, None] + jnp.sum(z**2, -1)[None, :]
     return jnp.maximum(norms - 2.0 * x @ z.T, 0.0)
+
+
+def _sample(order: np.ndarray, features: Float[Array, "N d"] | None) -> np.ndarray:
+    """The first rows; where most pairs of these have equal features (a health check, say), the first different ones."""
+    sample = order[:SAMPLE]
+    if features is None:
+        return sample
+    values = np.asarray(features)
+    _, counts = np.unique(values[sample], axis=0, return_counts=True)
+    if 2 * np.sum(counts * (counts - 1)) < len(sample) * (len(sample) - 1):
+        return sample
+    _, first = np.unique(values[order], axis=0, return_index=True)
+    return order[np.sort(first)][:SAMPLE]
 
 
 def _median_distance(x: Float[Array, "n d"]) -> Float[Array, ""]:

@@ -40,8 +40,8 @@ class Learner(NamedTuple):
     """fit(training, spec) -> params of all folds; predict(params of one fold, x [d], ...) -> Outcomes [C, K].
 
     settings: the fields of the spec that it reads. axes: of ``params``, as ``vmap`` takes it: which leaves have a
-    leading axis of folds. plan(observed [N, K], own [F, R] as of `crossfit.rows_of_folds`): host side, what decides the
-    shapes of the compiled fit.
+    leading axis of folds. plan(observed [N, K], own [F, R] as of `crossfit.rows_of_folds`, features [N, d]): host
+    side, what decides the shapes of the compiled fit.
     """
 
     fit: Callable[[Training, NuisanceSpec], Params]
@@ -50,7 +50,7 @@ class Learner(NamedTuple):
     settings: tuple[str, ...] = ()
     keeps_level: bool = False  # averages of observed costs need no correction of their mean
     axes: Any = 0
-    plan: Callable[[np.ndarray, np.ndarray], Any] = lambda observed, own: None
+    plan: Callable[[np.ndarray, np.ndarray, Array], Any] = lambda observed, own, features: None
 
 
 def _predict_level(_: Any, x: Array, level: Levels, axes: Projection, spec: NuisanceSpec) -> Outcomes:

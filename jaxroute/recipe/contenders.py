@@ -1,69 +1,56 @@
-"""Which models a shadow sample should ask: those whose answers are expected to be worth most for the same money.
+"""Which models a shadow sample should ask, and how many prompts each, for the same money.
 
-    value(S) = E max_k u_k(x; m') - max_k u_k(x; m),    m'_k ~ N(m_k, s_k^2 - s_k(S)^2)
+    value(n) = E max_k u_k(x; m') - max_k u_k(x; m),    m'_k ~ N(m_k, s_k^2 - s_k(n)^2)
     u_k(x; m) = m_k + SHARE (r_k(x) - mean r_k) - w c_k(x)
 
 averaged over the log's prompts x and the cost weights w. s_k is the standard deviation of the level m_k that the log
-leaves, s_k(S) the one that is left once the models S have answered as many prompts as the money pays for. So m' is what
-will be believed then, as it looks now. Few models on many prompts are known well, and a model that nobody asks stays
-as it is; the value says where to stop. The sets looked at are the n models that are likeliest to be chosen, for every
-n. Beyond a few models the value hardly changes with n, and it leaves out what more prompts teach of the differences
-between them, so the fewest models are asked whose answers are worth nearly as much as the best set's. Which prompts:
-any, at random. Rules that prefer some of them were no better (experiments/results/shadow.md).
+leaves, s_k(n) the one that is left once every model k has answered n_k further prompts. So m' is what will be believed
+then, as it looks now. The money is spent greedily: the next answers are those of the model that raises the value most
+for what they cost. A model that is surely worse, or whose answers cost more than they can gain, is not asked; a cheap
+one in contention answers many prompts. The prompts come in random order and model k answers the first n_k of them, so
+that answers to the same prompt can be compared. Rules that prefer some prompts were no better
+(experiments/results/shadow.md).
 
-References: Applied Statistical Decision Theory, by Raiffa and Schlaifer (1961), preposterior analysis; On the
-Likelihood that One Unknown Probability Exceeds Another, by Thompson (1933).
+References: Applied Statistical Decision Theory, by Raiffa and Schlaifer (1961), preposterior analysis; A
+Knowledge-Gradient Policy for Sequential Information Collection, by Frazier, Powell and Dayanik
+(https://doi.org/10.1137/070693424), 2008.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroute.estimators import pessimism
 from jaxroute.numerics import relative, weighted_mean
 from jaxroute.recipe import contrasts, levels
 from jaxroute.recipe.recommended import shrink_contrasts
 from jaxroute.types import Key, Logs, Nuisances
 
 DRAWS = 100
-PROMPTS = 500
+PROMPTS = 200
 """Of the log, over which values are averaged."""
-NEARLY = 0.95
-"""Of the best set's value."""
+GROWTH = 4
+"""A model that is asked more is asked a block more, or a quarter of what it is asked already."""
+ROUNDING = 1e-7
+"""Of values: no smaller gain is told from none."""
+
+Worth = Callable[[np.ndarray], np.ndarray]
+"""Of plans [P, K], how many prompts every model answers: what each is expected to be worth [P], quality units."""
 
 
-class Ask(NamedTuple):
-    """One way to spend the money: the models asked [K], on how many prompts, and what the answers are worth."""
-
-    asked: np.ndarray
-    prompts: int
-    value: float
-
-
-def ways(
-    key: Key,
-    logs: Logs,
-    nuisances: Nuisances,
-    level: Float[Array, " K"],
-    cost_weights: Sequence[float],
-    count: int,
-    *,
-    rounded: Callable[[float], int] = int,
-) -> list[Ask]:
-    """The sets of models that the money for ``count`` prompts, answered by every model, could ask; the last asks all.
+def worth(
+    key: Key, logs: Logs, nuisances: Nuisances, level: Float[Array, " K"], cost_weights: Sequence[float]
+) -> Worth:
+    """The value of plans to ask, given a log.
 
     Args:
         key: of the draws. logs, nuisances: the log, fitted. level: [K] its levels (``recipe.estimate_levels``).
-        cost_weights: per unit of the log's cost, at which the router will be used. count: prompts, 1 or more.
-        rounded: of a number of prompts.
-
-    Returns:
-        K - 1 of them, from two models on; values in quality units.
+        cost_weights: per unit of the log's cost, at which the router will be used.
 
     Example:
         Two models are about as good, the third is known to be bad:
@@ -72,47 +59,87 @@ def ways(
         >>> turn, half = jnp.arange(90), jnp.full((90, 3), 0.5)
         >>> logs = Logs(half[:, :1], turn % 3, (turn % 3 < 2) * (turn // 3 % 2.0), half[:, 0], half[:, 0] / 1.5,
         ...             jnp.ones((90, 3), bool))
-        >>> found = ways(jax.random.key(0), logs, Nuisances(half / 1.5, Outcomes(half, half)),
-        ...              jnp.array([0.5, 0.5, 0.0]), [0.0], 100)
-        >>> print(*(f"{one.asked} {one.prompts}" for one in found), found[0].value > found[1].value)
-        [ True  True False] 150 [ True  True  True] 100 True
-    """
-    cost = np.asarray(weighted_mean(nuisances.outcomes.cost, relative(logs.weight)), float)
-    order = np.argsort(-np.asarray(chances(key, logs, nuisances, level, cost_weights)), kind="stable")
-    sets = [np.isin(np.arange(len(order)), order[:n]) for n in range(2, len(order) + 1)]
-    prompts = [count if asked.all() else rounded(count * cost.sum() / cost[asked].sum()) for asked in sets]
-    now = levels.planned_errors(logs, nuisances, 0)
-    each = zip(prompts, map(jnp.asarray, sets), strict=True)
-    left = [levels.planned_errors(logs, nuisances, *one) for one in each]
-    moved = jnp.sqrt(jnp.maximum(now[None] ** 2 - jnp.stack(left) ** 2, 0.0))
-    values = _values(key, _utilities(logs, nuisances, level, cost_weights), moved)
-    return [Ask(*one) for one in zip(sets, prompts, np.asarray(values, float).tolist(), strict=True)]
-
-
-def fewest(found: Sequence[Ask]) -> Ask:
-    """The way that asks the fewest models for nearly the best value.
-
-    Example:
-        >>> two, three, four = (Ask(np.arange(4) < n, 400 // n, v) for n, v in ((2, 0.5), (3, 0.96), (4, 1.0)))
-        >>> fewest([two, three, four]) is three
-        True
-    """
-    enough = NEARLY * max(one.value for one in found)
-    return min((one for one in found if one.value >= enough), key=lambda one: one.asked.sum())
-
-
-def chances(
-    key: Key, logs: Logs, nuisances: Nuisances, level: Float[Array, " K"], cost_weights: Sequence[float]
-) -> Float[Array, " K"]:
-    """How often each model would be chosen if the levels were a draw from what the log leaves possible, [K].
-
-        P(k = argmax_j u_j(x; m)),   m ~ N(level, s^2)
-
-    Args:
-        as for ``ways``.
+        >>> known = Nuisances(half / 1.5, Outcomes(half, half))
+        >>> of = worth(jax.random.key(0), logs, known, jnp.array([0.5, 0.5, 0.0]), [0.0])
+        >>> nothing, two, all_three = of(np.array([[0, 0, 0], [150, 150, 0], [100, 100, 100]]))
+        >>> bool(nothing == 0), bool(two > all_three > 0)
+        (True, True)
+        >>> plan = spend(of, np.ones(3), 300.0, block=25, most=500)
+        >>> (plan > 100).tolist(), int(plan.sum())
+        ([True, True, False], 300)
     """
     utility = _utilities(logs, nuisances, level, cost_weights)
-    return _chances(key, utility, levels.planned_errors(logs, nuisances, 0))
+    known = _known(logs, nuisances)
+    now = _left(*known, jnp.zeros((1, len(level))))
+
+    def values(plans: np.ndarray) -> np.ndarray:
+        moved = jnp.sqrt(jnp.maximum(now**2 - _left(*known, jnp.asarray(plans, jnp.float32)) ** 2, 0.0))
+        return np.asarray(_values(key, utility, moved), float)
+
+    return values
+
+
+def errors(logs: Logs, nuisances: Nuisances, plan: np.ndarray) -> Float[Array, " K"]:
+    """Standard deviations of the models' levels that are left once model k has answered plan_k [K] further prompts.
+
+    The posterior is given the log and a second sample of variance sigma_k^2 / n_k, where sigma_k is the standard
+    deviation of quality around the outcome model (`pessimism.noise`). The answers to one prompt are taken to be
+    independent; if they are positively correlated, differences between models will be known better than this.
+    """
+    return _left(*_known(logs, nuisances), jnp.asarray(plan, jnp.float32)[None])[0]
+
+
+def spend(of: Worth, price: np.ndarray, money: float, *, block: int, most: int) -> np.ndarray:
+    """How many prompts every model is asked [K], for at most ``money``: greedily, by gain in value for the money.
+
+    Args:
+        of: the value of plans. price: [K] of an answer. money: in the same unit. block: prompts that are added at once.
+        most: prompts that there are.
+
+    Returns:
+        [K] integers; all 0 if no answer is expected to change a decision.
+    """
+    plan, value, price = np.zeros(len(price), int), 0.0, np.asarray(price, float)
+    while True:
+        affordable = np.divide(money, price, out=np.full(len(price), np.inf), where=price > 0)
+        more = np.minimum(np.minimum(np.maximum(block, plan // GROWTH), most - plan), affordable).astype(int)
+        more[(plan == 0) & (more < block)] = 0  # a few answers of one more model say little
+        values = of(plan + np.diag(more))
+        gain = np.where(more > 0, values - value, 0.0)
+        if (gain <= ROUNDING).all():
+            return plan
+        best = int(np.argmax(gain / np.maximum(more * price, 1e-100)))
+        plan[best] += more[best]
+        money -= more[best] * price[best]
+        value = values[best]
+
+
+def nested(plan: np.ndarray) -> np.ndarray:
+    """Who answers which of the prompts, in the order they were drawn: [max n, K], the first n_k for model k.
+
+    Example:
+        >>> nested(np.array([2, 0, 1])).tolist()
+        [[True, False, True], [True, False, False]]
+    """
+    return np.arange(int(plan.max()))[:, None] < plan[None]
+
+
+def _known(logs: Logs, nuisances: Nuisances) -> tuple[list[levels.Sample], Float[Array, "K 2"], Float[Array, " K"]]:
+    """The log's noisy means, the columns about its models, and the noise of one answer of each."""
+    return *levels.samples_of(logs, nuisances), pessimism.noise(logs, nuisances)
+
+
+@jax.jit
+def _left(
+    samples: list[levels.Sample], about: Float[Array, "K 2"], noise: Float[Array, " K"], plans: Float[Array, "P K"]
+) -> Float[Array, "P K"]:
+    mean = levels.posterior(samples, about).mean
+
+    def after(plan: Float[Array, " K"]) -> Float[Array, " K"]:
+        variance = jnp.where(plan > 0, noise**2 / jnp.maximum(plan, 1.0), levels.UNASKED)
+        return levels.posterior([*samples, levels.Sample(mean, jnp.diag(variance))], about).deviation
+
+    return jax.lax.map(after, plans)
 
 
 def _utilities(
@@ -129,19 +156,8 @@ def _utilities(
 
 
 @jax.jit
-def _chances(key: Key, utility: Float[Array, "L n K"], deviation: Float[Array, " K"]) -> Float[Array, " K"]:
-    models = utility.shape[-1]
-
-    def choices(noise: Float[Array, " K"]) -> Float[Array, " K"]:
-        best = jnp.argmax(utility + (deviation * noise)[None, None], -1)
-        return jnp.mean(jax.nn.one_hot(best, models), (0, 1))
-
-    return jnp.mean(jax.lax.map(choices, jax.random.normal(key, (DRAWS, models))), 0)
-
-
-@jax.jit
-def _values(key: Key, utility: Float[Array, "L n K"], moved: Float[Array, "S K"]) -> Float[Array, " S"]:
-    """The same draws for every set, each with its opposite."""
+def _values(key: Key, utility: Float[Array, "L n K"], moved: Float[Array, "P K"]) -> Float[Array, " P"]:
+    """The same draws for every plan, each with its opposite: what is known better is never worth less."""
     half = jax.random.normal(key, (DRAWS // 2, utility.shape[-1]))
     draws = jnp.concatenate([half, -half])
 
@@ -151,4 +167,4 @@ def _values(key: Key, utility: Float[Array, "L n K"], moved: Float[Array, "S K"]
     def value(deviation: Float[Array, " K"]) -> Array:
         return jnp.mean(jax.lax.map(lambda noise: best(deviation * noise), draws))
 
-    return jax.lax.map(value, moved) - best(jnp.zeros(utility.shape[-1]))
+    return jax.lax.map(value, moved) - value(jnp.zeros(utility.shape[-1]))

@@ -35,6 +35,10 @@ GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
+POOLED_ANSWERS = 5
+"""So many answers does the variance pooled over models count for, beside a model's own in a shadow sample."""
+NOISE = 0.25
+"""Variance of an answer before any was seen, which counts for one: that of a fair coin."""
 UNASKED = 1e4
 """Variance of a mean that a sample does not hold: it says nothing."""
 
@@ -137,8 +141,11 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
 
         m_k = centre_k + mean_{s in S_k} e_sk,   e = q - r
         covariance_kl = sum_{s in S_k and S_l} (e_sk - mean e_k) (e_sl - mean e_l) / (|S_k| |S_l|)
+        variance_k = (sum_{s in S_k} (e_sk - mean e_k)^2 + v sigma^2) / ((|S_k| - 1 + v) |S_k|)
 
-    The covariances between models are halved, because S prompts cannot determine K (K - 1) / 2 of them.
+    sigma^2 is the variance of e pooled over the models, and v how many answers it counts for: a few answers of a model
+    do not show how noisy they are, and a single one shows nothing. The covariances between models are halved, because S
+    prompts cannot determine K (K - 1) / 2 of them.
 
     Args:
         shadow: S prompts; S_k are those where model k is available. Which models a prompt was given to may depend
@@ -148,16 +155,22 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
 
     Returns:
         Sample; ``centre`` with variance PRIOR_DEVIATION^2 for a model that was not asked.
+
+    Reference:
+        Linear Models and Empirical Bayes Methods for Assessing Differential Expression in Microarray Experiments, by
+        Smyth (https://doi.org/10.2202/1544-6115.1027), 2004 (moderated variances).
     """
     seen = shadow.available & jnp.isfinite(shadow.outcomes.quality)
     count = jnp.sum(seen, 0)
     error = jnp.where(seen, shadow.outcomes.quality - predicted.quality, 0.0)
     mean = safe_divide(jnp.sum(error, 0), count, 0.0)
     centred = jnp.where(seen, error - mean[None], 0.0)
-    pairs = jnp.maximum(count[:, None] * count[None], 1)
-    shrunk = 0.5 * centred.T @ centred / pairs
-    diagonal = 2 * jnp.diag(shrunk) + safe_divide(jnp.full(count.shape, 1e-4), count, PRIOR_DEVIATION**2)
-    return Sample(centre + mean, jnp.fill_diagonal(shrunk, diagonal, inplace=False))
+    shrunk = 0.5 * centred.T @ centred / jnp.maximum(count[:, None] * count[None], 1)
+    squares, free = jnp.sum(centred**2, 0), jnp.maximum(count - 1, 0)
+    pooled = (jnp.sum(squares) + NOISE) / (jnp.sum(free) + 1)
+    variance = (squares + POOLED_ANSWERS * pooled) / (free + POOLED_ANSWERS)
+    diagonal = safe_divide(variance, count, PRIOR_DEVIATION**2)
+    return Sample(centre + mean, jnp.fill_diagonal(shrunk, jnp.maximum(diagonal, jnp.diag(shrunk)), inplace=False))
 
 
 @jax.jit
