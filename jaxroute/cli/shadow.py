@@ -209,8 +209,6 @@ def draw(pool: Path, count: int, seed: int) -> list[tuple[int, dict[str, Any]]]:
     Raises:
         InputError: fewer; or a line that is no JSON object, or has the key ``ASK`` already.
     """
-    import numpy as np
-
     with files.opened(pool) as file:
         found = [(number, _prompt(pool, number, line)) for number, line in files.lines(file, pool)]
     if len(found) < count:
