@@ -63,6 +63,16 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     assert_same_bits(state, state_of(2))
 
 
+def test_a_value_that_is_no_number_is_not_the_best(tmp_path):
+    """Orbax sorts NaN last, and takes the last for the best (findings/orbax-a-nan-deletes-the-best-checkpoint.sh)."""
+    checkpoints = checkpoint.open_folder(tmp_path / "run", keep=1)
+    for step, value in ((1, 0.9), (2, np.nan), (3, 0.1), (4, 0.2)):
+        checkpoint.save(checkpoints, step, state_of(step), value=value)
+    checkpoint.close(checkpoints)
+    assert sorted(int(p.name) for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == [1, 4]
+    assert read(tmp_path / "run", best=True)[0] == 1
+
+
 def test_a_damaged_best_gives_way_to_the_next_best(tmp_path, capsys):
     folder = tmp_path / "run"
     checkpoints = checkpoint.open_folder(folder, keep=4)

@@ -191,7 +191,8 @@ def _say(path: Any, what: str, left: int, following: str = "the one before it") 
 
 
 def _value(metrics: dict[str, float]) -> float:
-    return metrics["value"]
+    value = metrics["value"]
+    return -math.inf if math.isnan(value) else value  # Orbax would take NaN for the best
 
 
 def _line(error: Exception) -> str:
