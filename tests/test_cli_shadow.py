@@ -165,6 +165,6 @@ def test_what_a_plan_says():
     assert "No answer is expected to change a decision" in said(0, 0)
     assert "Have 5 prompts answered by every model: this costs 9" in said(5, 5)
     some = said(4, 10, 0)
-    assert "Of 10 prompts in random order, have the first answered so: 10 by m1, 4 by m0. These are 14 answers" in some
+    assert "have them answered: the first 10 by m1, the first 4 by m0. That makes 14 answers, costs 9" in some
     assert "there are none" in some
     assert "there are 4" in said(4, 10)

@@ -246,19 +246,22 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     asked = [m for m in found["models"] if m["prompts"]]
     ask, whole = found["ask"], min(m["prompts"] for m in found["models"])
     price, points = money(ask["price"], found["currency"]), two_figures(100 * ask["value"])
-    gain = f"this costs {price} and is expected to gain {points} points of utility."
     if not asked:
         said = [
             "No answer is expected to change a decision, because the log tells the models apart. If you need evidence "
             "of what a router is worth: --ask all."
         ]
     elif whole == ask["prompts"]:
-        said = [f"Have {whole} prompts answered by every model: {gain}"]
-    else:
-        each = ", ".join(f"{m['prompts']} by {m['model']}" for m in sorted(asked, key=lambda m: -m["prompts"]))
         said = [
-            f"Of {ask['prompts']} prompts in random order, have the first answered so: {each}. These are "
-            f"{ask['answers']:,} answers: {gain}",
+            f"Have {whole} prompts answered by every model: this costs {price} and is expected to gain {points} points "
+            "of utility."
+        ]
+    else:
+        ordered = sorted(asked, key=lambda m: -m["prompts"])
+        each = ", ".join(f"the first {m['prompts']} by {m['model']}" for m in ordered)
+        said = [
+            f"Draw {ask['prompts']} prompts at random and have them answered: {each}. That makes {ask['answers']:,} "
+            f"answers, costs {price} and is expected to gain {points} points of utility.",
             f"For the same money every model could answer {found['count']} prompts, which is expected to gain "
             f"{two_figures(100 * ask['value_of_all'])} points.",
             "Only prompts that every model answers are evidence of what a router is worth, the others teach; there are "
