@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jaxroute.estimators.drift import Change
 
 QUICK = NuisanceSpec(("mean", "ridge"), folds=3)
+MANY = 50
+"""Models: with more of them, a log that has a few answers of each is refused without a report."""
 WARNINGS = 30
 """Warnings that are printed; of a log with many models there are hundreds."""
 
@@ -49,8 +51,8 @@ def doctor(
     encoders.check(encoder)
     output.check_page(page)
     table = reading.read(log, how)
-    if shadow is None and len(table) >= 10 * NuisanceSpec().folds and (why := checks.scattered(table)):
-        raise UnsupportedLogError(why)
+    if shadow is None and len(table.models) > MANY and (why := checks.scattered(table)):
+        raise UnsupportedLogError(why)  # at once: a report would take minutes
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
     try:
