@@ -88,7 +88,7 @@ NAMES = {
     "fitting.rows_needed": "learn.checks.rows_needed",
     "gateway.gate.load_settings": "gateway.settings.load_settings",
     "levels.VAGUE": "recipe.levels.PRIOR_DEVIATION",
-    "levels.foreseen": "recipe.levels.planned_errors",
+    "levels.foreseen": "recipe.contenders.errors",
     "logged.examples": "learn.examples.at_clip",
     "logged.train_chunk": "learn.examples.LOGGED",
     "ondisk.corrected": "learn.examples.corrected",

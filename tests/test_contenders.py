@@ -7,17 +7,34 @@ import pytest
 from levels_problem import small_log
 
 from jaxroute import recipe
+from jaxroute.estimators import pessimism
 from jaxroute.recipe import contenders, levels
 from jaxroute.types import Examples, Outcomes
 
 LEVEL = jnp.array([0.5, 0.45, 0.4, 0.1])
 
 
-@pytest.mark.parametrize("asked", [(1, 1, 1, 1), (0, 1, 0, 1)])
-def test_errors_are_those_of_as_many_prompts_for_all(asked):
+def test_errors_fall_from_the_logs_to_the_samples():
     logs, nuisances = small_log()
-    expected = levels.planned_errors(logs, nuisances, 40, jnp.array(asked, bool))
-    np.testing.assert_allclose(contenders.errors(logs, nuisances, 40 * np.array(asked)), expected, rtol=1e-4)
+    now = np.asarray(contenders.errors(logs, nuisances, 0))
+    np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation, rtol=1e-3)
+    some, many = (np.asarray(contenders.errors(logs, nuisances, prompts)) for prompts in (50, 10_000))
+    assert (some < now).all()
+    noise = np.asarray(pessimism.noise(logs, nuisances))
+    assert (some < noise / np.sqrt(50)).all()  # the log knows something, too
+    np.testing.assert_allclose(many, noise / 100, rtol=0.15)  # the prior's part: levels of these models are close
+
+
+def test_errors_are_those_of_a_second_sample():
+    """Of which a model that is not asked has no part."""
+    logs, nuisances = small_log()
+    samples, about = levels.samples_of(logs, nuisances)
+    variance = np.asarray(pessimism.noise(logs, nuisances)) ** 2 / [10, 40, 5, 1]
+    variance[3] = 1e6
+    second = levels.Sample(jnp.full(4, 0.5), jnp.diag(jnp.asarray(variance, jnp.float32)))
+    mean = levels.posterior(samples, about).mean
+    expected = levels.posterior([*samples, second._replace(mean=mean)], about).deviation
+    np.testing.assert_allclose(contenders.errors(logs, nuisances, np.array([10, 40, 5, 0])), expected, rtol=1e-3)
 
 
 def test_what_answers_are_worth_matches_numpy():

@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from levels_problem import small_log
 
 from jaxroute import nuisance
 from jaxroute.data import simulate, synthetic
-from jaxroute.estimators import pessimism
 from jaxroute.recipe import levels
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
@@ -218,14 +216,3 @@ def test_a_few_answers_of_a_model_do_not_show_how_noisy_they_are(few):
     assert (inside > 0.9).all()
     assert (np.linalg.eigvalsh(np.asarray(found.covariance)) > 0).all()
     assert np.sqrt((error**2).mean(0) / (deviation**2).mean(0)).min() > 0.8  # and they are no wider than they must be
-
-
-def test_errors_fall_from_the_logs_to_the_samples():
-    logs, nuisances = small_log()
-    now = np.asarray(levels.planned_errors(logs, nuisances, 0))
-    np.testing.assert_allclose(now, levels.fit(logs, nuisances).deviation)
-    some, many = (np.asarray(levels.planned_errors(logs, nuisances, prompts)) for prompts in (50, 10_000))
-    assert (some < now).all()
-    noise = np.asarray(pessimism.noise(logs, nuisances))
-    assert (some < noise / np.sqrt(50)).all()  # the log knows something, too
-    np.testing.assert_allclose(many, noise / 100, rtol=0.15)  # the prior's part: levels of these models are close

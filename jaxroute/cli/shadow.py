@@ -143,7 +143,7 @@ def plan(
     from jaxroute.cli.doctor import QUICK
     from jaxroute.data.units import cost_scale
     from jaxroute.numerics import relative, weighted_mean
-    from jaxroute.recipe import contenders, levels
+    from jaxroute.recipe import contenders
 
     logs = jax.tree.map(jnp.asarray, logs)
     nuisances, model = nuisance.fit(jax.random.key(0), logs, QUICK)
@@ -163,7 +163,7 @@ def plan(
     now, then = (contenders.errors(logs, nuisances, prompts) for prompts in (0 * asked, asked))
     row = float(weighted_mean(logs.cost, relative(logs.weight)))
     sizes = sorted({0, *SIZES, count})
-    errors = {size: np.asarray(levels.planned_errors(logs, nuisances, size)) for size in sizes}
+    errors = {size: np.asarray(contenders.errors(logs, nuisances, size)) for size in sizes}
     rows = np.bincount(np.asarray(logs.action), minlength=len(models))
     return {
         "ask": {

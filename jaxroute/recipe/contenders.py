@@ -36,6 +36,8 @@ PROMPTS = 200
 """Of the log, over which values are averaged."""
 GROWTH = 4
 """A model that is asked more is asked a block more, or a quarter of what it is asked already."""
+UNASKED = 1e4
+"""Variance of a mean that a sample does not hold: it says nothing."""
 ROUNDING = 1e-7
 """Of values: no smaller gain is told from none."""
 
@@ -79,14 +81,28 @@ def worth(
     return values
 
 
-def errors(logs: Logs, nuisances: Nuisances, plan: np.ndarray) -> Float[Array, " K"]:
-    """Standard deviations of the models' levels that are left once model k has answered plan_k [K] further prompts.
+def errors(logs: Logs, nuisances: Nuisances, plan: np.ndarray | int) -> Float[Array, " K"]:
+    """Standard deviations of the models' levels that are left once model k has answered plan_k further prompts.
 
     The posterior is given the log and a second sample of variance sigma_k^2 / n_k, where sigma_k is the standard
     deviation of quality around the outcome model (`pessimism.noise`). The answers to one prompt are taken to be
     independent; if they are positively correlated, differences between models will be known better than this.
+
+    Args:
+        logs: N rows. nuisances: cross-fitted for them. plan: [K], or one number for all; 0 is the log alone.
+
+    Returns:
+        [K] quality units.
+
+    Example:
+        >>> from jaxroute.types import Outcomes
+        >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
+        >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
+        >>> print(*(f"{errors(logs, Nuisances(half, Outcomes(half, half)), n)[0]:.2f}" for n in (0, 99, 999)))
+        0.09 0.04 0.01
     """
-    return _left(*_known(logs, nuisances), jnp.asarray(plan, jnp.float32)[None])[0]
+    each = np.broadcast_to(plan, logs.available.shape[1])
+    return _left(*_known(logs, nuisances), jnp.asarray(each, jnp.float32)[None])[0]
 
 
 def spend(of: Worth, price: np.ndarray, money: float, *, block: int, most: int) -> np.ndarray:
@@ -136,7 +152,7 @@ def _left(
     mean = levels.posterior(samples, about).mean
 
     def after(plan: Float[Array, " K"]) -> Float[Array, " K"]:
-        variance = jnp.where(plan > 0, noise**2 / jnp.maximum(plan, 1.0), levels.UNASKED)
+        variance = jnp.where(plan > 0, noise**2 / jnp.maximum(plan, 1.0), UNASKED)
         return levels.posterior([*samples, levels.Sample(mean, jnp.diag(variance))], about).deviation
 
     return jax.lax.map(after, plans)

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxroute import counterfactual
-from jaxroute.estimators import pessimism
 from jaxroute.nuisance import as_cells
 from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
@@ -39,8 +38,6 @@ POOLED_ANSWERS = 5
 """So many answers does the variance pooled over models count for, beside a model's own in a shadow sample."""
 NOISE = 0.25
 """Variance of an answer before any was seen, which counts for one: that of a fair coin."""
-UNASKED = 1e4
-"""Variance of a mean that a sample does not hold: it says nothing."""
 
 
 class Sample(NamedTuple):
@@ -322,35 +319,3 @@ def requests(logs: Logs) -> Float[Array, " K"]:
     """How many rows every model answered, each counted as often as it stands for."""
     times = relative(logs.weight)
     return jnp.zeros(logs.available.shape[1]).at[logs.action].add(1.0 if times is None else times)
-
-
-def planned_errors(
-    logs: Logs, nuisances: Nuisances, prompts: int, asked: Bool[Array, " K"] | None = None
-) -> Float[Array, " K"]:
-    """Standard errors of the models' levels if those asked answered ``prompts`` further prompts, [K].
-
-    The deviation of the posterior given the log and a second sample of variance sigma_k^2 / prompts, where sigma_k is
-    the standard deviation of quality around the outcome model (`pessimism.noise`). The answers to one prompt are taken
-    to be independent; if they are positively correlated, differences between models will be known better than this.
-
-    Args:
-        logs: N rows. nuisances: cross-fitted for them. prompts: 0 is the log alone. asked: [K]; None: all.
-
-    Returns:
-        [K] quality units.
-
-    Example:
-        >>> half, turn = jnp.full((40, 2), 0.5), jnp.arange(40)
-        >>> logs = Logs(half[:, :1], turn % 2, turn // 2 % 2 * 1.0, half[:, 0], half[:, 0], jnp.ones((40, 2), bool))
-        >>> print(*(f"{planned_errors(logs, Nuisances(half, Outcomes(half, half)), n)[0]:.2f}" for n in (0, 99, 999)))
-        0.09 0.04 0.01
-    """
-    now = fit(logs, nuisances)
-    if prompts == 0:
-        return now.deviation
-    variance = pessimism.noise(logs, nuisances) ** 2 / prompts
-    about = columns(requests(logs), weighted_mean(nuisances.outcomes.cost, relative(logs.weight)))
-    if asked is not None:
-        variance = jnp.where(jnp.asarray(asked), variance, UNASKED)
-    imagined = Sample(now.mean, jnp.diag(variance))
-    return posterior([of_log(logs, nuisances), imagined], about).deviation
