@@ -150,6 +150,14 @@ def test_a_pool_that_cannot_be_drawn_from_is_refused_first(capsys, tmp_path, lin
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_log_without_a_rating_is_refused(capsys, tmp_path):
+    rows = [{"prompt": f"p{i}", "model": "ab"[i % 2], "quality": None, "cost": 1.0} for i in range(60)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = run(capsys, "shadow", tmp_path / "log.jsonl")
+    assert code == 3
+    assert "no row has a rating" in err
+
+
 def test_what_a_plan_says():
     """Nothing worth asking; all alike; and some models more often than others."""
 

@@ -96,6 +96,8 @@ def shadow(
     logs, _ = reading.as_logs(table, encoder)
     if why := scale.unfit(np.asarray(logs.features)):
         raise UnsupportedLogError(why)
+    if not np.isfinite(np.asarray(logs.quality)).any():
+        raise UnsupportedLogError(f"{log}: no row has a rating, so it is not known how noisy answers are; rate some")
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
     with output.progress({}) as on_stage:

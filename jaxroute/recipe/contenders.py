@@ -122,7 +122,8 @@ def spend(of: Worth, price: np.ndarray, money: float, *, block: int, most: int) 
         more[(plan == 0) & (more < block)] = 0  # a few answers of one more model say little
         values = of(plan + np.diag(more))
         gain = np.where(more > 0, values - value, 0.0)
-        if (gain <= ROUNDING).all():
+        gain[~(gain > ROUNDING)] = 0.0
+        if not gain.any():
             return plan
         best = int(np.argmax(gain / np.maximum(more * price, 1e-100)))
         plan[best] += more[best]
