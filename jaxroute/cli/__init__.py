@@ -22,7 +22,7 @@ import jaxroute
 from jaxroute._lazy import lazy
 from jaxroute.cli import output
 from jaxroute.data import hub
-from jaxroute.system import compiled
+from jaxroute.system import arenas, compiled
 from jaxroute.system.printing import say
 from jaxroute.types import InputError, UnsupportedLogError
 
@@ -140,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own = compiled.use(kept)
     if "jax" not in sys.modules:
         compiled.quickly()
+        arenas.few()
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
