@@ -1,4 +1,4 @@
-"""How many arenas glibc's allocator keeps: memory that one thread freed is lost to the others in an arena of its own."""
+"""How many arenas glibc's allocator keeps: what a thread freed in an arena of its own, no other thread can use."""
 
 from __future__ import annotations
 
