@@ -11,7 +11,7 @@ from markupsafe import escape
 
 from jaxroute import estimators, nuisance, policies, report
 from jaxroute.data import simulate, synthetic
-from jaxroute.estimators import conclusion, evidence
+from jaxroute.estimators import by_weight, conclusion, evidence
 from jaxroute.report import artefacts
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
@@ -31,7 +31,7 @@ def a_case():
 
 
 def valued(logs, nuisances, router, single, truth, models):
-    against = {"best single": single, "logging policy": evidence.logging_policy(logs, nuisances, 2)}
+    against = {"best single": single, "logging policy": by_weight.logging_policy(logs, nuisances, 2)}
     key = jax.random.key(3)
     return evidence.gather(key, logs, nuisances, router, WEIGHTS, against=against, truth=truth, models=models)
 
@@ -114,7 +114,7 @@ def beside_of(case, size=150):
 
 def with_shadow(case, sample, on_shadow, router=None):
     logs, nuisances, ours, single, truth, _ = case
-    against = {"best single": single, "logging policy": evidence.logging_policy(logs, nuisances, 2)}
+    against = {"best single": single, "logging policy": by_weight.logging_policy(logs, nuisances, 2)}
     return evidence.gather(
         jax.random.key(3),
         logs,
@@ -190,10 +190,10 @@ def test_a_shadow_sample_stands_alone_where_the_log_says_nothing(case):
     )
     assert by_name.loc["logging policy", ["low", "high"]].isna().all(axis=None)
     near = one.at[:, :4].set(jax.nn.one_hot(0, 4))  # parts from it on four prompts: too few to tell
-    gains = evidence.gains(certain, sure, router, single, WEIGHTS, shadow=sample, on_shadow=(near, one))
+    gains = by_weight.gains(certain, sure, router, single, WEIGHTS, shadow=sample, on_shadow=(near, one))
     assert gains["low"].isna().all()
     assert (gains["shadow_share"] == 0).all()
-    same = evidence.gains(certain, sure, single, single, WEIGHTS, shadow=sample, on_shadow=(one, one))
+    same = by_weight.gains(certain, sure, single, single, WEIGHTS, shadow=sample, on_shadow=(one, one))
     assert (same[["gain", "low", "high"]] == 0).all(axis=None)
 
 

@@ -13,7 +13,7 @@ from experiments.problem.table import Data
 from experiments.settings import Config
 from jaxroute import nuisance
 from jaxroute.data import simulate
-from jaxroute.estimators import evidence
+from jaxroute.estimators import by_weight, evidence
 from jaxroute.types import Key, Logs, Nuisances, Outcomes
 
 HELD_OUT_LOG, NUISANCE, BAND = range(100, 103)
@@ -44,7 +44,7 @@ def value(
         nuisances,
         router,
         config.cost_weights,
-        against={"logging policy": evidence.logging_policy(logs, nuisances, len(config.cost_weights)), **against},
+        against={"logging policy": by_weight.logging_policy(logs, nuisances, len(config.cost_weights)), **against},
         truth=Outcomes(*(jnp.asarray(y) for y in data.table.rows(data.rows[0].test).outcomes)),
         models=data.table.models,
         name=name,

@@ -10,6 +10,7 @@ planning    how many rows prove a gain
 comparison  paired differences, simultaneous bands, bootstrap
 ranking     which of several policies is the best, with bounds that allow for the choice
 support     the support report: its numbers
+calibration whether propensities and predictions match what the log shows
 verdict     thresholds; ok, caution or refuse, and what would help
 evaluation  a policy's value: with an interval if the log supports it, else labelled extrapolation
 shadow      the value on prompts that every model answered, and pooled with the log's
@@ -23,6 +24,7 @@ recency     weights that halve with age, chosen by forward validation
 frontier    quality and cost of routers and of single models
 accounts    what a router costs, saves and uses, as columns
 conclusion  what all this says, in a sentence
+by_weight   tables of values and gains at every cost weight
 evidence    all that a log says of a router, for reports
 """
 

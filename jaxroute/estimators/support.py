@@ -1,6 +1,7 @@
 """Can this log support an estimate of this policy's value? A verdict on absolute evidence. Host side.
 
-The numbers are counted here; thresholds, verdict and advice are in ``verdict``.
+The numbers are counted here; thresholds, verdict and advice are in `verdict`, and whether propensities and predictions
+match the log in `calibration`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from jaxtyping import Array, Float
 
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators import verdict
+from jaxroute.estimators import calibration, verdict
 from jaxroute.estimators.influence import rows
 from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL
 from jaxroute.types import Logs, Nuisances
-
-BINS = 10
 
 
 def evaluation_clip(num_models: int) -> float:
@@ -101,99 +100,126 @@ def support(
     clip = evaluation_clip(K) if clip is None else clip
     names = [str(k) for k in range(K)] if models is None else list(models)
 
-    action, available = np.asarray(logs.action), np.asarray(logs.available)
     observed = ~np.isnan(np.asarray(logs.quality))
-    logged = np.asarray(propensity_of_action(logs, nuisances))
-    known = np.asarray(logs.propensity)
-    certain = np.where(np.isnan(known), logged, known)  # the log's own word, whatever was fitted
-    fitted = np.full((N, K), np.nan) if nuisances is None else np.asarray(nuisances.propensity)
-    propensity = _bounded_propensity(logs, nuisances)
-    feedback = np.bincount(action[observed], minlength=K)
+    feedback = np.bincount(np.asarray(logs.action)[observed], minlength=K)
     # A millionth of slack: 1 - 0.95 must not fall below 0.05 by rounding.
-    supported = available & (feedback >= FEWEST_ROWS_PER_MODEL)[None, :] & (propensity >= clip * (1 - 1e-6))
-
-    weight = np.asarray(_weights(by_judge(logs), jnp.asarray(policies), nuisances, clip), np.float64)
-    total = weight.sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        effective = np.where(total > 0, total**2 / (weight**2).sum(1), 0.0)
-        largest = weight.max(1) / total
+    trusted = _bounded_propensity(logs, nuisances) >= clip * (1 - 1e-6)
+    supported = np.asarray(logs.available) & (feedback >= FEWEST_ROWS_PER_MODEL)[None, :] & trusted
     stands = None if logs.weight is None else np.asarray(logs.weight, np.float64)
-    unsupported = _mean(np.where(supported, 0.0, policies), 1, stands)
-    per_target: list[dict[str, Any]] = [
+    mass, unsupported = (_mean(part, 1, stands) for part in (policies, np.where(supported, 0.0, policies)))
+    weight = np.asarray(_weights(by_judge(logs), jnp.asarray(policies), nuisances, clip), np.float64)
+    need = _rows_needed(logs, weight, feedback, mass)
+
+    targets = _of_targets(weight, unsupported, int(observed.sum()))
+    if logs.human_quality is not None:
+        for record, row in zip(targets, _weights(logs, jnp.asarray(policies), nuisances, clip), strict=True):
+            record["effective_ratings"] = float(_effective(np.asarray(row, np.float64), np.ones(N)))
+    numbers = _of_log(logs, nuisances, clip) | _of_hardest(targets) | calibration.of_log(logs, nuisances)
+    known, mismatches = _of_models(logs, nuisances, names, feedback), calibration.mismatches(logs, names)
+    # The line that would fix a model quotes the target that asks most of it.
+    most = np.where(need.any(0), np.take_along_axis(mass, need.argmax(0)[None], 0)[0], mass.max(0))
+    models_of = _with_target(known, most, need.max(0), unsupported.max(0))
+    for record, *of in zip(targets, mass, need, unsupported, strict=True):
+        judged = verdict.judge({**numbers, **record}, _with_target(known, *of), mismatches)
+        record["verdict"], record["reasons"] = judged
+    whole, reasons = verdict.judge(numbers, models_of, mismatches)
+    return Support(whole, reasons, numbers, tuple(targets), models_of)
+
+
+def _effective(weight: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Effective number of the rows that are ``chosen`` [N] or [N, K], by their weights [N] or [L, N]; 0 without any."""
+    total, squares = weight @ chosen, weight**2 @ chosen
+    return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+
+
+def _rows_needed(logs: Logs, weight: np.ndarray, feedback: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Rows of every model that every target needs, [L, K]. mass: [L, K] its share of the target's choices."""
+    chosen = np.asarray(logs.action)[:, None] == np.arange(len(feedback))[None, :]
+    one = np.vectorize(verdict.rows_needed, otypes=[float])
+    return one(feedback[None].astype(float), _effective(weight, chosen), mass.astype(float))
+
+
+def _of_targets(weight: np.ndarray, unsupported: np.ndarray, rows: int) -> list[dict[str, Any]]:
+    """Numbers of every target policy, of its weights [L, N] and unsupported choices [L, K]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        largest = weight.max(1) / weight.sum(1)
+    effective = _effective(weight, np.ones(weight.shape[1]))
+    return [
         {
             "effective_sample_size": float(e),
-            "effective_sample_size_share": float(e / max(observed.sum(), 1)),
+            "effective_sample_size_share": float(e / max(rows, 1)),
             "largest_weight_share": float(w),
             "unsupported_mass": float(u),
         }
         for e, w, u in zip(effective, largest, unsupported.sum(1), strict=True)
     ]
-    if logs.human_quality is not None:
-        of_ratings = np.asarray(_weights(logs, jnp.asarray(policies), nuisances, clip), np.float64)
-        for record, row in zip(per_target, of_ratings, strict=True):
-            record["effective_ratings"] = float(row.sum() ** 2 / max((row**2).sum(), 1e-12))
-    numbers = {
+
+
+def _of_hardest(targets: list[dict[str, Any]]) -> dict[str, float]:
+    """The worst of every number over the targets."""
+    worst = {"largest_weight_share": np.max, "unsupported_mass": np.max}
+    return {name: float(worst.get(name, np.min)([record[name] for record in targets])) for name in targets[0]}
+
+
+def _of_log(logs: Logs, nuisances: Nuisances | None, clip: float) -> dict[str, float]:
+    """Counts and propensities of the log, whatever the target."""
+    N, K = logs.available.shape
+    logged, known = np.asarray(propensity_of_action(logs, nuisances)), np.asarray(logs.propensity)
+    certain = np.where(np.isnan(known), logged, known)  # the log's own word, whatever was fitted
+    choice = np.asarray(logs.available).sum(1) > 1
+    return {
         "rows": float(N),
-        "rows_with_feedback": float(observed.sum()),
+        "rows_with_feedback": float((~np.isnan(np.asarray(logs.quality))).sum()),
         "groups": float(N if logs.group is None else len(np.unique(np.asarray(logs.group)))),
         "models": float(K),
         "uniform_greedy_share": 1 / K,
         "clip": float(clip),
-        "effective_sample_size": float(effective.min()),
-        "effective_sample_size_share": float(effective.min() / max(observed.sum(), 1)),
-        "largest_weight_share": float(largest.max()),
-        **(
-            {"effective_ratings": min(record["effective_ratings"] for record in per_target)}
-            if logs.human_quality is not None
-            else {}
-        ),
-        "unsupported_mass": float(unsupported.sum(1).max()),
         "propensity_min": float(logged.min()),
         **{f"propensity_quantile_{q:.2f}": float(np.quantile(logged, q)) for q in (0.01, 0.05, 0.25, 0.5)},
         "propensity_below_clip": float((logged < clip).mean()),
         "propensity_known_share": float((~np.isnan(known)).mean()),
-        "deterministic_share": float((certain >= 1 - 1e-6)[available.sum(1) > 1].sum() / N),
-        **_calibration(logs, nuisances),
+        "deterministic_share": float((certain >= 1 - 1e-6)[choice].sum() / N),
     }
-    mass = _mean(policies, 1, stands)
-    chosen = action[:, None] == np.arange(K)[None, :]
-    total, squares = weight @ chosen, weight**2 @ chosen
-    effective_of_model = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
-    def models_of(masses: np.ndarray, needs: np.ndarray, lost: np.ndarray) -> tuple[dict[str, Any], ...]:
-        return tuple(
-            {
-                "model": names[k],
-                "verdict": verdict.verdict_of_model(feedback[k], needs[k], float(lost[k])),
-                "fix": verdict.fix_of_model(names[k], feedback[k], needs[k], masses[k]),
-                "rows": float((action == k).sum()),
-                "rows_with_feedback": float(feedback[k]),
-                "rows_needed": float(needs[k]),
-                "share": float(_mean(action == k, 0, stands)),
-                "available_share": float(_mean(available[:, k], 0, stands)),
-                "smallest_logged_propensity": float(logged[action == k].min(initial=1.0)),
-                "mean_propensity": float(_mean(np.where(available, fitted, 0.0)[:, k], 0, stands)),
-                "target_mass": float(masses[k]),
-                "unsupported_mass": float(lost[k]),
-            }
-            for k in range(K)
-        )
 
-    need = np.array(
-        [
-            [verdict.rows_needed(*map(float, of)) for of in zip(feedback, e, m, strict=True)]
-            for e, m in zip(effective_of_model, mass, strict=True)
-        ]
+def _of_models(
+    logs: Logs, nuisances: Nuisances | None, names: Sequence[str], feedback: np.ndarray
+) -> list[dict[str, Any]]:
+    """What the log says of every model, whatever the target."""
+    action, available = np.asarray(logs.action), np.asarray(logs.available)
+    logged = np.asarray(propensity_of_action(logs, nuisances))
+    fitted = np.nan if nuisances is None else np.asarray(nuisances.propensity)
+    stands = None if logs.weight is None else np.asarray(logs.weight, np.float64)
+    propensity = _mean(np.where(available, fitted, 0.0), 0, stands)
+    return [
+        {
+            "model": name,
+            "rows": float((action == k).sum()),
+            "rows_with_feedback": float(feedback[k]),
+            "share": float(_mean(action == k, 0, stands)),
+            "available_share": float(_mean(available[:, k], 0, stands)),
+            "smallest_logged_propensity": float(logged[action == k].min(initial=1.0)),
+            "mean_propensity": float(propensity[k]),
+        }
+        for k, name in enumerate(names)
+    ]
+
+
+def _with_target(
+    known: list[dict[str, Any]], mass: np.ndarray, need: np.ndarray, lost: np.ndarray
+) -> tuple[dict[str, Any], ...]:
+    """The records of ``_of_models`` with a target's choices [K] of every model, and what they need."""
+    return tuple(
+        {
+            **model,
+            "verdict": verdict.verdict_of_model(model["rows_with_feedback"], rows, float(left)),
+            "fix": verdict.fix_of_model(model["model"], model["rows_with_feedback"], rows, share),
+            "rows_needed": float(rows),
+            "target_mass": float(share),
+            "unsupported_mass": float(left),
+        }
+        for model, share, rows, left in zip(known, mass, need, lost, strict=True)
     )
-    # The line that would fix a model quotes the target that asks most of it.
-    most = np.where(need.any(0), np.take_along_axis(mass, need.argmax(0)[None], 0)[0], mass.max(0))
-    per_model = models_of(most, need.max(0), unsupported.max(0))
-    mismatches = _mismatches(logs, names)
-    for record, m, n, u in zip(per_target, mass, need, unsupported, strict=True):
-        judged = verdict.judge({**numbers, **record}, models_of(m, n, u), mismatches)
-        record["verdict"], record["reasons"] = judged
-    whole, reasons = verdict.judge(numbers, per_model, mismatches)
-    return Support(whole, reasons, numbers, tuple(per_target), per_model)
 
 
 @jax.jit
@@ -206,25 +232,6 @@ def _weights(logs: Logs, policies: Array, nuisances: Nuisances | None, clip: flo
     return jax.vmap(of)(policies)
 
 
-def _mismatches(logs: Logs, names: Sequence[str]) -> tuple[str, ...]:
-    """Models whose known propensities do not add up to how often they were chosen."""
-    known = np.asarray(logs.propensity, np.float64)
-    # Where a choice was certain, the other models had no chance: nothing to add up.
-    random = known < 1 - 1e-6
-    lines = []
-    for k, name in enumerate(names):
-        here = random & np.asarray(logs.available)[:, k]
-        count, taken = here.sum(), (np.asarray(logs.action) == k)[here]
-        if taken.sum() < FEWEST_ROWS_PER_MODEL:
-            continue
-        inverse = taken / known[here]
-        times = np.ones(count) if logs.weight is None else np.asarray(logs.weight, np.float64)[here]
-        mean = float(np.average(inverse, weights=times))
-        error = float(((times / times.sum() * (inverse - mean)) ** 2).sum() * count / (count - 1)) ** 0.5
-        lines.append(verdict.mismatch_of_model(name, mean, error))
-    return tuple(line for line in lines if line)
-
-
 def _bounded_propensity(logs: Logs, nuisances: Nuisances | None) -> np.ndarray:
     """Propensity of every model: fitted where given, never above what the log's own values leave over."""
     known = np.asarray(logs.propensity)[:, None]
@@ -233,41 +240,6 @@ def _bounded_propensity(logs: Logs, nuisances: Nuisances | None) -> np.ndarray:
     return most if nuisances is None else np.minimum(np.asarray(nuisances.propensity), most)
 
 
-def _calibration(logs: Logs, nuisances: Nuisances | None) -> dict[str, float]:
-    """Mean gap between predicted and observed over ten equally filled bins of the prediction."""
-    if nuisances is None:
-        return {}
-    action, available = np.asarray(logs.action), np.asarray(logs.available)
-    observed = ~np.isnan(np.asarray(logs.quality))
-    taken = np.arange(len(action))[observed], action[observed]
-    chosen = action[:, None] == np.arange(available.shape[1])[None, :]
-    cost = np.asarray(logs.cost)[observed]
-    stands = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, np.float64)
-    times = stands / stands.mean()
-    predicted_cost = np.asarray(nuisances.outcomes.cost)[taken]
-    return {
-        "propensity_calibration_error": _calibration_error(
-            np.asarray(nuisances.propensity)[available],
-            chosen[available],
-            np.broadcast_to(times[:, None], available.shape)[available],
-        ),
-        "quality_calibration_error": _calibration_error(
-            np.asarray(nuisances.outcomes.quality)[taken], np.asarray(logs.quality)[observed], times[observed]
-        ),
-        "cost_ratio": float((times[observed] * predicted_cost).sum() / (times[observed] * cost).sum())
-        if cost.sum()
-        else float("nan"),
-    }
-
-
 def _mean(y: np.ndarray, axis: int, stands: np.ndarray | None) -> np.ndarray:
     """Mean over the rows of a log, each counted as many times as it stands for."""
     return y.mean(axis, dtype=np.float64) if stands is None else np.average(y, axis, stands)
-
-
-def _calibration_error(predicted: np.ndarray, observed: np.ndarray, times: np.ndarray) -> float:
-    if not len(predicted):
-        return float("nan")
-    order = np.argsort(predicted, kind="stable")
-    gap = (times * (predicted.astype(np.float64) - observed))[order]
-    return float(sum(abs(part.sum()) for part in np.array_split(gap, BINS)) / times.sum())

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxroute import estimators, policies, recipe
-from jaxroute.estimators import evidence
+from jaxroute.estimators import by_weight, evidence
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.serving import kinds, portable, posterior
 from jaxroute.types import Examples, Key
@@ -33,7 +33,7 @@ def gather(
     rows, ours = len(logs.action), result.policy(given.cost_weights)
     single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
     against = {
-        "logging policy": evidence.logging_policy(logs, given.nuisances, len(weights)),
+        "logging policy": by_weight.logging_policy(logs, given.nuisances, len(weights)),
         "best single": single(prompts=given.available[:rows]),
     }
     on_shadow = None

@@ -21,7 +21,7 @@ from jaxtyping import Array
 from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
-from jaxroute.estimators import accounts, conclusion, evidence
+from jaxroute.estimators import accounts, by_weight, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, levels
 from jaxroute.serving import new_models, unseen, views
@@ -180,7 +180,7 @@ def on_log(
         )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
-    own = evidence.logging_policy(view.logs, view.nuisances, len(weights))
+    own = by_weight.logging_policy(view.logs, view.nuisances, len(weights))
     single = best_single(view.logs.available)
     against = dict(zip(OPPONENTS, (own, single), strict=True))
     both = {}
@@ -298,7 +298,7 @@ def compare(
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
     (ours, we), (theirs, they) = (views.policies_of(router, log, view, weights) for router in (first, second))
     both = None if we is None or they is None else (we, they)
-    found = evidence.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
+    found = by_weight.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
     lost = [views.beyond(router, log, weights) for router in (first, second)]
     said += dict.fromkeys(line for one in lost for line in one.said(normalised_cost_weights))
     found = new_models.unsupported_gains(found, lost[0].at | lost[1].at)
