@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,12 +23,11 @@ from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.learn import checks, fitting, judging, methods, objectives
-from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.learn.inputs import MethodResult, TableInput
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
 from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
-from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 from jaxroute.system.threads import cores, one_blas_thread
@@ -49,34 +47,6 @@ from jaxroute.types import (
 )
 
 LABEL = "every model's answers, cross-validated"
-
-
-@dataclass(frozen=True)
-class TableInput(MethodInput):
-    """A method's input where every model answered: ``cells`` are the whole table, in the log's place."""
-
-    answers: Examples
-
-    @property
-    def cells(self) -> Examples:
-        """What outcome models are fitted to."""
-        return self.answers
-
-    @property
-    def recipes(self) -> list[Recommended]:
-        """The recommended recipe of every member: model means of the table, contrasts as far as its answers confirm.
-
-        m_k = mean_i r_ik + mean over k's answers of (y_ik - r_ik)
-        """
-        return [self._recipe(model) for _, model in self.fits]
-
-    def _recipe(self, model: nuisance.NuisanceModel) -> Recommended:
-        predicted = nuisance.out_of_fold(model.outcomes).quality
-        there = self.answers.available
-        error = jnp.where(there, self.answers.outcomes.quality - predicted, 0.0)
-        centre = jnp.mean(predicted, 0)
-        level = centre + jnp.sum(error, 0) / jnp.maximum(jnp.sum(there, 0), 1)
-        return Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
 
 
 @one_blas_thread()
