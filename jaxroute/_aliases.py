@@ -68,6 +68,7 @@ MODULES = {
 NAMES = {
     "cli.evaluate.RouterPath": "cli.reading.RouterPath",
     "cli.doctor.SHADOW": "cli.advice.SHADOW",
+    "cli.doctor.QUICK": "cli.examined.QUICK",
     "cli.evaluate.SPEC": "serving.views.SPEC",
     "cli.reading.show": "cli.output.show",
     "conditional.continuum_loss": "learn.conditional.loss",

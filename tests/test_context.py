@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import router_kinds
+from commands import run
 
 import jaxroute as jr
 from jaxroute import cli
@@ -18,7 +19,7 @@ from jaxroute.gateway import rows
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.recorder import Recorder
 from jaxroute.gateway.settings import Rollout, Settings
-from jaxroute.serving import evaluation, portable
+from jaxroute.serving import evaluation, portable, ranking
 from jaxroute.serving.exploring import Explorer
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
@@ -179,6 +180,26 @@ def test_a_router_with_columns_is_judged_with_them(router, monkeypatch):
     np.testing.assert_array_equal(seen["features"], router.features(log.prompt, log.context))
     with pytest.raises(InputError, match="context column 'tier'"):
         evaluation.on_log(router, dataclasses.replace(log, context={}))
+
+
+@pytest.mark.parametrize("order", [("plain", "columns"), ("columns", "plain")])
+def test_the_commands_read_the_columns_of_every_router(router, order, tmp_path, capsys, monkeypatch):
+    """Also those that the first one lacks."""
+    router.save(tmp_path / "columns")
+    router_kinds.router("affine", features=TEXT, encoder="hashed").save(tmp_path / "plain")
+    rows = [row | {"model": "abcd"[i % 4]} for i, row in enumerate(rows_of(80))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folders, logs = [tmp_path / name for name in order], []
+
+    def read(*given, **_):
+        logs.extend(one for one in given if isinstance(one, people.LogTable))
+        raise InputError("read")
+
+    monkeypatch.setattr(evaluation, "compare", read)
+    monkeypatch.setattr(ranking, "rank", read)
+    for arguments in (["compare", *folders, tmp_path / "log.jsonl"], ["rank", tmp_path / "log.jsonl", *folders]):
+        assert run(capsys, *arguments)[::2] == (2, "error: read\n")
+    assert [list(log.context) for log in logs] == [["tier", "length"]] * 2
 
 
 def a_table(folder, tier, **columns):

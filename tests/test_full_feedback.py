@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from functools import partial
 
 import jax
@@ -242,6 +243,10 @@ def test_the_command(folder, tmp_path):
     assert said.exit_code == 0, said.exception
     assert "value on the table, out of fold" in said.stdout
     assert "62 prompts; answers: a 62, b 62" in said.stdout
+    held = run(cli.app, ["fit", "--table", str(folder), "--out", out, "--method", "plug_in_ridge", "--holdout", "0.2"])
+    assert held.exit_code == 0, held.exception
+    assert re.match(r"On 1[0-9] prompts that were held out: at a normalised cost weight of 0 the value is", held.stdout)
+    assert "value on the prompts that were held out" in held.stdout
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "sum 7 and 8"}))
     routed = run(cli.app, ["route", out, "--cost-weight", "0", "--input", str(tmp_path / "prompts.jsonl")])
     assert json.loads(routed.stdout.splitlines()[0])["model"] == "a"

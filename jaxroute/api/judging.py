@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxroute.api.reading import LogTable, read_log, shadow_table
-from jaxroute.data import context as contexts
-from jaxroute.data.messages import CHAT
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, ranking
+from jaxroute.serving.asking import as_fitted
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
 from jaxroute.system.printing import finite
@@ -74,7 +73,7 @@ def evaluate(
     if isinstance(data, Table):
         return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
     answered = None if shadow is None else shadow_table(shadow)
-    log = read_log(data, chat=router.summary.get("chat", CHAT), context=contexts.names(router.context))
+    log = read_log(data, **as_fitted(router))
     return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
 
 
@@ -100,11 +99,10 @@ def compare(
     """
     answered = None if shadow is None else shadow_table(shadow)
     first, second = _loaded(first), _loaded(second)
-    beside = list(dict.fromkeys(contexts.names(first.context) + contexts.names(second.context)))
     return evaluation.compare(
         first,
         second,
-        read_log(log, chat=first.summary.get("chat", CHAT), context=beside),
+        read_log(log, **as_fitted(first, second)),
         shadow=answered,
         normalised_cost_weights=normalised_cost_weights,
     )
@@ -134,11 +132,9 @@ def rank(
     given = [
         f"router {i}" if isinstance(r, Router) else os.path.basename(os.path.normpath(r)) for i, r in enumerate(routers)
     ]
-    beside = list(dict.fromkeys(name for router in loaded for name in contexts.names(router.context)))
-    chat = loaded[0].summary.get("chat", CHAT) if loaded else CHAT
     return ranking.rank(
         loaded,
-        read_log(log, chat=chat, context=beside),
+        read_log(log, **as_fitted(*loaded)),
         names=names or given,
         normalised_cost_weights=normalised_cost_weights,
     )

@@ -6,23 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
+from jaxroute.api import steps
 from jaxroute.api.judging import judged
 from jaxroute.api.reading import LogTable, read_log, shadow_table
-from jaxroute.data import context as contexts
-from jaxroute.data import encoders, fingerprints, priors, splits
+from jaxroute.data import encoders
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
-from jaxroute.data.logs import latency
-from jaxroute.estimators import recency as ages
-from jaxroute.estimators.evidence import Evidence
-from jaxroute.learn import checks, fitting, full_feedback, methods
+from jaxroute.learn import fitting, methods
 from jaxroute.learn.methods import Method
-from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
-from jaxroute.serving.terms import too_slow
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
 
 
@@ -96,100 +88,80 @@ def fit(
         >>> router.route(["3"], cost_weight=0.5).models[0] in "ab"
         True
     """
+    _check_arguments(log, models, shadow, prior, encoder, holdout, split_time, max_latency, recency)
+    chosen = methods.named(method)
+    fitting.weights_of(cost_weights, normalised_cost_weights)
     if outcome_models is not None:
         spec = options.get("spec", NuisanceSpec())
         options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
-    key: Any = jax.random.key(seed)
-    if recency is not None and isinstance(log, Table | Logs):
-        raise InputError("recency= needs a log of rows with times (see read_log)")
-    if max_latency is not None and isinstance(log, Table | Logs):
-        raise InputError("max_latency= needs a log of rows with latencies (see read_log)")
-    held: LogTable | Table | None = None
+    options |= {"seed": seed, "fingerprint": fingerprint}
     if isinstance(log, Table):
-        if any(given is not None for given in (shadow, prior, models)):
-            raise InputError("shadow=, prior= and models= belong to a log; a table has every model's answers and name")
-        if split_time is not None:
-            raise InputError("split_time= belongs to a log: a table has no timestamps; use holdout=")
         if encoder is not None:
             log = dataclasses.replace(log, features=encoders.encode(log.prompt, encoder))
-        if holdout is not None:
-            log, held = held_out_prompts(seed, log, holdout)
-        router = full_feedback.of_table(key, log, encoder=encoder, method=method, **options)
-        router.summary["seed"] = seed
-        marks = fingerprints.of_table(log, texts=encoder is not None) if fingerprint else None
-        return judged(dataclasses.replace(router, fingerprint=marks), held)
-    if encoder is None:
-        raise InputError("encoder=None is for a table whose features are to be used as they are; name an encoder")
-    answered: Any = shadow
+        prompts, held_prompts = steps.hold_out_prompts(seed, log, holdout)
+        return judged(steps.of_table(prompts, encoder=encoder, method=chosen, **options), held_prompts)
     if isinstance(log, Logs):
-        if models is None:
-            raise InputError("a log of arrays has no names of its models; give models=[...], in the order of available")
-        if holdout is not None or split_time is not None:
-            raise InputError("holdout= and split_time= need a log of rows (see read_log); split arrays yourself")
+        assert models is not None
         if shadow is not None and not isinstance(shadow, Examples):
-            answered = shadows.examples(shadow_table(shadow), models)
-        known = priors.load(prior, models)
-        gathered = _gathering(options)
-        router = fitting.fit(key, log, tuple(models), method=method, shadow=answered, prior=known.prior, **options)
-        known.keep(router.summary)
-        router = new_models.add(router, known.new, log.features, gathered[0])
-        router.summary["seed"] = seed
-        marks = fingerprints.of_arrays(log, models, answered) if fingerprint else None
-        return dataclasses.replace(router, fingerprint=marks)
-    if models is not None:
-        raise InputError("models= belongs to a log of arrays; this log names its models itself")
+            shadow = shadows.examples(shadow_table(shadow), models)
+        return steps.of_arrays(log, models, shadow=shadow, prior=prior, method=chosen, **options)
+    assert encoder is not None
     encoders.check(encoder)
-    table = read_log(log)
-    if holdout is not None or split_time is not None:
-        table, held = people.hold_out(seed, table, share=holdout, moment=split_time)
-    names, used = table.models, None if table.features is not None else encoder
-    beside = None if shadow is None or isinstance(shadow, Examples) else shadows.matched(shadow_table(shadow), names)
-    columns, options["currency"] = contexts.fit(table.context), table.currency
-    spec = options.get("spec", NuisanceSpec())
-    checks.check_rows(methods.named(method), table, answered if beside is None else beside, spec)
-    if beside is not None:
-        answered = shadows.examples(beside, names, encoder=used, columns=columns)
-    taken = latency.by_model(table)
-    if max_latency is not None:
-        slow = too_slow(taken, names, max_latency)
-        options["candidates"] = [name for name in names if name not in slow]
-    known = priors.load(prior, names)
-    new_models.check_limits(known.new, max_latency)
-    checks.check_prior(methods.named(method), known.prior, len(names))
-    logs, half_life = people.as_logs(table, encoder), None
-    if recency is not None:
-        logs, half_life = ages.apply(logs, table.timestamp, recency)
-    gathered = _gathering(options)
-    router = fitting.fit(key, logs, names, method=method, shadow=answered, prior=known.prior, encoder=used, **options)
-    known.keep(router.summary)
-    router = new_models.add(router, known.new, logs.features, gathered[0])
-    router.summary.update({"chat": table.chat, "seed": seed, "usage": table.usage, "context": columns})
-    if half_life is not None:
-        router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
-    if taken:
-        router.summary.update({"latency": taken, "max_latency": max_latency})
-    taught = answered if beside is None else beside
-    marks = fingerprints.of_log(table, taught, texts=used is not None) if fingerprint else None
-    return judged(dataclasses.replace(router, fingerprint=marks), held)
+    rows, held = steps.hold_out(seed, _read(log), holdout, split_time)
+    checked = steps.check(
+        rows,
+        chosen,
+        spec=options.pop("spec", NuisanceSpec()),
+        shadow=shadow if shadow is None or isinstance(shadow, Examples) else shadow_table(shadow),
+        prior=prior,
+        max_latency=max_latency,
+        candidates=options.pop("candidates", None),
+    )
+    return judged(steps.learn(steps.encode(checked, encoder, recency=recency), **options), held)
 
 
-def _gathering(options: dict[str, Any]) -> list[Evidence]:
-    """A list that a fit with these options puts its evidence in; a listener that they had hears it too."""
-    gathered: list[Evidence] = []
-    other = options.get("on_evidence", lambda _: None)
-
-    def heard(found: Evidence) -> None:
-        gathered.append(found)
-        other(found)
-
-    options["on_evidence"] = heard
-    return gathered
+def _read(log: Any) -> LogTable:
+    rows = read_log(log)
+    if people.is_table(rows):
+        raise InputError(
+            f"the same prompts were answered by {len(rows.models)} models, so this is a table of evaluation results, "
+            "not a log: read it with read_table"
+        )
+    return rows
 
 
-def held_out_prompts(seed: int, table: Table, share: float) -> tuple[Table, Table]:
-    """The prompts of a table to fit a router to, and a share of them to judge it on; whole groups."""
-    if not 0 < share < 1:
-        raise InputError(f"holdout is {share:g}; give a share of the prompts above 0 and below 1, such as 0.2")
-    fitted, _, held = splits.split(seed, table, (1 - share, 0.0, share))
-    return table.rows(np.sort(fitted)), table.rows(np.sort(held))
+def _check_arguments(
+    log: Any,
+    models: Sequence[str] | None,
+    shadow: Any,
+    prior: Any,
+    encoder: str | None,
+    holdout: float | None,
+    split_time: Any,
+    max_latency: float | None,
+    recency: str | float | None,
+) -> None:
+    """Refuse what means nothing for such a log: a table shows no choices, and arrays have neither times nor names."""
+    table, arrays = isinstance(log, Table), isinstance(log, Logs)
+    beside = any(given is not None for given in (shadow, prior, models))
+    held = holdout is not None or split_time is not None
+    for wrong, message in (
+        ((table or arrays) and recency is not None, "recency= needs a log of rows with times (see read_log)"),
+        ((table or arrays) and max_latency is not None,
+         "max_latency= needs a log of rows with latencies (see read_log)"),
+        (table and beside,
+         "shadow=, prior= and models= belong to a log; a table has every model's answers and name"),
+        (table and split_time is not None,
+         "split_time= belongs to a log: a table has no timestamps; use holdout="),
+        (not table and encoder is None,
+         "encoder=None is for a table whose features are to be used as they are; name an encoder"),
+        (arrays and models is None,
+         "a log of arrays has no names of its models; give models=[...], in the order of available"),
+        (arrays and held,
+         "holdout= and split_time= need a log of rows (see read_log); split arrays yourself"),
+        (not table and not arrays and models is not None,
+         "models= belongs to a log of arrays; this log names its models itself"),
+    ):  # fmt: skip
+        if wrong:
+            raise InputError(message)

@@ -49,7 +49,7 @@ COMMANDS = {
 """The module in this package of every command, and what it does in a line."""
 
 if not TYPE_CHECKING:
-    _shared = {"advice", "fitted", "judged", "output", "reading"}
+    _shared = {"advice", "examined", "fitted", "judged", "output", "reading"}
     __getattr__, __dir__ = lazy(__name__, sorted(_shared | {module for module, _ in COMMANDS.values()}))
 
 PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}

@@ -133,7 +133,7 @@ def compare(
                 f"--encoder {encoder}: the routers use {first.encoder} and {second.encoder}; name one of these"
             )
         first, second = (dataclasses.replace(r, may_send=r.encoder == encoder) for r in (first, second))
-    table = reading.read(log, how, first)
+    table = reading.read(log, how, first, second)
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
     with output.progress({}) as on_stage:
@@ -176,7 +176,7 @@ def rank(
         if encoder not in (made_by := [str(router.encoder) for router in loaded]):
             raise InputError(f"--encoder {encoder}: the routers use {', '.join(made_by)}; name one of these")
         loaded = [dataclasses.replace(router, may_send=router.encoder == encoder) for router in loaded]
-    table = reading.read(log, how, loaded[0])
+    table = reading.read(log, how, *loaded)
     names = [str(router) for router in routers]
     weights = _grid(*loaded)
     with output.progress({}) as on_stage:

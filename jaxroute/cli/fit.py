@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -143,128 +143,43 @@ def fit(
 
       jaxroute fit --table table/ --out router
     """
-    import jax
-    import numpy as np
-
-    from jaxroute import api
-    from jaxroute.data import context as contexts
-    from jaxroute.data import encoders, fingerprints, priors
-    from jaxroute.data import logs as people
-    from jaxroute.data import shadow as shadows
-    from jaxroute.data.logs import latency
-    from jaxroute.estimators import recency as ages
-    from jaxroute.learn import checks, fitting, full_feedback
-    from jaxroute.learn import methods as registry
-    from jaxroute.serving import new_models
-    from jaxroute.serving.terms import too_slow
-
     saving.check_folder(out, folder.OWNED)
-    chosen = registry.named(method)
-    weights = reading.cost_weights(normalised_cost_weights)
+    from jaxroute.api import judging, steps
+    from jaxroute.data import encoders, priors
+    from jaxroute.learn import fitting, methods
+    from jaxroute.serving import new_models
+
+    chosen, weights = methods.named(method), reading.cost_weights(normalised_cost_weights)
     fitting.weights_of(None, weights)
     for name in (encoder, *([] if features_by is None else [features_by])):
         encoders.check(name)
     if (log is None) == (table is None):
         raise InputError("give a log, or --table FOLDER: one of the two")
+    settings: dict[str, Any] = {
+        "normalised_cost_weights": weights, "members": members, "seed": seed, "fingerprint": fingerprint
+    }  # fmt: skip
     if table is not None:
-        if recency is not None:
-            raise InputError("--recency belongs to a log with times; a table has none")
-        if max_latency is not None:
-            raise InputError("--max-latency belongs to a log with latencies; a table has none")
-        if prior is not None:
-            raise InputError("--prior belongs to a log; a table knows the quality of every model")
-        if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
-            raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
-        if split_time is not None:
-            raise InputError("--split-time belongs to a log, because a table has no timestamps; use --holdout")
+        _check_options(recency, max_latency, prior, shadow, how, split_time)
         answers, used = _answers(table, how, encoder, features_by)
-        held_prompts = None
-        if holdout is not None:
-            answers, held_prompts = api.held_out_prompts(seed, answers, holdout)
+        answers, held_prompts = steps.hold_out_prompts(seed, answers, holdout)
         with output.progress(BEGINS) as on_stage:
-            router = full_feedback.of_table(
-                jax.random.key(seed),
-                answers,
-                encoder=used,
-                method=chosen,
-                normalised_cost_weights=weights,
-                members=members,
-                on_stage=on_stage,
-            )
-        router.summary["seed"] = seed
-        marks = fingerprints.of_table(answers, texts=used is not None) if fingerprint else None
-        router = api.judged(replace(router, fingerprint=marks), held_prompts)
+            router = steps.of_table(answers, encoder=used, method=chosen, on_stage=on_stage, **settings)
+        router = judging.judged(router, held_prompts)
         router.save(out)
         return fitted.result(router, out)
     assert log is not None
-    rows, held = reading.read(log, how), None
-    if holdout is not None or split_time is not None:
-        rows, held = people.hold_out(seed, rows, share=holdout, moment=split_time)
+    rows, held = steps.hold_out(seed, reading.read(log, how), holdout, split_time)
     beside = reading.shadow_table(shadow, rows, how)
-    own = None if beside is None else shadows.matched(beside, rows.models)
     by = None if features_by is None else reading.made_by(features_by, rows)
-    beside_text = contexts.fit(rows.context)
-    checks.check_rows(chosen, rows, own)
-    taken = latency.by_model(rows)
-    slow = [] if max_latency is None else too_slow(taken, rows.models, max_latency)
-    candidates = None if max_latency is None else [name for name in rows.models if name not in slow]
-    checks.check_candidates(chosen, None if candidates is None else np.isin(rows.models, candidates))
-    if slow:
-        reading.note(
-            f"note: never chosen, as their p95 of latency is above {max_latency:g} s or unknown: {', '.join(slow)}"
-        )
     cost_of = priors.by_tokens(reading.price_list(how.prices, how.reprice), rows.usage)
-    known = priors.load(prior, rows.models, cost_of)
-    new_models.check_limits(known.new, max_latency)
-    checks.check_prior(chosen, known.prior, len(rows.models))
-    if known.missing:
-        reading.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
-    if known.unused:
-        reading.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
-    if known.new:
-        reading.note(
-            f"note: the log never shows {', '.join(one.model for one in known.new)}; the router may choose them by the "
-            "prior alone, and no value of that can be estimated from this log"
-        )
-    logs, used = reading.as_logs(rows, encoder)
-    used = by or used
-    half_life = None
-    if recency is not None:
-        logs, half_life = ages.apply(logs, rows.timestamp, recency)
-        checks.check_rows(chosen, logs, None)
-        chosen_so = (
-            "no half-life predicts its later rows better"
-            if np.isinf(half_life)
-            else f"weights halve in {half_life:.3g} days"
-        )
-        reading.note(f"note: recency of the log: {chosen_so}")
-    answered = None if beside is None else shadows.examples(beside, rows.models, encoder=used, columns=beside_text)
+    checked = steps.check(rows, chosen, shadow=beside, prior=prior, cost_of=cost_of, max_latency=max_latency)
+    fitted.note(checked)
+    data = steps.encode(checked, encoder, features_by=by, recency=recency)
+    fitted.note_recency(data.half_life)
     gathered: list[Evidence] = []
     with output.progress(BEGINS) as on_stage:
-        router = fitting.fit(
-            jax.random.key(seed),
-            logs,
-            rows.models,
-            method=chosen,
-            normalised_cost_weights=weights,
-            shadow=answered,
-            prior=known.prior,
-            encoder=used,
-            members=members,
-            candidates=candidates,
-            currency=rows.currency,
-            on_stage=on_stage,
-            on_evidence=gathered.append,
-        )
-    known.keep(router.summary)
-    router = new_models.add(router, known.new, logs.features, gathered[0])
-    if half_life is not None:
-        router.summary["half_life_days"] = None if np.isinf(half_life) else half_life
-    router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": beside_text})
-    if taken:
-        router.summary.update({"latency": taken, "max_latency": max_latency})
-    marks = fingerprints.of_log(rows, own, texts=used is not None) if fingerprint else None
-    router = api.judged(replace(router, fingerprint=marks), held)
+        router = steps.learn(data, on_stage=on_stage, on_evidence=gathered.append, **settings)
+    router = judging.judged(router, held)
     router.save(out)
     shown = new_models.unsupported(gathered[0], new_models.of_fit(router.summary))
     page = reading.write_page(out, reading.normalised(shown, router.cost_scale), router.cost_scale, str(log))
@@ -276,6 +191,27 @@ def epilog() -> str:
     from jaxroute.cli import methods
 
     return methods.table()
+
+
+def _check_options(
+    recency: str | None,
+    max_latency: float | None,
+    prior: Path | None,
+    shadow: Path | None,
+    how: reading.How,
+    split_time: str | None,
+) -> None:
+    """Refuse the options that belong to a log, where a table is given."""
+    if recency is not None:
+        raise InputError("--recency belongs to a log with times; a table has none")
+    if max_latency is not None:
+        raise InputError("--max-latency belongs to a log with latencies; a table has none")
+    if prior is not None:
+        raise InputError("--prior belongs to a log; a table knows the quality of every model")
+    if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
+        raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
+    if split_time is not None:
+        raise InputError("--split-time belongs to a log, because a table has no timestamps; use --holdout")
 
 
 def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:

@@ -1,20 +1,52 @@
-"""What ``jaxroute fit`` says of the router that it fitted."""
+"""What ``jaxroute fit`` says: of the log before it fits a router, and of the router."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxroute.cli import judged
+from jaxroute.cli import judged, output, reading
 from jaxroute.cli.output import Result, Sheet
 
 if TYPE_CHECKING:
+    from jaxroute.api.steps import Checked
     from jaxroute.serving.router import Router
 
 LOST = 0.02
 """Utility, in quality units, that a distilled network may lose without a warning."""
 LEAVES = 0.5
 """Below this weight of its prior, a model is said to contradict it."""
+
+
+def note(checked: Checked) -> None:
+    """Note which models are never chosen, which ones a prior and the log do not share, and how the rows count."""
+    known = checked.known
+    if checked.slow:
+        output.note(
+            f"note: never chosen, as their p95 of latency is above {checked.max_latency:g} s or unknown: "
+            f"{', '.join(checked.slow)}"
+        )
+    if known.missing:
+        output.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
+    if known.unused:
+        output.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
+    if known.new:
+        output.note(
+            f"note: the log never shows {', '.join(one.model for one in known.new)}; the router may choose them by the "
+            "prior alone, and no value of that can be estimated from this log"
+        )
+    reading.note_rows(checked.rows)
+
+
+def note_recency(half_life: float | None) -> None:
+    """Note the half-life of the weights, in days; None: nobody asked for one."""
+    if half_life is None:
+        return
+    halve = f"weights halve in {half_life:.3g} days"
+    output.note(
+        f"note: recency of the log: {'no half-life predicts its later rows better' if math.isinf(half_life) else halve}"
+    )
 
 
 def result(router: Router, out: Path, page: Path | None = None) -> Result:
@@ -29,16 +61,14 @@ def result(router: Router, out: Path, page: Path | None = None) -> Result:
     weight = "--normalised-cost-weight 0.5" if router.costs_known else "--cost-weight 0"
     said = [*summary.get("conclusion", ()), *judged.reasons(rows)]
     if held:
-        out_of_fold = ["On the others, out of fold:", *said]
-        said = [f"On {held['rows']:,} rows that were held out: {held['conclusion'][0]}", *held["conclusion"][1:]]
-        said += [*judged.reasons(held["by_cost_weight"]), *out_of_fold]
+        said = [*_held_out(held), *(["On the others, out of fold:", *said] if said else [])]
     said += [*_learned_from(summary), *made(summary), *_unlike(summary)]
     said += [f"saved: {out}", *([f"report: {page}"] if page else [])]
     said.append(f"next: jaxroute route {out} {weight} --input PROMPTS.jsonl")
     on = "the log" if summary.get("table_prompts") is None else "the table"
     on = "the log and its shadow sample" if summary.get("shadow_prompts") else on
     currency = summary.get("currency", "")
-    sheets = judged.sheets(held["by_cost_weight"], "the rows that were held out", currency) if held else []
+    sheets = judged.sheets(held["by_cost_weight"], f"the {_what(held)} that were held out", currency) if held else []
     sheets += [*judged.money(rows, on, currency), _values(rows, on, bool(summary.get("shadow_prompts")))]
     record = {
         "router": str(out),
@@ -51,6 +81,31 @@ def result(router: Router, out: Path, page: Path | None = None) -> Result:
     }
     supported = any(row["verdict"] != "refuse" for row in rows)
     return Result(record, said, sheets, rows, supported)
+
+
+def _held_out(held: dict[str, Any]) -> list[str]:
+    """What the rows or the prompts say that were held out; prompts of a table have every model's answers.
+
+    Example:
+        >>> row = {"normalised_cost_weight": 0.0, "value": 0.7, "regret": 0.1, "best_single": "b",
+        ...        "best_single_value": 0.65}
+        >>> print(*_held_out({"rows": 40, "conclusion": [], "by_cost_weight": [row]}))
+        On 40 prompts that were held out: at a normalised cost weight of 0 the value is 0.700, and that of b alone 0.650
+    """
+    rows = held["by_cost_weight"]
+    if _what(held) == "prompts":
+        return [
+            f"On {held['rows']:,} prompts that were held out: at a normalised cost weight of "
+            f"{rows[0]['normalised_cost_weight']:g} the value is {rows[0]['value']:.3f}, and that of "
+            f"{rows[0]['best_single']} alone {rows[0]['best_single_value']:.3f}"
+        ]
+    first, *more = held["conclusion"]
+    return [f"On {held['rows']:,} rows that were held out: {first}", *more, *judged.reasons(rows)]
+
+
+def _what(held: dict[str, Any]) -> str:
+    """What was held out: prompts of a table, whose regret is known, or rows of a log."""
+    return "prompts" if "regret" in held["by_cost_weight"][0] else "rows"
 
 
 def _values(rows: list[dict[str, Any]], on: str, shadow: bool) -> Sheet:

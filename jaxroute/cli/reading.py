@@ -165,17 +165,15 @@ def with_log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
+def read(path: str, how: How, *routers: Asked) -> people.LogTable:
     """The checked log, or an InputError that lists every problem; notes what was changed, or counts for too much.
 
-    Chats are read by the rule of the router.
+    It is read as the routers need it (``as_fitted``), unless the options say otherwise.
     """
-    from jaxroute.data import context as contexts
     from jaxroute.data import logs as people
-    from jaxroute.data import messages
+    from jaxroute.serving import asking
 
-    table = price_list(how.prices, how.reprice)
-    chat = how.chat or (messages.CHAT if router is None else router.summary.get("chat", messages.CHAT))
+    table, fitted = price_list(how.prices, how.reprice), asking.as_fitted(*routers)
     log = people.load(
         path,
         columns=mapping(how.column),
@@ -185,12 +183,12 @@ def read(path: str, how: How, router: Asked | None = None) -> people.LogTable:
         feedback=how.feedback,
         score=how.score,
         failures=how.failures,
-        chat=chat,
+        chat=how.chat or fitted["chat"],
         keep_dates=how.keep_dates,
         form=how.form,
         drop_bad=how.drop_bad,
         since=how.since,
-        context=how.context or (() if router is None else contexts.names(router.context)),
+        context=how.context or fitted["context"],
     )
     if people.is_table(log):
         raise InputError(
@@ -258,11 +256,17 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     """The log as arrays, and the encoder that was used (None if the log has features); notes how groups are folded."""
     from jaxroute.data import logs as people
 
-    if said := people.folding(log, NuisanceSpec().folds):
-        note(f"note: {said}")
-    if said := people.rating(log):
-        note(f"note: {said}")
+    note_rows(log)
     return people.as_logs(log, encoder), None if log.features is not None else encoder
+
+
+def note_rows(log: people.LogTable) -> None:
+    """Note how the groups of a log are folded, and what people's ratings are for."""
+    from jaxroute.data import logs as people
+
+    for said in (people.folding(log, NuisanceSpec().folds), people.rating(log)):
+        if said:
+            note(f"note: {said}")
 
 
 def made_by(encoder: str, log: people.LogTable) -> str:
@@ -290,14 +294,11 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
     if path is None:
         return None
     from jaxroute.data import harness
+    from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
 
-    if log.human_quality is not None:
-        raise InputError(
-            "--shadow: the values of this log are corrected by people's ratings (human_quality), and a shadow sample "
-            "has the judge's scores alone; leave out one of the two"
-        )
-
+    if people.corrected(log):
+        raise InputError(f"--shadow: {shadows.TWO_SCALES}")
     table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     unknown, lacking = shadows.unmatched(table, log.models)
     if unknown:

@@ -142,7 +142,7 @@ def plan(
     import jax.numpy as jnp
 
     from jaxroute import counterfactual, estimators, nuisance, recipe
-    from jaxroute.cli.doctor import QUICK
+    from jaxroute.cli.examined import QUICK
     from jaxroute.data.units import cost_scale
     from jaxroute.numerics import relative, weighted_mean
     from jaxroute.recipe import contenders

@@ -11,6 +11,12 @@ from jaxroute.data import context as contexts
 from jaxroute.data import encoders
 from jaxroute.types import Examples, InputError, Logs, Outcomes, Table
 
+TWO_SCALES = (
+    "the values of this log are corrected by people's ratings (human_quality), and a shadow sample has the judge's "
+    "scores alone; leave out one of the two"
+)
+"""Why a log of which people rated enough rows has no shadow sample beside it."""
+
 
 def examples(
     table: Table,

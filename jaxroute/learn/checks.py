@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroute.data import scale
+from jaxroute.data import shadow as shadows
 from jaxroute.numerics import relative
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table, UnsupportedLogError
 
@@ -197,6 +198,30 @@ def check_prior(method: Method, prior: recipe.Prior | None, num_models: int) -> 
     for name, values, least in zip(prior._fields, map(np.asarray, prior), (-np.inf, 0.0), strict=True):
         if values.shape != (num_models,) or not np.isfinite(values).all() or values.min() <= least:
             raise InputError(f"prior.{name}: needs a finite number for each of {num_models} models, deviations above 0")
+
+
+def check_shadow(logs: Logs, shadow: Examples | None) -> None:
+    """Refuse a shadow sample that does not go with a log.
+
+    Raises:
+        InputError: see ``check_scale``, or features of another width.
+    """
+    check_scale(logs.human_quality is not None, shadow)
+    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
+        raise InputError(
+            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
+            "encode both alike"
+        )
+
+
+def check_scale(corrected: bool, shadow: Examples | Table | None) -> None:
+    """Refuse a shadow sample beside a log whose values people's ratings correct, or would.
+
+    Raises:
+        InputError: there are both.
+    """
+    if corrected and shadow is not None:
+        raise InputError(f"shadow: {shadows.TWO_SCALES}")
 
 
 def check_candidates(method: Method, allowed: np.ndarray | None) -> None:

@@ -132,11 +132,7 @@ def fit(
     checks.check_prior(chosen, prior, num_models)
     allowed = None if candidates is None else np.isin(models, candidates)
     checks.check_candidates(chosen, allowed)
-    if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
-        raise InputError(
-            f"the shadow's prompts have {shadow.features.shape[1]} features, the log's {logs.features.shape[1]}: "
-            "encode both alike"
-        )
+    checks.check_shadow(logs, shadow)
     settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, settings)
@@ -144,34 +140,33 @@ def fit(
     logs, shadow = as_arrays((logs, shadow))
     taught = None if shadow is None else as_arrays(shadows.priced(shadow, logs, models))
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
-    nuisance_key, *_ = jax.random.split(key, 3)
 
     on_stage("nuisances, cross-fitted")
-    fits = _nuisances(nuisance_key, logs, taught, spec, chosen.learner, members)
+    fits = _nuisances(jax.random.split(key, 3)[0], logs, taught, spec, chosen.learner, members)
     nuisances = mean([of_member for of_member, _ in fits])
     robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
     scale, reason = break_even(robust, np.asarray(logs.available), logs.weight)
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
     given = MethodInput(
-        key,
-        logs,
-        taught,
-        nuisances,
-        fits,
-        robust,
-        float(scale),
-        tuple(float(w) for w in weights(scale)),
-        range(members),
-        spec,
-        estimator,
-        Spec() if training is None else training,
-        settings,
-        hidden,
-        steps,
-        sweep.mesh() if mesh is None else mesh,
-        on_stage,
-        None if prior is None else as_arrays(prior),
+        key=key,
+        logs=logs,
+        shadow=taught,
+        nuisances=nuisances,
+        fits=fits,
+        robust=robust,
+        cost_scale=float(scale),
+        cost_weights=tuple(float(w) for w in weights(scale)),
+        seeds=range(members),
+        spec=spec,
+        estimator=estimator,
+        training=Spec() if training is None else training,
+        hyperparams=settings,
+        hidden=hidden,
+        steps=steps,
+        mesh=sweep.mesh() if mesh is None else mesh,
+        on_stage=on_stage,
+        prior=None if prior is None else as_arrays(prior),
         candidates=None if allowed is None else jnp.asarray(allowed),
     )
     result = chosen.make(given)
@@ -181,19 +176,10 @@ def fit(
     found = judging.gather(jax.random.fold_in(key, 3), chosen.name, models, given, result, clip, learn, shadow)
     found = found._replace(currency=currency)
     on_evidence(found)
-    by_cost_weight = judging.by_cost_weight(found, learn, scale, given.times, allowed)
-    known = int(np.isfinite(np.asarray(logs.propensity)).sum())
     summary: dict[str, Any] = {
         "method": chosen.name,
         "kind": kinds.name_of(result.kind),
-        "rows": rows,
-        **({} if logs.weight is None else {"requests": float(jnp.sum(logs.weight))}),
-        "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
-        "rows_with_known_propensity": known,
-        "shadow_prompts": 0 if shadow is None else len(shadow.features),
-        "shadow_costs_unknown": 0 if shadow is None else int(shadows.unpriced(*shadow[1:]).sum()),
-        "rows_by_model": dict(zip(models, np.bincount(logs.action, minlength=num_models).tolist(), strict=True)),
-        "rows_available_by_model": dict(zip(models, np.asarray(logs.available).sum(0).tolist(), strict=True)),
+        **_counts(logs, shadow, models),
         "cost_scale_from": reason,
         "members": members,
         "cores": cores(),
@@ -201,7 +187,7 @@ def fit(
         **({} if prior is None else {"prior": judging.of_prior(result.summary["prior"], prior, models)}),
         "currency": currency,
         "conclusion": conclusion.of_evidence(found, scale),
-        "by_cost_weight": by_cost_weight,
+        "by_cost_weight": judging.by_cost_weight(found, learn, scale, given.times, allowed),
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     if allowed is not None:
@@ -222,6 +208,21 @@ def weights_of(
         return lambda scale: fixed
     grid = ascending(recipe.GRID if normalised is None else normalised)
     return lambda scale: grid / scale
+
+
+def _counts(logs: Logs, shadow: Examples | None, models: Sequence[str]) -> dict[str, Any]:
+    """What the log and its shadow sample hold."""
+    rows = np.bincount(logs.action, minlength=len(models))
+    return {
+        "rows": len(logs.action),
+        **({} if logs.weight is None else {"requests": float(jnp.sum(logs.weight))}),
+        "rows_with_feedback": int(np.isfinite(np.asarray(logs.quality)).sum()),
+        "rows_with_known_propensity": int(np.isfinite(np.asarray(logs.propensity)).sum()),
+        "shadow_prompts": 0 if shadow is None else len(shadow.features),
+        "shadow_costs_unknown": 0 if shadow is None else int(shadows.unpriced(shadow.outcomes, shadow.available).sum()),  # type: ignore[arg-type]
+        "rows_by_model": dict(zip(models, rows.tolist(), strict=True)),
+        "rows_available_by_model": dict(zip(models, np.asarray(logs.available).sum(0).tolist(), strict=True)),
+    }
 
 
 def _nuisances(

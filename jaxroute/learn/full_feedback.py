@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,12 +23,11 @@ from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.learn import checks, fitting, judging, methods, objectives
-from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.learn.inputs import MethodResult, TableInput
 from jaxroute.learn.members import HYPERPARAMS, scalars
 from jaxroute.learn.methods import Method
 from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
-from jaxroute.recipe import Recommended, contrasts
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 from jaxroute.system.threads import cores, one_blas_thread
@@ -49,34 +47,6 @@ from jaxroute.types import (
 )
 
 LABEL = "every model's answers, cross-validated"
-
-
-@dataclass(frozen=True)
-class TableInput(MethodInput):
-    """A method's input where every model answered: ``cells`` are the whole table, in the log's place."""
-
-    answers: Examples
-
-    @property
-    def cells(self) -> Examples:
-        """What outcome models are fitted to."""
-        return self.answers
-
-    @property
-    def recipes(self) -> list[Recommended]:
-        """The recommended recipe of every member: model means of the table, contrasts as far as its answers confirm.
-
-        m_k = mean_i r_ik + mean over k's answers of (y_ik - r_ik)
-        """
-        return [self._recipe(model) for _, model in self.fits]
-
-    def _recipe(self, model: nuisance.NuisanceModel) -> Recommended:
-        predicted = nuisance.out_of_fold(model.outcomes).quality
-        there = self.answers.available
-        error = jnp.where(there, self.answers.outcomes.quality - predicted, 0.0)
-        centre = jnp.mean(predicted, 0)
-        level = centre + jnp.sum(error, 0) / jnp.maximum(jnp.sum(there, 0), 1)
-        return Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
 
 
 @one_blas_thread()
@@ -139,34 +109,23 @@ def fit(
     table = as_arrays(table)
     if not (answered := np.asarray(table.available.any(0))).all():
         raise InputError(f"model {models[int(np.argmin(answered))]!r} has no answer in the table: leave it out")
-    unknown = int((table.available & ~jnp.isfinite(table.outcomes.cost)).sum())
     weights = fitting.weights_of(cost_weights, normalised_cost_weights)
+    asked = [w for given in (cost_weights, normalised_cost_weights) if given is not None for w in given]
+    known, unknown = _filled(table, max(asked, default=0.0))
     if unknown:
-        why = f"{unknown} of {int(table.available.sum())} answers have no cost: only cost weight 0 means something"
-        if max([*(cost_weights or ()), *(normalised_cost_weights or ())], default=0.0) > 0:
-            raise InputError(f"{why}; give costs (jaxroute table --prices), or cost weight 0")
         weights, cost_scale = fitting.weights_of([0.0], None), 1.0
-        # The same cost for all says nothing of any; the router shows none.
-        table = table._replace(outcomes=table.outcomes._replace(cost=jnp.ones_like(table.outcomes.quality)))
-    quality, cost = (jnp.where(table.available, y, 0.0) for y in table.outcomes)
-    known = table._replace(outcomes=Outcomes(quality, cost))
     scale, reason = break_even(known.outcomes, np.asarray(known.available))
     if cost_scale is not None:
         scale, reason = cost_scale, "given" if not unknown else "1, as costs are unknown"
 
     on_stage("outcome models, cross-fitted")
-    exact = Nuisances(known.available / jnp.sum(known.available, 1, keepdims=True), known.outcomes)
-    # A method that trains on the answers themselves has no use for outcome models.
-    learner = chosen.learner or ("mean" if chosen.loss is not None else None)
-    used = spec if learner is None else dataclasses.replace(spec, outcome_models=(learner,), combine="select")
-    keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
-    outcome_models = [nuisance.fit_outcomes(k, *known, used, group=group)[1] for k in keys]
+    fits = _outcome_models(key, known, group, chosen, spec, members)
     given = TableInput(
         key=key,
         logs=_as_log(known, group),
         shadow=None,
-        nuisances=exact,
-        fits=tuple((exact, nuisance.NuisanceModel(model, None, {}, 0, None)) for model in outcome_models),  # type: ignore[arg-type]
+        nuisances=fits[0][0],
+        fits=fits,
         robust=known.outcomes,
         cost_scale=float(scale),
         cost_weights=tuple(float(w) for w in weights(scale)),
@@ -200,6 +159,41 @@ def fit(
     kind = kinds.in_32_bits(result.kind)
     last_layer = judging.uncertain(kind, known)
     return Router(tuple(models), kind, float(scale), curve, everyone, encoder, revision, summary, last_layer=last_layer)
+
+
+def _filled(table: Examples, largest: float) -> tuple[Examples, int]:
+    """The table with a number in every cell, 0 where there is no answer; and how many answers have no known cost.
+
+    Args:
+        table: N prompts. largest: cost weight that is asked for.
+
+    Raises:
+        InputError: a cost weight above 0 where costs are unknown.
+    """
+    unknown = int((table.available & ~jnp.isfinite(table.outcomes.cost)).sum())
+    if unknown and largest > 0:
+        raise InputError(
+            f"{unknown} of {int(table.available.sum())} answers have no cost: only cost weight 0 means something; "
+            "give costs (jaxroute table --prices), or cost weight 0"
+        )
+    quality, cost = table.outcomes
+    if unknown:  # the same cost for all says nothing of any; the router shows none
+        cost = jnp.ones_like(quality)
+    filled = (jnp.where(table.available, y, 0.0) for y in (quality, cost))
+    return table._replace(outcomes=Outcomes(*filled)), unknown
+
+
+def _outcome_models(
+    key: Key, table: Examples, group: np.ndarray | None, method: Method, spec: NuisanceSpec, members: int
+) -> tuple[tuple[Nuisances, nuisance.NuisanceModel], ...]:
+    """Of every member, beside the table's own answers in the nuisances' place."""
+    exact = Nuisances(table.available / jnp.sum(table.available, 1, keepdims=True), table.outcomes)
+    # A method that trains on the answers themselves has no use for outcome models.
+    learner = method.learner or ("mean" if method.loss is not None else None)
+    used = spec if learner is None else dataclasses.replace(spec, outcome_models=(learner,), combine="select")
+    keys = [key, *(jax.random.fold_in(key, member) for member in range(1, members))]
+    found = [nuisance.fit_outcomes(k, *table, used, group=group)[1] for k in keys]
+    return tuple((exact, nuisance.NuisanceModel(model, None, {}, 0, None)) for model in found)  # type: ignore[arg-type]
 
 
 def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> Router:

@@ -1,4 +1,4 @@
-"""What a method is given, and what it gives back: the two records between `fitting` and the methods."""
+"""What a method is given, of a log or of a table, and what it gives back: the records between a fit and the methods."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from jaxroute import nuisance, recipe
 from jaxroute.learn import estimates
 from jaxroute.policies.curves import Curve
+from jaxroute.recipe import contrasts
 from jaxroute.serving.kinds import Kind
 from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Spec
 
@@ -92,6 +93,34 @@ class MethodInput:
     def predicted(self) -> Outcomes:
         """What the nuisances' outcome models predict for every row, out of fold, [R, K]."""
         return mean([nuisance.out_of_fold(model.outcomes) for _, model in self.fits])
+
+
+@dataclass(frozen=True)
+class TableInput(MethodInput):
+    """A method's input where every model answered: ``cells`` are the whole table, in the log's place."""
+
+    answers: Examples
+
+    @property
+    def cells(self) -> Examples:
+        """What outcome models are fitted to."""
+        return self.answers
+
+    @property
+    def recipes(self) -> list[recipe.Recommended]:
+        """The recommended recipe of every member: model means of the table, contrasts as far as its answers confirm.
+
+        m_k = mean_i r_ik + mean over k's answers of (y_ik - r_ik)
+        """
+        return [self._recipe(model) for _, model in self.fits]
+
+    def _recipe(self, model: nuisance.NuisanceModel) -> recipe.Recommended:
+        predicted = nuisance.out_of_fold(model.outcomes).quality
+        there = self.answers.available
+        error = jnp.where(there, self.answers.outcomes.quality - predicted, 0.0)
+        centre = jnp.mean(predicted, 0)
+        level = centre + jnp.sum(error, 0) / jnp.maximum(jnp.sum(there, 0), 1)
+        return recipe.Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
 
 
 def choosable(available: Bool[Array, "R K"], candidates: Bool[Array, " K"] | None) -> Bool[Array, "R K"]:

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 WEIGHTS = 64  # cost weights that are decided at a time
 
 
+def as_fitted(*routers: Asked) -> dict[str, Any]:
+    """How a log is read for routers: chats by the rule of the first, with the context columns of all.
+
+    Returns:
+        chat and context, as ``data.logs.load`` takes them.
+    """
+    from jaxroute.data import context as contexts
+    from jaxroute.data import messages
+
+    columns = dict.fromkeys(name for router in routers for name in contexts.names(router.context))
+    chat = routers[0].summary.get("chat", messages.CHAT) if routers else messages.CHAT
+    return {"chat": chat, "context": list(columns)}
+
+
 class Asked(Terms, Inputs):
     """What is common to a router and its portable form; see `serving.router.Router` for the fields."""
 

@@ -22,6 +22,7 @@ from jaxroute.data.logs.problems import EXAMPLES as EXAMPLES
 from jaxroute.data.logs.problems import HINTS as HINTS
 from jaxroute.data.logs.table import LogTable as LogTable
 from jaxroute.data.logs.table import as_logs as as_logs
+from jaxroute.data.logs.table import corrected as corrected
 from jaxroute.data.logs.table import folding as folding
 from jaxroute.data.logs.table import hold_out as hold_out
 from jaxroute.data.logs.table import is_table as is_table

@@ -116,12 +116,17 @@ def as_logs(log: LogTable, encoder: str = "hashed") -> Logs:
     apart = log.group is None or bool(folding(log, NuisanceSpec().folds))
     group = np.arange(len(log)) if apart else log.group
     logs = Logs(features, log.action, log.quality, log.cost, log.propensity, log.available, group, log.weight)  # type: ignore[arg-type]
-    return logs if rated(log) < FEWEST_RATED else _with_ratings(logs, log)
+    return _with_ratings(logs, log) if corrected(log) else logs
 
 
 def rated(log: LogTable) -> int:
     """How many rows people rated beside the judge."""
     return 0 if log.human_quality is None else int(np.isfinite(log.human_quality).sum())
+
+
+def corrected(log: LogTable) -> bool:
+    """Whether people rated enough rows beside the judge for its scores to be corrected by them."""
+    return rated(log) >= FEWEST_RATED
 
 
 def rating(log: LogTable) -> str:
@@ -137,7 +142,7 @@ def rating(log: LogTable) -> str:
     if not (count := rated(log)):
         return ""
     said = f"People rated {count:,} of the {len(log):,} rows beside the judge"
-    if count < FEWEST_RATED:
+    if not corrected(log):
         return f"{said}: too few (of {FEWEST_RATED}) to correct its scores by, so values are the judge's."
     return f"{said}: values and gains are the judge's, corrected by these ratings."
 

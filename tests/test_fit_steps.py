@@ -1,0 +1,190 @@
+"""``jr.fit`` and ``jaxroute fit`` are one pipeline: they fit alike, and refuse what is bad before any work."""
+
+import json
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from commands import run
+
+import jaxroute as jr
+from jaxroute import nuisance
+from jaxroute.cli import reading
+from jaxroute.data import encoders, tables
+from jaxroute.learn import fitting
+from jaxroute.types import Examples, InputError, Outcomes
+
+MODELS = ("fast", "good", "slow")
+LATENCY = (0.5, 1.0, 9.0)
+
+
+def rows_of(count=210, **more):
+    """Requests of three models in turn, with times and latencies; more: functions of the row's number."""
+    return [
+        {"prompt": f"question {i} of {i % 11}", "model": MODELS[i % 3], "quality": (i * 7 % 10) / 10, "cost": 1 + i % 3,
+         "latency": LATENCY[i % 3], "timestamp": 1e9 + 3600 * i, "request_id": f"r{i}",
+         **{name: value(i) for name, value in more.items()}}
+        for i in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def log(tmp_path):
+    def written(name="log", **more):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(**more)))
+        return path
+
+    return written
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """60 prompts that all models answered, and one that the log does not have."""
+    places = [(i, model) for i in range(60) for model in (*MODELS, "other")]
+    answers = {"query_id": [f"q{i}" for i, _ in places], "model": [model for _, model in places]}
+    answers |= {"quality": [(i * 3 % 7) / 7 for i, _ in places], "cost": 1.0}
+    prompts = {"query_id": [f"q{i}" for i in range(60)], "prompt": [f"shadow {i}" for i in range(60)], "task": "t"}
+    tables.write(tmp_path / "sample", pd.DataFrame(prompts), pd.DataFrame(answers))
+    return tmp_path / "sample"
+
+
+@pytest.fixture
+def prior(tmp_path):
+    path = tmp_path / "prior.csv"
+    path.write_text("model,quality,sd\nfast,0.3,0.1\ngood,0.6,0.1\n")
+    return path
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What fits were asked for; none is run."""
+    asked = []
+
+    def fit(key, logs, models, **options):
+        asked.append((jax.random.key_data(key), logs, models, options))
+        raise InputError("reached the fit")
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"),
+    [
+        ([], {}),
+        (["--seed", "3", "--members", "2", "--method", "plug_in_stack"],
+         {"seed": 3, "members": 2, "method": "plug_in_stack"}),
+        (["--normalised-cost-weights", "0,1", "--encoder", "hashed+marks"],
+         {"normalised_cost_weights": [0, 1], "encoder": "hashed+marks"}),
+        (["--shadow", "{sample}", "--prior", "{prior}"], {"shadow": "{sample}", "prior": "{prior}"}),
+        (["--max-latency", "3", "--recency", "2.5"], {"max_latency": 3, "recency": 2.5}),
+        (["--holdout", "0.2", "--shadow", "{sample}", "--recency", "4"],
+         {"holdout": 0.2, "shadow": "{sample}", "recency": 4}),
+        (["--split-time", "2001-09-15"], {"split_time": "2001-09-15"}),
+    ],
+)  # fmt: skip
+def test_the_command_and_the_function_ask_for_the_same_fit(
+    options, keywords, log, sample, prior, fits, capsys, tmp_path
+):
+    def filled(value):
+        return value.format(sample=sample, prior=prior) if isinstance(value, str) else value
+
+    path = log()
+    code, _, err = run(capsys, "fit", path, "--out", tmp_path / "router", *map(filled, options))
+    assert (code, "reached the fit" in err) == (2, True), err
+    with pytest.raises(InputError, match="reached the fit"):
+        jr.fit(path, **{name: filled(value) for name, value in keywords.items()})
+    arrays, rest = [], []
+    for *given, options_of_fit in fits:
+        own = {name: value for name, value in options_of_fit.items() if value is not None and name[:3] != "on_"}
+        arrays.append(jax.tree.leaves([*given[:2], own.pop("shadow", None), own.pop("prior", None)]))
+        rest.append((given[2], own))
+    assert rest[0] == rest[1]
+    for ours, theirs in zip(*arrays, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_recency_counts_the_answers_of_a_shadow_sample_as_a_fit_without_it_does(log, sample, fits, capsys, tmp_path):
+    path = log(quality=lambda i: i % 2 if i < 33 else None)
+    for options in ([], ["--recency", "20"]):
+        given = ["--shadow", sample, "--method", "plug_in_mean", *options]
+        assert "reached the fit" in run(capsys, "fit", path, "--out", tmp_path / "router", *given)[2]
+
+
+def test_a_few_ratings_by_people_do_not_forbid_a_shadow_sample(log, sample):
+    """They correct nothing, so that there is one scale; thirty do."""
+
+    def table(people):
+        rows = reading.read(str(log(human_quality=lambda i: 1.0 if i < people else None)), reading.AS_IT_IS)
+        return reading.shadow_table(sample, rows, reading.AS_IT_IS)
+
+    assert len(table(29)) == 60
+    with pytest.raises(InputError, match=r"--shadow: the values of this log are corrected by people's ratings"):
+        table(30)
+
+
+def never(*_, **__):
+    raise AssertionError("something was fitted or encoded")
+
+
+def test_ratings_by_people_and_a_shadow_sample_are_refused_before_anything_is_fitted(log, sample, monkeypatch):
+    monkeypatch.setattr(nuisance, "fit", never)
+    with pytest.raises(InputError, match=r"^shadow: the values of this log are corrected by people's ratings"):
+        jr.fit(log(human_quality=lambda i: 1.0), shadow=sample)
+    rows = jr.read_log(rows_of(human_quality=lambda i: 1.0))
+    ones, every = np.ones((60, 3)), np.ones((60, 3), bool)
+    arrays = jr.types.Logs(
+        np.random.default_rng(0).normal(size=(210, 2)), rows.action, rows.quality, rows.cost, rows.propensity,
+        rows.available, human_quality=rows.human_quality,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"^shadow: the values of this log are corrected by people's ratings"):
+        jr.fit(arrays, models=MODELS, shadow=Examples(np.zeros((60, 2)), Outcomes(ones, ones), every))
+
+
+@pytest.mark.parametrize(
+    ("more", "keywords", "says"),
+    [
+        ({}, {"prior": {"model": ["fast"], "quality": [0.5], "sd": [0.1]}}, "a prior needs at least two"),
+        ({}, {"max_latency": 3, "method": "rm_softmax"}, "learns the decision among all models"),
+        ({}, {"max_latency": 0.7}, "1 model"),
+        ({}, {"candidates": ["good", "slow"], "max_latency": 3}, "1 model"),
+        ({"weight": lambda i: 1 + i % 2}, {"method": "knn_guarded"}, "counts every row once"),
+    ],
+)
+def test_python_refuses_before_it_encodes(more, keywords, says, log, sample, monkeypatch):
+    shadow = jr.read_table(sample)
+    monkeypatch.setattr(encoders, "encode", never)
+    with pytest.raises(InputError, match=says):
+        jr.fit(log(**more), shadow=shadow, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "says"),
+    [
+        ({"method": "rm_sofmax"}, "unknown method 'rm_sofmax'"),
+        ({"cost_weights": [2, 1]}, "ascend"),
+        ({"cost_weights": [1], "normalised_cost_weights": [1]}, "not both"),
+        ({"encoder": None}, "name an encoder"),
+        ({"encoder": "hashd"}, "unknown encoder 'hashd'"),
+        ({"models": MODELS}, "names its models itself"),
+    ],
+)
+def test_python_refuses_arguments_before_it_reads(keywords, says):
+    with pytest.raises(InputError, match=says):
+        jr.fit("no/such.jsonl", **keywords)
+
+
+def test_python_refuses_the_answers_of_all_models_as_a_log(capsys, tmp_path, fits):
+    """As the command does: the rows of one prompt are no draws of their own."""
+    rows = [
+        {"prompt": f"p{i}", "model": model, "quality": i % 3 / 2, "cost": 1.0} for i in range(40) for model in MODELS
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = "the same prompts were answered by 3 models, so this is a table of evaluation results, not a log"
+    for source in (rows, jr.read_log(rows), tmp_path / "log.jsonl"):
+        with pytest.raises(InputError, match=words):
+            jr.fit(source)
+    assert words in run(capsys, "fit", tmp_path / "log.jsonl", "--out", tmp_path / "router")[2]
+    assert not fits
