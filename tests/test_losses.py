@@ -329,7 +329,7 @@ def test_unknown_weighting_is_refused():
 @every_loss
 def test_wrong_shapes_are_refused(name):
     scores, utility, where = rows(8)
-    with pytest.raises(InputError, match=r"neither fit nor broadcast: scores \(8, 4\), utility \(8, 3\)"):
+    with pytest.raises(InputError, match=r"neither fit nor broadcast: scores \(6, 4\), utility \(6, 3\)"):
         LOSSES[name](scores, utility[:, :3])
     with pytest.raises(ValueError, match="broadcast"):
         LOSSES[name](scores, utility, where=where[:, :3])
