@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ def extra(module: str, name: str) -> Any:
     Example:
         >>> extra("no_such_library", "experiments")
         Traceback (most recent call last):
-        jaxroute.types.InputError: this needs no_such_library; run pip install 'jaxroute[experiments]'
+        jaxroute.types.InputError: this needs no_such_library; run pip install 'datasets...' 'huggingface_hub...' (...)
     """
     try:
         return importlib.import_module(module)
@@ -29,7 +30,36 @@ def extra(module: str, name: str) -> Any:
         from jaxroute.types import InputError
 
         library = module.partition(".")[0]
-        raise InputError(f"this needs {library}; run pip install 'jaxroute[{name}]'") from None
+        raise InputError(f"this needs {library}; {install(name)}") from None
+
+
+def install(name: str) -> str:
+    """How to install an extra: the packages that it names, which pip finds wherever jaxroute itself came from.
+
+    Args:
+        name: of the extra.
+
+    Returns:
+        An instruction; it names the extra alone where jaxroute runs from a folder that was never installed.
+
+    Example:
+        >>> print(install("onnx"))
+        run pip install 'onnx...' 'onnxruntime...' (jaxroute's extra onnx)
+    """
+    try:
+        wanted = importlib.metadata.requires("jaxroute") or []
+    except importlib.metadata.PackageNotFoundError:
+        wanted = []
+    parts = [line.partition(";") for line in wanted]
+    packages = [package.strip() for package, _, marker in parts if marker.strip() in _of_extra(name)]
+    if not packages:
+        return f"install jaxroute's extra {name}"
+    quoted = " ".join(f"'{package}'" for package in packages)
+    return f"run pip install {quoted} (jaxroute's extra {name})"
+
+
+def _of_extra(name: str) -> tuple[str, str]:
+    return f'extra == "{name}"', f"extra == '{name}'"
 
 
 def lazy(

@@ -149,6 +149,50 @@ BAD = {
     "cost weight inf": (lambda: metrics.value(POLICY, PREDICTED, INF), "cost_weight is inf"),
     "cost weight NaN of an estimator": (lambda: estimators.ipw(log(), POLICY, NAN), "cost_weight is nan"),
     "cost weight -1 of an evaluation": (lambda: estimators.evaluate(log(), POLICY, [-1.0], nuisances()), "is -1.0"),
+    "cost weight None": (lambda: estimators.evaluate(log(), POLICY, None, nuisances()), "cost_weight is None; it must"),
+    "a word for a cost weight": (lambda: metrics.value(POLICY, PREDICTED, "a"), "cost_weight is 'a'; it must be a num"),
+    "scores as a target": (lambda: estimators.ipw(log(), SCORES, 0.0), r"target, entry \(0, 0\): 200 is not a prob"),
+    "scores as probabilities": (lambda: metrics.value(-POLICY, PREDICTED, 0.0), r"probabilities, entry \(0, 0\): -1"),
+    "half a policy": (
+        lambda: metrics.regret(np.diag([1.0, 0.5, 1.0])[[0, 2, 1, 0]], PREDICTED, 0.0),
+        "probabilities, entry 2: probabilities that sum to 0.5, where they must sum to 1",
+    ),
+    "a target of NaN": (
+        lambda: estimators.evaluate(log(), POLICY * NAN, 0.0, nuisances()),
+        r"target, entry \(0, 0\): nan is not a probability",
+    ),
+    "propensity 1.5": (
+        lambda: estimators.ipw(log(propensity=np.array([1, 1, 1.5, 1])), POLICY, 0.0),
+        r"logs\.propensity, entry 2: 1\.5 is above 1",
+    ),
+    "a fitted propensity of 2": (
+        lambda: counterfactual.doubly_robust(log(), nuisances()._replace(propensity=np.full((4, 3), 2.0))),
+        r"nuisances\.propensity, entry \(0, 0\): 2 is not a probability",
+    ),
+    "one weight for all rows": (
+        lambda: estimators.ipw(log(weight=np.ones(1)), POLICY, 0.0),
+        r"logs\.weight has shape \(1,\), and logs\.action \(4,\)",
+    ),
+    "groups of other rows": (
+        lambda: estimators.ipw(log(group=np.zeros(3, int)), POLICY, 0.0),
+        r"logs\.group has shape \(3,\), and logs\.action \(4,\)",
+    ),
+    "no person's rating": (
+        lambda: estimators.ipw(log(human_quality=np.full(4, NAN)), POLICY, 0.0),
+        r"logs\.human_quality holds no rating",
+    ),
+    "a rating at rate 0": (
+        lambda: estimators.ipw(log(human_quality=np.ones(4), human_rate=np.array([1, 1, 0, 1])), POLICY, 0.0),
+        r"logs\.human_rate, entry 2: 0 for a rated row",
+    ),
+    "shapes of a loss": (
+        lambda: losses.spo_plus(np.ones((2, 3)), np.ones((2, 2))),
+        r"^spo_plus: shapes that neither fit nor broadcast: scores \(2, 3\), utility \(2, 2\)$",
+    ),
+    "shapes inside jit": (
+        lambda: jax.jit(losses.greedy_regret)(np.ones((2, 3)), np.ones((2, 3)), where=np.ones((2, 2), bool)),
+        r"scores \(2, 3\), utility \(2, 3\), where \(2, 2\)$",
+    ),
     "cost weight NaN of pieces": (lambda: policies.select(policies.envelope(np.ones(2), np.ones(2)), NAN), "is nan"),
 }  # fmt: skip
 

@@ -273,9 +273,9 @@ def test_utility_takes_one_weight_or_one_per_row():
 
 def test_wrong_shapes_are_refused():
     logs, nuisances = simulated(7)
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match=r"direct: .* nuisances\.propensity \(\d+, 2\), nuisances\.outcomes\.quality"):
         counterfactual.direct(logs, nuisances._replace(propensity=nuisances.propensity[:, :2]))
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match=r"logs\.quality has shape \(\d+, 1\), and logs\.action"):
         counterfactual.inverse_propensity(logs._replace(quality=logs.quality[:, None]), None)
 
 

@@ -152,7 +152,7 @@ def test_limits_of_switch_shrinkage_and_caps():
     same(estimators.doubly_robust(*call, weight_clip=0.0)[:2], direct)
     assert estimators.ipw(*call, weight_clip=0.0).value == 0
     # the threshold acts on target / propensity and keeps equality
-    certain = (logs, np.full_like(target, 0.25), 0.5, nuisances._replace(propensity=np.full_like(target, 0.125)))
+    certain = (logs, target, 0.5, nuisances._replace(propensity=target / 2))
     same(estimators.switch_doubly_robust(*certain, threshold=2.0).value, estimators.doubly_robust(*certain).value)
     below = estimators.switch_doubly_robust(*certain, threshold=1.999)
     same(below.value, estimators.direct_method(*certain).value)

@@ -45,6 +45,20 @@ def test_costs_are_called_dollars_where_that_is_known():
     assert logs.load(rows, drop_bad=True).currency == "USD"
 
 
+def test_costs_in_several_currencies_are_refused():
+    said = ["EUR", "USD", " eur", "€", None, "$", 7, {"a": 1}]
+    rows = [{"prompt": f"p{i}", "model": "ab"[i % 2], "quality": 1, "cost": i} for i in range(8)]
+    mixed = [{**row, "currency": currency} for row, currency in zip(rows, said, strict=True)]
+    message = r"cost is in another currency than most: 2 row\(s\) \(b 2\); .*convert.*\n.*row 1, .*: 1\n.*row 5"
+    with pytest.raises(InputError, match=message):
+        logs.load(mixed)
+    log = logs.load(mixed, drop_bad=True)
+    assert log.cost.tolist() == [0, 2, 3, 4, 6, 7]
+    assert log.counts["cost is in another currency than most"] == 2
+    assert len(logs.load([{**row, "currency": "EUR"} for row in rows])) == 8
+    assert len(logs.load([{**row, "currency": i} for i, row in enumerate(rows)])) == 8
+
+
 def test_stars_and_thumbs(tmp_path):
     file = tmp_path / "log.csv"
     file.write_text("prompt,model,quality,cost\np,a,1,1\nq,b,4,1\nr,b,,1\n")

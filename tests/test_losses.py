@@ -16,6 +16,7 @@ from jaxroute.losses import (
     spo_plus,
     squared_utility_error,
 )
+from jaxroute.types import InputError
 
 TOLERANCE = {np.float64: {"rtol": 1e-9, "atol": 1e-11}, np.float32: {"rtol": 1e-5, "atol": 2e-6}}
 
@@ -328,7 +329,7 @@ def test_unknown_weighting_is_refused():
 @every_loss
 def test_wrong_shapes_are_refused(name):
     scores, utility, where = rows(8)
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match=r"neither fit nor broadcast: scores \(6, 4\), utility \(6, 3\)"):
         LOSSES[name](scores, utility[:, :3])
     with pytest.raises(ValueError, match="broadcast"):
         LOSSES[name](scores, utility, where=where[:, :3])

@@ -244,7 +244,7 @@ def test_envelope_jit_vmap_and_leading_axes_agree():
 
 
 def test_envelope_refuses_wrong_shapes():
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match=r"envelope: .*: quality \(2, 3\), cost \(2, 2\)"):
         envelope(jnp.zeros((2, 3)), jnp.zeros((2, 2)))
 
 

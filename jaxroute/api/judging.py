@@ -96,6 +96,18 @@ def compare(
 
     Raises:
         InputError: bad data, or a model that a router does not know.
+
+    Example:
+        Two routers of one log, compared on another of 80 rows, which is too few for a verdict:
+
+        >>> import jaxroute as jr
+        >>> row = {"cost": 1, "propensity": 0.5}
+        >>> rows = [row | {"prompt": f"p{i}", "model": "ab"[i % 2], "quality": i % 3 / 2} for i in range(160)]
+        >>> log, later = rows[:80], rows[80:]
+        >>> small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
+        >>> one, other = (jr.fit(log, "plug_in_mean", seed=seed, **small) for seed in (0, 1))
+        >>> jr.compare(one, other, later, normalised_cost_weights=[0.0, 1.0]).to_frame()["verdict"].tolist()
+        ['caution', 'caution']
     """
     answered = None if shadow is None else shadow_table(shadow)
     first, second = _loaded(first), _loaded(second)
@@ -127,6 +139,17 @@ def rank(
 
     Raises:
         InputError: bad data, a model that a router does not know, or too few new rows.
+
+    Example:
+        >>> import jaxroute as jr
+        >>> row = {"cost": 1, "propensity": 0.5}
+        >>> rows = [row | {"prompt": f"p{i}", "model": "ab"[i % 2], "quality": i % 3 / 2} for i in range(160)]
+        >>> log, later = rows[:80], rows[80:]
+        >>> small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
+        >>> two = [jr.fit(log, "plug_in_mean", seed=seed, **small) for seed in (0, 1)]
+        >>> found = jr.rank(two, later, names=["one", "other"], normalised_cost_weights=[0.0])
+        >>> found.to_frame()["router"].tolist()
+        ['one', 'other']
     """
     loaded = [_loaded(router) for router in routers]
     given = [

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from jaxroute._lazy import install
 from jaxroute.types import InputError
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -76,7 +77,7 @@ def _connected(address: str, label: str) -> Any:
     try:
         import psycopg
     except ImportError:
-        raise InputError(f"{label}: needs the PostgreSQL driver; run pip install 'jaxroute[postgres]'") from None
+        raise InputError(f"{label}: needs the PostgreSQL driver psycopg; {install('postgres')}") from None
     try:
         connection = psycopg.connect(address, connect_timeout=10)
     except psycopg.Error as error:

@@ -66,6 +66,24 @@ def search(
     Raises:
         InputError: rungs that are not chunk ends, a share outside (0, 1], or what `loop.train` refuses.
         checkpoint.SaveError: a checkpoint could not be written.
+
+    Example:
+        Of four learning rates the better two go on after 10 of 20 steps:
+
+        >>> from jaxroute import engine, losses
+        >>> from jaxroute.data import synthetic
+        >>> from jaxroute.engine import networks
+        >>> from jaxroute.types import Examples
+        >>> def regret(scores, utility, where, h):
+        ...     return losses.softmax_regret(scores, utility, where=where)
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=64, num_models=3)
+        >>> rows = jax.tree.map(lambda x: x[None], Examples(table.features, table.outcomes, table.available))
+        >>> spec = Spec(hidden=(4,), batch_size=32, steps=20, chunk=10)
+        >>> program = engine.Program(networks.router(3, (4,)), regret, spec, sweep.mesh())
+        >>> points = sweep.grouped_grid(1, learning_rate=[0.001, 0.01, 0.1, 1.0])
+        >>> found = search(program, points, rows, rows, rungs=[10])
+        >>> found.alive.shape, int((found.dropped_at == 10).sum())
+        ((2,), 2)
     """
     hook = Rungs(rungs, keep)
     told = None if on_chunk is None else lambda done, _: on_chunk(done, hook.alive, hook.value)

@@ -91,6 +91,23 @@ def train(
         InputError: rows that do not divide by the devices along "data", a folder begun with other rows, points that
             do not fit into memory even one at a time, or what the source or the hook refuses.
         checkpoint.SaveError: a checkpoint could not be written.
+
+    Example:
+        Three cost weights, one seed, side by side:
+
+        >>> from jaxroute import engine, losses
+        >>> from jaxroute.data import synthetic
+        >>> from jaxroute.engine import networks
+        >>> from jaxroute.types import Examples
+        >>> def regret(scores, utility, where, h):
+        ...     return losses.softmax_regret(scores, utility, temperature=h.temperature, where=where)
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=64, num_models=3)
+        >>> rows = jax.tree.map(lambda x: x[None], Examples(table.features, table.outcomes, table.available))
+        >>> spec = Spec(hidden=(4,), batch_size=32, steps=20, chunk=10)
+        >>> program = engine.Program(networks.router(3, (4,)), regret, spec, sweep.mesh())
+        >>> points = sweep.grouped_grid(1, cost_weight=[0.0, 0.5, 1.0])
+        >>> train(program, points, rows, rows).best_value.shape
+        (1, 3)
     """
     hook, mesh = hook or Hook(), program.mesh
     source = disk.source(program, learn, points) if isinstance(learn, disk.Rows) else in_memory(program, learn)

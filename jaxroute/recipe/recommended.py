@@ -63,6 +63,16 @@ def recommend(
 
     Raises:
         InputError: a propensity is NaN.
+
+    Example:
+        >>> import jax
+        >>> from jaxroute.data import simulate, synthetic
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=200, num_models=3)
+        >>> logs = simulate.simulate(jax.random.key(1), table, simulate.uniform())
+        >>> nuisances, model = nuisance.fit(jax.random.key(2), logs, NuisanceSpec(("mean",), folds=3))
+        >>> fitted = recommend(logs, nuisances, model)
+        >>> fitted.level.shape, bool(0 <= fitted.share <= 1)
+        ((3,), True)
     """
     share, centre = (
         estimate_share(logs, model, shadow),
@@ -97,7 +107,7 @@ def fit(
         (cross-fitted nuisances of the log's rows, the fitted recipe).
 
     Raises:
-        ValueError: too few rows for the folds, an unknown learner.
+        InputError: too few rows for the folds, an unknown learner, a propensity that is NaN.
 
     Example:
         >>> import jax

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxroute._lazy import install
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -247,4 +248,4 @@ def _library(name: str) -> Any:
 
 
 def _missing(library: str) -> InputError:
-    return InputError(f"this encoder needs {library}; run pip install 'jaxroute[encoders]', or use encoder='hashed'")
+    return InputError(f"this encoder needs {library}; {install('encoders')}, or use encoder='hashed'")

@@ -19,8 +19,9 @@ from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, NUMBERS, Asked, For
 from jaxroute.types import InputError
 
 SHOWN = 10
-BESIDE = {"spare_id": "response_id"}
-"""What our own tables may have beside ``FIELDS``: the identifier of the answer, where request_id is the call's."""
+BESIDE = {"spare_id": "response_id", "currency": "currency"}
+"""What our own tables may have beside ``FIELDS``: the identifier of the answer, where request_id is the call's, and the
+currency of the cost, which must be one."""
 
 
 @dataclass
@@ -124,6 +125,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
             raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
+    odd.pop(("currency", "not a text"), None)  # then it says no currency
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
     for name in FIELDS:
         if (

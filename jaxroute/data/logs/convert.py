@@ -16,7 +16,7 @@ from jaxroute.data.logs.entries import NUMBERS, Asked
 UNFIT = "not a list of finite numbers"
 NAMED = ("model", "asked", "answered", "paid")
 """Columns of models' names, which share their codes."""
-CODED = (*NAMED, "group", "deployment", "endpoint", "lost")
+CODED = (*NAMED, "group", "deployment", "endpoint", "lost", "currency")
 KEYS = ("key", "parent", "trace", "chain", "stream", "told")
 CONTEXT = "context:"
 """Before the names of columns that are no field of a log, but said beside the text."""

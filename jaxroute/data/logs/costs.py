@@ -24,6 +24,7 @@ FEWEST, ORDINARY = 8, 1e5
 FILLED = "costs filled in from prices"
 DOLLARS = "USD"
 """The unit of price tables, and of the costs that tools record."""
+SIGNS = {"$": "usd", "us$": "usd", "€": "eur", "£": "gbp"}
 
 
 def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool, column: str) -> None:
@@ -51,6 +52,19 @@ def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool
 def currency(log: Columns, rows: np.ndarray) -> str:
     """The unit of the costs of ``rows`` [N], "" where the log does not say."""
     return DOLLARS if log.column["dollars"][rows].all() else ""
+
+
+def foreign(log: Columns) -> np.ndarray:
+    """Rows [N] whose own cost is in another currency than that of most rows, by a column that names it."""
+    words = [name.strip().casefold() for name in log.codes.get("currency", ())]
+    names = [SIGNS.get(word, word) for word in words]
+    code = log.code("currency")
+    said = np.array([*map(str.isalpha, names), False], bool)[code]  # a number, or nothing, names no currency
+    own = said & ~log.column["dollars"] & ~log.gone & ~np.isnan(log.number("cost"))
+    if not own.any():
+        return np.zeros(len(log), bool)
+    place = np.unique(names, return_inverse=True)[1][np.where(own, code, 0)]
+    return own & (place != np.argmax(np.bincount(place[own])))
 
 
 def _recorded(log: Columns) -> np.ndarray:

@@ -24,6 +24,7 @@ HINTS = {
     "cost is not a number": "; write digits with a point, without a currency: 0.0012",
     "quality is outside": ", or give quality_range where it is on another scale",
     "human_quality is outside": "; it is on the scale of quality, which quality_range names",
+    "cost is in another": "; the column currency names several: convert the costs to one of them",
     "cost is empty,": ", or give a price table where tokens are counted",
     "cost is 0 though": ", or give a price table (0 for models that are free)",
     "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
@@ -54,6 +55,7 @@ def find(
     found["weight is not a finite number above 0", "weight"] = (weight <= 0) | (weight > MOST)
     found[f"weight is below {LEAST:.3g}, which counts as 0", "weight"] = (weight > 0) & (weight < LEAST)
     found |= costs.problems(log, prices)
+    found["cost is in another currency than most", "cost"] = costs.foreign(log)
     # Each pair of candidate set and model once; model -1 is none.
     names, sets = log.codes["model"], log.codes["available"]
     pairs, place = np.unique(available * (len(names) + 1) + model + 1, return_inverse=True)

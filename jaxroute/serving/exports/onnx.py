@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute._lazy import install
 from jaxroute.serving.exports import program
 from jaxroute.serving.portable import Portable
 from jaxroute.types import InputError
@@ -29,7 +30,7 @@ def model(router: Portable, metadata: dict[str, str], half: bool = False) -> byt
         import onnx
         from onnx import TensorProto, helper
     except ModuleNotFoundError:
-        raise InputError("--format onnx needs the package onnx; pip install 'jaxroute[onnx]'") from None
+        raise InputError(f"--format onnx needs the package onnx; {install('onnx')}") from None
     graph = Graph(helper, half)
     x, weight = Value(graph, "features"), Value(graph, "cost_weight")
     named = program.outputs(graph, router, router.kind, router.arrays, router.settings, x, weight)
