@@ -191,7 +191,7 @@ BAD = {
     ),
     "shapes inside jit": (
         lambda: jax.jit(losses.greedy_regret)(np.ones((2, 3)), np.ones((2, 3)), where=np.ones((2, 2), bool)),
-        r"scores \(2, 3\), utility \(2, 3\), where \(2, 2\)$",
+        r"scores \(2, 3\), utility \(2, 3\), where \(2, 2\)",
     ),
     "cost weight NaN of pieces": (lambda: policies.select(policies.envelope(np.ones(2), np.ones(2)), NAN), "is nan"),
 }  # fmt: skip

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroute import counterfactual, engine, learn, losses, metrics, numerics, policies, sweep
+import jaxroute
+from jaxroute import counterfactual, engine, learn, losses, metrics, nuisance, numerics, policies, sweep
 from jaxroute.engine import networks, program
 from jaxroute.learn import estimates, folds, members, objectives
 from jaxroute.recipe import caution, levels
@@ -250,6 +251,23 @@ def test_bad_arguments_are_one_line_before_any_training(changes, words, monkeypa
     with pytest.raises(InputError, match=words) as caught:
         fit(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quality": 5 * LOGS.quality}, r"logs\.quality, row \d+: 5; it must be in \[0, 1\]"),
+        ({"cost": -LOGS.cost}, r"logs\.cost, row 0: -0\.001; it must be a finite number of at least 0"),
+        ({"cost": LOGS.cost * np.nan}, r"logs\.cost, row 0: nan; it must be a finite number"),
+        ({"cost": LOGS.cost[1:]}, r"logs\.cost has shape \(119,\), and logs\.action \(120,\)"),
+        ({"action": np.full(N, K)}, r"logs\.action, row 0: 3 is not the index of one of 3 models"),
+        ({"propensity": np.full(N, 2.0)}, r"logs\.propensity, entry 0: 2 is above 1"),
+    ],
+)
+def test_arrays_that_are_no_log_are_refused_before_anything_is_fitted(changes, words, monkeypatch):
+    monkeypatch.setattr(nuisance, "fit", lambda *_, **__: pytest.fail("nuisances were fitted"))
+    with pytest.raises(InputError, match=words):
+        jaxroute.fit(LOGS._replace(**changes), "plug_in_mean", models=["a", "b", "c"], outcome_models=["mean"])
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def compare(
         >>> small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
         >>> one, other = (jr.fit(log, "plug_in_mean", seed=seed, **small) for seed in (0, 1))
         >>> jr.compare(one, other, later, normalised_cost_weights=[0.0, 1.0]).to_frame()["verdict"].tolist()
-        ['caution', 'caution']
+        ['not supported', 'not supported']
     """
     answered = None if shadow is None else shadow_table(shadow)
     first, second = _loaded(first), _loaded(second)

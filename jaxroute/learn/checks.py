@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxroute.arguments import checked
 from jaxroute.data import scale
 from jaxroute.data import shadow as shadows
 from jaxroute.numerics import relative
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
 ROWS_A_MODEL = 100
 """Answers with feedback from which a model's level is worth routing on."""
-
-
 FEWEST_ANSWERS = 10
 """Answers with feedback that at least one model must have before anything is fitted."""
+_ROUNDING = 1e-3
 
 
 def check(
@@ -60,8 +60,10 @@ def check_rows(
 
     Raises:
         UnsupportedLogError: too few rows or ratings.
-        InputError: weights that the method does not know.
+        InputError: weights that the method does not know; or arrays that are no log, see ``check_arrays``.
     """
+    if isinstance(rows, Logs):
+        check_arrays(rows)
     if why := refusal(rows, shadow, spec):
         raise UnsupportedLogError(why)
     if relative(None if rows.weight is None else jnp.asarray(rows.weight)) is not None and not method.weighs:
@@ -69,6 +71,31 @@ def check_rows(
             f"{method.name} counts every row once, and the rows of this log stand for several requests each (weight): "
             "choose another method"
         )
+
+
+@checked
+def check_arrays(logs: Logs) -> None:
+    """Refuse arrays that are no log, as the reader refuses a file.
+
+    Raises:
+        InputError: a shape, a model's index, a propensity or a weight that cannot be; a quality outside [0, 1]; or a
+            cost that is no finite number of at least 0.
+
+    Example:
+        >>> from jaxroute.estimators.influence import example
+        >>> check_arrays(example()[0]._replace(quality=np.array([0, 1, 2, 1])))
+        Traceback (most recent call last):
+        jaxroute.types.InputError: logs.quality, row 2: 2; it must be in [0, 1], or NaN where nobody rated the answer
+    """
+    quality, cost = np.asarray(logs.quality), np.asarray(logs.cost)
+    within = ~((quality < -_ROUNDING) | (quality > 1 + _ROUNDING))
+    for name, fine, value, rule in (
+        ("quality", within, quality, "in [0, 1], or NaN where nobody rated the answer"),
+        ("cost", np.isfinite(cost) & (cost >= 0), cost, "a finite number of at least 0"),
+    ):
+        if not fine.all():
+            row = int(np.argmin(fine))
+            raise InputError(f"logs.{name}, row {row}: {value[row]:.3g}; it must be {rule}")
 
 
 def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec: NuisanceSpec = NuisanceSpec()) -> str:

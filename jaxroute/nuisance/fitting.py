@@ -77,12 +77,12 @@ def fit_outcomes(
         Every second answer of a table is seen, and all of them are predicted:
 
         >>> from jaxroute.data import synthetic
-        >>> table = synthetic.make(jax.random.key(0), num_prompts=60, num_models=2)
-        >>> seen = np.arange(120).reshape(60, 2) % 4 < 2
+        >>> table = synthetic.make(jax.random.key(0), num_prompts=60, num_models=3)
+        >>> seen = np.indices((60, 3)).sum(0) % 2 == 0
         >>> spec = NuisanceSpec(("mean",), folds=3)
         >>> predicted, model = fit_outcomes(jax.random.key(1), table.features, table.outcomes, seen, spec)
         >>> predicted.quality.shape, predict_outcomes(model, table.features[:5]).cost.shape
-        ((60, 2), (5, 2))
+        ((60, 3), (5, 3))
     """
     candidate_names(spec)
     wanted = spec
