@@ -3,7 +3,7 @@
     scores, utility, target, ...    integers and booleans become floating point; at least one model
     target, probabilities           at least 0; every row sums to 1, or to 0 where no model is available
     where, available                true or false, or 1 or 0
-    logs                            every chosen model exists and was available; propensities are probabilities
+    logs                            every chosen model exists and was available; one value a row
     clip, cost_weight, ...          numbers inside their range
 
 Floating-point input passes unchanged, bit by bit. Shapes that do not fit are refused by the names of the arguments that
@@ -148,7 +148,6 @@ def _argument(name: str, value: Any) -> Any:
         return _log(value)
     elif isinstance(value, Nuisances):
         propensity, outcomes = _per_model(value.propensity, "nuisances.propensity"), value.outcomes
-        _probabilities("nuisances.propensity", propensity)
         return value._replace(propensity=propensity, outcomes=_argument("nuisances.outcomes", outcomes))
     elif isinstance(value, Examples):
         outcomes = _argument(f"{name}.outcomes", value.outcomes)
@@ -175,23 +174,15 @@ def _policy(x: Any, name: str) -> Any:
     """Probabilities of models, last axis: at least 0, with sum 1, or 0 in a row in which no model is available."""
     x = _per_model(x, name)
     if known(x):
-        _probabilities(name, x, unknown=False)
-        total = np.asarray(x).sum(-1, dtype=np.float64)
+        values = np.asarray(x)
+        if not (fine := (values >= 0) & (values <= 1 + _ROUNDING)).all():
+            at = _first(~fine)
+            raise InputError(f"{name}{_place(at)}: {values[at]:.3g} is not a probability, which is between 0 and 1")
+        total = values.sum(-1, dtype=np.float64)
         if (wrong := (np.abs(total - 1) > _ROUNDING) & (total != 0)).any():
             at = _first(wrong)
             raise InputError(f"{name}{_place(at)}: probabilities that sum to {total[at]:.3g}, where they must sum to 1")
     return x
-
-
-def _probabilities(name: str, x: Any, unknown: bool = True) -> None:
-    """InputError unless every entry is between 0 and 1; NaN is allowed where it may be unknown."""
-    if not known(x):
-        return
-    values = np.asarray(x)
-    fine = (values >= 0) & (values <= 1 + _ROUNDING)
-    if not (fine := fine | np.isnan(values) if unknown else fine).all():
-        at = _first(~fine)
-        raise InputError(f"{name}{_place(at)}: {values[at]:.3g} is not a probability, which is between 0 and 1")
 
 
 def _first(where: np.ndarray) -> tuple[int, ...]:
@@ -236,9 +227,6 @@ def _log(logs: Logs) -> Logs:
     for part, value in {"group": logs.group, "weight": logs.weight, **numbers}.items():
         if value is not None and np.shape(value) != np.shape(action):
             raise InputError(f"logs.{part} has shape {np.shape(value)}, and logs.action {np.shape(action)}: one a row")
-    if known(numbers["propensity"]) and (above := np.asarray(numbers["propensity"]) > 1 + _ROUNDING).any():
-        at = _first(above)
-        raise InputError(f"logs.propensity{_place(at)}: {numbers['propensity'][at]:.3g} is above 1, so no probability")
     _ratings(numbers.get("human_quality"), numbers.get("human_rate"))
     if logs.weight is not None:
         weight = numbers["weight"] = floats(logs.weight, "logs.weight")

@@ -161,14 +161,6 @@ BAD = {
         lambda: estimators.evaluate(log(), POLICY * NAN, 0.0, nuisances()),
         r"target, entry \(0, 0\): nan is not a probability",
     ),
-    "propensity 1.5": (
-        lambda: estimators.ipw(log(propensity=np.array([1, 1, 1.5, 1])), POLICY, 0.0),
-        r"logs\.propensity, entry 2: 1\.5 is above 1",
-    ),
-    "a fitted propensity of 2": (
-        lambda: counterfactual.doubly_robust(log(), nuisances()._replace(propensity=np.full((4, 3), 2.0))),
-        r"nuisances\.propensity, entry \(0, 0\): 2 is not a probability",
-    ),
     "one weight for all rows": (
         lambda: estimators.ipw(log(weight=np.ones(1)), POLICY, 0.0),
         r"logs\.weight has shape \(1,\), and logs\.action \(4,\)",

@@ -161,10 +161,10 @@ def test_probabilities_under_jit_vmap_and_any_mask(posterior, name):
         (partial(thompson, jax.random.key(0), np.ones(2), np.ones(2), simulations=0), "simulations is 0"),
         (partial(contenders, np.ones(2), np.ones(2), epsilon=1.5), "epsilon is 1.5"),
         (partial(contenders, np.ones(2), np.ones(2), epsilon=0.1, level=1.0), "level is 1.0"),
-        (partial(for_evaluation, np.ones(2), np.array([np.nan, 1]), floor=0.1), r"deviation, entry \(0,\), is nan"),
-        (partial(for_evaluation, np.ones(2), np.ones(2), floor=-0.1), "floor is -0.1"),
+        (partial(for_evaluation, np.eye(2)[0], np.array([np.nan, 1]), floor=0.1), r"deviation, entry \(0,\), is nan"),
+        (partial(for_evaluation, np.eye(2)[0], np.ones(2), floor=-0.1), "floor is -0.1"),
         (
-            partial(limited, np.ones(2), np.ones(2), cost=np.ones(2), utility=np.ones(2), spend=-1.0),
+            partial(limited, np.eye(2)[0], np.eye(2)[1], cost=np.ones(2), utility=np.ones(2), spend=-1.0),
             "spend is -1.0; it must be at least 0",
         ),
     ],
