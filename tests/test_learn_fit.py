@@ -261,7 +261,7 @@ def test_bad_arguments_are_one_line_before_any_training(changes, words, monkeypa
         ({"cost": LOGS.cost * np.nan}, r"logs\.cost, row 0: nan; it must be a finite number"),
         ({"cost": LOGS.cost[1:]}, r"logs\.cost has shape \(119,\), and logs\.action \(120,\)"),
         ({"action": np.full(N, K)}, r"logs\.action, row 0: 3 is not the index of one of 3 models"),
-        ({"propensity": np.full(N, 2.0)}, r"logs\.propensity, entry 0: 2 is above 1"),
+        ({"propensity": np.full(N, 2.0)}, r"logs\.propensity, row 0: 2; it must be at most 1"),
     ],
 )
 def test_arrays_that_are_no_log_are_refused_before_anything_is_fitted(changes, words, monkeypatch):

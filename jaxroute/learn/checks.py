@@ -87,11 +87,12 @@ def check_arrays(logs: Logs) -> None:
         Traceback (most recent call last):
         jaxroute.types.InputError: logs.quality, row 2: 2; it must be in [0, 1], or NaN where nobody rated the answer
     """
-    quality, cost = np.asarray(logs.quality), np.asarray(logs.cost)
+    quality, cost, propensity = (np.asarray(part) for part in (logs.quality, logs.cost, logs.propensity))
     within = ~((quality < -_ROUNDING) | (quality > 1 + _ROUNDING))
     for name, fine, value, rule in (
         ("quality", within, quality, "in [0, 1], or NaN where nobody rated the answer"),
         ("cost", np.isfinite(cost) & (cost >= 0), cost, "a finite number of at least 0"),
+        ("propensity", ~(propensity > 1 + _ROUNDING), propensity, "at most 1, or NaN where it is unknown"),
     ):
         if not fine.all():
             row = int(np.argmin(fine))
