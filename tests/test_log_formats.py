@@ -89,6 +89,36 @@ def test_what_two_instrumentations_saw_is_merged_and_counted():
     assert log.counts["records merged into another of the same request"] == 1  # the response, in traces of its own
 
 
+@pytest.mark.parametrize(("name", "merged"), [("anthropic-2.14.0.jsonl", 0), ("anthropic-and-traceloop.jsonl", 4)])
+def test_requests_in_the_spans_that_anthropics_package_writes_itself(name, merged):
+    """1,300 tokens in, of which 1,000 were read from the provider's cache and 200 written to it, and 50 out.
+
+    Traceloop writes a second span of each request, in a trace of its own; of a stream, its count is one token more.
+    """
+    log = logs.load(HERE / name, prices=prices.load(), reprice=True)
+    found = [(p, log.models[k], dollars) for p, k, dollars in zip(log.prompt, log.action, log.cost, strict=True)]
+    price = {"claude-sonnet-4-5": (3, 0.3, 3.75, 15), "claude-haiku-4-5": (1, 0.1, 1.25, 5)}
+    asked = [("00", "claude-sonnet-4-5", 0), ("01", "claude-sonnet-4-5", 1), ("10", "claude-haiku-4-5", 0),
+             ("11", "claude-haiku-4-5", 1)]  # fmt: skip
+    used = {stream: np.array([100, 1000, 200, 50 + (stream and merged > 0)]) for stream in (0, 1)}
+    assert found == [(f"Question {number}: what is it?", model, pytest.approx(used[stream] @ price[model] / 1e6))
+                     for number, model, stream in asked]  # fmt: skip
+    assert log.counts.get("records merged into another of the same request", 0) == merged
+
+
+def test_one_identifier_of_several_answers_joins_no_spans_of_one_instrumentation(tmp_path):
+    """A server that calls every response alike, or one that answers from a cache, is asked the same twice."""
+    one = records_of("anthropic-2.14.0.jsonl")[0]
+    for other in ({}, {"gen_ai.request.model": "claude-haiku-4-5", "gen_ai.response.model": "claude-haiku-4-5"}):
+        spans = [one, json.loads(json.dumps(one))]
+        spans[1]["context"] = {"trace_id": "0x" + "1" * 32, "span_id": "0x" + "2" * 16}
+        spans[1]["attributes"] |= other
+        spans[1]["name"] = "another name" if other else one["name"]
+        third = records_of("anthropic-2.14.0.jsonl")[2]
+        (tmp_path / "log.jsonl").write_text("".join(json.dumps(span) + "\n" for span in [*spans, third]))
+        assert len(logs.load(tmp_path / "log.jsonl", prices=prices.load(), reprice=True)) == 3
+
+
 def test_judgements_of_a_trace_are_qualities():
     for name in ("mlflow-3.17.2.jsonl", "mlflow-3.17.2_search.jsonl"):
         log = logs.load(HERE / name, prices=prices.load(), drop_bad=True)

@@ -50,8 +50,9 @@ class Entry(NamedTuple):
     """What a record says of a request.
 
     fields: by ``FIELDS``, and those that only joining needs: asked and answered (models), deployment, spare_id,
-    paid (the model whose price it has), endpoint, chain and trace (hashes), told (which convention), failed, fallback,
-    stream, lost, sampled, scores. left: why it is no answered request; "" where it is one.
+    paid (the model whose price it has), endpoint, chain and trace (hashes), told (which convention), called (a hash of
+    the span's name), failed, fallback, stream, lost, sampled, scores. left: why it is no answered request; "" where it
+    is one.
     key, parent: of the span it is and the span around it; 0 without one. said: messages that belong to the span
     ``key``. judged: an evaluation.
     """

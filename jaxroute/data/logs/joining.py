@@ -194,11 +194,13 @@ def _around(log: Columns) -> None:
 
 def _same_response(log: Columns) -> None:
     """Spans that name the same response and ask the same are one call, where they are of one trace, or where two
-    instrumentations saw it within a minute."""
+    instrumentations saw it within a minute: they follow different conventions, or call their spans of the same model
+    differently."""
     if "trace" not in log.column or "spare_id" not in log.column:
         return
     ids, trace, prompt = (log.column[name] for name in ("request_id", "trace", "prompt"))
-    told = log.column.get("told", np.zeros(len(log), np.int64))
+    told, called = (log.column.get(name, np.zeros(len(log), np.int64)) for name in ("told", "called"))
+    answered = log.code("answered")
     rows = np.flatnonzero(~log.gone & (ids != log.column["spare_id"]))
     rows = rows[repeated(ids[rows])]
     time = np.nan_to_num(log.number("timestamp"))
@@ -206,7 +208,8 @@ def _same_response(log: Columns) -> None:
     for base, other in _runs(key, np.arange(len(rows))):
         a, b = rows[base], rows[other]
         fits = np.array([p is None or q is None or p == q for p, q in zip(prompt[a], prompt[b], strict=True)], bool)
-        fits &= (trace[a] == trace[b]) & (trace[a] != 0) | (told[a] != told[b]) & (np.abs(time[a] - time[b]) < 60)
+        others = (told[a] != told[b]) | (called[a] != called[b]) & (answered[a] == answered[b]) & (answered[a] >= 0)
+        fits &= (trace[a] == trace[b]) & (trace[a] != 0) | others & (np.abs(time[a] - time[b]) < 60)
         fill(log, a[fits], b[fits])
         log.gone[b[fits]] = True
         log.counts[MERGED] += int(fits.sum())

@@ -50,8 +50,9 @@ PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
-OTHERS = ("events", "context", "status", "status_code", "StatusCode", "name", "body", "Body", "event.name")
-COLUMNS = {*START, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *OTHERS, *(name for name, *_ in OTLP)}
+NAME = ("name", "SpanName", "span_name")
+OTHERS = ("events", "context", "status", "status_code", "StatusCode", "body", "Body", "event.name")
+COLUMNS = {*START, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
 EVALUATION = "gen_ai.evaluation.result"
@@ -133,6 +134,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
     fields["timestamp"] = first(record, START)
     fields["spare_id"] = span.id
     fields["trace"], fields["told"] = hash(span.trace) if span.trace else 0, place
+    fields["called"] = hash(str(first(record, NAME)))
     if fields.get("request_id") is None:
         fields["request_id"] = span.id
     fields |= own(record, asked, attributes)
