@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # anthropic==2.14.0 writes a span of every request itself as soon as the program has a tracer provider, which its README
 # does not mention, and opentelemetry-instrumentation-anthropic==0.62.4 (Traceloop) writes another one. Both have the
-# whole usage under gen_ai.usage.input_tokens and output_tokens, so what sums these over spans counts each request twice.
-# They cannot be told apart by their place: neither is inside the other, each is the root of a trace of its own. And they
-# name one count differently: tokens written to the provider's cache, which cost more than others, are
-# cache_write.input_tokens in one and cache_creation.input_tokens in the other. For streams Traceloop also adds the answer's
-# count in the first event to the final one, which includes it: 52 tokens instead of 50. Exits with 0 while this is so.
+# whole usage under gen_ai.usage.input_tokens and output_tokens, so what sums these over spans counts each request
+# twice. They cannot be told apart by their place: neither is inside the other, each is the root of a trace of its own.
+# And they name one count differently: tokens written to the provider's cache, which cost more than others, are
+# cache_write.input_tokens in one and cache_creation.input_tokens in the other. For streams Traceloop also adds the
+# answer's count in the first event to the final one, which includes it: 52 tokens instead of 50. Exits with 0 while
+# this is so.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -45,7 +46,8 @@ class Server(BaseHTTPRequestHandler):
                       {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
                       {"type": "content_block_delta", "index": 0, "delta": delta},
                       {"type": "content_block_stop", "index": 0},
-                      {"type": "message_delta", "delta": ended, "usage": {"output_tokens": 50}}, {"type": "message_stop"}]
+                      {"type": "message_delta", "delta": ended, "usage": {"output_tokens": 50}},
+                      {"type": "message_stop"}]
             kind, body = "text/event-stream", "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
         else:
             kind, body = "application/json", json.dumps({**message, **ended, "content": [text], "usage": USAGE})
