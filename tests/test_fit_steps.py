@@ -11,8 +11,8 @@ from commands import run
 import jaxroute as jr
 from jaxroute import nuisance
 from jaxroute.cli import reading
-from jaxroute.data import encoders, tables
-from jaxroute.learn import fitting
+from jaxroute.data import encoders, logs, tables
+from jaxroute.learn import checks, fitting
 from jaxroute.types import Examples, InputError, Outcomes
 
 MODELS = ("fast", "good", "slow")
@@ -188,3 +188,15 @@ def test_python_refuses_the_answers_of_all_models_as_a_log(capsys, tmp_path, fit
             jr.fit(source)
     assert words in run(capsys, "fit", tmp_path / "log.jsonl", "--out", tmp_path / "router")[2]
     assert not fits
+
+
+def test_names_that_no_router_can_have_are_refused_before_anything_is_fitted(monkeypatch):
+    """The doctor says so too, where it said that a router can be fitted."""
+    monkeypatch.setattr(nuisance, "fit", lambda *_, **__: pytest.fail("nuisances were fitted"))
+    rows = [
+        {"prompt": f"{i % 7}", "model": ("a", "b\n")[i % 2], "quality": i % 3 / 2, "cost": 1 + i % 2, "propensity": 0.5}
+        for i in range(200)
+    ]
+    with pytest.raises(InputError, match="without control characters"):
+        jr.fit(rows)
+    assert "without control characters" in checks.refusal(logs.load(rows))

@@ -113,6 +113,7 @@ def check(
         UnsupportedLogError: too few rows or ratings.
         InputError: a shadow sample, a prior or a limit that does not go with the log or the method.
     """
+    checks.check_names(rows.models)
     beside = shadows.matched(shadow, rows.models) if isinstance(shadow, Table) else shadow
     checks.check_scale(people.corrected(rows), beside)
     columns = contexts.fit(rows.context)

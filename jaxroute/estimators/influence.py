@@ -89,7 +89,7 @@ def rows(
 
     Args:
         logs: N rows; quality in [0, 1] or NaN, cost in the data's unit.
-        target: [N, K] the policy to value; used as given, never re-normalised.
+        target: [N, K] the policy to value; every row sums to 1, or to 0 where no model is available.
         cost_weight: quality per unit of cost.
         nuisances: cross-fitted for these rows; None (without outcome model only): ``logs.propensity``.
         clip: smaller propensities are raised to it.

@@ -48,7 +48,7 @@ def shadow_rows(shadow: Examples, target: Float[Array, "S K"], cost_weight: Scal
 
     Args:
         shadow: S prompts and the models' answers; quality in [0, 1], cost in the log's unit, NaN where missing.
-        target: [S, K] the policy on them; used as given, never re-normalised.
+        target: [S, K] the policy on them; every row sums to 1, or to 0 where no model is available.
         cost_weight: quality per unit of cost.
 
     Returns:

@@ -12,6 +12,7 @@ from jaxroute.arguments import checked
 from jaxroute.data import scale
 from jaxroute.data import shadow as shadows
 from jaxroute.numerics import relative
+from jaxroute.serving.terms import misnamed
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table, UnsupportedLogError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def check(
     rows, num_models = shape
     if len(models) != num_models or len(set(models)) != num_models:
         raise InputError(f"{len(models)} model names ({', '.join(models)}) for {num_models} models: one each")
+    check_names(models)
     if members < 1:
         raise InputError(f"members={members}: a router is made of one member or more")
     if why := _few("rows", rows, spec):
@@ -51,6 +53,16 @@ def check(
         for name, value in zip(("estimator", "training", "hyperparams"), of_training, strict=True):
             if value is not None:
                 raise InputError(f"{name}= means nothing to {method.name}, which trains no network to decide: leave it")
+
+
+def check_names(models: Sequence[str]) -> None:
+    """Refuse names of models that no router can have.
+
+    Raises:
+        InputError: an empty or repeated name, or one with a control character.
+    """
+    if why := misnamed(models):
+        raise InputError(why)
 
 
 def check_rows(
@@ -107,6 +119,8 @@ def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec:
         >>> refusal(example()[0])
         '4 rows are too few to fit and judge a router with 5 folds: give more'
     """
+    if not isinstance(rows, Logs) and (why := misnamed(rows.models)):
+        return why
     rated = np.isfinite(np.asarray(rows.quality))
     answered = int(rated.sum()) + (0 if shadow is None else int(answers(shadow).sum()))
     few = _few("rows", len(rows.action), spec) or _few("answers with a quality", answered, spec)

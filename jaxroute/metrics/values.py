@@ -29,7 +29,8 @@ def value(
         value_i = sum_k pi_ik (quality_ik - cost_weight cost_ik)
 
     Args:
-        probabilities: [N, K] the policy, one-hot if deterministic; used as given and never renormalised.
+        probabilities: [N, K] the policy, one-hot if deterministic; every row sums to 1, or to 0 where no
+            model is available.
         outcomes: [N, K] quality in [0, 1] and cost in the data's unit; NaN where missing.
         cost_weight: quality per unit of cost.
 

@@ -31,6 +31,7 @@ from jaxroute.serving.decisions import Predicted
 from jaxroute.serving.inputs import ENDPOINT as ENDPOINT
 from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.posterior import check as check_posterior
+from jaxroute.serving.terms import misnamed
 from jaxroute.types import InputError
 
 
@@ -180,10 +181,8 @@ def _fingerprint(said: dict[str, Any], bits: np.ndarray) -> Fingerprint:
 
 def _check(router: Router) -> None:
     models = router.models
-    if not models or not all(isinstance(name, str) and name.strip() for name in models):
-        raise InputError(f"model names {list(models)}: give at least one, none of them empty")
-    if len(set(models)) != len(models) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in "".join(models)):
-        raise InputError(f"model names {list(models)}: give each name once, without control characters")
+    if why := misnamed(models):
+        raise InputError(why)
     if router.available.shape != (len(models),) or router.available.dtype != bool or not router.available.any():
         raise InputError(f"available: it must hold {len(models)} booleans, at least one of them True")
     if not (isinstance(router.cost_scale, float) and 0 < router.cost_scale < np.inf):

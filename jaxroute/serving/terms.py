@@ -164,3 +164,19 @@ def too_slow(latency: Mapping[str, Any] | None, models: Sequence[str], max_laten
         known = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in p95.items() if seconds == seconds)
         raise InputError(f"max_latency is {max_latency:g}: no model is known to be within it ({known or 'none known'})")
     return slow
+
+
+def misnamed(models: Sequence[str]) -> str:
+    """What is wrong with the names of models; "" if nothing is.
+
+    Example:
+        >>> misnamed(["small", "large"])
+        ''
+        >>> misnamed(["small", "small"])
+        "model names ['small', 'small']: give each name once, without control characters"
+    """
+    if not models or not all(isinstance(name, str) and name.strip() for name in models):
+        return f"model names {list(models)}: give at least one, none of them empty"
+    if len(set(models)) != len(models) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in "".join(models)):
+        return f"model names {list(models)}: give each name once, without control characters"
+    return ""

@@ -7,7 +7,8 @@ import os
 from contextlib import suppress
 
 ARENAS = 2
-"""Without a limit glibc makes up to eight for every core, and a fit of the demo log peaks at a twelfth more."""
+"""Without a limit glibc makes up to eight for every core, and `fit` of the demo log peaks a twelfth higher
+(`make bench-fit` prints the peak)."""
 _M_ARENA_MAX = -8
 """Of mallopt(3), in glibc's malloc.h."""
 
