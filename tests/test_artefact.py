@@ -1,14 +1,17 @@
 """The format of an artefact: its description, its vectors, and what verify says of them and of every export."""
 
+import importlib
 import json
 import shutil
 
 import numpy as np
 import pytest
+from commands import run
 from router_kinds import router
 
 from jaxroute.serving import folder, kinds, portable, schema, vectors
 from jaxroute.serving.exports import checking, program, writing
+from jaxroute.system import wording
 from jaxroute.types import InputError
 
 
@@ -156,6 +159,38 @@ def test_in_node_it_decides_the_same_encoder_included(saved, tmp_path):
     assert (tmp_path / "js" / "export.json").read_text().count(portable.load(saved).version) == 1
 
 
+def test_verify_says_what_is_missing_of_an_export_and_of_its_runtime(saved, tmp_path, capsys, monkeypatch):
+    writing.write(saved, tmp_path / "hlo", "stablehlo")
+    writing.write(saved, tmp_path / "js", "js")
+
+    def said(folder):
+        code, out, err = run(capsys, "verify", folder)
+        return code, out + err
+
+    def without(*modules, error=ModuleNotFoundError):
+        def imported(name, real=importlib.import_module):
+            if name in modules:
+                raise error(f"No module named {name!r}", name=name)
+            return real(name)
+
+        monkeypatch.setattr(importlib, "import_module", imported)
+
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    code, words = said(tmp_path / "js")
+    assert code == 0
+    assert "Nothing of" in words
+    assert "node: not checked, because Node.js is not installed; install it" in words
+    without("iree.compiler")
+    assert "iree: not checked, because iree.compiler is not installed; run pip install" in said(tmp_path / "hlo")[1]
+    without("iree.compiler", error=ImportError)
+    assert "iree: not checked, because iree.compiler is installed and cannot be imported" in said(tmp_path / "hlo")[1]
+    (tmp_path / "js" / "router.mjs").unlink()
+    (tmp_path / "hlo" / "router-any.mlirbc").unlink()
+    for form, file in (("js", "router.mjs"), ("hlo", "router-any.mlirbc")):
+        code, words = said(tmp_path / form)
+        assert (code, f"{file} is missing; export the router again" in words) == (2, True)
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_onnxruntime_decides_the_same(saved, tmp_path, half):
     pytest.importorskip("onnx")
@@ -186,11 +221,13 @@ def test_programs_name_no_file_of_this_machine(saved, tmp_path, form):
 
 
 def test_what_an_export_cannot_do_is_refused_by_name(saved, tmp_path):
-    for form, options, says in (
-        ("coreml", {}, "--format coreml: use one of stablehlo, jax, onnx, js"),
-        ("js", {"half": True}, "js keeps float32"),
-        ("jax", {"batches": (0,)}, "--batch 0"),
+    for form, options, says, in_python in (
+        ("coreml", {}, "--format coreml: use one of stablehlo, jax, onnx, js", "form coreml: use one of"),
+        ("js", {"half": True}, "--half is for --format onnx; js keeps float32", "half is for form onnx; js keeps"),
+        ("jax", {"batches": (0,)}, "--batch 0", "batches 0"),
     ):
-        with pytest.raises(InputError, match=says):
+        with wording.as_options(), pytest.raises(InputError, match=says):
+            writing.write(saved, tmp_path / "out", form, **options)
+        with pytest.raises(InputError, match=f"^{in_python}"):
             writing.write(saved, tmp_path / "out", form, **options)
     assert not (tmp_path / "out").exists()

@@ -110,7 +110,9 @@ def verify(
     said = [
         f"{check.runtime}: {check.decisions} decisions are equal; numbers differ by at most {check.worst:.1e}"
         if check.ran
-        else f"{check.runtime}: not installed, so not run"
+        else f"{check.runtime}: not checked, because {check.why}"
         for check in checks
     ]
+    if not any(check.ran for check in checks):
+        said.insert(0, f"Nothing of {path} was checked.")
     return output.Result({"path": str(path), "checks": [check._asdict() for check in checks]}, said)
