@@ -103,6 +103,11 @@ def test_a_log_that_fit_cannot_use_is_refused_before_it_is_encoded(capsys, tmp_p
         (["shadow", "x.jsonl", "--pool", "y.jsonl", "--out", "z.jsonl"], "y.jsonl"),
         (["doctor", "x.jsonl", "--column", "quality"], "write FIELD=NAME"),
         (["doctor", "x.jsonl", "--quality-range", "five"], "write WORST,BEST"),
+        (["doctor", "x.jsonl", "--quality-range", "1,1"], "--quality-range is (1.0, 1.0); it must be (worst, best)"),
+        (["doctor", "x.jsonl", "--failures", "keep"], "--failures is 'keep'; it must be one of drop, zero"),
+        (["explore", "x.jsonl", "router", "--loss", "nan"], "--loss is nan; it must be at least 0"),
+        (["demo-log", "x.jsonl", "--rows", "0"], "Invalid value for '--rows'"),
+        (["demo-log", "x.jsonl", "--seed", "-1"], "Invalid value for '--seed'"),
     ],
 )
 def test_bad_input_is_one_line_and_code_two(capsys, tmp_path, monkeypatch, arguments, says):

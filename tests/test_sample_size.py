@@ -43,6 +43,11 @@ def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
         (("--gain", "0.4"), "cannot gain more"),
         (("--new", "0.6", "--old", "0.5"), "more than 1 together"),
         (("--feedback", "0"), "--feedback is 0"),
+        (("--per-day", "inf"), "--per-day is inf; it must be above 0 and finite"),
+        (("--differ", "2"), "--differ is 2.0; it must be above 0 and at most 1"),
+        (("--error", "inf"), "--error is inf; it must be at least 0 and finite"),
+        (("--level", "nan"), "--level is nan; it must be between 0 and 1"),
+        (("--seed", "-1"), "Invalid value for '--seed'"),
     ):
         code, _, error = run(capsys, "sample-size", *arguments)
         assert code == 2

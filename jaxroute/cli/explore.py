@@ -72,6 +72,8 @@ def explore(
     ):
         if not value > 0 or (option == "--rated" and value > 1):
             raise InputError(f"{option} is {value:g}; it must be above 0" + (" and at most 1" * (option == "--rated")))
+    if not loss >= 0:
+        raise InputError(f"--loss is {loss:g}; it must be at least 0")
     output.check_page(page)
     loaded, other = (None if one is None else portable.load(one, encoder) for one in (router, candidate))
     assert loaded is not None

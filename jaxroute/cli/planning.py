@@ -40,7 +40,7 @@ def sample_size(
     feedback: Annotated[float, typer.Option(help="Share of the requests that get a rating.")] = 1.0,
     level: Annotated[float, typer.Option(help="Confidence of the proof.")] = 0.95,
     power: Annotated[float, typer.Option(help="Probability with which a gain of this size is to be proven.")] = 0.8,
-    seed: Annotated[int, typer.Option(help="Random seed of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
 ) -> output.Result:
     """Plan a comparison: how many rated requests prove that a new router is better by so much.
 
@@ -58,9 +58,9 @@ def sample_size(
     from jaxroute.estimators import planning
 
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
-        if not value > 0 or (option == "--feedback" and value > 1):
+        if not 0 < value < np.inf or (option == "--feedback" and value > 1):
             raise InputError(
-                f"{option} is {value:g}; it must be above 0" + (" and at most 1" * (option != "--per-day"))
+                f"{option} is {value:g}; it must be above 0 and {'finite' if option == '--per-day' else 'at most 1'}"
             )
     split = {"differ": differ, "new": new, "old": old, "error": error}
     deviation = planning.split_deviation(**split)

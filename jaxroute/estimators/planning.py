@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxroute.estimators.sequential import confidence_sequence, half_width
+from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 Looks = Literal["once", "always"]
@@ -76,7 +77,7 @@ def split_deviation(differ: float, new: float, old: float, error: float) -> floa
         error: root mean squared error of the outcome model's utility; 0.5 for ratings of yes or no without a model.
 
     Raises:
-        InputError: a share or probability that is none.
+        InputError: a share or probability that is none, or an error below 0.
 
     Example:
         >>> print(split_deviation(0.3, 0.1, 0.9, 0.45))
@@ -84,9 +85,11 @@ def split_deviation(differ: float, new: float, old: float, error: float) -> floa
     """
     for name, value in (("differ", differ), ("new", new), ("old", old)):
         if not 0 < value <= 1:
-            raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
+            raise InputError(f"{named(name)} is {value}; it must be above 0 and at most 1")
     if new + old > 1 + 1e-9:
-        raise InputError(f"new and old are {new} and {old}; they cannot be more than 1 together")
+        raise InputError(f"{named('new')} and {named('old')} are {new} and {old}; they cannot be more than 1 together")
+    if not 0 <= error < np.inf:
+        raise InputError(f"{named('error')} is {error}; it must be at least 0 and finite")
     return float(error * np.sqrt(differ * (1 / new + 1 / old)))
 
 
@@ -196,7 +199,7 @@ def detectable(
 def _checked(deviation: float, level: float, power: float, looks: str) -> None:
     for name, value in (("level", level), ("power", power)):
         if not 0 < value < 1:
-            raise InputError(f"{name} is {value}; it must be between 0 and 1")
+            raise InputError(f"{named(name)} is {value}; it must be between 0 and 1")
     if not deviation >= 0:
         raise InputError(f"deviation is {deviation}; it must be at least 0")
     if looks not in ("once", "always"):
