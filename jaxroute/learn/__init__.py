@@ -4,7 +4,8 @@
     router = jaxroute.fit(log, "rm_softmax")                                       # a router to keep, judged on its log
 
 methods      every method: a record each, with what it costs and what the study found
-fitting      the one path from any method to a judged `serving.Router`; `checks` comes before it, `judging` after it
+fitting      the one path from any method to a judged `serving.Router`; `judging` comes after it
+keywords     what the keywords of a fit may hold; `checks`: what data a router can be fitted to
 per_weight   ``fit``: nuisances, outcomes, projection, training, selection and ensembling for any loss
 objectives   losses by name, and the check of a loss of one's own; `estimates`: outcomes that are learnt from, by name
 """
