@@ -25,7 +25,7 @@ def sample(mean, deviation):
 
 
 def by_numpy(mean, deviation, about, prior):
-    """The posterior mean over the whole grid, hypothesis by hypothesis, and the probability of the prior's, in float64."""
+    """The posterior mean over the whole grid, and the probability that the prior says something, in float64."""
     K, gap = len(mean), prior.quality - prior.quality.mean()
     share = prior.deviation / np.sqrt(np.mean(prior.deviation**2))
     noise, results = np.diag(deviation**2), []

@@ -94,8 +94,9 @@ def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     for pair, (logger, policy) in itertools.product(PAIRS, LOGGERS.items()):
         table = design.Table(pair.name, pair.folder, pair.tasks, 0, 0)
         centre = design.centre(table, options.data)
-        draws = {"seeds": SEEDS, "first_seed": FIRST_SEED}
-        config = dataclasses.replace(centre, name=f"prior-{pair.tasks}", logger=policy, rivals=(), **draws)
+        config = dataclasses.replace(
+            centre, name=f"prior-{pair.tasks}", seeds=SEEDS, first_seed=FIRST_SEED, logger=policy, rivals=()
+        )
         data = prepare(config)
         prior = levels_elsewhere(options.data, pair, data.table.models)
         yield common.each_log(config, data, options.out, measure, prior).assign(dataset=pair.name, logger=logger)

@@ -5,10 +5,10 @@
 
 The posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on the outcome model; each
 goes wrong where the other does not. ``informed`` is the probability that what a team knows beside its log (`priors`)
-tells the levels apart: as far as it does, the posterior does not depend on that Gaussian prior, and needs no such help. And a plug-in looks for the best model, so of uncertain ones it finds those that
-are overestimated. How cautious to be, the log says: where the policy that wrote it chose good models more often
-(rho > 0), a model that it avoided gets no benefit of the doubt. A policy that saves costs avoids good models
-(rho < 0), and its log leaves the levels as they are.
+tells the models apart: as far as it does, the posterior rests on that, and needs no such help. And a plug-in looks for
+the best model, so of uncertain ones it finds those that are overestimated. How cautious to be, the log says: where the
+policy that wrote it chose good models more often (rho > 0), a model that it avoided gets no benefit of the doubt. A
+policy that saves costs avoids good models (rho < 0), and its log leaves the levels as they are.
 """
 
 from __future__ import annotations
