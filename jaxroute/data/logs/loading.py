@@ -307,7 +307,7 @@ def _table(
         left_out=left,
         endpoints=problems.endpoints(log, good),
         chat=chat,
-        usage=costs.usage(log, good, models, action),
+        usage=costs.usage(log, good, models, action, cost, weight),
         currency=costs.currency(log, good),
         context={
             name.removeprefix(convert.CONTEXT): log.column[name][good]
