@@ -149,4 +149,5 @@ def test_reprice_writes_a_router_at_the_new_prices(capsys, tmp_path):
     )
     assert code == 0
     assert "their costs stay: a, b, c" in " ".join(out.split())
+    assert "if in another, fit again" in " ".join(out.split())  # this log named no currency
     assert Router.load(tmp_path / "r").summary["repriced"] == {"d": 0.5}
