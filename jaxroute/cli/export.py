@@ -107,6 +107,8 @@ def verify(
         raise InputError(
             f"{path}: {', '.join(wrong)}: not what {path / 'vectors.json'} says; the lines above say where"
         )
+    if not any(check.ran for check in checks):
+        raise InputError(f"{path}: nothing was verified, because {checks[0].runtime} is not installed; install it")
     said = [
         f"{check.runtime}: {check.decisions} decisions are equal; numbers differ by at most {check.worst:.1e}"
         if check.ran
