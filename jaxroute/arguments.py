@@ -137,6 +137,25 @@ def within(name: str, value: Any) -> None:
         raise InputError(f"{name} is {worst}; it must be {words}")
 
 
+def row_weights(weight: Any) -> None:
+    """InputError unless the weights say how often rows count: finite numbers of at least 0, not all of them 0.
+
+    Example:
+        >>> row_weights(np.array([1.0, 2.0]))
+        >>> row_weights(np.array([1.0, -2.0]))
+        Traceback (most recent call last):
+        jaxroute.types.InputError: weight, row 1: -2 is not a finite number of at least 0
+    """
+    if weight is None or not known(weight):
+        return
+    times = np.asarray(weight, float)
+    if not (fine := (times >= 0) & (times < np.inf)).all():
+        at = _first(~fine)
+        raise InputError(f"weight, row {', '.join(map(str, at))}: {times[at]:g} is not a finite number of at least 0")
+    if times.size and not times.any():
+        raise InputError("weight: every row counts 0 times; at least one must count")
+
+
 def _argument(name: str, value: Any) -> Any:
     if value is None:
         return None

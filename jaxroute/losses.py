@@ -3,6 +3,7 @@
 One protocol (``types.Loss``): ``loss(scores, utility, *, where=None) -> [...]``. The last axis holds the K
 models, leading axes are a batch that is never reduced. Models with ``where`` False take no part in any
 maximum, sum or softmax, whatever stands in their entries; a row with no model left has loss 0, gradient 0.
+A utility of an available model that is NaN makes the loss of its row NaN: nobody knows which model is best.
 
     z = scores, u = utility, t = argmax_k u_k (lowest index on ties), g_k = max_j u_j - u_k
 
@@ -126,7 +127,9 @@ def regret_cross_entropy(
     scores, utility, where = _at_the_door(scores, utility, where)
     best = jax.nn.one_hot(masked_argmax(utility, where), utility.shape[-1], dtype=bool)
     if label_temperature is None:
-        label = best.astype(scores.dtype)
+        # The argmax passes over NaN, and so would the loss; a maximum does not.
+        most = masked_max(utility, where)[..., None]
+        label = jnp.where(jnp.isnan(most), most, best).astype(scores.dtype)
     else:
         label = masked_softmax(utility / label_temperature, where)
     cross_entropy = -expectation(label, masked_log_softmax(scores, where))

@@ -154,6 +154,22 @@ def test_probabilities_under_jit_vmap_and_any_mask(posterior, name):
         np.testing.assert_allclose(several[1], thompson(keys[1], mean, sd, available=available).probabilities)
 
 
+def test_a_limit_on_what_is_unknown_leaves_no_room():
+    router, explore = np.eye(3)[[0, 0]], np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+    unknown, known = np.array([1.0, np.nan, 3.0]) * np.ones((2, 1)), np.ones((2, 3))
+    for name, limit in (("cost", "spend"), ("utility", "loss")):
+        given = {"cost": known, "utility": known, name: unknown}
+        with pytest.raises(InputError, match=rf"{name}, entry \(0, 1\), is nan; a limit needs"):
+            limited(explore, router, **given, **{limit: 0.1})
+        inside = np.asarray(jax.jit(partial(limited, **{limit: 0.1}))(explore, router, **given))
+        np.testing.assert_array_equal(inside[0], router[0])  # it would have to know the second model
+        assert (inside[1] != router[1]).any() or name == "cost"
+        np.testing.assert_array_equal(limited(explore, router, **given), np.float32(explore))  # no limit asks
+        allowed = np.array([[True, False, True]] * 2)
+        masked = limited(np.eye(3)[[0, 2]], router, **given, **{limit: 9.0}, available=allowed)
+        np.testing.assert_array_equal(masked, np.eye(3)[[0, 2]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

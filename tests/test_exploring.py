@@ -50,6 +50,13 @@ def test_the_numpy_twins_are_the_policies_of_jax():
     assert np.abs(found - exact).max() < 8 * np.asarray(error).max()
 
 
+def test_a_limit_on_an_unknown_cost_leaves_no_room():
+    router, explore, cost = np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([1.0, np.nan])
+    known = {"cost": cost, "utility": np.ones(2)}
+    np.testing.assert_array_equal(exploring.limited(explore, router, **known, spend=0.1), router)
+    np.testing.assert_array_equal(exploring.limited(explore, router, **known), explore)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder with two routers, one that knows no uncertainty, and a way to write models.yaml."""

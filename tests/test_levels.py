@@ -28,6 +28,20 @@ def _cells(seed, rows=40, models=3):
     return np.where(observed, quality, np.nan), observed, 1 / rng.uniform(0.1, 1, (rows, models)), predicted
 
 
+def test_what_a_model_costs_is_relative_to_the_others():
+    cost = np.array([0.0, 1e-4, 3e-3, 2e-2], np.float32)
+    expected = np.log(np.maximum(cost, 1e-9))
+    expected = (expected - expected.mean()) / expected.std()
+    found = levels.columns(jnp.ones(4), jnp.asarray(cost))
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-5)
+    dear = jnp.array([1.0, 2.0, 8.0])
+    for unit in (1e-3, 1e-9, 1e-12, 1e-20):
+        np.testing.assert_allclose(
+            levels.columns(jnp.ones(3), unit * dear), levels.columns(jnp.ones(3), dear), atol=1e-5
+        )
+    np.testing.assert_array_equal(levels.columns(jnp.ones(3), jnp.zeros(3)), 0)
+
+
 @pytest.mark.modes
 def test_levels_match_a_loop():
     quality, observed, weight, predicted = _cells(0)

@@ -200,6 +200,27 @@ def test_whatever_stands_in_masked_entries_changes_nothing(name):
             np.testing.assert_array_equal(actual, expected)
 
 
+@every_loss
+def test_an_unknown_utility_of_an_available_model_makes_its_row_unknown_and_no_other(name):
+    scores, utility, _ = rows(5)
+    loss = jax.jit(lambda z, u, where: (LOSSES[name](z, u, where=where), jax.vmap(jax.grad(alone))(z, u, where)))
+
+    def alone(z, u, where):
+        return LOSSES[name](z, u, where=where)
+
+    for where in (np.ones(scores.shape, bool), rows(5)[2]):
+        clean, gradient = loss(scores, utility, where)
+        for model in range(scores.shape[1]):
+            spoilt = utility.copy()
+            spoilt[:, model] = np.nan
+            value, slope = loss(scores, spoilt, where)
+            np.testing.assert_array_equal(np.isnan(value), where[:, model])
+            np.testing.assert_array_equal(value[~where[:, model]], clean[~where[:, model]])
+            np.testing.assert_array_equal(slope[~where[:, model]], gradient[~where[:, model]])
+    assert np.isnan(LOSSES[name](scores[0], np.full(scores.shape[1], np.nan)))
+    assert np.isnan(LOSSES[name](scores[:, :1], np.full((len(scores), 1), np.nan))).all()  # there is no other model
+
+
 def test_gradients_in_the_knobs_survive_poisoned_masks():
     scores, utility, where = rows(3)
     poisoned = jnp.where(where, scores, jnp.nan), jnp.where(where, utility, jnp.inf)

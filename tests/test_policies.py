@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxroute.policies import best_single, ensemble, epsilon_greedy, greedy, softmax
+from jaxroute.policies import best_single, curves, ensemble, epsilon_greedy, greedy, softmax
 from jaxroute.types import InputError, Outcomes
 
 POLICIES = {
@@ -124,3 +124,15 @@ def test_the_best_single_model_has_the_highest_mean_utility_where_it_is_availabl
         np.testing.assert_array_equal(policy, expected)
         at_one = best_single(Outcomes(quality, cost), weight, available=available, prompts=prompts)
         np.testing.assert_array_equal(policy, at_one)
+
+
+@pytest.mark.parametrize("weight", [[1.0, -1.0], [1.0, np.nan], [np.inf, 1.0], [0.0, 0.0]])
+def test_rows_cannot_count_less_than_never(weight):
+    outcomes, weight = Outcomes(np.eye(2), np.ones((2, 2))), np.array(weight)
+    with pytest.raises(InputError, match=r"^weight"):
+        best_single(outcomes, 0.0, weight=weight)
+    with pytest.raises(InputError, match=r"^weight"):
+        curves.curve(outcomes, outcomes, weight=weight)
+    with pytest.raises(InputError, match=r"^weight"):
+        curves.curve_of_policies([0.0], np.eye(2)[None], outcomes, weight=weight)
+    np.testing.assert_array_equal(best_single(outcomes, 0.0, weight=np.array([0.0, 2.0])), [[0, 1], [0, 1]])

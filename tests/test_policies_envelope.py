@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxroute.policies import breakpoints, envelope, interval_endpoints, select
+from jaxroute.policies.curves import curve
 from jaxroute.types import InputError, Outcomes
 
 # (quality, cost, available, pieces over [0, inf)): each a degenerate case with its answer by hand.
@@ -226,6 +227,22 @@ def test_envelope_of_rows_without_a_model_and_with_nan_behind_the_mask():
     batch = envelope(quality, cost, available)
     np.testing.assert_array_equal(batch.breakpoints, [[1, np.inf], [np.inf, np.inf]])
     np.testing.assert_array_equal(batch.models, [[0, 2, 2], [0, 0, 0]])
+
+
+def test_envelope_of_unknown_outcomes_is_refused_and_inside_jit_unknown():
+    lines = np.array([[0.2, 0.9], [0.5, np.nan]]), np.array([[0.1, 0.9], [0.1, 0.9]])
+    for quality, cost, name in ((*lines, "quality"), (*lines[::-1], "cost")):
+        with pytest.raises(InputError, match=rf"{name}, entry \(1, 1\), is nan; mask missing models"):
+            envelope(quality, cost)
+        inside = jax.jit(envelope)(quality, cost)
+        np.testing.assert_array_equal(np.isnan(inside.breakpoints), [[False], [True]])
+        with pytest.raises(InputError, match="breakpoints hold NaN"):
+            select(inside, 0.5)
+        masked = envelope(quality, cost, np.array([[True, True], [True, False]]))
+        np.testing.assert_array_equal(masked.models[1], [0, 0])
+    outcomes = Outcomes(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(InputError, match="quality, entry"):
+        curve(Outcomes(*lines), outcomes)
 
 
 def test_envelope_jit_vmap_and_leading_axes_agree():

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.counterfactual import propensity_of_action
-from jaxroute.estimators.influence import Rows, estimate, labels, rows
+from jaxroute.estimators.influence import Rows, estimate, labels, not_empty, rows
 from jaxroute.metrics import Interval, bootstrap_interval
 from jaxroute.numerics import safe_divide
 from jaxroute.types import Estimate, Key, Logs, Nuisances
@@ -190,7 +190,7 @@ def bootstrap(
         Interval(estimate, low, high) of scalars.
 
     Raises:
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> from jaxroute.estimators.values import example, snipw
@@ -201,6 +201,7 @@ def bootstrap(
     Reference:
         An Introduction to the Bootstrap, by Efron and Tibshirani, 1993.
     """
+    not_empty(logs)
     propensity_of_action(logs, nuisances)  # says which row is bad before anything is traced
     N = logs.action.shape[0]
     # Features are never looked at: without them a resample is a few columns.

@@ -83,8 +83,8 @@ def evaluate(
         One Evaluation per cost weight.
 
     Raises:
-        InputError: a propensity is NaN in the nuisances, L policies and another number of cost weights, a
-            level outside (0, 1), a strength below 1.
+        InputError: a log without rows, a propensity that is NaN in the nuisances, L policies and another number of
+            cost weights, a level outside (0, 1), a strength below 1.
 
     Example:
         >>> from jaxroute.types import Outcomes

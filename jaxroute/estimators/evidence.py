@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
 from jaxroute import estimators, nuisance
-from jaxroute.estimators import by_weight
+from jaxroute.estimators import by_weight, influence
 from jaxroute.estimators.frontier import beside_single_models
 from jaxroute.nuisance.diagnostics import Diagnostics
 from jaxroute.types import Examples, InputError, Key, Logs, Nuisances, Outcomes
@@ -106,7 +107,6 @@ def gather(
             another number of models in the shadow.
 
     Example:
-        >>> import jax
         >>> from jaxroute.estimators.influence import example
         >>> logs, target = example()
         >>> half = jnp.full((4, 2), 0.5)
@@ -152,6 +152,20 @@ def gather(
         shares=np.asarray(estimators.shares(router, logs.weight), float),
         singles=() if single is None else tuple(names[k] for k in np.asarray(single.sum(1)).argmax(1).tolist()),
     )
+
+
+def example() -> Evidence:
+    """What four rows say of a router that always takes the first of two models, at two cost weights.
+
+    >>> example().values["verdict"].tolist()
+    ['refuse', 'refuse']
+    """
+    logs, target = influence.example()
+    half = jnp.full((4, 2), 0.5)
+    policies = {LOGGER: half, BEST_SINGLE: 1 - target}
+    against = {name: jnp.stack([policy, policy]) for name, policy in policies.items()}
+    found = jnp.stack([target, target])
+    return gather(jax.random.key(0), logs, Nuisances(half, Outcomes(half, half)), found, [0.0, 0.5], against=against)
 
 
 def _check_policies(policies: Mapping[str, Array], shape: tuple[int, ...], where: str, of: str) -> None:

@@ -46,7 +46,7 @@ from jaxroute.arguments import checked
 from jaxroute.counterfactual import at_action, propensity_of_action
 from jaxroute.estimators import prediction_powered
 from jaxroute.numerics import at_least_single, masked_sum, relative, safe_divide
-from jaxroute.types import Estimate, Logs, Nuisances, Outcomes
+from jaxroute.types import Estimate, InputError, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
 Weights = Float[Array, " N"]
@@ -102,7 +102,7 @@ def rows(
 
     Raises:
         ValueError: an outcome model is asked for without nuisances.
-        InputError: a propensity is NaN (outside jit; inside, the result is NaN).
+        InputError: a log without rows, or a propensity that is NaN (outside jit; inside, the result is NaN).
 
     Example:
         >>> logs, target = example()
@@ -111,6 +111,7 @@ def rows(
         >>> print(estimate(a._replace(influence=a.influence - b.influence)).value)  # paired difference
         0.375
     """
+    not_empty(logs)
     N, K = logs.available.shape
     chex.assert_shape(target, (N, K))
     target, nuisances = at_least_single((target, nuisances))
@@ -318,6 +319,12 @@ def half_width(effective_sample_size: Array | np.ndarray | float, level: float =
 
     size = np.maximum(np.asarray(effective_sample_size, float), 2.0)
     return stdtrit(np.where(np.isnan(size), np.inf, size - 1), (1 + level) / 2)
+
+
+def not_empty(logs: Logs) -> None:
+    """InputError for a log without rows: nothing can be estimated of it."""
+    if not len(logs.action):
+        raise InputError("logs has no rows; an estimate needs at least one")
 
 
 def outcomes_of(nuisances: Nuisances | None) -> Outcomes:

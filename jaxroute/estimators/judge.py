@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxroute.estimators.influence import half_width
-from jaxroute.types import Logs
+from jaxroute.types import InputError, Logs
 
 LEVEL = 0.95
 FEWEST = 10
@@ -43,6 +43,9 @@ def biases(logs: Logs, level: float = LEVEL) -> list[Bias]:
     Returns:
         One Bias a model, K.
 
+    Raises:
+        InputError: a log without people's ratings.
+
     Example:
         >>> n, ones = 80, np.ones(80)
         >>> score = np.where(np.arange(n) % 4 < 2, 0.8, 0.6)
@@ -51,7 +54,8 @@ def biases(logs: Logs, level: float = LEVEL) -> list[Bias]:
         >>> [(one.ratings, round(one.bias, 3)) for one in biases(logs)]
         [(30, 0.0), (30, 0.1)]
     """
-    assert logs.human_quality is not None
+    if logs.human_quality is None:
+        raise InputError("logs.human_quality is None; a judge is compared with people's ratings")
     error = np.asarray(logs.quality, float) - np.asarray(logs.human_quality, float)
     rated = np.isfinite(error)
     stands = np.ones(len(error)) if logs.weight is None else np.asarray(logs.weight, float)

@@ -35,7 +35,7 @@ from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import at_action, propensity_of_action
 from jaxroute.estimators.influence import example as example
-from jaxroute.estimators.influence import outcomes_of
+from jaxroute.estimators.influence import not_empty, outcomes_of
 from jaxroute.numerics import at_least_single, nan_is_unknown, relative, safe_divide
 from jaxroute.types import InputError, Key, Logs, Nuisances, Outcomes
 
@@ -113,7 +113,7 @@ def bounds(
         never picks a logged model.
 
     Raises:
-        InputError: a strength below 1 or NaN, a propensity NaN (outside jit).
+        InputError: a log without rows; a strength below 1 or NaN, a propensity NaN (outside jit).
         ValueError: an outcome model is asked for without nuisances.
 
     Example:
@@ -159,7 +159,8 @@ def bounds_interval(
         Bounds, wider than those of ``bounds``.
 
     Raises:
-        InputError: a strength below 1 or NaN, a propensity NaN (outside jit), a level outside (0, 1).
+        InputError: a log without rows, a level outside (0, 1); a strength below 1 or NaN, a propensity NaN (outside
+            jit).
 
     Example:
         >>> wide = bounds_interval(jax.random.key(0), *example(), cost_weight=0.5, strength=3.0)
@@ -210,7 +211,7 @@ def tipping_point(
         TippingPoint; strength 1 at an advantage of exactly 0, NaN where the advantage is.
 
     Raises:
-        InputError: ``largest`` is below 1 or NaN, a propensity NaN (outside jit).
+        InputError: a log without rows; ``largest`` is below 1 or NaN, a propensity NaN (outside jit).
 
     Example:
         >>> point = tipping_point(*example(), cost_weight=0.5)
@@ -269,6 +270,7 @@ def _sort(
     clip: Scalar,
     outcome_model: bool,
 ) -> _Sorted:
+    not_empty(logs)
     chex.assert_shape(target, logs.available.shape)
     logs, target, nuisances = at_least_single((logs._replace(features=logs.features[:, :0]), target, nuisances))
     propensity = propensity_of_action(logs, nuisances, clip=clip)

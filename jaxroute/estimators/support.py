@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import propensity_of_action
 from jaxroute.estimators import calibration, verdict
-from jaxroute.estimators.influence import rows
+from jaxroute.estimators.influence import not_empty, rows
 from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL
 from jaxroute.types import Logs, Nuisances
@@ -85,7 +85,7 @@ def support(
         Support.
 
     Raises:
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> from jaxroute.estimators.influence import example
@@ -93,6 +93,7 @@ def support(
         >>> print(report.verdict, report.numbers["effective_sample_size"])
         refuse 2.0
     """
+    not_empty(logs)
     N, K = logs.available.shape
     policies = np.asarray(target)
     policies = policies if policies.ndim == 3 else policies[None]

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.counterfactual import shrink, switch
-from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, outcomes_of, rows, standing
+from jaxroute.estimators.influence import Rows, Scalar, Weights, estimate, not_empty, outcomes_of, rows, standing
 from jaxroute.estimators.influence import example as example
 from jaxroute.numerics import at_least_single, nan_is_unknown
 from jaxroute.types import Estimate, Logs, Nuisances
@@ -57,6 +57,7 @@ def direct_method(
 
     Raises:
         ValueError: without nuisances.
+        InputError: a log without rows.
 
     Example:
         >>> half = jnp.full((4, 2), 0.5)
@@ -68,6 +69,7 @@ def direct_method(
         Doubly Robust Policy Evaluation and Learning, by Dudík, Langford and Li
         (https://arxiv.org/abs/1103.4601), 2011.
     """
+    not_empty(logs)
     chex.assert_shape(target, logs.available.shape)
     target, nuisances = at_least_single((target, nuisances))
     direct = metrics.value(target, outcomes_of(nuisances), cost_weight)
@@ -101,7 +103,7 @@ def ipw(
         Estimate; NaN without any feedback.
 
     Raises:
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> print(ipw(*example(), cost_weight=0.5).value)
@@ -143,7 +145,7 @@ def snipw(
         Estimate; NaN if the weights sum to 0.
 
     Raises:
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> print(snipw(*example(), cost_weight=0.5).value)
@@ -196,7 +198,7 @@ def doubly_robust(
 
     Raises:
         ValueError: without nuisances.
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> half = jnp.full((4, 2), 0.5)
@@ -239,7 +241,7 @@ def self_normalised_doubly_robust(
 
     Raises:
         ValueError: without nuisances.
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> half = jnp.full((4, 2), 0.5)
@@ -285,7 +287,7 @@ def switch_doubly_robust(
 
     Raises:
         ValueError: without nuisances.
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> half = jnp.full((4, 2), 0.5)
@@ -330,7 +332,7 @@ def shrinkage_doubly_robust(
 
     Raises:
         ValueError: without nuisances.
-        InputError: a propensity is NaN.
+        InputError: a log without rows, or a propensity that is NaN.
 
     Example:
         >>> half = jnp.full((4, 2), 0.5)

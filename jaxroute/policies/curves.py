@@ -77,7 +77,8 @@ def curve(
         Curve with one piece per distinct breakpoint, and one before the first.
 
     Raises:
-        InputError: fewer than two prompts, or an outcome of an available model that is not finite.
+        InputError: fewer than two prompts, an outcome of an available model that is not finite, a prediction that is
+            NaN, or weights of which one is negative or not finite or none is above 0.
 
     Example:
         >>> predicted = Outcomes(np.array([[0.5, 1.0], [0.5, 0.75]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
@@ -98,7 +99,7 @@ def curve(
     from jaxroute.policies.piecewise import envelope
 
     times = _times(weight, rows)
-    pieces = envelope(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), usable)
+    pieces = envelope(jnp.asarray(predicted.quality), jnp.asarray(predicted.cost), jnp.asarray(usable))
     breaks, models = np.asarray(pieces.breakpoints, np.float64), np.asarray(pieces.models)
     real = np.isfinite(breaks)
     weights, place = np.unique(breaks[real], return_inverse=True)
@@ -192,6 +193,10 @@ def curve_of_policies(
 
 def _times(weight: Array | np.ndarray | None, rows: int) -> np.ndarray:
     """How often every row counts, 1 on average, [N, 1]."""
+    if weight is not None:
+        from jaxroute.arguments import row_weights
+
+        row_weights(weight)
     times = np.ones(rows) if weight is None else np.asarray(weight, np.float64)
     return (times / times.mean())[:, None]
 

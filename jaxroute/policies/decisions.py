@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxroute.arguments import checked
+from jaxroute.arguments import checked, row_weights
 from jaxroute.counterfactual import utility
 from jaxroute.numerics import masked_argmax, masked_softmax, masked_sum, safe_divide
 from jaxroute.types import Outcomes
@@ -96,7 +96,6 @@ def epsilon_greedy(
 
 
 @checked
-@jax.jit
 def best_single(
     outcomes: Outcomes,
     cost_weight: Scalar | Float[Array, " L"],
@@ -119,6 +118,9 @@ def best_single(
     Returns:
         Probabilities [P, K], or [L, P, K] for L cost weights. Where the best model cannot be chosen the next best is.
 
+    Raises:
+        InputError: a weight that is negative or not finite, or no weight above 0 (outside jit).
+
     Example:
         >>> outcomes = Outcomes(jnp.array([[0.5, 1.0], [0.5, 0.5]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
         >>> print(best_single(outcomes, jnp.array([0.0, 1.0]), prompts=jnp.array([[True, True]])))
@@ -126,6 +128,14 @@ def best_single(
         <BLANKLINE>
          [[1. 0.]]]
     """
+    row_weights(weight)
+    return _best_single(outcomes, cost_weight, available, prompts, weight)
+
+
+@jax.jit
+def _best_single(
+    outcomes: Outcomes, cost_weight: Scalar | Array, available: Available, prompts: Array | None, weight: Array | None
+) -> Array:
     quality, available = masked(outcomes.quality, available)
     cost, _ = masked(outcomes.cost, available)
     prompts = available if prompts is None else prompts

@@ -239,7 +239,6 @@ def for_evaluation(
 
 
 @checked
-@jax.jit
 def limited(
     probabilities: Float[Array, "*batch K"],
     greedy: Float[Array, "*batch K"],
@@ -257,6 +256,7 @@ def limited(
 
     Both sides are linear in s, so s = min(1, spend / extra cost, loss / expected loss), where only what is positive
     counts. A step below 1 lowers the propensities of what is explored, and so their floor, in the same proportion.
+    Nobody knows how far a limit lets a step go that ends at a model of unknown cost or utility (NaN).
 
     Args:
         probabilities: [..., K] of the exploring policy. greedy: [..., K] of the router.
@@ -269,19 +269,39 @@ def limited(
     Returns:
         Probabilities [..., K].
 
+    Raises:
+        InputError: with a finite limit, a cost or a utility that is NaN of a model whose probability the step would
+            change (outside jit; inside, s is 0).
+
     Example:
         >>> router, explore = jnp.array([1.0, 0.0]), jnp.array([0.6, 0.4])
         >>> cost, utility = jnp.array([1.0, 3.0]), jnp.array([0.5, 0.25])
         >>> print(np.round(np.asarray(limited(explore, router, cost=cost, utility=utility, spend=0.2), float), 3))
         [0.9 0.1]
     """
+    if known(probabilities, greedy, cost, utility, spend, loss, available):
+        moved = np.asarray(probabilities) != np.asarray(greedy)
+        moved = moved if available is None else moved & np.asarray(available)
+        for name, value, limit in (("cost", cost, spend), ("utility", utility, loss)):
+            unknown = moved & np.isnan(np.asarray(value, float)) & (np.asarray(limit, float)[..., None] < np.inf)
+            if unknown.any():
+                place = tuple(map(int, np.argwhere(unknown)[0]))
+                raise InputError(f"{name}, entry {place}, is nan; a limit needs the {name} of what is explored")
+    return _limited(probabilities, greedy, cost, utility, spend, loss, available)
+
+
+@jax.jit
+def _limited(
+    probabilities: Array, greedy: Array, cost: Array, utility: Array, spend: Scalar, loss: Scalar, available: Available
+) -> Array:
     probabilities, available = masked(probabilities, available)
     (greedy, _), (cost, _), (utility, _) = (masked(x, available) for x in (greedy, cost, utility))
     moved = probabilities - greedy
     dearer, worse = expectation(moved, cost), -expectation(moved, utility)
 
     def share(limit: Scalar | Array, whole: Array) -> Array:
-        return jnp.where(whole > limit, safe_divide(jnp.asarray(limit), whole, 0.0), 1.0)
+        whole_step = (whole <= limit) | (jnp.asarray(limit) == jnp.inf)  # neither holds where something is NaN
+        return jnp.where(whole > limit, safe_divide(jnp.asarray(limit), whole, 0.0), jnp.where(whole_step, 1.0, 0.0))
 
     step = jnp.minimum(share(spend, dearer), share(loss, worse))
     return greedy + step[..., None] * moved

@@ -144,7 +144,6 @@ def interval_endpoints(outcomes: Outcomes, num: int, *, high: float, available: 
 
 
 @checked
-@jax.jit
 def envelope(
     quality: Float[Array, "*batch K"], cost: Float[Array, "*batch K"], available: Available = None
 ) -> Envelope:
@@ -163,6 +162,10 @@ def envelope(
         piece, after the last piece that piece's model again). Rounding may leave a piece of length zero
         (equal breakpoints), which ``select`` skips. Model 0 throughout in a row without an available model.
 
+    Raises:
+        InputError: a quality or a cost of an available model that is NaN (outside jit; inside, the row's breakpoints
+            are NaN).
+
     Example:
         >>> pieces = envelope(jnp.array([0.5, 0.25, 1.0]), jnp.array([0.0, 1.0, 2.0]))
         >>> print(pieces.breakpoints, pieces.models)
@@ -170,6 +173,17 @@ def envelope(
         >>> print(select(pieces, 1.0))
         0
     """
+    if known(quality, cost, available):
+        usable = True if available is None else np.asarray(available)
+        for name, value in (("quality", quality), ("cost", cost)):
+            if (unknown := np.isnan(np.asarray(value, float)) & usable).any():
+                place = tuple(map(int, np.argwhere(unknown)[0]))
+                raise InputError(f"{name}, entry {place}, is nan; mask missing models with available=")
+    return _envelope(quality, cost, available)
+
+
+@jax.jit
+def _envelope(quality: Array, cost: Array, available: Available) -> Envelope:
     quality, available = masked(quality, available)
     cost, _ = masked(cost, available)
 
@@ -191,7 +205,8 @@ def envelope(
     carry = (jnp.zeros_like(quality[..., 0]), start)
     _, (weights, followers) = jax.lax.scan(next_piece, carry, length=quality.shape[-1] - 1)
     models = jnp.concatenate([start[None], followers])
-    return Envelope(jnp.moveaxis(weights, 0, -1), jnp.moveaxis(models, 0, -1))
+    unknown = jnp.any(jnp.isnan(quality) | jnp.isnan(cost), -1)
+    return Envelope(jnp.moveaxis(jnp.where(unknown, jnp.nan, weights), 0, -1), jnp.moveaxis(models, 0, -1))
 
 
 def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -205,7 +220,7 @@ def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> In
         Model index [...].
 
     Raises:
-        InputError: a cost weight is negative or NaN (outside jit).
+        InputError: a cost weight that is negative or NaN, or a breakpoint that is NaN (outside jit).
 
     Example:
         >>> pieces = envelope(jnp.array([0.5, 1.0]), jnp.array([0.0, 2.0]))
@@ -214,6 +229,8 @@ def select(pieces: Envelope, cost_weight: Scalar | Float[Array, "*batch"]) -> In
     """
     if known(cost_weight) and not (np.asarray(cost_weight) >= 0).all():
         raise InputError(f"cost_weight is {cost_weight}; it must be at least 0")
+    if known(pieces.breakpoints) and np.isnan(np.asarray(pieces.breakpoints, float)).any():
+        raise InputError("pieces.breakpoints hold NaN: the quality or the cost of a model was NaN")
     rows = pieces.models.shape[:-1]
     cost_weight = jnp.broadcast_to(jnp.asarray(cost_weight), rows)[..., None]
     piece = jnp.sum(pieces.breakpoints <= cost_weight, -1)

@@ -172,8 +172,20 @@ def of_shadow(shadow: Examples, predicted: Outcomes, centre: Float[Array, " K"])
 
 @jax.jit
 def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array, "K 2"]:
-    """log(1 + rows) and log(mean cost), each standardised over the models (all 0 where they are equal)."""
-    return jnp.stack([standard(jnp.log1p(count)), standard(jnp.log(jnp.maximum(cost, 1e-9)))], 1)
+    """log(1 + rows) and log(mean cost), each standardised over the models (all 0 where they are equal).
+
+    A cost of 0 counts as 1e-9, and as a thousandth of the largest where that is less, as in a unit in which all are
+    tiny.
+
+    Example:
+        >>> print(columns(jnp.ones(3), jnp.array([1.0, 2.0, 4.0]))[:, 1].round(2))
+        [-1.22 -0.    1.22]
+        >>> print(columns(jnp.ones(3), jnp.array([1e-12, 2e-12, 4e-12]))[:, 1].round(2))
+        [-1.22 -0.    1.22]
+    """
+    least = jnp.minimum(1e-9, 1e-3 * jnp.max(cost))
+    least = jnp.where(least > 0, least, 1e-9)
+    return jnp.stack([standard(jnp.log1p(count)), standard(jnp.log(jnp.maximum(cost, least)))], 1)
 
 
 def standard(x: Float[Array, " K"]) -> Float[Array, " K"]:

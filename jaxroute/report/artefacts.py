@@ -51,7 +51,15 @@ WHOLE_CURVE = ("mean_regret", "mean_utility", "aiq", "nauc", "peak", "qnc")
 
 
 def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
-    """Write results.parquet; returns its path."""
+    """Write results.parquet; returns its path.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxroute.report.summary import example
+        >>> path = write_results(tempfile.mkdtemp(), example())
+        >>> path.name, pd.read_parquet(path).equals(example())
+        ('results.parquet', True)
+    """
     check_columns(results)
     buffer = io.BytesIO()
     results.to_parquet(buffer, index=False)
@@ -59,7 +67,15 @@ def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
 
 
 def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
-    """Write figures/<name>.svg (adapts to a dark page), .png (1800 pixels wide) and .pdf; returns the paths."""
+    """Write figures/<name>.svg (adapts to a dark page), .png (1800 pixels wide) and .pdf; returns the paths.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxroute.report.figures import draw_regret
+        >>> from jaxroute.report.summary import example
+        >>> [path.name for path in write_figures(tempfile.mkdtemp(), [draw_regret(example())])]
+        ['regret.svg', 'regret.png', 'regret.pdf']
+    """
     paths = []
     for drawing in figures:
         stem = Path(folder) / "figures" / drawing.name
@@ -96,6 +112,13 @@ def write_html(
 
     Returns:
         The path of report.html.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxroute.report.summary import example
+        >>> page = write_html(tempfile.mkdtemp(), example(), {"title": "My run"}).read_text()
+        >>> "My run" in page, "mine has a mean regret of 10.00" in page
+        (True, True)
     """
     unit, scale = meta.get("cost_unit", "USD"), meta.get("cost_scale")
     sections = [] if results is None else [_section(label, rows, unit, scale) for label, rows in cells(results)]

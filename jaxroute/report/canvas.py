@@ -56,14 +56,25 @@ STYLE: dict[Any, Any] = {
 
 @cache
 def fonts() -> tuple[str, ...]:
-    """Those of ``FONTS`` that are installed; the first comes with matplotlib."""
+    """Those of ``FONTS`` that are installed; the first comes with matplotlib.
+
+    Example:
+        >>> fonts()[0]
+        'DejaVu Sans'
+    """
     there = set(font_manager.get_font_names())
     return tuple(name for name in FONTS if name in there)
 
 
 @contextlib.contextmanager
 def styled(**further: Any) -> Iterator[None]:
-    """Drawing in here has the style, and a character that no font has is an empty box; see ``undrawn``."""
+    """Drawing in here has the style, and a character that no font has is an empty box; see ``undrawn``.
+
+    Example:
+        >>> with styled():
+        ...     mpl.rcParams["axes.titlelocation"]
+        'left'
+    """
     settings: dict[Any, Any] = {**STYLE, "font.family": list(fonts()), **further}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -83,7 +94,13 @@ def undrawn(texts: Iterable[str]) -> str:
 
 
 def new_canvas(height: float) -> tuple[Figure, Axes]:
-    """900 pixels wide at 100 dots an inch, height in inches."""
+    """900 pixels wide at 100 dots an inch, height in inches.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> figure.get_size_inches().tolist()
+        [9.0, 5.0]
+    """
     figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -92,14 +109,29 @@ def new_canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def set_title(axes: Axes, title: str) -> str:
-    """Set and return the title, broken into lines of about equal length."""
+    """Set and return the title, broken into lines of about equal length.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> title = set_title(axes, "The router is better than any single model. " * 2)
+        >>> axes.get_title()
+        'The router is better than any single model. The\\nrouter is better than any single model.'
+    """
     lines = -(-len(title) // 76)
     axes.set_title(textwrap.fill(title, min(76, len(title) // lines + 12)))
     return title
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """A legend under the axes, in as many columns as fit beside each other."""
+    """A legend under the axes, in as many columns as fit beside each other.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> _ = axes.plot([0, 1], label="a router")
+        >>> legend_below(figure, axes)
+        >>> len(figure.legends)
+        1
+    """
     for columns in (3, 2, 1):
         legend = figure.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, handlelength=2.6
@@ -110,17 +142,40 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Lay out once and keep the layout, so that labels are placed in final coordinates and all files agree."""
+    """Lay out once and keep the layout, so that labels are placed in final coordinates and all files agree.
+
+    Example:
+        >>> figure, _ = new_canvas(height=5.0)
+        >>> settle(figure)
+        >>> figure.get_layout_engine() is None or not figure.get_layout_engine().adjust_compatible
+        True
+    """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def band(axes: Axes, x: np.ndarray, curve: pd.DataFrame, colour: str) -> None:
+    """The area between a curve's lower and upper ends, where they are known.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> band(axes, np.array([0.0, 1.0]), pd.DataFrame({"low": [0.1, 0.2], "high": [0.3, 0.4]}), COLOURS[0])
+        >>> len(axes.collections)
+        1
+    """
     if curve["low"].notna().any():
         axes.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.16, lw=0)
 
 
 def cost_axis(axes: Axes, cost: np.ndarray) -> None:
+    """A logarithmic axis of costs; with models that are free, one that begins at 0.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> cost_axis(axes, np.array([0.0, 0.5, 2.0]))
+        >>> axes.get_xscale()
+        'symlog'
+    """
     positive = cost[cost > 0]
     if not positive.size:
         return
@@ -135,6 +190,14 @@ def cost_axis(axes: Axes, cost: np.ndarray) -> None:
 
 
 def weight_axis(axes: Axes, ticks: Sequence[float], cost_scale: float | None, unit: str) -> None:
+    """An axis of normalised cost weights, the small ones spread.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> weight_axis(axes, [0.0, 1.0], None, "USD")
+        >>> axes.get_xlabel()
+        'cost weight (normalised), square-root scale'
+    """
     # Square roots spread the small weights without losing zero.
     axes.set_xscale("function", functions=(lambda w: np.sign(w) * np.sqrt(np.abs(w)), lambda x: x * np.abs(x)))
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
@@ -144,15 +207,33 @@ def weight_axis(axes: Axes, ticks: Sequence[float], cost_scale: float | None, un
 
 
 def weight_label(weight: float, cost_scale: float | None) -> str:
+    """A normalised cost weight, and below it the same per unit of cost.
+
+    Example:
+        >>> weight_label(0.5, None), weight_label(0.5, 0.01)
+        ('0.5', '0.5\\n50')
+    """
     return f"{weight:g}" if cost_scale is None else f"{weight:g}\n{weight / cost_scale:.3g}"
 
 
 def weight_title(cost_scale: float | None, unit: str) -> str:
+    """The title of an axis of cost weights.
+
+    Example:
+        >>> weight_title(0.01, "USD")
+        'cost weight (normalised; below it: quality per USD)'
+    """
     below = "" if cost_scale is None else f"; below it: quality per {unit}"
     return f"cost weight (normalised{below})"
 
 
 def readable_on(colour: str) -> str:
+    """The colour of a text on a bar of a colour.
+
+    Example:
+        >>> readable_on("#000000"), readable_on("#ffffff")
+        ('#fefefe', '#111111')
+    """
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     # Not PAPER and INK: those are swapped on a dark page, while the bars keep their colours.
     return "#fefefe" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#111111"
@@ -161,7 +242,15 @@ def readable_on(colour: str) -> str:
 def label_points(
     figure: Figure, axes: Axes, points: np.ndarray, names: Sequence[str], curves: Sequence[np.ndarray]
 ) -> None:
-    """Label each point where the label covers no curve, point or other label."""
+    """Label each point where the label covers no curve, point or other label.
+
+    Example:
+        >>> figure, axes = new_canvas(height=5.0)
+        >>> _ = axes.plot([0, 1], [0, 1])
+        >>> label_points(figure, axes, np.array([[0.25, 0.5], [0.75, 0.5]]), ["a", "b"], [np.array([[0, 0], [1, 1]])])
+        >>> [text.get_text() for text in axes.texts]
+        ['a', 'b']
+    """
     to_display = axes.transData.transform
     markers = [to_display(points)] if len(points) else []
     taken = np.concatenate([np.empty((0, 2)), *markers, *(_along(to_display(c)) for c in curves)])

@@ -34,6 +34,14 @@ def draw_exploration(
 
     Returns:
         The figure; None where no setting proves the gain.
+
+    Example:
+        >>> same = {"policy": "contenders", "extra_cost_per_1000": 1.0, "loss": 0.01}
+        >>> rates = [same | {"floor": floor, "days": 4 / floor} for floor in (0.1, 0.2)]
+        >>> draw_exploration(rates, rates[1]).title
+        'The gain is proven soonest, in 20 days, with contenders and a floor of 0.2'
+        >>> draw_exploration([rates[0] | {"days": float("inf")}], rates[0]) is None
+        True
     """
     frame = pd.DataFrame(rates).replace([float("inf")], float("nan"))
     known = frame.dropna(subset=["days"])

@@ -51,7 +51,12 @@ ORACLES = ("oracle", "conditional_oracle")  # bounds that nobody can learn
 
 
 class Drawing(NamedTuple):
-    """A figure with its title, caption and alternative text; name is the stem of its files."""
+    """A figure with its title, caption and alternative text; name is the stem of its files.
+
+    Example:
+        >>> Drawing("shares", "Title", "Caption.", "Alternative text.", Figure()).name
+        'shares'
+    """
 
     name: str
     title: str
@@ -66,6 +71,11 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
     Args:
         results: frame in the schema of ``report.COLUMNS`` and ``kind``.
         meta: may hold cost_unit ("USD" by default) and cost_scale; other keys are ignored.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> [drawing.name for drawing in draw_figures(example())]
+        ['quality_cost', 'regret', 'shares']
     """
     unit, scale = (meta or {}).get("cost_unit", "USD"), (meta or {}).get("cost_scale")
     drawings = []
@@ -88,7 +98,13 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
 
 
 def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
-    """Mean quality against mean cost: a curve per router (one point per cost weight), single models as points."""
+    """Mean quality against mean cost: a curve per router (one point per cost weight), single models as points.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> draw_quality_cost(example()).title
+        "plug_in_ridge reaches the best single model's quality at 45% of its cost"
+    """
     costs, qualities = summarise(results, "cost"), summarise(results, "quality")
     points = costs[["method", "cost_weight", "mean"]].merge(qualities, on=["method", "cost_weight"])
     points = points.rename(columns={"mean_x": "cost", "mean_y": "quality"})
@@ -139,7 +155,13 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
 def draw_regret(
     results: pd.DataFrame, metric: str = "regret", *, cost_scale: float | None = None, unit: str = "USD"
 ) -> Drawing:
-    """Mean regret against the cost weight, with the best fixed choices for comparison."""
+    """Mean regret against the cost weight, with the best fixed choices for comparison.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> draw_regret(example()).title
+        'mine has the lowest mean regret at every cost weight in the tables'
+    """
     between = f"{metric}_between"  # measured between the points of the grid: drawn here, left out of tables
     measured = [metric, between] if between in set(results["metric"]) else [metric]
     summary = pd.concat([summarise(results, m) for m in measured]).dropna(subset="cost_weight")
@@ -183,7 +205,13 @@ def draw_regret(
 
 
 def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None = None, unit: str = "USD") -> Drawing:
-    """Which models ``method`` sends prompts to, as stacked bars over the cost weights."""
+    """Which models ``method`` sends prompts to, as stacked bars over the cost weights.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> draw_shares(example(), "mine").title
+        'As the cost weight grows, mine moves from large (60%) to small (70%)'
+    """
     mine = results[(results["method"] == method) & results["metric"].str.startswith("share:")]
     if mine.empty:
         raise InputError(f"results: method {method!r} has no share:<model> rows; name a method that has them")

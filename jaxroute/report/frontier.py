@@ -37,6 +37,17 @@ def draw_frontier(evidence: Evidence, *, unit: str = "USD", money: float = 1.0) 
 
     Returns:
         The figure; None where the log supports no point of the router.
+
+    Example:
+        >>> from jaxroute.estimators.evidence import example
+        >>> draw_frontier(example()) is None  # four rows support no point
+        True
+        >>> points = pd.DataFrame({"policy": ["router", "large"], "kind": ["router", "single model"]})
+        >>> points["cost_weight"] = [0.0, None]
+        >>> for part, values in {"quality": [0.8, 0.8], "cost": [0.001, 0.004]}.items():
+        ...     points[[part, f"{part}_low", f"{part}_high"]] = [[x, 0.9 * x, 1.1 * x] for x in values]
+        >>> draw_frontier(example()._replace(frontier=points)).title
+        'The estimated quality of large, the best single model, is reached at 25% of its cost'
     """
     points = evidence.frontier.dropna(subset=["quality", "cost"])
     points = points.assign(cost=1000 * money * points["cost"])
@@ -75,7 +86,13 @@ def draw_frontier(evidence: Evidence, *, unit: str = "USD", money: float = 1.0) 
 
 
 def draw_traffic(evidence: Evidence, *, cost_scale: float | None = None, unit: str = "USD") -> Drawing:
-    """Which models the router sends the log's requests to, as stacked bars over the cost weights."""
+    """Which models the router sends the log's requests to, as stacked bars over the cost weights.
+
+    Example:
+        >>> from jaxroute.estimators.evidence import example
+        >>> draw_traffic(example()).caption
+        "Shares of the log's requests at each cost weight; shares below 6% are not labelled."
+    """
     records = [
         {"cost_weight": weight, "metric": f"share:{model}", "value": share}
         for weight, row in zip(evidence.values["cost_weight"], evidence.shares, strict=True)
@@ -89,7 +106,14 @@ def draw_traffic(evidence: Evidence, *, cost_scale: float | None = None, unit: s
 
 
 def money_table(evidence: Evidence, *, unit: str = "USD", money: float = 1.0) -> dict[str, Any]:
-    """A table of the page: what 1,000 requests cost, what is saved, and the traffic of every model."""
+    """A table of the page: what 1,000 requests cost, what is saved, and the traffic of every model.
+
+    Example:
+        >>> from jaxroute.estimators.evidence import example
+        >>> table = money_table(example())
+        >>> [cell.text for cell in table["lines"][0]]  # what four rows cannot say is a dash
+        ['0', '-', '-', '-', '-', '-', 'model 0 100%']
+    """
     lines = []
     for weight, row in zip(evidence.values["cost_weight"], accounts(evidence).to_dict("records"), strict=True):
         traffic = sorted(row["shares"].items(), key=lambda one: -one[1])

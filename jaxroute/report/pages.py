@@ -20,7 +20,12 @@ from jaxroute.system.printing import number
 
 
 class Sheet(Protocol):
-    """A table for people; a value that is None is unknown."""
+    """A table for people; a value that is None is unknown.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> sheet: Sheet = SimpleNamespace(title="costs", header=["model", "cost"], lines=[["a", 0.5], ["b", None]])
+    """
 
     @property
     def title(self) -> str:
@@ -36,7 +41,12 @@ class Sheet(Protocol):
 
 
 def render(name: str, **content: Any) -> bytes:
-    """A page from a template that extends ``base.html.jinja``."""
+    """A page from a template that extends ``base.html.jinja``.
+
+    Example:
+        >>> b"<h1>A page</h1>" in render("sheets.html.jinja", title="A page", said=["Said."], sheets=[], figures=[])
+        True
+    """
     templates = resources.files(__package__)
     base = templates.joinpath("base.html.jinja").read_text("utf-8")
     script = base.partition("<script>")[2].partition("</script>")[0]  # the only one that a page may run
@@ -57,6 +67,14 @@ def write_sheets(
 
     Returns:
         The path of report.html.
+
+    Example:
+        >>> import tempfile
+        >>> from types import SimpleNamespace
+        >>> sheet = SimpleNamespace(title="costs", header=["model", "cost"], lines=[["a", 0.5], ["b", None]])
+        >>> path = write_sheets(tempfile.mkdtemp(), "A page", ["a costs less."], [sheet])
+        >>> path.name, "a costs less." in path.read_text()
+        ('report.html', True)
     """
     lines = [line.removeprefix("- ") for line in said]
     drawn = [(figure, within_page(figure)) for figure in figures]

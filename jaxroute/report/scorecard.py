@@ -36,6 +36,15 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
 
     Raises:
         InputError: there are no rows of regret.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> header, lines, _ = scorecard(example())
+        >>> header
+        ['method', 'mean regret', 'to plug_in_ridge', 'to best_single', 'most used at 0', 'most used at 1']
+        >>> lines[0]
+        ['mine', '10.00±2.48', '-3.00 [-3.00, -3.00]', '-11.00 [-11.00, -11.00]', 'large 60%, small 40%',
+         'small 70%, large 30%']
     """
     grid = table_weights(results, "regret") if grid is None else grid
     of = kinds(results)
@@ -65,7 +74,13 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
 
 
 def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> str:
-    """The scorecard for README files."""
+    """The scorecard for README files.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> print(scorecard_markdown(example()).splitlines()[2])
+        | **Learned routers** |  |  |  |  |  |
+    """
     (header, lines, note), of = scorecard(results, grid=grid), kinds(results)
     body: list[Sequence[str]] = []
     for title, members in grouped(lines, of):
@@ -75,7 +90,16 @@ def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = 
 
 
 def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) -> None:
-    """Print the curve metrics and RCI, as means over seeds: what fits into a line and no other table has."""
+    """Print the curve metrics and RCI, as means over seeds: what fits into a line and no other table has.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> from rich.console import Console
+        >>> peaks = example()[example()["metric"] == "quality"].assign(metric="peak", cost_weight=float("nan"))
+        >>> peaks = pd.concat([example(), peaks.drop_duplicates(["method", "seed"])])
+        >>> print_scorecard(peaks, console=Console(width=100, color_system=None))
+         method ... peak ...
+    """
     if console is None:
         console = standard_console(CONSOLE_WIDTH)
     header, lines, note = scorecard(results)

@@ -85,7 +85,13 @@ def student_interval(values: ArrayLike) -> tuple[float, float, float]:
 
 
 def cells(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(label, rows) for each combination of dataset, logger, log size and split; the label names what varies."""
+    """(label, rows) for each combination of dataset, logger, log size and split; the label names what varies.
+
+    Example:
+        >>> two = pd.concat([example(), example().assign(dataset="another")])
+        >>> [label for label, _ in cells(example())], [label for label, _ in cells(two)]
+        ([''], ['dataset a table', 'dataset another'])
+    """
     check_columns(results)
     varying = [c for c in CELL if results[c].nunique(dropna=False) > 1]
     if not varying:
@@ -96,7 +102,12 @@ def cells(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def table_weights(results: pd.DataFrame, metric: str) -> tuple[float, ...]:
-    """Cost weights that a table shows: the fixed grid where present, otherwise up to seven of those present."""
+    """Cost weights that a table shows: the fixed grid where present, otherwise up to seven of those present.
+
+    Example:
+        >>> table_weights(example(), "regret")
+        (0.0, 1.0)
+    """
     present = np.unique(_rows(results, metric)["cost_weight"].dropna())
     fixed = tuple(w for w in TABLE_WEIGHTS if w in present)
     if len(fixed) > 1 or len(present) <= 1:
@@ -157,7 +168,13 @@ def summarise(
 
 
 def ranked(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> list[str]:
-    """Methods of a summary that has grid means, ordered by kind (``of``: see `kinds`) and then from best to worst."""
+    """Methods of a summary that has grid means, ordered by kind (``of``: see `kinds`) and then from best to worst.
+
+    Example:
+        >>> summary = summarise(example(), "regret", grid=(0.0, 1.0))
+        >>> ranked(summary, "regret", kinds(example()))
+        ['mine', 'plug_in_ridge', 'best_single', 'oracle']
+    """
     mean = summary[summary["cost_weight"].isna()].set_index("method")["mean"]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
 
@@ -169,7 +186,12 @@ def ranked(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> list[st
 
 
 def best_of(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> str | None:
-    """The method of the best mean over the grid that is no ceiling; None where no mean is known."""
+    """The method of the best mean over the grid that is no ceiling; None where no mean is known.
+
+    Example:
+        >>> best_of(summarise(example(), "regret", grid=(0.0, 1.0)), "regret", kinds(example()))
+        'mine'
+    """
     whole = summary[summary["cost_weight"].isna() & summary["method"].map(of).ne(CEILING)].set_index("method")["mean"]
     known = whole.dropna()
     if known.empty:
@@ -178,7 +200,12 @@ def best_of(summary: pd.DataFrame, metric: str, of: Mapping[str, str]) -> str | 
 
 
 def best_plug_in(order: Sequence[str], of: Mapping[str, str]) -> str | None:
-    """The first plug-in of ``order`` (see `ranked`) but the recommended recipe."""
+    """The first plug-in of ``order`` (see `ranked`) but the recommended recipe.
+
+    Example:
+        >>> best_plug_in(["mine", "recommended", "knn"], {"mine": LEARNED, "recommended": PLUG_IN, "knn": PLUG_IN})
+        'knn'
+    """
     return next((m for m in order if of[m] == PLUG_IN and m != RECOMMENDED), None)
 
 
@@ -192,6 +219,12 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
         One row per router and opponent: router, role, against, pairs, difference, low, high (router minus
         opponent, mean over the grid), verdict ("better", "worse", "undecided", "no interval") and the cost
         weights at which the interval excludes zero (better_at, worse_at).
+
+    Example:
+        >>> compare(example())[["router", "against", "difference", "verdict"]].round(3)
+          router        against  difference verdict
+        0   mine  plug_in_ridge       -0.03  better
+        1   mine    best_single       -0.11  better
     """
     grid = table_weights(results, metric) if grid is None else grid
     of = kinds(results)
@@ -225,7 +258,13 @@ def compare(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[flo
 
 
 def headline(results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None) -> str:
-    """Which learned router does best, and whether it beats the best plug-in and the best single model."""
+    """Which learned router does best, and whether it beats the best plug-in and the best single model.
+
+    Example:
+        >>> print(headline(example()))
+        mine has a mean regret of 10.00 ± 2.48 points. It beats the best plug-in (plug_in_ridge) by 3.00 points (95%
+        interval 3.00 to 3.00). It beats the best single model by 11.00 points (95% interval 11.00 to 11.00).
+    """
     grid = table_weights(results, metric) if grid is None else grid
     summary = summarise(results, metric, grid=grid)
     of = kinds(results)
@@ -324,13 +363,49 @@ def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows[[*key, "value"]]
 
 
+def example() -> pd.DataFrame:
+    """Results of four methods at two cost weights over three seeds, for examples.
+
+    >>> example()["metric"].unique().tolist()
+    ['regret', 'quality', 'cost', 'share:small', 'share:large']
+    """
+    rows = {  # at cost weight 0 and 1: regret, quality, cost, share of the small model
+        "mine": ("learned", (0.09, 0.8, 0.005, 0.4), (0.11, 0.75, 0.003, 0.7)),
+        "plug_in_ridge": ("plug-in", (0.11, 0.78, 0.0045, 0.5), (0.15, 0.72, 0.003, 0.7)),
+        "best_single": ("no routing", (0.17, 0.76, 0.01, 0.0), (0.25, 0.7, 0.002, 1.0)),
+        "oracle": ("ceiling", (0.0, 0.9, 0.004, 0.5), (0.0, 0.85, 0.002, 0.8)),
+    }
+    records = [
+        {"method": method, "kind": kind, "cost_weight": weight, "seed": seed, "metric": metric, "value": value}
+        for method, (kind, *at) in rows.items()
+        for weight, (regret, quality, cost, small) in zip((0.0, 1.0), at, strict=True)
+        for seed in range(3)
+        for metric, value in {
+            "regret": regret and regret + 0.01 * (seed - 1),
+            "quality": quality - 0.01 * (seed - 1),
+            "cost": cost,
+            "share:small": small,
+            "share:large": 1 - small,
+        }.items()
+    ]
+    same = {"dataset": "a table", "logger": "uniform", "log_size": 2000, "estimator": "dr", "hyperparameters": "{}"}
+    return pd.DataFrame(records).assign(**same, split="test", standard_error=np.nan)
+
+
 def _rounded(weight: float) -> float:
     # 0.1 written by float32 code and 0.1 written by float64 code are one cost weight.
     return float(f"{float(weight):.6g}")
 
 
 def check_columns(results: pd.DataFrame) -> None:
-    """Raise InputError if a column of the schema is missing."""
+    """Raise InputError if a column of the schema is missing.
+
+    Example:
+        >>> check_columns(example())
+        >>> check_columns(example().drop(columns="split"))
+        Traceback (most recent call last):
+        jaxroute.types.InputError: results: column split is missing; the schema is dataset, logger, ...
+    """
     missing = [c for c in COLUMNS if c not in results.columns]
     if missing:
         raise InputError(f"results: column {', '.join(missing)} is missing; the schema is {', '.join(COLUMNS)}")

@@ -17,14 +17,29 @@ _DRAWN: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
 
 
 def svg(drawing: Drawing) -> str:
-    """The same bytes for the same figure."""
+    """The same bytes for the same figure.
+
+    Example:
+        >>> from jaxroute.report.figures import draw_regret
+        >>> from jaxroute.report.summary import example
+        >>> svg(draw_regret(example())) == svg(draw_regret(example()))
+        True
+    """
     if drawing.figure not in _DRAWN:
         _DRAWN[drawing.figure] = _drawn(drawing)
     return _DRAWN[drawing.figure]
 
 
 def within_page(drawing: Drawing) -> str:
-    """The same in base64, as a page holds it."""
+    """The same in base64, as a page holds it.
+
+    Example:
+        >>> from jaxroute.report.figures import draw_regret
+        >>> from jaxroute.report.summary import example
+        >>> drawing = draw_regret(example())
+        >>> base64.b64decode(within_page(drawing)).decode() == svg(drawing)
+        True
+    """
     return base64.b64encode(svg(drawing).encode()).decode()
 
 

@@ -32,7 +32,12 @@ Line = TypeVar("Line", bound=Sequence[Any])
 
 
 class Cell(NamedTuple):
-    """The text of a cell and the number that it is sorted by."""
+    """The text of a cell and the number that it is sorted by.
+
+    Example:
+        >>> sorted([Cell("9.0", 9.0), Cell("10.0", 10.0)], key=lambda cell: cell.value)[-1].text
+        '10.0'
+    """
 
     text: str
     value: float
@@ -42,6 +47,11 @@ class MethodTable(NamedTuple):
     """header: one title per column of cells; lines: (method, cells), grouped by kind, best first; kinds: of methods.
 
     best: the method that has the best mean and is no ceiling; None where no mean is known.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> method_table(example(), "regret").header
+        ('0', '1', 'mean')
     """
 
     header: tuple[str, ...]
@@ -52,7 +62,12 @@ class MethodTable(NamedTuple):
 
 
 def grouped(lines: Iterable[Line], of: Mapping[str, str]) -> Iterator[tuple[str, list[Line]]]:
-    """(title, lines) of every kind that has any; a line begins with its method, whose kind ``of`` says."""
+    """(title, lines) of every kind that has any; a line begins with its method, whose kind ``of`` says.
+
+    Example:
+        >>> list(grouped([("mine", 1), ("oracle", 2)], {"mine": "learned", "oracle": "ceiling"}))
+        [('Learned routers', [('mine', 1)]), ('Ceilings', [('oracle', 2)])]
+    """
     members: dict[str, list[Line]] = {kind: [] for kind in GROUP_TITLES}
     for line in lines:
         members[of[line[0]]].append(line)
@@ -60,7 +75,12 @@ def grouped(lines: Iterable[Line], of: Mapping[str, str]) -> Iterator[tuple[str,
 
 
 def quantity(metric: str, unit: str = "USD") -> tuple[float, str]:
-    """(factor, name of the unit) in which a metric is shown: points, percent, cost of 1,000 prompts."""
+    """(factor, name of the unit) in which a metric is shown: points, percent, cost of 1,000 prompts.
+
+    Example:
+        >>> quantity("cost", "EUR"), quantity("regret")
+        ((1000.0, 'EUR per 1,000 prompts'), (100.0, 'points (quality x 100)'))
+    """
     if metric == "cost":
         return 1000.0, f"{unit} per 1,000 prompts"
     if metric == "rci" or metric.startswith("share:"):
@@ -76,7 +96,15 @@ def method_table(
     decimals: int = 2,
     unit: str = "USD",
 ) -> MethodTable:
-    """One metric: methods by cost weight, with the mean over the weights, as text and numbers."""
+    """One metric: methods by cost weight, with the mean over the weights, as text and numbers.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> table = method_table(example(), "regret")
+        >>> method, cells = table.lines[0]
+        >>> table.best, method, [cell.text for cell in cells]
+        ('mine', 'mine', ['9.00±2.48', '11.00±2.48', '10.00±2.48'])
+    """
     grid = table_weights(results, metric) if grid is None else grid
     summary = summarise(results, metric, grid=grid)
     weights = [*grid, np.nan]
@@ -97,7 +125,12 @@ def method_table(
 
 
 def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell:
-    """mean±half width; only the mean if there is no interval, a dash if the mean is undefined."""
+    """mean±half width; only the mean if there is no interval, a dash if the mean is undefined.
+
+    Example:
+        >>> interval_cell(pd.Series({"mean": 0.1, "high": 0.125}), "regret").text, interval_cell(None, "regret").text
+        ('10.00±2.50', '-')
+    """
     if row is None or np.isnan(row["mean"]):
         return Cell("-", np.nan)
     factor = quantity(metric)[0]
@@ -109,7 +142,12 @@ def interval_cell(row: pd.Series | None, metric: str, decimals: int = 2) -> Cell
 
 
 def seeds_note(summary: pd.DataFrame) -> str:
-    """A sentence that says how many seeds the intervals are over."""
+    """A sentence that says how many seeds the intervals are over.
+
+    Example:
+        >>> seeds_note(pd.DataFrame({"seeds": [3, 5]})), seeds_note(pd.DataFrame({"seeds": [1]}))
+        ('± is half the width of the 95% Student-t interval over 3 to 5 seeds.', 'One seed: no interval can be given.')
+    """
     low, high = summary["seeds"].min(), summary["seeds"].max()
     if high == 1:
         return "One seed: no interval can be given."
@@ -128,7 +166,13 @@ COMPARISON_NOTE = (
 def comparison_lines(
     results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None, decimals: int = 2
 ) -> Iterator[tuple[str, ...]]:
-    """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins."""
+    """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> next(comparison_lines(example(), "regret"))
+        ('mine', 'plug_in_ridge', '-3.00', '[-3.00, -3.00]', 'better', 'all', '-')
+    """
     grid = table_weights(results, metric) if grid is None else grid
     for _, row in compare(results, metric, grid=grid).iterrows():
         difference, low, high = (100 * row[c] for c in ("difference", "low", "high"))
@@ -149,7 +193,16 @@ def _weights_text(weights: Sequence[float], total: int) -> str:
 def markdown_table(
     results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None, unit: str = "USD"
 ) -> str:
-    """The method table and the paired differences as Markdown, for README files."""
+    """The method table and the paired differences as Markdown, for README files.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> print(*markdown_table(example()).splitlines()[:4], sep="\\n")
+        | regret at cost weight | 0 | 1 | mean |
+        | --- | ---: | ---: | ---: |
+        | **Learned routers** |  |  |  |
+        | `mine` | 9.00±2.48 | 11.00±2.48 | 10.00±2.48 |
+    """
     table = method_table(results, metric, grid=grid, unit=unit)
     lines: list[Sequence[str]] = []
     for title, members in grouped(table.lines, table.kinds):
@@ -166,11 +219,25 @@ def markdown_table(
 
 
 def markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of texts, the first column to the left and the others to the right.
+
+    Example:
+        >>> print(markdown_rows(["method", "regret"], [["mine", "9.00"]]))
+        | method | regret |
+        | --- | ---: |
+        | mine | 9.00 |
+    """
     numeric = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, numeric, *lines])
 
 
 def markdown_name(name: str) -> str:
+    """A name as code, with nothing in it that a table would act on.
+
+    Example:
+        >>> print(markdown_name("a|b"))
+        `a\\|b`
+    """
     # Inside a code span only the bar and the backtick have a meaning in Markdown tables.
     return f"`{name.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
@@ -183,7 +250,14 @@ def print_tables(
     unit: str = "USD",
     console: Console | None = None,
 ) -> None:
-    """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then."""
+    """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then.
+
+    Example:
+        >>> from jaxroute.report.summary import example
+        >>> from rich.console import Console
+        >>> print_tables(example(), console=Console(width=100, color_system=None))
+         regret at cost weight ...
+    """
     if console is None:
         console = standard_console(CONSOLE_WIDTH)
     for decimals in (2, 1):

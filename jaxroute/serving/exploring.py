@@ -243,6 +243,8 @@ def limited(
     step = 1.0
     for limit, whole in ((spend, float(moved @ cost)), (loss, -float(moved @ utility))):
         step = min(step, limit / whole) if whole > limit else step
+        if math.isnan(whole) and limit < math.inf:  # of what is not known no limit can be kept to
+            step = 0.0
     return greedy + step * moved
 
 
