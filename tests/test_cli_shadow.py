@@ -185,7 +185,7 @@ def test_a_text_of_the_pool_that_is_no_utf_8_is_written_as_it_was_read():
 
 
 @pytest.mark.parametrize("weights", ["-1", "nan", "0,inf"])
-def test_cost_weights_that_cannot_be_are_refused(capsys, demo, weights):
-    code, _, err = run(capsys, "shadow", demo / "log.jsonl", f"--normalised-cost-weights={weights}")
+def test_cost_weights_that_cannot_be_are_refused(capsys, weights):
+    code, _, err = run(capsys, "shadow", "log.jsonl", f"--normalised-cost-weights={weights}")
     assert code == 2
     assert "give finite numbers of at least 0" in err
