@@ -89,6 +89,8 @@ def fit(
         True
     """
     _check_arguments(log, models, shadow, prior, encoder, holdout, split_time, max_latency, recency)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; it must be a whole number from 0 to 2**63 - 1")
     chosen = methods.named(method)
     fitting.weights_of(cost_weights, normalised_cost_weights)
     if outcome_models is not None:

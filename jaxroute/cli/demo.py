@@ -20,7 +20,7 @@ EPSILON = 0.3
 def demo_log(
     out: Annotated[Path, typer.Argument(help="File to write, .jsonl.")],
     rows: Annotated[int, typer.Option(help="Number of requests.")] = 3000,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.", min=0)] = 0,
 ) -> output.Result:
     """Write an artificial request log with three models, five topics, propensities and some missing ratings.
 
