@@ -168,7 +168,10 @@ def test_in_node_features_that_are_no_finite_numbers_are_refused(saved, tmp_path
         const router = load(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
         const x = new Array(router.arrays[process.argv[2]].data.length).fill(0), said = [];
         for (const odd of [NaN, 1e40, "a", undefined]) {
-          try { router.route([...x.slice(1), odd], 1); said.push("decided"); } catch (error) { said.push(error.message); }
+          try {
+            router.route([...x.slice(1), odd], 1);
+            said.push("decided");
+          } catch (error) { said.push(error.message); }
         }
         console.log(JSON.stringify([said, router.route(x, 1).index]));
     """

@@ -150,7 +150,9 @@ def test_a_row_counts_as_often_as_it_stands_for_requests(tmp_path, folder, capsy
     cost = router.predict(x)[1]
     extra = cost.mean(1) - cost[[0, 1], router.scores(x, found["cost_weight"]).argmax(1)]
     apart = 1000 * float(abs(extra[0] - extra[1]))
-    assert found["settings"][0]["extra_cost_per_1000"] == pytest.approx(float(1000 * extra @ [0.9, 0.1]), abs=0.03 * apart)
+    assert found["settings"][0]["extra_cost_per_1000"] == pytest.approx(
+        float(1000 * extra @ [0.9, 0.1]), abs=0.03 * apart
+    )
     assert apart > 0.1
 
 

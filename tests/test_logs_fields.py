@@ -197,5 +197,5 @@ def test_a_written_log_gives_the_estimate_of_the_arrays(tmp_path):
 def test_feedback_that_meets_no_request_is_named_by_its_first():
     rows = [{"prompt": f"{i}", "model": "ab"[i % 2], "cost": 1, "request_id": f"r{i}"} for i in range(9)]
     ratings = [{"request_id": f"other {i}", "quality": 1} for i in range(100)]
-    with pytest.raises(InputError, match="none of its 100 request.*the first is 'other 0'"):
+    with pytest.raises(InputError, match=r"none of its 100 request.*the first is 'other 0'"):
         logs.load(rows, feedback=ratings)

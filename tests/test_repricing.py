@@ -88,7 +88,12 @@ def test_a_log_keeps_the_mean_tokens_of_every_model():
     "tokens",
     [
         {"input_tokens": 3000, "output_tokens": 200},
-        {"input_tokens": 10, "output_tokens": 200, "cached_tokens": 1000, "cache_write_tokens": 200},  # beside the input
+        {
+            "input_tokens": 10,
+            "output_tokens": 200,
+            "cached_tokens": 1000,
+            "cache_write_tokens": 200,
+        },  # beside the input
         {"input_tokens": 300, "output_tokens": 200, "total_tokens": 4000},  # the rest was output
         {"input_tokens": 300, "output_tokens": 200, "reasoning_tokens": 5000},  # more than there was output
     ],
@@ -108,7 +113,14 @@ def test_the_old_prices_over_again_change_no_cost(tokens):
 
 def test_a_cost_beyond_all_measure_makes_no_model_free_at_new_prices():
     rows = [
-        {"prompt": f"{i}", "model": "ab"[i % 2], "quality": 1, "cost": 0.002, "input_tokens": 1000, "output_tokens": 500}
+        {
+            "prompt": f"{i}",
+            "model": "ab"[i % 2],
+            "quality": 1,
+            "cost": 0.002,
+            "input_tokens": 1000,
+            "output_tokens": 500,
+        }
         for i in range(40)
     ]
     rows[6]["cost"] = 1e6

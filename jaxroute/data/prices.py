@@ -279,13 +279,13 @@ def apart(
         [42.0] [50.0] [0.0] [2579.0] [0.0]
     """
     inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
-    cached, written, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
-    beside = cached + written > inputs
-    fresh = inputs - np.where(beside, 0, cached + written)
-    beyond = np.asarray(total, float) - inputs - np.where(beside, cached + written, 0)
+    read, kept, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
+    beside = read + kept > inputs
+    fresh = inputs - np.where(beside, 0, read + kept)
+    beyond = np.asarray(total, float) - inputs - np.where(beside, read + kept, 0)
     outputs = np.where(beyond > outputs, beyond, outputs)  # never where one of them is unknown
     thought = np.fmin(thought, outputs)
-    return Apart(fresh, cached, written, outputs - thought, thought)
+    return Apart(fresh, read, kept, outputs - thought, thought)
 
 
 def cost(
