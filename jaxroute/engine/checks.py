@@ -125,7 +125,8 @@ def rows(name: str, examples: Any, points: Hyperparams, *, whole: tuple[str, ...
                     f"{called} has shape {np.shape(leaf)}; it must begin with {axes} = {expected}, "
                     f"as points.seed {groups} and {name}.features {features} do"
                 )
-            if isinstance(part, Outcomes | Nuisances) and np.ndim(leaf) != 2 and np.shape(leaf) != available:
+            a_row = called.endswith(".response")
+            if isinstance(part, Outcomes | Nuisances) and not a_row and np.shape(leaf) != available:
                 raise InputError(f"{called} has shape {np.shape(leaf)}, and {name}.available {available}")
     if like is not None:
         for field, shape in (("features", features), ("available", available)):
@@ -170,7 +171,7 @@ def _log(name: str, logs: Logs, num_models: int) -> None:
 def _finite(name: str, tree: Any, available: np.ndarray | None = None) -> None:
     """InputError where a number is not finite; given ``available`` [S, N, K], only there, if the last axis is K."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        there, needed = _on_host(leaf), np.True_
+        there, needed = _on_host(leaf), np.ones((), bool)
         if available is not None:
             if np.ndim(leaf) < 3 or np.shape(leaf)[-1] != available.shape[-1]:
                 continue

@@ -82,8 +82,8 @@ def train(
         validate: examples, leaves [S, V, ...], in memory.
         hook: what is done between chunks; `halving.search` brings one.
         folder: where to checkpoint every chunk, and to resume from. None: nothing is written. A folder is of one
-            training (`identity.parts`), which may go on with more ``steps``: from then on the learning rate is that of
-            the new number of steps.
+            training (`identity.parts`, for which rows on disk are read once); it may go on with more ``steps``, and
+            from then on the learning rate is that of the new number of steps.
         kept: the last so many checkpoints stay, and the best (see `Hook.worth`).
         about: what to write into each checkpoint, a config say.
         on_chunk: called with (steps done, state) after every chunk; the state is gone after the next one.
@@ -123,10 +123,10 @@ def train(
     checks.rows("validate", validate, points, whole=program.task.whole, like=source.like)
     program = replace(program, spec=replace(program.spec, chunk=source.steps))
     spec, multiple = program.spec, mesh.shape[sweep.SWEEP] * (program.block or 1)
+    own = {} if folder is None else identity.parts(program, points, learn, validate)
     validate, num_features = sweep.put(validate, mesh), source.like.features.shape[-1]
     hook.begin(points, spec)
     active = placed(chosen(points, hook.alive, mesh), mesh, multiple)
-    own = {} if folder is None else identity.parts(program, points, learn, validate)
     checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
 
     def expected(step: int) -> Any:
@@ -153,8 +153,8 @@ def train(
         begin, parts = first // spec.chunk, chunks(first, spec.steps, spec.chunk)
         with closing(source.visits(begin, begin + len(parts))) as visits:
             for (start, count), rows in zip(parts, visits, strict=True):
-                short = replace(program, spec=replace(spec, chunk=count))
-                run = chunk if count == spec.chunk else compiled_chunk(short)
+                whole = count == spec.chunk
+                run = chunk if whole else compiled_chunk(replace(program, spec=replace(spec, chunk=count)))
                 # Waited for, else chunks and the rows that they visit would queue up in memory.
                 state = jax.block_until_ready(run(active, state, (rows, validate), sweep.put(np.int32(start), mesh)))
                 done, alive = start + count, cut(state, len(hook.alive))
