@@ -57,12 +57,24 @@ def test_an_earlier_commit_fits_the_arrays_of_todays_log(tmp_path):
         (tmp_path / "jaxroute" / f"{name}.py").write_text("\n".join(lines))
     logs, _ = small_log()
     key, test = jax.random.key(3), np.array([[0.25, 0.5], [1.0, 2.0]], np.float32)
-    earlier = since.Earlier("abc", tmp_path)
-    told = earlier.predictions(key, logs, test, NuisanceSpec(penalties=(300.0, 0.5)))
+    with since.Earlier("abc", tmp_path) as earlier:
+        earlier.predictions(key, logs, 2 * test, NuisanceSpec())
+        process = earlier.process
+        told = earlier.predictions(key, logs, test, NuisanceSpec(penalties=(300.0, 0.5)))
+        assert earlier.process is process  # one for every log
     np.testing.assert_allclose(told[since.STACK].quality, test + np.sum(logs.quality), rtol=1e-6)
     np.testing.assert_array_equal(told[since.STACK].cost, test + 3)  # the key's data are 0 and 3
     np.testing.assert_array_equal(told[since.RECIPE].quality, np.asarray(logs.propensity)[:2, None] + test)
     np.testing.assert_array_equal(told[since.RECIPE].cost, test + 305.5)  # folds of its own default
+    assert process.returncode is not None
+
+
+def test_an_earlier_commit_that_fails_is_no_number(tmp_path):
+    logs, _ = small_log()
+    (tmp_path / "jaxroute").mkdir()
+    (tmp_path / "jaxroute" / "__init__.py").write_text("raise SystemExit('no such API')")
+    with since.Earlier("abc", tmp_path) as earlier, pytest.raises(RuntimeError, match="commit abc could not fit a log"):
+        earlier.predictions(jax.random.key(0), logs, np.zeros((2, 1), np.float32), NuisanceSpec())
 
 
 def test_the_place_of_a_checkout_is_in_no_key():
@@ -126,6 +138,6 @@ def test_the_smoke_run_compares_with_the_earlier_commit(tmp_path, capsys, monkey
     wide = of_study.pivot(index="seed", columns="variant", values="regret")
     assert wide["former stack"].std() > 0
     assert "| weak router 2 | synthetic |" in capsys.readouterr().out
-    monkeypatch.setattr(since.fit, "spent", None)  # nothing is fitted again
+    monkeypatch.setattr(since, "PREDICT", None)  # nothing is fitted again
     assert since.main(["--smoke", "--out", str(tmp_path)]) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "since" / "since.parquet"), found)

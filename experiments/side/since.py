@@ -2,11 +2,11 @@
 
     make since DATA=<folder of tables>        SMOKE=1 for a minute or two
 
-The earlier commit is checked out into a temporary folder and runs in the same Python environment, one process per log.
+The earlier commit is checked out into a temporary folder and runs in the same Python environment, as a process beside.
 It gets the arrays of a log that today's code simulated, the key of its nuisances and the features of the test prompts,
 and nothing else; what its stack and its recipe predict is decided on and measured here, as today's is. Every table of
 the study under four logging policies, and the logs of `side.prior` (one task each), where today's recipe also has the
-prior of other tasks, and the same prior shuffled over the models. Seeds 500 to 507, which no choice has used. Writes
+prior of other tasks, and the same prior shuffled over the models. Seeds 500 to 505, which no choice has used. Writes
 results/since/since.parquet.
 """
 
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +42,7 @@ from jaxroute.report.summary import student_interval
 from jaxroute.system import stopping
 from jaxroute.types import Key, Logs, NuisanceSpec, Outcomes, Table
 
-FIRST_SEED, SEEDS = 500, 8
+FIRST_SEED, SEEDS = 500, 6
 LOGGERS = ("weak router 2", "weak router 6", "cost-biased 2", "weak router 2, 500 rows")
 OF_PRIOR = ("weak router 2", "cost-biased 2")
 """The logging policies of `side.prior`."""
@@ -56,23 +58,36 @@ import jax
 import numpy as np
 from jaxroute import nuisance, recipe
 from jaxroute.types import Logs, NuisanceSpec
-given, told, changes = sys.argv[1:]
-arrays = dict(np.load(given))
-key, features = jax.random.wrap_key_data(arrays.pop("key")), jax.numpy.asarray(arrays.pop("test"))
-logs = Logs(**jax.tree.map(jax.numpy.asarray, arrays))
-_, model = recipe.fit(key, logs, NuisanceSpec(**ast.literal_eval(changes)))
-stack, own = nuisance.predict_outcomes(model.nuisances.outcomes, features), recipe.predict(model, features)
-np.savez(told, stack=np.stack(stack), recipe=np.stack(own))
+for line in sys.stdin:
+    given, told, changes = ast.literal_eval(line)
+    arrays = dict(np.load(given))
+    key, features = jax.random.wrap_key_data(arrays.pop("key")), jax.numpy.asarray(arrays.pop("test"))
+    logs = Logs(**jax.tree.map(jax.numpy.asarray, arrays))
+    _, model = recipe.fit(key, logs, NuisanceSpec(**changes))
+    stack, own = nuisance.predict_outcomes(model.nuisances.outcomes, features), recipe.predict(model, features)
+    np.savez(told, stack=np.stack(stack), recipe=np.stack(own))
+    print(told, flush=True)
 """
-"""What the earlier commit runs, in its own terms."""
+"""What the earlier commit runs, in its own terms: a log after the other, each as one line."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Earlier:
-    """An earlier commit, checked out; where it lies is no part of what it says, nor of a cell's key."""
+    """An earlier commit, checked out; where it lies is no part of a cell's key. Its process starts with the first log,
+    and ends with the block."""
 
     commit: str
     tree: Path = field(repr=False)
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Earlier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
     def predictions(
         self, key: Key, logs: Logs, features: Float[Array, "M D"], spec: NuisanceSpec
@@ -84,16 +99,35 @@ class Earlier:
 
         Returns:
             Outcomes [M, K] by STACK and RECIPE.
+
+        Raises:
+            RuntimeError: it failed, and has said why.
         """
         changes = {name: value for name, value in vars(spec).items() if value != getattr(NuisanceSpec, name)}
         arrays: dict[str, Any] = {name: np.asarray(y) for name, y in logs._asdict().items() if y is not None}
         with tempfile.TemporaryDirectory() as folder:
             given, told = Path(folder) / "given.npz", Path(folder) / "told.npz"
             np.savez(given, key=jax.random.key_data(key), test=np.asarray(features), **arrays)
-            cache = self.tree / ".cache" / "jax"
-            fit.spent(self.tree, cache, "-c", PREDICT, str(given), str(told), repr(changes))
+            if not self._done((str(given), str(told), changes)):
+                raise RuntimeError(f"commit {self.commit} could not fit a log; its last words are above")
             with np.load(told) as found:
                 return {name: Outcomes(*map(jnp.asarray, found[name])) for name in (STACK, RECIPE)}
+
+    def _done(self, asked: tuple[str, str, dict[str, Any]]) -> bool:
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PREDICT],
+                cwd=self.tree,
+                env=fit.environment(self.tree, self.tree / ".cache" / "jax"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for this process alone
+            )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(repr(asked), file=self.process.stdin, flush=True)
+        return self.process.stdout.readline() == f"{asked[1]}\n"
 
 
 def former(earlier: Earlier, config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
@@ -165,10 +199,11 @@ def of_earlier(data: Data) -> recipe.Prior:
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     with fit.checkout(options.commit) as tree:
-        earlier = partial(former, Earlier(options.commit, tree))
         for case in cases(options):
             data = prepare(case.config)
-            every = [common.each_log(case.config, data, options.out, measure) for measure in (earlier, today)]
+            with Earlier(options.commit, tree) as earlier:
+                every = [common.each_log(case.config, data, options.out, partial(former, earlier))]
+            every.append(common.each_log(case.config, data, options.out, today))
             if case.known is not None:
                 found = common.each_log(case.config, data, options.out, prior.measure, case.known(data))
                 names = {"prior": WITH_PRIOR, "shuffled": SHUFFLED}  # the recipe without one is measured above
