@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxroute"
 LEVEL = {
-    "types": 0, "system": 0, "arguments": 0, "numerics": 0, "_lazy": 0, "_aliases": 0,
+    "types": 0, "system": 0, "settings": 0, "arguments": 0, "numerics": 0, "_lazy": 0, "_aliases": 0,
     "losses": 1, "policies": 1, "counterfactual": 1, "metrics": 1, "projection": 1,
     "sweep": 2, "engine": 2,
     "nuisance": 3, "estimators": 3, "recipe": 4,

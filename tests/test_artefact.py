@@ -1,5 +1,6 @@
 """The format of an artefact: its description, its vectors, and what verify says of them and of every export."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from router_kinds import router
 
 from jaxroute.serving import folder, kinds, portable, schema, vectors
 from jaxroute.serving.exports import checking, program, writing
+from jaxroute.system import wording
 from jaxroute.types import InputError
 
 
@@ -182,12 +184,35 @@ def test_in_node_features_that_are_no_finite_numbers_are_refused(saved, tmp_path
     assert index >= 0
 
 
-def test_verify_does_not_pass_what_nothing_ran(saved, tmp_path, monkeypatch, capsys):
+def test_verify_says_what_is_missing_of_an_export_and_of_its_runtime(saved, tmp_path, capsys, monkeypatch):
+    writing.write(saved, tmp_path / "hlo", "stablehlo")
     writing.write(saved, tmp_path / "js", "js")
-    monkeypatch.setattr(checking.shutil, "which", lambda name: None)
-    code, _, err = run(capsys, "verify", tmp_path / "js")
+
+    def said(folder):
+        code, out, err = run(capsys, "verify", folder)
+        return code, " ".join((out + err).split())
+
+    def without(*modules, error=ModuleNotFoundError):
+        def imported(name, real=importlib.import_module):
+            if name in modules:
+                raise error(f"No module named {name!r}", name=name)
+            return real(name)
+
+        monkeypatch.setattr(importlib, "import_module", imported)
+
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    code, words = said(tmp_path / "js")
     assert code == 2
-    assert "nothing was verified, because node is not installed" in " ".join(err.split())
+    assert "nothing was verified, because Node.js is not installed; install it" in words
+    without("iree.compiler")
+    assert "verified, because iree.compiler is not installed; run pip install" in said(tmp_path / "hlo")[1]
+    without("iree.compiler", error=ImportError)
+    assert "verified, because iree.compiler is installed and cannot be imported" in said(tmp_path / "hlo")[1]
+    (tmp_path / "js" / "router.mjs").unlink()
+    (tmp_path / "hlo" / "router-any.mlirbc").unlink()
+    for form, file in (("js", "router.mjs"), ("hlo", "router-any.mlirbc")):
+        code, words = said(tmp_path / form)
+        assert (code, f"{file} is missing; export the router again" in words) == (2, True)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -225,11 +250,13 @@ def test_programs_name_no_file_of_this_machine(saved, tmp_path, form):
 
 
 def test_what_an_export_cannot_do_is_refused_by_name(saved, tmp_path):
-    for form, options, says in (
-        ("coreml", {}, "--format coreml: use one of stablehlo, jax, onnx, js"),
-        ("js", {"half": True}, "js keeps float32"),
-        ("jax", {"batches": (0,)}, "--batch 0"),
+    for form, options, says, in_python in (
+        ("coreml", {}, "--format coreml: use one of stablehlo, jax, onnx, js", "form coreml: use one of"),
+        ("js", {"half": True}, "--half is for --format onnx; js keeps float32", "half is for form onnx; js keeps"),
+        ("jax", {"batches": (0,)}, "--batch 0", "batches 0"),
     ):
-        with pytest.raises(InputError, match=says):
+        with wording.as_options(), pytest.raises(InputError, match=says):
+            writing.write(saved, tmp_path / "out", form, **options)
+        with pytest.raises(InputError, match=f"^{in_python}"):
             writing.write(saved, tmp_path / "out", form, **options)
     assert not (tmp_path / "out").exists()

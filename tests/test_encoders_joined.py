@@ -177,7 +177,7 @@ def test_a_joined_endpoint_is_asked_only_if_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
     name = "hashed-2+endpoint:small"
     router_kinds.router("plug_in", features=260, encoder=name).save(tmp_path / "router")
-    with pytest.raises(InputError, match=r"send every text to .*, model small; .*--encoder hashed-2\+endpoint:small"):
+    with pytest.raises(InputError, match=r"send every text to .*, model small; .*encoder='hashed-2\+endpoint:small'"):
         portable.load(tmp_path / "router").route(["a text"], cost_weight=1.0)
     assert not asked
     assert len(portable.load(tmp_path / "router", name).route(["a text"], cost_weight=1.0).models) == 1

@@ -10,6 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxroute import counterfactual, estimators
+from jaxroute.estimators import by_weight, recency
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
@@ -86,6 +87,42 @@ def test_no_feedback_at_all_is_nan_not_zero():
     for name in WEIGHTED:
         assert np.isnan(METHODS[name](logs, target, 0.5, nuisances).value)
     assert np.isfinite(estimators.direct_method(logs, target, 0.5, nuisances).value)
+
+
+def empty(logs, target, nuisances):
+    return jax.tree.map(lambda x: x[:0], (logs, target, nuisances))
+
+
+NEEDS_ROWS = {
+    **{name: lambda *of, f=f: f(of[0], of[1], 0.5, of[2]) for name, f in EAGER.items()},
+    "inside jit": lambda *of: METHODS["ipw"](of[0], of[1], 0.5, of[2]),
+    "rows": lambda *of: estimators.rows(of[0], of[1], 0.5, of[2]),
+    "at_weights": lambda *of: estimators.at_weights(of[0], of[1][None], jnp.zeros(1), of[2], 0.05),
+    "support": lambda *of: estimators.support(*of),
+    "support of propensities": lambda *of: estimators.support(*of[:2]),
+    "evaluate": lambda *of: estimators.evaluate(of[0], of[1], 0.5, of[2]),
+    "bootstrap": lambda *of: estimators.bootstrap(jax.random.key(0), estimators.ipw, of[0], of[1], 0.5),
+    "bounds": lambda *of: estimators.bounds(of[0], of[1], 0.5, of[2], strength=2.0),
+    "bounds_interval": lambda *of: estimators.bounds_interval(jax.random.key(0), *of[:2], 0.5, of[2], strength=2.0),
+    "tipping_point": lambda *of: estimators.tipping_point(of[0], of[1], 0.5, of[2]),
+    "marginalised_ipw": lambda *of: estimators.marginalised_ipw(of[0], of[1], 0.5, of[2], family=np.zeros(3, int)),
+    "spending": lambda *of: estimators.spending(of[0], of[2], of[1][None], of[1][None]),
+    "frontier": lambda *of: estimators.frontier(of[0], of[2], of[1][None]),
+    "gains": lambda *of: by_weight.gains(of[0], of[2], of[1][None], of[1][None], [0.5]),
+    "recency": lambda *of: recency.apply(of[0], np.zeros(0), 2.0),
+    "recency by itself": lambda *of: recency.choose(of[0], of[2], np.zeros(0)),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_ROWS)
+def test_a_log_without_rows_supports_no_estimate(name):
+    with pytest.raises(InputError, match="logs has no rows; an estimate needs at least one"):
+        NEEDS_ROWS[name](*empty(*simulated()))
+
+
+def test_a_judge_is_compared_with_people():
+    with pytest.raises(InputError, match=r"logs\.human_quality is None"):
+        estimators.biases(simulated()[0])
 
 
 def test_zero_fill_would_be_seen():

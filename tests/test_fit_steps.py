@@ -12,8 +12,10 @@ import jaxroute as jr
 from jaxroute import nuisance
 from jaxroute.cli import reading
 from jaxroute.data import encoders, logs, tables
+from jaxroute.estimators import by_weight
 from jaxroute.learn import checks, fitting
-from jaxroute.types import Examples, InputError, Outcomes
+from jaxroute.system import wording
+from jaxroute.types import Examples, InputError, Nuisances, Outcomes
 
 MODELS = ("fast", "good", "slow")
 LATENCY = (0.5, 1.0, 9.0)
@@ -121,8 +123,33 @@ def test_a_few_ratings_by_people_do_not_forbid_a_shadow_sample(log, sample):
         return reading.shadow_table(sample, rows, reading.AS_IT_IS)
 
     assert len(table(29)) == 60
-    with pytest.raises(InputError, match=r"--shadow: the values of this log are corrected by people's ratings"):
+    said = "the values of this log are corrected by people's ratings"
+    with wording.as_options(), pytest.raises(InputError, match=f"^--shadow: {said}"):
         table(30)
+    with pytest.raises(InputError, match=f"^shadow: {said}"):
+        table(30)
+
+
+def test_ratings_and_a_shadow_sample_are_refused_before_a_router_is_judged(log, sample, monkeypatch, capsys, tmp_path):
+    """By the same words as before a fit, wherever they come from."""
+    router = jr.fit(log(), "plug_in_mean", outcome_models=["mean"], hidden=(4,), steps=10, fingerprint=False)
+    router.save(tmp_path / "router")
+    rated = log("rated", human_quality=lambda i: 1.0)
+    monkeypatch.setattr(nuisance, "fit", never)
+    said = "the values of this log are corrected by people's ratings"
+    for judged in (
+        lambda: jr.evaluate(router, rated, shadow=sample),
+        lambda: jr.compare(router, router, rated, shadow=sample),
+    ):
+        with pytest.raises(InputError, match=f"^shadow: {said}"):
+            judged()
+    code, _, err = run(capsys, "evaluate", tmp_path / "router", rated, "--shadow", sample)
+    assert (code, err.startswith(f"error: --shadow: {said}")) == (2, True), err
+    rows, half = jr.data.logs.as_logs(jr.read_log(rated), "hashed"), np.full((210, 3), 1 / 3)
+    policy, answers = np.broadcast_to(half, (1, 210, 3)), Outcomes(half[:1], half[:1])
+    beside = Examples(np.zeros((1, 2)), answers, np.ones((1, 3), bool))
+    with pytest.raises(InputError, match=f"^shadow: {said}"):
+        by_weight.gains(rows, Nuisances(half, Outcomes(half, half)), policy, policy, [0.0], shadow=beside)
 
 
 def never(*_, **__):

@@ -87,11 +87,11 @@ def test_failed_answers_and_near_duplicates_are_counted(tmp_path):
 def test_labels():
     assert scores.mapping("good=1, bad=0.25") == {"good": 1.0, "bad": 0.25}
     for wrong in ("good", "good=2", "good=x", "=,"):
-        with pytest.raises(InputError, match="--quality"):
+        with pytest.raises(InputError, match=r"^quality .*: write LABEL=NUMBER"):
             scores.mapping(wrong)
     answer = Answer(at="run.json, row 3", model="m", prompt="p", scores={"verdict": "superb"})
     with pytest.raises(
-        InputError, match=r"run\.json, row 3: score 'verdict' is 'superb'; say what it is worth with --quality"
+        InputError, match=r"run\.json, row 3: score 'verdict' is 'superb'; say what it is worth with labels={'superb'"
     ):
         harness.join([harness.Run("run.json", "test", [answer])])
 
@@ -100,7 +100,7 @@ def test_a_run_in_which_everything_failed_says_why():
     answers = [Answer(at=f"run, sample {i}", model="m", prompt="p", failed="ConnectionError") for i in range(3)]
     with pytest.raises(InputError, match=r"run, sample 0: all 3 answers failed \(3 ConnectionError\); run the eval"):
         scores.chosen(answers, ())
-    with pytest.raises(InputError, match="run, sample 0: no answer has a score; give them with --scores"):
+    with pytest.raises(InputError, match=r"run, sample 0: no answer has a score; give them with data\.harness.judged"):
         scores.chosen([*answers, Answer(at="run, sample 3", model="m", prompt="p")], ())
 
 

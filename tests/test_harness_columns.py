@@ -96,7 +96,7 @@ def test_batches_are_joined_to_their_inputs_and_errors_counted(tmp_path):
     assert [answer.prompt for answer in answers] == [f"Question {i}?" for i in range(4)]
     assert {answer.model for answer in answers} == {"gpt-4o-mini-2024-07-18"}
     assert [answer.failed for answer in answers] == ["", "", "batch_expired", "content_policy_violation"]
-    with pytest.raises(InputError, match=r"row 0: no answer has a score; give them with --scores FILE"):
+    with pytest.raises(InputError, match=r"row 0: no answer has a score; give them with data\.harness\.judged"):
         joined(tmp_path)
     rows = [(f"r{i}", model, i / 2) for model in ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06") for i in range(2)]
     pd.DataFrame(rows, columns=["custom_id", "model", "quality"]).to_csv(tmp_path / "judge.csv", index=False)

@@ -39,9 +39,9 @@ def test_inspect_epochs_are_averaged_and_labels_mean_what_they_mean_to_inspect()
 
 def test_inspect_scorers_of_several_values_are_named_by_their_parts():
     run = (DATA / "inspect/quiz_small.eval", DATA / "inspect/quiz_large.eval")
-    with pytest.raises(InputError, match=r"choose with --score NAME: graded, style\.brevity, style\.warmth, length$"):
+    with pytest.raises(InputError, match=r"with wanted=\[NAME\]: graded, style\.brevity, style\.warmth, length$"):
         joined(*run)
-    with pytest.raises(InputError, match="--score match: no such score; the scores are: graded, style"):
+    with pytest.raises(InputError, match="wanted match: no such score; the scores are: graded, style"):
         joined(*run, wanted=["match"])
     assert joined(*run, wanted=["warmth"]).outcomes["quality"].tolist() == [0.5] * 8
     brevity = wide(joined(*run, wanted=["style.brevity"]))

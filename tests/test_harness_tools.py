@@ -109,7 +109,7 @@ def test_deepeval_less_is_better_shows_in_what_passed():
     }
     assert wide(found, "cost")["test_case_1"] == {"small": 0.002, "large": 0.002}
     assert found.counts["cost_unknown"] == 2
-    with pytest.raises(InputError, match=r"for score 'Rude' lower is better; give its scale as --quality-range"):
+    with pytest.raises(InputError, match=r"for score 'Rude' lower is better; give its scale as quality_range="):
         joined(small, large, wanted=["Rude"])
     turned = joined(small, large, wanted=["Rude"], quality_range=(1, 0))
     assert wide(turned)["test_case_1"] == near({"x": {"small": 0.1, "large": 0.9}})["x"]
@@ -119,7 +119,7 @@ def test_deepeval_less_is_better_shows_in_what_passed():
 
 
 def test_helm_trials_are_repeats():
-    with pytest.raises(InputError, match=r"choose with --score NAME: exact_match, quasi_exact_match, prefix_exact"):
+    with pytest.raises(InputError, match=r"choose with wanted=\[NAME\]: exact_match, quasi_exact_match, prefix_exact"):
         joined(DATA / "helm")
     found = joined(DATA / "helm", wanted=["exact_match"])
     assert wide(found) == {
@@ -146,7 +146,7 @@ def test_ragas_columns_name_no_model():
     small, large = DATA / "ragas/small.csv", DATA / "ragas/large.csv"
     with pytest.raises(InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv$"):
         joined(small, large, wanted=["exact_match"])
-    with pytest.raises(InputError, match="several scores; choose with --score NAME: exact_match, string_present"):
+    with pytest.raises(InputError, match=r"several scores; choose with wanted=\[NAME\]: exact_match, string_present"):
         joined(f"small={small}", f"large={large}")
     found = joined(f"small={small}", f"large={large}", wanted=["exact_match"])
     assert list(wide(found).values()) == [{"small": 1, "large": 1}, {"small": 0, "large": 1}, {"small": 1, "large": 0}]
@@ -154,7 +154,7 @@ def test_ragas_columns_name_no_model():
 
 @shared
 def test_the_shared_runs_of_lm_eval():
-    with pytest.raises(InputError, match="'local_mc': several scores; choose with --score NAME: acc, acc_norm"):
+    with pytest.raises(InputError, match=r"'local_mc': several scores; choose with wanted=\[NAME\]: acc, acc_norm"):
         joined(SHARED / "lm_eval")
     found = joined(SHARED / "lm_eval/m1", SHARED / "lm_eval/m2", wanted=["acc", "exact_match"])
     assert found.counts["models"] == ["m1", "m2"]

@@ -34,7 +34,7 @@ def test_the_percentile_is_of_requests_and_unknown_where_there_are_few():
     assert found["b"]["rows"] == 58
     assert np.isnan(found["b"]["p95"])
     assert latency.unknown(found) == [
-        "The log has 58 latencies of b, too few (of 59) for its p95: with --max-latency it is no candidate."
+        "The log has 58 latencies of b, too few (of 59) for its p95: with max_latency it is no candidate."
     ]
     assert latency.by_model(jr.read_log([{k: v for k, v in row.items() if k != "latency"} for row in rows])) == {}
     with pytest.raises(InputError, match="latency is negative or infinite"):

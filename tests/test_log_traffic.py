@@ -97,7 +97,7 @@ def test_a_fallback_is_credited_to_the_model_that_answered_and_has_no_propensity
 
 def test_several_evaluations_need_a_name():
     file = HERE / "otel_two_evaluations.jsonl"
-    with pytest.raises(InputError, match=r"several evaluations.*--score: correctness, toxicity"):
+    with pytest.raises(InputError, match=r"several evaluations.*score=NAME: correctness, toxicity"):
         logs.load(file)
     with pytest.raises(InputError, match="no evaluation is called 'kindness'; the log has: correctness, toxicity"):
         logs.load(file, score="kindness")

@@ -224,7 +224,7 @@ def never(*_, **__):
         ("rm_softmax", {"hyperparams": Hyperparams(clip=np.nan)}, "hyperparams.clip"),
         ("rm_softmax", {"cost_weights": [1.0], "normalised_cost_weights": [1.0]}, "not both"),
         ("rm_softmax", {"cost_weights": [3.0, 1.0]}, "ascend"),
-        ("rm_softmax", {"members": 0}, "members=0"),
+        ("rm_softmax", {"members": 0}, "members is 0; it must be a whole number of at least 1"),
         ("rm_interval", {"cost_weights": [0.0]}, "cost weight above 0"),
     ],
 )

@@ -107,7 +107,7 @@ def test_what_a_new_model_is_worth_is_unknown_and_counted(wider, tmp_path):
     loaded = portable.load(tmp_path / "router")
     assert loaded.never_logged == ("new",)
     with pytest.raises(
-        InputError, match=r"measured without new; leave it out \(--without new\), give a cost weight, or fit"
+        InputError, match=r"measured without new; leave it out \(without\('new'\)\), give a cost weight, or fit"
     ):
         loaded.route(made.FEATURES, budget=0.01)
     assert loaded.without("new").route(made.FEATURES, budget=0.01).models

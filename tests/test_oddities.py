@@ -12,6 +12,7 @@ from commands import run
 from jaxroute.cli import advice
 from jaxroute.data.fingerprints import Seen
 from jaxroute.data.logs import load, oddities
+from jaxroute.system import wording
 from jaxroute.types import InputError
 
 
@@ -123,7 +124,9 @@ def test_a_header_that_is_nearly_right_says_what_is_wrong(tmp_path):
     with pytest.raises(InputError, match="are missing; its columns are separated by ';': save the file with commas"):
         load(path)
     table.rename(columns={"prompt": "Prompt", "model": " model"}).to_csv(path, index=False)
-    with pytest.raises(InputError, match="--column prompt=Prompt --column model=' model' "):
+    with pytest.raises(InputError, match=r"read_log\(columns={'prompt': 'Prompt', 'model': ' model'}\) "):
+        load(path)
+    with wording.as_options(), pytest.raises(InputError, match="--column prompt=Prompt --column model=' model' "):
         load(path)
     assert len(load(path, columns={"prompt": "Prompt", "model": " model"})) == 200
 

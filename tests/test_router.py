@@ -270,7 +270,7 @@ def test_a_shadow_sample_helps_where_the_log_is_small(table):
 def test_names_and_rows_are_checked(logs, table):
     with pytest.raises(InputError, match="4 model names"):
         fitting.fit(jax.random.key(0), logs, table.models[:4], spec=SPEC)
-    with pytest.raises(InputError, match="members=0"):
+    with pytest.raises(InputError, match="members is 0; it must be a whole number of at least 1"):
         fitting.fit(jax.random.key(0), logs, table.models, spec=SPEC, members=0)
     few = jax.tree.map(lambda y: y[:20], logs)
     with pytest.raises(InputError, match="20 rows are too few"):

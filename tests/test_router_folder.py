@@ -199,7 +199,7 @@ def test_texts_go_to_an_endpoint_only_if_its_encoder_is_named(tmp_path, monkeypa
     monkeypatch.setenv("JAXROUTE_CACHE", str(tmp_path / "cache"))
     router("interval", features=256, encoder="endpoint:small").save(tmp_path / "router")
     loaded = Router.load(tmp_path / "router")
-    with pytest.raises(InputError, match=r"send every text to http://there\.example/v1, model small; .*--encoder"):
+    with pytest.raises(InputError, match=r"to http://there\.example/v1, model small; .*encoder='endpoint:small'"):
         loaded.route(["a text"], cost_weight=1.0)
     assert not asked
     assert len(loaded.route(np.zeros((2, 256), np.float32), cost_weight=1.0).models) == 2  # features go nowhere

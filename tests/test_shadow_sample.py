@@ -95,7 +95,7 @@ def test_runs_are_read_as_they_are(tmp_path):
     assert np.isnan(np.asarray(table.outcomes.cost)).sum() == 10  # 6 answers, and 4 that failed and have none
     assert not harness.is_run(tmp_path / "nothing")
     assert jr.read_table(RUN).features.shape[1] == table.features.shape[1] > 0
-    with pytest.raises(InputError, match=r"choose with --score .*; or make a table of it with jaxroute table"):
+    with pytest.raises(InputError, match=r"choose with wanted=\[NAME\].*; or make a table of it with jaxroute table"):
         harness.load(DATA / "lm_eval")
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from jaxroute import settings
 from jaxroute.api.reading import LogTable, read_log, shadow_table
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, ranking
@@ -14,7 +15,7 @@ from jaxroute.serving.asking import as_fitted
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
 from jaxroute.system.printing import finite
-from jaxroute.types import Table
+from jaxroute.types import InputError, Table
 
 
 def judged(router: Router, held: LogTable | Table | None) -> Router:
@@ -54,7 +55,8 @@ def evaluate(
         no evidence. ``unseen.Stored`` where the router has learned from all: what was stored when it was fitted.
 
     Raises:
-        InputError: bad data, or a model that the router does not know.
+        InputError: bad data, a model that the router does not know, a shadow sample beside a table or beside a log
+            whose values people's ratings correct, or cost weights that are none.
 
     Example:
         A router learns from the answers to half of a table's prompts and is judged on the others:
@@ -71,6 +73,8 @@ def evaluate(
     """
     router = _loaded(router)
     if isinstance(data, Table):
+        if shadow is not None:
+            raise InputError("shadow= belongs to a log; a table has every model's answers")
         return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
     answered = None if shadow is None else shadow_table(shadow)
     log = read_log(data, **as_fitted(router))
@@ -110,7 +114,7 @@ def compare(
         ['not supported', 'not supported']
     """
     answered = None if shadow is None else shadow_table(shadow)
-    first, second = _loaded(first), _loaded(second)
+    first, second = _loaded(first, "first"), _loaded(second, "second")
     return evaluation.compare(
         first,
         second,
@@ -131,7 +135,8 @@ def rank(
 
     Args:
         routers: two or more, or their folders; cost weights are normalised by the first one's cost_scale.
-        log: see ``read_log``. names: of the routers; None: their folders' names, "router 0" and so on for others.
+        log: see ``read_log``. names: of the routers; None: their folders' names, where these differ; else
+            "router 0" and so on.
         normalised_cost_weights: [L].
 
     Returns:
@@ -151,17 +156,26 @@ def rank(
         >>> found.to_frame()["router"].tolist()
         ['one', 'other']
     """
-    loaded = [_loaded(router) for router in routers]
+    routers = settings.several("routers", routers, "routers, or of their folders")
+    loaded = [_loaded(router, f"routers[{i}]") for i, router in enumerate(routers)]
     given = [
         f"router {i}" if isinstance(r, Router) else os.path.basename(os.path.normpath(r)) for i, r in enumerate(routers)
     ]
+    if names is None:
+        names = given if len(set(given)) == len(given) else None
+    elif len(set(settings.several("names", names, "names"))) < len(names):
+        raise settings.refused("names", names, "a list of different names")
     return ranking.rank(
         loaded,
         read_log(log, **as_fitted(*loaded)),
-        names=names or given,
+        names=names,
         normalised_cost_weights=normalised_cost_weights,
     )
 
 
-def _loaded(router: Router | str | os.PathLike[str]) -> Router:
-    return router if isinstance(router, Router) else Router.load(router)
+def _loaded(router: Router | str | os.PathLike[str], name: str = "router") -> Router:
+    if isinstance(router, Router):
+        return router
+    if not isinstance(router, str | os.PathLike):
+        raise settings.refused(name, router, "a Router, or the folder of one")
+    return Router.load(router)

@@ -12,7 +12,7 @@ from jaxroute.api.reading import LogTable, read_log, shadow_table
 from jaxroute.data import encoders
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
-from jaxroute.learn import fitting, methods
+from jaxroute.learn import fitting, full_feedback, keywords, methods
 from jaxroute.learn.methods import Method
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Loss, NuisanceSpec, Regressor, Table
@@ -71,7 +71,9 @@ def fit(
         Router.
 
     Raises:
-        InputError: an unknown method, a wrong loss or outcome model, or a log that is bad or too small.
+        InputError: an unknown method, a wrong loss or outcome model, a keyword with a value that it cannot have, or a
+            log that is bad or too small.
+        TypeError: a keyword that is none.
 
     Example:
         From a log to a saved router, with a loss of one's own:
@@ -89,8 +91,11 @@ def fit(
         True
     """
     _check_arguments(log, models, shadow, prior, encoder, holdout, split_time, max_latency, recency)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}; it must be a whole number from 0 to 2**63 - 1")
+    fits = fitting.fit, full_feedback.fit
+    keywords.check_names(*(fits[::-1] if isinstance(log, Table) else fits), options)
+    given: dict[str, Any] = {"encoder": encoder, "outcome_models": outcome_models, "members": members, "seed": seed}
+    given |= {"holdout": holdout, "max_latency": max_latency, "recency": recency, "fingerprint": fingerprint}
+    keywords.check({**given, **options})
     chosen = methods.named(method)
     fitting.weights_of(cost_weights, normalised_cost_weights)
     if outcome_models is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxroute.data import harness, tables, tabular
 from jaxroute.data import logs as people
-from jaxroute.types import Table
+from jaxroute.types import InputError, Table
 
 LogTable = people.LogTable
 
@@ -64,4 +64,9 @@ def read_table(source: Any, **options: Any) -> Table:
 
 def shadow_table(source: Any) -> Table:
     """The table of a shadow sample, whose costs may be unknown."""
-    return harness.load(source, alone=True) if isinstance(source, str | os.PathLike) else read_table(source)
+    if isinstance(source, str | os.PathLike):
+        return harness.load(source, alone=True)
+    try:
+        return read_table(source)
+    except InputError as error:
+        raise InputError(f"shadow: {error}") from None

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import context as contexts
 from jaxroute.data import fingerprints, priors, splits
 from jaxroute.data import logs as people
@@ -25,12 +26,13 @@ from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import LogTable, latency
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
+from jaxroute.estimators.prediction_powered import check_scale
 from jaxroute.learn import checks, fitting, full_feedback
 from jaxroute.learn.methods import Method
 from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
 from jaxroute.serving.terms import too_slow
-from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
+from jaxroute.types import Examples, Logs, NuisanceSpec, Table
 
 
 class Checked(NamedTuple):
@@ -78,12 +80,12 @@ def hold_out_prompts(seed: int, table: Table, share: float | None) -> tuple[Tabl
     """The prompts of a table to fit a router to, and a share of them to judge it on; whole groups; None: none.
 
     Raises:
-        InputError: a share that is none.
+        InputError: a share that is none, or a seed below 0.
     """
     if share is None:
         return table, None
-    if not 0 < share < 1:
-        raise InputError(f"holdout is {share:g}; give a share of the prompts above 0 and below 1, such as 0.2")
+    settings.share("holdout", share)
+    settings.whole("seed", seed)
     fitted, _, held = splits.split(seed, table, (1 - share, 0.0, share))
     return table.rows(np.sort(fitted)), table.rows(np.sort(held))
 
@@ -95,7 +97,7 @@ def check(
     spec: NuisanceSpec = NuisanceSpec(),
     shadow: Table | Examples | None = None,
     prior: Any = None,
-    cost_of: priors.PricedBy = lambda _: None,
+    cost_of: priors.PricedBy | None = None,
     max_latency: float | None = None,
     candidates: Sequence[str] | None = None,
 ) -> Checked:
@@ -115,13 +117,14 @@ def check(
     """
     checks.check_names(rows.models)
     beside = shadows.matched(shadow, rows.models) if isinstance(shadow, Table) else shadow
-    checks.check_scale(people.corrected(rows), beside)
+    check_scale(people.corrected(rows), beside)
     columns = contexts.fit(rows.context)
     checks.check_rows(method, rows, beside, spec)
     taken = latency.by_model(rows)
     slow = [] if max_latency is None else too_slow(taken, rows.models, max_latency)
     left = None
     if max_latency is not None or candidates is not None:
+        checks.check_known(candidates, rows.models)
         left = [m for m in rows.models if m not in slow and (candidates is None or m in candidates)]
     checks.check_candidates(method, None if left is None else np.isin(rows.models, left))
     known = priors.load(prior, rows.models, cost_of)

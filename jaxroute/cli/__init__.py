@@ -22,7 +22,7 @@ import jaxroute
 from jaxroute._lazy import lazy
 from jaxroute.cli import output
 from jaxroute.data import hub
-from jaxroute.system import arenas, compiled
+from jaxroute.system import arenas, compiled, wording
 from jaxroute.system.printing import say
 from jaxroute.types import InputError, UnsupportedLogError
 
@@ -142,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         compiled.quickly()
         arenas.few()
     try:
-        app(list(sys.argv[1:] if arguments is None else arguments))
+        with wording.as_options():
+            app(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(output.UNSUPPORTED if isinstance(error, UnsupportedLogError) else 2) from None

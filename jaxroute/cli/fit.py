@@ -148,9 +148,11 @@ def fit(
     saving.check_folder(out, folder.OWNED)
     from jaxroute.api import judging, steps
     from jaxroute.data import encoders, priors
-    from jaxroute.learn import fitting, methods
+    from jaxroute.learn import fitting, keywords, methods
     from jaxroute.serving import new_models
 
+    given = {"members": members, "seed": seed, "holdout": holdout, "max_latency": max_latency, "recency": recency}
+    keywords.check(given)
     chosen, weights = methods.named(method), reading.cost_weights(normalised_cost_weights)
     fitting.weights_of(None, weights)
     for name in (encoder, *([] if features_by is None else [features_by])):

@@ -299,9 +299,9 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
     from jaxroute.data import harness
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
+    from jaxroute.estimators.prediction_powered import check_scale
 
-    if people.corrected(log):
-        raise InputError(f"--shadow: {shadows.TWO_SCALES}")
+    check_scale(people.corrected(log), path)
     table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     unknown, lacking = shadows.unmatched(table, log.models)
     if unknown:

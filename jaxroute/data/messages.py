@@ -35,7 +35,7 @@ def rule(chat: str) -> tuple[str, int | None]:
         >>> rule("last"), rule("user:4000")
         (('last', None), ('user', 4000))
     """
-    turns, colon, limit = chat.partition(":")
+    turns, colon, limit = str(chat).partition(":")
     if turns not in TURNS or (colon and not (limit.isdecimal() and int(limit))):
         raise InputError(
             f"chat rule {chat!r}: write one of {', '.join(TURNS)}, with a limit on characters if wanted, as in "

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import files
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.types import InputError
@@ -125,10 +126,31 @@ def listed(prices: Mapping[str, Any] | str | os.PathLike[str] | None) -> Any:
     Example:
         >>> listed({"own": (1, 2)}), listed("default")["gpt-4o"].input
         ({'own': (1, 2)}, 2.5)
+
+    Raises:
+        InputError: see ``load``; or a price of a mapping that is none.
     """
-    if prices is None or isinstance(prices, Mapping):
-        return prices
-    return load(None if prices == "default" else prices)
+    if prices is None:
+        return None
+    if not isinstance(prices, Mapping):
+        if not isinstance(prices, str | os.PathLike):
+            raise settings.refused("prices", prices, "a price table: a file, 'default', or {model: (input, output)}")
+        return load(None if prices == "default" else prices)
+    for model, price in prices.items():
+        if not isinstance(price, Price):
+            _check_pair(model, price)
+    return prices
+
+
+def _check_pair(model: str, price: Any) -> None:
+    name, rule = f"prices[{model!r}]", "(input, output), US dollars per million tokens"
+    pair = settings.several(name, price, rule)[:2]
+    try:
+        settings.numbers(name, pair, "at least 0", lambda dollars: 0 <= dollars < math.inf)
+    except InputError:
+        pair = []
+    if len(pair) < 2:
+        raise settings.refused(name, price, rule)
 
 
 def _price_map(path: Path) -> dict[str, Price]:

@@ -22,6 +22,8 @@ from jaxroute.data import prices as price_table
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.data.logs.naming import bare
 from jaxroute.recipe import Prior
+from jaxroute.settings import refused
+from jaxroute.system.wording import here
 from jaxroute.types import InputError, Table
 
 UNNAMED = 3.0
@@ -86,7 +88,7 @@ def by_tokens(prices: Mapping[str, Any] | None, usage: Mapping[str, Mapping[str,
     return cost
 
 
-def load(source: Any, models: Sequence[str], cost_of: PricedBy = lambda _: None) -> Known:
+def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) -> Known:
     """The prior of these models, and the new models that it names.
 
     Args:
@@ -94,7 +96,7 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy = lambda _: None)
             path (the folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None:
             nothing is known.
         models: K names of the log. Names meet without provider and date where they do not meet as they are.
-        cost_of: of a new model for which the file has no cost, see ``by_tokens``.
+        cost_of: of a new model for which the file has no cost, see ``by_tokens``; None: the file has the costs.
 
     Returns:
         Known.
@@ -130,11 +132,15 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy = lambda _: None)
             raise InputError(
                 f"{where}, column 'model', row {i} ({names[i]}): a model of the log under another name; keep one row"
             )
-        paid = cost_of(names[i]) if np.isnan(cost[i]) else float(cost[i])
+        paid: float | None = float(cost[i])
+        if np.isnan(cost[i]):
+            paid = None if cost_of is None else cost_of(names[i])
         if paid is None:
+            known = "" if cost_of is None else "or let cost_of know it, "
             raise InputError(
                 f"{where}, row {i} ({names[i]}): the log never shows this model, so its cost is unknown; give its mean "
-                "cost of a request in a column cost, or its price (--prices) for a log with tokens, or drop the row"
+                "cost of a request in a column cost of the prior, "
+                f"{here(known, 'or its price (--prices) for a log with tokens, ')}or drop the row"
             )
         new.append(NewModel(names[i], float(quality[i]), float(deviation[i]), paid))
     return Known(Prior(mean, sd), missing, new=tuple(new))
@@ -167,12 +173,21 @@ def _of_table(source: Any) -> Read:
     return [table.models[k] for k in kept], np.nanmean(answers[:, kept], 0), ones, np.nan * ones, where
 
 
+def _frame(source: Any) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.DataFrame(source)
+    except (ValueError, TypeError):
+        raise refused("prior", source, "a file, a table, or columns model, quality and sd") from None
+
+
 def _of_file(source: Any) -> Read:
     import pandas as pd
 
     path = isinstance(source, str | os.PathLike)
     where = str(source) if path else "the prior"
-    frame = read(Path(source), as_text=("model",)) if path else pd.DataFrame(source)
+    frame = read(Path(source), as_text=("model",)) if path else _frame(source)
     need(frame, where, ("model", "quality", "sd"))
     names = text(frame, "model", where)
 

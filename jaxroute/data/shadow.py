@@ -9,13 +9,8 @@ import numpy as np
 
 from jaxroute.data import context as contexts
 from jaxroute.data import encoders
+from jaxroute.system.wording import here
 from jaxroute.types import Examples, InputError, Logs, Outcomes, Table
-
-TWO_SCALES = (
-    "the values of this log are corrected by people's ratings (human_quality), and a shadow sample has the judge's "
-    "scores alone; leave out one of the two"
-)
-"""Why a log of which people rated enough rows has no shadow sample beside it."""
 
 
 def examples(
@@ -107,7 +102,8 @@ def priced(shadow: Examples, logs: Logs, models: Sequence[str]) -> Examples:
     if (lost := unknown.any(0) & (rows == 0)).any():
         name = models[int(np.argmax(lost))]
         raise InputError(
-            f"the shadow sample has no cost of answers of {name!r}, and the log no row of it: give costs or --prices"
+            f"the shadow sample has no cost of answers of {name!r}, and the log no row of it: give costs or prices "
+            f"({here('read_table(prices=...)', '--prices')})"
         )
     times = np.ones(len(logs.action)) if logs.weight is None else np.asarray(logs.weight, float)
     spent, requests = (np.bincount(logs.action, y, len(models)) for y in (times * np.asarray(logs.cost, float), times))

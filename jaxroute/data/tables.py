@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import encoders, saving, shapes
 from jaxroute.data.frames import read, read_features
 from jaxroute.data.units import cost_scale as cost_scale
@@ -76,9 +77,7 @@ def load(
         (('small', 'large'), [[True, True], [True, False]])
     """
     path = Path(path).expanduser()
-    worst, best = quality_range
-    if worst == best or not np.isfinite(quality_range).all():
-        raise InputError(f"quality_range is {quality_range}; give two different numbers, (worst, best)")
+    settings.quality_range(quality_range)
     if path.is_dir():
         found = sorted(path.glob("features*.npy"))
         if features is None and len(found) > 1:

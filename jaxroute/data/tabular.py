@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import encoders, shapes
 from jaxroute.data.frames import need, refuse
 from jaxroute.types import InputError, Table
@@ -53,6 +54,7 @@ def table(
         >>> found.models, found.outcomes.cost.tolist(), found.task.tolist()
         (('small', 'large'), [[0.001, 0.02]], ['all'])
     """
+    settings.quality_range(quality_range)
     if isinstance(source, Mapping):
         if missing := [name for name in ("queries", "outcomes") if name not in source]:
             raise InputError(f"the table has no {missing[0]!r}; give two tables by name, queries and outcomes")
@@ -69,7 +71,10 @@ def table(
         features = _stacked(given.tolist())
     if features is None:
         return replace(found, features=encoders.encode(found.prompt, encoder))
-    if features.ndim != 2 or len(features) != len(found) or not np.isfinite(features).all():
+    features = np.asarray(features)
+    if not np.issubdtype(features.dtype, np.number) or features.ndim != 2:
+        raise InputError(f"features of shape {features.shape}: give finite numbers, one row for each of {len(found)}")
+    if len(features) != len(found) or not np.isfinite(features).all():
         raise InputError(f"features of shape {features.shape}: give finite numbers, one row for each of {len(found)}")
     return replace(found, features=np.asarray(features, np.float32))
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import messages, records
+from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -77,14 +78,14 @@ def moment(value: Any) -> float:
     raise ValueError("no time since 1970 in any unit")
 
 
-def moment_of(option: str, value: Any) -> float:
-    """Seconds since 1970 of a date or a time that an option names; an InputError if it is none."""
+def moment_of(argument: str, value: Any) -> float:
+    """Seconds since 1970 of a date or a time that an argument names; an InputError if it is none."""
     try:
         found = moment(value)
     except (ValueError, TypeError, OverflowError):
         found = math.nan
     if math.isnan(found):
-        raise InputError(f"{option} is {value!r}; give a date or a time, such as '2026-11-01'")
+        raise InputError(f"{named(argument)} is {value!r}; give a date or a time, such as '2026-11-01'")
     return found
 
 

@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float
 from jaxroute import estimators, metrics
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.influence import Rows, utility_range
-from jaxroute.estimators.prediction_powered import by_judge
+from jaxroute.estimators.prediction_powered import by_judge, check_scale
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.types import Estimate, Examples, InputError, Key, Logs, Nuisances, Outcomes
+from jaxroute.types import Estimate, Examples, Key, Logs, Nuisances, Outcomes
 
 FEWEST_DIFFERING = 5
 """Prompts of a shadow sample on which two policies must differ for it to be the only evidence on their difference."""
@@ -49,7 +49,7 @@ def values(
     Returns:
         (``Evidence.values``, whether the log supports the value by itself).
     """
-    _check_scale(logs, shadow)
+    check_scale(logs.human_quality is not None, shadow)
     judged = estimators.evaluate(logs, router, cost_weights, nuisances, clip=clip, models=models)
     by_log = np.array([e.interval is not None for e in judged])
     of = of_log = estimators.at_weights(logs, router, cost_weights, nuisances, clip)
@@ -115,7 +115,7 @@ def gains(
         shadow stands in, the gain is then the outcome model's guess), the columns of ``estimators.spending`` (of the
         log alone, NaN where it does not support both), and truth and shadow_share where known.
     """
-    _check_scale(logs, shadow)
+    check_scale(logs.human_quality is not None, shadow)
     weights = jnp.asarray(cost_weights, jnp.float32)
     clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
     policies = (router, other)
@@ -209,14 +209,6 @@ def _correction(logs: Logs, policy: Array, weights: Array, nuisances: Nuisances,
     both = (estimators.at_weights(of, policy, weights, nuisances, clip) for of in (logs, by_judge(logs)))
     corrected, plain = (np.asarray(_estimates(of).value) for of in both)
     return corrected - plain
-
-
-def _check_scale(logs: Logs, shadow: Examples | None) -> None:
-    if shadow is not None and logs.human_quality is not None:
-        raise InputError(
-            "the values of this log are corrected by people's ratings, and a shadow sample has the judge's scores "
-            "alone: give one of the two"
-        )
 
 
 def _mean_value(policy: Array, outcomes: Outcomes, weights: Array, logs: Logs) -> np.ndarray:

@@ -21,16 +21,36 @@ Reference:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroute.numerics import safe_divide
-from jaxroute.types import Logs
+from jaxroute.system.wording import named
+from jaxroute.types import InputError, Logs
 
 if TYPE_CHECKING:
     from jaxroute.estimators.influence import Rows
+
+
+def check_scale(corrected: bool, beside: Any) -> None:
+    """Refuse a shadow sample beside a log whose values people's ratings correct.
+
+    Args:
+        corrected: whether they do. beside: the shadow sample; None: there is none.
+
+    Raises:
+        InputError: there are both.
+
+    Example:
+        >>> check_scale(True, None)
+    """
+    if corrected and beside is not None:
+        raise InputError(
+            f"{named('shadow')}: the values of this log are corrected by people's ratings (human_quality), and a "
+            "shadow sample has the judge's scores alone; leave out one of the two"
+        )
 
 
 def by_judge(logs: Logs) -> Logs:

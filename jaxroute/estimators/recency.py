@@ -23,6 +23,8 @@ from jaxtyping import Float
 
 from jaxroute import nuisance
 from jaxroute.estimators.drift import residuals
+from jaxroute.estimators.influence import not_empty
+from jaxroute.system.wording import here, mapped, named
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec
 
 DAY = 86400.0
@@ -53,7 +55,8 @@ def choose(logs: Logs, nuisances: Nuisances, timestamp: Float[np.ndarray, " N"])
         logs: N rows. nuisances: cross-fitted on them, without knowledge of the time. timestamp: [N] seconds.
 
     Raises:
-        InputError: another number of times than of rows, a row without one, or all at the same time.
+        InputError: a log without rows, another number of times than of rows, a row without one, or all at the same
+            time.
 
     Example:
         >>> from jaxroute.types import Outcomes
@@ -107,7 +110,7 @@ def weigh(logs: Logs, timestamp: Float[np.ndarray, " N"], half_life: float) -> L
         [0.25 0.5  1.  ]
     """
     if not half_life > 0:
-        raise InputError(f"recency is {half_life}; give days above 0, or auto")
+        raise InputError(f"{named('recency')} is {half_life}; give days above 0, or auto")
     time = _times(logs, timestamp)
     if np.isinf(half_life):
         return logs
@@ -118,11 +121,12 @@ def weigh(logs: Logs, timestamp: Float[np.ndarray, " N"], half_life: float) -> L
 def apply(logs: Logs, timestamp: Float[np.ndarray, " N"] | None, recency: str | float) -> tuple[Logs, float]:
     """The log weighed by ``recency``: days, or "auto" for `choose` with quick nuisances; and the half-life in days."""
     if timestamp is None:
-        raise InputError("recency: the log has no times; map the column, --column timestamp=NAME")
+        how = mapped({"timestamp": "NAME"})
+        raise InputError(f"{named('recency')}: the log has no times; map the column, {how}")
     try:
-        half_life = None if recency == "auto" else float(recency)
-    except ValueError:
-        raise InputError(f"recency is {recency!r}; give days above 0, or auto") from None
+        half_life = None if isinstance(recency, str) and recency == "auto" else float(recency)
+    except (TypeError, ValueError):
+        raise InputError(f"{named('recency')} is {recency!r}; give days above 0, or auto") from None
     if half_life is None:
         nuisances, _ = nuisance.fit(jax.random.key(0), logs, QUICK)
         half_life = choose(logs, jax.tree.map(np.asarray, nuisances), timestamp).half_life
@@ -133,10 +137,12 @@ def _times(logs: Logs, timestamp: Float[np.ndarray, " N"]) -> Float[np.ndarray, 
     time = np.asarray(timestamp, float)
     if time.shape != np.shape(logs.action):
         raise InputError(f"timestamp has shape {time.shape}, and the log {len(logs.action)} rows; give one for each")
+    not_empty(logs)
     if missing := int(np.isnan(time).sum()):
-        raise InputError(f"recency: {missing} rows have no time; leave them out (--since) or add it")
+        since = here("read_log(since=...)", "--since")
+        raise InputError(f"{named('recency')}: {missing} rows have no time; leave them out ({since}) or add it")
     if not np.ptp(time) > 0:
-        raise InputError("recency: all rows have the same time")
+        raise InputError(f"{named('recency')}: all rows have the same time")
     return time
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxroute.arguments import checked
 from jaxroute.data import scale
-from jaxroute.data import shadow as shadows
+from jaxroute.estimators.prediction_powered import check_scale
 from jaxroute.numerics import relative
 from jaxroute.serving.terms import misnamed
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table, UnsupportedLogError
@@ -33,7 +33,6 @@ def check(
     shape: tuple[int, int],
     models: Sequence[str],
     spec: NuisanceSpec,
-    members: int,
     of_training: tuple[Any, ...],
 ) -> None:
     """Refuse what cannot be fitted to rows of a shape [N, K], before anything is.
@@ -45,8 +44,6 @@ def check(
     if len(models) != num_models or len(set(models)) != num_models:
         raise InputError(f"{len(models)} model names ({', '.join(models)}) for {num_models} models: one each")
     check_names(models)
-    if members < 1:
-        raise InputError(f"members={members}: a router is made of one member or more")
     if why := _few("rows", rows, spec):
         raise UnsupportedLogError(why)
     if not method.decides:
@@ -246,7 +243,7 @@ def check_shadow(logs: Logs, shadow: Examples | None) -> None:
     """Refuse a shadow sample that does not go with a log.
 
     Raises:
-        InputError: see ``check_scale``, or features of another width.
+        InputError: see ``prediction_powered.check_scale``, or features of another width.
     """
     check_scale(logs.human_quality is not None, shadow)
     if shadow is not None and shadow.features.shape[1] != logs.features.shape[1]:
@@ -256,14 +253,14 @@ def check_shadow(logs: Logs, shadow: Examples | None) -> None:
         )
 
 
-def check_scale(corrected: bool, shadow: Examples | Table | None) -> None:
-    """Refuse a shadow sample beside a log whose values people's ratings correct, or would.
+def check_known(candidates: Sequence[str] | None, models: Sequence[str]) -> None:
+    """Refuse candidates that are no models of the log.
 
     Raises:
-        InputError: there are both.
+        InputError: names the first.
     """
-    if corrected and shadow is not None:
-        raise InputError(f"shadow: {shadows.TWO_SCALES}")
+    if unknown := [name for name in candidates or () if name not in models]:
+        raise InputError(f"candidates names {unknown[0]!r}, and the models are {', '.join(models)}")
 
 
 def check_candidates(method: Method, allowed: np.ndarray | None) -> None:

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxroute import counterfactual, estimators, nuisance, recipe, sweep
+from jaxroute import counterfactual, estimators, nuisance, recipe
 from jaxroute.data import shadow as shadows
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators import conclusion, evidence
-from jaxroute.learn import checks, estimates, judging, methods, objectives
-from jaxroute.learn.inputs import MethodInput, mean
-from jaxroute.learn.members import HYPERPARAMS, scalars
+from jaxroute.learn import checks, estimates, judging, keywords, methods, objectives
+from jaxroute.learn.inputs import MethodInput, mean, shared
+from jaxroute.learn.members import HYPERPARAMS
 from jaxroute.learn.methods import Method
 from jaxroute.learn.per_weight import ascending
 from jaxroute.numerics import as_arrays
@@ -125,17 +125,23 @@ def fit(
         >>> router.route(table.features, normalised_cost_weight=0.5).index.shape
         (300,)
     """
+    asked: dict[str, Any] = {
+        "spec": spec, "training": training, "hyperparams": hyperparams, "hidden": hidden, "steps": steps, "mesh": mesh,
+        "on_stage": on_stage,
+    }  # fmt: skip
+    more = {"estimator": estimator, "clip": clip, "candidates": candidates, "currency": currency}
+    keywords.check({**asked, **more, "members": members, "cost_scale": cost_scale, "on_evidence": on_evidence})
     chosen = methods.named(method)
     rows, num_models = logs.available.shape
-    checks.check(chosen, (rows, num_models), models, spec, members, (estimator, training, hyperparams))
+    checks.check(chosen, (rows, num_models), models, spec, (estimator, training, hyperparams))
     checks.check_rows(chosen, logs, shadow, spec)
     checks.check_prior(chosen, prior, num_models)
+    checks.check_known(candidates, models)
     allowed = None if candidates is None else np.isin(models, candidates)
     checks.check_candidates(chosen, allowed)
     checks.check_shadow(logs, shadow)
-    settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
     if chosen.loss is not None:
-        objectives.check(chosen.loss, num_models, settings)
+        objectives.check(chosen.loss, num_models, HYPERPARAMS if hyperparams is None else hyperparams)
     weights = weights_of(cost_weights, normalised_cost_weights)
     logs, shadow = as_arrays((logs, shadow))
     taught = None if shadow is None else as_arrays(shadows.priced(shadow, logs, models))
@@ -149,23 +155,13 @@ def fit(
     if cost_scale is not None:
         scale, reason = cost_scale, "given"
     given = MethodInput(
-        key=key,
+        **shared(key, scale, weights(scale), members, **asked),
         logs=logs,
         shadow=taught,
         nuisances=nuisances,
         fits=fits,
         robust=robust,
-        cost_scale=float(scale),
-        cost_weights=tuple(float(w) for w in weights(scale)),
-        seeds=range(members),
-        spec=spec,
         estimator=estimator,
-        training=Spec() if training is None else training,
-        hyperparams=settings,
-        hidden=hidden,
-        steps=steps,
-        mesh=sweep.mesh() if mesh is None else mesh,
-        on_stage=on_stage,
         prior=None if prior is None else as_arrays(prior),
         candidates=None if allowed is None else jnp.asarray(allowed),
     )
@@ -206,7 +202,7 @@ def weights_of(
     if cost_weights is not None:
         fixed = ascending(cost_weights)
         return lambda scale: fixed
-    grid = ascending(recipe.GRID if normalised is None else normalised)
+    grid = ascending(recipe.GRID if normalised is None else normalised, "normalised_cost_weights")
     return lambda scale: grid / scale
 
 

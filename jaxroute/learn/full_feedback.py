@@ -17,20 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxroute import estimators, nuisance, policies, sweep
+from jaxroute import estimators, nuisance, policies
 from jaxroute.data import scale as scales
 from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
-from jaxroute.learn import checks, fitting, judging, methods, objectives
-from jaxroute.learn.inputs import MethodResult, TableInput
-from jaxroute.learn.members import HYPERPARAMS, scalars
+from jaxroute.learn import checks, fitting, judging, keywords, methods, objectives
+from jaxroute.learn.inputs import MethodResult, TableInput, shared
+from jaxroute.learn.members import HYPERPARAMS
 from jaxroute.learn.methods import Method
 from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 from jaxroute.system.threads import cores, one_blas_thread
+from jaxroute.system.wording import here
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -98,20 +99,24 @@ def fit(
         >>> router.summary["by_cost_weight"][0]["label"]
         "every model's answers, cross-validated"
     """
+    asked: dict[str, Any] = {
+        "spec": spec, "training": training, "hyperparams": hyperparams, "hidden": hidden, "steps": steps, "mesh": mesh,
+        "on_stage": on_stage,
+    }  # fmt: skip
+    keywords.check({**asked, "members": members, "cost_scale": cost_scale})
     chosen = methods.named(method)
     rows, num_models = table.available.shape
-    checks.check(chosen, (rows, num_models), models, spec, members, (None, training, hyperparams))
-    settings = scalars(HYPERPARAMS if hyperparams is None else hyperparams)
+    checks.check(chosen, (rows, num_models), models, spec, (None, training, hyperparams))
     if chosen.loss is not None:
-        objectives.check(chosen.loss, num_models, settings)
+        objectives.check(chosen.loss, num_models, HYPERPARAMS if hyperparams is None else hyperparams)
     if why := scales.unfit(np.asarray(table.features)):
         raise UnsupportedLogError(why)
     table = as_arrays(table)
     if not (answered := np.asarray(table.available.any(0))).all():
         raise InputError(f"model {models[int(np.argmin(answered))]!r} has no answer in the table: leave it out")
     weights = fitting.weights_of(cost_weights, normalised_cost_weights)
-    asked = [w for given in (cost_weights, normalised_cost_weights) if given is not None for w in given]
-    known, unknown = _filled(table, max(asked, default=0.0))
+    named = [w for given in (cost_weights, normalised_cost_weights) if given is not None for w in given]
+    known, unknown = _filled(table, max(named, default=0.0))
     if unknown:
         weights, cost_scale = fitting.weights_of([0.0], None), 1.0
     scale, reason = break_even(known.outcomes, np.asarray(known.available))
@@ -121,23 +126,13 @@ def fit(
     on_stage("outcome models, cross-fitted")
     fits = _outcome_models(key, known, group, chosen, spec, members)
     given = TableInput(
-        key=key,
+        **shared(key, scale, weights(scale), members, **asked),
         logs=_as_log(known, group),
         shadow=None,
         nuisances=fits[0][0],
         fits=fits,
         robust=known.outcomes,
-        cost_scale=float(scale),
-        cost_weights=tuple(float(w) for w in weights(scale)),
-        seeds=range(members),
-        spec=spec,
         estimator=None,
-        training=Spec() if training is None else training,
-        hyperparams=settings,
-        hidden=hidden,
-        steps=steps,
-        mesh=sweep.mesh() if mesh is None else mesh,
-        on_stage=on_stage,
         prior=None,
         answers=known,
     )
@@ -174,7 +169,7 @@ def _filled(table: Examples, largest: float) -> tuple[Examples, int]:
     if unknown and largest > 0:
         raise InputError(
             f"{unknown} of {int(table.available.sum())} answers have no cost: only cost weight 0 means something; "
-            "give costs (jaxroute table --prices), or cost weight 0"
+            f"give costs ({here('read_table(prices=...)', 'jaxroute table --prices')}), or cost weight 0"
         )
     quality, cost = table.outcomes
     if unknown:  # the same cost for all says nothing of any; the router shows none

@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from jaxroute import nuisance, recipe
+from jaxroute import nuisance, recipe, sweep
 from jaxroute.learn import estimates
+from jaxroute.learn.members import HYPERPARAMS
 from jaxroute.policies.curves import Curve
 from jaxroute.recipe import contrasts
 from jaxroute.serving.kinds import Kind
@@ -121,6 +123,36 @@ class TableInput(MethodInput):
         centre = jnp.mean(predicted, 0)
         level = centre + jnp.sum(error, 0) / jnp.maximum(jnp.sum(there, 0), 1)
         return recipe.Recommended(model, level, centre, contrasts.share(contrasts.of_shadow(self.answers, model)))
+
+
+def shared(
+    key: Key,
+    cost_scale: float,
+    cost_weights: Sequence[float] | np.ndarray,
+    members: int,
+    *,
+    spec: NuisanceSpec,
+    training: Spec | None,
+    hyperparams: Hyperparams | None,
+    hidden: tuple[int, ...],
+    steps: int,
+    mesh: Mesh | None,
+    on_stage: Callable[[str], None],
+) -> dict[str, Any]:
+    """The fields of a method's input that a log and a table have alike, by name; None: the usual."""
+    return {
+        "key": key,
+        "cost_scale": float(cost_scale),
+        "cost_weights": tuple(float(w) for w in cost_weights),
+        "seeds": range(members),
+        "spec": spec,
+        "training": Spec() if training is None else training,
+        "hyperparams": HYPERPARAMS if hyperparams is None else hyperparams,
+        "hidden": hidden,
+        "steps": steps,
+        "mesh": sweep.mesh() if mesh is None else mesh,
+        "on_stage": on_stage,
+    }
 
 
 def choosable(available: Bool[Array, "R K"], candidates: Bool[Array, " K"] | None) -> Bool[Array, "R K"]:

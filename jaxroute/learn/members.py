@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute import engine, policies
+from jaxroute import engine, policies, settings
 from jaxroute.engine import training
 from jaxroute.learn import folds
 from jaxroute.types import Hyperparams, InputError, Key, TrainState
@@ -38,8 +38,7 @@ def scalars(hyperparams: Hyperparams) -> Hyperparams:
         InputError: a hyperparameter that is not one finite number.
     """
     for name, value in hyperparams._asdict().items():
-        if np.ndim(value) or not np.isfinite(value):
-            raise InputError(f"hyperparams.{name}={value!r}: give one finite number")
+        settings.number(f"hyperparams.{name}", value, "one finite number")
     return hyperparams
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from jaxroute import counterfactual, engine, estimators, nuisance, projection, recipe, sweep
+from jaxroute import counterfactual, engine, estimators, nuisance, projection, recipe, settings, sweep
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.engine import networks
-from jaxroute.learn import estimates, folds, members, objectives, training_set
+from jaxroute.learn import estimates, folds, keywords, members, objectives, training_set
 from jaxroute.learn.members import HYPERPARAMS
 from jaxroute.numerics import as_arrays
+from jaxroute.system.wording import named
 from jaxroute.types import (
     Examples,
     Hyperparams,
@@ -128,6 +129,11 @@ def fit(
     Reference: Causal LLM Routing: End-to-End Regret Minimization from Observational Data, by Tsiourvas, Sun
     and Perakis, https://arxiv.org/abs/2505.16037 (2025); folds, selection and ensembling are ours.
     """
+    given = {"training": training, "hyperparams": hyperparams, "spec": spec, "estimator": estimator}
+    keywords.check({**given, "cost_scale": cost_scale, "mesh": mesh})
+    for one in settings.several("seeds", seeds, "whole numbers"):
+        settings.seed(one, "seeds")
+    settings.whole("num_folds", num_folds)
     rows, num_models = logs.available.shape
     function = objectives.named(loss)
     objective = objectives.check(function, num_models, members.scalars(hyperparams))
@@ -189,15 +195,17 @@ def _unit(logs: Logs, nuisances: Nuisances) -> float:
     return break_even(robust, np.asarray(logs.available), logs.weight)[0]
 
 
-def ascending(cost_weights: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:
+def ascending(cost_weights: Sequence[float] | np.ndarray, name: str = "cost_weights") -> Float[np.ndarray, " L"]:
     """The cost weights as an array [L].
 
+    Args:
+        cost_weights: L numbers. name: of the argument.
+
     Raises:
-        InputError: none, one that is negative or not finite, or an order that does not ascend.
+        InputError: none, one that is negative or no finite number, or an order that does not ascend.
     """
+    settings.numbers(name, cost_weights)
     weights = np.asarray(cost_weights, float)
-    if weights.ndim != 1 or not len(weights) or not np.isfinite(weights).all():
-        raise InputError(f"cost_weights={cost_weights!r}: give at least one finite number")
     if weights[0] < 0 or (np.diff(weights) <= 0).any():
-        raise InputError(f"cost_weights={weights.tolist()}: have to ascend from 0 or more")
+        raise InputError(f"{named(name)} is {weights.tolist()}; cost weights have to ascend from 0 or more")
     return weights

@@ -115,7 +115,7 @@ def set_title(axes: Axes, title: str) -> str:
         >>> figure, axes = new_canvas(height=5.0)
         >>> title = set_title(axes, "The router is better than any single model. " * 2)
         >>> axes.get_title()
-        'The router is better than any single model. The\\nrouter is better than any single model.'
+        'The router is better than any single model. The router\\nis better than any single model.'
     """
     lines = -(-len(title) // 76)
     axes.set_title(textwrap.fill(title, min(76, len(title) // lines + 12)))

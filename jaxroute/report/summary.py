@@ -389,7 +389,8 @@ def example() -> pd.DataFrame:
         }.items()
     ]
     same = {"dataset": "a table", "logger": "uniform", "log_size": 2000, "estimator": "dr", "hyperparameters": "{}"}
-    return pd.DataFrame([{**record, **same} for record in records]).assign(split="test", standard_error=np.nan)
+    same |= {"split": "test", "standard_error": np.nan}
+    return pd.DataFrame([same | record for record in records])
 
 
 def _rounded(weight: float) -> float:

@@ -27,6 +27,7 @@ from jaxroute.recipe import GRID, levels
 from jaxroute.serving import new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
+from jaxroute.serving.terms import check_weights
 from jaxroute.types import InputError, Outcomes, Table
 
 OPPONENTS = (evidence.LOGGER, evidence.BEST_SINGLE)
@@ -160,8 +161,10 @@ def on_log(
         LogEvaluation; Stored where the router has learned from all rows, or from all but a few.
 
     Raises:
-        InputError: none of the models is one that the router knows, or features of another width.
+        InputError: none of the models is one that the router knows, features of another width, or cost weights that are
+            none.
     """
+    check_weights(normalised_cost_weights)
     seen = unseen.seen_rows(router, log)
     if unseen.exhausted(seen):
         return unseen.stored(router, seen)
@@ -217,6 +220,7 @@ def on_table(
             removed from it, features of another width, a context column of the router that the table lacks, or a cost
             weight above 0 where costs are unknown.
     """
+    check_weights(normalised_cost_weights)
     index = views.positions(router, table.models)
     unknown = table.available & np.isnan(table.outcomes.cost)
     if unknown.any() and max(normalised_cost_weights) > 0:
@@ -283,8 +287,10 @@ def compare(
         Comparison.
 
     Raises:
-        InputError: none of the models is one that a router knows, or features of another width.
+        InputError: none of the models is one that a router knows, features of another width, or cost weights that are
+            none.
     """
+    check_weights(normalised_cost_weights)
     seen = unseen.seen_rows(first, log), unseen.seen_rows(second, log)
     either = fingerprints.either(*seen)
     if unseen.exhausted(either):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxroute.serving.blocks import all_finite
+from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Inputs(ABC):
 
             raise InputError(
                 f"this router would send every text to {endpoint.base_url()}, model "
-                f"{', '.join(asked)}; to allow this, name its encoder: --encoder {self.encoder}, "
-                "or encoder= in Python and in models.yaml"
+                f"{', '.join(asked)}; to allow this, name its encoder: "
+                + here(f"encoder={self.encoder!r} (in Python, and in models.yaml)", f"--encoder {self.encoder}")
             )
         return self.encoder
 

@@ -27,6 +27,7 @@ from jaxroute.estimators.evidence import Evidence
 from jaxroute.serving import kinds
 from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.router import Router
+from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 
@@ -132,7 +133,8 @@ def check_limits(new: Sequence[NewModel], max_latency: float | None) -> None:
     """
     if new and max_latency is not None:
         raise InputError(
-            f"max_latency: the log never shows {new[0].model}, so its latency is unknown; drop it from the prior"
+            f"{named('max_latency')}: the log never shows {new[0].model}, so its latency is unknown; drop it from the "
+            "prior"
         )
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from jaxroute import settings
 from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
 from jaxroute.estimators import ranking
@@ -18,6 +19,7 @@ from jaxroute.recipe import GRID
 from jaxroute.serving import unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
+from jaxroute.serving.terms import check_weights
 from jaxroute.types import InputError
 
 MAY, NOT, UNKNOWN = "may be the best", "is not the best", "not supported"
@@ -104,11 +106,16 @@ def rank(
         Ranking.
 
     Raises:
-        InputError: fewer than two routers, too few rows that all have not learned from, none of the models is one that
-            a router knows, or features of another width.
+        InputError: fewer than two routers, names that are not one of each, cost weights that are none, too few rows
+            that all have not learned from, none of the models is one that a router knows, or features of another width.
     """
+    check_weights(normalised_cost_weights)
     if len(routers) < 2:
         raise InputError(f"{len(routers)} router(s): give two or more")
+    if names is not None:
+        settings.texts("names", names, "names")
+        if len(names) != len(routers):
+            raise settings.refused("names", names, f"a list of {len(routers)} names, one of each router")
     seen = reduce(fingerprints.either, [unseen.seen_rows(router, log) for router in routers])
     if unseen.exhausted(seen):
         raise InputError(

@@ -32,6 +32,7 @@ from jaxroute.serving.inputs import ENDPOINT as ENDPOINT
 from jaxroute.serving.posterior import Posterior
 from jaxroute.serving.posterior import check as check_posterior
 from jaxroute.serving.terms import misnamed
+from jaxroute.settings import refused
 from jaxroute.types import InputError
 
 
@@ -138,7 +139,7 @@ class Router(Asked):
             tree["fingerprint"] = seen.bits
             meta["fingerprint"] = {"salt": seen.salt.hex(), "hashes": seen.hashes, "counts": dict(seen.counts)}
         arrays = {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()}
-        folder.write(Path(path), meta, arrays, vectors.make(self, portable.axes(self._host)))
+        folder.write(_folder(path), meta, arrays, vectors.make(self, portable.axes(self._host)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], encoder: str | None = None) -> Router:
@@ -152,7 +153,7 @@ class Router(Asked):
         Raises:
             InputError: no router there, one of a newer version, a damaged file, or another encoder than the named one.
         """
-        path = Path(path)
+        path = _folder(path)
         meta, arrays, curve, last_layer, marks = folder.read(path)
         with folder.whole(path):
             router = cls(
@@ -173,6 +174,12 @@ class Router(Asked):
                 f"{path}: the router's encoder is {router.encoder or 'none'}, not {encoder}; name that one or none"
             )
         return router
+
+
+def _folder(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise refused("path", path, "the folder of a router")
+    return Path(path)
 
 
 def _fingerprint(said: dict[str, Any], bits: np.ndarray) -> Fingerprint:

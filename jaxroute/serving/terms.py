@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from jaxroute import settings
+from jaxroute.system.wording import here, mapped, named
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ class Terms:
         if not new and not gone:
             return
         reasons = [f"without {', '.join(new)}"] * bool(new) + [f"with {', '.join(gone)}, removed since"] * bool(gone)
-        ways = [f"leave {'it' if len(new) == 1 else 'them'} out ({' '.join(f'--without {m}' for m in new)})"]
+        how = here(f"without({', '.join(map(repr, new))})", " ".join(f"--without {m}" for m in new))
+        ways = [f"leave {'it' if len(new) == 1 else 'them'} out ({how})"]
         raise InputError(
             f"budgets and quality targets were measured {' and '.join(reasons)}; "
             f"{', '.join([*(ways if new and not gone else ()), 'give a cost weight', 'or fit the router again'])}"
@@ -138,6 +141,19 @@ class Terms:
         return weight
 
 
+def check_weights(normalised_cost_weights: Any) -> None:
+    """Refuse what is not one cost weight or more.
+
+    Raises:
+        InputError: names the argument.
+    """
+    settings.numbers("normalised_cost_weights", normalised_cost_weights, "at least 0 and finite", _weighs)
+
+
+def _weighs(weight: float) -> bool:
+    return 0 <= weight < np.inf
+
+
 def too_slow(latency: Mapping[str, Any] | None, models: Sequence[str], max_latency: float) -> list[str]:
     """The models whose 95th percentile of latency is above a limit in seconds, or unknown.
 
@@ -151,18 +167,18 @@ def too_slow(latency: Mapping[str, Any] | None, models: Sequence[str], max_laten
         >>> too_slow({"a": {"rows": 90, "p95": 1.5}, "b": {"rows": 90, "p95": 4.0}}, ["a", "b", "c"], 2)
         ['b', 'c']
     """
-    if not 0 < max_latency < np.inf:
-        raise InputError(f"max_latency is {max_latency}; give seconds above 0")
+    settings.number("max_latency", max_latency, "seconds above 0", lambda seconds: 0 < seconds < np.inf)
     if not latency:
         raise InputError(
-            "max_latency: the log has no latencies; fit to one with a column latency (seconds), or map it: "
-            "--column latency=NAME"
+            f"{named('max_latency')}: the log has no latencies; fit to one with a column latency (seconds), or map it: "
+            f"{mapped({'latency': 'NAME'})}"
         )
     p95 = {name: one["p95"] for name, one in latency.items() if one["p95"] is not None}
     slow = [name for name in models if not p95.get(name, np.inf) <= max_latency]
     if len(slow) == len(models):
         known = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in p95.items() if seconds == seconds)
-        raise InputError(f"max_latency is {max_latency:g}: no model is known to be within it ({known or 'none known'})")
+        limit = f"{named('max_latency')} is {max_latency:g}"
+        raise InputError(f"{limit}: no model is known to be within it ({known or 'none known'})")
     return slow
 
 

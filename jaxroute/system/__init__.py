@@ -5,4 +5,5 @@ compiled  the folder of compiled programs
 printing  text for people and machines, with control characters escaped
 stopping  Ctrl-C
 threads   cores of this process, and threads of BLAS
+wording   arguments in Python and options on the command line, as errors name them
 """

@@ -26,6 +26,7 @@ import numpy as np
 
 from jaxroute.data.encoders import cache as shards
 from jaxroute.data.encoders import endpoint, hashed, hub, joined, marks, ngrams
+from jaxroute.settings import refused
 from jaxroute.system.printing import plain
 from jaxroute.types import InputError
 
@@ -65,12 +66,14 @@ def parts(encoder: str) -> list[str]:
     """The encoders that one such as "hashed+sentence" joins; of any other, itself.
 
     Raises:
-        InputError: a part stands there twice.
+        InputError: a part stands there twice, or it is no text.
 
     Example:
         >>> parts("hashed+marks"), parts("hashed")
         (['hashed', 'marks'], ['hashed'])
     """
+    if not isinstance(encoder, str):
+        raise refused("encoder", encoder, "the name of an encoder")
     return joined.parts(encoder, ENCODERS) if "+" in encoder else [encoder]
 
 

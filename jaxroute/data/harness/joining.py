@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import prices as price_table
 from jaxroute.data import shapes, splits
 from jaxroute.data.harness import scores
 from jaxroute.data.harness.answers import Answer, Tokens
+from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -182,31 +184,32 @@ def _qualities(
     labels: Mapping[str, float],
     quality_range: tuple[float, float] | None,
 ) -> list[float]:
+    if quality_range is not None:
+        settings.quality_range(quality_range)
     worst, best = quality_range or (0.0, 1.0)
-    if not math.isfinite(best - worst) or worst == best:
-        raise InputError(f"quality_range is {quality_range}; give (worst, best), two different numbers")
+    scale = here("quality_range=(WORST, BEST)", "--quality-range WORST,BEST")
     found = []
     for answer in answers:
         name = names[answer.task]
         value = answer.scores.get(name)
         if name in answer.lower and quality_range is None:
             raise InputError(
-                f"{answer.at}: for score {name!r} lower is better; give its scale as --quality-range WORST,BEST, as "
-                "in 5,1"
+                f"{answer.at}: for score {name!r} lower is better; give its scale as {scale}, as in "
+                f"{here('(5, 1)', '5,1')}"
             )
         try:
             number = scores.quality(value, labels)
         except (ValueError, TypeError, OverflowError):
             raise InputError(
-                f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with --quality {value}=1,..."
+                f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with "
+                f"{here(f'labels={{{value!r}: 1, ...}}', f'--quality {value}=1,...')}"
             ) from None
         labelled = str(value).strip() in labels or (isinstance(value, str) and value.strip().lower() in scores.MEANING)
         share = number if labelled else (number - worst) / (best - worst)
         if not (math.isnan(share) or 0 <= share <= 1):
             low, high = sorted((worst, best))
             raise InputError(
-                f"{answer.at}: score {name!r} is {number:g}, outside [{low:g}, {high:g}]; "
-                "give its scale as --quality-range WORST,BEST"
+                f"{answer.at}: score {name!r} is {number:g}, outside [{low:g}, {high:g}]; give its scale as {scale}"
             )
         found.append(share)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxroute.data import values
 from jaxroute.data.harness.answers import Answer
+from jaxroute.system.wording import here, named
 from jaxroute.types import InputError
 
 # What labels count; as Inspect AI has it for its own: correct, incorrect, partly, no answer.
@@ -44,7 +45,9 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
     everything = ", ".join(dict.fromkeys(name for some in names.values() for name in some))
     for name in wanted:
         if not any(_is(name, score) for some in names.values() for score in some):
-            raise InputError(f"--score {name}: no such score; the scores are: {everything or 'none'}")
+            raise InputError(
+                f"{here('wanted', '--score')} {name}: no such score; the scores are: {everything or 'none'}"
+            )
     found = {}
     for task, some in names.items():
         where = "the runs" if len(names) == 1 else f"task {task!r}"
@@ -54,13 +57,15 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
             if failed.total() == len(own):
                 why = ", ".join(f"{count} {kind}" for kind, count in failed.most_common(3))
                 raise InputError(f"{own[0].at}: all {len(own)} answers failed ({why}); run the evaluation again")
-            raise InputError(f"{own[0].at}: no answer has a score; give them with --scores FILE (see docs/tables.md)")
+            how = here("data.harness.judged", "--scores FILE")
+            raise InputError(f"{own[0].at}: no answer has a score; give them with {how} (see docs/tables.md)")
         fits = [score for score in some if any(_is(name, score) for name in wanted)]
         if not wanted and main.get(task) in some:
             fits = [main[task]]
         fits = fits or list(some)
         if len(fits) > 1:
-            raise InputError(f"{where}: several scores; choose with --score NAME: {', '.join(fits)}")
+            how = here("wanted=[NAME]", "--score NAME")
+            raise InputError(f"{where}: several scores; choose with {how}: {', '.join(fits)}")
         found[task] = fits[0]
     return found
 
@@ -111,5 +116,6 @@ def mapping(text: str | None) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not 0 <= found[label.strip()] <= 1:
-            raise InputError(f"--quality {text!r}: write LABEL=NUMBER,..., numbers in [0, 1], as in C=1,P=0.5,I=0")
+            how = "write LABEL=NUMBER,..., numbers in [0, 1], as in C=1,P=0.5,I=0"
+            raise InputError(f"{named('quality')} {text!r}: {how}")
     return found

@@ -16,6 +16,7 @@ import numpy as np
 from jaxroute.data import records, values
 from jaxroute.data.logs import convert, formats
 from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, NUMBERS, Asked, Format, Judgement, Row
+from jaxroute.system.wording import here, mapped
 from jaxroute.types import InputError
 
 SHOWN = 10
@@ -267,18 +268,15 @@ def _need(
     missing = [repr(mapping.get(name, name)) for name in fields]
     which = f"column {missing[0]} is missing" if len(missing) == 1 else f"columns {', '.join(missing)} are missing"
     alike = {str(name).strip().casefold(): str(name) for name in names}
-    mend = " ".join(f"--column {name}={_quoted(alike.get(name, 'NAME'))}" for name in fields if name not in mapping)
+    unmapped = {name: alike.get(name, "NAME") for name in fields if name not in mapping}
+    mend = mapped(unmapped) if unmapped else ""
     mend = f"add or rename {'it' if len(missing) == 1 else 'them'}" + (f", or name another one: {mend}" if mend else "")
     if len(names) == 1 and (between := next((mark for mark in (";", "\t", "|") if mark in str(names[0])), "")):
         mend = f"its columns are separated by {between!r}: save the file with commas"
-    more = "; with token counts, give a price table (--prices)" if "cost" in fields else ""
-    more += "; ratings that came later: --feedback FILE" if "quality" in fields else ""
+    more = f"; with token counts, give a price table ({here('prices=', '--prices')})" if "cost" in fields else ""
+    if "quality" in fields:
+        more += f"; ratings that came later: {here('feedback=FILE', '--feedback FILE')}"
     raise InputError(f"{table}: {which}; {mend}{more} (there are: {', '.join(map(str, names))})")
-
-
-def _quoted(name: str) -> str:
-    """A name as a shell takes it within a word: quoted where it has spaces."""
-    return f"{name!r}" if name != name.strip() or " " in name else name
 
 
 def _exported(

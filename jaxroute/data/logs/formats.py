@@ -54,7 +54,11 @@ OTHERS = (
     ("OpenTelemetry metrics", {"resourceMetrics"}, "sums over requests; export traces or logs instead"),
     ("an output file of OpenAI's batch interface", {"custom_id", "response"}, "answers without their prompts"),
     ("results of promptfoo", {"evalId", "results"}, "every model's answers; read them with jaxroute table"),
-    ("the outcomes of a table", {"query_id", "model", "quality"}, "every model's answers; use jaxroute fit --table"),
+    (
+        "the outcomes of a table",
+        {"query_id", "model", "quality"},
+        "every model's answers; use jaxroute fit --table, or read_table",
+    ),
     ("samples of lm-eval", {"doc_id", "doc", "target"}, "every document's answers; read them with jaxroute table"),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )

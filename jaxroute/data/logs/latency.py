@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data.logs.table import LogTable
+from jaxroute.system.wording import named
 
 SHARE = 0.95
 FEWEST = 59
@@ -53,11 +54,11 @@ def unknown(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     Example:
         >>> unknown({"a": {"rows": 95, "p95": 1.5}, "b": {"rows": 8, "p95": float("nan")}})
-        ['The log has 8 latencies of b, too few (of 59) for its p95: with --max-latency it is no candidate.']
+        ['The log has 8 latencies of b, too few (of 59) for its p95: with max_latency it is no candidate.']
     """
     return [
-        f"The log has {one['rows']} latencies of {model}, too few (of {FEWEST}) for its p95: with --max-latency it is "
-        "no candidate."
+        f"The log has {one['rows']} latencies of {model}, too few (of {FEWEST}) for its p95: with "
+        f"{named('max_latency')} it is no candidate."
         for model, one in found.items()
         if one["p95"] != one["p95"]
     ]

@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import messages, records, values
 from jaxroute.data import prices as tariffs
 from jaxroute.data.logs import cells, convert, costs, feedback, formats, joining, naming, problems, router_replay
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.table import LogTable
+from jaxroute.system.wording import here, mapped, named
 from jaxroute.types import InputError
 
 FAILURES = ("drop", "zero")
@@ -89,6 +91,9 @@ def load(
         >>> log.models, log.quality.tolist(), log.counts["missing quality"]
         (('large', 'small'), [1.0, nan], 1)
     """
+    if not isinstance(columns, Mapping | None) or not all(isinstance(name, str) for name in (columns or {}).values()):
+        raise settings.refused("columns", columns, "a dictionary of fields and their columns' names")
+    settings.texts("context", context, "names of columns")
     asked = Asked(dict(columns or {}), chat)
     _check(asked, quality_range, failures, form)
     listed = tariffs.listed(prices)
@@ -116,11 +121,8 @@ def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form
     if form != "auto":
         formats.named(form)
     messages.rule(asked.chat)
-    worst, best = quality_range
-    if not (np.isfinite(worst) and np.isfinite(best) and worst != best):
-        raise InputError(f"quality_range is {quality_range}; give (worst, best), two different numbers")
-    if failures not in FAILURES:
-        raise InputError(f"failures is {failures!r}; use one of: {', '.join(FAILURES)}")
+    settings.quality_range(quality_range)
+    settings.one_of("failures", failures, FAILURES)
     if unknown := [name for name in asked.columns if name not in FIELDS]:
         raise InputError(f"columns names {unknown[0]!r}, which is not a field of a log; use: {', '.join(FIELDS)}")
 
@@ -145,7 +147,8 @@ def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) 
     if "trace" in log.column:
         ids["trace"] = np.where(log.gone, 0, log.column["trace"])
     if source is not None and not ids:
-        raise InputError("feedback is joined by request_id, which the log does not have; map the column")
+        how = mapped({"request_id": "NAME"})
+        raise InputError(f"feedback is joined by request_id, which the log does not have; map the column, {how}")
     given = [] if source is None else feedback.read(source)
     said = [*log.judged, *given]
     names = {name for name, rows in log.scores.items() if rows} | {one.name for one in log.judged}
@@ -179,9 +182,8 @@ def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None
     if has_quality and names - {""}:
         return "" if "" in names else None
     if len(names) > 1:
-        raise InputError(
-            f"the log has several evaluations; choose the quality with score= or --score: {_listed(names)}"
-        )
+        how = here("score=NAME", "--score NAME")
+        raise InputError(f"the log has several evaluations; choose the quality with {how}: {_listed(names)}")
     return next(iter(names), None)
 
 
@@ -193,8 +195,9 @@ def _leave_earlier(log: cells.Columns, since: Any) -> None:
     if since is None:
         return
     if "timestamp" not in log.column:
-        raise InputError("--since: the log has no times; map the column, --column timestamp=NAME")
-    _leave(log, ~(log.number("timestamp") >= values.moment_of("--since", since)) & ~log.gone, EARLIER)
+        how = mapped({"timestamp": "NAME"})
+        raise InputError(f"{named('since')}: the log has no times; map the column, {how}")
+    _leave(log, ~(log.number("timestamp") >= values.moment_of("since", since)) & ~log.gone, EARLIER)
 
 
 def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, float]) -> None:

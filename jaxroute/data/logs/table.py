@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.data import context as contexts
 from jaxroute.data import encoders, messages, scale, splits, values
+from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
@@ -234,20 +236,21 @@ def hold_out(seed: int, log: LogTable, *, share: float | None = None, moment: An
             as "2026-11-01"; rows that share a group or a prompt with a later one are in neither. One of the two.
 
     Raises:
-        InputError: a share that is none, no timestamps, or a part without rows.
+        InputError: a share that is none, a seed below 0 to draw it with, no timestamps, or a part without rows.
     """
     if (share is None) == (moment is None):
-        raise InputError("holdout and split_time: give one of the two")
+        raise InputError(f"{named('holdout')} and {named('split_time')}: give one of the two")
     if share is not None:
-        if not 0 < share < 1:
-            raise InputError(f"holdout is {share:g}; give a share of the rows above 0 and below 1, such as 0.2")
+        settings.share("holdout", share)
+        settings.whole("seed", seed)
         try:
             fitted, _, held = splits.split(seed, log, (1 - share, 0.0, share))
         except InputError as error:
-            raise InputError(f"holdout {share:g} leaves a part without rows: {error}") from None
+            raise InputError(f"{named('holdout')} {share:g} leaves a part without rows: {error}") from None
         return log.rows(np.sort(fitted)), log.rows(np.sort(held))
     if log.timestamp is None or np.isnan(log.timestamp).any():
-        raise InputError("split_time: needs a timestamp in every row; map the column, or hold out a share at random")
+        how = f"map the column, {mapped({'timestamp': 'NAME'})}, or hold out a share at random"
+        raise InputError(f"{named('split_time')} needs a timestamp in every row; {how}")
     before, after = splits.split_moment(log, log.timestamp, values.moment_of("split_time", moment))
     return log.rows(before), log.rows(after)
 
@@ -259,5 +262,5 @@ def split_time(log: LogTable, fractions: Sequence[float] = splits.FRACTIONS) -> 
         InputError: the log has no timestamps, or rows without one.
     """
     if log.timestamp is None or np.isnan(log.timestamp).any():
-        raise InputError("split_time: needs a timestamp in every row; map the column, or split at random")
+        raise InputError("split_time needs a timestamp in every row; map the column, or split at random")
     return splits.split_time(log, log.timestamp, fractions)

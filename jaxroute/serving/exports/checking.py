@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxroute._lazy import install
 from jaxroute.serving import folder, portable
 from jaxroute.serving import vectors as made
 from jaxroute.serving.exports.writing import META
@@ -22,25 +23,33 @@ TIED = 1e-6
 """Decisions may differ where the two best scores are within this share of the row's largest in size, or of 1."""
 SCORES, FEATURES = 1e-4, 1e-5
 """What numbers may differ by: scores and predictions in parts of the largest of their row, features as they are."""
+_FILES = {"onnx": ("router.onnx",), "js": ("router.mjs", "weights.safetensors")}
+_MODULES = {"onnx": ("onnxruntime",), "jax": ("jax",), "stablehlo": ("iree.compiler", "iree.runtime")}
+_EXTRAS = {"onnx": "onnx", "stablehlo": "iree"}
 Answer = Callable[[np.ndarray, float], dict[str, np.ndarray]]
 """(features, cost weight) -> scores, and quality and cost where it predicts them, [10, K] each."""
 
 
 class Check(NamedTuple):
-    """What a runtime said. ran: whether it is installed. differences: one line each. worst: of scores, relative."""
+    """What a runtime said. ran: whether it could be asked. differences: one line each. worst: of scores, relative.
+
+    why: it could not be asked, and what to do; "" where it was.
+    """
 
     runtime: str
     ran: bool
     decisions: int = 0
     differences: tuple[str, ...] = ()
     worst: float = 0.0
+    why: str = ""
 
 
 def verify(path: Path) -> list[Check]:
     """Check the folder of a router (in NumPy and, if it is installed, in JAX) or of an export (in its runtime).
 
     Raises:
-        InputError: neither of the two, a damaged folder, or a router of an older format, which has no vectors.
+        InputError: neither of the two, a damaged folder, a file that is missing in it, or a router of an older format,
+            which has no vectors.
     """
     if (path / META).is_file():
         return _of_export(path)
@@ -49,8 +58,8 @@ def verify(path: Path) -> list[Check]:
         raise InputError(f"{path}: is of an older format without test vectors; load and save it again to add them")
     vectors = _vectors(path, own.models)
     checks = [compare("numpy", vectors, list(own.models), _asked(own), own.features)]
-    if not _installed("jax"):
-        return [*checks, Check("jax", False)]
+    if why := _lacking("jax"):
+        return [*checks, Check("jax", False, why=why)]
     from jaxroute.serving import kinds
     from jaxroute.serving.router import Router
 
@@ -142,9 +151,12 @@ def _of_export(path: Path) -> list[Check]:
     }  # fmt: skip
     if meta.get("format") not in runs:
         raise InputError(f"{path / META}: the format {meta.get('format')!r} is unknown; update jaxroute to check it")
-    runtime, run = runs[meta["format"]]
-    ready = shutil.which("node") if runtime == "node" else _installed(runtime)
-    return run(path, meta, vectors) if ready else [Check(runtime, False)]
+    form = meta["format"]
+    runtime, run = runs[form]
+    if lost := [name for name in _FILES.get(form) or meta.get("programs") or () if not (path / name).is_file()]:
+        raise InputError(f"{path}: {lost[0]} is missing; export the router again")
+    why = _lacking(form)
+    return [Check(runtime, False, why=why)] if why else run(path, meta, vectors)
 
 
 def _onnx(path: Path, meta: dict[str, Any], vectors: dict[str, Any]) -> list[Check]:
@@ -261,8 +273,19 @@ def _in_batches(run: Callable[[np.ndarray], np.ndarray], features: np.ndarray, s
     return np.concatenate([run(padded[at : at + count]) for at in range(0, len(padded), count)])[: len(features)]
 
 
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+def _lacking(form: str) -> str:
+    """Why the runtime of a format cannot be asked, and what to do; "" if it can."""
+    if form == "js":
+        return "" if shutil.which("node") else "Node.js is not installed; install it, so that node is on the PATH"
+    for module in _MODULES[form]:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+            if not absent:
+                return f"{module} is installed and cannot be imported ({error}); install it again"
+            return f"{module} is not installed" + (f"; {install(_EXTRAS[form])}" if form in _EXTRAS else "")
+    return ""
 
 
 def _vectors(path: Path, models: Sequence[str]) -> dict[str, Any]:

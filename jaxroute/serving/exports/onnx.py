@@ -9,6 +9,7 @@ import numpy as np
 from jaxroute._lazy import install
 from jaxroute.serving.exports import program
 from jaxroute.serving.portable import Portable
+from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
 OPSET, IR_VERSION = 18, 8
@@ -30,7 +31,7 @@ def model(router: Portable, metadata: dict[str, str], half: bool = False) -> byt
         import onnx
         from onnx import TensorProto, helper
     except ModuleNotFoundError:
-        raise InputError(f"--format onnx needs the package onnx; {install('onnx')}") from None
+        raise InputError(f"{here('form onnx', '--format onnx')} needs the package onnx; {install('onnx')}") from None
     graph = Graph(helper, half)
     x, weight = Value(graph, "features"), Value(graph, "cost_weight")
     named = program.outputs(graph, router, router.kind, router.arrays, router.settings, x, weight)

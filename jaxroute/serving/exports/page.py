@@ -20,6 +20,7 @@ import numpy as np
 from jaxroute.data import saving
 from jaxroute.serving import portable, vectors
 from jaxroute.serving.exports import js, writing
+from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def load(path: Path) -> portable.Portable:
         takes = "takes features" if router.encoder is None else f"encodes texts by {router.encoder}"
         raise InputError(
             f"{path}: {takes}, and a page can run {' and '.join(vectors.ENCODERS)} alone; fit a router on texts with "
-            "one of these (--encoder), or take jaxroute export --format js, which is given features"
+            f"one of these ({named('encoder')}), or export it as js, which is given features"
         )
     return router
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxroute.data import saving
 from jaxroute.serving import folder, portable, vectors
+from jaxroute.system.wording import here, named
 from jaxroute.types import InputError
 
 FORMATS = ("stablehlo", "jax", "onnx", "js")
@@ -40,11 +41,11 @@ def write(path: Path, out: Path, form: str, batches: Sequence[int] = (1,), half:
             place that will not do.
     """
     if form not in FORMATS:
-        raise InputError(f"--format {form}: use one of {', '.join(FORMATS)}")
+        raise InputError(f"{here('form', '--format')} {form}: use one of {', '.join(FORMATS)}")
     if half and form != "onnx":
-        raise InputError(f"--half is for --format onnx; {form} keeps float32 weights")
+        raise InputError(f"{named('half')} is for {here('form onnx', '--format onnx')}; {form} keeps float32 weights")
     if any(size < 1 for size in batches):
-        raise InputError(f"--batch {min(batches)}: give sizes of at least 1")
+        raise InputError(f"{here('batches', '--batch')} {min(batches)}: give sizes of at least 1")
     saving.check_folder(out, (META,))
     router = portable.load(path)
     meta = described(router, form)

@@ -1,0 +1,102 @@
+"""An error names what its reader can write: an argument in Python, an option on the command line, never the other."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from commands import run
+
+import jaxroute as jr
+from jaxroute.types import InputError
+
+
+def rows(*without, **more):
+    """Sixty requests of two models; without: columns that they do not have. more: functions of the row's number."""
+    found = [
+        {"prompt": f"question {i}", "model": "ab"[i % 2], "quality": i % 3 / 2, "cost": 1.0 + i % 2,
+         "timestamp": 1e9 + 3600 * i, "latency": 1.0, **{name: value(i) for name, value in more.items()}}
+        for i in range(60)
+    ]  # fmt: skip
+    return [{name: value for name, value in row.items() if name not in without} for row in found]
+
+
+PRIOR = "model,quality,sd\na,0.3,0.1\nb,0.6,0.1\nnew,0.9,0.1\n"
+WHEN = {"timestamp": lambda i: 1e9 + i if i else None}
+CASES = {
+    "recency, no times": (
+        rows("timestamp"), {"recency": 2.0}, ["--recency", "2"],
+        ": the log has no times; map the column, ",
+        ("recency", "read_log(columns={'timestamp': 'NAME'})"), ("--recency", "--column timestamp=NAME"),
+    ),
+    "recency, a row without a time": (
+        rows(**WHEN), {"recency": 2.0}, ["--recency", "2"],
+        ": 1 rows have no time; leave them out (",
+        ("recency", "read_log(since=...)"), ("--recency", "--since)"),
+    ),
+    "recency, no days": (
+        rows(), {"recency": "soon"}, ["--recency", "soon"], " is 'soon'; give days above 0, or auto",
+        ("recency", ""), ("--recency", ""),
+    ),
+    "latency": (
+        rows("latency"), {"max_latency": 3.0}, ["--max-latency", "3"],
+        ": the log has no latencies; fit to one with a column latency (seconds), or map it: ",
+        ("max_latency", "read_log(columns={'latency': 'NAME'})"), ("--max-latency", "--column latency=NAME"),
+    ),
+    "split_time": (
+        rows("timestamp"), {"split_time": "2026-11-01"}, ["--split-time", "2026-11-01"],
+        " needs a timestamp in every row; map the column, ",
+        ("split_time", "read_log(columns={'timestamp': 'NAME'})"), ("--split-time", "--column timestamp=NAME"),
+    ),
+    "prior": (
+        rows(), {"prior": "{folder}/prior.csv"}, ["--prior", "{folder}/prior.csv"],
+        ", row 2 (new): the log never shows this model, so its cost is unknown; give its mean cost of a request in a "
+        "column cost of the prior, ",
+        ("prior.csv", "or drop the row"), ("prior.csv", "or its price (--prices) for a log with tokens, or drop"),
+    ),
+    "columns": (
+        rows("cost"), {}, [], "column 'cost' is missing; add or rename it, or name another one: ",
+        ("", "read_log(columns={'cost': 'NAME'}); with token counts, give a price table (prices=)"),
+        ("", "--column cost=NAME; with token counts, give a price table (--prices)"),
+    ),
+    "ratings": (
+        rows("quality"), {}, [], "column 'quality' is missing; add or rename it, or name another one: ",
+        ("", "read_log(columns={'quality': 'NAME'}); ratings that came later: feedback=FILE"),
+        ("", "--column quality=NAME; ratings that came later: --feedback FILE"),
+    ),
+    "shadow": (
+        [row | {"model": "ac"[i % 2], "available": ["a", "b", "c"]} for i, row in enumerate(rows())],
+        {"shadow": "{folder}/sample"}, ["--shadow", "{folder}/sample"],
+        "the shadow sample has no cost of answers of 'b', and the log no row of it: give costs or prices (",
+        ("", "read_table(prices=...))"), ("", "--prices)"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prior that names a new model, and a sample in which the answers of b have no cost."""
+    (tmp_path / "prior.csv").write_text(PRIOR)
+    (tmp_path / "sample").mkdir()
+    asked = [f"q{i}" for i in range(20)]
+    pd.DataFrame({"query_id": asked, "prompt": asked, "task": "t"}).to_parquet(tmp_path / "sample" / "queries.parquet")
+    answers = {"query_id": [q for q in asked for _ in "abc"], "model": [*"abc"] * 20, "quality": 0.5}
+    costs = [None if model == "b" else 1.0 for model in answers["model"]]
+    pd.DataFrame(answers | {"cost": costs}).to_parquet(tmp_path / "sample" / "outcomes.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_python_names_arguments_and_the_command_line_options(name, folder, capsys):
+    log, keywords, options, said, python, command = CASES[name]
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    keywords = {k: v.format(folder=folder) if isinstance(v, str) else v for k, v in keywords.items()}
+    with pytest.raises(InputError) as raised:
+        jr.fit(folder / "log.jsonl", **keywords)
+    options = [word.format(folder=folder) for word in options]
+    code, _, err = run(capsys, "fit", folder / "log.jsonl", "--out", folder / "router", *options)
+    assert code == 2
+    for text, (before, after) in ((str(raised.value), python), (err.splitlines()[-1], command)):
+        assert f"{before}{said}{after}" in text
+    assert "--" not in str(raised.value)
+    assert not re.search(r"read_(log|table)|max_latency|split_time", err)
