@@ -26,14 +26,14 @@ ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE
 
 # Most of a first smoke run is compiling, and its numbers are not for reading: compile with few optimisations.
 SMOKES := smoke $(if $(SMOKE),experiment sweep loop baselines stand-in worked-example study selection shadow prior caution \
-  outcomes features ensemble ablation tuned ope-study)
+  outcomes features ensemble ablation tuned since ope-study)
 $(SMOKES): export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
 # The main experiment compiles for longer than it trains.
 experiment smoke: export XLA_FLAGS ?= $(shell $(RUN) -m jaxroute.system.compiled --flags 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution outcomes features ensemble loop ablation tuned ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution outcomes features ensemble loop ablation tuned since ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ ablation: setup  ## measure what each part of the recommended recipe contributes
 
 tuned: setup  ## tune the end-to-end losses on validation logs and compare with the default (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.tuned --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+since: setup  ## compare the recipe and the stack with those of an earlier commit, on the same logs (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.side.since --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 bench-precision: setup  ## measure the effect of TF32 and bfloat16 training on regret (CONFIG= DATA= SMOKE=1)
 	@$(RUN) -m experiments.bench.precision $(ARGS)

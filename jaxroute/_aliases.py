@@ -97,6 +97,8 @@ NAMES = {
     "logged.train_chunk": "learn.examples.LOGGED",
     "ondisk.corrected": "learn.examples.corrected",
     "policies.deciding.at_the_door": "policies.decisions.masked",
+    "population.choose": "engine.evaluation.choose",
+    "population.evaluate": "engine.evaluation.evaluate",
     "population.grouped_grid": "sweep.grouped_grid",
     "population.plan": "engine.program.plan",
     "population.template": "engine.program.template",

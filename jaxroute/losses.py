@@ -129,7 +129,7 @@ def regret_cross_entropy(
     if label_temperature is None:
         # The argmax passes over NaN, and so would the loss; a maximum does not.
         most = masked_max(utility, where)[..., None]
-        label = jnp.where(jnp.isnan(most), most, best).astype(scores.dtype)
+        label = jnp.where(jnp.isnan(most), most, best.astype(most.dtype)).astype(scores.dtype)
     else:
         label = masked_softmax(utility / label_temperature, where)
     cross_entropy = -expectation(label, masked_log_softmax(scores, where))

@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -159,13 +160,37 @@ def test_in_node_it_decides_the_same_encoder_included(saved, tmp_path):
     assert (tmp_path / "js" / "export.json").read_text().count(portable.load(saved).version) == 1
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")
+def test_in_node_features_that_are_no_finite_numbers_are_refused(saved, tmp_path):
+    writing.write(saved, tmp_path / "js", "js")
+    asked = """
+        import { readFileSync } from "node:fs";
+        const { load } = await import(process.argv[1] + "/router.mjs");
+        const bytes = readFileSync(process.argv[1] + "/weights.safetensors");
+        const router = load(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+        const x = new Array(router.arrays[process.argv[2]].data.length).fill(0), said = [];
+        for (const odd of [NaN, 1e40, "a", undefined]) {
+          try {
+            router.route([...x.slice(1), odd], 1);
+            said.push("decided");
+          } catch (error) { said.push(error.message); }
+        }
+        console.log(JSON.stringify([said, router.route(x, 1).index]));
+    """
+    mean = "student/axes/mean" if "student" in portable.load(saved).arrays else "axes/mean"
+    command = ["node", "--input-type=module", "-e", asked, str(tmp_path / "js"), mean]
+    said, index = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert said == ["features: each must be a finite number"] * 4
+    assert index >= 0
+
+
 def test_verify_says_what_is_missing_of_an_export_and_of_its_runtime(saved, tmp_path, capsys, monkeypatch):
     writing.write(saved, tmp_path / "hlo", "stablehlo")
     writing.write(saved, tmp_path / "js", "js")
 
     def said(folder):
         code, out, err = run(capsys, "verify", folder)
-        return code, out + err
+        return code, " ".join((out + err).split())
 
     def without(*modules, error=ModuleNotFoundError):
         def imported(name, real=importlib.import_module):
@@ -177,13 +202,12 @@ def test_verify_says_what_is_missing_of_an_export_and_of_its_runtime(saved, tmp_
 
     monkeypatch.setattr(shutil, "which", lambda _: None)
     code, words = said(tmp_path / "js")
-    assert code == 0
-    assert "Nothing of" in words
-    assert "node: not checked, because Node.js is not installed; install it" in words
+    assert code == 2
+    assert "nothing was verified, because Node.js is not installed; install it" in words
     without("iree.compiler")
-    assert "iree: not checked, because iree.compiler is not installed; run pip install" in said(tmp_path / "hlo")[1]
+    assert "verified, because iree.compiler is not installed; run pip install" in said(tmp_path / "hlo")[1]
     without("iree.compiler", error=ImportError)
-    assert "iree: not checked, because iree.compiler is installed and cannot be imported" in said(tmp_path / "hlo")[1]
+    assert "verified, because iree.compiler is installed and cannot be imported" in said(tmp_path / "hlo")[1]
     (tmp_path / "js" / "router.mjs").unlink()
     (tmp_path / "hlo" / "router-any.mlirbc").unlink()
     for form, file in (("js", "router.mjs"), ("hlo", "router-any.mlirbc")):
@@ -198,8 +222,13 @@ def test_onnxruntime_decides_the_same(saved, tmp_path, half):
     meta = writing.write(saved, tmp_path / "onnx", "onnx", half=half)
     if half:
         assert 0 <= meta["float16"]["changed"] < 0.05 * meta["float16"]["decisions"]
-    else:
-        assert equal(checking.verify(tmp_path / "onnx")) == 1
+    assert equal(checking.verify(tmp_path / "onnx")) == 1
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused(saved, tmp_path):
+    pytest.importorskip("onnx")
+    with pytest.raises(InputError, match="--half: a weight is 7e"):
+        writing.rounded({"student": {"mlp": np.full(64, 7e4, np.float32)}})
 
 
 @pytest.mark.slow

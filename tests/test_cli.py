@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import router_kinds
 from commands import run
 
 import jaxroute
 from jaxroute import cli
 from jaxroute.data import encoders
 from jaxroute.learn.methods import METHODS
+from jaxroute.types import InputError
 
 
 def test_a_demo_log_is_json_lines_and_its_name_says_so(capsys, tmp_path):
@@ -130,3 +133,19 @@ def test_a_platform_that_is_not_there_is_one_line(monkeypatch, capsys):
         cli.main(["doctor", "log.jsonl"])
     assert done.value.code == 2
     assert capsys.readouterr().err == "error: JAX_PLATFORMS=tpu: no such platform here; name another, or leave it out\n"
+
+
+@pytest.mark.parametrize("command", ["demo-log log.jsonl", "fit log --out r", "shadow log", "route r", "sample-size"])
+def test_a_seed_below_0_is_refused_before_any_work(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *command.split(), "--seed", "-1")
+    assert code == 2
+    assert "--seed" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_that_no_generator_takes_is_refused_in_python():
+    with pytest.raises(InputError, match="seed is 9223372036854775808"):
+        jaxroute.fit([], seed=2**63)
+    with pytest.raises(InputError, match="seed is -1"):
+        router_kinds.router("plug_in").route(np.zeros((1, 5)), budget=0.01, seed=-1)

@@ -9,7 +9,7 @@ import router_kinds
 
 from jaxroute import cli
 from jaxroute.cli import explore, output
-from jaxroute.serving import kinds
+from jaxroute.serving import kinds, portable
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,54 @@ def test_shares_near_one_and_above_are_said_in_full():
     ):
         assert part in said
     assert "e+" not in said
+
+
+def test_models_that_could_not_answer_are_neither_chosen_nor_tried(tmp_path, folder, capsys):
+    """Half of the prompts could go to a and b alone; d is removed from the router."""
+    router_kinds.router("plug_in").without("d").save(tmp_path / "router")
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows):
+        if i % 4 < 2:
+            row["available"] = ["a", "b"]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run(tmp_path, "--policy", "uniform", "--epsilon", 1, "--floor", 0, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    shares = {one["model"]: one["share"] for one in found["models"]}
+    assert shares == pytest.approx({"a": 5 / 12, "b": 5 / 12, "c": 1 / 6, "d": 0.0})
+    (setting,) = found["settings"]
+    assert setting["least_probability"] == pytest.approx(1 / 3)
+    router = portable.load(tmp_path / "router")
+    x = np.array([row["features"] for row in rows], np.float32)
+    could = np.array([[True, True, "available" not in row, False] for row in rows])
+    chosen = np.where(could, router.scores(x, found["cost_weight"]), -np.inf).argmax(1)
+    extra = router.predict(x)[1] * (could / could.sum(1, keepdims=True) - np.eye(4)[chosen])
+    assert setting["extra_cost_per_1000"] == pytest.approx(1000 * extra.sum(1).mean(), rel=1e-4)
+
+
+def test_a_row_counts_as_often_as_it_stands_for_requests(tmp_path, folder, capsys):
+    """Of two prompts, one stands for nine times as many requests, and only it was rated."""
+    router_kinds.router("plug_in").save(tmp_path / "router")
+    router, x = portable.load(tmp_path / "router"), np.eye(5)[:2] * 3
+    rows = [
+        {"features": x[i % 2].tolist(), "model": "abcd"[i % 4], "cost": 0.002, "weight": [9, 1][i % 2]}
+        | ({} if i % 2 else {"quality": 1})
+        for i in range(400)
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run(tmp_path, "--policy", "uniform", "--epsilon", 1, "--floor", 0, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["feedback"] == pytest.approx(0.9)
+    x = x.astype(np.float32)
+    cost = router.predict(x)[1]
+    extra = cost.mean(1) - cost[[0, 1], router.scores(x, found["cost_weight"]).argmax(1)]
+    apart = 1000 * float(abs(extra[0] - extra[1]))
+    assert found["settings"][0]["extra_cost_per_1000"] == pytest.approx(
+        float(1000 * extra @ [0.9, 0.1]), abs=0.03 * apart
+    )
+    assert apart > 0.1
+
+
+@pytest.mark.parametrize("option", ["--loss=nan", "--loss=-1", "--per-day=inf", "--gain=nan"])
+def test_numbers_that_cannot_be_are_refused(folder, capsys, option):
+    assert run(folder, option) == 2
+    assert f"{option.split('=')[0]} is {option.split('=')[1]}; it must be" in capsys.readouterr().err

@@ -176,3 +176,16 @@ def test_what_a_plan_says():
     assert "have them answered: the first 10 by m1, the first 4 by m0. That makes 14 answers, costs 9" in some
     assert "there are none" in some
     assert "there are 4" in said(4, 10)
+
+
+def test_a_text_of_the_pool_that_is_no_utf_8_is_written_as_it_was_read():
+    half = {"prompt": "half of a pair: \ud83d", "more": "é"}
+    (line,) = shadow.marked([(0, half)], {"a": 1, "b": 0})
+    assert json.loads(line) == half | {"ask": ["a"]}
+
+
+@pytest.mark.parametrize("weights", ["-1", "nan", "0,inf"])
+def test_cost_weights_that_cannot_be_are_refused(capsys, weights):
+    code, _, err = run(capsys, "shadow", "log.jsonl", f"--normalised-cost-weights={weights}")
+    assert code == 2
+    assert "give finite numbers of at least 0" in err

@@ -11,8 +11,8 @@ import pytest
 from engine_problem import EXAMPLES, POINTS, D, KilledError, N, S, assert_close, assert_same_bits, kill_at, program
 
 from jaxroute import counterfactual, engine, sweep
-from jaxroute.engine import checkpoint, memory
-from jaxroute.engine.loop import _cut
+from jaxroute.engine import checkpoint, disk, loop, memory
+from jaxroute.engine.evaluation import cut
 from jaxroute.engine.program import compiled_chunk, compiled_start, template
 from jaxroute.types import InputError
 
@@ -146,9 +146,9 @@ def test_what_is_cut_from_many_devices_is_there_when_the_cut_returns():
     """Several programs with collective operations at a time can wait for one another until XLA ends the process."""
     mesh = sweep.mesh()
     leaves = [np.full((S, mesh.size, 256, 256), i, np.float32) for i in range(10)]
-    cut = _cut(sweep.place(leaves, mesh, axis=1), 3)
-    assert all(x.is_ready() for x in cut)
-    assert [(x.shape[1], float(x[0, 0, 0, 0])) for x in cut] == [(3, i) for i in range(10)]
+    found = cut(sweep.place(leaves, mesh, axis=1), 3)
+    assert all(x.is_ready() for x in found)
+    assert [(x.shape[1], float(x[0, 0, 0, 0])) for x in found] == [(3, i) for i in range(10)]
 
 
 def test_the_points_of_a_group_share_rows_and_the_first_product():
@@ -200,3 +200,46 @@ def test_bad_settings_are_refused():
         program(8, data=8, batch_size=30)
     with pytest.raises(InputError, match="block=0"):
         replace(program(), block=0)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_steps_that_the_chunk_does_not_divide_are_trained_and_no_more(on_disk, tmp_path):
+    """The last chunk, or visit of a block, is shorter; what goes on from there ends at multiples of the chunk again."""
+    points, learn, validate = jax.tree.map(lambda x: x[:1], (POINTS, EXAMPLES, EXAMPLES))
+    if on_disk:  # of three steps a visit
+        disk.write(tmp_path / "rows", [jax.tree.map(lambda x: x[0], learn)], N)
+        learn = disk.open_rows(tmp_path / "rows")
+
+    def trained(steps, chunk=3, **settings):
+        seen = []
+        kill = settings.pop("on_chunk", lambda *_: None)
+        state = engine.train(
+            program(1, steps=steps, chunk=chunk), points, learn, validate,
+            on_chunk=lambda done, state: seen.append(done) or kill(done), **settings,
+        )  # fmt: skip
+        return state, seen
+
+    state, seen = trained(10)
+    assert seen == [3, 6, 9, 10]
+    assert (np.asarray(state.step) == 10).all()
+    with pytest.raises(KilledError):
+        trained(10, folder=tmp_path / "run", on_chunk=kill_at(9))
+    resumed, seen = trained(10, folder=tmp_path / "run")
+    assert seen == [10]
+    assert_same_bits(resumed, state)
+    assert trained(10, folder=tmp_path / "run")[1] == []
+    further, seen = trained(15, folder=tmp_path / "run")
+    assert seen == [12, 15]
+    assert (np.asarray(further.step) == 15).all()
+    if not on_disk:
+        assert_same_bits(trained(10, chunk=5)[0].params, state.params)
+
+
+def test_a_chunk_that_divides_the_steps_is_one_program(monkeypatch):
+    lengths = []
+    real = loop.compiled_chunk
+    monkeypatch.setattr(loop, "compiled_chunk", lambda made: lengths.append(made.spec.chunk) or real(made))
+    train(devices=1)
+    assert lengths == [small.SPEC.chunk]
+    engine.train(program(1, steps=10, chunk=6), POINTS, EXAMPLES, EXAMPLES)
+    assert lengths[1:] == [6, 4]

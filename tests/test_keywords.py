@@ -149,9 +149,8 @@ def test_rows_are_held_out_by_a_seed_of_at_least_0():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--normalised-cost-weights", "nan"], "--normalised-cost-weights is [nan]; it must be a list of one number"),
+        (["--normalised-cost-weights", "nan"], "--normalised-cost-weights 'nan': give finite numbers of at least 0"),
         (["--normalised-cost-weights", "1,0"], "--normalised-cost-weights is [1.0, 0.0]; cost weights have to ascend"),
-        (["--seed", str(2**70)], f"--seed is {2**70}; it must be a whole number"),
         (["--holdout", "1.5"], "--holdout is 1.5; it must be a share above 0 and below 1"),
         (["--max-latency", "nan"], "--max-latency is nan; it must be seconds above 0"),
         (["--recency", "soon"], "--recency is 'soon'; give days above 0, or auto"),

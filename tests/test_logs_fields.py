@@ -192,3 +192,10 @@ def test_a_written_log_gives_the_estimate_of_the_arrays(tmp_path):
     target = jnp.tile(jnp.array([0.2, 0.3, 0.5]), (200, 1))
     estimates = [estimators.ipw(some, target, 0.1) for some in (read, expected)]
     np.testing.assert_allclose(estimates[0].value, estimates[1].value, rtol=1e-5)
+
+
+def test_feedback_that_meets_no_request_is_named_by_its_first():
+    rows = [{"prompt": f"{i}", "model": "ab"[i % 2], "cost": 1, "request_id": f"r{i}"} for i in range(9)]
+    ratings = [{"request_id": f"other {i}", "quality": 1} for i in range(100)]
+    with pytest.raises(InputError, match=r"none of its 100 request.*the first is 'other 0'"):
+        logs.load(rows, feedback=ratings)

@@ -157,7 +157,7 @@ def test_a_log_without_the_new_model_gives_no_value_where_it_is_chosen(fitted):
 @pytest.mark.slow
 def test_what_is_said_of_the_logs_models_does_not_change(fitted):
     router, without, *_ = fitted
-    for name in ("slope", "shift", "scale"):
+    for name in priors.OF_ALL:
         assert router.summary["prior"][name] == pytest.approx(without.summary["prior"][name])
     rows = zip(router.summary["by_cost_weight"], without.summary["by_cost_weight"], strict=True)
     assert all(mine["value"] in (None, theirs["value"]) for mine, theirs in rows)

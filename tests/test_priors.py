@@ -25,7 +25,7 @@ def sample(mean, deviation):
 
 
 def by_numpy(mean, deviation, about, prior):
-    """The posterior mean over the whole grid, hypothesis by hypothesis, in float64."""
+    """The posterior mean over the whole grid, and the probability that the prior says something, in float64."""
     K, gap = len(mean), prior.quality - prior.quality.mean()
     share = prior.deviation / np.sqrt(np.mean(prior.deviation**2))
     noise, results = np.diag(deviation**2), []
@@ -49,7 +49,8 @@ def by_numpy(mean, deviation, about, prior):
         results.append((likelihood + np.sum(2 * np.log(w) - 2 * (w - 1)), found))
     likelihood = np.array([one[0] for one in results])
     chance = np.exp(likelihood - likelihood.max())
-    return chance / chance.sum() @ np.array([one[1] for one in results])
+    chance = chance / chance.sum()
+    return chance @ np.array([one[1] for one in results]), chance[1::2].sum()
 
 
 @pytest.mark.modes
@@ -57,7 +58,9 @@ def test_the_posterior_is_that_of_numpy():
     mean, deviation = RNG.uniform(0.3, 0.7, 8), RNG.uniform(0.01, 0.1, 8)
     about, prior = RNG.normal(size=(8, 2)), Prior(RNG.uniform(0.2, 0.8, 8), RNG.uniform(0.02, 0.1, 8))
     found = priors.posterior([sample(mean, deviation)], jnp.asarray(about, jnp.float32), prior)
-    np.testing.assert_allclose(found.level.mean, by_numpy(mean, deviation, about, prior), atol=2e-3)
+    level, informed = by_numpy(mean, deviation, about, prior)
+    np.testing.assert_allclose(found.level.mean, level, atol=2e-3)
+    assert found.informed == pytest.approx(informed, abs=0.02)
 
 
 def test_a_prior_is_followed_where_the_log_is_silent_and_left_where_the_log_contradicts_it():
@@ -68,6 +71,7 @@ def test_a_prior_is_followed_where_the_log_is_silent_and_left_where_the_log_cont
     found = priors.posterior([sample(seen, silent)], NOTHING, prior)
     assert found.level.mean[3] == pytest.approx(0.55, abs=0.03)
     assert found.slope == pytest.approx(1, abs=0.1)
+    assert found.informed > 0.9
     wrong = prior._replace(quality=np.where(np.arange(8) == 0, 0.1, prior.quality))
     found = priors.posterior([sample(truth, np.full(8, 0.01))], NOTHING, wrong)
     assert found.followed.argmin() == 0
@@ -88,6 +92,7 @@ def test_shuffled_over_the_models_a_prior_does_not_move_the_levels():
     alternate = np.where(np.arange(8) % 2, 0.3, 0.6)
     found = priors.posterior([seen], NOTHING, Prior(alternate, np.full(8, 0.05)))
     assert abs(found.slope) < 0.2
+    assert found.informed < 0.25
     np.testing.assert_allclose(found.level.mean, levels.posterior([seen], NOTHING).mean, atol=0.01)
 
 

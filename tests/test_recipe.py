@@ -95,4 +95,7 @@ def test_levels_are_lower_where_little_is_known_and_the_log_chose_well(problem):
     good[order], bad[order] = [1, 3, 9, 27, 81], [81, 27, 9, 3, 1]
     known = nuisances.outcomes.quality.mean(0)
     np.testing.assert_allclose(caution.settled(level, known, bad), mixed, rtol=1e-5)
+    half = 0.875 * np.asarray(level.mean) + 0.125 * np.asarray(known)
+    np.testing.assert_allclose(caution.settled(level, known, bad, 0.5), half, rtol=1e-5)
+    np.testing.assert_allclose(caution.settled(level, known, bad, 1.0), level.mean, rtol=1e-5)
     assert (np.asarray(caution.settled(level, known, good)) < mixed - 0.5 * np.asarray(level.deviation)).all()

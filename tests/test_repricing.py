@@ -84,6 +84,61 @@ def test_a_log_keeps_the_mean_tokens_of_every_model():
     assert people.load([{k: v for k, v in row.items() if "tokens" not in k} for row in rows]).usage == {}
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"input_tokens": 3000, "output_tokens": 200},
+        {
+            "input_tokens": 10,
+            "output_tokens": 200,
+            "cached_tokens": 1000,
+            "cache_write_tokens": 200,
+        },  # beside the input
+        {"input_tokens": 300, "output_tokens": 200, "total_tokens": 4000},  # the rest was output
+        {"input_tokens": 300, "output_tokens": 200, "reasoning_tokens": 5000},  # more than there was output
+    ],
+)
+def test_the_old_prices_over_again_change_no_cost(tokens):
+    """Half of the rows count their tokens in another way than the others: the means are those of what was billed."""
+    price = Price(3.0, 15.0, cached_input=0.3, cache_write=3.75, reasoning=20.0)
+    plain = {"input_tokens": 2000, "output_tokens": 100}
+    rows = [
+        {"prompt": f"{i}", "model": "ab"[i % 2], "quality": 1, "weight": 1 + i % 3, **(tokens if i % 4 < 2 else plain)}
+        for i in range(40)
+    ]
+    usage = people.load(rows, prices={"a": price, "b": price}).usage
+    before = router_kinds.router("plug_in", summary={"usage": usage})
+    np.testing.assert_allclose(list(repricing.ratios(before, {"a": price, "b": price}).values()), 1, rtol=1e-9)
+
+
+def test_a_cost_beyond_all_measure_makes_no_model_free_at_new_prices():
+    rows = [
+        {
+            "prompt": f"{i}",
+            "model": "ab"[i % 2],
+            "quality": 1,
+            "cost": 0.002,
+            "input_tokens": 1000,
+            "output_tokens": 500,
+        }
+        for i in range(40)
+    ]
+    rows[6]["cost"] = 1e6
+    usage = people.load(rows).usage
+    assert usage["a"]["cost"] == pytest.approx(0.002)
+
+
+def test_failed_requests_that_cost_nothing_are_no_tokens_to_price():
+    rows = [
+        {"prompt": f"{i}", "model": "ab"[i % 2], "quality": 1, "input_tokens": 1000, "output_tokens": 100}
+        | ({"cost": 0, "status": "failed"} if i < 10 else {"cost": 0.0006})
+        for i in range(40)
+    ]
+    usage = people.load(rows, form="gateway", failures="zero").usage
+    assert usage["a"]["rows"] == 20
+    assert usage["a"]["input_tokens"] / usage["a"]["cost"] == pytest.approx(1000 / 0.0006)
+
+
 def test_prices_are_looked_up_by_the_names_that_people_use(capsys, tmp_path):
     code, out, _ = run(capsys, "prices", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openai/GPT-4o", "--json")
     assert code == 0
@@ -106,4 +161,5 @@ def test_reprice_writes_a_router_at_the_new_prices(capsys, tmp_path):
     )
     assert code == 0
     assert "their costs stay: a, b, c" in " ".join(out.split())
+    assert "if in another, fit again" in " ".join(out.split())  # this log named no currency
     assert Router.load(tmp_path / "r").summary["repriced"] == {"d": 0.5}

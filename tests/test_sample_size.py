@@ -54,3 +54,34 @@ def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
         assert said in error
     with pytest.raises(InputError, match="differ is 0"):
         planning.split_deviation(0, 0.5, 0.5, 0.4)
+
+
+@pytest.mark.parametrize(("differ", "gain", "error"), [(0.05, 0.05, 0.2), (0.1, 0.06, 0.1)])
+def test_a_gain_that_is_large_where_the_routers_differ_has_its_own_spread(capsys, differ, gain, error):
+    """The planned rows prove it as often as asked: by rows of a doubly robust difference drawn here."""
+    split = {"differ": differ, "new": 0.5, "old": 0.5, "error": error}
+    given = [f"--{name}={value}" for name, value in {**split, "gain": gain}.items()]
+    code, out, _ = run(capsys, "sample-size", *given, "--json")
+    assert code == 0
+    (row,) = json.loads(out)["by_gain"]
+    draws, shape = np.random.default_rng(0), (2000, row["rows_once"])
+    parts = draws.random(shape) < differ
+    wrong = draws.choice([-error, error], shape) * np.where(draws.random(shape) < 0.5, 2, -2)
+    values = np.where(parts, gain / differ + wrong, 0.0)
+    half = 1.96 * values.std(1, ddof=1) / np.sqrt(shape[1])
+    assert row["deviation"] == pytest.approx(values.std(), rel=0.02)
+    assert (values.mean(1) > half).mean() > 0.75
+
+
+def test_looking_always_takes_the_rows_that_the_sequence_asks_for(capsys):
+    """Before 100 rows the confidence sequence says nothing, so fewer cannot be promised."""
+    given = ("--gain", "0.8", "--differ", "1", "--new", "0.5", "--old", "0.5")
+    (row,) = json.loads(run(capsys, "sample-size", *given, "--json")[1])["by_gain"]
+    assert (row["rows_once"], row["rows_always"]) == (30, 100)
+    assert row["simulated_power_always"] > 0.9
+
+
+def test_a_gain_beyond_proof_is_said(capsys):
+    code, out, _ = run(capsys, "sample-size", "--gain", "1e-9")
+    assert code == 0
+    assert "takes more than 1,000,000,000,000 rated requests" in " ".join(out.split())

@@ -134,21 +134,32 @@ with open(sys.argv[1], "w") as told:
 """A small process that starts the measured one: on Linux, peak memory begins with that of the process it came from."""
 
 
+def environment(tree: Path, cache: Path) -> dict[str, str]:
+    """Of a process that imports a tree's modules and keeps its compiled programs in ``cache``."""
+    kept = {"MIN_COMPILE_TIME_SECS": "0", "ENABLE_XLA_CACHES": "none"}
+    found = os.environ | {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in kept.items()}
+    found |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(tree)}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)  # else every run compiles the tree's modules anew
+    return found
+
+
 def spent(tree: Path, cache: Path, *arguments: str, text: str = "") -> Spent:
     """Run Python with these arguments in a tree, and what that took.
 
     Raises:
         RuntimeError: it failed; the end of what it said.
     """
-    kept = {"MIN_COMPILE_TIME_SECS": "0", "ENABLE_XLA_CACHES": "none"}
-    environment = os.environ | {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in kept.items()}
-    environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(tree)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every run compiles the tree's modules anew
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
         command = [sys.executable, "-c", LAUNCH, str(told), *arguments]
         done = subprocess.run(
-            command, cwd=tree, env=environment, input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=tree,
+            env=environment(tree, cache),
+            input=text,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         code, seconds, cpu, megabytes = json.loads(told.read_text())
     if code:

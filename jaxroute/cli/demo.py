@@ -19,8 +19,8 @@ EPSILON = 0.3
 
 def demo_log(
     out: Annotated[Path, typer.Argument(help="File to write, .jsonl.")],
-    rows: Annotated[int, typer.Option(min=1, help="Number of requests.")] = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same log.")] = 0,
+    rows: Annotated[int, typer.Option(help="Number of requests.", min=1)] = 3000,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same log.", min=0)] = 0,
 ) -> output.Result:
     """Write an artificial request log with three models, five topics, propensities and some missing ratings.
 

@@ -70,16 +70,18 @@ def explore(
         ("--per-day", per_day),
         ("--rated", 1.0 if rated is None else rated),
     ):
-        if not value > 0 or (option == "--rated" and value > 1):
-            raise InputError(f"{option} is {value:g}; it must be above 0" + (" and at most 1" * (option == "--rated")))
-    if not loss >= 0:
-        raise InputError(f"--loss is {loss:g}; it must be at least 0")
+        if not 0 < value < np.inf or (option == "--rated" and value > 1):
+            raise InputError(
+                f"{option} is {value:g}; it must be above 0 and " + ("at most 1" if option == "--rated" else "finite")
+            )
+    if not 0 <= loss < np.inf:
+        raise InputError(f"--loss is {loss:g}; it must be at least 0 and finite")
     output.check_page(page)
     loaded, other = (None if one is None else portable.load(one, encoder) for one in (router, candidate))
     assert loaded is not None
     weight = normalised_cost_weight / loaded.cost_scale
     table = reading.read(log, how, loaded)
-    rated = float(np.isfinite(np.asarray(table.quality)).mean()) if rated is None else rated
+    rated = float(np.average(np.isfinite(table.quality), weights=table.weight)) if rated is None else rated
     if not rated > 0:
         raise InputError(f"{log}: no row has a rating; say with --rated which share of the requests will get one")
     with output.progress({}) as on_stage:

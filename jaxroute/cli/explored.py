@@ -23,7 +23,10 @@ TINY = 1e-9
 
 
 class Requests(NamedTuple):
-    """What a router says of prompts: all [N, K]; target: the router that is to be proven better. age: of `Scene`."""
+    """What a router says of prompts: all [N, K]; target: the router that is to be proven better. age: of `Scene`.
+
+    available: [N, K] models that could answer; the others are never chosen, and never tried.
+    """
 
     greedy: np.ndarray
     mean: np.ndarray
@@ -33,6 +36,7 @@ class Requests(NamedTuple):
     beats: np.ndarray
     target: np.ndarray
     age: np.ndarray
+    available: np.ndarray
 
 
 class Proof(NamedTuple):
@@ -66,8 +70,9 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
             f"--candidate: knows {', '.join(other.models)}, the router {', '.join(router.models)}; they differ"
         )
     raw = table.features if table.features is not None else table.prompt
-    rows = np.sort(np.random.default_rng(0).permutation(len(raw))[:PROMPTS])
+    rows = _drawn(len(raw), table.weight)
     beside = {name: np.asarray(column)[rows] for name, column in table.context.items()} if router.context else None
+    available = _available(router, table)[rows]
     raw = np.asarray(raw)[rows]
     raw = raw if table.features is not None else list(raw)
     x, count = router.features(raw, beside), len(router.models)
@@ -76,18 +81,50 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
     noise = router.last_layer.noise
     error = np.sqrt(sd**2 + noise[0] ** 2 + (weight * noise[1]) ** 2)
     cost = router.predict(x)[1]
-    greedy = np.eye(count)[router.scores(x, weight).argmax(1)]
+
+    def best(scores: np.ndarray) -> np.ndarray:
+        return np.eye(count)[np.where(available, scores, -np.inf).argmax(1)]
+
+    greedy = best(router.scores(x, weight))
     chosen = greedy.argmax(1)[:, None]
     behind = mean - np.take_along_axis(mean, chosen, 1)
     beats = ndtr(behind / np.maximum(np.hypot(sd, np.take_along_axis(sd, chosen, 1)), 1e-12))
-    beats = np.where(greedy > 0, 0.0, beats)
+    beats = np.where((greedy > 0) | ~available, 0.0, beats)
     if other is None:
         target = np.where(beats.max(1, keepdims=True) >= LEVEL, np.eye(count)[beats.argmax(1)], greedy)
     else:
-        target = np.eye(count)[other.scores(raw, weight, beside).argmax(1)]
+        target = best(other.scores(raw, weight, beside))
     age = ages(router.models, router.summary)
     age = np.broadcast_to(0.0 if age is None else age, mean.shape)
-    return Requests(greedy, mean, sd, error, cost, beats, target, age)
+    return Requests(greedy, mean, sd, error, cost, beats, target, age, available)
+
+
+def _drawn(count: int, weight: np.ndarray | None) -> np.ndarray:
+    """Rows of the log, at random: where rows stand for several requests, each as often as these would be drawn."""
+    rng = np.random.default_rng(0)
+    if weight is None:
+        return np.sort(rng.permutation(count)[:PROMPTS])
+    return np.sort(rng.choice(count, PROMPTS, p=np.asarray(weight, float) / np.sum(weight)))
+
+
+def _available(router: Portable, table: Any) -> np.ndarray:
+    """[N, K] models that could answer: those of the row's own list, and of the router's without removed ones.
+
+    Raises:
+        InputError: the router may choose none of the models that could answer a row.
+    """
+    found = np.broadcast_to(router.available, (len(table.available), len(router.models))).copy()
+    for k, model in enumerate(router.models):
+        if model in table.models:
+            found[:, k] &= table.available[:, table.models.index(model)]
+        else:  # where all of the log's models could answer, so could this one
+            found[:, k] &= table.available.all(1)
+    if not (able := found.any(1)).all():
+        raise InputError(
+            f"row {int(np.argmin(able))}: all models that could answer are removed from the router, or unknown to it; "
+            "drop the row"
+        )
+    return found
 
 
 def settings(policy: str | None, epsilon: float, floor: float, candidate: Path | None) -> list[Explorer]:
@@ -110,12 +147,11 @@ def probabilities(explorer: Explorer, found: Requests) -> np.ndarray:
     from jaxroute.serving.exploring import Scene
 
     rng = np.random.default_rng(0)
-    return np.stack(
-        [
-            explorer.probabilities(Scene(greedy, mean, sd, error, cost, target, age), rng)
-            for greedy, mean, sd, error, cost, _, target, age in zip(*found, strict=True)
-        ]
-    )
+    tried = np.zeros_like(found.greedy)
+    for i, could in enumerate(found.available):
+        greedy, mean, sd, error, cost, _, target, age = (part[i, could] for part in found[:-1])
+        tried[i, could] = explorer.probabilities(Scene(greedy, mean, sd, error, cost, target, age), rng)
+    return tried
 
 
 def check_supported(
@@ -157,7 +193,7 @@ def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof)
         "extra_cost_per_1000": 1000 * float(np.where(np.abs(extra) > TINY * found.cost.max(1), extra, 0.0).mean()),
         "loss": float(np.where(np.abs(loss) > TINY, loss, 0.0).mean()),
         "least_share": float(tried.mean(0).min()),
-        "least_probability": float(tried.min()),
+        "least_probability": float(tried[found.available].min()),
         **proof.of(found, tried, found.target),
     }
 

@@ -107,12 +107,12 @@ def verify(
         raise InputError(
             f"{path}: {', '.join(wrong)}: not what {path / 'vectors.json'} says; the lines above say where"
         )
+    if not any(check.ran for check in checks):
+        raise InputError(f"{path}: nothing was verified, because {checks[0].why}")
     said = [
         f"{check.runtime}: {check.decisions} decisions are equal; numbers differ by at most {check.worst:.1e}"
         if check.ran
         else f"{check.runtime}: not checked, because {check.why}"
         for check in checks
     ]
-    if not any(check.ran for check in checks):
-        said.insert(0, f"Nothing of {path} was checked.")
     return output.Result({"path": str(path), "checks": [check._asdict() for check in checks]}, said)

@@ -109,8 +109,10 @@ def fit(
     seed: Annotated[
         int,
         typer.Option(
+            min=0,
+            max=2**63 - 1,
             help="Random seed; the same seed gives the same router on as many cores. Another number of cores rounds "
-            "sums differently, and then a few decisions in a hundred, all of them close, may differ."
+            "sums differently, and then a few decisions in a hundred, all of them close, may differ.",
         ),
     ] = 0,
 ) -> output.Result:

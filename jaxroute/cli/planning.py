@@ -40,7 +40,7 @@ def sample_size(
     feedback: Annotated[float, typer.Option(help="Share of the requests that get a rating.")] = 1.0,
     level: Annotated[float, typer.Option(help="Confidence of the proof.")] = 0.95,
     power: Annotated[float, typer.Option(help="Probability with which a gain of this size is to be proven.")] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the simulation.", min=0)] = 0,
 ) -> output.Result:
     """Plan a comparison: how many rated requests prove that a new router is better by so much.
 
@@ -56,23 +56,28 @@ def sample_size(
     import numpy as np
 
     from jaxroute.estimators import planning
+    from jaxroute.estimators.sequential import START
 
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
         if not 0 < value < np.inf or (option == "--feedback" and value > 1):
             raise InputError(
-                f"{option} is {value:g}; it must be above 0 and {'finite' if option == '--per-day' else 'at most 1'}"
+                f"{option} is {value:g}; it must be above 0 and " + ("finite" if option == "--per-day" else "at most 1")
             )
     split = {"differ": differ, "new": new, "old": old, "error": error}
-    deviation = planning.split_deviation(**split)
+    error_alone = planning.split_deviation(**split)
     rng, rows = np.random.default_rng(seed), []
     for size in gain or GAINS:
         if not size > 0:
             raise InputError(f"--gain is {size:g}; it must be above 0")
         if size > differ:
             raise InputError(f"--gain is {size:g}: routers that differ on {differ:g} of the requests cannot gain more")
-        record: dict[str, Any] = {"gain": size}
+        # The gain itself is there on some requests and not on others: gain / differ where the routers differ.
+        deviation = float(np.hypot(error_alone, size * np.sqrt(1 / differ - 1)))
+        record: dict[str, Any] = {"gain": size, "deviation": deviation}
         for looks in ("once", "always"):
             needed = planning.rows_needed(size, deviation, level=level, power=power, looks=looks)
+            if looks == "always":
+                needed = max(needed, START)  # nothing is said before
             draws = int(min(DRAWS, CELLS / needed)) if np.isfinite(needed) else 0
             shown = (
                 planning.simulated_power(rng, size, int(needed), **split, level=level, looks=looks, draws=draws)
@@ -88,22 +93,32 @@ def sample_size(
         rows.append(record)
     first = rows[0]
     said = [
-        f"To prove a gain of {100 * first['gain']:g} points takes {first['rows_once']:,.0f} rated requests, "
-        f"{_days(first['days_once'])}, looked at once at the end; {first['rows_always']:,.0f} at most, "
-        f"{_days(first['days_always'])}, looked at every day.",
-        f"One row's difference has a standard deviation of {deviation:.3g}: routers that differ on {differ:.0%} of the "
-        f"requests, whose choices are logged there with probabilities {new:g} and {old:g}.",
+        f"To prove a gain of {100 * first['gain']:g} points takes {_takes(first, 'once')}, looked at once at the end; "
+        f"at most {_takes(first, 'always')}, looked at every day.",
+        f"One row's difference has a standard deviation of {first['deviation']:.3g}: routers that differ on "
+        f"{differ:.0%} of the requests, whose choices are logged there with probabilities {new:g} and {old:g}.",
     ]
     header = ["gain", "rows, one look", "days", "simulated power", "rows, any look", "days", "simulated power"]
     keys = [f"{what}_{looks}" for looks in ("once", "always") for what in ("rows", "days", "simulated_power")]
     lines = [[row["gain"], *(row[key] for key in keys)] for row in rows]
-    record = {**split, "per_day": per_day, "feedback": feedback, "level": level, "power": power, "deviation": deviation}
+    record = {**split, "per_day": per_day, "feedback": feedback, "level": level, "power": power}
+    record["deviation"] = first["deviation"]
     return output.Result(
         record | {"conclusion": said, "by_gain": rows},
         said,
         [output.Sheet("rated requests that prove a gain", header, lines)],
         rows,
     )
+
+
+def _takes(row: dict[str, Any], looks: str) -> str:
+    """Rows and days of one way of looking."""
+    from jaxroute.estimators.planning import MOST
+
+    count = row[f"rows_{looks}"]
+    if count is None:
+        return f"more than {MOST:,} rated requests"
+    return f"{count:,} rated requests, {_days(row[f'days_{looks}'])}"
 
 
 def _days(count: float) -> str:

@@ -89,6 +89,10 @@ def reprice(
     ]
     sheet = output.Sheet("mean cost of 1,000 requests like the log's", ["model", "before", "now", "ratio"], lines)
     said = [f"saved: {out}"]
+    if not loaded.summary.get("currency"):
+        said.append(
+            "prices are in US dollars, and the log did not say in which unit its costs were: if in another, fit again"
+        )
     if kept := [name for name in found.models if name not in changed]:
         said.append(f"no new price, so their costs stay: {', '.join(kept)}")
     if found.curve is None and loaded.curve is not None:

@@ -247,9 +247,12 @@ def price_list(prices: str | None, reprice: bool) -> dict[str, price_table.Price
 def cost_weights(text: str | None) -> list[float] | None:
     """The numbers of --normalised-cost-weights; None where it was not given."""
     try:
-        return None if text is None else [float(part) for part in text.split(",")]
+        found = None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"--normalised-cost-weights {text!r}: write numbers with commas, as in 0,0.5,1") from None
+    if found is not None and not all(0 <= weight < float("inf") for weight in found):
+        raise InputError(f"--normalised-cost-weights {text!r}: give finite numbers of at least 0")
+    return found
 
 
 def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:

@@ -53,7 +53,7 @@ def route(
         ),
     ] = None,
     encoder: RouterEncoder = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the mixture that meets a budget.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the mixture that meets a budget.", min=0)] = 0,
     as_json: bool = False,
 ) -> output.Result:
     """Choose a model for every prompt; writes one JSON object per line with model, scores and reason.

@@ -65,7 +65,7 @@ def shadow(
         Path | None,
         typer.Option(help=f'JSONL file to write the drawn prompts to, each with "{ASK}": the models to answer it.'),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.", min=0)] = 0,
     how: reading.How = reading.AS_IT_IS,
     encoder: reading.Encoder = "hashed",
     page: output.Page = None,
@@ -241,7 +241,14 @@ def marked(offered: Sequence[tuple[int, dict[str, Any]]], prompts: dict[str, int
         place: item | {ASK: [model for model, asked in prompts.items() if rank < asked]}
         for rank, (place, item) in drawn
     }
-    return [json.dumps(lines[place], ensure_ascii=False).encode() + b"\n" for place in sorted(lines)]
+    return [_line(lines[place]) for place in sorted(lines)]
+
+
+def _line(item: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(item, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half a pair of UTF-16, which is a text of JSON and none of UTF-8
+        return json.dumps(item).encode() + b"\n"
 
 
 def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:

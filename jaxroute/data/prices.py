@@ -58,6 +58,16 @@ class Price(NamedTuple):
     reasoning: float = math.nan
 
 
+class Apart(NamedTuple):
+    """Tokens [N] that are billed apart: input that is new, from a cache and written to one; output, and reasoning."""
+
+    fresh: np.ndarray
+    cached: np.ndarray
+    written: np.ndarray
+    output: np.ndarray
+    reasoning: np.ndarray
+
+
 def load(path: str | os.PathLike[str] | None = None) -> dict[str, Price]:
     """Prices by model.
 
@@ -262,20 +272,42 @@ def bill(
         array([0.010408])
     """
     known = Price(*price) if len(price) == len(Price._fields) else Price(price[0], price[1])
-    inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
-    cached, written, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
-    apart = cached + written > inputs
-    fresh = inputs - np.where(apart, 0, cached + written)
-    beyond = np.asarray(total, float) - inputs - np.where(apart, cached + written, 0)
-    outputs = np.where(beyond > outputs, beyond, outputs)  # never where one of them is unknown
-    thought = np.fmin(thought, outputs)
+    of = apart(input_tokens, output_tokens, total=total, cached=cached, written=written, reasoning=reasoning)
 
     def or_else(own: float, other: float) -> float:
         return other if math.isnan(own) else own
 
-    spent = fresh * known.input + cached * or_else(known.cached_input, known.input)
-    spent = spent + written * or_else(known.cache_write, known.input) + (outputs - thought) * known.output
-    return (spent + thought * or_else(known.reasoning, known.output)) / 1e6
+    spent = of.fresh * known.input + of.cached * or_else(known.cached_input, known.input)
+    spent = spent + of.written * or_else(known.cache_write, known.input) + of.output * known.output
+    return (spent + of.reasoning * or_else(known.reasoning, known.output)) / 1e6
+
+
+def apart(
+    input_tokens: np.ndarray,
+    output_tokens: np.ndarray,
+    *,
+    total: np.ndarray | float = np.nan,
+    cached: np.ndarray | float = np.nan,
+    written: np.ndarray | float = np.nan,
+    reasoning: np.ndarray | float = np.nan,
+) -> Apart:
+    """The tokens of N answers as ``bill`` bills them, each in one part; a bill is linear in these, and in their means.
+
+    Args and NaN: as for ``bill``.
+
+    Example:
+        >>> of = apart(np.array([92.0]), np.array([79.0]), total=np.array([2671.0]), cached=np.array([50.0]))
+        >>> print(*(part.tolist() for part in of))
+        [42.0] [50.0] [0.0] [2579.0] [0.0]
+    """
+    inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
+    read, kept, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
+    beside = read + kept > inputs
+    fresh = inputs - np.where(beside, 0, read + kept)
+    beyond = np.asarray(total, float) - inputs - np.where(beside, read + kept, 0)
+    outputs = np.where(beyond > outputs, beyond, outputs)  # never where one of them is unknown
+    thought = np.fmin(thought, outputs)
+    return Apart(fresh, read, kept, outputs - thought, thought)
 
 
 def cost(

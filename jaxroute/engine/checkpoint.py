@@ -29,6 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from jaxroute.types import InputError
+
 HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of a checkpoint's folder until all of it is on disk
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 ORBAX = threading.Lock()
@@ -80,7 +82,7 @@ def save(
     words = json.loads(json.dumps(words))  # as it will read back: tuples are lists
     # A copy: the caller may donate the state to its next chunk while this is being written.
     state = jax.tree.map(jnp.copy, state)
-    seal = {"digest": digest(state, words), "about": words}
+    seal = {"digest": digest(state, words), "about": words, "about_digest": digest((), words)}
     metrics = None if value is None else {"value": float(value)}
     ORBAX.acquire()
     writing = None
@@ -109,7 +111,8 @@ def restore(
 
     Args:
         template: a state of the same structure, shapes and shardings (a freshly initialised one, or
-            ``jax.ShapeDtypeStruct`` leaves); or a function step -> such a template.
+            ``jax.ShapeDtypeStruct`` leaves); or a function step -> such a template, which raises InputError where the
+            checkpoint of the step is another training's.
         best: the one with the highest validation value instead, the newest of equals.
     """
 
@@ -127,6 +130,8 @@ def restore(
             if seal["digest"] != digest(state, seal["about"]):
                 raise ValueError("its arrays differ from those that were written")
             return metadata.step, state
+        except InputError:
+            raise
         except Exception as error:  # a damaged checkpoint: say so, and take the next
             following = "the next best" if best else "the one before it"
             _say(metadata.path, f"damaged ({type(error).__name__}: {_line(error)})", len(ranked) - place, following)
@@ -134,8 +139,24 @@ def restore(
 
 
 def about(checkpoints: ocp.training.Checkpointer, step: int) -> dict[str, Any]:
-    """What was written beside the arrays of ``step``: package versions and the caller's words."""
-    return checkpoints.metadata(step).custom_metadata["about"]
+    """What was written beside the arrays of ``step``: package versions and the caller's words.
+
+    Raises:
+        ValueError: they read back differently.
+    """
+    seal = checkpoints.metadata(step).custom_metadata
+    if seal.get("about_digest", digest((), seal["about"])) != digest((), seal["about"]):  # older ones have none
+        raise ValueError("its words differ from those that were written")
+    return seal["about"]
+
+
+def fits(checkpoints: ocp.training.Checkpointer, step: int, template: Any) -> bool:
+    """Whether the arrays of ``step`` have the shapes and types of the template's; none of them is read."""
+
+    def kinds(tree: Any) -> list[tuple[tuple[int, ...], str]]:
+        return sorted((tuple(leaf.shape), str(np.dtype(leaf.dtype))) for leaf in jax.tree.leaves(tree))
+
+    return kinds(checkpoints.metadata(step).metadata) == kinds(template)
 
 
 def digest(state: Any, about: dict[str, Any]) -> str:

@@ -130,8 +130,8 @@ def source(program: Program, rows: Rows, points: Hyperparams) -> Source:
     num_rows = len(learn.available)
     if num_rows <= block:
         block = run = num_rows
-    if run < 1 or block % run:
-        raise InputError(f"block={block}: it must be a multiple of run={run}")
+    if run < 1 or block < 1 or block % run:
+        raise InputError(f"block={block}: it must be a multiple of run={run}, both at least 1")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, block, *x.shape[1:]), x.dtype), learn)
     where = jax.tree.map(lambda spec: NamedSharding(program.mesh, spec), split(program, shapes))
     like = jax.tree.map(lambda on, part: jax.tree.map(lambda x: x.update(sharding=on), part), where, shapes)

@@ -143,6 +143,10 @@ class Rungs(loop.Hook):
         self.alive, self.dropped_at, self.value = (np.array(held[name]) for name in ("alive", "dropped_at", "value"))
         return held["state"]
 
+    def words(self, done: int) -> dict[str, Any]:
+        taken = [int(rung) for rung in self.rungs if rung <= done]
+        return {**super().words(done), **({"rungs": taken, "keep": float(self.keep)} if taken else {})}
+
     def worth(self, state: TrainState) -> float:
         """The best setting's value, mean over cost weights."""
         mean, group = self.value[:, self.alive].mean(0), self.group[self.alive]

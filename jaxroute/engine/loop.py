@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Int
 
 from jaxroute import sweep
-from jaxroute.engine import checkpoint, disk, memory, training
+from jaxroute.engine import checkpoint, checks, disk, identity
+from jaxroute.engine.evaluation import chosen, cut, placed
 from jaxroute.engine.program import Program, compiled_chunk, compiled_start, in_memory, plan, template
-from jaxroute.types import Hyperparams, InputError, Network, Params, Spec, TrainState
+from jaxroute.types import Hyperparams, Spec, TrainState
 
 
 class Hook:
@@ -49,6 +49,10 @@ class Hook:
     def unpack(self, held: Any) -> TrainState:
         """The states in what `pack` made; the hook goes on from the rest."""
         return held
+
+    def words(self, done: int) -> dict[str, Any]:
+        """What the states after ``done`` steps owe to the hook, as JSON has it: other words, another training."""
+        return {"hook": type(self).__name__}
 
     def worth(self, state: TrainState) -> float:
         """By what the best checkpoint is kept: the points' mean best validation value."""
@@ -77,7 +81,9 @@ def train(
             which all points share (S = 1): the chunk is then one visit of a block, whatever ``spec.chunk``.
         validate: examples, leaves [S, V, ...], in memory.
         hook: what is done between chunks; `halving.search` brings one.
-        folder: where to checkpoint every chunk, and to resume from. None: nothing is written.
+        folder: where to checkpoint every chunk, and to resume from. None: nothing is written. A folder is of one
+            training (`identity.parts`, for which rows on disk are read once); it may go on with more ``steps``, and
+            from then on the learning rate is that of the new number of steps.
         kept: the last so many checkpoints stay, and the best (see `Hook.worth`).
         about: what to write into each checkpoint, a config say.
         on_chunk: called with (steps done, state) after every chunk; the state is gone after the next one.
@@ -88,8 +94,10 @@ def train(
         TrainState with leaves [S, P, ...], of the points alive.
 
     Raises:
-        InputError: rows that do not divide by the devices along "data", a folder begun with other rows, points that
-            do not fit into memory even one at a time, or what the source or the hook refuses.
+        InputError: points or rows that cannot be trained on (see `checks`), rows that do not divide by the devices
+            along "data", a folder begun with other points, network, loss, rows or Spec or with more steps (nothing in
+            it is changed), points that do not fit into memory even one at a time, or what the source or the hook
+            refuses.
         checkpoint.SaveError: a checkpoint could not be written.
 
     Example:
@@ -110,16 +118,23 @@ def train(
         (1, 3)
     """
     hook, mesh = hook or Hook(), program.mesh
-    source = disk.source(program, learn, points) if isinstance(learn, disk.Rows) else in_memory(program, learn)
+    checks.points(points)
+    source = (disk.source if isinstance(learn, disk.Rows) else in_memory)(program, learn, points)
+    checks.rows("validate", validate, points, whole=program.task.whole, like=source.like)
     program = replace(program, spec=replace(program.spec, chunk=source.steps))
     spec, multiple = program.spec, mesh.shape[sweep.SWEEP] * (program.block or 1)
+    own = {} if folder is None else identity.parts(program, points, learn, validate)
     validate, num_features = sweep.put(validate, mesh), source.like.features.shape[-1]
     hook.begin(points, spec)
-    active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
+    active = placed(chosen(points, hook.alive, mesh), mesh, multiple)
     checkpoints = None if folder is None else checkpoint.open_folder(folder, kept)
 
     def expected(step: int) -> Any:
-        return hook.pack(step, template(program, active, num_features, hook.left(step)))
+        like = hook.pack(step, template(program, active, num_features, hook.left(step)))
+        begun, parts = checkpoint.about(checkpoints, step), {**own, **hook.words(step)}
+        alike = partial(checkpoint.fits, checkpoints, step, like)
+        identity.refuse_another(folder, begun, parts, rows=source.words, done=step, steps=spec.steps, alike=alike)
+        return like
 
     try:
         restored = None if checkpoints is None else checkpoint.restore(checkpoints, expected)
@@ -127,121 +142,43 @@ def train(
             first, block = 0, plan(program, active, source.like, validate, budget)
         else:
             first, held = restored
-            begun = checkpoint.about(checkpoints, first)
-            if begun.get("rows") != source.words:
-                raise InputError(
-                    f"{folder}: was begun with other rows, block or run than {source.words}; use another folder"
-                )
-            block = program.block or begun.get("block")
-            state = _placed(hook.unpack(held), mesh, multiple)
-            active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
+            block = program.block or checkpoint.about(checkpoints, first).get("block")
+            state = placed(hook.unpack(held), mesh, multiple)
+            active = placed(chosen(points, hook.alive, mesh), mesh, multiple)
         program = replace(program, block=block)
         chunk = compiled_chunk(program)
         if restored is None:
             state = compiled_start(program, num_features)(active)
         words = {**(about or {}), **({"rows": source.words} if source.words else {}), "block": block}
-        with closing(source.visits(first // spec.chunk, -(-spec.steps // spec.chunk))) as visits:
-            for start, rows in zip(range(first, spec.steps, spec.chunk), visits, strict=True):
+        begin, parts = first // spec.chunk, chunks(first, spec.steps, spec.chunk)
+        with closing(source.visits(begin, begin + len(parts))) as visits:
+            for (start, count), rows in zip(parts, visits, strict=True):
+                whole = count == spec.chunk
+                run = chunk if whole else compiled_chunk(replace(program, spec=replace(spec, chunk=count)))
                 # Waited for, else chunks and the rows that they visit would queue up in memory.
-                state = jax.block_until_ready(chunk(active, state, (rows, validate), sweep.put(np.int32(start), mesh)))
-                done, alive = start + spec.chunk, _cut(state, len(hook.alive))
+                state = jax.block_until_ready(run(active, state, (rows, validate), sweep.put(np.int32(start), mesh)))
+                done, alive = start + count, cut(state, len(hook.alive))
                 stay = hook.after(done, alive)
                 if stay is not None:
-                    alive = _chosen(alive, stay, mesh)
-                    state = _placed(alive, mesh, multiple)
-                    active = _placed(_chosen(points, hook.alive, mesh), mesh, multiple)
+                    alive = chosen(alive, stay, mesh)
+                    state = placed(alive, mesh, multiple)
+                    active = placed(chosen(points, hook.alive, mesh), mesh, multiple)
                 if checkpoints is not None:
+                    words["training"] = {"steps": spec.steps, "parts": {**own, **hook.words(done)}}
                     checkpoint.save(checkpoints, done, hook.pack(done, alive), value=hook.worth(alive), about=words)
                 if on_chunk is not None:
                     on_chunk(done, alive)
     finally:
         if checkpoints is not None:
             checkpoint.close(checkpoints)
-    return _cut(state, len(hook.alive))
+    return cut(state, len(hook.alive))
 
 
-def choose(
-    points: Hyperparams,
-    state: TrainState,
-    features: Float[Array, "S N D"],
-    available: Bool[Array, "S N K"],
-    *,
-    network: Network,
-    mesh: Mesh,
-) -> Int[Array, "S P N"]:
-    """Models chosen by every point's best parameters, in blocks of prompts."""
-    return evaluate(_choice, points, state, (features, available), network=network, mesh=mesh)
+def chunks(first: int, steps: int, length: int) -> list[tuple[int, int]]:
+    """(first step, number of steps) of every chunk from ``first`` on: they end at multiples of ``length``, or with all.
 
-
-def evaluate(
-    function: Callable[..., Any],
-    points: Hyperparams,
-    state: TrainState,
-    group: Any,
-    *common: Any,
-    network: Network,
-    mesh: Mesh,
-) -> Any:
-    """``function(network, params, hyperparams, group, *common)`` of every point's best parameters, leaves [S, P, ...].
-
-    Points are taken in blocks where memory is short.
-
-    Args:
-        function: static; ``training.scores``, say, or ``conditional.scores_at``.
-        group: second to last argument, leaves [S, ...]. common: shared by all, never batched.
+    >>> chunks(0, 25, 10), chunks(25, 40, 10)
+    ([(0, 10), (10, 10), (20, 5)], [(25, 5), (30, 10)])
     """
-    devices = mesh.shape[sweep.SWEEP]
-    asked = _placed((points, state.best_params), mesh, devices)
-    arguments = (asked, *sweep.put((group, *common), mesh))
-    program = partial(_over_points, function, network, mesh)
-    count = np.shape(asked[0].seed)[1] // devices
-    block = memory.plan(program, count, arguments, mesh=mesh, resident=arguments)
-    return _cut(program(block)(*arguments), np.shape(points.seed)[1])
-
-
-def _choice(network: Network, params: Params, hyperparams: Hyperparams, data: tuple[Array, Array]) -> Array:
-    return training.choose(network, params, *data, hyperparams.width)
-
-
-@cache
-def _over_points(
-    function: Callable[..., Any], network: Network, mesh: Mesh, block: int | None = None
-) -> Callable[..., Any]:
-    def one(point: tuple[Hyperparams, Params], group: Any, *common: Any) -> Any:
-        hyperparams, params = point
-        return function(network, params, hyperparams, group, *common)
-
-    return sweep.over_points(one, mesh, grouped=True, block=block)
-
-
-def _chosen(tree: Any, positions: Int[np.ndarray, " B"], mesh: Mesh) -> Any:
-    """Those points of leaves [S, A, ...]."""
-    if any(isinstance(x, jax.Array) for x in jax.tree.leaves(tree)):
-        return _taken(tree, sweep.put(positions, mesh))
-    return jax.tree.map(lambda x: np.take(x, positions, axis=1), tree)
-
-
-@jax.jit
-def _taken(tree: Any, positions: Int[Array, " B"]) -> Any:
-    return jax.tree.map(lambda x: jnp.take(x, positions, axis=1), tree)
-
-
-def _placed(tree: Any, mesh: Mesh, multiple: int) -> Any:
-    """On the mesh, the last point repeated to a multiple of what the devices take."""
-    return sweep.place(sweep.pad(tree, multiple, axis=1)[0], mesh, axis=1)
-
-
-def _cut(tree: Any, count: int) -> Any:
-    """Without the points that were repeated.
-
-    One program, and waited for: on emulated devices XLA runs a program in as many threads as there are devices, so that
-    of several with collective operations at a time none may ever have them all.
-    """
-    if all(x.shape[1] == count for x in jax.tree.leaves(tree)):
-        return tree
-    return jax.block_until_ready(_first(tree, count))
-
-
-@partial(jax.jit, static_argnames="count")
-def _first(tree: Any, count: int) -> Any:
-    return jax.tree.map(lambda x: x[:, :count], tree)
+    ends = [*range((first // length + 1) * length, steps, length), steps] if first < steps else []
+    return [(start, end - start) for start, end in pairwise([first, *ends])]

@@ -24,7 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jaxroute import sweep
-from jaxroute.engine import memory, training
+from jaxroute.engine import checks, memory, training
 from jaxroute.types import Hyperparams, InputError, Network, Objective, Params, Spec, TrainState
 
 Value = Callable[[Network, Params, Hyperparams, Any], Float[Array, ""]]
@@ -58,7 +58,8 @@ class Program:
         None: as many as fit into memory.
 
     Raises:
-        InputError: a batch that does not divide by the devices along "data", or a block below 1.
+        InputError: steps, a chunk, a batch, a width or a block below 1, a dropout outside [0, 1), or a batch that does
+            not divide by the devices along "data".
     """
 
     network: Network
@@ -69,13 +70,7 @@ class Program:
     block: int | None = None
 
     def __post_init__(self) -> None:
-        if self.spec.batch_size % self.devices_of_rows:
-            raise InputError(
-                f"batch_size={self.spec.batch_size} does not divide over {self.devices_of_rows} devices; make it a "
-                "multiple"
-            )
-        if self.block is not None and self.block < 1:
-            raise InputError(f"block={self.block}: it must be at least 1, or None for as many points as fit")
+        checks.static(self.spec, self.devices_of_rows, self.block)
 
     @property
     def devices_of_rows(self) -> int:
@@ -96,8 +91,13 @@ class Source(NamedTuple):
     words: dict[str, int] | None = None
 
 
-def in_memory(program: Program, learn: Any) -> Source:
-    """The same rows at every visit."""
+def in_memory(program: Program, learn: Any, points: Hyperparams) -> Source:
+    """The same rows at every visit.
+
+    Raises:
+        InputError: what `checks.rows` and `place` refuse.
+    """
+    checks.rows("learn", learn, points, whole=program.task.whole)
     placed = place(program, learn)
 
     def visits(first: int, last: int) -> Generator[Any]:

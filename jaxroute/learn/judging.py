@@ -14,6 +14,7 @@ from jaxtyping import Array
 from jaxroute import estimators, policies, recipe
 from jaxroute.estimators import by_weight, evidence
 from jaxroute.learn.inputs import MethodInput, MethodResult
+from jaxroute.recipe import priors
 from jaxroute.serving import kinds, portable, posterior
 from jaxroute.types import Examples, Key
 
@@ -100,5 +101,5 @@ def of_prior(found: dict[str, Any], prior: recipe.Prior, models: Sequence[str]) 
     """What the log says of a prior: see ``recipe.priors.Trusted``."""
     each = zip(models, *(np.asarray(y).tolist() for y in prior), found["followed"], found["level"], strict=True)
     names = ("model", "expected", "deviation", "followed", "level")
-    line = {name: found[name] for name in ("slope", "shift", "scale")}
+    line = {name: found[name] for name in priors.OF_ALL}
     return {**line, "by_model": [dict(zip(names, one, strict=True)) for one in each]}

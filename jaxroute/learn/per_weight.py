@@ -113,7 +113,8 @@ def fit(
 
     Raises:
         InputError: a wrong loss (see `objectives.check`), estimator, cost weight or hyperparameter, nuisances of
-            another shape, or too few rows; before anything is trained.
+            another shape, too few rows, or a folder that holds another training (`engine.train`); before anything is
+            trained.
 
     Example:
         >>> from jaxroute import losses

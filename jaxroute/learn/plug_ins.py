@@ -15,6 +15,7 @@ from jaxroute import counterfactual, nuisance, recipe
 from jaxroute.learn import members
 from jaxroute.learn.inputs import MethodInput, MethodResult, Policy, mean
 from jaxroute.policies import budgets
+from jaxroute.recipe import priors
 from jaxroute.serving import distil
 from jaxroute.serving.kinds import PlugIn
 from jaxroute.types import Outcomes
@@ -29,7 +30,7 @@ def recommended(given: MethodInput) -> MethodResult:
     summary: dict[str, Any] = {"share_of_contrasts": float(np.mean([r.share for r in recipes]))}
     if trusted := [r.trusted for r in recipes if r.trusted is not None]:
         summary["prior"] = {
-            **{name: float(np.mean([getattr(t, name) for t in trusted])) for name in ("slope", "shift", "scale")},
+            **{name: float(np.mean([getattr(t, name) for t in trusted])) for name in priors.OF_ALL},
             "followed": np.mean([t.followed for t in trusted], 0).tolist(),
             "level": np.mean([r.level for r in recipes], 0).tolist(),
         }

@@ -1,13 +1,14 @@
 """The levels that the recipe decides on, from a log alone: with the outcome model's, and lower where little is known.
 
-    m_k = 3/4 level_k + 1/4 mean r_k - CAUTION max(rho, 0) deviation_k
+    m_k = (1 - a) level_k + a mean r_k - CAUTION max(rho, 0) deviation_k,   a = (1 - informed) / 4
     rho = correlation over the models of log(1 + rows) and level
 
 The posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on the outcome model; each
-goes wrong where the other does not. And a plug-in looks for the best model, so of uncertain ones it finds those that
-are overestimated. How cautious to be, the log says: where the policy that wrote it chose good models more often
-(rho > 0), a model that it avoided gets no benefit of the doubt. A policy that saves costs avoids good models
-(rho < 0), and its log leaves the levels as they are.
+goes wrong where the other does not. ``informed`` is the probability that what a team knows beside its log (`priors`)
+tells the models apart: as far as it does, the posterior rests on that, and needs no such help. And a plug-in looks for
+the best model, so of uncertain ones it finds those that are overestimated. How cautious to be, the log says: where the
+policy that wrote it chose good models more often (rho > 0), a model that it avoided gets no benefit of the doubt. A
+policy that saves costs avoids good models (rho < 0), and its log leaves the levels as they are.
 """
 
 from __future__ import annotations
@@ -19,18 +20,25 @@ from jaxtyping import Array, Float
 from jaxroute.recipe.levels import Level, standard
 
 OF_PREDICTION = 0.25
-"""Weight of the outcome model's mean prediction beside the posterior mean."""
+"""Weight of the outcome model's mean prediction beside the posterior mean, where the log alone is known."""
 CAUTION = 1.5
 """Posterior deviations below its level at which a model is judged where rho is 1."""
 
 
 @jax.jit
-def settled(level: Level, predicted: Float[Array, " K"], requests: Float[Array, " K"]) -> Float[Array, " K"]:
+def settled(
+    level: Level,
+    predicted: Float[Array, " K"],
+    requests: Float[Array, " K"],
+    informed: Float[Array, ""] | float = 0.0,
+) -> Float[Array, " K"]:
     """The levels to decide on.
 
     Args:
-        level: of ``levels.posterior``. predicted: [K] mean predictions on the log's prompts, quality units.
+        level: of ``levels.posterior`` or ``priors.posterior``.
+        predicted: [K] mean predictions on the log's prompts, quality units.
         requests: [K] rows of every model.
+        informed: see ``priors.Trusted``; 0 where there is no prior.
 
     Returns:
         [K] quality units.
@@ -45,4 +53,5 @@ def settled(level: Level, predicted: Float[Array, " K"], requests: Float[Array, 
         0.60 0.50 0.40
     """
     follows = jnp.maximum(jnp.mean(standard(jnp.log1p(requests)) * standard(level.mean)), 0.0)
-    return (1 - OF_PREDICTION) * level.mean + OF_PREDICTION * predicted - CAUTION * follows * level.deviation
+    of_prediction = OF_PREDICTION * (1 - informed)
+    return (1 - of_prediction) * level.mean + of_prediction * predicted - CAUTION * follows * level.deviation

@@ -28,6 +28,10 @@ ROUNDS = 6
 """Steps of expectation and maximisation in w."""
 
 
+OF_ALL = ("slope", "shift", "scale", "informed")
+"""The fields of ``Trusted`` that are numbers of all models together."""
+
+
 class Prior(NamedTuple):
     """Expected quality of every model and its standard deviation, [K], quality units."""
 
@@ -41,7 +45,7 @@ class Trusted(NamedTuple):
     level: see ``levels.Level``. slope: least-squares slope of the levels on the prior, 1 where they differ as much as
     it says and 0 where it says nothing of them. followed: [K] weights w of the likeliest tau and s: 1 for a model that
     follows its prior, near 0 for one that contradicts it. shift, scale: posterior means of b0, and of c or of 0 where
-    the prior says nothing.
+    the prior says nothing. informed: probability that it says something.
     """
 
     level: levels.Level
@@ -49,6 +53,7 @@ class Trusted(NamedTuple):
     followed: Float[Array, " K"]
     shift: Float[Array, ""]
     scale: Float[Array, ""]
+    informed: Float[Array, ""]
 
     def expected(self, gap: Float[Array, " U"]) -> Float[Array, " U"]:
         """Levels of models without a row, by how far their priors are above the mean prior of the log's models."""
@@ -115,8 +120,10 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
     every, lines = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), alone, tuple(informed))
     level = levels.averaged(every)
     slope = safe_divide(gap @ level.mean, gap @ gap, 0.0)
-    shift, scale = jax.nn.softmax(every.likelihood) @ lines
-    return Trusted(level, slope, w[jnp.argmax(informed[0].likelihood)], shift, scale)
+    chance = jax.nn.softmax(every.likelihood)
+    shift, scale = chance @ lines
+    followed = w[jnp.argmax(informed[0].likelihood)]
+    return Trusted(level, slope, followed, shift, scale, jnp.sum(chance[len(grid) :]))
 
 
 def fit(
@@ -134,5 +141,5 @@ def fit(
     if shadow is not None:
         return found
     of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-    mean = caution.settled(found.level, of_predictions, levels.requests(logs))
+    mean = caution.settled(found.level, of_predictions, levels.requests(logs), found.informed)
     return found._replace(level=found.level._replace(mean=mean))

@@ -93,6 +93,8 @@ class Asked(Terms, Inputs):
             InputError: none or several of the four; a budget or target out of reach, with models removed, or of a
                 router without a curve; a cost weight so large that scores overflow.
         """
+        if seed < 0:
+            raise InputError(f"seed is {seed}; it must be a whole number of at least 0")
         ways = self.weights(
             cost_weight=cost_weight,
             normalised_cost_weight=normalised_cost_weight,

@@ -113,25 +113,48 @@ def _priced(log: Columns, prices: Mapping[str, Sequence[Any]], rows: np.ndarray)
     return found
 
 
-def usage(log: Columns, rows: np.ndarray, models: Sequence[str], action: np.ndarray) -> dict[str, dict[str, float]]:
+def usage(
+    log: Columns, rows: np.ndarray, models: Sequence[str], action: np.ndarray, cost: np.ndarray, weight: Any
+) -> dict[str, dict[str, float]]:
     """Mean tokens and cost of every model, over its rows whose input, output and cost are known.
 
+    The means are of tokens as they are billed (``prices.apart``), so that their bill is the mean of the rows' bills:
+    input includes what was cached and written, output what is counted in the total alone. Failed requests that cost
+    nothing were not billed, and count as no tokens.
+
     Args:
-        log: of which ``rows`` are kept. models: K names. action: [rows] of the kept ones.
+        log: of which ``rows`` are kept. models: K names. action, cost: [rows] of the kept ones, costs beyond all
+            measure lowered. weight: [rows] of them; None: every row counts once.
 
     Returns:
         {model: rows, cost, input_tokens, output_tokens, and those billed apart}; models without such rows left out.
     """
-    numbers = {name: log.number(name)[rows] for name in ("cost", *TOKENS, *APART.values())}
-    known = np.all([np.isfinite(numbers[name]) for name in ("cost", *TOKENS)], axis=0)
+    tokens = [log.number(name)[rows] for name in TOKENS]
+    beside = {key: log.number(name)[rows] for key, name in APART.items()}
+    of = table.apart(*tokens, **beside)
+    known = np.all([np.isfinite(y) for y in (cost, *tokens)], axis=0)
+    unbilled = log.flag("failed")[rows] & (cost == 0)
     found = {}
     for k, model in enumerate(models):
         own = known & (action == k)
-        if own.any():
-            means = {
-                name: float(np.nan_to_num(y[own]).mean()) for name, y in numbers.items() if np.isfinite(y[own]).any()
-            }
-            found[model] = {"rows": int(own.sum()), **means}
+        if not own.any():
+            continue
+        times = None if weight is None else weight[own]
+
+        def mean(y: np.ndarray, own: np.ndarray = own, times: Any = times) -> float:
+            return float(np.average(y[own], weights=times))
+
+        fresh, cached, written, plain, thought = (mean(np.where(unbilled, 0.0, part)) for part in of)
+        # Sums of the means and not means of the sums: rounded, these could be below the parts that they hold.
+        found[model] = {
+            "rows": int(own.sum()),
+            "cost": mean(cost),
+            "input_tokens": fresh + (cached + written),
+            "output_tokens": plain + thought,
+        }
+        for key, part in (("cached", cached), ("written", written), ("reasoning", thought)):
+            if np.isfinite(beside[key][own]).any():
+                found[model][APART[key]] = part
     return found
 
 

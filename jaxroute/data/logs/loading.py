@@ -160,7 +160,7 @@ def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) 
     if said:
         kept = [one for one in said if one.name == chosen or (chosen is None and one.name == "")]
         joined = feedback.join(kept, ids, quality, shared)
-        rated = {tuple(one.ids.values()) for one in given if one in kept}
+        rated = dict.fromkeys(tuple(one.ids.values()) for one in given if one in kept)
         if rated and joined.counts.get(feedback.UNKNOWN, 0) >= len(rated):
             first = next(iter(next(iter(rated))))
             raise InputError(
@@ -310,7 +310,7 @@ def _table(
         left_out=left,
         endpoints=problems.endpoints(log, good),
         chat=chat,
-        usage=costs.usage(log, good, models, action),
+        usage=costs.usage(log, good, models, action, cost, weight),
         currency=costs.currency(log, good),
         context={
             name.removeprefix(convert.CONTEXT): log.column[name][good]

@@ -21,8 +21,8 @@ def model(router: Portable, metadata: dict[str, str], half: bool = False) -> byt
     """The serialised model, checked by ``onnx.checker``.
 
     Args:
-        router: any. metadata: of the model, by name. half: whether weights are stored as float16; they are computed
-            with as float32.
+        router: any. metadata: of the model, by name. half: whether constants that float16 holds exactly, such as
+            weights that were rounded (``writing.rounded``), are stored as float16; they are computed with as float32.
 
     Raises:
         InputError: the package ``onnx`` is not installed.
@@ -86,6 +86,8 @@ class Graph:
 
         name = f"c{len(self.constants)}"
         halved = self.half and array.dtype == np.float32 and array.size >= HALVED
+        halved = halved and bool((np.abs(array) <= float(np.finfo(np.float16).max)).all())
+        halved = halved and bool((array.astype(np.float16) == array).all())
         self.constants.append(numpy_helper.from_array(array.astype(np.float16) if halved else array, name))
         stored = Value(self, name)
         return self.node("Cast", stored, to=TensorProto.FLOAT) if halved else stored

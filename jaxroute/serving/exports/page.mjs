@@ -11,6 +11,8 @@ const state = { features: null, byBudget: false, normalised: 0.5, budget: curve 
 
 const digits = (x, n = 3) => String(Number(x.toPrecision(n)));
 const money = (x) => (given.unit === "US dollars" ? `$${digits(x)}` : `${digits(x)} ${given.unit}`);
+// A network's prediction may be beyond what a quality and a cost can be, which nobody wants to read.
+const quality = (x) => Math.min(Math.max(x, 0), 1).toFixed(3), cost = (x) => money(Math.max(x, 0));
 const percent = (x) => `${(100 * x).toFixed(x > 0 && x < 0.0995 ? 1 : 0)}%`;
 
 function element(name, content = "", attributes = {}) {
@@ -85,8 +87,8 @@ function showAnswer(ways) {
   const words = !decisions.length ? (ways ? "Type a prompt." : "") :
     names.length > 1 ? `${names.map(([k, share]) => `${models[k]} for ${percent(share)}`).join(", ")} of such prompts: ` +
       "the budget is met by a mixture of two cost weights."
-    : `${models[first.index]} would answer.` + (isNew(first.index) ? " The log never shows this model: what is said of it is expected, not measured." : "") + (first.quality ? ` Predicted quality ${first.quality[first.index].toFixed(3)}` +
-      (first.cost ? ` at ${money(first.cost[first.index])}.` : ".") : "");
+    : `${models[first.index]} would answer.` + (isNew(first.index) ? " The log never shows this model: what is said of it is expected, not measured." : "") + (first.quality ? ` Predicted quality ${quality(first.quality[first.index])}` +
+      (first.cost ? ` at ${cost(first.cost[first.index])}.` : ".") : "");
   $("answer").textContent = words;
   announce(words);
   const columns = ["model", ...(first?.quality ? ["predicted quality"] : []), ...(first?.cost ? ["predicted cost"] : []),
@@ -96,8 +98,8 @@ function showAnswer(ways) {
     const cell = (x, shown) => element("td", shown(x), { "data-value": x });
     const mark = !router.available[k] ? " (removed)" : isNew(k) ? " (never in the log)" : "";
     const row = element("tr", [element("th", name + mark, { scope: "row" })]);
-    if (first?.quality) row.append(cell(first.quality[k], (x) => x.toFixed(3)));
-    if (first?.cost) row.append(cell(first.cost[k], money));
+    if (first?.quality) row.append(cell(first.quality[k], quality));
+    if (first?.cost) row.append(cell(first.cost[k], cost));
     for (const { scores } of decisions) row.append(cell(scores[k], (x) => (Number.isFinite(x) ? x.toFixed(3) : "never")));
     if (by.has(k)) {
       row.className = "chosen";

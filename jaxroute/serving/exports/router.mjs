@@ -28,7 +28,11 @@ class Router {
   }
 
   features(text) {
-    if (typeof text !== "string") return Float32Array.from(text);
+    if (typeof text !== "string") {
+      const x = Float32Array.from(text);
+      if (!x.every(Number.isFinite)) throw new Error("features: each must be a finite number");
+      return x;
+    }
     const encode = this.meta.context.length ? null : ENCODERS[this.meta.encoder];
     if (!encode) throw new Error(`texts are encoded elsewhere (${this.meta.encoder ?? "features alone"}): give features`);
     return encode(text);

@@ -1,10 +1,14 @@
-"""The folder of an export: the program, ``export.json`` that says how to call it, and the router's ``vectors.json``."""
+"""The folder of an export: the program, ``export.json`` that says how to call it, and ``vectors.json``.
+
+The vectors are the router's; with float16 weights they are what these weights decide.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +49,9 @@ def write(path: Path, out: Path, form: str, batches: Sequence[int] = (1,), half:
     saving.check_folder(out, (META,))
     router = portable.load(path)
     meta = described(router, form)
-    files = {"stablehlo": _hlo, "jax": _hlo, "onnx": _onnx, "js": _js}[form](path, router, meta, batches, half)
-    files[folder.VECTORS] = json.dumps(vectors.make(router, portable.axes(router.arrays)), allow_nan=False).encode()
+    kept = replace(router, arrays=rounded(router.arrays)) if half else router
+    files = {"stablehlo": _hlo, "jax": _hlo, "onnx": _onnx, "js": _js}[form](path, kept, meta, batches, half)
+    files[folder.VECTORS] = json.dumps(vectors.make(kept, portable.axes(kept.arrays)), allow_nan=False).encode()
     with saving.folder(out, (*OWNED, *files)) as scratch:
         (scratch / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         for name, content in files.items():
@@ -103,19 +108,29 @@ def _onnx(path: Path, router: portable.Portable, meta: dict[str, Any], batches: 
     content = onnx.model(router, words, half)
     meta |= {"opset": onnx.OPSET, "weights": "float16" if half else "float32"}
     if half:
-        meta["float16"] = changed(router)
+        meta["float16"] = changed(portable.load(path))
     return {"router.onnx": content}
+
+
+def rounded(tree: Any) -> Any:
+    """A router's arrays as ``--half`` stores them.
+
+    Raises:
+        InputError: a number is larger than float16 can hold.
+    """
+    from jaxroute.serving.exports.onnx import HALVED
+
+    if isinstance(tree, dict):
+        return {name: rounded(part) for name, part in tree.items()}
+    if tree.size < HALVED or tree.dtype != np.float32:
+        return tree
+    if (most := float(np.abs(tree).max())) > float(np.finfo(np.float16).max):
+        raise InputError(f"--half: a weight is {most:.3g}, and float16 ends at 65504; leave --half out")
+    return tree.astype(np.float16).astype(np.float32)
 
 
 def changed(router: portable.Portable) -> dict[str, int]:
     """How many decisions change when weights are rounded to float16, on typical rows at the vectors' cost weights."""
-    from jaxroute.serving.exports.onnx import HALVED
-
-    def rounded(tree: Any) -> Any:
-        if isinstance(tree, dict):
-            return {name: rounded(part) for name, part in tree.items()}
-        return tree.astype(np.float16).astype(np.float32) if tree.size >= HALVED and tree.dtype == np.float32 else tree
-
     features = vectors.typical(portable.axes(router.arrays), COMPARED)
     routers = [portable.ready(router.kind, tree, router.settings) for tree in (router.arrays, rounded(router.arrays))]
     differ = 0
