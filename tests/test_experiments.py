@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -261,6 +262,19 @@ def test_a_real_folder_with_holes_runs(tmp_path):
         ("fractions", (0.5, 0.5, 0.5), "sum to 1"),
         ("seeds", 0, "at least 1"),
         ("cost_scale", -1.0, "above 0"),
+        ("cost_scale", "1", "must be a number or None"),
+        ("methods", ("oracle", "random", "oracle"), "name each method once"),
+        ("methods", "oracle", "must be a tuple of texts"),
+        ("num_prompts", "300", "must be a whole number"),
+        ("num_prompts", 300.5, "must be a whole number"),
+        ("seeds", True, "must be a whole number"),
+        ("cost_weights", 0.5, "must be a tuple of numbers"),
+        ("fractions", (0.6, 0.4), "must be a tuple of 3 numbers"),
+        ("between", (0.1, "a"), "must be a tuple of numbers or None"),
+        ("training", None, "must be a Spec"),
+        ("training", Spec(hidden=8), "training.hidden=8: must be a tuple of whole numbers"),
+        ("nuisance", NuisanceSpec(processes=((1.0, 1.0),)), "nuisance.processes=.*must be a tuple of tuples"),
+        ("shuffled", 1, "must be True or False"),
     ],
 )
 def test_bad_configs_are_refused_by_field(field, value, says):
@@ -318,3 +332,24 @@ def test_regret_is_measured_between_grid_points_and_tables_stay_on_the_grid(fini
     for _, rows in random.groupby("seed"):
         value = rows.set_index("cost_weight")["value"]
         assert value[0.5] <= (value[0.0] + value[1.0]) / 2 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("CONFIG = 1", "has no function get_config"),
+        ("def get_config(smoke):\n    return {'name': 'mine'}", "returns a dict; it must return a Config"),
+    ],
+)
+def test_a_file_that_is_no_config_is_one_line(tmp_path, content, says):
+    (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(InputError, match=says):
+        configs.load(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_every_config_has_the_types_of_its_fields(smoke):
+    names = [path.stem for path in Path(configs.__file__).parent.glob("[!_]*.py")]
+    assert len(names) > 5
+    for name in names:
+        assert configs.load(name, smoke=smoke).name

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 from experiments import methods
+from experiments.configs._types import mistyped
 from experiments.settings import LOGGERS, Config
 from jaxroute.data.encoders import ENCODERS
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
@@ -29,10 +30,14 @@ def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+        raise InputError(f"{path}: has no function get_config(smoke), which returns a Config; see docs/config.md")
     try:
         config = module.get_config(smoke=smoke)
     except TypeError as error:
         raise InputError(f"{path}: {error}") from None
+    if not isinstance(config, Config):
+        raise InputError(f"{path}: get_config returns a {type(config).__name__}; it must return a Config")
     if data is not None:
         # The name of the table, not of the config, tells runs apart.
         config = dataclasses.replace(config, data=data, cost_scale=None)
@@ -45,6 +50,8 @@ def check(config: Config, where: str) -> Config:
     Raises:
         InputError: names the config (``where``), the field and what it should be.
     """
+    for field, value, must in mistyped(config):
+        raise InputError(f"{where}: {field}={value!r}: must be {must}")
     learners, weights = (*LEARNERS, *HOST_LEARNERS), config.cost_weights
     fractions, training = config.fractions, config.training
     ends = (min(weights, default=0.0), max(weights, default=0.0))
@@ -56,6 +63,7 @@ def check(config: Config, where: str) -> Config:
             bool(weights) and all(math.isfinite(w) and w >= 0 for w in weights),
             "needs at least one, each finite and at least 0",
         ),
+        ("methods", len(set(config.methods)) == len(config.methods), "name each method once"),
         ("cost_weights", list(weights) == sorted(set(weights)), "must ascend without repeats"),
         (
             "between",
