@@ -43,7 +43,7 @@ def _is(value: Any, hint: Any) -> bool:
         return len(value) == len(parts) and all(_is(item, part) for item, part in zip(value, parts, strict=True))
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    return hint is type(None) and value is None or isinstance(value, hint)
+    return (hint is type(None) and value is None) or isinstance(value, hint)
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
