@@ -301,7 +301,8 @@ def apart(
         [42.0] [50.0] [0.0] [2579.0] [0.0]
     """
     inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
-    read, kept, thought = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
+    parts = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
+    read, kept, thought = (np.broadcast_to(part, inputs.shape) for part in parts)
     beside = read + kept > inputs
     fresh = inputs - np.where(beside, 0, read + kept)
     beyond = np.asarray(total, float) - inputs - np.where(beside, read + kept, 0)
