@@ -178,10 +178,10 @@ def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array,
     tiny.
 
     Example:
-        >>> print(columns(jnp.ones(3), jnp.array([1.0, 2.0, 8.0]))[:, 1].round(2))
-        [-1.07 -0.27  1.34]
-        >>> print(columns(jnp.ones(3), jnp.array([1e-12, 2e-12, 8e-12]))[:, 1].round(2))
-        [-1.07 -0.27  1.34]
+        >>> [round(float(x), 2) for x in columns(jnp.ones(3), jnp.array([1.0, 2.0, 8.0]))[:, 1]]
+        [-1.07, -0.27, 1.34]
+        >>> [round(float(x), 2) for x in columns(jnp.ones(3), jnp.array([1e-12, 2e-12, 8e-12]))[:, 1]]
+        [-1.07, -0.27, 1.34]
     """
     least = jnp.minimum(1e-9, 1e-3 * jnp.max(cost))
     least = jnp.where(least > 0, least, 1e-9)
