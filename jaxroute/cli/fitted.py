@@ -147,7 +147,7 @@ def made(summary: dict[str, Any]) -> list[str]:
     if prior := summary.get("prior"):
         left = [one["model"] for one in prior["by_model"] if one["followed"] < LEAVES]
         lines.append(
-            f"prior: the log gives it {prior['informed']:.0%} probability to say something of the models; "
+            f"prior: with a probability of {prior['informed']:.0%} it tells the models apart; "
             f"their levels differ by {prior['slope']:.2f} of what it says"
             + (f"; the rows of {', '.join(left)} contradict it" if left else "")
         )
