@@ -115,7 +115,7 @@ def test_the_summary_pairs_by_seed_and_corrects_by_column():
         columns=["logger", "dataset", "has_prior", "variant", "seed", "regret"],
     )
     table = since.summary(found).set_index("dataset")
-    assert list(table.index) == ["x", "synthetic", since.OF_STUDY, "y", since.OF_TASKS]
+    assert list(table.index) == ["x", "synthetic", since.OF_STUDY, "y", since.OF_TASKS, prior.LARGE]
     assert table.loc["x", "former recipe"] == "5.00"
     assert table.loc["x", "stack"] == "+0.00 [+0.00, +0.00]"
     half = 4.303 * 0.3 / np.sqrt(3)
@@ -125,6 +125,21 @@ def test_the_summary_pairs_by_seed_and_corrects_by_column():
     assert table.loc["y", "with prior"].startswith("-1.00 [")
     assert table.loc["x", "with prior"] == "-"
     assert table.loc[since.OF_STUDY, "recipe"] == f"+1.00 {gap}"  # the synthetic problem is not in it
+
+
+def test_the_summary_pools_loggers_with_and_without_short_logs():
+    added = {"a": -1.0, "b": -2.0, "a, 500 rows": -6.0}
+    rows = [
+        (logger, "x", False, variant, seed, 5.0 + (gap + seed if variant in since.AGAINST else 0.0))
+        for logger, gap in added.items()
+        for variant in ("former stack", "former recipe", "stack", "recipe")
+        for seed in range(2)
+    ]
+    found = pd.DataFrame(rows, columns=["logger", "dataset", "has_prior", "variant", "seed", "regret"])
+    table = since.summary(found).set_index(["logger", "dataset"])["recipe"]
+    assert table[since.EVERY, since.OF_STUDY].startswith("-2.50 [")  # (-1 - 2 - 6) / 3, and half a point for the seeds
+    assert table[since.LONG, since.OF_STUDY].startswith("-1.00 [")
+    assert table["b", since.OF_STUDY].startswith("-1.50 [")
 
 
 @pytest.mark.study

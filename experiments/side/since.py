@@ -50,7 +50,8 @@ FORMER = "former "
 STACK, RECIPE, WITH_PRIOR, SHUFFLED = "stack", "recipe", "with prior", "prior shuffled"
 AGAINST = {STACK: FORMER + STACK, RECIPE: FORMER + RECIPE, WITH_PRIOR: FORMER + RECIPE, SHUFFLED: FORMER + RECIPE}
 """What each of today's is compared with."""
-OF_STUDY, OF_TASKS, EVERY = "real tables", "tasks with a prior", "all"
+OF_STUDY, OF_TASKS = "real tables", "tasks with a prior"
+EVERY, LONG = "all", "all but 500 rows"
 
 PREDICT = """
 import ast, sys
@@ -214,26 +215,32 @@ def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Per logger and dataset, and over the real tables and over the tasks with a prior: the earlier commit's mean
-    regret in points, and what today's adds to it, with the 95% Student-t interval of the difference paired by seed;
-    below 0 today's is better. * significant at 5% after Holm's correction over the loggers and datasets of one column,
-    the study's and those with a prior apart."""
+    """Per logger and dataset, over the real tables, the tasks with a prior and several loggers: the earlier commit's
+    mean regret in points, and what today's adds to it, with the 95% Student-t interval of the difference paired by
+    seed; below 0 today's is better. * significant at 5% after Holm's correction over the loggers and datasets of one
+    column, the study's and those with a prior apart."""
     lines = []
     for has_prior, part in found.groupby("has_prior"):
         of = part.pivot(index=["logger", "dataset", "seed"], columns="variant", values="regret")
         gaps = pd.DataFrame({mine: of[mine] - of[other] for mine, other in AGAINST.items() if mine in of})
         each = gaps.groupby(level=["logger", "dataset"], sort=False)
         raised = each.agg(two_sided).apply(lambda p: holm(p.to_numpy()))
-        pooled = part[part["dataset"] != design.SYNTHETIC]
-        loggers = list(part["logger"].unique())
-        for logger in [*loggers, *([EVERY] if len(loggers) > 1 else [])]:
-            here = part[part["logger"] == logger]
-            for dataset in here["dataset"].unique():
+        loggers, datasets = part["logger"].unique(), part["dataset"].unique()
+        among = {logger: [logger] for logger in loggers}
+        if len(loggers) > 1:
+            among |= {EVERY: list(loggers), LONG: [logger for logger in loggers if "500 rows" not in logger]}
+        pools = {OF_STUDY: [name for name in datasets if name != design.SYNTHETIC]}
+        if has_prior:
+            pools = {OF_TASKS: list(datasets), prior.LARGE: [name for name in datasets if not name.startswith("mbpp")]}
+        for logger, taken in among.items():
+            here = part[part["logger"].isin(taken)]
+            for dataset in datasets if logger in loggers else ():
                 sure = raised.loc[(logger, dataset)] < 0.05
                 lines.append({"logger": logger, "dataset": dataset, **line(here[here["dataset"] == dataset], sure)})
-            here = pooled[(pooled["logger"] == logger) | (logger == EVERY)]
-            if not here.empty:
-                lines.append({"logger": logger, "dataset": OF_TASKS if has_prior else OF_STUDY, **line(here)})
+            for name, pooled in pools.items():
+                rows = here[here["dataset"].isin(pooled)]
+                if not rows.empty and (logger != LONG or len(taken) < len(loggers)):
+                    lines.append({"logger": logger, "dataset": name, **line(rows)})
     return pd.DataFrame(lines)
 
 
