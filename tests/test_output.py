@@ -16,6 +16,7 @@ from commands import run
 import jaxroute as jr
 from jaxroute import cli
 from jaxroute.cli import judged, output, route
+from jaxroute.learn.methods import METHODS
 from jaxroute.serving.decisions import Decision
 from jaxroute.serving.router import Router
 
@@ -248,3 +249,13 @@ def test_a_prediction_beyond_what_a_quality_can_be_is_not_said():
     lines = [line["reason"] for line in route._records(SimpleNamespace(models=("a", "b"), never_logged=()), beyond)]
     assert lines[0].startswith("predicted quality 1.000 at cost 0.002, ")
     assert lines[1].startswith("predicted quality 0.000 at cost 0, ")
+
+
+def test_the_written_table_of_methods_has_a_number_in_each_column(capsys, tmp_path):
+    run(capsys, "methods", "--write-table", tmp_path / "methods.csv", "--quiet")
+    found = pd.read_csv(tmp_path / "methods.csv").set_index("name")
+    behind = METHODS["plug_in_stack"].behind
+    for data in behind._fields:
+        names = [f"points_over_recommended_{data}{end}" for end in ("", "_low", "_high")]
+        assert found.loc["plug_in_stack", names].astype(float).tolist() == list(getattr(behind, data))
+        assert found.loc["recommended", names].isna().all()

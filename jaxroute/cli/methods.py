@@ -19,6 +19,7 @@ COLUMNS = (
     "synthetic",
     "what else the study found",
 )
+BEHIND, DATA = "points_over_recommended", ("real", "synthetic")
 LEGEND = """\
 plug-in: predict every model's quality and cost, then choose.
 real tables, synthetic: points of regret (quality x 100) above recommended, with 95% intervals over ten seeds, on five
@@ -35,7 +36,17 @@ def methods() -> output.Result:
     from jaxroute.learn.methods import METHODS
 
     rows = [record(method) for method in METHODS.values()]
-    return output.Result({"methods": rows}, table().splitlines(), (), rows)
+    return output.Result({"methods": rows}, table().splitlines(), (), [_flat(row) for row in rows])
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """A record for a written table: each number in a column, an interval in two."""
+    numbers = {
+        f"points_over_recommended_{data}{end}": None if (found := record[BEHIND]) is None else found[data][i]
+        for data in DATA
+        for i, end in enumerate(("", "_low", "_high"))
+    }
+    return {name: value for name, value in record.items() if name != BEHIND} | numbers
 
 
 def record(method: Method) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def record(method: Method) -> dict[str, Any]:
         "what": method.summary,
         "cost": method.cost,
         "found": method.finding,
-        "points_over_recommended": behind,
+        BEHIND: behind,
     }
 
 
