@@ -259,3 +259,21 @@ def test_the_written_table_of_methods_has_a_number_in_each_column(capsys, tmp_pa
         names = [f"points_over_recommended_{data}{end}" for end in ("", "_low", "_high")]
         assert found.loc["plug_in_stack", names].astype(float).tolist() == list(getattr(behind, data))
         assert found.loc["recommended", names].isna().all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+def test_closed_streams_are_no_traceback(folder, tmp_path):
+    """As a daemon or cron may start a command."""
+
+    def closed(command, streams):
+        line = f'"$0" -m jaxroute {command} {streams}'
+        return subprocess.run(["bash", "-c", line, sys.executable], capture_output=True, text=True, check=False)
+
+    table = tmp_path / "table.csv"
+    done = closed(f"sample-size --gain 0.1 --write-table {table}", ">&- 2>&-")
+    assert (done.returncode, table.read_text()[:4]) == (0, "gain")
+    done = closed(f"route {folder / 'plug_in'} --cost-weight 0", "<&-")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: the standard input is closed; give a file of prompts, or write prompts to it"
+    ]

@@ -136,6 +136,9 @@ for _name, (_, _line) in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code. With the compilation cache, programs compile once per machine."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by whoever started this process: what is said goes nowhere
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (as long as the process)
     kept = hub.cache_folder() / "compiled"
     own = compiled.use(kept)
     if "jax" not in sys.modules:

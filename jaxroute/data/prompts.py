@@ -43,11 +43,10 @@ def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, ro
         >>> list(read([{"prompt": "zero"}, {"prompt": chat}]))
         [['zero', 'one']]
     """
-    tables = (
-        [records.Stream("the standard input", sys.stdin.buffer)]
-        if isinstance(source, str) and source == STDIN
-        else records.sources(source)
-    )
+    given = isinstance(source, str) and source == STDIN
+    if given and sys.stdin is None:
+        raise InputError("the standard input is closed; give a file of prompts, or write prompts to it")
+    tables = [records.Stream("the standard input", sys.stdin.buffer)] if given else records.sources(source)
     prompts = (cell for table in tables for cell in _cells(table, chat, width))
     while block := list(islice(prompts, rows)):
         yield block if width is None else np.stack(block)
