@@ -84,7 +84,8 @@ def test_milder_weights_are_means_of_residuals():
     variance = np.mean(error**2) / np.bincount(action, minlength=3)
     count = jnp.zeros(3).at[logs.action].add(1.0)
     sample = levels.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
-    posterior = levels.posterior([sample], levels.columns(count, jnp.mean(nuisances.outcomes.cost, 0)))
+    cost = jnp.mean(nuisances.outcomes.cost, 0)
+    posterior = levels.posterior([sample], levels.columns(count, cost), levels.from_prices(cost))
     np.testing.assert_allclose(level, caution.settled(posterior, centre, count) - centre, atol=2e-4)
 
 

@@ -42,6 +42,27 @@ def test_what_a_model_costs_is_relative_to_the_others():
     np.testing.assert_array_equal(levels.columns(jnp.ones(3), jnp.zeros(3)), 0)
 
 
+def test_dearer_models_are_expected_to_be_better_in_any_unit_and_a_free_one_not_endlessly_worse():
+    cost = np.array([0.0, 1e-4, 3e-3, 2e-2])
+    decades = np.log10(np.maximum(cost / cost.max(), levels.CHEAPEST))
+    expected = 0.5 + levels.PER_DECADE * (decades - decades.mean())
+    for unit in (1.0, 1e6, 1e-9):
+        np.testing.assert_allclose(levels.from_prices(jnp.asarray(unit * cost, jnp.float32)), expected, atol=1e-6)
+    assert np.ptp(expected) == pytest.approx(0.3)
+    np.testing.assert_allclose(levels.from_prices(jnp.array([2.0, 20.0])), [0.45, 0.55], atol=1e-6)
+    np.testing.assert_array_equal(levels.from_prices(jnp.array([3.0, 3.0, 3.0])), 0.5)
+
+
+def test_what_prices_say_moves_models_without_rows_alone():
+    """With two thousand answers a model's level is its mean, whatever it costs; without any, its price says all."""
+    cost, mean = jnp.array([1.0, 10.0, 100.0]), jnp.array([0.6, 0.5, 0.5])
+    seen = levels.Sample(mean, jnp.diag(jnp.array([1e-4, 1e-4, 1.0])))
+    about, tilt = jnp.zeros((3, 0)), levels.from_prices(cost)
+    plain, found = (np.asarray(levels.posterior([seen], about, t).mean) for t in (0.5, tilt))
+    np.testing.assert_allclose(found[:2], plain[:2], atol=0.004)
+    assert 0.1 < found[2] - plain[2] < 0.2
+
+
 @pytest.mark.modes
 def test_levels_match_a_loop():
     quality, observed, weight, predicted = _cells(0)
@@ -114,13 +135,14 @@ def test_posterior_matches_numpy():
     half = 0.02 * rng.standard_normal((6, 9))
     noise = [np.diag(rng.uniform(1e-4, 1e-2, 6)), half @ half.T / 9 + 1e-4 * np.eye(6)]
     each = []
+    prices = 0.5 + 0.1 * rng.standard_normal(6)
     for tau, s in itertools.product(levels.SPREADS, levels.SLOPES):
         prior = tau**2 * np.eye(6) + s**2 * about @ about.T + np.ones((6, 6))
         total = np.block([[prior + noise[0], prior], [prior, prior + noise[1]]])
-        y = means.ravel() - 0.5
+        y = (means - prices).ravel()
         likelihood = -0.5 * y @ np.linalg.solve(total, y) - 0.5 * np.linalg.slogdet(total)[1]
         gain = np.hstack([prior, prior]) @ np.linalg.inv(total)
-        each.append((likelihood, 0.5 + gain @ y, np.diag(prior - gain @ np.vstack([prior, prior]))))
+        each.append((likelihood, prices + gain @ y, np.diag(prior - gain @ np.vstack([prior, prior]))))
     likelihood, each_mean, each_variance = map(np.stack, zip(*each, strict=True))
     chance = np.exp(likelihood - likelihood.max())
     chance /= chance.sum()
@@ -128,7 +150,7 @@ def test_posterior_matches_numpy():
     variance = chance @ (each_variance + (each_mean - mean) ** 2)
     single = [(jnp.asarray(m, jnp.float32), jnp.asarray(v, jnp.float32)) for m, v in zip(means, noise, strict=True)]
     samples = [levels.Sample(*pair) for pair in single]
-    found = levels.posterior(samples, jnp.asarray(about, jnp.float32))
+    found = levels.posterior(samples, jnp.asarray(about, jnp.float32), jnp.asarray(prices, jnp.float32))
     np.testing.assert_allclose(found.mean, mean, atol=2e-3)
     np.testing.assert_allclose(found.deviation, np.sqrt(variance), atol=2e-3)
 

@@ -86,10 +86,15 @@ def test_levels_are_lower_where_little_is_known_and_the_log_chose_well(problem):
     """By hand; a log whose rows say nothing of the levels, or that avoided good models, takes nothing off."""
     _, logs, nuisances, model = problem
     level, rows = levels.fit(logs, nuisances), np.bincount(logs.action, minlength=5)
-    mixed = 0.75 * np.asarray(level.mean) + 0.25 * np.asarray(nuisances.outcomes.quality).mean(0)
-    rho = np.corrcoef(np.log1p(rows), level.mean)[0, 1]
-    expected = mixed - caution.CAUTION * max(rho, 0) * np.asarray(level.deviation)
-    np.testing.assert_allclose(model.level, expected, rtol=1e-4)
+    mean, predicted = np.asarray(level.mean), np.asarray(nuisances.outcomes.quality).mean(0)
+
+    def by_hand(rows):
+        rho = max(np.corrcoef(np.log1p(rows), mean)[0, 1], 0)
+        part = 0.25 * (1 - rho)
+        return (1 - part) * mean + part * predicted - caution.CAUTION * rho * np.asarray(level.deviation)
+
+    np.testing.assert_allclose(model.level, by_hand(rows), rtol=1e-4)
+    mixed = 0.75 * mean + 0.25 * predicted
     order = np.argsort(level.mean)
     good, bad = np.empty(5), np.empty(5)
     good[order], bad[order] = [1, 3, 9, 27, 81], [81, 27, 9, 3, 1]
@@ -98,4 +103,5 @@ def test_levels_are_lower_where_little_is_known_and_the_log_chose_well(problem):
     half = 0.875 * np.asarray(level.mean) + 0.125 * np.asarray(known)
     np.testing.assert_allclose(caution.settled(level, known, bad, 0.5), half, rtol=1e-5)
     np.testing.assert_allclose(caution.settled(level, known, bad, 1.0), level.mean, rtol=1e-5)
-    assert (np.asarray(caution.settled(level, known, good)) < mixed - 0.5 * np.asarray(level.deviation)).all()
+    np.testing.assert_allclose(caution.settled(level, known, good), by_hand(good), rtol=1e-4)
+    assert (np.asarray(caution.settled(level, known, good)) < mean - 0.5 * np.asarray(level.deviation)).all()

@@ -177,13 +177,16 @@ def _levels(
     def settled(nuisances: Nuisances, clip: float = levels.CLIP) -> Float[Array, " K"]:
         return caution.settled(levels.fit(logs, nuisances, clip=clip), centre, rows)
 
+    samples, about, _ = levels.samples_of(logs, nuisances)
+
     yield "the outcome model's means", centre
     yield "doubly robust means", levels.of_log(logs, nuisances).mean
     nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
     yield "inverse-propensity means", levels.of_log(logs, nothing).mean
-    shrunk = levels.fit(logs, nuisances).mean
-    yield "doubly robust, shrunk (neither the outcome model's nor caution)", shrunk
-    yield "without caution", (1 - caution.OF_PREDICTION) * shrunk + caution.OF_PREDICTION * centre
+    shrunk = levels.fit(logs, nuisances)
+    yield "doubly robust, shrunk (neither the outcome model's nor caution)", shrunk.mean
+    yield "without caution", caution.settled(shrunk, centre, rows, caution=0.0)
+    yield "nothing expected of prices", caution.settled(levels.posterior(samples, about), centre, rows)
     for name, power in (("weights are square roots of inverse propensities", 0.5), ("all rows weigh the same", 0.0)):
         yield name, settled(nuisances._replace(propensity=nuisances.propensity**power))
     for clip in (0.02, 0.3):

@@ -1,14 +1,15 @@
 """The levels that the recipe decides on, from a log alone: with the outcome model's, and lower where little is known.
 
-    m_k = (1 - a) level_k + a mean r_k - CAUTION max(rho, 0) deviation_k,   a = (1 - informed) / 4
-    rho = correlation over the models of log(1 + rows) and level
+    m_k = (1 - a) level_k + a mean r_k - CAUTION rho deviation_k,   a = (1 - rho) (1 - informed) / 4
+    rho = correlation over the models of log(1 + rows) and level, 0 where it is negative
 
-The posterior of a rarely chosen model depends on its Gaussian prior, and the mean prediction on the outcome model; each
-goes wrong where the other does not. ``informed`` is the probability that what a team knows beside its log (`priors`)
-tells the models apart: as far as it does, the posterior rests on that, and needs no such help. And a plug-in looks for
-the best model, so of uncertain ones it finds those that are overestimated. How cautious to be, the log says: where the
-policy that wrote it chose good models more often (rho > 0), a model that it avoided gets no benefit of the doubt. A
-policy that saves costs avoids good models (rho < 0), and its log leaves the levels as they are.
+A plug-in looks for the best model, so of uncertain ones it finds those that are overestimated. How cautious to be, the
+log says: where the policy that wrote it chose good models more often (rho > 0), a model that it avoided gets no benefit
+of the doubt. A policy that saves costs avoids good models, and its log says nothing of this kind (rho = 0). There the
+posterior of a rarely chosen model rests on its Gaussian prior, and the mean prediction on the outcome model; each goes
+wrong where the other does not, so a part of the latter is mixed in. ``informed`` is the probability that what a team
+knows beside its log (`priors`) tells the models apart: as far as it does, the posterior rests on that, and needs no
+such help.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from jaxtyping import Array, Float
 from jaxroute.recipe.levels import Level, standard
 
 OF_PREDICTION = 0.25
-"""Weight of the outcome model's mean prediction beside the posterior mean, where the log alone is known."""
-CAUTION = 1.5
+"""Weight of the outcome model's mean prediction beside the posterior mean, where the log alone is known and rho 0."""
+CAUTION = 2.5
 """Posterior deviations below its level at which a model is judged where rho is 1."""
 
 
@@ -31,6 +32,8 @@ def settled(
     predicted: Float[Array, " K"],
     requests: Float[Array, " K"],
     informed: Float[Array, ""] | float = 0.0,
+    *,
+    caution: float = CAUTION,
 ) -> Float[Array, " K"]:
     """The levels to decide on.
 
@@ -39,6 +42,7 @@ def settled(
         predicted: [K] mean predictions on the log's prompts, quality units.
         requests: [K] rows of every model.
         informed: see ``priors.Trusted``; 0 where there is no prior.
+        caution: posterior deviations that are taken off where rho is 1.
 
     Returns:
         [K] quality units.
@@ -49,9 +53,9 @@ def settled(
         >>> level = Level(jnp.array([0.6, 0.5, 0.4]), jnp.array([0.01, 0.02, 0.1]))
         >>> for requests in ([99.0, 9.0, 0.0], [9.0, 9.0, 9.0]):
         ...     print(*(f"{m:.2f}" for m in settled(level, level.mean, jnp.array(requests))))
-        0.59 0.47 0.25
+        0.58 0.45 0.15
         0.60 0.50 0.40
     """
     follows = jnp.maximum(jnp.mean(standard(jnp.log1p(requests)) * standard(level.mean)), 0.0)
-    of_prediction = OF_PREDICTION * (1 - informed)
-    return (1 - of_prediction) * level.mean + of_prediction * predicted - CAUTION * follows * level.deviation
+    of_prediction = OF_PREDICTION * (1 - follows) * (1 - informed)
+    return (1 - of_prediction) * level.mean + of_prediction * predicted - caution * follows * level.deviation

@@ -141,20 +141,26 @@ def nested(plan: np.ndarray) -> np.ndarray:
     return np.arange(int(plan.max()))[:, None] < plan[None]
 
 
-def _known(logs: Logs, nuisances: Nuisances) -> tuple[list[levels.Sample], Float[Array, "K 2"], Float[Array, " K"]]:
-    """The log's noisy means, the columns about its models, and the noise of one answer of each."""
+def _known(
+    logs: Logs, nuisances: Nuisances
+) -> tuple[list[levels.Sample], Float[Array, "K 2"], Float[Array, " K"], Float[Array, " K"]]:
+    """What levels are conditioned on (``levels.samples_of``), and the noise of one answer of each model."""
     return *levels.samples_of(logs, nuisances), pessimism.noise(logs, nuisances)
 
 
 @jax.jit
 def _left(
-    samples: list[levels.Sample], about: Float[Array, "K 2"], noise: Float[Array, " K"], plans: Float[Array, "P K"]
+    samples: list[levels.Sample],
+    about: Float[Array, "K 2"],
+    expected: Float[Array, " K"],
+    noise: Float[Array, " K"],
+    plans: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
-    mean = levels.posterior(samples, about).mean
+    mean = levels.posterior(samples, about, expected).mean
 
     def after(plan: Float[Array, " K"]) -> Float[Array, " K"]:
         variance = jnp.where(plan > 0, noise**2 / jnp.maximum(plan, 1.0), UNASKED)
-        return levels.posterior([*samples, levels.Sample(mean, jnp.diag(variance))], about).deviation
+        return levels.posterior([*samples, levels.Sample(mean, jnp.diag(variance))], about, expected).deviation
 
     return jax.lax.map(after, plans)
 

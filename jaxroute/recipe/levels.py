@@ -1,11 +1,12 @@
 """Mean quality of every model: doubly robust means, shrunk towards what the share of the log and the price predict.
 
-    y = m + e,   m ~ N(b0 + Z b, tau^2 I),   b ~ N(0, s^2 I)
+    y = m + e,   m ~ N(b0 + t + Z b, tau^2 I),   b ~ N(0, s^2 I),   t_k = PER_DECADE (log10 c_k - mean log10 c)
 
 y are doubly robust means with their sampling variances. Z has two columns: how often the log chose each model, and
 what the model costs. The mean of a model with few rows, or with large weights, is thus shrunk towards what these two
 predict: a model that a good logging policy rarely chose is probably worse, and one that a cost-saving policy rarely
-chose is more expensive and perhaps better. The slopes and both variances are estimated from the log (empirical Bayes).
+chose is more expensive and probably better. The slopes and both variances are estimated from the log (empirical Bayes);
+t is what prices say of quality in general, before this log said anything.
 A plug-in takes a maximum over the models, so errors in uncertain levels cost it most; see `caution`.
 """
 
@@ -31,6 +32,10 @@ SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
 """s: standard deviations of a slope per standard deviation of its column, quality units."""
 GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
 """(tau, s): all pairs, which the log weighs."""
+PER_DECADE, CHEAPEST = 0.1, 1e-3
+"""Quality that a model of ten times the cost is expected to have more of, where the log says nothing: 0.05 to 0.33 on
+the five real tables (`make caution`). A model counts as no cheaper than this part of the dearest: a free one's
+logarithm has no end."""
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
@@ -188,6 +193,21 @@ def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array,
     return jnp.stack([standard(jnp.log1p(count)), standard(jnp.log(jnp.maximum(cost, least)))], 1)
 
 
+@jax.jit
+def from_prices(cost: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Quality that is expected of models by their costs alone: 1/2 on average, PER_DECADE more for ten times the cost.
+
+    Args:
+        cost: [K] mean cost of a request, at least 0, in any unit.
+
+    Example:
+        >>> print(*(f"{m:.2f}" for m in from_prices(jnp.array([1.0, 10.0, 100.0]))), from_prices(jnp.zeros(2)))
+        0.40 0.50 0.60 [0.5 0.5]
+    """
+    decades = jnp.log10(jnp.maximum(safe_divide(cost, jnp.full_like(cost, jnp.max(cost)), 1.0), CHEAPEST))
+    return 0.5 + PER_DECADE * (decades - jnp.mean(decades))
+
+
 def standard(x: Float[Array, " K"]) -> Float[Array, " K"]:
     """Of mean 0 and deviation 1 over the models; all 0 where they are equal."""
     x = x - jnp.mean(x)
@@ -195,16 +215,17 @@ def standard(x: Float[Array, " K"]) -> Float[Array, " K"]:
 
 
 @jax.jit
-def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
+def posterior(samples: list[Sample], about: Float[Array, "K C"], expected: Scalar | Float[Array, " K"] = 0.5) -> Level:
     """Levels given all samples, averaged over the grid of tau and s by marginal likelihood.
 
-        P = tau^2 I + s^2 Z Z' + PRIOR_DEVIATION^2 11',   m | y, tau, s = 1/2 + P H' (H P H' + V)^-1 (y - 1/2)
+        P = tau^2 I + s^2 Z Z' + PRIOR_DEVIATION^2 11',   m | y, tau, s = t + P H' (H P H' + V)^-1 (y - H t)
 
-    y stacks the samples, H repeats the models for each, V holds their covariances.
+    y stacks the samples, H repeats the models for each, V holds their covariances, and t is ``expected``.
 
     Args:
         samples: at least one, of K models each.
         about: [K, C] standardised columns, see ``columns``.
+        expected: before any sample, quality units, see ``from_prices``.
 
     Returns:
         Level; its deviations hold what is not known of tau and s.
@@ -223,7 +244,7 @@ def posterior(samples: list[Sample], about: Float[Array, "K C"]) -> Level:
     about = jnp.asarray(about)
 
     def at(point: Array) -> Conditioned:
-        return conditioned(samples, 0.5, covariance(point[0], point[1], about))
+        return conditioned(samples, expected, covariance(point[0], point[1], about))
 
     return averaged(jax.lax.map(at, jnp.asarray(GRID)))
 
@@ -308,8 +329,8 @@ def samples_of(
     predicted: Outcomes | None = None,
     *,
     clip: float = CLIP,
-) -> tuple[list[Sample], Float[Array, "K 2"]]:
-    """What ``fit`` conditions on: the noisy means, and the columns that say what a rare model is like."""
+) -> tuple[list[Sample], Float[Array, "K 2"], Float[Array, " K"]]:
+    """What ``fit`` conditions on: noisy means, the columns that say what a rare model is like, and its expectation."""
     counterfactual.propensity_of_action(logs, nuisances, clip=clip)  # says which row is bad, which a program cannot
     return _samples_of(logs, nuisances, shadow, predicted, clip)
 
@@ -317,13 +338,13 @@ def samples_of(
 @jax.jit
 def _samples_of(
     logs: Logs, nuisances: Nuisances, shadow: Examples | None, predicted: Outcomes | None, clip: float
-) -> tuple[list[Sample], Float[Array, "K 2"]]:
+) -> tuple[list[Sample], Float[Array, "K 2"], Float[Array, " K"]]:
     centre = jax.tree.map(lambda y: weighted_mean(y, relative(logs.weight)), nuisances.outcomes)
     samples = [of_log(logs, nuisances, clip=clip)]
     if shadow is not None:
         assert predicted is not None
         samples.append(of_shadow(shadow, predicted, centre.quality))
-    return samples, columns(requests(logs), centre.cost)
+    return samples, columns(requests(logs), centre.cost), from_prices(centre.cost)
 
 
 @jax.jit

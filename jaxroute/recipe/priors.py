@@ -5,8 +5,8 @@
 p_k is the quality that is expected of model k, and d_k its standard deviation over the root mean square of all models'.
 Another task is easier or harder for every model (b0) and separates the models more or less (c), so both are fitted.
 The log decides how much the prior is trusted: tau has the weights of its marginal likelihood, and so has the
-hypothesis that the prior says nothing, which is `levels.posterior`. A model whose rows contradict its prior gets a
-small w_k and leaves the prior; e is Student's t with four degrees of freedom. Z b is as in `levels`.
+hypothesis that the prior says nothing, which is `levels.posterior` with what prices say. A model whose rows contradict
+its prior gets a small w_k and leaves the prior; e is Student's t with four degrees of freedom. Z b is as in `levels`.
 Of a model that the log never shows, b0 + c (p - mean p) is all that is known: ``Trusted.expected``.
 """
 
@@ -61,12 +61,18 @@ class Trusted(NamedTuple):
 
 
 @jax.jit
-def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: Prior) -> Trusted:
+def posterior(
+    samples: list[levels.Sample],
+    about: Float[Array, "K C"],
+    prior: Prior,
+    without_prior: levels.Scalar | Float[Array, " K"] = 0.5,
+) -> Trusted:
     """Levels given all samples and a prior, averaged over the grid of tau and s by marginal likelihood.
 
     Args:
         samples, about: see ``levels.posterior``.
         prior: finite; deviations above 0, of which only the ratios matter.
+        without_prior: what is expected where the prior says nothing, see ``levels.posterior``.
 
     Returns:
         Trusted.
@@ -93,7 +99,7 @@ def posterior(samples: list[levels.Sample], about: Float[Array, "K C"], prior: P
         return jnp.stack([0.5 + levels.PRIOR_DEVIATION**2 * jnp.sum(found.pull), scale])
 
     def without(point: Array) -> tuple[levels.Conditioned, Float[Array, " 2"]]:
-        found = levels.conditioned(samples, 0.5, levels.covariance(point[0], point[1], about))
+        found = levels.conditioned(samples, without_prior, levels.covariance(point[0], point[1], about))
         return found, line(found, jnp.zeros_like(found.likelihood))
 
     def given(point: Array) -> tuple[levels.Conditioned, Float[Array, " 2"], Float[Array, " K"]]:
@@ -137,7 +143,8 @@ def fit(
 
     From a log alone, the mean is what ``caution.settled`` makes of it.
     """
-    found = posterior(*levels.samples_of(logs, nuisances, shadow, predicted), prior)
+    samples, about, without_prior = levels.samples_of(logs, nuisances, shadow, predicted)
+    found = posterior(samples, about, prior, without_prior)
     if shadow is not None:
         return found
     of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
