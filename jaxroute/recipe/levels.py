@@ -1,6 +1,6 @@
 """Mean quality of every model: doubly robust means, shrunk towards what the share of the log and the price predict.
 
-    y = m + e,   m ~ N(b0 + t + Z b, tau^2 I),   b ~ N(0, s^2 I),   t_k = PER_DECADE (log10 c_k - mean log10 c)
+    y = m + e,   m ~ N(b0 + t + Z b, tau^2 I),   b ~ N(0, s^2 I),   t_k = BY_PRICE standardised(log c_k)
 
 y are doubly robust means with their sampling variances. Z has two columns: how often the log chose each model, and
 what the model costs. The mean of a model with few rows, or with large weights, is thus shrunk towards what these two
@@ -32,10 +32,12 @@ SLOPES = (0.0, 0.02, 0.05, 0.1, 0.2)
 """s: standard deviations of a slope per standard deviation of its column, quality units."""
 GRID = tuple((spread, slope) for spread in SPREADS for slope in SLOPES)
 """(tau, s): all pairs, which the log weighs."""
-PER_DECADE, CHEAPEST = 0.1, 1e-3
-"""Quality that a model of ten times the cost is expected to have more of, where the log says nothing: 0.05 to 0.33 on
-the five real tables (`make caution`). A model counts as no cheaper than this part of the dearest: a free one's
-logarithm has no end."""
+BY_PRICE = 0.05
+"""Quality that a model is expected to have more of, where the log says nothing, whose cost is a standard deviation of
+the models' logarithmic costs higher: 0.04 to 0.11 on the five real tables (experiments/results/caution.md)."""
+NARROWEST, CHEAPEST = 0.5, 1e-3
+"""That deviation is at least so many powers of ten, so that nearly equal prices say little. A model counts as no
+cheaper than this part of the dearest: a free one's logarithm has no end."""
 PRIOR_DEVIATION = 1.0
 """Standard deviation of b0 about 1/2, and of a model's mean where nothing was observed of it."""
 
@@ -195,17 +197,18 @@ def columns(count: Float[Array, " K"], cost: Float[Array, " K"]) -> Float[Array,
 
 @jax.jit
 def from_prices(cost: Float[Array, " K"]) -> Float[Array, " K"]:
-    """Quality that is expected of models by their costs alone: 1/2 on average, PER_DECADE more for ten times the cost.
+    """Quality that is expected of models by their costs alone: 1/2 on average, BY_PRICE more for each deviation.
 
     Args:
         cost: [K] mean cost of a request, at least 0, in any unit.
 
     Example:
         >>> print(*(f"{m:.2f}" for m in from_prices(jnp.array([1.0, 10.0, 100.0]))), from_prices(jnp.zeros(2)))
-        0.40 0.50 0.60 [0.5 0.5]
+        0.44 0.50 0.56 [0.5 0.5]
     """
     decades = jnp.log10(jnp.maximum(safe_divide(cost, jnp.full_like(cost, jnp.max(cost)), 1.0), CHEAPEST))
-    return 0.5 + PER_DECADE * (decades - jnp.mean(decades))
+    away = decades - jnp.mean(decades)
+    return 0.5 + BY_PRICE * away / jnp.maximum(jnp.sqrt(jnp.mean(away**2)), NARROWEST)
 
 
 def standard(x: Float[Array, " K"]) -> Float[Array, " K"]:
