@@ -298,7 +298,7 @@ def compare(
     said = either.said()
     for router in (first, second):
         shadow, lines = unseen.left(router, shadow)
-        said += lines
+        said += [line for line in lines if line not in said]  # both may say the same
     log = log.rows(np.flatnonzero(~either.rows)) if either.count else log
     view = views.of(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
