@@ -306,12 +306,12 @@ libc = ctypes.CDLL(None)
 
 
 def mark(*_):  # what the arrays hold, and what the process has once the allocator gave back what is free
+    tracemalloc.start()  # the first time, when all is compiled
     held.append(sum(x.nbytes for x in jax.live_arrays()) / 1e9 + tracemalloc.get_traced_memory()[0] / 1e9)
     getattr(libc, "malloc_trim", lambda _: None)(0)
     marks.append(scale.anonymous())
 
 
-tracemalloc.start()
 with scale.watched() as seen:
     engine.train(
         program, sweep.grouped_grid(1), disk.open_rows(sys.argv[1], block=8192), validate,
