@@ -23,7 +23,7 @@ from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.data.logs.naming import bare
 from jaxroute.recipe import Prior
 from jaxroute.settings import refused
-from jaxroute.system.wording import named
+from jaxroute.system.wording import here
 from jaxroute.types import InputError, Table
 
 UNNAMED = 3.0
@@ -136,7 +136,7 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) ->
         if np.isnan(cost[i]):
             paid = None if cost_of is None else cost_of(names[i])
         if paid is None:
-            known = "" if cost_of is None else f"or its price ({named('prices')}) for a log with tokens, "
+            known = "" if cost_of is None else f"or its price ({here('prices=', '--prices')}) for a log with tokens, "
             raise InputError(
                 f"{where}, row {i} ({names[i]}): the log never shows this model, so its cost is unknown; give its mean "
                 "cost of a request in a column cost of the prior, "
