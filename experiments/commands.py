@@ -30,12 +30,17 @@ def parser(
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """0 or what ``work`` returns; 2 and one line for bad input or a full disk, 130 where it was stopped."""
+    """0 or what ``work`` returns; 2 and one line for bad input or a full disk, 130 where it was stopped.
+
+    141 where the reader of its output has gone (``stopping.CLOSED``).
+    """
     try:
         with stopping.heard():
             return work() or 0
     except (InputError, SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        return stopping.CLOSED
     except OSError as error:  # a full disk met outside a checkpoint
         why = f"{error.filename or 'a result'}: {error.strerror or error}"
         say(f"error: {why}; finished work is saved, so run the same command again", to=sys.stderr)

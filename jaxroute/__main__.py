@@ -4,12 +4,12 @@ from jaxroute.system import stopping
 
 
 def run() -> None:
-    """The command line; Ctrl-C ends it with exit code 130."""
+    """The command line; Ctrl-C ends it with exit code 130, and output that nobody reads with 141."""
     stopping.at_once()
     from jaxroute.cli import main
 
     try:
-        with stopping.heard():
+        with stopping.heard(), stopping.piped():
             main()
     except KeyboardInterrupt:
         stopping.leave(stopping.STOPPED)

@@ -69,7 +69,25 @@ def test_a_row_is_its_request_id_whatever_else_it_shares():
     without = [{name: value for name, value in row.items() if name != "request_id"} for row in rows]
     seen = marks.rows_of(people.load(without, form="plain"))
     assert (seen.count, seen.unknown) == (0, 6)
-    assert "nobody can tell" in seen.said()[0]
+    assert seen.said() == [
+        "Of 6 rows nobody can tell whether the router learned from them: what it learned from is known by its request "
+        "ids, which they do not have. Make sure that it has not seen them."
+    ]
+
+
+def test_what_a_row_is_known_by_is_looked_up_where_the_log_has_it_beside_something_else():
+    """A router that learned from texts, and a log that has features as well; a table is known by neither."""
+    rows = rows_of(6)
+    both = people.load([row | {"features": [0.5, float(i)]} for i, row in enumerate(rows)])
+    marks = fingerprints.of_log(people.load(rows[:3]))
+    seen = marks.rows_of(both)
+    assert (seen.rows.tolist(), seen.unknown, seen.by) == ([True] * 3 + [False] * 3, 0, ("prompt",))
+    assert fingerprints.of_log(both.rows(np.arange(2))).rows_of(both).rows.tolist() == [True] * 2 + [False] * 4
+    table = synthetic.make(jax.random.key(0), num_prompts=5, num_models=3)
+    assert marks.prompts_of(table, texts=True).said() == []
+    said = fingerprints.of_log(both).prompts_of(table, texts=True).said("prompts")
+    assert said[0].startswith("Of 5 prompts nobody can tell whether the router learned from them")
+    assert "known by its features, which they do not have" in said[0]
 
 
 def test_ids_that_begin_anew_name_other_requests():
@@ -150,6 +168,19 @@ def test_rows_that_a_router_learned_from_are_no_evidence_about_it(log, monkeypat
     assert [len(log) for log, _ in judged] == [180, 300, 180, 80]
     assert judged[0][0].request_id.tolist() == [f"r{i}" for i in range(120, 300)]
     assert [None if shadow is None else len(shadow) for _, shadow in judged] == [40, None, None, 10]
+
+
+def test_what_is_said_of_both_routers_is_said_once(log):
+    """Both know their rows by request ids, which the prompts of a shadow sample do not have."""
+    made = synthetic.make(jax.random.key(2), num_prompts=40, num_models=4, num_features=router_kinds.D)
+    table = Table(**{**vars(made), "models": router_kinds.MODELS})
+    first, second = (
+        router_kinds.router("plug_in", fingerprint=fingerprints.of_log(log.rows(rows)))
+        for rows in (np.arange(50), np.arange(20, 80))
+    )
+    said = jr.compare(first, second, log, shadow=table, normalised_cost_weights=[0.0]).left_out
+    assert len(set(said)) == len(said)
+    assert [line for line in said if "40 prompts of the shadow sample nobody can tell" in line]
 
 
 def test_where_nothing_is_new_the_stored_value_stands_and_says_so_first(log):

@@ -1,21 +1,24 @@
 """``jr.fit`` and ``jaxroute fit`` are one pipeline: they fit alike, and refuse what is bad before any work."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+import router_kinds
 from commands import run
 
 import jaxroute as jr
 from jaxroute import nuisance
 from jaxroute.cli import reading
-from jaxroute.data import encoders, logs, tables
+from jaxroute.data import encoders, logs, synthetic, tables
 from jaxroute.estimators import by_weight
 from jaxroute.learn import checks, fitting
+from jaxroute.serving import evaluation, ranking
 from jaxroute.system import wording
-from jaxroute.types import Examples, InputError, Nuisances, Outcomes
+from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
 MODELS = ("fast", "good", "slow")
 LATENCY = (0.5, 1.0, 9.0)
@@ -106,6 +109,102 @@ def test_the_command_and_the_function_ask_for_the_same_fit(
     assert rest[0] == rest[1]
     for ours, theirs in zip(*arrays, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("given", ["file", "pairs"])
+def test_the_command_and_the_function_price_a_log_and_say_what_made_its_features_alike(
+    given, log, prior, fits, capsys, tmp_path
+):
+    """Prices are for rows without a cost, and for a model that the prior alone names."""
+    made = encoders.encode([f"question {i}" for i in range(210)], "hashed").tolist()
+    tokens = {"input_tokens": lambda i: 100 + i, "output_tokens": lambda i: 9}
+    path = log(features=lambda i: made[i], cost=lambda i: None, **tokens)
+    prior.write_text(prior.read_text() + "new,0.7,0.1\n")
+    pairs = {**dict.fromkeys(MODELS, (1.0, 2.0)), "new": (4.0, 8.0)}
+    prices = tmp_path / "prices.csv"
+    prices.write_text("model,input,output\n" + "".join(f"{name},{a},{b}\n" for name, (a, b) in pairs.items()))
+    options = ("--features-by", "hashed", "--prices", prices, "--prior", prior)
+    assert "reached the fit" in run(capsys, "fit", path, "--out", tmp_path / "router", *options)[2]
+    with pytest.raises(InputError, match="reached the fit"):
+        jr.fit(path, features_by="hashed", prices=prices if given == "file" else pairs, prior=prior)
+    (_, ours, _, asked), (_, theirs, _, same) = fits
+    np.testing.assert_array_equal(ours.cost, theirs.cost)
+    np.testing.assert_allclose(np.sort(ours.cost)[[0, -1]], [118e-6, 327e-6], rtol=1e-5)
+    assert asked["encoder"] == same["encoder"] == "hashed"
+
+
+def test_features_by_and_prices_are_refused_where_they_mean_nothing(fits):
+    rows = rows_of(features=lambda i: [0.1, 0.2])
+    table = synthetic.make(jax.random.key(0), num_prompts=60, num_models=3)
+    arrays = Logs(*(np.ones(3) for _ in Logs._fields))
+    priced = {"a": (1, 2)}
+    for call, says in (
+        (
+            lambda: jr.fit(rows, features_by="hashed"),
+            "features_by hashed: this encoder makes 256 features per prompt and",
+        ),
+        (lambda: jr.fit(rows_of(), features_by="hashed"), "features_by: the log has no features; use encoder="),
+        (lambda: jr.fit(rows, features_by="hashd"), "unknown encoder 'hashd'"),
+        (lambda: jr.fit(rows, features_by=3), "3"),
+        (lambda: jr.fit(table, features_by="hashed"), "makes 256 features per prompt and the table has"),
+        (lambda: jr.fit(table, prices=priced), "prices= belong to a log; give those of a table to read_table"),
+        (lambda: jr.fit(arrays, models=["a", "b"], prices=priced), "prices= and features_by= need a log of rows"),
+        (
+            lambda: jr.fit(arrays, models=["a", "b"], features_by="hashed"),
+            "prices= and features_by= need a log of rows",
+        ),
+        (lambda: jr.fit(rows, prices=[1]), "prices is"),
+        (
+            lambda: jr.fit(jr.read_log(rows_of()), prices=priced),
+            "prices= would change nothing",
+        ),
+        (lambda: jr.read_log(jr.read_log(rows_of()), quality_range=(1, 5)), "quality_range= would change nothing"),
+        (lambda: jr.read_table(table, encoder="hashed"), "encoder= would change nothing"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
+    assert not fits
+
+
+def test_a_table_of_features_that_an_encoder_made_makes_a_router_of_texts():
+    made = synthetic.make(jax.random.key(0), num_prompts=120, num_models=3)
+    table = replace(made, features=encoders.encode(made.prompt, "hashed"))
+    small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 10}
+    router = jr.fit(table, "plug_in_mean", features_by="hashed", holdout=0.2, **small)
+    same = jr.fit(made, "plug_in_mean", encoder="hashed", holdout=0.2, **small)
+    assert router.encoder == "hashed"
+    np.testing.assert_array_equal(*(one.route(["a text"], cost_weight=0.0).scores for one in (router, same)))
+
+
+def test_a_log_without_costs_is_priced_before_a_router_is_judged(monkeypatch):
+    """By evaluate, compare and rank, as their commands have --prices."""
+    seen = []
+
+    def stop(*arguments, **_):
+        (log,) = (one for one in arguments if isinstance(one, logs.LogTable))
+        seen.append(log.cost.tolist())
+        raise InterruptedError
+
+    for module, name in ((evaluation, "on_log"), (evaluation, "compare"), (ranking, "rank")):
+        monkeypatch.setattr(module, name, stop)
+    router = router_kinds.router("plug_in", models=(*MODELS, "other"), encoder="hashed", features=256)
+    rows = [row | {"cost": None, "input_tokens": 1000, "output_tokens": 100} for row in rows_of(6)]
+    prices = dict.fromkeys(MODELS, (1.0, 10.0))
+    table = synthetic.make(jax.random.key(0), num_prompts=60, num_models=3)
+    for call in (
+        lambda source, **more: jr.evaluate(router, source, **more),
+        lambda source, **more: jr.compare(router, router, source, **more),
+        lambda source, **more: jr.rank([router, router], source, **more),
+    ):
+        with pytest.raises(InputError, match="cost"):
+            call(rows)
+        with pytest.raises(InterruptedError):
+            call(rows, prices=prices)
+        with pytest.raises(InputError, match="prices= would change nothing"):
+            call(jr.read_log(rows, prices=prices), prices=prices)
+    np.testing.assert_allclose(seen, 0.002)
+    with pytest.raises(InputError, match="prices= belong to a log"):
+        jr.evaluate(router, table, prices=prices)
 
 
 def test_recency_counts_the_answers_of_a_shadow_sample_as_a_fit_without_it_does(log, sample, fits, capsys, tmp_path):

@@ -19,6 +19,7 @@ from jaxroute.cli import judged, output, route
 from jaxroute.learn.methods import METHODS
 from jaxroute.serving.decisions import Decision
 from jaxroute.serving.router import Router
+from jaxroute.system import stopping
 
 NAMES = ("large", "medium", "small", "retired")
 
@@ -277,3 +278,50 @@ def test_closed_streams_are_no_traceback(folder, tmp_path):
     assert done.stderr.splitlines() == [
         "error: the standard input is closed; give a file of prompts, or write prompts to it"
     ]
+
+
+def buffered():
+    """The environment of a command whose output is kept back until there is much of it, or until it ends."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes as POSIX has them")
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["route", "plug_in", "--cost-weight", "1", "--input", "many.jsonl"], 1),  # in the middle
+        (["route", "plug_in", "--cost-weight", "1", "--input", "prompts.jsonl"], 0),  # at the end
+        (["sample-size", "--gain", "0.1"], 0),  # a table
+        (["sample-size", "--gain", "0.1", "--json"], 0),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["sample-size", "--gain", "7"], 0),  # an error
+        (["sample-size", "--no-such-option"], 0),
+    ],
+)
+def test_output_that_nobody_reads_ends_every_command_alike(folder, arguments, lines):
+    """As with ``| head -1``: exit code 141, as shells have it, and not a word."""
+    with open(folder / "many.jsonl", "w") as many:
+        many.writelines(json.dumps({"prompt": f"What is {i}?"}) + "\n" for i in range(3000))
+    error = arguments[-1] in ("7", "--no-such-option")
+    reader, writer = os.pipe()
+    with open(reader) as read:
+        if not lines:
+            read.close()
+        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | {"stderr" if error else "stdout": writer}
+        command = [sys.executable, "-m", "jaxroute", *arguments]
+        process = subprocess.Popen(command, text=True, cwd=folder, env=buffered(), **streams)
+        os.close(writer)
+        for _ in range(lines):
+            assert read.readline()
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, out or "", err or "") == (stopping.CLOSED, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_what_is_said_to_a_full_device_is_one_line():
+    """What is printed is written when the command ends, and what the system says then counts too."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "jaxroute", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered())
+    assert (done.returncode, done.stderr) == (2, "error: the output: No space left on device\n")

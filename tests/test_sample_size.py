@@ -19,12 +19,14 @@ def test_the_deviation_is_that_of_simulated_rows():
     weight = np.select([drawn < 0.2, drawn < 0.9], [1 / 0.2, -1 / 0.7], 0.0)
     rows = np.where(differs, weight * 0.4 * np.where(draws.random(n) < 0.5, 1, -1), 0.0)
     assert rows.std() == pytest.approx(planning.split_deviation(**PLAN), rel=0.01)
+    gaining = rows + np.where(differs, 0.2 / 0.4, 0.0)  # 0.2 in the mean, all of it where the routers differ
+    assert gaining.std() == pytest.approx(planning.split_deviation(**PLAN, gain=0.2), rel=0.01)
 
 
 @pytest.mark.parametrize(("looks", "least", "most"), [("once", 0.75, 0.85), ("always", 0.8, 0.95)])
 def test_the_power_is_what_was_planned(looks, least, most):
     gain = 0.08
-    rows = planning.rows_needed(gain, planning.split_deviation(**PLAN), looks=looks)
+    rows = planning.rows_needed(gain, planning.split_deviation(**PLAN, gain=gain), looks=looks)
     power = planning.simulated_power(np.random.default_rng(0), gain, int(rows), **PLAN, looks=looks, draws=500)
     assert least < power < most
     wrong = planning.simulated_power(np.random.default_rng(1), 0.0, int(rows), **PLAN, looks=looks, draws=500)
@@ -36,7 +38,10 @@ def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
     assert code == 0
     found = json.loads(out)
     (row,) = found["by_gain"]
+    split = {name: found[name] for name in PLAN}
+    assert found["deviation"] == planning.split_deviation(**split, gain=0.1)
     assert row["rows_once"] == planning.rows_needed(0.1, found["deviation"])
+    assert row["rows_always"] == planning.rows_needed(0.1, found["deviation"], looks="always")
     assert row["days_once"] == row["rows_once"] / 250
     assert row["rows_always"] > row["rows_once"]
     for arguments, said in (
@@ -47,6 +52,8 @@ def test_the_command_says_rows_and_days_and_refuses_what_cannot_be(capsys):
         (("--differ", "2"), "--differ is 2.0; it must be above 0 and at most 1"),
         (("--error", "inf"), "--error is inf; it must be at least 0 and finite"),
         (("--level", "nan"), "--level is nan; it must be between 0 and 1"),
+        (("--gain", "nan"), "--gain is nan; it must be finite"),
+        (("--gain", "-0.1"), "--gain is -0.1; it must be above 0"),
         (("--seed", "-1"), "Invalid value for '--seed'"),
     ):
         code, _, error = run(capsys, "sample-size", *arguments)

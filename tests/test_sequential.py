@@ -85,6 +85,14 @@ def test_planned_rows_show_the_gain_as_often_as_promised():
     assert rows_needed(0.0, 1.0) == rows_needed(0.01, np.inf) == np.inf
 
 
+def test_no_gain_is_planned_before_the_sequence_begins():
+    assert not np.isfinite(confidence_sequence(np.ones(99)).lower).any()
+    assert (rows_needed(0.5, 0.1), rows_needed(0.5, 0.1, looks="always")) == (30, 100)
+    assert (rows_needed(0.5, 0.0), rows_needed(0.5, 0.0, looks="always")) == (30, 100)
+    assert detectable(99, 0.1, looks="always") == np.inf
+    assert detectable(100, 0.1, looks="always") < 0.1
+
+
 def test_the_deviation_of_a_row_is_that_of_simulated_rows():
     rng = np.random.default_rng(4)
     prompts, models = 2000, 3
@@ -107,6 +115,8 @@ def test_the_deviation_of_a_row_is_that_of_simulated_rows():
         (lambda: confidence_sequence([0.1], alpha=1.0), "alpha is 1.0"),
         (lambda: confidence_sequence([0.1, 2.0], bounds=(0, 1)), r"2.0 is outside the bounds \(0, 1\)"),
         (lambda: confidence_sequence([0.1], weight=[1.0], bounds=(0, 1)), "leave bounds out"),
+        (lambda: rows_needed(np.nan, 1.0), "gain is nan"),
+        (lambda: detectable(0, 1.0), "rows is 0"),
         (lambda: rows_needed(0.1, -1.0), "deviation is -1.0"),
         (lambda: rows_needed(0.1, 1.0, power=0.0), "power is 0.0"),
         (lambda: rows_needed(0.1, 1.0, looks="daily"), "'once' or 'always'"),

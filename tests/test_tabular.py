@@ -85,7 +85,7 @@ def test_bad_tables_are_one_line(folder):
         (long.assign(prompt=[f"prompt {i}" for i in range(len(long))]), "column 'prompt', row 1: differs"),
         (long.assign(quality=2.0), "outside"),
         (long.assign(features=[[1.0], *[[1.0, 2.0]] * (len(long) - 1)]), "column 'features'"),
-        ([1, 2], "cannot read a table from a list"),
+        ([1, 2], "row 0: is a int; every row must be a dictionary"),
         (7, "cannot read a table from a int"),
     ]
     for source, message in cases:

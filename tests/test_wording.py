@@ -52,7 +52,8 @@ CASES = {
         rows(), {"prior": "{folder}/prior.csv"}, ["--prior", "{folder}/prior.csv"],
         ", row 2 (new): the log never shows this model, so its cost is unknown; give its mean cost of a request in a "
         "column cost of the prior, ",
-        ("prior.csv", "or drop the row"), ("prior.csv", "or its price (--prices) for a log with tokens, or drop"),
+        ("prior.csv", "or its price (prices=) for a log with tokens, or drop"),
+        ("prior.csv", "or its price (--prices) for a log with tokens, or drop"),
     ),
     "columns": (
         rows("cost"), {}, [], "column 'cost' is missing; add or rename it, or name another one: ",

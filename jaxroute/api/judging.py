@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxroute import settings
-from jaxroute.api.reading import LogTable, read_log, shadow_table
+from jaxroute.api.reading import LogTable, as_asked, read_table, shadow_table
 from jaxroute.recipe import GRID
 from jaxroute.serving import evaluation, ranking
 from jaxroute.serving.asking import as_fitted
@@ -40,6 +40,7 @@ def evaluate(
     data: Any,
     *,
     shadow: Any = None,
+    prices: Any = None,
     normalised_cost_weights: Sequence[float] = GRID,
 ) -> evaluation.LogEvaluation | evaluation.TableEvaluation | Stored:
     """What the rows of a log, or of a full table, that a router has not learned from say of it, by cost weight.
@@ -48,6 +49,8 @@ def evaluate(
         router: a Router or its folder.
         data: a log (see ``read_log``), or a ``Table`` (of ``read_table``) for values and regret without estimation.
         shadow: beside a log, prompts like its own that every model answered; see ``read_table``.
+        prices: for rows of a log, and for results of an evaluation tool as its shadow sample, whose cost is unknown;
+            see ``data.logs.load``.
         normalised_cost_weights: [L]; 1 is the break-even between the best and the cheapest model.
 
     Returns:
@@ -56,7 +59,7 @@ def evaluate(
 
     Raises:
         InputError: bad data, a model that the router does not know, a shadow sample beside a table or beside a log
-            whose values people's ratings correct, or cost weights that are none.
+            whose values people's ratings correct, prices of no use, or cost weights that are none.
 
     Example:
         A router learns from the answers to half of a table's prompts and is judged on the others:
@@ -75,9 +78,11 @@ def evaluate(
     if isinstance(data, Table):
         if shadow is not None:
             raise InputError("shadow= belongs to a log; a table has every model's answers")
-        return evaluation.on_table(router, data, normalised_cost_weights=normalised_cost_weights)
-    answered = None if shadow is None else shadow_table(shadow)
-    log = read_log(data, **as_fitted(router))
+        if prices is not None:
+            raise InputError("prices= belong to a log; give those of a table to read_table")
+        return evaluation.on_table(router, read_table(data), normalised_cost_weights=normalised_cost_weights)
+    answered = None if shadow is None else shadow_table(shadow, prices)
+    log = as_asked(data, prices, other_use=shadow is not None, **as_fitted(router))
     return evaluation.on_log(router, log, shadow=answered, normalised_cost_weights=normalised_cost_weights)
 
 
@@ -87,13 +92,14 @@ def compare(
     log: Any,
     *,
     shadow: Any = None,
+    prices: Any = None,
     normalised_cost_weights: Sequence[float] = GRID,
 ) -> evaluation.Comparison:
     """The value of the first router minus that of the second on a log that neither has seen, with paired intervals.
 
     Args:
         first, second: routers or their folders; cost weights are normalised by the first one's cost_scale.
-        log, shadow, normalised_cost_weights: see ``evaluate``.
+        log, shadow, prices, normalised_cost_weights: see ``evaluate``.
 
     Returns:
         Comparison; ``to_frame()`` has a row per cost weight.
@@ -113,12 +119,12 @@ def compare(
         >>> jr.compare(one, other, later, normalised_cost_weights=[0.0, 1.0]).to_frame()["verdict"].tolist()
         ['not supported', 'not supported']
     """
-    answered = None if shadow is None else shadow_table(shadow)
+    answered = None if shadow is None else shadow_table(shadow, prices)
     first, second = _loaded(first, "first"), _loaded(second, "second")
     return evaluation.compare(
         first,
         second,
-        read_log(log, **as_fitted(first, second)),
+        as_asked(log, prices, other_use=shadow is not None, **as_fitted(first, second)),
         shadow=answered,
         normalised_cost_weights=normalised_cost_weights,
     )
@@ -129,6 +135,7 @@ def rank(
     log: Any,
     *,
     names: Sequence[str] | None = None,
+    prices: Any = None,
     normalised_cost_weights: Sequence[float] = GRID,
 ) -> ranking.Ranking:
     """The best of several routers on a log that none of them has seen, with bounds that allow for the choice.
@@ -137,6 +144,7 @@ def rank(
         routers: two or more, or their folders; cost weights are normalised by the first one's cost_scale.
         log: see ``read_log``. names: of the routers; None: their folders' names, where these differ; else
             "router 0" and so on.
+        prices: for rows whose cost is unknown; see ``evaluate``.
         normalised_cost_weights: [L].
 
     Returns:
@@ -163,11 +171,14 @@ def rank(
     ]
     if names is None:
         names = given if len(set(given)) == len(given) else None
-    elif len(set(settings.several("names", names, "names"))) < len(names):
-        raise settings.refused("names", names, "a list of different names")
+    else:
+        settings.texts("names", names, "names")
+        names = [str(name) for name in names]
+        if len(set(names)) < len(names):
+            raise settings.refused("names", names, "a list of different names")
     return ranking.rank(
         loaded,
-        read_log(log, **as_fitted(*loaded)),
+        as_asked(log, prices, **as_fitted(*loaded)),
         names=names,
         normalised_cost_weights=normalised_cost_weights,
     )

@@ -8,10 +8,11 @@ from typing import Any
 
 from jaxroute.api import steps
 from jaxroute.api.judging import judged
-from jaxroute.api.reading import LogTable, read_log, shadow_table
-from jaxroute.data import encoders
+from jaxroute.api.reading import LogTable, as_asked, read_table, shadow_table
+from jaxroute.data import encoders, priors
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
+from jaxroute.data.prices import listed
 from jaxroute.learn import fitting, full_feedback, keywords, methods
 from jaxroute.learn.methods import Method
 from jaxroute.serving.router import Router
@@ -27,7 +28,9 @@ def fit(
     normalised_cost_weights: Sequence[float] | None = None,
     shadow: Any = None,
     prior: Any = None,
+    prices: Any = None,
     encoder: str | None = "hashed",
+    features_by: str | None = None,
     outcome_models: Sequence[str | Regressor] | None = None,
     members: int = 1,
     seed: int = 0,
@@ -53,7 +56,10 @@ def fit(
         shadow: prompts like the log's that several models answered, see ``read_table``; or ``types.Examples``.
         prior: quality that is expected of the models from what is known beside the log; see ``data.priors.load``. A
             model that it names with its cost and the log never shows becomes a candidate of the router.
+        prices: for rows whose cost is unknown, for such results of an evaluation tool as the shadow sample, and for a
+            model of the prior without a cost: a file, "default" or {model: (input, output)}, see ``data.logs.load``.
         encoder: of the prompts, if the log has no features; of a table's prompts (None: its own features are used).
+        features_by: the encoder that made the features of the log, or of the table; the router then takes texts.
         outcome_models: names of outcome models (see ``types.NuisanceSpec``) and objects with ``fit(features, y)`` and
             ``predict(features)``, such as scikit-learn's regressors; None: those of ``NuisanceSpec``.
         members: number of routers with different seeds that are averaged.
@@ -90,7 +96,9 @@ def fit(
         >>> router.route(["3"], cost_weight=0.5).models[0] in "ab"
         True
     """
-    _check_arguments(log, models, shadow, prior, encoder, holdout, split_time, max_latency, recency)
+    _check_arguments(
+        log, models, shadow, prior, prices, encoder, features_by, holdout, split_time, max_latency, recency
+    )
     fits = fitting.fit, full_feedback.fit
     keywords.check_names(*(fits[::-1] if isinstance(log, Table) else fits), options)
     given: dict[str, Any] = {"encoder": encoder, "outcome_models": outcome_models, "members": members, "seed": seed}
@@ -103,8 +111,13 @@ def fit(
         options["spec"] = dataclasses.replace(spec, outcome_models=tuple(outcome_models))
     options |= {"cost_weights": cost_weights, "normalised_cost_weights": normalised_cost_weights, "members": members}
     options |= {"seed": seed, "fingerprint": fingerprint}
+    priced_by = listed(prices)
     if isinstance(log, Table):
-        if encoder is not None:
+        log = read_table(log)
+        if features_by is not None:
+            steps.check_made_by(features_by, log.features, "the table")
+            encoder = features_by
+        elif encoder is not None:
             log = dataclasses.replace(log, features=encoders.encode(log.prompt, encoder))
         prompts, held_prompts = steps.hold_out_prompts(seed, log, holdout)
         return judged(steps.of_table(prompts, encoder=encoder, method=chosen, **options), held_prompts)
@@ -115,21 +128,26 @@ def fit(
         return steps.of_arrays(log, models, shadow=shadow, prior=prior, method=chosen, **options)
     assert encoder is not None
     encoders.check(encoder)
-    rows, held = steps.hold_out(seed, _read(log), holdout, split_time)
+    read = _read(log, prices, other_use=shadow is not None or prior is not None)
+    if features_by is not None:
+        steps.check_made_by(features_by, read.features, "the log")
+    rows, held = steps.hold_out(seed, read, holdout, split_time)
     checked = steps.check(
         rows,
         chosen,
         spec=options.pop("spec", NuisanceSpec()),
-        shadow=shadow if shadow is None or isinstance(shadow, Examples) else shadow_table(shadow),
+        shadow=shadow if shadow is None or isinstance(shadow, Examples) else shadow_table(shadow, prices),
         prior=prior,
+        cost_of=priors.by_tokens(priced_by, rows.usage),
         max_latency=max_latency,
         candidates=options.pop("candidates", None),
     )
-    return judged(steps.learn(steps.encode(checked, encoder, recency=recency), **options), held)
+    data = steps.encode(checked, encoder, features_by=features_by, recency=recency)
+    return judged(steps.learn(data, **options), held)
 
 
-def _read(log: Any) -> LogTable:
-    rows = read_log(log)
+def _read(log: Any, prices: Any, *, other_use: bool) -> LogTable:
+    rows = as_asked(log, prices, other_use=other_use)
     if people.is_table(rows):
         raise InputError(
             f"the same prompts were answered by {len(rows.models)} models, so this is a table of evaluation results, "
@@ -143,7 +161,9 @@ def _check_arguments(
     models: Sequence[str] | None,
     shadow: Any,
     prior: Any,
+    prices: Any,
     encoder: str | None,
+    features_by: str | None,
     holdout: float | None,
     split_time: Any,
     max_latency: float | None,
@@ -159,6 +179,10 @@ def _check_arguments(
          "max_latency= needs a log of rows with latencies (see read_log)"),
         (table and beside,
          "shadow=, prior= and models= belong to a log; a table has every model's answers and name"),
+        (table and prices is not None,
+         "prices= belong to a log; give those of a table to read_table"),
+        (arrays and (prices is not None or features_by is not None),
+         "prices= and features_by= need a log of rows (see read_log); arrays have their costs, and take features"),
         (table and split_time is not None,
          "split_time= belongs to a log: a table has no timestamps; use holdout="),
         (not table and encoder is None,

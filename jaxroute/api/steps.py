@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxroute import settings
 from jaxroute.data import context as contexts
-from jaxroute.data import fingerprints, priors, splits
+from jaxroute.data import encoders, fingerprints, priors, splits
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import LogTable, latency
@@ -32,7 +32,8 @@ from jaxroute.learn.methods import Method
 from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
 from jaxroute.serving.terms import too_slow
-from jaxroute.types import Examples, Logs, NuisanceSpec, Table
+from jaxroute.system.wording import here, named
+from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 
 class Checked(NamedTuple):
@@ -131,6 +132,34 @@ def check(
     new_models.check_limits(known.new, max_latency)
     checks.check_prior(method, known.prior, len(rows.models))
     return Checked(rows, method, spec, beside, columns, taken, max_latency, slow, left, known)
+
+
+def check_made_by(encoder: str, features: np.ndarray | None, what: str) -> None:
+    """Refuse an encoder that cannot have made the features of a log or a table.
+
+    Args:
+        encoder: that is said to have made them. features: [N, D]; None: there are none. what: "the log", for the error.
+
+    Raises:
+        InputError: no features, another width, or no encoder.
+
+    Example:
+        >>> check_made_by("hashed", np.zeros((3, 10)), "the log")
+        Traceback (most recent call last):
+        jaxroute.types.InputError: features_by hashed: this encoder makes 256 features per prompt and the log has ...
+    """
+    encoders.check(encoder)
+    if features is None:
+        asked = here("encoder=", "--encoder")
+        raise InputError(
+            f"{named('features_by')}: {what} has no features; use {asked}, which makes them from the prompts"
+        )
+    width = encoders.encode(["a text"], encoder).shape[1]
+    if width != features.shape[1]:
+        raise InputError(
+            f"{named('features_by')} {encoder}: this encoder makes {width} features per prompt and {what} has "
+            f"{features.shape[1]}; name the encoder that made them"
+        )
 
 
 def encode(of: Checked, encoder: str, *, features_by: str | None = None, recency: str | float | None = None) -> Encoded:

@@ -3,7 +3,8 @@
 ``app`` is the parser, and ``main`` is called by ``python -m jaxroute`` and the console script. A command's module is
 imported when the command is called, and what a command computes with when it computes, so ``route`` and help
 (but for that of ``fit``, which ends in the table of methods) start without JAX. Every command ends with exit code 0
-(done), 2 (bad input, one line on stderr) or 3 (the log cannot support what was asked); `output` has --json.
+(done), 2 (bad input, one line on stderr) or 3 (the log cannot support what was asked), 130 after Ctrl-C and 141 where
+the reader of its output has gone; `output` has --json.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(output.UNSUPPORTED if isinstance(error, UnsupportedLogError) else 2) from None
+    except BrokenPipeError:  # nobody reads what is printed, see stopping.piped
+        raise
     except OSError as error:  # a full disk under the standard output, say
         say(f"error: {error.filename or 'the output'}: {error.strerror or error}", to=sys.stderr)
         raise SystemExit(2) from None

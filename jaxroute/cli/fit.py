@@ -174,11 +174,12 @@ def fit(
     assert log is not None
     rows, held = steps.hold_out(seed, reading.read(log, how), holdout, split_time)
     beside = reading.shadow_table(shadow, rows, how)
-    by = None if features_by is None else reading.made_by(features_by, rows)
+    if features_by is not None:
+        steps.check_made_by(features_by, rows.features, "the log")
     cost_of = priors.by_tokens(reading.price_list(how.prices, how.reprice), rows.usage)
     checked = steps.check(rows, chosen, shadow=beside, prior=prior, cost_of=cost_of, max_latency=max_latency)
     fitted.note(checked)
-    data = steps.encode(checked, encoder, features_by=by, recency=recency)
+    data = steps.encode(checked, encoder, features_by=features_by, recency=recency)
     fitted.note_recency(data.half_life)
     gathered: list[Evidence] = []
     with output.progress(BEGINS) as on_stage:
@@ -220,6 +221,7 @@ def _check_options(
 
 def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:
     """The table, and the encoder of its features; None where they are its own and nobody says what made them."""
+    from jaxroute.api import steps
     from jaxroute.data import harness
 
     if harness.is_run(path):
@@ -230,5 +232,5 @@ def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None
             raise InputError("--prices belong to a log or to results; give them to jaxroute table")
         table, own = harness.load(path, encoder=encoder), any(path.glob("features*.npy"))
     if features_by is not None:
-        reading.check_width(features_by, table.features if own else None, "the table")
+        steps.check_made_by(features_by, table.features if own else None, "the table")
     return table, (features_by if own else encoder)

@@ -3,7 +3,7 @@
 A command returns a ``Result``; the options of ``with_output_options`` decide what becomes of it. The object of --json
 is described by ``schema.json`` beside this file, a JSON Schema with a definition for each command.
 
-    exit code   0 done    2 bad input    3 the log cannot support it
+    exit code   0 done    2 bad input    3 the log cannot support it    130 Ctrl-C    141 the output's reader has gone
 """
 
 from __future__ import annotations

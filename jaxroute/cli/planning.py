@@ -56,7 +56,6 @@ def sample_size(
     import numpy as np
 
     from jaxroute.estimators import planning
-    from jaxroute.estimators.sequential import START
 
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
         if not 0 < value < np.inf or (option == "--feedback" and value > 1):
@@ -64,20 +63,16 @@ def sample_size(
                 f"{option} is {value:g}; it must be above 0 and " + ("finite" if option == "--per-day" else "at most 1")
             )
     split = {"differ": differ, "new": new, "old": old, "error": error}
-    error_alone = planning.split_deviation(**split)
     rng, rows = np.random.default_rng(seed), []
     for size in gain or GAINS:
+        deviation = planning.split_deviation(**split, gain=size)
         if not size > 0:
             raise InputError(f"--gain is {size:g}; it must be above 0")
         if size > differ:
             raise InputError(f"--gain is {size:g}: routers that differ on {differ:g} of the requests cannot gain more")
-        # The gain itself is there on some requests and not on others: gain / differ where the routers differ.
-        deviation = float(np.hypot(error_alone, size * np.sqrt(1 / differ - 1)))
         record: dict[str, Any] = {"gain": size, "deviation": deviation}
         for looks in ("once", "always"):
             needed = planning.rows_needed(size, deviation, level=level, power=power, looks=looks)
-            if looks == "always":
-                needed = max(needed, START)  # nothing is said before
             draws = int(min(DRAWS, CELLS / needed)) if np.isfinite(needed) else 0
             shown = (
                 planning.simulated_power(rng, size, int(needed), **split, level=level, looks=looks, draws=draws)

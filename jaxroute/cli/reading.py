@@ -17,8 +17,6 @@ from jaxroute.data.logs.entries import FIELDS
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from jaxroute.data import logs as people
     from jaxroute.data import prices as price_table
     from jaxroute.estimators.evidence import Evidence
@@ -270,26 +268,6 @@ def note_rows(log: people.LogTable) -> None:
     for said in (people.folding(log, NuisanceSpec().folds), people.rating(log)):
         if said:
             note(f"note: {said}")
-
-
-def made_by(encoder: str, log: people.LogTable) -> str:
-    """The encoder that made a log's features according to --features-by; an error if its width differs."""
-    check_width(encoder, log.features, "the log")
-    return encoder
-
-
-def check_width(encoder: str, features: np.ndarray | None, what: str) -> None:
-    """Refuse an encoder of --features-by that cannot have made the features of a log or a table."""
-    from jaxroute.data import encoders
-
-    if features is None:
-        raise InputError(f"--features-by: {what} has no features; use --encoder, which makes them from the prompts")
-    width = encoders.encode(["a text"], encoder).shape[1]
-    if width != features.shape[1]:
-        raise InputError(
-            f"--features-by {encoder}: this encoder makes {width} features per prompt and {what} has "
-            f"{features.shape[1]}; name the encoder that made them"
-        )
 
 
 def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | None:

@@ -47,7 +47,8 @@ KINDS = {*OF_LOGS, *OF_REQUESTS.values(), *OF_TABLES.values()}
 class Seen:
     """Which of N rows or prompts a router learned from.
 
-    rows: [N]. unknown: how many cannot be looked up, because the router's log was marked by what they do not have.
+    rows: [N]. unknown: how many cannot be looked up, because they lack that by which the router's rows are known.
+    lacking: what that is, such as "request ids"; empty where no row is unknown.
     reused: how many have the id of a row that was learned from and another prompt, and so count as new.
     by: what was looked up. chance: that a new row is taken for one that was learned from; NaN without a fingerprint.
     """
@@ -57,6 +58,7 @@ class Seen:
     by: tuple[str, ...] = ()
     chance: float = float("nan")
     reused: int = 0
+    lacking: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -91,8 +93,9 @@ class Seen:
             )
         elif self.unknown:
             lines.append(
-                f"Of {self.unknown:,} {what} nobody can tell whether the router learned from them: its log was marked "
-                "by something that they do not have."
+                f"Of {self.unknown:,} {what} nobody can tell whether the router learned from them: what it learned "
+                f"from is known by its {' and '.join(self.lacking)}, which they do not have. Make sure that it has not "
+                "seen them."
             )
         return lines
 
@@ -146,7 +149,7 @@ class Fingerprint:
             >>> of_log(log.rows(np.arange(4))).rows_of(log).rows.tolist()
             [True, True, True, True, False, False, False, False, False]
         """
-        name, contents = _content(log)
+        name, contents = _content(log, self._content_of(log))
         seen, known, reused = (np.zeros(len(log), bool) for _ in range(3))
         if log.request_id is not None and self.counts.get("request_id"):
             known = np.array([one is not None for one in log.request_id], bool)
@@ -160,9 +163,8 @@ class Fingerprint:
         if self.counts.get(OF_TABLES[name]):
             seen |= self._holds(OF_TABLES[name], contents)
         unknown = 0 if not any(self.counts.get(kind) for kind in OF_LOGS) else int((~known).sum())
-        return Seen(
-            seen, unknown, self._by("request_id", name, OF_TABLES[name]), self.chance, int((reused & ~seen).sum())
-        )
+        by = self._by("request_id", name, OF_TABLES[name])
+        return Seen(seen, unknown, by, self.chance, int((reused & ~seen).sum()), self._lacking(unknown))
 
     def prompts_of(self, table: Table, *, texts: bool) -> Seen:
         """Which prompts of a table the router learned from, in a table or as the prompt of any answer in its log.
@@ -180,8 +182,19 @@ class Fingerprint:
             for k in range(len(table.models)):
                 asked = _with_models(contents, table.models, np.full(len(table), k))
                 seen |= table.available[:, k] & self._holds(name, asked)
-        unknown = len(table) if self.counts.get("request_id") and not self.counts.get(name) else 0
-        return Seen(seen, unknown, self._by(name, OF_TABLES[name]), self.chance)
+        unknown = len(table) if any(map(self.counts.get, OF_LOGS)) and not self.counts.get(name) else 0
+        return Seen(seen, unknown, self._by(name, OF_TABLES[name]), self.chance, lacking=self._lacking(unknown))
+
+    def _content_of(self, log: LogTable) -> str:
+        """What a log's rows are looked up by beside their ids: what the router's were marked by, if they have it."""
+        own = _content_name(log)
+        marked = [name for name in OF_TABLES if {name, OF_REQUESTS[name], OF_TABLES[name]} & self.counts.keys()]
+        has = {"prompt": log.prompt is not None, "features": log.features is not None}
+        return next((name for name in marked if own not in marked and has[name]), own)
+
+    def _lacking(self, unknown: int) -> tuple[str, ...]:
+        words = {"request_id": "request ids", "prompt": "prompts", "features": "features"}
+        return tuple(words[kind] for kind in OF_LOGS if unknown and self.counts.get(kind))
 
     def _holds(self, kind: str, contents: Iterable[bytes]) -> np.ndarray:
         places = _places(self.salt, kind, contents, self.hashes, 8 * len(self.bits))
@@ -201,7 +214,8 @@ def either(first: Seen, second: Seen) -> Seen:
     """The rows that one of two routers learned from, or both."""
     unknown, by = max(first.unknown, second.unknown), tuple(dict.fromkeys(first.by + second.by))
     rows, chance = first.rows | second.rows, first.chance + second.chance
-    return Seen(rows, unknown, by, chance, min(max(first.reused, second.reused), int((~rows).sum())))
+    reused = min(max(first.reused, second.reused), int((~rows).sum()))
+    return Seen(rows, unknown, by, chance, reused, tuple(dict.fromkeys(first.lacking + second.lacking)))
 
 
 def of_log(log: LogTable, shadow: Table | Examples | None = None, *, texts: bool = True) -> Fingerprint:
@@ -211,7 +225,7 @@ def of_log(log: LogTable, shadow: Table | Examples | None = None, *, texts: bool
         log: N rows.
         shadow: S prompts beside it. texts: whether the router takes their texts, or their features.
     """
-    name, contents = _content(log)
+    name, contents = _content(log, _content_name(log))
     ids = np.full(len(log), None, object) if log.request_id is None else log.request_id
     has = np.array([one is not None for one in ids], bool)
     asked = list(_with_models(contents, log.models, log.action))
@@ -265,12 +279,17 @@ def _places(salt: bytes, kind: str, contents: Iterable[bytes], hashes: int, size
     return numbers.astype(np.int64) % size
 
 
-def _content(log: LogTable) -> tuple[str, list[bytes]]:
+def _content_name(log: LogTable) -> str:
     """What every row asked: its features where the log has them, else its prompt."""
-    if log.features is not None:
-        return "features", _vectors(log.features)
+    return "prompt" if log.features is None else "features"
+
+
+def _content(log: LogTable, name: str) -> tuple[str, list[bytes]]:
+    if name == "features":
+        assert log.features is not None
+        return name, _vectors(log.features)
     assert log.prompt is not None, "a log has prompts or features"
-    return "prompt", list(map(_text, log.prompt))
+    return name, list(map(_text, log.prompt))
 
 
 def _with_models(contents: Sequence[bytes], models: Sequence[str], action: np.ndarray) -> Iterator[bytes]:

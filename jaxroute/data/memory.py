@@ -26,11 +26,12 @@ def hold(table: Any) -> Held:
     """A table in memory, ready to be read in blocks.
 
     Args:
-        table: a pandas data frame, a pyarrow table, a ``datasets.Dataset``, a list of dictionaries, or a dictionary of
-            columns (as of the Open Bandit Pipeline: numbers beside them hold for every row).
+        table: a pandas data frame, a pyarrow table, a data frame that speaks Arrow's stream interface (as those of
+            polars), a ``datasets.Dataset``, a list of dictionaries, or a dictionary of columns (as of the Open Bandit
+            Pipeline: numbers beside them hold for every row).
 
     Raises:
-        InputError: it is of another type.
+        InputError: it is of another type, or a column has another length than the first one.
 
     Example:
         >>> held = hold([{"prompt": "hi", "model": "small"}, {"prompt": "ho"}])
@@ -49,7 +50,12 @@ def hold(table: Any) -> Held:
         raise InputError(f"a {kind} is not a table of rows; pass one of its splits as a datasets.Dataset")
     if isinstance(table, Mapping):
         return _of_columns(table)
-    if isinstance(table, Sequence) and not isinstance(table, str | bytes):
+    if hasattr(table, "__arrow_c_stream__") or kind == "pyarrow.RecordBatch":  # polars and others
+        import pyarrow as pa  # type: ignore[import-untyped]
+
+        found = pa.table(table)
+        return Held(f"the {kind}", found.column_names, lambda *how: _of_arrow(found.to_batches, *how))
+    if isinstance(table, Sequence) and not isinstance(table, str | bytes) and not hasattr(table, "_fields"):
         if odd := [i for i, record in enumerate(table) if not isinstance(record, Mapping)]:
             raise InputError(
                 f"the list, row {odd[0]}: is a {type(table[odd[0]]).__name__}; every row must be a dictionary"
@@ -57,18 +63,25 @@ def hold(table: Any) -> Held:
         names = list(dict.fromkeys(str(name) for record in table for name in record))
         return Held("the list", names, lambda *how: _of_list(table, *how))
     raise InputError(
-        f"cannot read a log from a {kind}; give a path, a pandas or pyarrow table, a datasets.Dataset, a list of "
-        "dictionaries or a dictionary of columns"
+        f"cannot read a log from a {kind}; give a path, a pandas, polars or pyarrow table, a datasets.Dataset, a "
+        "list of dictionaries or a dictionary of columns"
     )
 
 
 def _of_columns(table: Mapping[str, Any]) -> Held:
-    """A dictionary of columns; what has another length than the first of them is no column, and left out."""
+    """A dictionary of columns of one length; one that says its n_rounds may hold other arrays, which are left out."""
     columns = {str(name): column for name, column in table.items() if hasattr(column, "__len__")}
     columns = {name: column for name, column in columns.items() if not isinstance(column, str | bytes | Mapping)}
     if not columns:
         raise InputError("a dictionary without columns; give one list or array a column")
-    count = table["n_rounds"] if isinstance(table.get("n_rounds"), int) else len(next(iter(columns.values())))
+    bandit = isinstance(table.get("n_rounds"), int)
+    first = next(iter(columns))
+    count = table["n_rounds"] if bandit else len(columns[first])
+    if odd := [name for name, column in columns.items() if not bandit and len(column) != count]:
+        raise InputError(
+            f"the dictionary: column {odd[0]!r} has {len(columns[odd[0]])} rows and {first!r} has {count}; give every "
+            "column one value a row"
+        )
     columns = {name: column for name, column in columns.items() if len(column) == count}
     same = {str(name): value for name, value in table.items() if isinstance(value, int | float | str)}
 
@@ -89,7 +102,7 @@ def cells(column: Any) -> list[Any]:
         >>> cells(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())))
         [{'a': 1}, None]
     """
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     kind = column.type
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_floating(kind.value_type):

@@ -136,11 +136,11 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) ->
         if np.isnan(cost[i]):
             paid = None if cost_of is None else cost_of(names[i])
         if paid is None:
-            known = "" if cost_of is None else "or let cost_of know it, "
+            known = "" if cost_of is None else f"or its price ({here('prices=', '--prices')}) for a log with tokens, "
             raise InputError(
                 f"{where}, row {i} ({names[i]}): the log never shows this model, so its cost is unknown; give its mean "
                 "cost of a request in a column cost of the prior, "
-                f"{here(known, 'or its price (--prices) for a log with tokens, ')}or drop the row"
+                f"{known}or drop the row"
             )
         new.append(NewModel(names[i], float(quality[i]), float(deviation[i]), paid))
     return Known(Prior(mean, sd), missing, new=tuple(new))

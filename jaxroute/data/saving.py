@@ -51,7 +51,9 @@ def check_file(path: Path) -> None:
         path: of the file; the folder it is in is made if it is not there.
     """
     path = _place(path)
-    if path.exists() and not path.is_file():
+    with disk(path):
+        there = path.exists()
+    if there and not path.is_file():
         raise InputError(f"{path}: is a folder or a device; give the name of a file")
     _writable(path)
 
@@ -64,6 +66,8 @@ def check_folder(path: Path, owned: Sequence[str]) -> None:
         owned: names of the files that such a folder holds, the one first that tells it from any other.
     """
     path = _place(path)
+    with disk(path):
+        path.exists()  # a name that the disk does not take, a folder that nobody may look into
     if os.path.ismount(path):
         raise InputError(f"{path}: is a mounted volume, which cannot be exchanged; give a folder inside it")
     if path.exists() and not path.is_dir():

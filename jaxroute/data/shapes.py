@@ -134,6 +134,44 @@ def from_wide(frame: pd.DataFrame, quality_range: tuple[float, float] = (0.0, 1.
     return replace(table, context=_beside(frame, (*described, *known)))
 
 
+def check(table: Table) -> None:
+    """Refuse a table whose arrays do not fit each other; readers make none, but anybody can.
+
+    Raises:
+        InputError: no prompts, an array of another length or width, a model named twice, or an answer whose quality is
+            none or whose cost cannot be.
+    """
+    count, width = len(table), len(table.models)
+    if len(set(table.models)) < width:
+        raise InputError(f"models of the table are {', '.join(table.models)}; name each once")
+    if not count:
+        raise InputError("the table has no prompts; give at least one")
+    arrays: dict[str, Any] = {"features": table.features, "outcomes.quality": table.outcomes.quality}
+    arrays |= {"outcomes.cost": table.outcomes.cost, "available": table.available}
+    for name, array in arrays.items():
+        shape, wanted = np.shape(array), (count,) if name == "features" else (count, width)
+        if shape[: len(wanted)] != wanted or len(shape) != 2:
+            raise InputError(
+                f"{name} of the table has shape {shape}; it must be [{count}, {'D' if name == 'features' else width}] "
+                f"for {count} prompts and {width} models"
+            )
+    for name in ("prompt", "group"):
+        if len(getattr(table, name)) != count:
+            raise InputError(f"{name} of the table has {len(getattr(table, name))} rows; it must have {count}")
+    if np.asarray(table.available).dtype != bool:
+        raise InputError(f"available of the table is {np.asarray(table.available).dtype}; it must be of booleans")
+    quality, cost = (np.asarray(part) for part in table.outcomes)
+    for name, values, odd, rule in (
+        ("quality", quality, ~np.isfinite(quality), "a number, or available False for an answer that is missing"),
+        ("cost", cost, np.isinf(cost) | (cost < 0), "a finite number of at least 0, or NaN where it is unknown"),
+    ):
+        for row, column in np.argwhere(table.available & odd)[:1]:
+            raise InputError(
+                f"row {row} of the table: {table.models[column]} is available and its {name} is {values[row, column]}; "
+                f"give {rule}"
+            )
+
+
 def _describe(frame: pd.DataFrame, source: str, columns: tuple[str, str, str]) -> dict[str, np.ndarray]:
     """query_id, prompt, task and group of every prompt; ``columns`` holds the names of the first three."""
     import pandas as pd

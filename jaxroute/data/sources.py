@@ -36,8 +36,8 @@ def sources(given: Any) -> list[Source]:
     """The tables that an argument refers to.
 
     Args:
-        given: a path (see ``files``), a URL ``postgresql://...`` (see ``postgres.table``), a pandas or pyarrow table,
-            a ``datasets.Dataset``, or a list of dictionaries.
+        given: a path (see ``files``), a URL ``postgresql://...`` (see ``postgres.table``), a pandas, polars or pyarrow
+            table, a ``datasets.Dataset``, or a list of dictionaries.
 
     Raises:
         InputError: it does not exist, or is of another kind.

@@ -89,12 +89,18 @@ def frame(source: Any) -> pd.DataFrame:
 
     if isinstance(source, pd.DataFrame):
         return source.reset_index(drop=True)
-    if hasattr(source, "to_pandas"):  # pyarrow and datasets
+    if hasattr(source, "to_pandas"):  # pyarrow, polars and datasets
         return source.to_pandas()
-    if isinstance(source, Sequence) and source and all(isinstance(record, Mapping) for record in source):
+    if isinstance(source, Sequence) and not isinstance(source, str | bytes) and not hasattr(source, "_fields"):
+        if not source:
+            raise InputError("the list: no rows; a table needs some")
+        if odd := [i for i, record in enumerate(source) if not isinstance(record, Mapping)]:
+            raise InputError(
+                f"the list, row {odd[0]}: is a {type(source[odd[0]]).__name__}; every row must be a dictionary"
+            )
         return pd.DataFrame(list(source))
     raise InputError(
-        f"cannot read a table from a {type(source).__name__}; give a path, a pandas or pyarrow table, a "
+        f"cannot read a table from a {type(source).__name__}; give a path, a pandas, polars or pyarrow table, a "
         "datasets.Dataset or a list of dictionaries"
     )
 

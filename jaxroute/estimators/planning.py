@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from jaxroute.estimators.sequential import confidence_sequence, half_width
+from jaxroute.estimators.sequential import START, confidence_sequence, half_width
 from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 Looks = Literal["once", "always"]
 LEAST = 30
-"""Rows that are planned at least: the intervals are a normal's."""
+"""Rows that are planned at least, as intervals are a normal's; with a confidence sequence ``sequential.START``."""
 MOST = 10**12
 """Rows beyond which a gain counts as beyond proof: inf is returned."""
 
@@ -66,22 +66,25 @@ def row_deviation(
     return float(np.sqrt(inflated.sum(1).mean() + direct.var()))
 
 
-def split_deviation(differ: float, new: float, old: float, error: float) -> float:
+def split_deviation(differ: float, new: float, old: float, error: float, *, gain: float = 0.0) -> float:
     """The same before there is a log: the routers differ on some requests, and there their choices are logged so often.
 
-        sqrt(differ error^2 (1 / new + 1 / old))
+        sqrt(differ error^2 (1 / new + 1 / old) + gain^2 (1 / differ - 1))
+
+    The second part is the spread of the gain itself: gain / differ where the routers differ, and 0 elsewhere.
 
     Args:
         differ: share of the requests on which the routers choose differently, in (0, 1].
         new, old: probabilities with which the log has the one and the other choice there, above 0, at most 1 together.
         error: root mean squared error of the outcome model's utility; 0.5 for ratings of yes or no without a model.
+        gain: of one router over the other, as in ``rows_needed``; 0 leaves its spread out, which then has to be small.
 
     Raises:
-        InputError: a share or probability that is none, or an error below 0.
+        InputError: a share or probability that is none, an error below 0, or a gain that is not finite.
 
     Example:
-        >>> print(split_deviation(0.3, 0.1, 0.9, 0.45))
-        0.8215838362577491
+        >>> print([round(split_deviation(0.3, 0.1, 0.9, 0.45, gain=gain), 4) for gain in (0.0, 0.2)])
+        [0.8216, 0.8765]
     """
     for name, value in (("differ", differ), ("new", new), ("old", old)):
         if not 0 < value <= 1:
@@ -90,7 +93,9 @@ def split_deviation(differ: float, new: float, old: float, error: float) -> floa
         raise InputError(f"{named('new')} and {named('old')} are {new} and {old}; they cannot be more than 1 together")
     if not 0 <= error < np.inf:
         raise InputError(f"{named('error')} is {error}; it must be at least 0 and finite")
-    return float(error * np.sqrt(differ * (1 / new + 1 / old)))
+    if not np.isfinite(gain):
+        raise InputError(f"{named('gain')} is {gain}; it must be finite")
+    return float(np.hypot(error * np.sqrt(differ * (1 / new + 1 / old)), gain * np.sqrt(1 / differ - 1)))
 
 
 def simulated_power(
@@ -117,7 +122,7 @@ def simulated_power(
 
     Example:
         >>> plan = {"differ": 0.3, "new": 0.1, "old": 0.9, "error": 0.45}
-        >>> rows = rows_needed(0.05, split_deviation(**plan))
+        >>> rows = rows_needed(0.05, split_deviation(**plan, gain=0.05))
         >>> 0.75 < simulated_power(np.random.default_rng(0), 0.05, int(rows), **plan) < 0.86
         True
     """
@@ -153,19 +158,22 @@ def rows_needed(
         looks: "once", after the last row; "always": after every row, with a confidence sequence.
 
     Returns:
-        A whole number of rows with feedback, at least 30; inf for a gain of 0 or an infinite deviation.
+        A whole number of rows with feedback, at least 30, or 100 for looks="always": a confidence sequence says nothing
+        before; inf for a gain of 0 or an infinite deviation.
 
     Raises:
-        InputError: a level or power outside (0, 1), a deviation below 0 or NaN, other ``looks``.
+        InputError: a gain that is NaN, a level or power outside (0, 1), a deviation below 0 or NaN, other ``looks``.
 
     Example:
         >>> rows_needed(0.02, 0.3), rows_needed(0.02, 0.3, looks="always")
         (1766.0, 3382.0)
     """
     _checked(deviation, level, power, looks)
+    if np.isnan(gain):
+        raise InputError(f"{named('gain')} is {gain}; it must be a number")
     if gain == 0 or not np.isfinite(deviation):
         return float("inf")
-    low, high = LEAST, MOST
+    low, high = START if looks == "always" else LEAST, MOST
     if detectable(high, deviation, level=level, power=power, looks=looks) > abs(gain):
         return float("inf")
     while low < high:
@@ -180,7 +188,10 @@ def detectable(
 ) -> float:
     """The smallest gain that so many rows prove with probability ``power``: what ``rows_needed`` inverts.
 
-    Args and Raises: as in ``rows_needed``.
+    Args and Raises: as in ``rows_needed``; rows, with feedback, are above 0.
+
+    Returns:
+        A gain in units of quality; inf for looks="always" and fewer rows than the 100 with which the sequence begins.
 
     Example:
         >>> print(round(detectable(1766, 0.3), 4))
@@ -189,10 +200,14 @@ def detectable(
     from scipy.special import ndtri
 
     _checked(deviation, level, power, looks)
+    if not rows > 0:
+        raise InputError(f"rows is {rows}; it must be above 0")
     alpha = 1 - level
+    if looks == "always" and rows < START:
+        return float("inf")
     width = -ndtri(alpha / 2) / np.sqrt(rows)
     if looks == "always":
-        width = half_width(rows, alpha=alpha, plan=max(int(rows), 1))
+        width = half_width(rows, alpha=alpha, plan=int(rows))
     return float(deviation * (width + ndtri(power) / np.sqrt(rows)))
 
 

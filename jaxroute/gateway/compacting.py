@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data import records
+from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 TEXTS = ("request_id", "response_id", "prompt", "prompt_hash", "model", "chosen", "status", "by", "endpoint", "group",
@@ -98,4 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with stopping.piped():
+        main()
+    stopping.leave(0)

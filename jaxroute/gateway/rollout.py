@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxroute.gateway.writing import LOG
+from jaxroute.system import stopping
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -227,4 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with stopping.piped():
+        main()
+    stopping.leave(0)

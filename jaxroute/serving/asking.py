@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.serving import blocks
 from jaxroute.serving.decisions import Decision, Predicted, best
 from jaxroute.serving.inputs import Inputs
@@ -93,8 +94,7 @@ class Asked(Terms, Inputs):
             InputError: none or several of the four; a budget or target out of reach, with models removed, or of a
                 router without a curve; a cost weight so large that scores overflow.
         """
-        if seed < 0:
-            raise InputError(f"seed is {seed}; it must be a whole number of at least 0")
+        settings.whole("seed", seed)
         ways = self.weights(
             cost_weight=cost_weight,
             normalised_cost_weight=normalised_cost_weight,

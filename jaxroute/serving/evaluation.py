@@ -202,7 +202,7 @@ def on_log(
         on_shadow=both,
     )
     lost = views.beyond(router, log, weights)
-    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *_rating(log))
+    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log))
     found = new_models.unsupported(found, lost)._replace(currency=log.currency)
     return LogEvaluation(found, router.cost_scale, said)
 
@@ -298,7 +298,7 @@ def compare(
     said = either.said()
     for router in (first, second):
         shadow, lines = unseen.left(router, shadow)
-        said += lines
+        said += [line for line in lines if line not in said]  # both may say the same
     log = log.rows(np.flatnonzero(~either.rows)) if either.count else log
     view = views.of(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
@@ -318,14 +318,9 @@ def compare(
         high,
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
-        (*said, *_rating(log)),
+        (*said, *views.said_of(log)),
         log.currency,
     )
-
-
-def _rating(log: people.LogTable) -> list[str]:
-    said = people.rating(log)
-    return [said] if said else []
 
 
 def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -> Comparison:

@@ -51,15 +51,18 @@ def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray], vecto
             of ``vectors.make``.
 
     Raises:
-        InputError: the place holds something that is not a router, or the disk refuses.
+        InputError: the place holds something that is not a router, the disk refuses, or meta holds what JSON cannot.
     """
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     proof = json.dumps(_finite(vectors), allow_nan=False).encode() + b"\n"
     packages = {name: importlib.metadata.version(name) for name in ("jax", "numpy", "flax")}
-    open_meta = _finite({"schema": SCHEMA, "sha256": _OPEN, **meta, "packages": packages})
-    text = json.dumps(open_meta, indent=1, allow_nan=False) + "\n"
+    try:
+        open_meta = _finite({"schema": SCHEMA, "sha256": _OPEN, **meta, "packages": packages})
+        text = json.dumps(open_meta, indent=1, allow_nan=False) + "\n"
+    except (RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"summary: {error}; keep texts, numbers, lists and dictionaries of these in it") from None
     text = text.replace(_OPEN, checksum(text.encode(), content, proof), 1)
     with saving.folder(path, OWNED) as folder:
         (folder / ARRAYS).write_bytes(content)
@@ -77,10 +80,13 @@ def checksum(meta: bytes, arrays: bytes, vectors: bytes) -> str:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a file's content in here is one InputError: the router is damaged."""
+    """Whatever goes wrong in here is one InputError: the disk refuses to read, or else the router is damaged."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        raise InputError(f"{path}: cannot be read ({why}); check the path and its permissions") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); restore it or fit again") from None
 
 
@@ -90,7 +96,9 @@ def read(path: Path) -> Content:
     Raises:
         InputError: no router there, a newer format, an unknown kind, or damaged; it names what is wrong.
     """
-    if not (path / META).is_file():
+    with whole(path):
+        there = (path / META).is_file()
+    if not there:
         raise InputError(f"{path}: is not a router, because {META} is missing; check the path")
     with whole(path):
         text = (path / META).read_bytes()
@@ -189,7 +197,9 @@ def _no_number(word: str) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for numbers that are not finite: strict JSON has no word for them."""
+    """The same with None for numbers that are not finite, for which strict JSON has no word; NumPy's as Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

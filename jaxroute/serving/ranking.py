@@ -135,5 +135,5 @@ def rank(
         np.asarray(normalised_cost_weights, float),
         np.asarray(weights, float),
         found,
-        (*seen.said(), *([said] if (said := people.rating(log)) else [])),
+        (*seen.said(), *views.said_of(log)),
     )

@@ -177,7 +177,7 @@ class Router(Asked):
 
 
 def _folder(path: Any) -> Path:
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or "\0" in str(os.fspath(path)):
         raise refused("path", path, "the folder of a router")
     return Path(path)
 

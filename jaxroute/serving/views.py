@@ -75,6 +75,12 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
     return View(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
 
 
+def said_of(log: people.LogTable) -> list[str]:
+    """What a person has to know of the rows that judge: groups that could not be kept together, people's ratings."""
+    folded = people.folding(log, SPEC.folds)
+    return [said for said in (folded and f"{folded}.", people.rating(log)) if said]
+
+
 def _unfit(log: people.LogTable) -> str:
     if log.features is not None and (why := scale.unfit(log.features)):
         return why

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a command, and once is enough."""
+"""How a command ends before its work is done: Ctrl-C, where once is enough, or nobody reads what it prints any more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import NoReturn
 
 STOPPED = 130
 """The exit code after Ctrl-C, as shells have it."""
+CLOSED = 141
+"""The exit code where the reader of the output has gone, as of ``jaxroute route ... | head -1``; as shells have it."""
 AGAIN = 2.0
 """Seconds after which an interrupt that nothing came of is raised again."""
 
@@ -48,7 +50,52 @@ def leave(code: int | str | None) -> NoReturn:
             with suppress(OSError):  # nobody reads it any more
                 stream.flush()
         os._exit(STOPPED)
-    sys.exit(code)
+    sys.exit(arrived(code))
+
+
+@contextmanager
+def piped() -> Iterator[None]:
+    """Inside, output that nobody reads any more ends the command with `CLOSED`.
+
+    Parsers and printers exit with 1 there; what they met is the context of their exit.
+
+    Example:
+        >>> try:
+        ...     with piped():
+        ...         raise BrokenPipeError
+        ... except SystemExit as exit_:
+        ...     exit_.code == CLOSED
+        True
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise SystemExit(CLOSED) from None
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):
+            raise SystemExit(CLOSED) from None
+        raise
+
+
+def arrived(code: int | str | None) -> int | str | None:
+    """The exit code once what was printed has left this process: `CLOSED` where nobody reads it, 2 for a full disk."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except ValueError:  # closed by this process itself
+            pass
+        except OSError as error:
+            code = CLOSED if isinstance(error, BrokenPipeError) else _refused(error)
+            with open(os.devnull, "w") as nowhere:  # what is left of it is flushed once more at the end
+                os.dup2(nowhere.fileno(), stream.fileno())
+    return code
+
+
+def _refused(error: OSError) -> int:
+    with suppress(OSError):
+        print(f"error: the output: {error.strerror or error}", file=sys.stderr)
+    return 2
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
