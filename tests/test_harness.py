@@ -193,7 +193,9 @@ def test_costs_in_two_currencies_are_no_costs(tmp_path, files):
     frame.assign(currency="€").to_csv(tmp_path / "one.csv", index=False)
     assert joined(tmp_path / "one.csv").outcomes["cost"].tolist() == [0.5] * 6
     price = {"a": prices.Price(1.0, 1.0)}
-    unknown = frame.assign(currency="€", input_tokens=9, output_tokens=9, cost=frame["cost"].where(frame["model"] != "a"))
+    unknown = frame.assign(
+        currency="€", input_tokens=9, output_tokens=9, cost=frame["cost"].where(frame["model"] != "a")
+    )
     unknown.to_csv(tmp_path / "one.csv", index=False)
     with pytest.raises(InputError, match=r"\(eur, usd; prices are in US dollars\)"):
         joined(tmp_path / "one.csv", prices=price)
