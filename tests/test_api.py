@@ -1,5 +1,7 @@
 """The functions of ``import jaxroute as jr`` that read logs and tables and judge routers, on random routers."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import router_kinds
 import jaxroute as jr
 from jaxroute.data import simulate, synthetic, tables
 from jaxroute.serving import kinds
-from jaxroute.types import InputError
+from jaxroute.types import InputError, Outcomes
 
 WEIGHTS = (0.0, 0.5)
 
@@ -75,7 +77,8 @@ def test_a_table_gives_value_and_regret_without_estimation(router, table):
         np.testing.assert_allclose(row["cost"], cost[rows, chosen].mean(), rtol=1e-5)
         means = np.nanmean(utility, 0)
         assert row["best_single"] == table.models[means.argmax()]
-        np.testing.assert_allclose(row["best_single_value"], means.max(), rtol=1e-4)
+        alone = np.where(table.available, means, -np.inf).argmax(1)  # the next best where the best has no answer
+        np.testing.assert_allclose(row["best_single_value"], utility[rows, alone].mean(), rtol=1e-4)
 
 
 def test_a_comparison_changes_its_sign_with_the_order(rows):
@@ -170,3 +173,21 @@ def test_a_data_frame_is_routed_and_keeps_its_rows(rows):
     assert repr(decision).startswith("Decision(3 prompts: ")
     with pytest.raises(InputError, match="column 'features'"):
         router.route(some.drop(columns="features"), cost_weight=10.0)
+
+
+def test_the_best_single_model_is_valued_on_the_prompts_of_the_router():
+    """A model that answered the easy half alone is not compared with a router on both halves."""
+    easy = np.arange(80) < 40
+    quality = np.stack([np.where(easy, 0.5, 0.25), np.where(easy, 0.75, np.nan)], 1)
+    table = dataclasses.replace(
+        synthetic.make(jax.random.key(0), num_prompts=80, num_models=3),
+        models=("both", "easy alone"),
+        outcomes=Outcomes(quality, np.where(np.isnan(quality), np.nan, 1.0)),
+        available=~np.isnan(quality),
+        expected=None,
+    )
+    small = {"encoder": None, "outcome_models": ["mean"], "hidden": (8,), "steps": 20, "fingerprint": False}
+    found = jr.evaluate(jr.fit(table, "plug_in_mean", **small), table, normalised_cost_weights=[0.0]).to_frame().iloc[0]
+    assert found["best_single"] == "easy alone"
+    np.testing.assert_allclose(found["best_single_value"], 0.5)  # 0.75 where it answered, 0.25 where the other does
+    assert found["best_single_value"] <= found["value"] + found["regret"] + 1e-6  # no policy beats the best answers

@@ -119,5 +119,5 @@ def test_a_router_without_the_evidence_is_its_start(experiment):
 
 @pytest.mark.parametrize(("field", "value"), [("intervals", 0), ("members", 0), ("evidence", -1.0)])
 def test_settings_that_cannot_be_meant_are_refused(field, value):
-    with pytest.raises(InputError, match=f"{field}={value}"):
+    with pytest.raises(InputError, match=f"{field} is {value}; it must be"):
         configs.check(dataclasses.replace(CONFIG, **{field: value}), "tiny.py")

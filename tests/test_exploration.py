@@ -48,6 +48,15 @@ def test_thompson_is_the_probability_of_being_best_up_to_the_error_it_states(pos
     assert np.all(np.asarray(sampled.standard_error)[available] > 0)
 
 
+@pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16])
+def test_thompson_counts_more_draws_than_a_narrow_type_can(kind):
+    mean, sd = jnp.array([1.0, 0.0, 0.5], kind), jnp.full(3, 0.01, kind)
+    found, error = thompson(jax.random.key(0), mean, sd, simulations=3000)
+    np.testing.assert_array_equal(np.asarray(found, float), [1.0, 0.0, 0.0])
+    assert found.dtype == error.dtype == kind
+    assert (np.asarray(error, float) < 0.002).all()
+
+
 @pytest.mark.modes
 def test_contenders_by_hand(posterior):
     mean, sd, available = posterior

@@ -10,7 +10,7 @@ from harness_files import DATA, joined, wide
 from typer.testing import CliRunner
 
 from jaxroute import cli
-from jaxroute.data import harness, shadow, tables
+from jaxroute.data import harness, prices, shadow, tables
 from jaxroute.data.harness import scores
 from jaxroute.data.harness.answers import Answer
 from jaxroute.types import InputError
@@ -158,3 +158,74 @@ def test_a_run_of_one_model_is_a_shadow_sample(tmp_path):
     assert harness.load(tmp_path / "folder", alone=True).models == ("a",)
     with pytest.raises(InputError, match="only one model"):
         harness.load(tmp_path / "folder")
+
+
+def test_a_truth_value_is_none_of_the_numbers_of_a_scale(tmp_path):
+    """On a scale of stars, true is not one star, which would be the worst there is."""
+    stars = [{"prompt": f"q{i}", "model": "a", "task": "stars", "score": i} for i in (1, 3, 5)]
+    passed = [{"prompt": f"p{i}", "model": "a", "task": "tests", "score": i > 0} for i in range(3)]
+    both = [{**row, "model": model} for model in "ab" for row in stars + passed]
+    (tmp_path / "run.jsonl").write_text("\n".join(map(json.dumps, both)))
+    found = joined(tmp_path / "run.jsonl", quality_range=(1, 5))
+    assert found.outcomes["quality"].tolist() == [0, 0.5, 1, 0, 1, 1] * 2
+    found = joined(tmp_path / "run.jsonl", quality_range=(1, 5), labels={"True": 0.25})
+    assert found.outcomes["quality"].tolist() == [0, 0.5, 1, 0, 0.25, 0.25] * 2
+
+
+def test_ids_that_look_like_the_numbers_given_to_others(tmp_path):
+    cells = [(name, f"p{i}", model, 1) for model in "ab" for i, name in enumerate(("x (2)", "x", "x"))]
+    rows(*cells, names=("id", "prompt", "model", "quality")).to_csv(tmp_path / "run.csv", index=False)
+    found = joined(tmp_path / "run.csv")
+    assert found.queries["prompt"].tolist() == ["p0", "p1", "p2"]
+    assert found.queries["query_id"].nunique() == 3
+
+
+@pytest.mark.parametrize("files", [("run",), ("a", "b")])
+def test_costs_in_two_currencies_are_no_costs(tmp_path, files):
+    currencies = {"a": "USD", "b": "EUR", "c": None}
+    cells = [(f"p{i}", model, 1, 0.5, currency) for model, currency in currencies.items() for i in (0, 1)]
+    frame = rows(*cells, names=("prompt", "model", "quality", "cost", "currency"))
+    for file in files:
+        part = frame if file == "run" else frame[frame["model"] == file]
+        part.to_csv(tmp_path / f"{file}.csv", index=False)
+    with pytest.raises(InputError, match=r"costs are in several currencies \(eur, usd\): convert them to one"):
+        joined(*(tmp_path / f"{file}.csv" for file in files))
+    frame.assign(currency="€").to_csv(tmp_path / "one.csv", index=False)
+    assert joined(tmp_path / "one.csv").outcomes["cost"].tolist() == [0.5] * 6
+    price = {"a": prices.Price(1.0, 1.0)}
+    unknown = frame.assign(
+        currency="€", input_tokens=9, output_tokens=9, cost=frame["cost"].where(frame["model"] != "a")
+    )
+    unknown.to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(InputError, match=r"\(eur, usd; prices are in US dollars\)"):
+        joined(tmp_path / "one.csv", prices=price)
+    unknown.assign(currency="$").to_csv(tmp_path / "one.csv", index=False)
+    assert joined(tmp_path / "one.csv", prices=price).counts["cost_unknown"] == 0
+
+
+def test_models_called_almost_alike_and_repeats_are_said_by_model(tmp_path):
+    cells = [("p", "GPT-4o", 1), ("q", "gpt-4o", 0), ("q", "openai/gpt-4o", 0), ("p", "b", 1)]
+    rows(*cells, ("q", "b", 1), ("q", "b", 0)).to_csv(tmp_path / "run.csv", index=False)
+    found = joined(tmp_path / "run.csv").counts
+    assert found["named_alike"] == [["GPT-4o", "gpt-4o", "openai/gpt-4o"]]
+    assert {one["model"]: one["repeats_averaged"] for one in found["by_model"]}["b"] == 1
+    assert sum(one["repeats_averaged"] for one in found["by_model"]) == found["repeats_averaged"]
+    ran = CliRunner().invoke(cli.app, ["table", str(tmp_path / "run.csv"), "--out", str(tmp_path / "table")])
+    assert "'GPT-4o', 'gpt-4o' and 'openai/gpt-4o' count as models of their own" in " ".join(ran.output.split())
+
+
+def test_a_score_of_an_id_is_of_one_answer(tmp_path):
+    """A judge's file without a column of models would give every model the same score."""
+    cells = [(f"r{i}", f"p{i}", model) for model in "ab" for i in (0, 1)]
+    rows(*cells, names=("id", "prompt", "model")).to_csv(tmp_path / "run.csv", index=False)
+    judge = rows(("r0", 1), ("r1", 0), names=("id", "quality"))
+    judge.to_csv(tmp_path / "judge.csv", index=False)
+    runs = harness.read(tmp_path / "run.csv")
+    with pytest.raises(InputError, match=r"judge\.csv, row 0: 'r0' is the id of answers of several models \(a, b\)"):
+        harness.judged(runs, tmp_path / "judge.csv")
+    pd.concat([judge.assign(model=model) for model in "ab"]).to_csv(tmp_path / "judge.csv", index=False)
+    found = harness.join(harness.judged(runs, tmp_path / "judge.csv"))
+    assert wide(found) == {"r0": {"a": 1, "b": 1}, "r1": {"a": 0, "b": 0}}
+    judge.to_csv(tmp_path / "judge.csv", index=False)
+    one = [run._replace(answers=[answer for answer in run.answers if answer.model == "a"]) for run in runs]
+    assert len(harness.judged(one, tmp_path / "judge.csv")[0].answers) == 2

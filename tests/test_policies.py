@@ -126,6 +126,23 @@ def test_the_best_single_model_has_the_highest_mean_utility_where_it_is_availabl
         np.testing.assert_array_equal(policy, at_one)
 
 
+def test_a_model_without_any_outcome_is_the_last_choice_of_best_single():
+    available = np.tile([True, True, False], (4, 1))
+    outcomes = Outcomes(np.where(available, 0.5, np.nan), np.where(available, [1.0, 2.0, 0.0], np.nan))
+    prompts = np.array([[True, True, True], [False, True, True], [False, False, True]])
+    for weight, times in ((0.0, None), (3.0, None), (3.0, np.ones(4))):  # at 3 every known utility is negative
+        found = best_single(outcomes, weight, available=available, prompts=prompts, weight=times)
+        np.testing.assert_array_equal(found, np.eye(3))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_best_single_sums_more_rows_than_a_narrow_type_can(kind):
+    quality = np.tile(np.array([0.5, 0.75], kind), (200_000, 1))
+    found = best_single(Outcomes(quality, np.zeros_like(quality)), 0.0, prompts=np.ones((1, 2), bool))
+    np.testing.assert_array_equal(found, [[0, 1]])
+    assert found.dtype == kind
+
+
 @pytest.mark.parametrize("weight", [[1.0, -1.0], [1.0, np.nan], [np.inf, 1.0], [0.0, 0.0]])
 def test_rows_cannot_count_less_than_never(weight):
     outcomes, weight = Outcomes(np.eye(2), np.ones((2, 2))), np.array(weight)

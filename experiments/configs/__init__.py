@@ -5,14 +5,35 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from experiments import methods
 from experiments.configs._types import mistyped
-from experiments.settings import LOGGERS, Config
+from experiments.settings import LOGGERS, Axes, Config
+from jaxroute import settings
 from jaxroute.data.encoders import ENCODERS
+from jaxroute.learn import keywords
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS
 from jaxroute.types import InputError
+
+_NAME = re.compile(r"(?!\.)[\w .+=-]{1,100}")
+_COUNTS = ("num_prompts", "at_most", "log_size", "seeds", "intervals", "members", "dimensions")
+_ABOVE_0 = ("above 0 and finite", lambda x: 0 < x < math.inf)
+_AT_LEAST_0 = ("at least 0 and finite", lambda x: 0 <= x < math.inf)
+_AT_LEAST_1 = ("at least 1 and finite", lambda x: 1 <= x < math.inf)
+_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "logger_strength": ("finite", math.isfinite),
+    "logger_floor": ("a share from 0 to 1", lambda x: 0 <= x <= 1),
+    "cost_scale": _ABOVE_0,
+    "learning_rate": _ABOVE_0,
+    "weight_decay": _AT_LEAST_0,
+    "temperature": _ABOVE_0,
+    "entropy": _AT_LEAST_0,
+    "learning_clip": ("at least 0 and below 1", lambda x: 0 <= x < 1),
+    "evidence": _AT_LEAST_0,
+}
 
 
 def load(name: str, *, smoke: bool = False, data: str | None = None) -> Config:
@@ -52,6 +73,10 @@ def check(config: Config, where: str) -> Config:
     """
     for field, value, must in mistyped(config):
         raise InputError(f"{where}: {field}={value!r}: must be {must}")
+    try:
+        _check_numbers(config)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     learners, weights = (*LEARNERS, *HOST_LEARNERS), config.cost_weights
     fractions, training = config.fractions, config.training
     ends = (min(weights, default=0.0), max(weights, default=0.0))
@@ -81,21 +106,18 @@ def check(config: Config, where: str) -> Config:
             0 < config.logger_fraction < fractions[0],
             "above 0 and below the training share, which it is taken from",
         ),
-        ("seeds", config.seeds >= 1, "at least 1"),
         ("first_seed", config.first_seed >= 0, "at least 0"),
         ("split", config.split in ("random", "tasks"), "'random' or 'tasks'"),
         ("encoder", config.encoder in ("", *ENCODERS), f"unknown encoder; there are: {', '.join(ENCODERS)}"),
         ("num_models", config.num_models is None or config.num_models >= 2, "at least 2"),
+        ("tasks", not config.tasks or config.data != "synthetic", "the synthetic problem has no such; name a table"),
+        ("encoder", not config.encoder or config.data != "synthetic", "the synthetic problem has no texts"),
         (
             "shadow",
             config.shadow == 0 or (config.shadow > 0 and config.log_size is not None),
             "at least 0, and with a log_size: the shadow's prompts are those after the log's",
         ),
-        ("evidence", 0 <= config.evidence < math.inf, "at least 0 and finite"),
-        ("intervals", config.intervals >= 1, "at least 1"),
-        ("members", config.members >= 1, "at least 1"),
         ("training", training.steps % training.chunk == 0, f"steps must be a multiple of chunk={training.chunk}"),
-        ("cost_scale", config.cost_scale is None or config.cost_scale > 0, "must be above 0"),
         (
             "logger_floor",
             config.logger != "weak_router" or 0 < config.logger_floor <= 1,
@@ -106,6 +128,52 @@ def check(config: Config, where: str) -> Config:
         if not holds:
             raise InputError(f"{where}: {field}={getattr(config, field)!r}: {why}")
     return config
+
+
+def _check_numbers(config: Config) -> None:
+    """Refuse numbers and names outside what a run can use; those of its records too.
+
+    Raises:
+        InputError: names the field.
+    """
+    if not _NAME.fullmatch(config.name):
+        raise settings.refused("name", config.name, "a folder's name: letters, digits, spaces and - _ . + =")
+    for field in _COUNTS:
+        if (value := getattr(config, field)) is not None:
+            settings.whole(field, value, 1)
+    settings.seed(config.first_seed + config.seeds, "first_seed")
+    for field, (rule, fits) in _NUMBERS.items():
+        if (value := getattr(config, field)) is not None:
+            settings.number(field, value, rule, fits)
+    for record in ("nuisance", "training", "axes"):
+        for part, value in vars(getattr(config, record)).items():
+            if isinstance(value, list):  # compiled programs are told apart by these records
+                raise settings.refused(f"{record}.{part}", value, "a tuple")
+    keywords.check_spec("nuisance", config.nuisance)
+    keywords.check({"training": config.training})
+    settings.whole("training.steps", config.training.steps, 1)
+    _check_axes(config.axes)
+
+
+def _check_axes(axes: Axes) -> None:
+    settings.one_of("axes.draw", axes.draw, ("grid", "sobol", "random"))
+    settings.whole("axes.count", axes.count, 1)
+    for name, values in axes.ranges.items():
+        rule = _AT_LEAST_1 if name == "width" else _NUMBERS["learning_clip" if name == "clip" else name]
+        settings.numbers(f"axes.{name}", values, *rule)
+        if axes.draw != "grid" and list(values) != sorted(values):
+            raise settings.refused(f"axes.{name}", values, "one value, or two ends that ascend")
+    for name in ("methods", "hidden"):
+        if not getattr(axes, name):
+            raise settings.refused(f"axes.{name}", getattr(axes, name), "a tuple of one or more")
+    for widths in axes.hidden:
+        for one in widths:
+            settings.whole("axes.hidden", one, 1)
+    for steps in axes.rungs:
+        settings.whole("axes.rungs", steps, 1)
+    settings.number("axes.keep", axes.keep, "a share above 0, at most 1", lambda share: 0 < share <= 1)
+    if axes.block is not None:
+        settings.whole("axes.block", axes.block, 1)
 
 
 def _wrong_method(config: Config) -> str:

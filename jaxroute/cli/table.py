@@ -95,6 +95,11 @@ def _shown(counts: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     for key, what in said.items():
         if counts[key]:
             all_said.append(f"{counts[key]} {what}")
+    for names in counts["named_alike"]:
+        *others, last = map(repr, names)
+        all_said.append(
+            f"{', '.join(others)} and {last} count as models of their own; if they are one, name one of them NAME=RUN"
+        )
     if counts["cost_unknown"]:
         all_said.append(
             f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "

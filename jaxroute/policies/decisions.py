@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxroute.arguments import checked, row_weights
 from jaxroute.counterfactual import utility
-from jaxroute.numerics import masked_argmax, masked_softmax, masked_sum, safe_divide
+from jaxroute.numerics import at_least_single, masked_argmax, masked_softmax, masked_sum, safe_divide
 from jaxroute.types import Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -116,7 +116,8 @@ def best_single(
         weight: [N], how often every row counts in the mean (``logs.weight``); None: once.
 
     Returns:
-        Probabilities [P, K], or [L, P, K] for L cost weights. Where the best model cannot be chosen the next best is.
+        Probabilities [P, K], or [L, P, K] for L cost weights. Where the best model cannot be chosen the next best is;
+        a model without any outcome is chosen only where no other can be.
 
     Raises:
         InputError: a weight that is negative or not finite, or no weight above 0 (outside jit).
@@ -136,6 +137,8 @@ def best_single(
 def _best_single(
     outcomes: Outcomes, cost_weight: Scalar | Array, available: Available, prompts: Array | None, weight: Array | None
 ) -> Array:
+    kind = jnp.result_type(outcomes.quality)
+    outcomes, weight = at_least_single((outcomes, weight))
     quality, available = masked(outcomes.quality, available)
     cost, _ = masked(outcomes.cost, available)
     prompts = available if prompts is None else prompts
@@ -147,9 +150,10 @@ def _best_single(
         summed = jnp.sum(y if weight is None else y * weight[:, None], 0)
         return jnp.broadcast_to(summed / jnp.where(total > 0, total, 1), (*cost_weight.shape, y.shape[1]))
 
-    mean_utility = utility(Outcomes(mean(quality), mean(cost)), cost_weight)[..., None, :]
+    mean_utility = jnp.where(total > 0, utility(Outcomes(mean(quality), mean(cost)), cost_weight), -jnp.inf)
     shape = (*cost_weight.shape, *prompts.shape)
-    return greedy(jnp.broadcast_to(mean_utility, shape), available=jnp.broadcast_to(prompts, shape))
+    chosen = greedy(jnp.broadcast_to(mean_utility[..., None, :], shape), available=jnp.broadcast_to(prompts, shape))
+    return chosen.astype(kind)
 
 
 @checked

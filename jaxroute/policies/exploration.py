@@ -117,12 +117,14 @@ def thompson(
 
     def one(wins: Array, key: Key) -> tuple[Array, None]:
         drawn = mean + sd * jax.random.normal(key, mean.shape, mean.dtype)
-        return wins + greedy(drawn, available=available), None
+        return wins + greedy(drawn, available=available).astype(wins.dtype), None
 
-    wins, _ = jax.lax.scan(one, jnp.zeros_like(mean), jax.random.split(key, simulations))
+    nothing = jnp.zeros_like(at_least_single(mean))  # 16 bits count to 256 or 2048
+    wins, _ = jax.lax.scan(one, nothing, jax.random.split(key, simulations))
     guarded = (wins + 1) / (simulations + 2)
     error = jnp.sqrt(guarded * (1 - guarded) / simulations)
-    return Sampled(_floored(wins / simulations, floor, available), (1 - floor) * available * error)
+    found = _floored(wins / simulations, floor, available), (1 - floor) * available * error
+    return Sampled(*(x.astype(mean.dtype) for x in found))
 
 
 @checked

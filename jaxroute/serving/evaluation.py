@@ -82,6 +82,7 @@ class LogEvaluation(Shown):
 class TableEvaluation(Shown):
     """A router on a table of every model's answers. All [L], means over the prompts; best_single names the model.
 
+    best_single_value: of that model, or of the next best where it has no answer, so that all means are of one set.
     left_out: what was said of prompts that the router had learned from.
     """
 
@@ -247,14 +248,14 @@ def on_table(
         chosen = np.asarray(policy).argmax(1)[:, None]
         quality, cost = (np.take_along_axis(np.asarray(y), chosen, 1).mean() for y in table.outcomes)
         single = int(jnp.argmax(policies.best_single(outcomes, weight, available=available, prompts=anyone)[0]))
-        alone = (counted.quality - weight * counted.cost)[table.available[:, single], single]
+        alone = policies.best_single(outcomes, weight, available=available)
         return {
             "value": float(jnp.mean(metrics.value(policy, outcomes, weight))),
             "regret": float(jnp.mean(metrics.regret(policy, outcomes, weight, available=available))),
             "quality": float(quality),
             "cost": float(cost),
             "best_single": table.models[single],
-            "best_single_value": float(alone.mean()),
+            "best_single_value": float(jnp.mean(metrics.value(alone, outcomes, weight))),
         }
 
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]

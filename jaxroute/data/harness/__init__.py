@@ -149,7 +149,8 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
         The runs; scores of the file come beside those that an answer has.
 
     Raises:
-        InputError: no ids, no score, a row that fits no answer, or an answer that two rows fit; names file and row.
+        InputError: no ids, no score, a row that fits no answer or those of several models, or an answer that two rows
+            fit; names file and row.
     """
     file = File(Path(path).expanduser())
     if not file.path.is_file():
@@ -159,13 +160,13 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
         if (row.id, row.model) in known:
             raise InputError(f"{at}: a second row for {row.id!r}; keep one per prompt and model")
         known[row.id, row.model] = at, row.scores
-    used: set[tuple[str, str | None]] = set()
+    used: dict[tuple[str, str | None], list[Answer]] = {}
 
     def with_scores(answer: Answer) -> Answer:
         place = next((key for key in ((answer.id, answer.model), (answer.id, None)) if key in known), None)
         if place is None:
             return answer
-        used.add(place)
+        used.setdefault(place, []).append(answer)
         return replace(answer, scores={**answer.scores, **known[place][1]})
 
     found = [run._replace(answers=[with_scores(answer) for answer in run.answers]) for run in runs]
@@ -174,6 +175,11 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
             models = ", ".join(sorted({str(answer.model) for run in runs for answer in run.answers}))
             whose = "" if model is None else f" of model {model!r}"
             raise InputError(f"{at}: no answer{whose} to {name!r} in the runs (models: {models}); correct the row")
+        if len(several := sorted({str(answer.model) for answer in used[name, model]})) > 1:
+            raise InputError(
+                f"{at}: {name!r} is the id of answers of several models ({', '.join(several)}); add a column model, so "
+                "that each answer has its own score"
+            )
     return found
 
 

@@ -35,7 +35,8 @@ class Answer:
     model: None where the file names none. key: the same for one prompt in every run of a task; the prompt itself
     unless the tool has something better. id: what the tool calls the prompt, for people. scores: as written, by
     name; main: the one that the tool means if asked for none. lower: names of scores of which less is better.
-    cost: US dollars, NaN where unknown. failed: why there is no answer. at: file and row, for messages.
+    cost: NaN where unknown; in US dollars, or in what currency names. failed: why there is no answer. at: file and row,
+    for messages.
     """
 
     at: str
@@ -48,6 +49,7 @@ class Answer:
     main: str = ""
     lower: frozenset[str] = frozenset()
     cost: float = math.nan
+    currency: str = ""
     tokens: Tokens = UNKNOWN
     failed: str = ""
 

@@ -30,6 +30,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "cached": ("cached_tokens", "tokens_cached", "usage.prompt_tokens_details.cached_tokens"),
     "reasoning": ("reasoning_tokens", "tokens_reasoning", "usage.completion_tokens_details.reasoning_tokens"),
     "failed": ("error", "exception", "error_code"),
+    "currency": ("currency",),
 }
 MAIN = ("quality", "score")
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -54,10 +55,10 @@ def read(file: File) -> Iterator[Answer]:
     for at, record in rows:
         cell = {field: records.at(record, name) for field, name in called.items()}
         try:
-            texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed")}
+            texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed", "currency")}
             prompt = values.prompt(records.parsed(cell.get("prompt")))
         except ValueError as error:
-            raise InputError(f"{at}: prompt, model, task, id or error is {error}; correct it") from error
+            raise InputError(f"{at}: prompt, model, task, id, error or currency is {error}; correct it") from error
         counts = {
             field: amount(cell.get(field), at, called.get(field, field))
             for field in ("cost", "input_tokens", "output_tokens", "total", "cached", "reasoning")
@@ -73,6 +74,7 @@ def read(file: File) -> Iterator[Answer]:
             cost=counts.pop("cost"),
             tokens=Tokens(**counts),
             failed=texts["failed"] or "",
+            currency=texts["currency"] or "",
         )
 
 

@@ -14,6 +14,7 @@ from jaxroute.data import prices as price_table
 from jaxroute.data import shapes, splits
 from jaxroute.data.harness import scores
 from jaxroute.data.harness.answers import Answer, Tokens
+from jaxroute.data.logs.costs import DOLLARS, SIGNS
 from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
@@ -71,7 +72,7 @@ def join(
 
     Raises:
         InputError: no or several scores, a label or number that is no quality, a model's runs of different prompts,
-            or less than two models; one line that names file, task or model.
+            costs in several currencies, or less than two models; one line that names file, task or model.
     """
     answers = [answer for run in runs for answer in run.answers]
     if not answers:
@@ -112,6 +113,7 @@ def join(
         "prompts_without_a_score": same.ngroups - len(queries),
         "prompts_worded_differently": int((same["prompt"].nunique() > 1).sum()),
         "near_duplicate_prompts": splits.near_duplicates(queries["prompt"].tolist()),
+        "named_alike": _alike([found["model"] for found in by_model]),
         "scores": names,
         "runs": {run.source: run.tool for run in runs},
         "by_model": by_model,
@@ -154,8 +156,17 @@ def _counted(asked: pd.DataFrame, outcomes: pd.DataFrame, model: str, prompts: i
         "missing": prompts - len(own),
         "failed": failed,
         "unscored": int((mine["quality"].isna() & (mine["failed"] == "")).sum()),
+        "repeats_averaged": int(mine["quality"].notna().sum()) - len(own),
         "cost_unknown": int(own["cost"].isna().sum()),
     }
+
+
+def _alike(models: Sequence[str]) -> list[list[str]]:
+    """Names that differ in case, spaces or the provider before a slash alone."""
+    by: dict[str, list[str]] = defaultdict(list)
+    for name in models:
+        by["".join(name.casefold().split()).rpartition("/")[2]].append(name)
+    return [names for names in by.values() if len(names) > 1]
 
 
 def _same_prompts(runs: Sequence[Run]) -> None:
@@ -204,8 +215,7 @@ def _qualities(
                 f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with "
                 f"{here(f'labels={{{value!r}: 1, ...}}', f'--quality {value}=1,...')}"
             ) from None
-        labelled = str(value).strip() in labels or (isinstance(value, str) and value.strip().lower() in scores.MEANING)
-        share = number if labelled else (number - worst) / (best - worst)
+        share = number if scores.labelled(value, labels) else (number - worst) / (best - worst)
         if not (math.isnan(share) or 0 <= share <= 1):
             low, high = sorted((worst, best))
             raise InputError(
@@ -216,17 +226,35 @@ def _qualities(
 
 
 def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None, reprice: bool) -> np.ndarray:
-    """US dollars of each answer [N], NaN where unknown. Nothing spent on tokens that were used is no price."""
+    """Cost of each answer [N], NaN where unknown. Nothing spent on tokens that were used is no price."""
     tokens = Tokens(*np.array([answer.tokens for answer in answers], float).T)
     cost = np.array([answer.cost for answer in answers], float)
     cost[(cost == 0) & (np.nan_to_num(tokens.input_tokens) + np.nan_to_num(tokens.output_tokens) > 0)] = math.nan
-    model = np.array([answer.model for answer in answers], object)
+    model, priced = np.array([answer.model for answer in answers], object), np.zeros(len(cost), bool)
     for name in dict.fromkeys(model.tolist()):
         price = None if prices is None else price_table.find(prices, name)
         if price is not None:
             billed = price_table.bill(price, **tokens._asdict())
-            cost = np.where((model == name) & ~np.isnan(billed) & (reprice | np.isnan(cost)), billed, cost)
+            wanted = (model == name) & ~np.isnan(billed) & (reprice | np.isnan(cost))
+            cost, priced = np.where(wanted, billed, cost), priced | wanted
+    as_written = ~priced & ~np.isnan(cost)
+    _one_currency([answer.currency for answer, own in zip(answers, as_written, strict=True) if own], bool(priced.any()))
     return cost
+
+
+def _one_currency(written: Sequence[str], priced: bool) -> None:
+    """Refuse costs in several currencies: they are averaged and compared as they are.
+
+    Args:
+        written: what the tool's own costs are in, where it says so. priced: whether others are from prices.
+    """
+    words = {word.strip().casefold() for word in written}
+    names = {name for word in words if (name := SIGNS.get(word, word)).isalpha()}  # a number names no currency
+    if priced and names:
+        names.add(DOLLARS.casefold())
+    if len(names) > 1:
+        also = "; prices are in US dollars" if priced else ""
+        raise InputError(f"costs are in several currencies ({', '.join(sorted(names))}{also}): convert them to one")
 
 
 def _query_ids(tasks: Sequence[str], ids: Sequence[str]) -> list[str]:
@@ -235,5 +263,7 @@ def _query_ids(tasks: Sequence[str], ids: Sequence[str]) -> list[str]:
     for number, (task, name) in enumerate(zip(tasks, ids, strict=True)):
         name = name or str(number)
         name = name if task == "all" else f"{task}/{name}"
-        found[name if name not in found else f"{name} ({number})"] = None
+        while name in found:
+            name = f"{name} ({number})"
+        found[name] = None
     return list(found)

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxroute.data import values
 from jaxroute.data.harness.answers import Answer
 from jaxroute.system.wording import here, named
@@ -96,6 +98,17 @@ def quality(value: Any, labels: Mapping[str, float]) -> float:
     if isinstance(value, str) and label.lower() in MEANING:
         return MEANING[label.lower()]
     return values.number(value)
+
+
+def labelled(value: Any, labels: Mapping[str, float]) -> bool:
+    """Whether a score is a word or a truth value, which no scale of numbers is for.
+
+    Example:
+        >>> labelled("pass", {}), labelled(True, {}), labelled(1, {})
+        (True, True, False)
+    """
+    word = str(value).strip()
+    return word in labels or isinstance(value, bool | np.bool_) or (isinstance(value, str) and word.lower() in MEANING)
 
 
 def mapping(text: str | None) -> dict[str, float]:
