@@ -300,6 +300,7 @@ def test_a_real_folder_with_holes_runs(tmp_path):
         ("nuisance", NuisanceSpec(("ridge",), propensity_models=("x",)), "nuisance.propensity_models is 'x'"),
         ("nuisance", NuisanceSpec(("ridge",), calibration="x"), "nuisance.calibration is 'x'"),
         ("nuisance", NuisanceSpec(("ridge",), folds=1), "nuisance.folds is 1"),
+        ("nuisance", NuisanceSpec(("ridge",), penalties=(0.0,)), r"nuisance.penalties is \(0.0,\)"),
         ("nuisance", NuisanceSpec(("ridge",), penalties=(-1.0,)), "nuisance.penalties is"),
         ("axes", settings.Axes(draw="x"), "axes.draw is 'x'"),
         ("axes", settings.Axes(count=-1), "axes.count is -1"),

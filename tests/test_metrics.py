@@ -143,3 +143,10 @@ def test_conventions_at_their_ends():
     assert metrics.to_carrot(0.0) == 0
     assert metrics.to_carrot(np.inf) == 1
     assert metrics.from_carrot(1.0) == np.inf
+
+
+def test_a_cost_weight_for_each_model_is_refused():
+    outcomes = Outcomes(jnp.eye(3), jnp.ones((3, 3)))
+    for function in (metrics.value, metrics.regret):
+        with pytest.raises(AssertionError):
+            function(jnp.eye(3), outcomes, jnp.arange(3.0))

@@ -98,3 +98,8 @@ def test_paired_interval_by_hand():
     np.testing.assert_allclose(single.estimate, [0.1, 0.0], atol=1e-7)
     assert np.isnan(single.low).all()
     assert np.isnan(single.high).all()
+
+
+def test_differences_of_unsigned_integers_do_not_wrap():
+    a, b = np.array([1, 0, 1], np.uint8), np.array([0, 1, 0], np.uint8)
+    assert metrics.paired_interval(a, b).estimate == pytest.approx(1 / 3)

@@ -203,9 +203,11 @@ def estimate(of: Rows) -> Estimate:
 
         value = mean z
         standard_error^2 = G/(G-1) sum_g (sum_{i in g} (z_i - value))^2 / N^2
-        effective_sample_size = (sum w)^2 / sum w^2
+        effective_sample_size = (sum_g w_g)^2 / sum_g w_g^2,   w_g = sum_{i in g} w_i
 
-    over the N counted rows in G groups; each row its own group gives the usual variance / N, with N-1.
+    over the N counted rows in G groups; each row its own group gives the usual variance / N, with N-1. The effective
+    size counts independent draws: an interval from a few conversations of many requests each is as wide as a few
+    draws allow.
 
     Args:
         of: influence rows, their weights and groups.
@@ -223,11 +225,13 @@ def estimate(of: Rows) -> Estimate:
     count = jnp.sum(of.counted.astype(of.influence.dtype))
     value = safe_divide(masked_sum(of.influence, of.counted), count)
     deviation = jnp.where(of.counted, of.influence - value, 0.0)
+    weight = of.weight
     if of.group is not None:
-        deviation = jax.ops.segment_sum(deviation, labels(of.group), len(deviation))
+        label = labels(of.group)
+        deviation, weight = (jax.ops.segment_sum(x, label, len(x)) for x in (deviation, weight))
     groups = units(of)
     variance = safe_divide(jnp.sum(deviation**2) * groups, (groups - 1) * count**2)
-    effective = safe_divide(jnp.sum(of.weight) ** 2, jnp.sum(of.weight**2), 0.0)
+    effective = safe_divide(jnp.sum(weight) ** 2, jnp.sum(weight**2), 0.0)
     return Estimate(value, jnp.sqrt(variance), effective)
 
 

@@ -111,10 +111,10 @@ def support(
     weight = np.asarray(_weights(by_judge(logs), jnp.asarray(policies), nuisances, clip), np.float64)
     need = _rows_needed(logs, weight, feedback, mass)
 
-    targets = _of_targets(weight, unsupported, int(observed.sum()))
+    targets = _of_targets(weight, unsupported, int(observed.sum()), logs.group)
     if logs.human_quality is not None:
         for record, row in zip(targets, _weights(logs, jnp.asarray(policies), nuisances, clip), strict=True):
-            record["effective_ratings"] = float(_effective(np.asarray(row, np.float64), np.ones(N)))
+            record["effective_ratings"] = float(_independent(np.asarray(row, np.float64)[None], logs.group)[0])
     numbers = _of_log(logs, nuisances, clip) | _of_hardest(targets) | calibration.of_log(logs, nuisances)
     known, mismatches = _of_models(logs, nuisances, names, feedback), calibration.mismatches(logs, names)
     # The line that would fix a model quotes the target that asks most of it.
@@ -133,6 +133,14 @@ def _effective(weight: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
+def _independent(weight: np.ndarray, group: Any) -> np.ndarray:
+    """Effective number of independent draws [L], by the rows' weights [L, N]: of groups where there are any."""
+    if group is not None:
+        _, label = np.unique(np.asarray(group), return_inverse=True)
+        weight = np.stack([np.bincount(label, row) for row in weight])
+    return _effective(weight, np.ones(weight.shape[1]))
+
+
 def _rows_needed(logs: Logs, weight: np.ndarray, feedback: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Rows of every model that every target needs, [L, K]. mass: [L, K] its share of the target's choices."""
     chosen = np.asarray(logs.action)[:, None] == np.arange(len(feedback))[None, :]
@@ -140,11 +148,11 @@ def _rows_needed(logs: Logs, weight: np.ndarray, feedback: np.ndarray, mass: np.
     return one(feedback[None].astype(float), _effective(weight, chosen), mass.astype(float))
 
 
-def _of_targets(weight: np.ndarray, unsupported: np.ndarray, rows: int) -> list[dict[str, Any]]:
+def _of_targets(weight: np.ndarray, unsupported: np.ndarray, rows: int, group: Any) -> list[dict[str, Any]]:
     """Numbers of every target policy, of its weights [L, N] and unsupported choices [L, K]."""
     with np.errstate(invalid="ignore", divide="ignore"):
         largest = weight.max(1) / weight.sum(1)
-    effective = _effective(weight, np.ones(weight.shape[1]))
+    effective = _independent(weight, group)
     return [
         {
             "effective_sample_size": float(e),

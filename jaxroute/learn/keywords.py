@@ -83,7 +83,7 @@ def check_spec(name: str, spec: Any) -> None:
     settings.whole(f"{name}.folds", spec.folds, 2)
     for part in ("dimensions", "epochs", "snapshots", "batch_size"):
         settings.whole(f"{name}.{part}", getattr(spec, part), 1)
-    settings.numbers(f"{name}.penalties", spec.penalties, *_AT_LEAST_0)
+    settings.numbers(f"{name}.penalties", spec.penalties, *_ABOVE_0)
     for part in ("pooled_penalties", "processes"):
         for one in getattr(spec, part):
             settings.numbers(f"{name}.{part}", one, *_AT_LEAST_0)

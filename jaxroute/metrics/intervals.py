@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxroute.arguments import floats
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Key
 
@@ -122,7 +123,7 @@ def paired_interval(
     """
     from scipy.special import stdtrit
 
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b = jnp.asarray(floats(a, "a")), jnp.asarray(floats(b, "b"))
     chex.assert_equal_shape([a, b])
     S = a.shape[axis]
     difference = jnp.mean(a - b, axis)

@@ -43,6 +43,7 @@ def value(
         [0.475]
     """
     chex.assert_equal_shape([probabilities, outcomes.quality, outcomes.cost])
+    chex.assert_rank(cost_weight, 0)  # one a model would be multiplied with the costs without a word
     return expectation(probabilities, outcomes.quality - cost_weight * outcomes.cost)
 
 
