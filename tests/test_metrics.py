@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from jaxroute import metrics
 from jaxroute.numerics import nan_is_unknown
-from jaxroute.types import Outcomes
+from jaxroute.types import InputError, Outcomes
 
 # -- value and regret --------------------------------------------------------------------------------
 
@@ -148,5 +148,5 @@ def test_conventions_at_their_ends():
 def test_a_cost_weight_for_each_model_is_refused():
     outcomes = Outcomes(jnp.eye(3), jnp.ones((3, 3)))
     for function in (metrics.value, metrics.regret):
-        with pytest.raises(AssertionError):
+        with pytest.raises(InputError, match="cost_weight"):
             function(jnp.eye(3), outcomes, jnp.arange(3.0))

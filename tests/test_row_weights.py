@@ -77,7 +77,7 @@ def test_an_estimate_and_its_error_are_those_of_repeated_rows(small, name) -> No
     one = ESTIMATORS[name](weighted[0], target, 0.3, weighted[1])
     two = ESTIMATORS[name](whole[0], repeated(target), 0.3, whole[1])
     np.testing.assert_allclose(one.value, two.value, rtol=1e-5)
-    np.testing.assert_allclose(one.standard_error, two.standard_error, rtol=1e-5)  # clustered: a copy is no evidence
+    np.testing.assert_allclose(one[1:], two[1:], rtol=1e-5)  # error and effective size: a copy is no evidence
     plain = ESTIMATORS[name](weighted[0]._replace(weight=None), target, 0.3, weighted[1])
     assert abs(float(plain.value - one.value)) > 1e-3
 
@@ -123,7 +123,7 @@ def test_diagnostics_and_support_describe_requests_not_rows(small) -> None:
     for k in range(K):
         for name in ("share", "available_share", "mean_propensity", "target_mass"):
             np.testing.assert_allclose(a.models[k][name], b.models[k][name], rtol=1e-5, err_msg=name)
-    assert a.numbers["effective_sample_size"] < b.numbers["effective_sample_size"]
+    np.testing.assert_allclose(a.numbers["effective_sample_size"], b.numbers["effective_sample_size"], rtol=1e-5)
 
 
 @pytest.mark.slow
