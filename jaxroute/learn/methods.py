@@ -163,8 +163,8 @@ _LIST = (
         "rm_classification_calibrated",
         "RM-Classification on predictions whose mean over the log, model by model, is the recipe's.",
         Behind((0.23, 0.06, 0.4), (0.12, -0.36, 0.6)),
-        "On real tables 1.5 ahead of the same loss on doubly robust outcomes, and 0.55 ahead of the stacked plug-in. It "
-        "needs an outcome model that tells prompts apart.",
+        "On real tables 1.5 ahead of the same loss on doubly robust outcomes, and 0.55 ahead of the stacked plug-in. "
+        "It needs an outcome model that tells prompts apart.",
         estimator="calibrated",
     ),
     _trained(
