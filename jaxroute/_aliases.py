@@ -129,6 +129,9 @@ _REASONS = {
     "jaxroute.learn.fitting.fit averages several recipes, with members=...": (
         "recipe.Ensemble recipe.fit_ensemble recipe.predict_ensemble"
     ),
+    "api.steps.check_made_by refuses what features_by cannot have made, in Python and on the command line": (
+        "cli.reading.made_by"
+    ),
     "what kind of method a row belongs to is the column kind of the results, not read from the method's name": (
         "report.summary.kind"
     ),

@@ -28,12 +28,12 @@ def test_errors_fall_from_the_logs_to_the_samples():
 def test_errors_are_those_of_a_second_sample():
     """Of which a model that is not asked has no part."""
     logs, nuisances = small_log()
-    samples, about = levels.samples_of(logs, nuisances)
+    samples, about, prices = levels.samples_of(logs, nuisances)
     variance = np.asarray(pessimism.noise(logs, nuisances)) ** 2 / [10, 40, 5, 1]
     variance[3] = 1e6
     second = levels.Sample(jnp.full(4, 0.5), jnp.diag(jnp.asarray(variance, jnp.float32)))
-    mean = levels.posterior(samples, about).mean
-    expected = levels.posterior([*samples, second._replace(mean=mean)], about).deviation
+    mean = levels.posterior(samples, about, prices).mean
+    expected = levels.posterior([*samples, second._replace(mean=mean)], about, prices).deviation
     np.testing.assert_allclose(contenders.errors(logs, nuisances, np.array([10, 40, 5, 0])), expected, rtol=1e-3)
 
 

@@ -141,7 +141,7 @@ def test_groups_share_folds_and_cluster_intervals(made):
     deviation = np.bincount(group, z - z.mean())
     error = np.sqrt((deviation**2).sum() * 20 / 19) / N
     low, high = clustered.summary["by_cost_weight"][0]["interval"]
-    np.testing.assert_allclose((high - low) / 2, stats.t.ppf(0.975, N - 1) * error, rtol=1e-4)
+    np.testing.assert_allclose((high - low) / 2, stats.t.ppf(0.975, 20 - 1) * error, rtol=1e-4)
     assert plain.summary["by_cost_weight"][0]["interval"] != [low, high]
 
 

@@ -158,7 +158,7 @@ def test_an_unknown_router_is_refused(tmp_path, capsys):
 
 def test_the_former_levels_are_the_likeliest_of_the_grid():
     logs, nuisances = small_log()
-    samples, about = levels.samples_of(logs, nuisances)
+    samples, about, _ = levels.samples_of(logs, nuisances)
     every = [levels.conditioned(samples, 0.5, levels.covariance(tau, s, about)) for tau, s in levels.GRID]
     expected = max(every, key=lambda found: float(found.likelihood)).mean
     np.testing.assert_allclose(caution.likeliest(logs, nuisances), expected, atol=1e-5)
@@ -177,7 +177,7 @@ def test_the_smoke_run_compares_what_losses_learn_from(tmp_path, capsys):
 def test_the_smoke_run_compares_levels_on_one_log(tmp_path, capsys):
     assert caution.main(["--smoke", "--out", str(tmp_path)]) == 0
     found = pd.read_parquet(tmp_path / "caution" / "caution.parquet")
-    assert set(found["variant"]) == {caution.FORMER, caution.AVERAGED, caution.RECIPE, caution.TRUE}
+    assert set(found["variant"]) == {caution.FIRST, caution.FORMER, *caution.BETWEEN, caution.RECIPE, caution.TRUE}
     assert found["regret"].between(0, 100).all()
     assert "| weak router 2 | synthetic" in capsys.readouterr().out
 
