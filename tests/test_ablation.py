@@ -14,7 +14,7 @@ from jaxroute import nuisance, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.nuisance import crossfit
 from jaxroute.nuisance.learners import candidate_names
-from jaxroute.recipe import caution, contrasts, levels
+from jaxroute.recipe import attributes, caution, contrasts, levels, means
 from jaxroute.types import NuisanceSpec
 
 pytestmark = pytest.mark.study
@@ -83,9 +83,9 @@ def test_milder_weights_are_means_of_residuals():
     plain = np.array([r[:, k].mean() + error[action == k].mean() for k in range(3)])
     variance = np.mean(error**2) / np.bincount(action, minlength=3)
     count = jnp.zeros(3).at[logs.action].add(1.0)
-    sample = levels.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
+    sample = means.Sample(jnp.asarray(plain), jnp.diag(jnp.asarray(variance)))
     cost = jnp.mean(nuisances.outcomes.cost, 0)
-    posterior = levels.posterior([sample], levels.columns(count, cost), levels.from_prices(cost))
+    posterior = levels.posterior([sample], attributes.columns(count, cost), attributes.from_prices(cost))
     np.testing.assert_allclose(level, caution.settled(posterior, centre, count) - centre, atol=2e-4)
 
 

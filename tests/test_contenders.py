@@ -8,7 +8,7 @@ from levels_problem import small_log
 
 from jaxroute import recipe
 from jaxroute.estimators import pessimism
-from jaxroute.recipe import contenders, levels
+from jaxroute.recipe import contenders, levels, means
 from jaxroute.types import Examples, Outcomes
 
 LEVEL = jnp.array([0.5, 0.45, 0.4, 0.1])
@@ -31,7 +31,7 @@ def test_errors_are_those_of_a_second_sample():
     samples, about, prices = levels.samples_of(logs, nuisances)
     variance = np.asarray(pessimism.noise(logs, nuisances)) ** 2 / [10, 40, 5, 1]
     variance[3] = 1e6
-    second = levels.Sample(jnp.full(4, 0.5), jnp.diag(jnp.asarray(variance, jnp.float32)))
+    second = means.Sample(jnp.full(4, 0.5), jnp.diag(jnp.asarray(variance, jnp.float32)))
     mean = levels.posterior(samples, about, prices).mean
     expected = levels.posterior([*samples, second._replace(mean=mean)], about, prices).deviation
     np.testing.assert_allclose(contenders.errors(logs, nuisances, np.array([10, 40, 5, 0])), expected, rtol=1e-3)
@@ -101,7 +101,7 @@ def test_models_chosen_by_the_log_have_unbiased_means_in_the_shadow():
 
     def one(answers, asked):
         sample = Examples(jnp.zeros((40, 1)), Outcomes(answers, answers), asked)
-        return levels.of_shadow(sample, Outcomes(flat, flat), flat[0])
+        return means.of_shadow(sample, Outcomes(flat, flat), flat[0])
 
     samples = jax.vmap(one)(answers, asked)
     for k in range(4):

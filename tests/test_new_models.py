@@ -13,7 +13,7 @@ import router_kinds as made
 import jaxroute as jr
 from jaxroute.data import priors as reading
 from jaxroute.estimators.accounts import accounts
-from jaxroute.recipe import Prior, levels, priors
+from jaxroute.recipe import Prior, levels, means, priors
 from jaxroute.serving import new_models, portable
 from jaxroute.types import InputError
 
@@ -52,7 +52,7 @@ def test_an_unseen_level_is_that_of_a_model_whose_answers_are_all_noise():
     noise = jnp.diag(jnp.full(8, 1e-3))
     gap = jnp.asarray(quality - quality.mean(), jnp.float32)
     prior = levels.covariance(0.05, 0.1, jnp.zeros((8, 2))) + jnp.outer(gap, gap)
-    found = jax.jit(levels.conditioned)([levels.Sample(jnp.asarray(mean, jnp.float32), noise)], 0.5 + gap, prior)
+    found = jax.jit(levels.conditioned)([means.Sample(jnp.asarray(mean, jnp.float32), noise)], 0.5 + gap, prior)
     wider = np.append(gap, 0.2)
     cov = np.diag(np.full(9, 0.05**2)) + 1.0 + np.outer(wider, wider)
     error = np.append(mean - 0.5 - gap, 0.0)
@@ -63,7 +63,7 @@ def test_an_unseen_level_is_that_of_a_model_whose_answers_are_all_noise():
 
 def test_a_new_model_has_the_shift_and_the_scale_of_the_others():
     truth = np.linspace(0.35, 0.7, 8)
-    seen = levels.Sample(jnp.asarray(truth, jnp.float32), jnp.diag(jnp.full(8, 1e-4)))
+    seen = means.Sample(jnp.asarray(truth, jnp.float32), jnp.diag(jnp.full(8, 1e-4)))
     prior = Prior(truth / 2 + 0.4, np.full(8, 0.05))  # elsewhere all are better, and differ by half as much
     found = priors.posterior([seen], jnp.zeros((8, 2)), prior)
     assert float(found.expected(jnp.array(0.1))) == pytest.approx(truth.mean() + 0.2, abs=0.03)

@@ -12,7 +12,7 @@ import jaxroute as jr
 from jaxroute.data import priors as reading
 from jaxroute.data import simulate, synthetic
 from jaxroute.learn import checks
-from jaxroute.recipe import Prior, levels, priors
+from jaxroute.recipe import Prior, levels, means, priors
 from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ NOTHING = jnp.zeros((8, 2))
 
 
 def sample(mean, deviation):
-    return levels.Sample(jnp.asarray(mean, jnp.float32), jnp.diag(jnp.asarray(deviation, jnp.float32) ** 2))
+    return means.Sample(jnp.asarray(mean, jnp.float32), jnp.diag(jnp.asarray(deviation, jnp.float32) ** 2))
 
 
 def by_numpy(mean, deviation, about, prior):

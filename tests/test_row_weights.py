@@ -16,7 +16,7 @@ from jaxroute.estimators import pessimism, sensitivity, support
 from jaxroute.learn import fitting, folds, methods
 from jaxroute.numerics import as_arrays, nan_is_unknown, relative
 from jaxroute.policies import budgets
-from jaxroute.recipe import levels
+from jaxroute.recipe import levels, means
 from jaxroute.types import InputError, Logs, Nuisances, NuisanceSpec, Outcomes, Spec
 
 K = 3
@@ -94,7 +94,7 @@ def test_bounds_levels_and_means_are_those_of_repeated_rows(small) -> None:
                 for x in ((logs, target, 0.3, nuisances), (whole, repeated(target), 0.3, again)))  # fmt: skip
         np.testing.assert_allclose(*tips, rtol=1e-3)
     assert levels.fit(logs, nuisances).mean.shape == (K,)
-    np.testing.assert_allclose(levels.of_log(logs, nuisances).mean, levels.of_log(whole, again).mean, rtol=1e-5)
+    np.testing.assert_allclose(means.of_log(logs, nuisances).mean, means.of_log(whole, again).mean, rtol=1e-5)
     robust, both = (counterfactual.doubly_robust(*x, clip=0.1) for x in ((logs, nuisances), (whole, again)))
     assert units.cost_scale(robust, weight=TIMES)[1] == units.cost_scale(both)[1]
     np.testing.assert_allclose(units.cost_scale(robust, weight=TIMES)[0], units.cost_scale(both)[0], rtol=1e-5)

@@ -22,7 +22,7 @@ from rich.progress import track
 from jaxroute import counterfactual, estimators, metrics, policies, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import Rows
-from jaxroute.recipe import levels
+from jaxroute.recipe import means
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PROMPTS, ROWS, SHADOW, MODELS = 12_000, 600, 150, 6
@@ -75,7 +75,7 @@ def simulated(logs: int) -> pd.DataFrame:
             recipe.apply(router, part)
             for part in (nuisances.outcomes, recipe.shadow_predictions(router.nuisances, ROWS))
         )
-        known = counterfactual.examples(log, nuisances, shadow, clip=levels.CLIP)
+        known = counterfactual.examples(log, nuisances, shadow, clip=means.CLIP)
         single = jnp.argmax(policies.best_single(known.outcomes, 0.0)[0])
         estimates = judged(log, nuisances, predicted, on_shadow, shadow, single)
         value = truth(router, features, outcomes, rest)

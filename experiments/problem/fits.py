@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxroute import nuisance, recipe
-from jaxroute.recipe import levels
+from jaxroute.recipe import means
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes, Table
 
 
@@ -85,7 +85,7 @@ def on_table(
     cross_fitted = nuisance.out_of_fold(model)
     test = predictions(own, every, answers, available, features)
     quality = jnp.asarray(answers.quality, jnp.float32)
-    level = levels.means(quality, available, jnp.ones(available.shape), cross_fitted.quality)
+    level = means.doubly_robust(quality, available, jnp.ones(available.shape), cross_fitted.quality)
     centre = jnp.mean(cross_fitted.quality, 0)
     test["recommended"] = recipe.shrink_contrasts(test["stack"], level, centre, share=1.0)
     return Fitted(cross_fitted, nuisance.predict_outcomes(model, validation), test)

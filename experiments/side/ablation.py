@@ -31,7 +31,7 @@ from experiments.study import design
 from jaxroute import counterfactual, estimators, metrics, nuisance, policies, recipe
 from jaxroute.nuisance import combine, crossfit
 from jaxroute.nuisance.learners import candidate_names
-from jaxroute.recipe import caution, contrasts, levels
+from jaxroute.recipe import attributes, caution, contrasts, levels, means
 from jaxroute.report.summary import student_interval
 from jaxroute.serving import distil
 from jaxroute.system import stopping
@@ -172,17 +172,17 @@ def _levels(
     logs: Logs, nuisances: Nuisances, centre: Array, spec: NuisanceSpec
 ) -> Iterator[tuple[str, Float[Array, " K"]]]:
     """Other ways to say how good each model is on average."""
-    rows = levels.requests(logs)
+    rows = attributes.requests(logs)
 
-    def settled(nuisances: Nuisances, clip: float = levels.CLIP) -> Float[Array, " K"]:
+    def settled(nuisances: Nuisances, clip: float = means.CLIP) -> Float[Array, " K"]:
         return caution.settled(levels.fit(logs, nuisances, clip=clip), centre, rows)
 
     samples, about, _ = levels.samples_of(logs, nuisances)
 
     yield "the outcome model's means", centre
-    yield "doubly robust means", levels.of_log(logs, nuisances).mean
+    yield "doubly robust means", means.of_log(logs, nuisances).mean
     nothing = nuisances._replace(outcomes=jax.tree.map(jnp.zeros_like, nuisances.outcomes))
-    yield "inverse-propensity means", levels.of_log(logs, nothing).mean
+    yield "inverse-propensity means", means.of_log(logs, nothing).mean
     shrunk = levels.fit(logs, nuisances)
     yield "doubly robust, shrunk (neither the outcome model's nor caution)", shrunk.mean
     yield "without caution", caution.settled(shrunk, centre, rows, caution=0.0)

@@ -29,7 +29,7 @@ from experiments.settings import Config
 from experiments.side import common
 from experiments.study import design
 from jaxroute import metrics, nuisance, recipe
-from jaxroute.recipe import caution, levels
+from jaxroute.recipe import attributes, caution, levels, means
 from jaxroute.system import stopping
 from jaxroute.types import Logs, Nuisances, Table
 
@@ -56,7 +56,7 @@ def likeliest(logs: Logs, nuisances: Nuisances) -> Float[Array, " K"]:
 
 
 @jax.jit
-def _likeliest(samples: list[levels.Sample], about: Float[Array, "K C"]) -> Float[Array, " K"]:
+def _likeliest(samples: list[means.Sample], about: Float[Array, "K C"]) -> Float[Array, " K"]:
     def at(point: Array) -> levels.Conditioned:
         return levels.conditioned(samples, 0.5, levels.covariance(point[0], point[1], about))
 
@@ -66,7 +66,7 @@ def _likeliest(samples: list[levels.Sample], about: Float[Array, "K C"]) -> Floa
 
 def former(level: levels.Level, centre: Float[Array, " K"], rows: Float[Array, " K"]) -> Float[Array, " K"]:
     """What the recipe made of levels before: a quarter of the mean prediction whatever the log follows."""
-    follows = jnp.maximum(jnp.mean(levels.standard(jnp.log1p(rows)) * levels.standard(level.mean)), 0.0)
+    follows = jnp.maximum(jnp.mean(attributes.standard(jnp.log1p(rows)) * attributes.standard(level.mean)), 0.0)
     mixed = (1 - FORMER_PART) * level.mean + FORMER_PART * centre
     return mixed - FORMER_CAUTION * follows * level.deviation
 
@@ -77,7 +77,7 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
     logs, key = common.simulated_log(config, seed, table.rows(rows.train), table.rows(rows.earlier))
     nuisances, model = nuisance.fit(key, logs, config.nuisance)
     predicted = nuisance.predict_outcomes(model.outcomes, jnp.asarray(test.features))
-    fitted, rows_of = recipe.recommend(logs, nuisances, model), levels.requests(logs)
+    fitted, rows_of = recipe.recommend(logs, nuisances, model), attributes.requests(logs)
     samples, about, _ = levels.samples_of(logs, nuisances)
     alone, informed = levels.posterior(samples, about), levels.fit(logs, nuisances)
     truth = jnp.asarray(np.nanmean(np.where(test.available, test.outcomes.quality, np.nan), 0))

@@ -107,10 +107,10 @@ def _models(
         names: [K]. verdicts: [K] on a policy that always takes that model. taken: of ``data.logs.latency.by_model``.
     """
     from jaxroute.learn import checks
-    from jaxroute.recipe import levels
+    from jaxroute.recipe import means
 
     needed = checks.rows_needed(logs, shadow)
-    error = np.sqrt(np.diag(levels.of_log(logs, nuisances).covariance))
+    error = np.sqrt(np.diag(means.of_log(logs, nuisances).covariance))
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
     models = []

@@ -15,6 +15,7 @@ verdict     thresholds; ok, caution or refuse, and what would help
 evaluation  a policy's value: with an interval if the log supports it, else labelled extrapolation
 shadow      the value on prompts that every model answered, and pooled with the log's
 sensitivity bounds under a hidden confounder, and the strength at which a comparison could reverse
+odds        the arrays of both
 pessimism   outcomes lowered by their uncertainty
 spending    quality gained and cost saved, apart
 judge       how far a judge's scores are from people's ratings, by model

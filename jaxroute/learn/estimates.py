@@ -15,7 +15,7 @@ from jaxroute import counterfactual
 from jaxroute.estimators import pessimism
 from jaxroute.learn.objectives import hyperparameters_of, name_of
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.recipe import caution, levels
+from jaxroute.recipe import attributes, caution, levels
 from jaxroute.recipe.recommended import shrink_contrasts
 from jaxroute.types import Hyperparams, InputError, Logs, Nuisances, Outcomes
 
@@ -57,7 +57,7 @@ def calibrated(logs: Logs, nuisances: Nuisances) -> Outcomes:
     """
     predicted = nuisances.outcomes
     centre = weighted_mean(predicted.quality, relative(logs.weight))
-    level = caution.settled(levels.fit(logs, nuisances), centre, levels.requests(logs))
+    level = caution.settled(levels.fit(logs, nuisances), centre, attributes.requests(logs))
     return shrink_contrasts(predicted, level, centre, share=1.0)
 
 

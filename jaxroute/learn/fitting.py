@@ -30,7 +30,7 @@ from jaxroute.learn.methods import Method
 from jaxroute.learn.per_weight import ascending
 from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
-from jaxroute.recipe import levels
+from jaxroute.recipe import means
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 from jaxroute.system.threads import cores, one_blas_thread
@@ -168,7 +168,7 @@ def fit(
     result = chosen.make(given)
 
     on_stage("evidence from the log")
-    learn = counterfactual.examples(logs, nuisances, taught, clip=levels.CLIP)
+    learn = counterfactual.examples(logs, nuisances, taught, clip=means.CLIP)
     found = judging.gather(jax.random.fold_in(key, 3), chosen.name, models, given, result, clip, learn, shadow)
     found = found._replace(currency=currency)
     on_evidence(found)

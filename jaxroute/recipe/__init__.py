@@ -1,6 +1,8 @@
 """The recommended recipe: a stacked plug-in with empirical-Bayes model means and shrunken contrasts.
 
-levels       mean quality of every model
+means        noisy means of all models, from a log and from a shadow sample
+attributes   what is expected of a model by its rows and its price
+levels       mean quality of every model, given both
 caution      what of it is decided on
 priors       the same with what is known of the models beside the log
 contrasts    the share of predicted differences between models that is kept

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroute.recipe.levels import Level, standard
+from jaxroute.recipe.attributes import standard
+from jaxroute.recipe.levels import Level
 
 OF_PREDICTION = 0.25
 """Weight of the outcome model's mean prediction beside the posterior mean, where the log alone is known and rho 0."""

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from jaxroute.estimators import pessimism
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.recipe import contrasts, levels
+from jaxroute.recipe import contrasts, levels, means
 from jaxroute.recipe.recommended import shrink_contrasts
 from jaxroute.types import Key, Logs, Nuisances
 
@@ -143,14 +143,14 @@ def nested(plan: np.ndarray) -> np.ndarray:
 
 def _known(
     logs: Logs, nuisances: Nuisances
-) -> tuple[list[levels.Sample], Float[Array, "K 2"], Float[Array, " K"], Float[Array, " K"]]:
+) -> tuple[list[means.Sample], Float[Array, "K 2"], Float[Array, " K"], Float[Array, " K"]]:
     """What levels are conditioned on (``levels.samples_of``), and the noise of one answer of each model."""
     return *levels.samples_of(logs, nuisances), pessimism.noise(logs, nuisances)
 
 
 @jax.jit
 def _left(
-    samples: list[levels.Sample],
+    samples: list[means.Sample],
     about: Float[Array, "K 2"],
     expected: Float[Array, " K"],
     noise: Float[Array, " K"],
@@ -160,7 +160,7 @@ def _left(
 
     def after(plan: Float[Array, " K"]) -> Float[Array, " K"]:
         variance = jnp.where(plan > 0, noise**2 / jnp.maximum(plan, 1.0), UNASKED)
-        return levels.posterior([*samples, levels.Sample(mean, jnp.diag(variance))], about, expected).deviation
+        return levels.posterior([*samples, means.Sample(mean, jnp.diag(variance))], about, expected).deviation
 
     return jax.lax.map(after, plans)
 

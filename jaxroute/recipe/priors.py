@@ -20,6 +20,8 @@ from jaxtyping import Array, Float
 
 from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.recipe import caution, levels
+from jaxroute.recipe.attributes import requests
+from jaxroute.recipe.means import Sample
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 FREEDOM = 4.0
@@ -62,7 +64,7 @@ class Trusted(NamedTuple):
 
 @jax.jit
 def posterior(
-    samples: list[levels.Sample],
+    samples: list[Sample],
     about: Float[Array, "K C"],
     prior: Prior,
     without_prior: levels.Scalar | Float[Array, " K"] = 0.5,
@@ -82,7 +84,7 @@ def posterior(
 
         >>> seen = jnp.array([0.6, 0.5, 0.55, 0.42, 0.7]), jnp.diag(jnp.array([1e-4, 1e-4, 1e-4, 1e-4, 2e-2]))
         >>> known = Prior(jnp.array([0.5, 0.4, 0.45, 0.32, 0.3]), jnp.full(5, 0.05))
-        >>> found = posterior([levels.Sample(*seen)], jnp.zeros((5, 0)), known)
+        >>> found = posterior([Sample(*seen)], jnp.zeros((5, 0)), known)
         >>> print(round(float(found.level.mean[-1]), 2), round(float(found.slope), 2))
         0.43 0.89
 
@@ -148,5 +150,5 @@ def fit(
     if shadow is not None:
         return found
     of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-    mean = caution.settled(found.level, of_predictions, levels.requests(logs), found.informed)
+    mean = caution.settled(found.level, of_predictions, requests(logs), found.informed)
     return found._replace(level=found.level._replace(mean=mean))

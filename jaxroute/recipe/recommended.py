@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxroute import nuisance
 from jaxroute.numerics import relative, weighted_mean
-from jaxroute.recipe import caution, contrasts, levels, priors
+from jaxroute.recipe import attributes, caution, contrasts, levels, priors
 from jaxroute.types import Examples, Key, Logs, Nuisances, NuisanceSpec, Outcomes
 
 GRID = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -180,7 +180,7 @@ def estimate_levels(
     """
     if shadow is None:
         predicted = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-        return caution.settled(levels.fit(logs, nuisances), predicted, levels.requests(logs))
+        return caution.settled(levels.fit(logs, nuisances), predicted, attributes.requests(logs))
     return levels.fit(logs, nuisances, shadow, shadow_predictions(model, len(logs.action))).mean
 
 

@@ -23,7 +23,7 @@ from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, by_weight, conclusion, evidence
 from jaxroute.numerics import as_arrays
-from jaxroute.recipe import GRID, levels
+from jaxroute.recipe import GRID, means
 from jaxroute.serving import new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
@@ -174,7 +174,7 @@ def on_log(
     view = views.of(router, log, shadow)
     weights = [normalised / router.cost_scale for normalised in normalised_cost_weights]
     policy, on_shadow = views.policies_of(router, log, view, weights)
-    learn = counterfactual.examples(view.logs, view.nuisances, view.taught, clip=levels.CLIP)
+    learn = counterfactual.examples(view.logs, view.nuisances, view.taught, clip=means.CLIP)
 
     times = nuisance.times(view.logs, len(learn.available))
 
