@@ -93,7 +93,10 @@ def test_shuffled_over_the_models_a_prior_does_not_move_the_levels():
     found = priors.posterior([seen], NOTHING, Prior(alternate, np.full(8, 0.05)))
     assert abs(found.slope) < 0.2
     assert found.informed < 0.25
-    np.testing.assert_allclose(found.level.mean, levels.posterior([seen], NOTHING).mean, atol=0.01)
+    alone = levels.posterior([seen], NOTHING)
+    np.testing.assert_allclose(found.level.mean, alone.mean, atol=0.01)
+    np.testing.assert_allclose(found.log_alone.mean, alone.mean, atol=1e-6)
+    np.testing.assert_allclose(found.log_alone.deviation, alone.deviation, atol=1e-6)
 
 
 MODELS = ("openai/gpt-4o-mini-2024-07-18", "claude", "new")

@@ -105,3 +105,9 @@ def test_levels_are_lower_where_little_is_known_and_the_log_chose_well(problem):
     np.testing.assert_allclose(caution.settled(level, known, bad, 1.0), level.mean, rtol=1e-5)
     np.testing.assert_allclose(caution.settled(level, known, good), by_hand(good), rtol=1e-4)
     assert (np.asarray(caution.settled(level, known, good)) < mean - 0.5 * np.asarray(level.deviation)).all()
+    turned = level._replace(mean=-level.mean)  # as a wrong prior would have it: rho is the log's all the same
+    taken_off = turned.mean - caution.CAUTION * np.asarray(level.deviation) * max(
+        np.corrcoef(np.log1p(good), mean)[0, 1], 0
+    )
+    found = caution.settled(turned, known, good, 1.0, log_alone=level)
+    np.testing.assert_allclose(found, taken_off, rtol=1e-4)

@@ -1,7 +1,7 @@
 """The levels that the recipe decides on, from a log alone: with the outcome model's, and lower where little is known.
 
     m_k = (1 - a) level_k + a mean r_k - CAUTION rho deviation_k,   a = (1 - rho) (1 - informed) / 4
-    rho = correlation over the models of log(1 + rows) and level, 0 where it is negative
+    rho = correlation over the models of log(1 + rows) and the log's own level, 0 where it is negative
 
 A plug-in looks for the best model, so of uncertain ones it finds those that are overestimated. How cautious to be, the
 log says: where the policy that wrote it chose good models more often (rho > 0), a model that it avoided gets no benefit
@@ -9,7 +9,7 @@ of the doubt. A policy that saves costs avoids good models, and its log says not
 posterior of a rarely chosen model rests on its Gaussian prior, and the mean prediction on the outcome model; each goes
 wrong where the other does not, so a part of the latter is mixed in. ``informed`` is the probability that what a team
 knows beside its log (`priors`) tells the models apart: as far as it does, the posterior rests on that, and needs no
-such help.
+such help. It has no say in rho, because a wrong prior would take the caution away where the log calls for it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def settled(
     requests: Float[Array, " K"],
     informed: Float[Array, ""] | float = 0.0,
     *,
+    log_alone: Level | None = None,
     caution: float = CAUTION,
 ) -> Float[Array, " K"]:
     """The levels to decide on.
@@ -43,6 +44,7 @@ def settled(
         predicted: [K] mean predictions on the log's prompts, quality units.
         requests: [K] rows of every model.
         informed: see ``priors.Trusted``; 0 where there is no prior.
+        log_alone: levels where the prior says nothing, which rho is of; None: ``level``.
         caution: posterior deviations that are taken off where rho is 1.
 
     Returns:
@@ -57,6 +59,7 @@ def settled(
         0.58 0.45 0.15
         0.60 0.50 0.40
     """
-    follows = jnp.maximum(jnp.mean(standard(jnp.log1p(requests)) * standard(level.mean)), 0.0)
+    of_log = (log_alone or level).mean
+    follows = jnp.maximum(jnp.mean(standard(jnp.log1p(requests)) * standard(of_log)), 0.0)
     of_prediction = OF_PREDICTION * (1 - follows) * (1 - informed)
     return (1 - of_prediction) * level.mean + of_prediction * predicted - caution * follows * level.deviation

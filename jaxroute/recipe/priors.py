@@ -47,7 +47,7 @@ class Trusted(NamedTuple):
     level: see ``levels.Level``. slope: least-squares slope of the levels on the prior, 1 where they differ as much as
     it says and 0 where it says nothing of them. followed: [K] weights w of the likeliest tau and s: 1 for a model that
     follows its prior, near 0 for one that contradicts it. shift, scale: posterior means of b0, and of c or of 0 where
-    the prior says nothing. informed: probability that it says something.
+    the prior says nothing. informed: probability that it says something. log_alone: the levels if it says nothing.
     """
 
     level: levels.Level
@@ -56,6 +56,7 @@ class Trusted(NamedTuple):
     shift: Float[Array, ""]
     scale: Float[Array, ""]
     informed: Float[Array, ""]
+    log_alone: levels.Level
 
     def expected(self, gap: Float[Array, " U"]) -> Float[Array, " U"]:
         """Levels of models without a row, by how far their priors are above the mean prior of the log's models."""
@@ -131,7 +132,7 @@ def posterior(
     chance = jax.nn.softmax(every.likelihood)
     shift, scale = chance @ lines
     followed = w[jnp.argmax(informed[0].likelihood)]
-    return Trusted(level, slope, followed, shift, scale, jnp.sum(chance[len(grid) :]))
+    return Trusted(level, slope, followed, shift, scale, jnp.sum(chance[len(grid) :]), levels.averaged(alone[0]))
 
 
 def fit(
@@ -150,5 +151,5 @@ def fit(
     if shadow is not None:
         return found
     of_predictions = weighted_mean(nuisances.outcomes.quality, relative(logs.weight))
-    mean = caution.settled(found.level, of_predictions, requests(logs), found.informed)
+    mean = caution.settled(found.level, of_predictions, requests(logs), found.informed, log_alone=found.log_alone)
     return found._replace(level=found.level._replace(mean=mean))
