@@ -203,7 +203,7 @@ def on_log(
         on_shadow=both,
     )
     lost = views.beyond(router, log, weights)
-    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log))
+    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log, view, router))
     found = new_models.unsupported(found, lost)._replace(currency=log.currency)
     return LogEvaluation(found, router.cost_scale, said)
 
@@ -319,7 +319,7 @@ def compare(
         high,
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
-        (*said, *views.said_of(log)),
+        (*said, *views.said_of(log, view, first, second)),
         log.currency,
     )
 
