@@ -44,7 +44,7 @@ try:
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 except ModuleNotFoundError as error:
-    lacking = f"this needs {error.name}; {install('sidecar')}"
+    lacking = f"this needs {str(error.name).partition('.')[0]}; {install('sidecar')}"
     if __name__ == "__main__":
         print(f"error: {lacking}", file=sys.stderr)
         sys.exit(2)
