@@ -340,3 +340,18 @@ def test_columns_stay_beside_their_prompts_where_records_are_no_requests(router,
     ]
     for one, scores in zip(found, shown, strict=True):
         assert one["scores"] == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_candidate_of_an_exploration_has_columns_of_its_own(router, tmp_path, capsys):
+    """Those that the router lacks are read too."""
+    tier = {"context": COLUMNS[:1]}
+    router.save(tmp_path / "both")
+    router_kinds.router("plug_in", features=TEXT + 2, encoder="hashed", summary=tier).save(tmp_path / "tier")
+    router_kinds.router("affine", features=TEXT, encoder="hashed").save(tmp_path / "plain")
+    rows = [row | {"model": "abcd"[i % 4]} for i, row in enumerate(rows_of(80))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for one, other in (("plain", "both"), ("tier", "both"), ("both", "plain")):
+        asked = "explore", tmp_path / "log.jsonl", tmp_path / one, "--candidate", tmp_path / other
+        code, out, err = run(capsys, *asked, "--policy", "evaluation", "--json", "--quiet")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["settings"][0]["loss"] >= 0
