@@ -130,6 +130,12 @@ def scores(router: Router, features: np.ndarray, weight: float, index: Sequence[
     return jnp.asarray(np.pad(found, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
 
 
+def not_removed(router: Router, models: Sequence[str]) -> np.ndarray:
+    """[K] of the data's models: False for those that are removed from the router, as by a limit of latency."""
+    removed = [name for name, left in zip(router.models, router.available.tolist(), strict=True) if not left]
+    return ~np.isin(models, removed)
+
+
 def choosable(router: Router, index: Sequence[int], available: Array) -> Array:
     """[N, K] without the models that the router does not know, or that are removed from it."""
     left = available & jnp.asarray(np.append(router.available, False)[list(index)])[None]
