@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.engine.checkpoint import SaveError
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
 
@@ -18,7 +18,7 @@ def parser(
     module: str, about: str | None, *, config: str = "", out: str = "results", **more: Any
 ) -> argparse.ArgumentParser:
     """The parser of ``python -m experiments.<module>``: --data, --out and --smoke, with ``config`` also --config."""
-    made = argparse.ArgumentParser(prog=f"python -m experiments.{module}", description=about, **more)
+    made = parsing.Parser(prog=f"python -m experiments.{module}", description=about, **more)
     if config:
         made.add_argument(
             "--config", default=config, help="name of a config in experiments/configs, or path of a .py file"

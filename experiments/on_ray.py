@@ -9,11 +9,11 @@ is started again, and continues from its checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 
 from experiments import source
+from jaxroute.system import parsing
 from jaxroute.types import InputError
 
 
@@ -62,7 +62,7 @@ def _checked(what: str, status: int, said: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     from experiments import commands
 
-    parser = argparse.ArgumentParser(prog="python -m experiments.on_ray", description=__doc__.split("\n")[0])
+    parser = parsing.Parser(prog="python -m experiments.on_ray", description=__doc__.split("\n")[0])
     parser.add_argument("--shards", type=int, required=True, help="how many parts the sweep is divided into")
     parser.add_argument("--cpus", type=float, default=1, help="processors that Ray keeps for each shard")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs that Ray keeps for each shard")

@@ -274,3 +274,84 @@ def test_the_doctor_says_so():
     found = doctor.examine(log, people.as_logs(log))
     assert found["context"][0]["name"] == "tier"
     assert any("The column tier drove the choice" in line for line in found["advice"])
+
+
+def test_the_columns_of_a_csv_file_are_those_of_other_files(tmp_path, capsys):
+    """Which hold numbers as numbers: a CSV file holds texts alone."""
+    rows = [row | {"zip": f"0{i % 3}", "tools": len(row["tools"])} for i, row in enumerate(rows_of(60))]
+    frame = pd.DataFrame(rows)
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    frame.to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "parts").mkdir()
+    frame[:30].to_csv(tmp_path / "parts" / "log-1.csv.gz", index=False)
+    frame[30:].to_parquet(tmp_path / "parts" / "log-2.parquet")
+    context = "tier", "length", "tools", "zip"
+    columns = [contexts.fit(people.load(tmp_path / name, context=context).context)
+               for name in ("log.jsonl", "log.csv", "log.parquet", "parts")]  # fmt: skip
+    assert [one["kind"] for one in columns[0]] == ["category", "number", "number", "category"]
+    assert columns[1:] == [columns[0]] * 3
+    features = [np.asarray(people.as_logs(people.load(tmp_path / f"log.{kind}", context=context)).features)
+                for kind in ("jsonl", "csv")]  # fmt: skip
+    np.testing.assert_array_equal(*features)
+
+    router_kinds.router("plug_in", features=TEXT + 4, encoder="hashed", summary={"context": COLUMNS}).save(
+        tmp_path / "router"
+    )
+    found = [run(capsys, "route", tmp_path / "router", "--cost-weight", "1", "--input", tmp_path / f"log.{kind}")
+             for kind in ("jsonl", "csv", "parquet")]  # fmt: skip
+    assert found[0][0] == 0
+    assert found[1:] == found[:1] * 2
+    (tmp_path / "odd.csv").write_text("prompt,tier,length\np,gold,3\np,gold,many\n")
+    odd = run(capsys, "route", tmp_path / "router", "--cost-weight", "1", "--input", tmp_path / "odd.csv")
+    assert odd[0] == 2
+    assert "row 1: 'many' is not a number" in odd[2]
+
+
+def test_a_whole_number_is_the_same_category_in_every_table():
+    """A data frame with an empty cell turns the others into floats."""
+    columns = contexts.fit({"plan": np.array(["1", "2", "none"] * 5, object)})
+    encoded = [contexts.encode(columns, {"plan": cells}, 3).tolist() for cells in (["1", "2", None], [1, 2.0, np.nan])]
+    assert encoded == [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]] * 2
+    earlier = [{"name": "plan", "kind": "category", "values": ["1.0", "none"]}]  # of an earlier release
+    assert contexts.encode(earlier, {"plan": [1.0]}, 1).tolist() == [[1.0, 0.0]]
+
+
+def test_columns_stay_beside_their_prompts_where_records_are_no_requests(router, tmp_path, capsys, monkeypatch):
+    """Failed requests without a text in the gateway's log are not routed, and neither are their columns."""
+    row = {"chosen": "a", "model": "a", "by": "router", "attempts": 1, "quality": 1, "cost": 1, "status": "answered"}
+    asked = [
+        row | {"request_id": f"{i}", "prompt": f"p{i}", "tier": ["gold", "free"][i % 2], "length": 3 * i}
+        for i in range(8)
+    ]
+    lost = row | {"request_id": "x", "status": "failed", "prompt": None, "tier": "gold", "length": 900}
+    log = [lost, *asked[:3], lost, *asked[3:]]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in log))
+    router.save(tmp_path / "router")
+    monkeypatch.setattr("jaxroute.cli.route.ROWS", 4)  # two whole blocks, so that no length tells
+    code, out, err = run(capsys, "route", tmp_path / "router", "--cost-weight", "1", "--input", tmp_path / "log.jsonl")
+    assert (code, err) == (0, "")
+    context = {name: [one[name] for one in asked] for name in ("tier", "length")}
+    wanted = router.route([one["prompt"] for one in asked], cost_weight=1.0, context=context)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["model"] for one in found] == wanted.models
+    shown = [
+        {name: round(float(score), 6) for name, score in zip(router.models, row, strict=True)} for row in wanted.scores
+    ]
+    for one, scores in zip(found, shown, strict=True):
+        assert one["scores"] == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_candidate_of_an_exploration_has_columns_of_its_own(router, tmp_path, capsys):
+    """Those that the router lacks are read too."""
+    tier = {"context": COLUMNS[:1]}
+    router.save(tmp_path / "both")
+    router_kinds.router("plug_in", features=TEXT + 2, encoder="hashed", summary=tier).save(tmp_path / "tier")
+    router_kinds.router("affine", features=TEXT, encoder="hashed").save(tmp_path / "plain")
+    rows = [row | {"model": "abcd"[i % 4]} for i, row in enumerate(rows_of(80))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for one, other in (("plain", "both"), ("tier", "both"), ("both", "plain")):
+        asked = "explore", tmp_path / "log.jsonl", tmp_path / one, "--candidate", tmp_path / other
+        code, out, err = run(capsys, *asked, "--policy", "evaluation", "--json", "--quiet")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["settings"][0]["loss"] >= 0

@@ -89,3 +89,19 @@ def test_a_fit_within_a_limit_is_judged_as_it_chooses_and_takes_budgets(tmp_path
         loaded.without("b").route(np.zeros((3, 4)), budget=0.05)
     with pytest.raises(InputError, match="learns the decision among all models"):
         jr.fit(rows, "rm_softmax", max_latency=5)
+
+
+def test_a_later_log_holds_the_router_against_the_models_that_it_may_choose():
+    """As the fit does: who limits latency is not told to take the slow model, which is the best."""
+    draw = np.random.default_rng(1)
+    rows = [
+        {"features": draw.normal(size=5).tolist(), "model": "abcd"[i % 4], "cost": router_kinds.PRICES[i % 4],
+         "quality": float(draw.random() < [0.3, 0.5, 0.2, 0.9][i % 4]), "propensity": 0.25}
+        for i in range(160)
+    ]  # fmt: skip
+    router = router_kinds.router("plug_in", summary={"latency": TAKEN | {"d": {"rows": 90, "p95": 30.0}}})
+    whole, within = (jr.evaluate(one, rows, normalised_cost_weights=[0.0]) for one in (router, router.within(10.0)))
+    assert whole.to_frame()["best_single"].tolist() == ["d"]
+    assert within.to_frame()["best_single"].tolist() == ["b"]
+    assert not any("may not choose" in line for line in whole.left_out)
+    assert "The router may not choose d, so the best single model is one of the others." in within.left_out

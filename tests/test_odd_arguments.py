@@ -96,14 +96,17 @@ def test_a_log_changed_by_hand_is_whole(log, changes, says):
         (lambda t: {"available": np.ones((60, 4))}, "available of the table is float64; it must be of booleans"),
         (lambda t: {"prompt": t.prompt[:9]}, "prompt of the table has 9 rows; it must have 60"),
         (lambda t: {"outcomes": t.outcomes._replace(quality=np.full((60, 4), np.nan))}, "its quality is nan; give a"),
+        (lambda t: {"outcomes": t.outcomes._replace(quality=np.full((60, 4), 4.5))}, r"is 4.5; give one in \[0, 1\]"),
+        (lambda t: {"outcomes": t.outcomes._replace(quality=np.full((60, 4), -0.1))}, r"is -0.1; give one in \[0, 1\]"),
         (lambda t: {"outcomes": t.outcomes._replace(cost=-np.ones((60, 4)))}, "its cost is -1.0; give a finite number"),
         (lambda t: {"outcomes": t.outcomes._replace(cost=np.full((60, 4), np.inf))}, "its cost is inf"),
     ],
 )
-def test_a_table_made_by_hand_is_whole(table, changes, says):
-    """For a router to be judged on, to learn from, and beside a log."""
+def test_a_table_made_by_hand_is_whole(table, changes, says, tmp_path):
+    """For a router to be judged on, to learn from, beside a log, and to be kept."""
     bad = dataclasses.replace(table, **changes(table))
     for call in (
+        lambda: jr.data.tables.save(bad, tmp_path / "table"),
         lambda: jr.evaluate(ROUTER, bad),
         lambda: jr.fit(bad, encoder=None),
         lambda: jr.evaluate(ROUTER, ROWS, shadow=bad),

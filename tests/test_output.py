@@ -318,6 +318,29 @@ def test_output_that_nobody_reads_ends_every_command_alike(folder, arguments, li
     assert (process.returncode, out or "", err or "") == (stopping.CLOSED, "", "")
 
 
+@pytest.mark.parametrize("module", ["experiments.run", "experiments.bench.fit", "jaxroute.gateway.rollout"])
+def test_help_of_other_modules_that_nobody_reads_ends_alike(module):
+    """Their parser is argparse's, which does not look whether its help has arrived."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", module, "--help"]
+    process = subprocess.Popen(command, text=True, stdout=writer, stderr=subprocess.PIPE, env=buffered())
+    os.close(writer)
+    assert (process.communicate(timeout=300)[1], process.returncode) == ("", stopping.CLOSED)
+
+
+def test_a_service_without_its_extra_says_what_to_install():
+    """Not a traceback."""
+    code = (
+        "import runpy, sys; sys.modules['starlette'] = None; sys.argv = ['service', '--help'];"
+        "runpy.run_module('jaxroute.gateway.service', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: this needs starlette; ")
+    assert "extra sidecar" in done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_what_is_said_to_a_full_device_is_one_line():
     """What is printed is written when the command ends, and what the system says then counts too."""

@@ -10,7 +10,6 @@ writes JSON.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.util
 import json
@@ -37,7 +36,7 @@ from jaxroute.engine.program import advance, compiled_start
 from jaxroute.learn import conditional
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.numerics import masked_argmax
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import ConditionalExamples, Hyperparams, TrainState
 
 WEIGHTS = 30
@@ -233,9 +232,7 @@ def show(found: Report) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.bench.cost_weights", description=__doc__.split("\n")[0]
-    )
+    parser = parsing.Parser(prog="python -m experiments.bench.cost_weights", description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="run on small shapes, in seconds")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)

@@ -10,7 +10,6 @@ results/bench/encoding.json.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from experiments import storage
 from jaxroute.data import encoders
+from jaxroute.system import parsing
 from jaxroute.types import InputError
 
 
@@ -70,7 +70,7 @@ def measure(encoder: str, texts: list[str]) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.encoding", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.bench.encoding", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="use few texts, in seconds")
     parser.add_argument("--texts", type=int, help="number of texts (default: 500, and 20000 for the hashed encoder)")
     parser.add_argument("--encoder", action="append", default=[], help="another encoder, KIND:MODEL; repeatable")

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxroute.serving.exports import writing
+from jaxroute.system import parsing
 
 RUNTIMES = {"numpy": None, "onnxruntime": "onnx", "iree": "stablehlo", "jax": "jax", "node": "js"}
 """The format that each runs; None: the router's folder itself."""
@@ -90,7 +91,7 @@ def timed(ask: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parsing.Parser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("router", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()

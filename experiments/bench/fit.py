@@ -11,7 +11,6 @@ results/bench/fit.json.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments import source, storage
+from jaxroute.system import parsing
 from jaxroute.types import InputError
 
 COMMIT = "9e2535f"
@@ -266,7 +266,7 @@ def summary(found: dict[str, list[Found]]) -> dict[str, dict[str, float | str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.fit", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.bench.fit", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one round of the command line alone")
     parser.add_argument("--commit", default=COMMIT, help="the earlier commit to compare with")
     parser.add_argument("--rows", default="", help="rows of larger demo logs to fit with this tree, with commas")

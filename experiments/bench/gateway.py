@@ -15,7 +15,6 @@ others use.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -32,6 +31,7 @@ import psutil
 from experiments import storage
 from experiments.bench import encoding
 from experiments.bench.servers import MASTER, MODELS, Turn, free_port, router, running
+from jaxroute.system import parsing
 
 AT_ONCE = {1: 40, 16: 96, 64: 192}
 """Clients, and the requests of a turn."""
@@ -173,7 +173,7 @@ def compare(rounds: int, minutes: float) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 0."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = parsing.Parser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=24, help="of all proxies in turns, at most")
     parser.add_argument("--minutes", type=float, default=7.0, help="no round begins that would end later")
     parser.add_argument("--out", default="results/bench")

@@ -11,7 +11,6 @@ them the exit status is 1. Spans have three times the bytes and six times the ob
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -31,7 +30,7 @@ from rich.table import Table
 from experiments import storage
 from experiments.bench import encoding
 from jaxroute.data import logs
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 
 KINDS = ("parquet", "csv", "jsonl", "otlp.jsonl")
 MODELS = tuple(f"model-{k}" for k in range(8))
@@ -145,7 +144,7 @@ def measure(file: Path) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; the exit status is 1 where a limit is passed."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.logs", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.bench.logs", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="use few rows, in seconds")
     parser.add_argument("--rows", type=int, help="rows of the log (default: 1,000,000)")
     parser.add_argument("--read", type=Path, help="only load this log in this process and print time and memory")

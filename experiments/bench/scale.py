@@ -36,7 +36,7 @@ from experiments import storage
 from jaxroute import engine, nuisance, sweep
 from jaxroute.engine import disk, networks
 from jaxroute.learn import examples, objectives
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import Examples, Logs, NuisanceSpec, Spec
 
 MODELS, FEATURES, WRITTEN, GIGABYTES = 11, 384, 20_000, 4.0
@@ -170,7 +170,7 @@ def sizes(rows: int) -> list[int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; the exit status is 1 where the memory limit is passed."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.scale", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.bench.scale", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="use few rows, in seconds")
     parser.add_argument("--rows", type=float, default=3e5, help="largest number of rows (default: 300,000)")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # folder, settings, where to write: one process

@@ -11,7 +11,6 @@ router of hashed features and mocked answers. Prints a table and writes results/
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.util
 import json
@@ -35,7 +34,7 @@ from jaxroute.data import encoders
 from jaxroute.gateway import Gate, Settings
 from jaxroute.learn import fitting
 from jaxroute.serving.router import Router
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import Logs, NuisanceSpec
 
 Times = tuple[float, float | None]
@@ -86,7 +85,7 @@ def each(call: Callable[[], object], prompts: int) -> Times:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.serving", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.bench.serving", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="use few prompts, in seconds")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")
     options = parser.parse_args(arguments)

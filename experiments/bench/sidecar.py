@@ -12,7 +12,6 @@ client and the server share the machine's cores with whatever else is running, s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -28,6 +27,7 @@ import numpy as np
 from experiments import storage
 from experiments.bench import encoding
 from experiments.bench.servers import Turn, free_port, router, running
+from jaxroute.system import parsing
 
 CONNECTIONS = 8
 BATCHES = {1: 1200, 100: 60}
@@ -127,7 +127,7 @@ def figures(turns: dict[str, list[Turn]]) -> dict[str, dict[str, Any]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 0."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = parsing.Parser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5, help="of both servers in turns")
     parser.add_argument("--out", default="results/bench")
     asked = parser.parse_args(arguments)

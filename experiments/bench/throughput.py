@@ -10,7 +10,6 @@ Prints a table and writes results/bench/throughput.json.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -31,7 +30,7 @@ from experiments import storage
 from experiments.bench import machine, pytorch
 from experiments.bench.workload import EPOCHS, SMOKE, Engine, Workload, data, trainer
 from jaxroute.engine import networks, training
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import Examples, Hyperparams, InputError, TrainState
 
 Report = dict[str, Any]
@@ -209,7 +208,7 @@ def show(found: Report) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.bench.throughput", description=__doc__.split("\n")[0])
+    parser = parsing.Parser(prog="python -m experiments.bench.throughput", description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="run on small shapes, in seconds")
     parser.add_argument("--main-job", action="store_true", help="also time make experiment with and without a cache")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write results to")

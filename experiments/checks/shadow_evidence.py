@@ -10,7 +10,6 @@ model. The last line values the router of the previous log, which did not learn 
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from jaxroute import counterfactual, estimators, metrics, policies, recipe
 from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import Rows
 from jaxroute.recipe import means
+from jaxroute.system import parsing
 from jaxroute.types import Examples, Logs, Nuisances, NuisanceSpec, Outcomes
 
 PROMPTS, ROWS, SHADOW, MODELS = 12_000, 600, 150, 6
@@ -111,7 +111,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.checks.shadow_evidence", description=__doc__)
+    parser = parsing.Parser(prog="python -m experiments.checks.shadow_evidence", description=__doc__)
     parser.add_argument("--logs", type=int, default=240, help="number of simulated logs")
     print(summary(simulated(parser.parse_args(arguments).logs)).round(4).to_string())
     return 0

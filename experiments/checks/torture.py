@@ -9,7 +9,6 @@ are used up.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import random
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from jaxroute.system import parsing
 
 CONFIG = '''"""A sweep of seconds whose every chunk is a checkpoint, with two rungs."""
 from experiments.settings import Axes, Config
@@ -112,7 +113,7 @@ def torture(kills: int, folder: Path, *, seed: int = 0, say: bool = True) -> dic
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.checks.torture", description=__doc__.split("\n")[0])
+    parser = parsing.Parser(prog="python -m experiments.checks.torture", description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="number of kills")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     options = parser.parse_args(arguments)

@@ -31,7 +31,7 @@ from jaxroute.data.benchmarks import (
     routereval,
     sprout,
 )
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import InputError, Table
 
 SUBJECTS = """
@@ -219,7 +219,7 @@ def rebuild(name: str, out: Path, encoder: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild the tables that are asked for; the exit status is 1 if one of them could not be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parsing.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write the tables to")
     parser.add_argument("--encoder", default="hashed", help="encoder of the prompts; see jaxroute.data.encoders")
     parser.add_argument(

@@ -203,6 +203,7 @@ def learn(data: Encoded, *, seed: int = 0, fingerprint: bool = True, **options: 
     if data.half_life is not None:
         router.summary["half_life_days"] = None if np.isinf(data.half_life) else data.half_life
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": of.columns})
+    router.summary["read_as"] = dict(rows.read_as)
     if of.latency:
         router.summary.update({"latency": of.latency, "max_latency": of.max_latency})
     marks = fingerprints.of_log(rows, of.shadow, texts=data.encoder is not None) if fingerprint else None

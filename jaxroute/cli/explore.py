@@ -80,7 +80,7 @@ def explore(
     loaded, other = (None if one is None else portable.load(one, encoder) for one in (router, candidate))
     assert loaded is not None
     weight = normalised_cost_weight / loaded.cost_scale
-    table = reading.read(log, how, loaded)
+    table = reading.read(log, how, *(one for one in (loaded, other) if one is not None))
     rated = float(np.average(np.isfinite(table.quality), weights=table.weight)) if rated is None else rated
     if not rated > 0:
         raise InputError(f"{log}: no row has a rating; say with --rated which share of the requests will get one")

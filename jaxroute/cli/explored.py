@@ -71,11 +71,11 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
         )
     raw = table.features if table.features is not None else table.prompt
     rows = _drawn(len(raw), table.weight)
-    beside = {name: np.asarray(column)[rows] for name, column in table.context.items()} if router.context else None
+    beside = {name: np.asarray(column)[rows] for name, column in table.context.items()}
     available = _available(router, table)[rows]
     raw = np.asarray(raw)[rows]
     raw = raw if table.features is not None else list(raw)
-    x, count = router.features(raw, beside), len(router.models)
+    x, count = router.features(raw, beside if router.context else None), len(router.models)
     mean, sd = router.posterior(x, weight)
     assert router.last_layer is not None
     noise = router.last_layer.noise
@@ -93,7 +93,7 @@ def requests(router: Portable, other: Portable | None, table: Any, weight: float
     if other is None:
         target = np.where(beats.max(1, keepdims=True) >= LEVEL, np.eye(count)[beats.argmax(1)], greedy)
     else:
-        target = best(other.scores(raw, weight, beside))
+        target = best(other.scores(raw, weight, beside if other.context else None))
     age = ages(router.models, router.summary)
     age = np.broadcast_to(0.0 if age is None else age, mean.shape)
     return Requests(greedy, mean, sd, error, cost, beats, target, age, available)

@@ -87,7 +87,8 @@ def route(
     names = [str(column["name"]) for column in loaded.context]
     if names and source == prompts.STDIN:
         raise InputError(f"the router was fitted with context columns ({', '.join(names)}): give a file with --input")
-    beside = prompts.context(source, names, rows=ROWS) if names else itertools.repeat(None)
+    numbers = [str(column["name"]) for column in loaded.context if column["kind"] == "number"]
+    beside = prompts.context(source, names, numbers=numbers, rows=ROWS) if names else itertools.repeat(None)
     done, counts, decisions = 0, Counter[str](), list[dict[str, Any]]()
     with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
         blocks = prompts.read(source, chat=chat, width=width, rows=ROWS)

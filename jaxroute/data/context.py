@@ -12,6 +12,7 @@ decides imports this.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ import numpy as np
 from jaxroute.types import InputError
 
 FEWEST, MOST = 5, 30
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+"""A number as programs write it; 007 and +1 are names."""
 Columns = Sequence[Mapping[str, Any]]
 
 
@@ -56,6 +59,20 @@ def _fitted(name: str, values: list[Any]) -> dict[str, Any]:
             "more: leave it out"
         )
     return {"name": name, "kind": "category", "values": kept}
+
+
+def typed(cells: Sequence[Any]) -> list[Any]:
+    """The cells of a column of a CSV file, which holds only text: numbers where all that are known are numbers.
+
+    Example:
+        >>> typed(["3", None, "0.5"]), typed(["3", "many"]), typed(["007", "12"])
+        ([3, None, 0.5], ['3', 'many'], ['007', '12'])
+    """
+    known = {cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()}
+    if not known or not all(NUMBER.fullmatch(word) and math.isfinite(float(word)) for word in known):
+        return list(cells)
+    number = {word: int(word) if word.lstrip("-").isdigit() else float(word) for word in known}
+    return [number.get(cell.strip()) if isinstance(cell, str) else cell for cell in cells]
 
 
 def check(columns: Columns, num_features: int) -> None:
@@ -113,7 +130,7 @@ def encode(columns: Columns, context: Any, count: int) -> np.ndarray:
         else:
             index = {word: place + k for k, word in enumerate(column["values"])}
             for row, value in enumerate(values):
-                if not _unknown(value) and (k := index.get(_word(value))) is not None:
+                if not _unknown(value) and (k := index.get(_word(value), index.get(str(value)))) is not None:
                     found[row, k] = 1.0
             place += len(column["values"])
     return found
@@ -154,6 +171,9 @@ def _number(value: Any) -> float | None:
 
 
 def _word(value: Any) -> str:
+    """A category's name: of 3.0, which is 3 in a table that knows no empty whole numbers, "3"."""
+    if isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value):
+        return str(int(value))
     return str(value).strip().lower() if isinstance(value, str | bool | np.bool_) else str(value)
 
 

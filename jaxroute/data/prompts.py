@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data import context as contexts
 from jaxroute.data import messages, records, values
 from jaxroute.data.logs import cells, formats
 from jaxroute.data.logs.entries import FAILED, Asked
@@ -52,8 +53,14 @@ def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, ro
         yield block if width is None else np.stack(block)
 
 
-def context(source: Any, names: Sequence[str], *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:
-    """The context columns of a plain table, in the blocks of ``read``: {name: values}, None where a cell is empty.
+def context(
+    source: Any, names: Sequence[str], *, numbers: Sequence[str] = (), rows: int = 4096
+) -> Iterator[dict[str, list[Any]]]:
+    """The context columns of the rows of ``read``, in its blocks: {name: values}, None where a cell is empty.
+
+    Args:
+        source, rows: as for ``read``. names: of the columns. numbers: those of them that hold numbers, which a CSV file
+            writes as texts.
 
     Raises:
         InputError: a column is missing.
@@ -67,16 +74,24 @@ def context(source: Any, names: Sequence[str], *, rows: int = 4096) -> Iterator[
         for chunk in records.read(table):
             if not chunk.names:
                 continue
+            form = formats.format_of(chunk.names)
+            kept = (
+                range(len(chunk.row)) if form.entries is None else [i for i, _ in _of_tool(chunk, form, messages.CHAT)]
+            )
             for name in names:
                 if records.outermost(name, chunk.names) is None:
                     raise InputError(
                         f"{table}: the router was fitted with the context column {name!r}, which is missing; add it, "
                         "empty where it is unknown"
                     )
-                found[name] += [len(c) if isinstance(c, list | dict) else c for c in records.column(chunk, name)]
+                every = records.column(chunk, name)
+                column = [len(c) if isinstance(c, list | dict) else c for c in (every[i] for i in kept)]
+                if name in numbers and records.untyped(table):
+                    column = [contexts.typed([cell])[0] for cell in column]
+                found[name] += column
             while len(found[names[0]]) >= rows:
-                yield {name: cells[:rows] for name, cells in found.items()}
-                found = {name: cells[rows:] for name, cells in found.items()}
+                yield {name: column[:rows] for name, column in found.items()}
+                found = {name: column[rows:] for name, column in found.items()}
     if found[names[0]]:
         yield found
 
@@ -93,8 +108,9 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
         form = formats.format_of(chunk.names)
         name = cells.chats(chunk.names, {}).get(field, field)
         plain = form.entries is None
-        found = zip(chunk.row, records.column(chunk, name), strict=True) if plain else _of_tool(chunk, form, chat)
-        for row, cell in found:
+        found = enumerate(records.column(chunk, name)) if plain else _of_tool(chunk, form, chat)
+        for place, cell in found:
+            row = chunk.row[place]
             try:
                 value = reader(cell)
             except (ValueError, TypeError, OverflowError):
@@ -108,12 +124,12 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
 
 
 def _of_tool(chunk: records.Chunk, form: Any, chat: str) -> Iterator[tuple[int, Any]]:
-    """(row, prompt) of every request in records of a gateway or tracer; None where it has no prompt."""
+    """(place in the chunk, prompt) of every request in records of a gateway or tracer; None: it has no prompt."""
     data = chunk.data
     if isinstance(data, dict):
         data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    for row, record in zip(chunk.row, data, strict=True):
+    for place, record in enumerate(data):
         for entry in form.entries(record, Asked({}, chat)):
             text = entry.fields.get("prompt")
             if (entry.left == "" and entry.said is None and entry.judged is None) or (entry.left == FAILED and text):
-                yield row, text
+                yield place, text

@@ -83,13 +83,18 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
         raise InputError(f"{path}: damaged or truncated ({reason}); write or copy it again") from error
 
 
+def untyped(path: Source) -> bool:
+    """Whether the table is a CSV file, whose cells are texts whatever they say."""
+    return isinstance(path, Path) and path.name.lower().removesuffix(".gz").endswith(".csv")
+
+
 def _read(path: Source, wanted: Wanted) -> Iterator[Chunk]:
     if isinstance(path, Stream):
         return _chunks(json_lines.objects(doors.lines(path.file, path)))
     if not isinstance(path, Path):
         return _table(path, wanted)
     name = path.name.lower().removesuffix(".gz")
-    reader = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _json
+    reader = _parquet if name.endswith(".parquet") else _csv if untyped(path) else _json
     return reader(path, wanted)
 
 

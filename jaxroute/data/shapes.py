@@ -139,7 +139,7 @@ def check(table: Table) -> None:
 
     Raises:
         InputError: no prompts, an array of another length or width, a model named twice, or an answer whose quality is
-            none or whose cost cannot be.
+            not in [0, 1] or whose cost cannot be.
     """
     count, width = len(table), len(table.models)
     if len(set(table.models)) < width:
@@ -163,6 +163,7 @@ def check(table: Table) -> None:
     quality, cost = (np.asarray(part) for part in table.outcomes)
     for name, values, odd, rule in (
         ("quality", quality, ~np.isfinite(quality), "a number, or available False for an answer that is missing"),
+        ("quality", quality, (quality < 0) | (quality > 1), "one in [0, 1]: (quality - worst) / (best - worst)"),
         ("cost", cost, np.isinf(cost) | (cost < 0), "a finite number of at least 0, or NaN where it is unknown"),
     ):
         for row, column in np.argwhere(table.available & odd)[:1]:

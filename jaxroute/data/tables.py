@@ -111,7 +111,8 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
         path: a folder that does not exist yet, or an empty one.
 
     Raises:
-        InputError: the folder is not empty, or a model has no answer and would be lost.
+        InputError: the folder is not empty, the table is none (``shapes.check``), or a model has no answer and would be
+            lost.
 
     Example:
         >>> import tempfile, jax
@@ -123,6 +124,7 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
     """
     import pandas as pd
 
+    shapes.check(table)
     if not table.available.any(0).all():
         lost = table.models[int(np.argmin(table.available.any(0)))]
         raise InputError(f"{path}: model {lost!r} has no answer and would be lost; leave it out before saving")

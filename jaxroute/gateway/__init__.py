@@ -24,9 +24,20 @@ Only `handler`, `abilities`, `hooks` and `endpoints` import LiteLLM, so they are
 imports JAX.
 """
 
-from jaxroute.gateway.gate import Choice as Choice
-from jaxroute.gateway.gate import Gate as Gate
-from jaxroute.gateway.settings import Settings as Settings
-from jaxroute.gateway.settings import load_settings as load_settings
-from jaxroute.gateway.writing import LogWriter as LogWriter
-from jaxroute.gateway.writing import read_tail as read_tail
+from typing import TYPE_CHECKING
+
+from jaxroute._lazy import lazy
+
+if TYPE_CHECKING:
+    from jaxroute.gateway.gate import Choice as Choice
+    from jaxroute.gateway.gate import Gate as Gate
+    from jaxroute.gateway.settings import Settings as Settings
+    from jaxroute.gateway.settings import load_settings as load_settings
+    from jaxroute.gateway.writing import LogWriter as LogWriter
+    from jaxroute.gateway.writing import read_tail as read_tail
+else:  # when they are first used: a module of this package that is run by itself must not be imported before
+    _HOMES = {"Choice": "gate", "Gate": "gate", "Settings": "settings", "load_settings": "settings"}
+    _HOMES |= {"LogWriter": "writing", "read_tail": "writing"}
+    __getattr__, __dir__ = lazy(
+        __name__, ("gate", "settings", "writing"), {name: f"{__name__}.{home}" for name, home in _HOMES.items()}
+    )

@@ -8,14 +8,13 @@ of killed processes are left out and counted.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxroute.data import records
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import InputError
 
 TEXTS = ("request_id", "response_id", "prompt", "prompt_hash", "model", "chosen", "status", "by", "endpoint", "group",
@@ -85,9 +84,7 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxroute.gateway.compacting", description="Logs of a gateway as Parquet."
-    )
+    parser = parsing.Parser(prog="python -m jaxroute.gateway.compacting", description="Logs of a gateway as Parquet.")
     parser.add_argument("source", help="file or folder of a gateway's log")
     parser.add_argument("out", help="Parquet file to write")
     asked = parser.parse_args(arguments)

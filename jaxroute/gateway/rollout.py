@@ -16,7 +16,6 @@ was decided stands in one file, which every worker of the gateway watches. Only 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxroute.gateway.writing import LOG
-from jaxroute.system import stopping
+from jaxroute.system import parsing, stopping
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     from jaxroute.gateway.settings import load_settings
 
-    parser = argparse.ArgumentParser(
+    parser = parsing.Parser(
         prog="python -m jaxroute.gateway.rollout", description="Judge the roll-out of a new router, and act on it."
     )
     parser.add_argument("settings", help="models.yaml")

@@ -18,20 +18,15 @@ request's route and outcome together.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hmac
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request as Http
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
+from jaxroute._lazy import install
 from jaxroute.gateway import bodies, watching
 from jaxroute.gateway.feedback import ratings
 from jaxroute.gateway.gate import Gate
@@ -39,7 +34,21 @@ from jaxroute.gateway.recorder import Asked, Recorder, one_thread
 from jaxroute.gateway.requests import Request
 from jaxroute.gateway.settings import load_settings
 from jaxroute.gateway.writing import LogWriter
+from jaxroute.system import parsing
 from jaxroute.types import InputError
+
+try:
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request as Http
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+except ModuleNotFoundError as error:
+    lacking = f"this needs {str(error.name).partition('.')[0]}; {install('sidecar')}"
+    if __name__ == "__main__":
+        print(f"error: {lacking}", file=sys.stderr)
+        sys.exit(2)
+    raise ModuleNotFoundError(lacking, name=error.name) from None
 
 BRIEF = 4000
 """Characters that are encoded at once; longer requests leave the event loop free."""
@@ -173,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until stopped."""
     import uvicorn
 
-    parser = argparse.ArgumentParser(prog="python -m jaxroute.gateway.service", description='Answers "which model?".')
+    parser = parsing.Parser(prog="python -m jaxroute.gateway.service", description='Answers "which model?".')
     parser.add_argument("settings", help="models.yaml")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8100)

@@ -185,11 +185,12 @@ def on_log(
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
     own = by_weight.logging_policy(view.logs, view.nuisances, len(weights))
-    single = best_single(view.logs.available)
+    left = views.not_removed(router, log.models)
+    single = best_single(view.logs.available & left[None])
     against = dict(zip(OPPONENTS, (own, single), strict=True))
     both = {}
     if view.shadow is not None and on_shadow is not None:
-        both = {name: on_shadow, OPPONENTS[1]: best_single(view.shadow.available)}
+        both = {name: on_shadow, OPPONENTS[1]: best_single(view.shadow.available & left[None])}
     found = evidence.gather(
         jax.random.key(0),
         view.logs,
@@ -203,7 +204,9 @@ def on_log(
         on_shadow=both,
     )
     lost = views.beyond(router, log, weights)
-    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log))
+    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log, view, router))
+    if removed := [name for name, stays in zip(log.models, left.tolist(), strict=True) if not stays]:
+        said += (f"The router may not choose {', '.join(removed)}, so the best single model is one of the others.",)
     found = new_models.unsupported(found, lost)._replace(currency=log.currency)
     return LogEvaluation(found, router.cost_scale, said)
 
@@ -319,7 +322,7 @@ def compare(
         high,
         tuple(verdict.tolist()),
         found[list(conclusion.PARTS)],
-        (*said, *views.said_of(log)),
+        (*said, *views.said_of(log, view, first, second)),
         log.currency,
     )
 

@@ -135,5 +135,5 @@ def rank(
         np.asarray(normalised_cost_weights, float),
         np.asarray(weights, float),
         found,
-        (*seen.said(), *views.said_of(log)),
+        (*seen.said(), *views.said_of(log, view, *routers)),
     )

@@ -17,7 +17,7 @@ from jaxroute.data import scale, shadow
 from jaxroute.estimators.prediction_powered import check_scale
 from jaxroute.estimators.verdict import FEWEST_EFFECTIVE_ROWS
 from jaxroute.numerics import as_arrays
-from jaxroute.serving import new_models
+from jaxroute.serving import alike, new_models
 from jaxroute.serving.router import Router
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table, UnsupportedLogError
 
@@ -75,10 +75,12 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
     return View(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
 
 
-def said_of(log: people.LogTable) -> list[str]:
-    """What a person has to know of the rows that judge: groups that could not be kept together, people's ratings."""
+def said_of(log: people.LogTable, view: View, *routers: Router) -> list[str]:
+    """What a person has to know of the rows that judge: groups that could not be kept together, people's ratings, and
+    what was read otherwise than the routers' own logs."""
     folded = people.folding(log, SPEC.folds)
-    return [said for said in (folded and f"{folded}.", people.rating(log)) if said]
+    found = [said for said in (folded and f"{folded}.", people.rating(log)) if said]
+    return [*found, *alike.said(log, np.asarray(view.logs.features), routers)]
 
 
 def _unfit(log: people.LogTable) -> str:
@@ -126,6 +128,12 @@ def scores(router: Router, features: np.ndarray, weight: float, index: Sequence[
     """The router's scores of the data's models, -inf for those that it does not know."""
     found = router.scores(features, weight)
     return jnp.asarray(np.pad(found, ((0, 0), (0, 1)), constant_values=-np.inf)[:, list(index)])
+
+
+def not_removed(router: Router, models: Sequence[str]) -> np.ndarray:
+    """[K] of the data's models: False for those that are removed from the router, as by a limit of latency."""
+    removed = [name for name, left in zip(router.models, router.available.tolist(), strict=True) if not left]
+    return ~np.isin(models, removed)
 
 
 def choosable(router: Router, index: Sequence[int], available: Array) -> Array:

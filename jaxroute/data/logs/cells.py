@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data import context as contexts
 from jaxroute.data import records, values
 from jaxroute.data.logs import convert, formats
 from jaxroute.data.logs.entries import FAILED, FIELDS, LOST, NUMBERS, Asked, Format, Judgement, Row
@@ -136,6 +137,10 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
         ):
             found.counts[f"rows, in none of which {name} has a value"] = done
     found.column = {name: convert.whole(name, parts, done, width) for name, parts in pieces.items()}
+    untyped = np.array([records.untyped(table) for table in tables])[found.source]
+    for name in found.column:
+        if name.startswith(convert.CONTEXT) and untyped.any():
+            found.column[name][untyped] = np.array([*contexts.typed(found.column[name][untyped]), None], object)[:-1]
     if "group" in found.column:  # a row without a group stands alone
         group = found.column["group"]
         found.column["group"] = np.where(group < 0, len(codes["group"]) + np.arange(done), group)

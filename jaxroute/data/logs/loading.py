@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def load(
     shared = joining.join(log, chat)
     naming.resolve(log, keep_dates)
     _simulate(log)
-    _rate(log, feedback, score, shared)
+    chosen = _rate(log, feedback, score, shared)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
     costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))
@@ -114,7 +115,9 @@ def load(
     lines = tuple(problems.lines(log, found, tables))
     if bad.any() and not drop_bad:
         raise InputError("\n".join(lines))
-    return _table(log, found, lines, ~bad & ~log.gone, tables, quality_range, chat)
+    table = _table(log, found, lines, ~bad & ~log.gone, tables, quality_range, chat)
+    scale = "{:g},{:g}".format(*quality_range)
+    return replace(table, read_as={"quality_range": scale, "failures": failures, "score": chosen})
 
 
 def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form: str) -> None:
@@ -140,8 +143,8 @@ def _simulate(log: cells.Columns) -> None:
         log.counts[SIMULATED] += len(rows)
 
 
-def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) -> None:
-    """Qualities: the log's own column, else an evaluation by name; then what feedback says of them."""
+def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) -> str:
+    """Qualities: the log's own column, else an evaluation by name; then what feedback says of them; the name."""
     ids = {kind: np.where(log.gone, np.array(None, object), log.column[name]) for kind, name in
            (("request", "request_id"), ("call", "spare_id"), ("span", "spare_id")) if name in log.column}  # fmt: skip
     if "trace" in log.column:
@@ -171,6 +174,7 @@ def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) 
         log.counts.update(joined.counts)
     if said or chosen is not None or "quality" in log.column:
         log.column["quality"] = quality
+    return chosen or ""
 
 
 def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None:

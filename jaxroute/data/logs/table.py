@@ -38,7 +38,8 @@ class LogTable:
     that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
     human_quality: a person's rating where quality is a judge's; human_rate: the probability with which it was asked
     for; latency: seconds from the request to the end of the answer; None where the log has no such column. currency:
-    "USD" where all costs are known to be in US dollars, else "".
+    "USD" where all costs are known to be in US dollars, else "". read_as: quality_range ("worst,best"), failures and
+    score (the evaluation that is the quality, "" where it has no name), as they were read.
     """
 
     prompt: np.ndarray | None
@@ -65,6 +66,7 @@ class LogTable:
     human_rate: np.ndarray | None = None
     latency: np.ndarray | None = None
     currency: str = ""
+    read_as: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.action)

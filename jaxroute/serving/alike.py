@@ -1,0 +1,95 @@
+"""Whether a log that judges a router was read as the router's own log was: the same part of chats, qualities and costs.
+
+A router keeps how its log was read (``summary["chat"]`` and ``summary["read_as"]``). Another way to read is no error,
+because two logs may differ in it, but values then say something else, so it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxroute.data import logs as people
+from jaxroute.data import messages
+from jaxroute.data.logs.entries import FAILED
+from jaxroute.serving.router import Router
+from jaxroute.system.wording import here
+
+FEWEST, ROWS = 10, 2000
+"""Rows of a model with a cost above 0 that its costs are compared on, and rows that are looked at."""
+ZERO = f"{FAILED}, taken as quality 0"
+FACTOR = 20.0
+"""Costs of all models that are so many times what the router expects are in another unit: no price moves so far."""
+
+
+def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Router]) -> list[str]:
+    """What a person has to know of how the log was read.
+
+    Args:
+        log: N rows that judge. features: [N, D] as the first router takes them.
+        routers: that are judged on it; cost weights are in the unit of the first one's costs.
+
+    Returns:
+        Sentences, none where it was read as the routers' own logs were.
+    """
+    who = "the router" if len(routers) == 1 else "one of the routers"
+    found = [line for router in routers for line in (*_chat(router, log, who), *_quality(router, log, who))]
+    return [*dict.fromkeys(found), *_unit(routers[0], log, features)]
+
+
+def _chat(router: Router, log: people.LogTable, who: str) -> list[str]:
+    own = str(router.summary.get("chat", messages.CHAT))
+    if router.encoder is None or log.features is not None or log.chat == own:
+        return []
+    return [
+        f"This log was read with the rule {log.chat!r} for chats, and {who} decides by {own!r}: of a chat it sees "
+        f"another text here. Read the log with {here(f'chat={own!r}', f'--chat {own}')}."
+    ]
+
+
+def _quality(router: Router, log: people.LogTable, who: str) -> list[str]:
+    own, now = router.summary.get("read_as") or {}, log.read_as
+    if not own or not now:  # of an earlier release, or made by hand
+        return []
+    lines, scale, score, way = [], own.get("quality_range"), own.get("score"), own.get("failures")
+    if scale and scale != now["quality_range"]:
+        lines.append(
+            f"Qualities of this log are read on the scale {now['quality_range']} (worst, best), and {who} learned from "
+            f"a log that was read on {scale}. If both are written alike, give "
+            f"{here(f'quality_range=({scale})', f'--quality-range {scale}')}."
+        )
+    if score and now["score"] and score != now["score"]:
+        lines.append(f"The quality of this log is its evaluation {now['score']}, and {who} learned from {score}.")
+    failed = log.counts.get(ZERO, 0) + sum(log.left_out.get(FAILED, {}).values())
+    what = {"drop": "left out", "zero": "answers of quality 0"}
+    if failed and way in what and way != now["failures"]:
+        lines.append(
+            f"{failed:,} failed requests of this log are {what[now['failures']]}; where {who} learned, such requests "
+            f"were {what[way]}. To judge it alike, give {here(f'failures={way!r}', f'--failures {way}')}."
+        )
+    return lines
+
+
+def _unit(router: Router, log: people.LogTable, features: np.ndarray) -> list[str]:
+    """Costs that are far from what the router expects, of all models alike; kinds that expect none say nothing."""
+    if not router.costs_known or not len(log):
+        return []
+    rows = np.unique(np.linspace(0, len(log) - 1, ROWS).round().astype(int))
+    expected = router.predict(features[rows])[1]
+    action, cost = np.asarray(log.action)[rows], np.asarray(log.cost, float)[rows]
+    times = {}
+    for k, name in enumerate(log.models):
+        own = (action == k) & (cost > 0)
+        if name in router.models and own.sum() >= FEWEST:
+            at = float(expected[own, router.models.index(name)].sum())
+            times[name] = float(cost[own].sum()) / at if at > 0 else float("nan")
+    factors = np.array(list(times.values()))
+    if len(factors) < 2 or not ((factors >= FACTOR).all() or (factors <= 1 / FACTOR).all()):
+        return []
+    each = ", ".join(f"{name} {factor:.3g}" for name, factor in times.items())
+    return [
+        f"Costs of this log are far from those that the router expects, of every model alike ({each} times). If they "
+        "are in another unit, such as cents beside dollars, only the values at cost weight 0 have a meaning: give them "
+        "in the router's unit."
+    ]

@@ -1,0 +1,111 @@
+"""A log that judges a router and was read otherwise than the router's own log is judged, and what differs is said."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import router_kinds
+from commands import run
+
+import jaxroute as jr
+from jaxroute.serving.router import Router
+
+SMALL = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
+TURNS = [{"role": "user", "content": "What is a proof?"}, {"role": "assistant", "content": "A chain of steps."}]
+
+
+def rows_of(count, seed=0, **changes):
+    """Chats of two turns that ``a`` and ``b`` answered alike often."""
+    rng = np.random.default_rng(seed)
+    return [
+        {"prompt": [*TURNS, {"role": "user", "content": f"And number {seed}-{i}?"}], "model": "ab"[i % 2],
+         "quality": float(rng.random() < 0.4 + 0.3 * (i % 2)), "cost": 0.01 * (1 + i % 2), "propensity": 0.5}
+        | changes
+        for i in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def router():
+    return jr.fit(jr.read_log(rows_of(100), chat="user"), "plug_in_mean", **SMALL)
+
+
+def said(router, log, **options):
+    """What each of the three ways to judge says of a log, without what it says of its rows."""
+    other = {"normalised_cost_weights": [0.0, 1.0], **options}
+    found = [jr.evaluate(router, log, **other), jr.compare(router, router, log, **other)]
+    found.append(jr.rank([router, router], log, **other))
+    return [list(one.left_out) for one in found]
+
+
+def test_a_log_read_by_another_rule_for_chats_is_said(router):
+    assert said(router, rows_of(80, 1)) == [[], [], []]  # what is not read yet is read as the router needs it
+    assert said(router, jr.read_log(rows_of(80, 1), chat="user")) == [[], [], []]
+    whose = ("the router", "one of the routers", "one of the routers")
+    for lines, who in zip(said(router, jr.read_log(rows_of(80, 1))), whose, strict=True):
+        (line,) = lines
+        assert line.startswith(f"This log was read with the rule 'last' for chats, and {who} decides by 'user'")
+        assert "chat='user'" in line
+    features = [{**row, "features": [float(i % 3), float(i % 5)]} for i, row in enumerate(rows_of(100))]
+    takes_features = jr.fit(jr.read_log(features, chat="user"), "plug_in_mean", **SMALL)
+    new = [{**row, "features": [float(i % 4), float(i % 7) / 3]} for i, row in enumerate(rows_of(80, 1))]
+    assert not any("chats" in line for lines in said(takes_features, jr.read_log(new)) for line in lines)
+
+
+def test_qualities_read_on_another_scale_are_said(tmp_path, capsys):
+    """An error flag, of which less is better, is read upside down without its scale."""
+    rows = [row | {"prompt": f"p{i}", "quality": 1 - row["quality"]} for i, row in enumerate(rows_of(180))]
+    for name, part in (("log", rows[:100]), ("later", rows[100:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    router = jr.fit(jr.read_log(str(tmp_path / "log.jsonl"), quality_range=(1, 0)), "plug_in_mean", **SMALL)
+    router.save(tmp_path / "router")
+    kept = Router.load(tmp_path / "router").summary["read_as"]
+    assert kept == {"quality_range": "1,0", "failures": "drop", "score": ""}
+    code, out, _ = run(capsys, "evaluate", tmp_path / "router", tmp_path / "later.jsonl")
+    assert code in (0, 3)
+    assert "on the scale 0,1 (worst, best), and the router learned from a log that was read on 1,0" in " ".join(
+        out.split()
+    )
+    assert "--quality-range 1,0" in out
+    as_fitted = "evaluate", tmp_path / "router", tmp_path / "later.jsonl", "--quality-range", "1,0"
+    assert "scale" not in run(capsys, *as_fitted)[1]
+
+
+def test_another_evaluation_and_other_failures_are_said(router):
+    log = jr.read_log(rows_of(80, 1), chat="user")
+    log.read_as["score"] = "toxicity"
+    log.left_out["failed requests"] = {"a": 3, "b": 2}
+    router.summary["read_as"] = {"quality_range": "0,1", "failures": "zero", "score": "correct"}
+    try:
+        lines = said(router, log)[0]
+        router.summary["read_as"] = {}  # of an earlier release
+        assert said(router, log)[0] == []
+    finally:
+        router.summary["read_as"] = {"quality_range": "0,1", "failures": "drop", "score": ""}
+    assert lines[0] == "The quality of this log is its evaluation toxicity, and the router learned from correct."
+    assert lines[1].startswith("5 failed requests of this log are left out; where the router learned, such requests")
+    assert lines[1].endswith("were answers of quality 0. To judge it alike, give failures='zero'.")
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001])
+def test_costs_in_another_unit_are_said(router, factor):
+    """A cost weight is quality per unit of cost, so every value above cost weight 0 is of another preference."""
+    rows = rows_of(80, 1)
+    for lines in said(router, [row | {"cost": row["cost"] * factor} for row in rows]):
+        (line,) = lines
+        assert line.startswith("Costs of this log are far from those that the router expects")
+    cheaper = [row | {"cost": row["cost"] / (100 if row["model"] == "b" else 1.5)} for row in rows]
+    assert said(router, cheaper) == [[], [], []]  # new prices of one model
+    assert said(router, [row | {"cost": 0.0} for row in rows]) == [[], [], []]
+
+
+def test_a_router_that_expects_no_costs_says_nothing_of_them():
+    scores = router_kinds.router("per_weight")
+    rng = np.random.default_rng(0)
+    rows = [
+        {"features": rng.standard_normal(5).tolist(), "model": "abcd"[i % 4], "quality": i % 2, "cost": 100.0}
+        for i in range(80)
+    ]
+    found = jr.evaluate(scores, pd.DataFrame(rows), normalised_cost_weights=[0.0])
+    assert not any("Costs" in line for line in found.left_out)
