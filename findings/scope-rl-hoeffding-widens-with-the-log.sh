@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# scope-rl==0.2.1: two of the four confidence intervals of estimate_interval, which every estimator has, are not what the
-# documentation gives. (1) ci="hoeffding" multiplies by the number of trajectories where its own formula divides by it:
+# scope-rl==0.2.1: two of the four confidence intervals of estimate_interval, which every estimator has, are not those
+# of its documentation. (1) ci="hoeffding" multiplies by the number of trajectories where its own formula divides by it:
 # the largest weighted reward times sqrt(log(2 / alpha) / 2 * n). So the interval gets wider with the log, by sqrt(n),
 # and is n times too wide: it never tells two policies apart, and the more data there is the less. (2) ci="ttest" is
 # two-sided with the quantile of a one-sided test, so "95.0% CI" is a 90% interval. Nothing warns. Below a log of two
