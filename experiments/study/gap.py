@@ -13,7 +13,7 @@ import pandas as pd
 from experiments.study.cells import FIRST
 from experiments.study.design import SYNTHETIC
 from experiments.study.significance import CELL
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 
 DRAWS = 2000
 

@@ -17,7 +17,7 @@ from experiments.study import significance as study_tests
 from experiments.study import summary as study_summary
 from experiments.study.tables import by_table, cell_table, centre_table, interval, intervals, markdown
 from jaxroute import report
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 
 HALF_POINT = 0.25
 PUBLISHED, UNFINISHED = "study.parquet", "study-unfinished.parquet"

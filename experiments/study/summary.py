@@ -28,7 +28,7 @@ from experiments.study.contrasts import (
 )
 from experiments.study.design import SYNTHETIC
 from experiments.study.tables import markdown
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 from jaxroute.types import InputError
 
 LEVEL = "level"

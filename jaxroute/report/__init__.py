@@ -10,23 +10,14 @@ method, cost weight, seed and metric) with one column more, ``kind``, that group
 """
 
 from jaxroute.report.artefacts import write_figures, write_html, write_results
+from jaxroute.report.comparison import compare, headline
 from jaxroute.report.evidence import draw_evidence
 from jaxroute.report.exploring import draw_exploration
 from jaxroute.report.figures import Drawing, draw_figures, draw_quality_cost, draw_regret, draw_shares
 from jaxroute.report.pages import write_sheets
+from jaxroute.report.results import COLUMNS, KINDS, TABLE_WEIGHTS, cells, kinds, table_weights
 from jaxroute.report.scorecard import print_scorecard, scorecard, scorecard_markdown
-from jaxroute.report.summary import (
-    COLUMNS,
-    KINDS,
-    TABLE_WEIGHTS,
-    cells,
-    compare,
-    headline,
-    kinds,
-    student_interval,
-    summarise,
-    table_weights,
-)
+from jaxroute.report.summary import student_interval, summarise
 from jaxroute.report.tables import markdown_table, print_tables
 
 __all__ = [

@@ -19,20 +19,11 @@ from jaxroute.estimators import conclusion
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report import pages
 from jaxroute.report.canvas import styled, undrawn
+from jaxroute.report.comparison import headline
 from jaxroute.report.evidence import evidence_tables, reasons
 from jaxroute.report.figures import Drawing
-from jaxroute.report.summary import (
-    COLUMNS,
-    KINDS,
-    best_of,
-    cells,
-    check_columns,
-    headline,
-    kinds,
-    ranked,
-    summarise,
-    table_weights,
-)
+from jaxroute.report.results import COLUMNS, KINDS, cells, check_columns, kinds, table_weights
+from jaxroute.report.summary import best_of, ranked, summarise
 from jaxroute.report.svg import svg, within_page
 from jaxroute.report.tables import (
     COMPARISON_HEADER,
@@ -55,7 +46,7 @@ def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
 
     Example:
         >>> import tempfile
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> path = write_results(tempfile.mkdtemp(), example())
         >>> path.name, pd.read_parquet(path).equals(example())
         ('results.parquet', True)
@@ -72,7 +63,7 @@ def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
     Example:
         >>> import tempfile
         >>> from jaxroute.report.figures import draw_regret
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> [path.name for path in write_figures(tempfile.mkdtemp(), [draw_regret(example())])]
         ['regret.svg', 'regret.png', 'regret.pdf']
     """
@@ -115,7 +106,7 @@ def write_html(
 
     Example:
         >>> import tempfile
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> page = write_html(tempfile.mkdtemp(), example(), {"title": "My run"}).read_text()
         >>> "My run" in page, "mine has a mean regret of 10.00" in page
         (True, True)

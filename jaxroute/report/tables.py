@@ -12,17 +12,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from jaxroute.report.summary import (
-    KINDS,
-    LOWER_IS_BETTER,
-    best_of,
-    compare,
-    headline,
-    kinds,
-    ranked,
-    summarise,
-    table_weights,
-)
+from jaxroute.report.comparison import compare, headline
+from jaxroute.report.results import KINDS, LOWER_IS_BETTER, kinds, table_weights
+from jaxroute.report.summary import best_of, ranked, summarise
 from jaxroute.system.printing import cell
 from jaxroute.system.printing import console as standard_console
 
@@ -49,7 +41,7 @@ class MethodTable(NamedTuple):
     best: the method that has the best mean and is no ceiling; None where no mean is known.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> method_table(example(), "regret").header
         ('0', '1', 'mean')
     """
@@ -99,7 +91,7 @@ def method_table(
     """One metric: methods by cost weight, with the mean over the weights, as text and numbers.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> table = method_table(example(), "regret")
         >>> method, cells = table.lines[0]
         >>> table.best, method, [cell.text for cell in cells]
@@ -169,7 +161,7 @@ def comparison_lines(
     """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> next(comparison_lines(example(), "regret"))
         ('mine', 'plug_in_ridge', '-3.00', '[-3.00, -3.00]', 'better', 'all', '-')
     """
@@ -196,7 +188,7 @@ def markdown_table(
     """The method table and the paired differences as Markdown, for README files.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> print(*markdown_table(example()).splitlines()[:4], sep="\\n")
         | regret at cost weight | 0 | 1 | mean |
         | --- | ---: | ---: | ---: |
@@ -253,7 +245,7 @@ def print_tables(
     """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> from rich.console import Console
         >>> print_tables(example(), console=Console(width=100, color_system=None))
          regret at cost weight ...
