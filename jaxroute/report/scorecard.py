@@ -10,9 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxroute.report.console import CONSOLE_WIDTH
+from jaxroute.report.markdown import markdown_name, markdown_rows
 from jaxroute.report.results import kinds, table_weights
 from jaxroute.report.summary import best_plug_in, ranked, summarise
-from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
+from jaxroute.report.tables import grouped, interval_cell
 from jaxroute.system.printing import cell
 from jaxroute.system.printing import console as standard_console
 
