@@ -18,7 +18,7 @@ from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
 from jaxroute.estimators.accounts import PARTS
 from jaxroute.projection import Projection
-from jaxroute.serving import evaluation, kinds, views
+from jaxroute.serving import comparison, evaluation, kinds, views
 from jaxroute.serving.distil import Student
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
@@ -72,7 +72,7 @@ def test_routers_that_know_fewer_or_more_models_than_the_log(log, monkeypatch):
     monkeypatch.setattr(views, "SPEC", NuisanceSpec(("mean",)))
     two, four = router(a=0.1, b=0.2), router(a=0, c=3, b=1, d=0.9)
     forth, back = (
-        evaluation.compare(*pair, log, normalised_cost_weights=(0.0,)) for pair in ((four, two), (two, four))
+        comparison.compare(*pair, log, normalised_cost_weights=(0.0,)) for pair in ((four, two), (two, four))
     )
     means = {k: log.quality[log.action == log.models.index(k)].mean() for k in "bc"}
     assert forth.difference.item() == pytest.approx(means["c"] - means["b"], abs=0.05)

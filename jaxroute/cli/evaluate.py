@@ -123,7 +123,7 @@ def compare(
 
       jaxroute compare router_new router_old later_requests.parquet
     """
-    from jaxroute.serving import evaluation
+    from jaxroute.serving import comparison
     from jaxroute.serving.router import Router
 
     first, second = Router.load(a), Router.load(b)
@@ -138,7 +138,7 @@ def compare(
     weights = _grid(first, second)
     with output.progress({}) as on_stage:
         on_stage("evidence from the log")
-        found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
+        found = comparison.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
     rows = output.records(found.to_frame())
     said = found.conclusion(str(a), str(b))
     return output.Result(
