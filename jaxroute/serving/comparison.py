@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
+from jaxroute.data.seen import Seen, either
 from jaxroute.estimators import by_weight, conclusion
 from jaxroute.recipe import GRID
 from jaxroute.serving import new_models, unseen, views
@@ -83,14 +83,14 @@ def compare(
     """
     check_weights(normalised_cost_weights)
     seen = unseen.seen_rows(first, log), unseen.seen_rows(second, log)
-    either = fingerprints.either(*seen)
-    if unseen.exhausted(either):
-        return _stored_difference(first, second, either)
-    said = either.said()
+    learned = either(*seen)
+    if unseen.exhausted(learned):
+        return _stored_difference(first, second, learned)
+    said = learned.said()
     for router in (first, second):
         shadow, lines = unseen.left(router, shadow)
         said += [line for line in lines if line not in said]  # both may say the same
-    log = log.rows(np.flatnonzero(~either.rows)) if either.count else log
+    log = log.rows(np.flatnonzero(~learned.rows)) if learned.count else log
     view = views.of(first, log, shadow)
     weights = [normalised / first.cost_scale for normalised in normalised_cost_weights]
     (ours, we), (theirs, they) = (views.policies_of(router, log, view, weights) for router in (first, second))
@@ -114,7 +114,7 @@ def compare(
     )
 
 
-def _stored_difference(first: Router, second: Router, seen: fingerprints.Seen) -> Comparison:
+def _stored_difference(first: Router, second: Router, seen: Seen) -> Comparison:
     a, b = (unseen.stored(router, seen).to_frame() for router in (first, second))
     other = [b["value"][np.isclose(b["cost_weight"], weight, rtol=1e-3)].mean() for weight in a["cost_weight"]]
     difference, unknown = a["value"].to_numpy() - np.array(other), np.full(len(a), np.nan)
