@@ -13,7 +13,7 @@ import pytest
 import router_kinds
 from commands import run
 
-from jaxroute.cli import reading
+from jaxroute.cli import options, reading
 from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
 from jaxroute.estimators.accounts import PARTS
@@ -103,9 +103,9 @@ def test_chats_are_read_by_the_rule_that_the_router_keeps(tmp_path, capsys, rule
     rows = [{"prompt": CHAT, "model": name, "quality": 1, "cost": 1} for name in ("small", "large")]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     path = str(tmp_path / "log.jsonl")
-    assert reading.read(path, reading.How(), kept).prompt.tolist() == [RULES[rule]] * 2
-    assert reading.read(path, reading.How()).prompt.tolist() == ["second"] * 2
-    assert reading.read(path, reading.How(chat="all"), kept).prompt.tolist() == [RULES["all"]] * 2
+    assert reading.read(path, options.How(), kept).prompt.tolist() == [RULES[rule]] * 2
+    assert reading.read(path, options.How()).prompt.tolist() == ["second"] * 2
+    assert reading.read(path, options.How(chat="all"), kept).prompt.tolist() == [RULES["all"]] * 2
     code, out, err = run(capsys, "route", tmp_path / "router", "--cost-weight", "30", "--input", path)
     assert code == 0, err
     routed = [list(json.loads(line)["scores"].values()) for line in out.splitlines()]

@@ -13,7 +13,7 @@ from test_evidence import a_case, valued
 
 from experiments.study import report as study_report
 from jaxroute import report
-from jaxroute.cli import output
+from jaxroute.cli.sheets import Sheet
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -66,7 +66,7 @@ def of_command(folder):
     """As doctor and shadow write it: long names, many columns, a value that is unknown."""
     header = ["model", "mean quality", *(f"a column of number {j}" for j in range(12))]
     lines = [[f"provider/a-model-with-a-long-name-{i}", (i * 7) % 5, *[0.5] * 11, None] for i in range(5)]
-    sheet = output.Sheet("models: rows, shares and qualities, of which there are many", header, lines)
+    sheet = Sheet("models: rows, shares and qualities, of which there are many", header, lines)
     report.write_sheets(
         folder, "What the log can teach", ["verdict: ok. A router can be learnt.", "- Log more."], [sheet]
     )
@@ -81,7 +81,7 @@ def of_exploration(folder):
     ]
     setting = "explore: {policy: evaluation, floor: 0.02, router: routers/of-the-next-month-with-more-models}"
     lines = [[setting, one["extra_cost_per_1000"], one["loss"], one["days"]] for one in rates]
-    sheet = output.Sheet("settings of models.yaml", ["setting", "cost of 1,000", "loss", "days"], lines)
+    sheet = Sheet("settings of models.yaml", ["setting", "cost of 1,000", "loss", "days"], lines)
     said = [f"Exploring costs 0.1 more per 1,000 requests: set {setting}."]
     figure = report.draw_exploration(rates, rates[0])
     report.write_sheets(folder, "What to explore beside router", said, [sheet], [figure])

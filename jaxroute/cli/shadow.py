@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute.cli import output, reading
+from jaxroute.cli import options, output, reading
 from jaxroute.cli.judged import unit_of
+from jaxroute.cli.progress import progress
+from jaxroute.cli.sheets import Sheet
 from jaxroute.data import files, saving, scale
 from jaxroute.system.printing import money, two_figures
 from jaxroute.types import InputError, UnsupportedLogError
@@ -35,7 +37,7 @@ class Who(StrEnum):
 
 
 def shadow(
-    log: reading.LogPath,
+    log: options.LogPath,
     count: Annotated[
         int, typer.Option(help="Prompts that the money is enough for if every model answers them.", min=1)
     ] = 250,
@@ -66,8 +68,8 @@ def shadow(
         typer.Option(help=f'JSONL file to write the drawn prompts to, each with "{ASK}": the models to answer it.'),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same prompts.", min=0)] = 0,
-    how: reading.How = reading.AS_IT_IS,
-    encoder: reading.Encoder = "hashed",
+    how: options.How = options.AS_IT_IS,
+    encoder: options.Encoder = "hashed",
     page: output.Page = None,
 ) -> output.Result:
     """Plan a shadow sample: prompts that several models answer beside the log, for jaxroute fit --shadow.
@@ -90,7 +92,7 @@ def shadow(
     if out is not None:
         saving.check_file(out)
     output.check_page(page)
-    weights = reading.cost_weights(normalised_cost_weights)
+    weights = options.cost_weights(normalised_cost_weights)
     offered = None if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     logs, _ = reading.as_logs(table, encoder)
@@ -100,7 +102,7 @@ def shadow(
         raise UnsupportedLogError(f"{log}: no row has a rating, so it is not known how noisy answers are; rate some")
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
-    with output.progress({}) as on_stage:
+    with progress({}) as on_stage:
         on_stage("what answers of several models would teach")
         found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most, rating_cost=rating_cost)
     asked = found["ask"]["prompts"]
@@ -251,7 +253,7 @@ def _line(item: dict[str, Any]) -> bytes:
         return json.dumps(item).encode() + b"\n"
 
 
-def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
+def _shown(found: dict[str, Any]) -> tuple[list[str], list[Sheet]]:
     asked = [m for m in found["models"] if m["prompts"]]
     ask, whole = found["ask"], min(m["prompts"] for m in found["models"])
     price, points = money(ask["price"], found["currency"]), two_figures(100 * ask["value"])
@@ -289,10 +291,8 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     ]
     header = ["prompts", "answers", "price", "log rows for it", "largest error", "median error"]
     keys = ["prompts", "answers", "price", "log_rows", "largest_error", "median_error"]
-    sizes = output.Sheet(
-        "sizes, if every model answers", header, [[size[key] for key in keys] for size in found["sizes"]]
-    )
+    sizes = Sheet("sizes, if every model answers", header, [[size[key] for key in keys] for size in found["sizes"]])
     header = ["model", "rows", "prompts to ask", "error now", "error then", "cost of an answer", "price"]
     keys = ["model", "rows", "prompts", "error_now", "error_then", "cost_of_an_answer", "price"]
     lines = [[m[key] for key in keys] for m in found["models"]]
-    return said, [sizes, output.Sheet("models: standard error of mean quality", header, lines)]
+    return said, [sizes, Sheet("models: standard error of mean quality", header, lines)]
