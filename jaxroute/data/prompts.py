@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import messages, records, values
-from jaxroute.data.logs import cells, formats
+from jaxroute.data.logs import fielding, formats
 from jaxroute.data.logs.entries import FAILED, Asked
 from jaxroute.types import InputError
 
@@ -91,7 +91,7 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
         if not chunk.names:
             continue
         form = formats.format_of(chunk.names)
-        name = cells.chats(chunk.names, {}).get(field, field)
+        name = fielding.chats(chunk.names, {}).get(field, field)
         plain = form.entries is None
         found = zip(chunk.row, records.column(chunk, name), strict=True) if plain else _of_tool(chunk, form, chat)
         for row, cell in found:

@@ -26,6 +26,7 @@ from jaxroute import settings
 from jaxroute.data import messages, records, values
 from jaxroute.data import prices as tariffs
 from jaxroute.data.logs import cells, convert, costs, feedback, formats, joining, naming, problems, router_replay
+from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.table import LogTable
 from jaxroute.system.wording import here, mapped, named
@@ -127,7 +128,7 @@ def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form
         raise InputError(f"columns names {unknown[0]!r}, which is not a field of a log; use: {', '.join(FIELDS)}")
 
 
-def _simulate(log: cells.Columns) -> None:
+def _simulate(log: Columns) -> None:
     """Propensities of choices by posterior sampling, where the log has none of its own."""
     if (sampled := log.column.get("sampled")) is None:
         return
@@ -140,7 +141,7 @@ def _simulate(log: cells.Columns) -> None:
         log.counts[SIMULATED] += len(rows)
 
 
-def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) -> None:
+def _rate(log: Columns, source: Any, score: str | None, shared: set[str]) -> None:
     """Qualities: the log's own column, else an evaluation by name; then what feedback says of them."""
     ids = {kind: np.where(log.gone, np.array(None, object), log.column[name]) for kind, name in
            (("request", "request_id"), ("call", "spare_id"), ("span", "spare_id")) if name in log.column}  # fmt: skip
@@ -191,7 +192,7 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(name or "one without a name" for name in names))
 
 
-def _leave_earlier(log: cells.Columns, since: Any) -> None:
+def _leave_earlier(log: Columns, since: Any) -> None:
     if since is None:
         return
     if "timestamp" not in log.column:
@@ -200,7 +201,7 @@ def _leave_earlier(log: cells.Columns, since: Any) -> None:
     _leave(log, ~(log.number("timestamp") >= values.moment_of("since", since)) & ~log.gone, EARLIER)
 
 
-def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, float]) -> None:
+def _set_aside(log: Columns, failures: str, quality_range: tuple[float, float]) -> None:
     """Failed requests go, or have the lowest quality; requests without a prompt go; each counted by model."""
     failed = log.flag("failed") & ~log.gone
     if failures == "zero" and failed.any():
@@ -220,7 +221,7 @@ def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, fl
             _leave(log, rows, why)
 
 
-def _leave(log: cells.Columns, rows: np.ndarray, why: str) -> None:
+def _leave(log: Columns, rows: np.ndarray, why: str) -> None:
     """Mark rows as gone, counted by model and endpoint."""
     names, ends = log.codes["model"], log.codes["endpoint"]
     model, endpoint = log.code("model"), log.code("endpoint")
@@ -231,7 +232,7 @@ def _leave(log: cells.Columns, rows: np.ndarray, why: str) -> None:
 
 
 def _table(
-    log: cells.Columns,
+    log: Columns,
     found: Mapping[tuple[str, str], np.ndarray],
     lines: tuple[str, ...],
     good: np.ndarray,
