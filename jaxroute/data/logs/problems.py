@@ -71,9 +71,7 @@ def _odd(log: Columns, *fields: str) -> np.ndarray:
     return np.any([rows for (name, _), rows in log.odd.items() if name in fields] or [np.zeros(len(log), bool)], axis=0)
 
 
-def lines(
-    log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]
-) -> list[str]:
+def lines(log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]) -> list[str]:
     found = []
     for (kind, name), bad in problems.items():
         if bad.any():
