@@ -17,7 +17,7 @@ from jaxroute.cli.options import AS_IT_IS
 from jaxroute.data import encoders, logs, synthetic, tables
 from jaxroute.estimators import by_weight
 from jaxroute.learn import checks, fitting
-from jaxroute.serving import evaluation, ranking
+from jaxroute.serving import comparison, evaluation, ranking
 from jaxroute.system import wording
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
@@ -186,7 +186,7 @@ def test_a_log_without_costs_is_priced_before_a_router_is_judged(monkeypatch):
         seen.append(log.cost.tolist())
         raise InterruptedError
 
-    for module, name in ((evaluation, "on_log"), (evaluation, "compare"), (ranking, "rank")):
+    for module, name in ((evaluation, "on_log"), (comparison, "compare"), (ranking, "rank")):
         monkeypatch.setattr(module, name, stop)
     router = router_kinds.router("plug_in", models=(*MODELS, "other"), encoder="hashed", features=256)
     rows = [row | {"cost": None, "input_tokens": 1000, "output_tokens": 100} for row in rows_of(6)]

@@ -13,7 +13,7 @@ from jaxroute.cli import explored, options, output, reading
 from jaxroute.cli.judged import unit_of
 from jaxroute.cli.progress import progress
 from jaxroute.cli.sheets import Sheet
-from jaxroute.system.printing import money, two_figures
+from jaxroute.system.printing import days, money, two_figures
 from jaxroute.types import InputError
 
 NAMED = 3
@@ -170,7 +170,7 @@ def _said(
         ]
         return [*said, f"Exploring {_money(best, spend, asked)} with {setting}.", _note(asked.currency)]
     proven = (
-        f"proves {points}{whose} at 95% after {best['rows']:,.0f} rated requests, {_days(best['days'])}"
+        f"proves {points}{whose} at 95% after {best['rows']:,.0f} rated requests, {days(best['days'])}"
         if np.isfinite(best["rows"])
         else f"cannot prove {points}{whose}"
     )
@@ -185,13 +185,13 @@ def _said(
         f"{m['model']} may be better than the router's choice on {two_figures(100 * m['may_be_better'])}% of the "
         f"prompts; it would get {two_figures(100 * m['share'])}% of the requests instead of "
         f"{two_figures(100 * m['share_of_router'])}%, which "
-        + (f"proves its gain there after {_days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
+        + (f"proves its gain there after {days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
         for m in likely[:NAMED]
     ]
     if asked.rated < 1 and np.isfinite(best["days"]):
         said.append(
             f"{two_figures(100 * asked.rated)}% of the requests are rated; if all were, the proof would take "
-            f"{_days(best['days'] * asked.rated)}."
+            f"{days(best['days'] * asked.rated)}."
         )
     return [*said, _note(asked.currency)]
 
@@ -212,7 +212,3 @@ def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:
     per_1000, in_30_days = money(abs(extra), asked.currency), money(month, asked.currency)
     amount = f"costs {per_1000} more" if extra > 0 else f"saves {per_1000}"
     return f"{amount} per 1,000 requests ({share}{in_30_days} in 30 days)"
-
-
-def _days(count: float) -> str:
-    return f"{count:,.0f} days" if count >= 10 else f"{count:,.1f} days"

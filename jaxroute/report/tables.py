@@ -149,7 +149,7 @@ COMPARISON_NOTE = (
 
 
 def comparison_lines(
-    results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None, decimals: int = 2
+    results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None
 ) -> Iterator[tuple[str, ...]]:
     """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins.
 
@@ -164,8 +164,8 @@ def comparison_lines(
         yield (
             row["router"],
             row["against"],
-            "-" if np.isnan(difference) else f"{difference:+.{decimals}f}",
-            "none" if np.isnan(low) else f"[{low:+.{decimals}f}, {high:+.{decimals}f}]",
+            "-" if np.isnan(difference) else f"{difference:+.2f}",
+            "none" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]",
             row["verdict"],
             *(_weights_text(row[c], len(grid)) for c in ("better_at", "worse_at")),
         )
