@@ -4,9 +4,9 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 
+import chromium
 import pytest
 from study_rows import made_up
 from test_evidence import a_case, valued
@@ -15,10 +15,7 @@ from experiments.study import report as study_report
 from jaxroute import report
 from jaxroute.cli.sheets import Sheet
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium.FOUND is None, reason="no Chromium here")]
 PROBE = """
 <script>
 const errors = [];
@@ -111,7 +108,8 @@ def look(folder, width, *, dark=False):
     listen = 'addEventListener("message", e => {document.getElementById("said").textContent = JSON.stringify(e.data)})'
     frame = f'<iframe src="probed.html" style="width:{width}px;height:2000px;border:0"></iframe>'
     (folder / "frame.html").write_text(f'{frame}<pre id="said"></pre><script>{listen}</script>')
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    command = [chromium.FOUND, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000"]
+    command += ["--dump-dom"]
     command += ["--blink-settings=preferredColorScheme=0"] if dark else []
     done = subprocess.run([*command, f"file://{folder}/frame.html"], capture_output=True, text=True, timeout=120)
     said = re.search(r'<pre id="said">(.+?)</pre>', done.stdout, re.DOTALL)
@@ -140,8 +138,5 @@ def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, widt
 def test_dark_and_light(page):
     light, dark = (look(page[0], 800, dark=d)["colours"] for d in (False, True))
 
-    def brightness(colour):
-        return sum(map(int, re.findall(r"\d+", colour)[:3]))
-
-    assert brightness(light[0]) > brightness(light[1])
-    assert brightness(dark[0]) < brightness(dark[1])
+    assert chromium.brightness(light[0]) > chromium.brightness(light[1])
+    assert chromium.brightness(dark[0]) < chromium.brightness(dark[1])
