@@ -13,7 +13,7 @@ summary     means over seeds, with intervals; `comparison` who beats whom, in wo
 tables      methods against cost weights as texts; `markdown` and `console` show them
 scorecard   one line per method with what routing papers report
 figures     what is drawn of results; of a log: `evidence`, `frontier`, `exploring`; `canvas` their common style
-artefacts   the files that a run writes; `pages` their HTML, `svg` the figures in it
+artefacts   the files that a run writes; `sections` what report.html says, `pages` its HTML, `svg` its figures
 """
 
 from jaxroute.report.artefacts import write_figures, write_html, write_results
