@@ -82,6 +82,7 @@ NAMES = {
     "cli.reading.normalised": "cli.judged.normalised",
     "cli.reading.write_page": "cli.judged.write_page",
     "cli.reading.show": "cli.sheets.show",
+    "cli.shadow.SIZES": "cli.shadow_plan.SIZES",
     "conditional.continuum_loss": "learn.conditional.loss",
     "conditional.continuum_values": "learn.conditional.values",
     "conditional.train_chunk": "learn.conditional.EVERY_WEIGHT",

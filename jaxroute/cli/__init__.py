@@ -9,7 +9,7 @@ the reader of its output has gone; `output` has --json.
 options    what commands share of what they are asked; `reading` the log and the shadow sample
 output     what a command gives back, `sheets` its tables, `progress` what is said meanwhile
 judged     what a log or a table says of a router; `fitted` what fit says, `examined` and `advice` what doctor says,
-           `explored` what explore says
+           `explored` what explore says, `shadow_plan` and `shadow_pool` the numbers and the prompts of shadow
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ COMMANDS = {
 """The module in this package of every command, and what it does in a line."""
 
 if not TYPE_CHECKING:
-    _shared = {"advice", "examined", "fitted", "judged", "options", "output", "progress", "reading", "sheets"}
+    _shared = {
+        *("advice", "examined", "explored", "fitted", "judged", "options", "output", "progress", "reading", "sheets"),
+        *("shadow_plan", "shadow_pool"),
+    }
     __getattr__, __dir__ = lazy(__name__, sorted(_shared | {module for module, _ in COMMANDS.values()}))
 
 PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}

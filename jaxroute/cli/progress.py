@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxroute.system.printing import plain, say
-
-if TYPE_CHECKING:
-    pass
 
 EVERY = 5.0
 """Seconds between two lines about progress, where there is no terminal."""
 QUIET = ContextVar("quiet", default=False)
+"""Whether --quiet was given; `output` sets it."""
 
 
 def note(message: str) -> None:
