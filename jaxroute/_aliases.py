@@ -90,6 +90,8 @@ NAMES = {
     "data.cells.Bad": "data.logs.convert.Bad",
     "data.cells.UNFIT": "data.logs.convert.UNFIT",
     "data.cells.repeated": "data.logs.joining.repeated",
+    "data.encoders.encoding.ENCODERS": "data.encoders.choosing.ENCODERS",
+    "data.encoders.encoding.MODELS": "data.encoders.choosing.MODELS",
     "data.exports.text_of": "data.messages.text_of",
     "data.tables.COST_SUFFIX": "data.shapes.COST_SUFFIX",
     "data.tables.WIDE_TEXT": "data.shapes.WIDE_TEXT",
