@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -118,3 +119,8 @@ def browser():
             except subprocess.TimeoutExpired:
                 done.kill()
                 done.wait()
+
+
+def brightness(colour):
+    """Of a colour as the browser says it: the sum of red, green and blue."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import gateway_upstream
+import ports
 import yaml
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "gateway"
@@ -109,9 +109,7 @@ def running(upstream, folder, settings="", *, extra=None, environment=(), flags=
     for section, values in (extra or {}).items():
         config[section] = values if isinstance(values, list) else config.get(section, {}) | values
     (folder / "config.yaml").write_text(json.dumps(config))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     command = [str(Path(sys.executable).parent / "litellm"), "--config", "config.yaml", "--port", str(port), *flags]
     paths = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "LITELLM_MASTER_KEY": MASTER, "PYTHONPATH": paths}

@@ -11,7 +11,7 @@ from commands import run
 from router_kinds import router
 
 from jaxroute.serving import folder, kinds, portable, schema, vectors
-from jaxroute.serving.exports import checking, program, writing
+from jaxroute.serving.exports import checking, comparing, program, writing
 from jaxroute.system import wording
 from jaxroute.types import InputError
 
@@ -147,7 +147,7 @@ def test_verify_computes_a_router_anew_and_says_what_differs(saved):
     kept["scores"][2][3][0] += 10.0
     kept["decisions"][0][1] = next(name for name in "abcd" if name != kept["decisions"][0][1])
     own = portable.load(saved)
-    (score, other) = checking.compare("numpy", kept, list(own.models), checking._asked(own)).differences[::-1]
+    (score, other) = comparing.compare("numpy", kept, list(own.models), checking._asked(own)).differences[::-1]
     assert score.startswith(f"row 3, cost weight {kept['cost_weights'][2]:g}: scores differ by")
     assert other.startswith("row 1, cost weight 0: ")
     assert " instead of " in other

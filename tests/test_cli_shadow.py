@@ -8,6 +8,7 @@ import pytest
 from commands import answered_by_all, by_weight, run
 
 from jaxroute.cli import shadow
+from jaxroute.cli.shadow_pool import marked
 from jaxroute.serving.router import Router
 
 
@@ -180,7 +181,7 @@ def test_what_a_plan_says():
 
 def test_a_text_of_the_pool_that_is_no_utf_8_is_written_as_it_was_read():
     half = {"prompt": "half of a pair: \ud83d", "more": "é"}
-    (line,) = shadow.marked([(0, half)], {"a": 1, "b": 0})
+    (line,) = marked([(0, half)], {"a": 1, "b": 0})
     assert json.loads(line) == half | {"ask": ["a"]}
 
 

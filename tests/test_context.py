@@ -19,7 +19,7 @@ from jaxroute.gateway import rows
 from jaxroute.gateway.gate import Gate
 from jaxroute.gateway.recorder import Recorder
 from jaxroute.gateway.settings import Rollout, Settings
-from jaxroute.serving import evaluation, portable, ranking
+from jaxroute.serving import comparison, evaluation, portable, ranking
 from jaxroute.serving.exploring import Explorer
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
@@ -195,7 +195,7 @@ def test_the_commands_read_the_columns_of_every_router(router, order, tmp_path, 
         logs.extend(one for one in given if isinstance(one, people.LogTable))
         raise InputError("read")
 
-    monkeypatch.setattr(evaluation, "compare", read)
+    monkeypatch.setattr(comparison, "compare", read)
     monkeypatch.setattr(ranking, "rank", read)
     for arguments in (["compare", *folders, tmp_path / "log.jsonl"], ["rank", tmp_path / "log.jsonl", *folders]):
         assert run(capsys, *arguments)[::2] == (2, "error: read\n")

@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import run
 
-from jaxroute.cli import reading
+from jaxroute.cli import options, reading
 from jaxroute.data.logs import describing
 from jaxroute.types import InputError
 
@@ -36,8 +36,8 @@ def test_columns_are_proposed_by_name_and_by_what_they_hold():
 
 
 def test_what_init_writes_every_command_reads(capsys, log, monkeypatch):
-    options = ("--prices", log.parent / "prices.csv", "--context", "tier", "--yes")
-    code, out, _ = run(capsys, "init", log, *options)
+    asked = ("--prices", log.parent / "prices.csv", "--context", "tier", "--yes")
+    code, out, _ = run(capsys, "init", log, *asked)
     assert code == 0
     assert "other columns: meta.note;" in out  # neither the context column nor what holds a column that is read
     assert "read: 60 rows of a, b" in out
@@ -45,12 +45,12 @@ def test_what_init_writes_every_command_reads(capsys, log, monkeypatch):
     assert written.columns["quality"] == "meta.stars"
     assert 'prices = "prices.csv"' in (log.parent / describing.NAME).read_text()
     monkeypatch.chdir("/")
-    how = reading.described(str(log), reading.AS_IT_IS)
+    how = options.described(str(log), options.AS_IT_IS)
     table = reading.read(str(log), how)
     assert table.quality[:5].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert table.cost[0] == pytest.approx((10 * 1 + 5 * 2) / 1e6)
     assert table.request_id[3] == "r3"
-    own = reading.described(str(log), reading.How(column=["quality=prompt_tokens"], quality_range="0,100"))
+    own = options.described(str(log), options.How(column=["quality=prompt_tokens"], quality_range="0,100"))
     assert reading.read(str(log), own).quality[1] == pytest.approx(0.11)
     assert "is read as" in capsys.readouterr().err
 
@@ -83,4 +83,4 @@ def test_missing_columns_are_named_together_with_what_mends_them(capsys, tmp_pat
 def test_a_description_that_says_something_else_is_refused(text, says, tmp_path):
     (tmp_path / describing.NAME).write_text(text)
     with pytest.raises(InputError, match=says):
-        reading.described(str(tmp_path / "log.csv"), reading.AS_IT_IS)
+        options.described(str(tmp_path / "log.csv"), options.AS_IT_IS)

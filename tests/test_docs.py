@@ -3,12 +3,12 @@
 import importlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import ports
 import pytest
 
 import jaxroute
@@ -87,9 +87,7 @@ def test_the_program_for_many_devices_on_one_host_and_on_two(tmp_path):
     """
     apart = "import runpy, sys; out, *sys.argv = sys.argv[1:]; sys.stdout = open(out, 'w'); runpy.run_path('train.py')"
     (tmp_path / "train.py").write_text(program_for_many_devices())
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     slurm = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}
     values = {}
     for hosts in (1, 2):

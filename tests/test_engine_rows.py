@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import ports
 import pytest
 from engine_problem import EXAMPLES, POINTS, TASKS, D, N, S, assert_close, program
 from jax.sharding import PartitionSpec
@@ -127,11 +128,7 @@ if jax.process_index() == 0:
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [0, 2])
 def test_two_processes_give_the_table_of_one(tmp_path, data):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     tables = []
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     for hosts in (1, 2):

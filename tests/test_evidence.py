@@ -12,7 +12,7 @@ from markupsafe import escape
 from jaxroute import estimators, nuisance, policies, report
 from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import by_weight, conclusion, evidence
-from jaxroute.report import artefacts
+from jaxroute.report import sections
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
 WEIGHTS = (0.0, 0.5)
@@ -295,5 +295,5 @@ def test_no_legend_is_wider_than_its_figure(found):
 
 
 def test_a_cost_weight_in_single_and_in_double_precision_is_priced_once():
-    rows = artefacts._units_table([0.0, 0.1, float(np.float32(0.1)), 2.0], 0.5)
+    rows = sections.units([0.0, 0.1, float(np.float32(0.1)), 2.0], 0.5)
     assert rows == [("0", "0", "any price"), ("0.1", "0.2", "50"), ("2", "4", "2.5")]

@@ -13,10 +13,11 @@ from commands import run
 import jaxroute as jr
 from jaxroute import nuisance
 from jaxroute.cli import reading
+from jaxroute.cli.options import AS_IT_IS
 from jaxroute.data import encoders, logs, synthetic, tables
 from jaxroute.estimators import by_weight
 from jaxroute.learn import checks, fitting
-from jaxroute.serving import evaluation, ranking
+from jaxroute.serving import comparison, evaluation, ranking
 from jaxroute.system import wording
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
 
@@ -185,7 +186,7 @@ def test_a_log_without_costs_is_priced_before_a_router_is_judged(monkeypatch):
         seen.append(log.cost.tolist())
         raise InterruptedError
 
-    for module, name in ((evaluation, "on_log"), (evaluation, "compare"), (ranking, "rank")):
+    for module, name in ((evaluation, "on_log"), (comparison, "compare"), (ranking, "rank")):
         monkeypatch.setattr(module, name, stop)
     router = router_kinds.router("plug_in", models=(*MODELS, "other"), encoder="hashed", features=256)
     rows = [row | {"cost": None, "input_tokens": 1000, "output_tokens": 100} for row in rows_of(6)]
@@ -218,8 +219,8 @@ def test_a_few_ratings_by_people_do_not_forbid_a_shadow_sample(log, sample):
     """They correct nothing, so that there is one scale; thirty do."""
 
     def table(people):
-        rows = reading.read(str(log(human_quality=lambda i: 1.0 if i < people else None)), reading.AS_IT_IS)
-        return reading.shadow_table(sample, rows, reading.AS_IT_IS)
+        rows = reading.read(str(log(human_quality=lambda i: 1.0 if i < people else None)), AS_IT_IS)
+        return reading.shadow_table(sample, rows, AS_IT_IS)
 
     assert len(table(29)) == 60
     said = "the values of this log are corrected by people's ratings"

@@ -7,13 +7,13 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import ports
 import pytest
 import router_kinds
 
@@ -45,9 +45,7 @@ class Client:
 def serving(folder, settings):
     """The service of a models.yaml, as a process; its port."""
     (folder / "models.yaml").write_text(settings)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     command = [sys.executable, "-m", "jaxroute.gateway.service", "models.yaml", "--port", str(port)]
     env = {**os.environ, "JAXROUTE_KEY": KEY, "PYTHONPATH": str(Path(__file__).parent.parent)}
     with (folder / "said").open("w") as out:

@@ -7,13 +7,13 @@ import concurrent.futures
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import gateway_proxy
+import ports
 import psutil
 import pytest
 import router_kinds
@@ -77,9 +77,7 @@ def test_the_pages_command_starts_the_example_as_it_is(tmp_path):
     shutil.copytree(gateway_proxy.EXAMPLE, tmp_path, dirs_exist_ok=True)
     page = (Path(__file__).parent.parent / "docs" / "gateway.md").read_text()
     (block,) = re.findall(r"```bash\n(.*?)```", page, re.S)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     folder = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "OPENAI_API_KEY": "none"}
     env |= {"PYTHONPATH": str(Path(__file__).parent.parent)}

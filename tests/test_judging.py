@@ -13,12 +13,12 @@ import pytest
 import router_kinds
 from commands import run
 
-from jaxroute.cli import reading
+from jaxroute.cli import options, reading
 from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
 from jaxroute.estimators.accounts import PARTS
 from jaxroute.projection import Projection
-from jaxroute.serving import evaluation, kinds, views
+from jaxroute.serving import comparison, evaluation, kinds, views
 from jaxroute.serving.distil import Student
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
@@ -72,7 +72,7 @@ def test_routers_that_know_fewer_or_more_models_than_the_log(log, monkeypatch):
     monkeypatch.setattr(views, "SPEC", NuisanceSpec(("mean",)))
     two, four = router(a=0.1, b=0.2), router(a=0, c=3, b=1, d=0.9)
     forth, back = (
-        evaluation.compare(*pair, log, normalised_cost_weights=(0.0,)) for pair in ((four, two), (two, four))
+        comparison.compare(*pair, log, normalised_cost_weights=(0.0,)) for pair in ((four, two), (two, four))
     )
     means = {k: log.quality[log.action == log.models.index(k)].mean() for k in "bc"}
     assert forth.difference.item() == pytest.approx(means["c"] - means["b"], abs=0.05)
@@ -103,9 +103,9 @@ def test_chats_are_read_by_the_rule_that_the_router_keeps(tmp_path, capsys, rule
     rows = [{"prompt": CHAT, "model": name, "quality": 1, "cost": 1} for name in ("small", "large")]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     path = str(tmp_path / "log.jsonl")
-    assert reading.read(path, reading.How(), kept).prompt.tolist() == [RULES[rule]] * 2
-    assert reading.read(path, reading.How()).prompt.tolist() == ["second"] * 2
-    assert reading.read(path, reading.How(chat="all"), kept).prompt.tolist() == [RULES["all"]] * 2
+    assert reading.read(path, options.How(), kept).prompt.tolist() == [RULES[rule]] * 2
+    assert reading.read(path, options.How()).prompt.tolist() == ["second"] * 2
+    assert reading.read(path, options.How(chat="all"), kept).prompt.tolist() == [RULES["all"]] * 2
     code, out, err = run(capsys, "route", tmp_path / "router", "--cost-weight", "30", "--input", path)
     assert code == 0, err
     routed = [list(json.loads(line)["scores"].values()) for line in out.splitlines()]

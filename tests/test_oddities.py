@@ -10,8 +10,8 @@ import pytest
 from commands import run
 
 from jaxroute.cli import advice
-from jaxroute.data.fingerprints import Seen
 from jaxroute.data.logs import load, oddities
+from jaxroute.data.seen import Seen
 from jaxroute.system import wording
 from jaxroute.types import InputError
 

@@ -15,7 +15,8 @@ from commands import run
 
 import jaxroute as jr
 from jaxroute import cli
-from jaxroute.cli import judged, output, route
+from jaxroute.cli import judged, output, progress, route
+from jaxroute.cli.sheets import show, write_table
 from jaxroute.learn.methods import METHODS
 from jaxroute.serving.decisions import Decision
 from jaxroute.serving.router import Router
@@ -134,12 +135,12 @@ def test_the_conclusion_comes_first_and_tables_last(capsys, monkeypatch, folder)
 def test_an_interval_is_two_columns_of_a_written_table(tmp_path):
     rows = [{"weight": 0.5, "interval": [0.25, 0.75], "verdict": "ok", "reasons": ["few", "rows"]}]
     rows.append({"weight": 1.0, "interval": None, "verdict": "refuse", "reasons": []})
-    output.write_table(tmp_path / "rows.csv", rows)
+    write_table(tmp_path / "rows.csv", rows)
     frame = pd.read_csv(tmp_path / "rows.csv")
     assert list(frame) == ["weight", "interval_low", "interval_high", "verdict", "reasons"]
     assert frame["interval_high"][0] == 0.75
     assert frame[["interval_low", "interval_high"]].iloc[1].isna().all()
-    output.write_table(tmp_path / "rows.tex", rows)
+    write_table(tmp_path / "rows.tex", rows)
     assert "0.5 & 0.25 & 0.75 & ok" in (tmp_path / "rows.tex").read_text()
 
 
@@ -149,7 +150,7 @@ def test_no_codes_of_a_terminal_where_no_color_asks_for_none(monkeypatch):
     for asked, codes in (("1", False), ("", True)):
         monkeypatch.setenv("NO_COLOR", asked)
         monkeypatch.setenv("TERM", "xterm-256color")
-        output.show("models", ["model", "rows"], [["small", 3]])
+        show("models", ["model", "rows"], [["small", 3]])
         sys.stdout.flush()
         assert (b"\x1b" in os.read(theirs, 4096)) == codes
     os.close(theirs)
@@ -170,8 +171,8 @@ def test_completion_knows_commands():
 
 
 def test_progress_is_said_off_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(output, "EVERY", 0.02)
-    with output.progress({"first": 0.0, "second": 0.5}) as stage:
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    with progress.progress({"first": 0.0, "second": 0.5}) as stage:
         for name in ("first", "second"):
             stage(name)
             time.sleep(0.1)
@@ -193,7 +194,7 @@ def test_a_narrow_table_breaks_headings_before_numbers(capsys, monkeypatch):
         ["medium", 803, 0.803, 0.9004, 0.6653, 0.0010334, "caution", 0],
         ["small", 98, 0.098, 0.8878, 0.4713, 2e-4, "ok", 13],
     ]
-    output.show("models", header, lines)
+    show("models", header, lines)
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 60
     assert all(figure in out for figure in ("medium", "803", "0.9004", "0.001033", "caution", "0.0002"))
@@ -204,7 +205,7 @@ def test_a_table_keeps_every_figure_and_breaks_no_number_where_there_is_room(cap
     monkeypatch.setenv("COLUMNS", str(columns))
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed", "p95 (s)"]
     line = ["mistral-small-latest", 12_345, 0.1175, 0.8915, 0.5048, 8.591e-05, "ok", 34_417.6, None]
-    output.show("models", header, [line])
+    show("models", header, [line])
     out = capsys.readouterr().out
     figures = ("12,345", "0.1175", "8.591e-05", "34,420", "unknown")
     assert max(map(len, out.splitlines())) <= columns

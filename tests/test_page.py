@@ -231,14 +231,11 @@ def test_a_model_that_the_log_never_shows_is_marked_and_no_budget_is_taken(folde
 @pytest.mark.skipif(chromium.FOUND is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [390, 800, 1400])
 def test_three_widths_dark_and_light(folder, browser, width):
-    def brightness(colour):
-        return sum(map(int, re.findall(r"\d+", colour)[:3]))
-
     for dark in (False, True):
         browser.open(folder / "plug_in.html", width, dark=dark)
         said = browser.run(LOOK)
         assert (said["width"], said["clipped"], said["drawn"], said["outside"]) == (width, 0, 2, 0)
         assert said["page"] <= width
-        assert (brightness(said["colours"][0]) < brightness(said["colours"][1])) is dark
+        assert (chromium.brightness(said["colours"][0]) < chromium.brightness(said["colours"][1])) is dark
         assert browser.complaints() == []
         browser.close()

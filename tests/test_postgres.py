@@ -9,13 +9,13 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import ports
 import pytest
 
 from jaxroute.data import logs, postgres, records
@@ -60,9 +60,7 @@ def server():
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         os.chown(folder, account.pw_uid, account.pw_gid)
         owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
 
     def command(name, *arguments):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}

@@ -11,7 +11,7 @@ from report_results import WEIGHTS, simulate, tidy, tiny
 from scipy import stats
 
 from jaxroute import report
-from jaxroute.report import summary
+from jaxroute.report.results import COLUMNS
 from jaxroute.types import InputError
 
 
@@ -186,11 +186,11 @@ def test_the_recommended_recipe_is_compared_with_every_other_kind():
         for m, v in {"recommended": 0.10, "plug_in_ridge": 0.20, "best_single": 0.30, "rm_softmax": 0.15}.items()
         for s in range(3)
     ]
-    frame = tidy(pd.DataFrame(rows).reindex(columns=summary.COLUMNS, fill_value=""))
-    found = summary.compare(frame).set_index(["router", "against"])["difference"]
+    frame = tidy(pd.DataFrame(rows).reindex(columns=COLUMNS, fill_value=""))
+    found = report.compare(frame).set_index(["router", "against"])["difference"]
     assert found["recommended", "plug_in_ridge"] == pytest.approx(-0.1)
     assert found["recommended", "best_single"] == pytest.approx(-0.2)
     assert found["rm_softmax", "plug_in_ridge"] == pytest.approx(-0.05)
     assert found["rm_softmax", "recommended"] == pytest.approx(0.05)
     assert ("recommended", "recommended") not in found.index
-    assert "recommended recipe by 5.00 points" in summary.headline(frame)
+    assert "recommended recipe by 5.00 points" in report.headline(frame)

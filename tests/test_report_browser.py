@@ -4,21 +4,18 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 
+import chromium
 import pytest
 from study_rows import made_up
 from test_evidence import a_case, valued
 
 from experiments.study import report as study_report
 from jaxroute import report
-from jaxroute.cli import output
+from jaxroute.cli.sheets import Sheet
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium.FOUND is None, reason="no Chromium here")]
 PROBE = """
 <script>
 const errors = [];
@@ -66,7 +63,7 @@ def of_command(folder):
     """As doctor and shadow write it: long names, many columns, a value that is unknown."""
     header = ["model", "mean quality", *(f"a column of number {j}" for j in range(12))]
     lines = [[f"provider/a-model-with-a-long-name-{i}", (i * 7) % 5, *[0.5] * 11, None] for i in range(5)]
-    sheet = output.Sheet("models: rows, shares and qualities, of which there are many", header, lines)
+    sheet = Sheet("models: rows, shares and qualities, of which there are many", header, lines)
     report.write_sheets(
         folder, "What the log can teach", ["verdict: ok. A router can be learnt.", "- Log more."], [sheet]
     )
@@ -81,7 +78,7 @@ def of_exploration(folder):
     ]
     setting = "explore: {policy: evaluation, floor: 0.02, router: routers/of-the-next-month-with-more-models}"
     lines = [[setting, one["extra_cost_per_1000"], one["loss"], one["days"]] for one in rates]
-    sheet = output.Sheet("settings of models.yaml", ["setting", "cost of 1,000", "loss", "days"], lines)
+    sheet = Sheet("settings of models.yaml", ["setting", "cost of 1,000", "loss", "days"], lines)
     said = [f"Exploring costs 0.1 more per 1,000 requests: set {setting}."]
     figure = report.draw_exploration(rates, rates[0])
     report.write_sheets(folder, "What to explore beside router", said, [sheet], [figure])
@@ -111,7 +108,8 @@ def look(folder, width, *, dark=False):
     listen = 'addEventListener("message", e => {document.getElementById("said").textContent = JSON.stringify(e.data)})'
     frame = f'<iframe src="probed.html" style="width:{width}px;height:2000px;border:0"></iframe>'
     (folder / "frame.html").write_text(f'{frame}<pre id="said"></pre><script>{listen}</script>')
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    command = [chromium.FOUND, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000"]
+    command += ["--dump-dom"]
     command += ["--blink-settings=preferredColorScheme=0"] if dark else []
     done = subprocess.run([*command, f"file://{folder}/frame.html"], capture_output=True, text=True, timeout=120)
     said = re.search(r'<pre id="said">(.+?)</pre>', done.stdout, re.DOTALL)
@@ -140,8 +138,5 @@ def test_no_errors_figures_present_tables_sort_and_nothing_is_clipped(page, widt
 def test_dark_and_light(page):
     light, dark = (look(page[0], 800, dark=d)["colours"] for d in (False, True))
 
-    def brightness(colour):
-        return sum(map(int, re.findall(r"\d+", colour)[:3]))
-
-    assert brightness(light[0]) > brightness(light[1])
-    assert brightness(dark[0]) < brightness(dark[1])
+    assert chromium.brightness(light[0]) > chromium.brightness(light[1])
+    assert chromium.brightness(dark[0]) < chromium.brightness(dark[1])

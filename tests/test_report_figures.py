@@ -6,7 +6,7 @@ import pytest
 from report_results import META, NOISE, simulate
 
 from jaxroute import report
-from jaxroute.report import artefacts, canvas
+from jaxroute.report import canvas, sections
 from jaxroute.types import InputError
 
 
@@ -85,5 +85,5 @@ def test_a_character_that_no_font_has_is_an_empty_box_and_a_note(tmp_path, recwa
     drawing = report.Drawing("boxes", "title", "caption", "alt", figure)
     report.write_figures(tmp_path, [drawing])
     assert [str(one.message) for one in recwarn if "Glyph" in str(one.message)] == []
-    assert artefacts._boxes(["a"]) == []
-    assert "\ue000: no font here has it" in artefacts._boxes(["\ue000"])[0]
+    assert sections.boxes(["a"]) == []
+    assert "\ue000: no font here has it" in sections.boxes(["\ue000"])[0]

@@ -11,7 +11,7 @@ import pytest
 from report_results import META, simulate
 
 from jaxroute import report
-from jaxroute.cli import output
+from jaxroute.cli.sheets import Sheet
 from jaxroute.types import InputError
 
 
@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_the_old_file(results, tmp_path, monkeypatch):
 
 
 def test_a_result_of_a_command_is_a_page_that_sorts(tmp_path):
-    sheet = output.Sheet("models", ["model", "rows"], [["<a>", 3], ["b", None]])
+    sheet = Sheet("models", ["model", "rows"], [["<a>", 3], ["b", None]])
     path = report.write_sheets(tmp_path / "page", "A <title>", ["verdict: ok.", "- log more & longer"], [sheet])
     html = path.read_text("utf-8")
     assert html.index("verdict: ok.") < html.index("<li>log more &amp; longer</li>") < html.index("&lt;a&gt;")

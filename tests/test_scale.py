@@ -11,7 +11,7 @@ from commands import run
 from jaxroute.data import scale
 from jaxroute.data.logs import as_logs, load
 from jaxroute.learn import checks, fitting, full_feedback
-from jaxroute.serving import distil, evaluation
+from jaxroute.serving import comparison, distil, evaluation
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes, UnsupportedLogError
 
 MEAN = NuisanceSpec(("mean",), folds=3)
@@ -124,7 +124,7 @@ def test_a_row_that_outweighs_the_log_is_named_and_refused(weight):
     with pytest.raises(UnsupportedLogError, match=why):
         evaluation.on_log(router, later)
     with pytest.raises(UnsupportedLogError, match=why):
-        evaluation.compare(router, router, later)
+        comparison.compare(router, router, later)
 
 
 def test_an_unrated_row_that_outweighs_the_log_counts_among_the_rows_alone():

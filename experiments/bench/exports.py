@@ -61,9 +61,9 @@ def decision(runtime: str, router: Path, folder: Path, row: np.ndarray) -> Calla
 
         program = export.call((folder / "router-1.jax").read_bytes())
         return lambda: np.asarray(program(row, weight)).argmax(1)  # type: ignore[arg-type]
-    from jaxroute.serving.exports import checking
+    from jaxroute.serving.exports import runtimes
 
-    main = checking.iree_program(folder / "router-1.mlirbc", "main")
+    main = runtimes.iree_program(folder / "router-1.mlirbc", "main")
     return lambda: main(row, weight)[0].argmax(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.study.cells import FIRST, NEW_DRAWS
 from experiments.study.contrasts import BETWEEN, CENTRE, END_TO_END, SHUFFLED, Contrast, Side, within
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 
 STACK = "plug_in_stack"
 Line = tuple[str, Contrast]

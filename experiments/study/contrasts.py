@@ -13,7 +13,8 @@ import pandas as pd
 from experiments import methods
 from experiments.study.cells import FIRST, NEW_DRAWS
 from experiments.study.design import SYNTHETIC, in_order
-from jaxroute.report.summary import LEARNED, PLUG_IN, RECOMMENDED, student_interval
+from jaxroute.report.results import LEARNED, PLUG_IN, RECOMMENDED
+from jaxroute.report.summary import student_interval
 
 GRID, BETWEEN = "mean_regret", "regret_between"
 REAL = "real tables"

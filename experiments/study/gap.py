@@ -13,7 +13,7 @@ import pandas as pd
 from experiments.study.cells import FIRST
 from experiments.study.design import SYNTHETIC
 from experiments.study.significance import CELL
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 
 DRAWS = 2000
 
@@ -51,12 +51,19 @@ def gap_closed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 class Share(NamedTuple):
-    """A share of the gap closed over the real tables together, its 95% interval, and how many tables there are."""
+    """A share of the gap closed over the real tables together, its 95% interval, and how many tables there are.
+
+    >>> str(Share(0.5, 0.25, 0.75, 5))
+    '50% (25% to 75%)'
+    """
 
     share: float
     low: float
     high: float
     tables: int
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} ({self.low:.0%} to {self.high:.0%})"
 
 
 def share_closed(rows: pd.DataFrame, factor: str, level: str, *, start: str = "start", end: str = RECOMMENDED) -> Share:

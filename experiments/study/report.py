@@ -17,7 +17,7 @@ from experiments.study import significance as study_tests
 from experiments.study import summary as study_summary
 from experiments.study.tables import by_table, cell_table, centre_table, interval, intervals, markdown
 from jaxroute import report
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 
 HALF_POINT = 0.25
 PUBLISHED, UNFINISHED = "study.parquet", "study-unfinished.parquet"
@@ -185,16 +185,12 @@ def gap_closed(rows: pd.DataFrame) -> Paragraphs:
             stack = study_gap.share_closed(rows, factor, level, end="stack")
             rest = study_gap.share_closed(rows, factor, level, start="stack")
             lines += [
-                f"{what}, over {whole.tables} real tables: the recipe closes {_share(whole)} of the gap between the "
+                f"{what}, over {whole.tables} real tables: the recipe closes {whole} of the gap between the "
                 "first recipe (the log's stacked plug-in before the Gaussian process, where that was run) and the same "
-                f"with full feedback; today's stacked plug-in alone closes {_share(stack)}. Of what that leaves the "
-                f"recipe closes {_share(rest)}. 95% intervals by a bootstrap over seeds."
+                f"with full feedback; today's stacked plug-in alone closes {stack}. Of what that leaves the "
+                f"recipe closes {rest}. 95% intervals by a bootstrap over seeds."
             ]
     return [*lines, markdown(closed.round(2))]
-
-
-def _share(of: study_gap.Share) -> str:
-    return f"{of.share:.0%} ({of.low:.0%} to {of.high:.0%})"
 
 
 def equal_spend(rows: pd.DataFrame) -> Paragraphs:

@@ -11,7 +11,8 @@ from scipy.special import stdtr, stdtrit
 
 from experiments import methods
 from experiments.study.cells import FIRST
-from jaxroute.report.summary import CEILING, NO_ROUTING, RECOMMENDED, student_interval
+from jaxroute.report.results import CEILING, NO_ROUTING, RECOMMENDED
+from jaxroute.report.summary import student_interval
 
 NEW = "new draws"
 """Factor of the cells whose seeds had no part in any choice: see ``confirmation``."""

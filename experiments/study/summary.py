@@ -28,7 +28,7 @@ from experiments.study.contrasts import (
 )
 from experiments.study.design import SYNTHETIC
 from experiments.study.tables import markdown
-from jaxroute.report.summary import RECOMMENDED
+from jaxroute.report.results import RECOMMENDED
 from jaxroute.types import InputError
 
 LEVEL = "level"
@@ -157,13 +157,9 @@ def closed(rows: pd.DataFrame) -> str:
         place = ("shadow", size) if size else CENTRE
         shares = [study_gap.share_closed(rows, *place, **more) for more in ({}, {"end": "stack"}, {"start": "stack"})]
         if shares[0].tables:
-            shown.append((f"{size} shadow prompts" if size else "the log alone", *map(share, shares)))
+            shown.append((f"{size} shadow prompts" if size else "the log alone", *map(str, shares)))
     columns = ["", "recipe, of the gap from the first recipe", "today's stacked plug-in", "recipe, of what that leaves"]
     return markdown(pd.DataFrame(shown, columns=columns)) if shown else ""
-
-
-def share(of: study_gap.Share) -> str:
-    return f"{of.share:.0%} ({of.low:.0%} to {of.high:.0%})"
 
 
 def section(rows: pd.DataFrame) -> str:
@@ -215,8 +211,8 @@ def headlines(rows: pd.DataFrame) -> str:
         f"**Learning the decision end to end, against predicting first and choosing afterwards.** {learned(rows)[0]}",
         f"**The recommended recipe.** {lost(rows)} Against its simplest form, the stacked plug-in, in points of regret "
         f"over the real tables: {against}.",
-        f"**A shadow sample of 250 prompts that every model answered closes {share(shadow)} of the gap between the "
-        f"first recipe and full feedback.** The log alone closes {share(alone)} with the recipe and {share(stack)} "
+        f"**A shadow sample of 250 prompts that every model answered closes {shadow} of the gap between the "
+        f"first recipe and full feedback.** The log alone closes {alone} with the recipe and {stack} "
         "with the stacked plug-in.",
     ]
     return "\n".join(f"- {line}" for line in lines)

@@ -12,7 +12,8 @@ from experiments.study import contrasts as study_contrasts
 from experiments.study import figures as study_figures
 from experiments.study import significance as study_tests
 from experiments.study.design import in_order
-from jaxroute.report.summary import CEILING, RECOMMENDED, student_interval
+from jaxroute.report.results import CEILING, RECOMMENDED
+from jaxroute.report.summary import student_interval
 
 
 def markdown(frame: pd.DataFrame, *, index: bool = False) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxroute import settings
 from jaxroute.api.reading import LogTable, as_asked, read_table, shadow_table
 from jaxroute.recipe import GRID
-from jaxroute.serving import evaluation, ranking
+from jaxroute.serving import comparison, evaluation, ranking
 from jaxroute.serving.asking import as_fitted
 from jaxroute.serving.router import Router
 from jaxroute.serving.unseen import Stored
@@ -94,7 +94,7 @@ def compare(
     shadow: Any = None,
     prices: Any = None,
     normalised_cost_weights: Sequence[float] = GRID,
-) -> evaluation.Comparison:
+) -> comparison.Comparison:
     """The value of the first router minus that of the second on a log that neither has seen, with paired intervals.
 
     Args:
@@ -121,7 +121,7 @@ def compare(
     """
     answered = None if shadow is None else shadow_table(shadow, prices)
     first, second = _loaded(first, "first"), _loaded(second, "second")
-    return evaluation.compare(
+    return comparison.compare(
         first,
         second,
         as_asked(log, prices, other_use=shadow is not None, **as_fitted(first, second)),

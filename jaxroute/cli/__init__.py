@@ -5,6 +5,11 @@ imported when the command is called, and what a command computes with when it co
 (but for that of ``fit``, which ends in the table of methods) start without JAX. Every command ends with exit code 0
 (done), 2 (bad input, one line on stderr) or 3 (the log cannot support what was asked), 130 after Ctrl-C and 141 where
 the reader of its output has gone; `output` has --json.
+
+options    what commands share of what they are asked; `reading` the log and the shadow sample
+output     what a command gives back, `sheets` its tables, `progress` what is said meanwhile
+judged     what a log or a table says of a router; `fitted` what fit says, `examined` and `advice` what doctor says,
+           `explored` what explore says, `shadow_plan` and `shadow_pool` the numbers and the prompts of shadow
 """
 
 from __future__ import annotations
@@ -50,7 +55,10 @@ COMMANDS = {
 """The module in this package of every command, and what it does in a line."""
 
 if not TYPE_CHECKING:
-    _shared = {"advice", "examined", "fitted", "judged", "output", "reading"}
+    _shared = {
+        *("advice", "examined", "explored", "fitted", "judged", "options", "output", "progress", "reading", "sheets"),
+        *("shadow_plan", "shadow_pool"),
+    }
     __getattr__, __dir__ = lazy(__name__, sorted(_shared | {module for module, _ in COMMANDS.values()}))
 
 PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -95,9 +103,9 @@ def imported(name: str) -> Any:
     function = getattr(module, name.replace("-", "_"))
     returns = inspect.signature(function, eval_str=True).return_annotation
     if "how" in inspect.signature(function).parameters:
-        from jaxroute.cli import reading
+        from jaxroute.cli import options
 
-        function = reading.with_log_options(function)
+        function = options.with_log_options(function)
     if returns is output.Result:
         function = output.with_output_options(function, name)
     one = typer.Typer(**PLAIN)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.cli import output, reading
+from jaxroute.cli import options, output, reading
 from jaxroute.cli.examined import examine
+from jaxroute.cli.progress import progress
+from jaxroute.cli.sheets import Sheet
 from jaxroute.types import InputError, UnsupportedLogError
 
 MANY = 50
@@ -18,10 +20,10 @@ WARNINGS = 30
 
 
 def doctor(
-    log: reading.LogPath,
-    how: reading.How = reading.AS_IT_IS,
-    encoder: reading.Encoder = "hashed",
-    shadow: reading.Shadow = None,
+    log: options.LogPath,
+    how: options.How = options.AS_IT_IS,
+    encoder: options.Encoder = "hashed",
+    shadow: options.Shadow = None,
     page: output.Page = None,
 ) -> output.Result:
     """Check a log: models, costs, propensities and overlap, with a verdict on what can be learnt from it.
@@ -51,7 +53,7 @@ def doctor(
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
     try:
-        with output.progress({}) as on_stage:
+        with progress({}) as on_stage:
             on_stage("propensities, overlap and outcomes")
             examined = examine(table, logs, answered)
     except InputError as error:  # a log of a few rows
@@ -65,7 +67,7 @@ def doctor(
     return output.Result(record, said, sheets, found["models"], found["verdict"] != "refuse")
 
 
-def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
+def _shown(found: dict[str, Any]) -> tuple[list[str], list[Sheet]]:
     """What is said, the verdict first and what would change it next; and the tables."""
     said = [f"verdict: {found['verdict']}. {found['conclusion']}"]
     said += [f"- {line}" for line in found["advice"]]
@@ -84,23 +86,23 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
             [why, sum(by.values()), ", ".join(f"{m} {n}" for m, n in by.items())]
             for why, by in found["left_out"].items()
         ]
-        sheets.append(output.Sheet("left out", ["why", "records", "by model"], lines))
+        sheets.append(Sheet("left out", ["why", "records", "by model"], lines))
     if "context" in found:
         lines = [
             [one["name"], one["strength"], one["p_value"], "yes" if one["drove"] else "no"] for one in found["context"]
         ]
         header = ["column", "strength (0 to 1)", "p", "drove the choice"]
-        sheets.append(output.Sheet("context columns against the chosen model", header, lines))
+        sheets.append(Sheet("context columns against the chosen model", header, lines))
     if "judge" in found:
         header = ["model", "answers rated by both", "judge minus people", "low", "high", "spread of one answer"]
         keys = ["model", "ratings", "bias", "low", "high", "spread"]
         lines = [[None if m[key] != m[key] else m[key] for key in keys] for m in found["judge"]]
-        sheets.append(output.Sheet("the judge's scores against people's ratings", header, lines))
+        sheets.append(Sheet("the judge's scores against people's ratings", header, lines))
     if "shadow" in found:
         header = ["model", "answers", "error, log alone", "error, log and shadow"]
         keys = ["model", "answers", "error_log", "error_both"]
         title = f"shadow sample of {found['shadow']['prompts']} prompts: standard error of mean quality"
-        sheets.append(output.Sheet(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]]))
+        sheets.append(Sheet(title, header, [[m[key] for key in keys] for m in found["shadow"]["models"]]))
     header = ["model", "rows", "share", "feedback", "quality", "cost", "evaluating it", "rows needed"]
     keys = ["model", "rows", "share", "feedback", "quality", "cost", "verdict", "rows_needed"]
     if "latencies" in found["models"][0]:
@@ -108,8 +110,6 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     if any(m.get("latencies", m["rows"]) != m["rows"] for m in found["models"]):
         header, keys = [*header, "latencies"], [*keys, "latencies"]
     sheets.append(
-        output.Sheet(
-            "models", header, [[m[key] if m[key] == m[key] else None for key in keys] for m in found["models"]]
-        )
+        Sheet("models", header, [[m[key] if m[key] == m[key] else None for key in keys] for m in found["models"]])
     )
     return said, sheets

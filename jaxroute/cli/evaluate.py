@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from jaxroute.cli import judged, output, reading
+from jaxroute.cli import judged, options, output, reading
+from jaxroute.cli.progress import note, progress
+from jaxroute.cli.sheets import records
 from jaxroute.data import saving
 from jaxroute.types import InputError, Table
 
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    router: reading.RouterPath,
+    router: options.RouterPath,
     log: Annotated[str | None, typer.Argument(help="A log that the router was not fitted on.")] = None,
     table: Annotated[
         Path | None, typer.Option(help="A full table instead of a log; the result then includes the regret.")
     ] = None,
-    how: reading.How = reading.AS_IT_IS,
-    shadow: reading.Shadow = None,
-    encoder: reading.RouterEncoder = None,
+    how: options.How = options.AS_IT_IS,
+    shadow: options.Shadow = None,
+    encoder: options.RouterEncoder = None,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -77,21 +79,21 @@ def evaluate(
         log_rows = reading.read(log, how, loaded)
         answered = reading.shadow_table(shadow, log_rows, how)
         weights = _grid(loaded)
-        with output.progress({}) as on_stage:
+        with progress({}) as on_stage:
             on_stage("evidence from the log")
             found = evaluation.on_log(
                 loaded, log_rows, shadow=answered, name=Path(router).name, normalised_cost_weights=weights
             )
         if page is not None and not isinstance(found, evaluation.LogEvaluation):
-            output.note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
+            note(f"note: no report is written, as these are no new data; see {router / 'report.html'}")
         elif page is not None:
             assert isinstance(found, evaluation.LogEvaluation)
-            shown = reading.normalised(found.evidence, found.cost_scale)
+            shown = judged.normalised(found.evidence, found.cost_scale)
             title = f"{router} on {log}"
             written = str(
-                reading.write_page(page, shown, found.cost_scale, title, left_out=found.left_out, figures=True)
+                judged.write_page(page, shown, found.cost_scale, title, left_out=found.left_out, figures=True)
             )
-    rows = output.records(found.to_frame())
+    rows = records(found.to_frame())
     currency = getattr(found, "currency", "")
     return output.Result(
         {"router": str(router), "on": str(log or table), "conclusion": found.conclusion(), "left_out": found.left_out,
@@ -105,12 +107,12 @@ def evaluate(
 
 
 def compare(
-    a: reading.RouterPath,
-    b: reading.RouterPath,
-    log: reading.LogPath,
-    how: reading.How = reading.AS_IT_IS,
-    shadow: reading.Shadow = None,
-    encoder: reading.RouterEncoder = None,
+    a: options.RouterPath,
+    b: options.RouterPath,
+    log: options.LogPath,
+    how: options.How = options.AS_IT_IS,
+    shadow: options.Shadow = None,
+    encoder: options.RouterEncoder = None,
 ) -> output.Result:
     """Compare two routers on a log that neither was fitted on: value of A minus value of B, with a 95% interval.
 
@@ -123,7 +125,7 @@ def compare(
 
       jaxroute compare router_new router_old later_requests.parquet
     """
-    from jaxroute.serving import evaluation
+    from jaxroute.serving import comparison
     from jaxroute.serving.router import Router
 
     first, second = Router.load(a), Router.load(b)
@@ -136,10 +138,10 @@ def compare(
     table = reading.read(log, how, first, second)
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
-    with output.progress({}) as on_stage:
+    with progress({}) as on_stage:
         on_stage("evidence from the log")
-        found = evaluation.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
-    rows = output.records(found.to_frame())
+        found = comparison.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
+    rows = records(found.to_frame())
     said = found.conclusion(str(a), str(b))
     return output.Result(
         {"a": str(a), "b": str(b), "on": str(log), "conclusion": said, "left_out": found.left_out,
@@ -153,10 +155,10 @@ def compare(
 
 
 def rank(
-    log: reading.LogPath,
+    log: options.LogPath,
     routers: Annotated[list[Path], typer.Argument(help="Two saved routers or more.", metavar="ROUTER...")],
-    how: reading.How = reading.AS_IT_IS,
-    encoder: reading.RouterEncoder = None,
+    how: options.How = options.AS_IT_IS,
+    encoder: options.RouterEncoder = None,
 ) -> output.Result:
     """Find the best of several routers on a log that none of them was fitted on.
 
@@ -179,10 +181,10 @@ def rank(
     table = reading.read(log, how, *loaded)
     names = [str(router) for router in routers]
     weights = _grid(*loaded)
-    with output.progress({}) as on_stage:
+    with progress({}) as on_stage:
         on_stage("evidence from the log")
         found = ranking.rank(loaded, table, names=names, normalised_cost_weights=weights)
-    rows = output.records(found.to_frame())
+    rows = records(found.to_frame())
     return output.Result(
         {"routers": names, "on": str(log), "conclusion": found.conclusion(), "left_out": found.left_out,
          "by_cost_weight": rows},
@@ -201,5 +203,5 @@ def _grid(*routers: Router, answers: Table | None = None) -> Sequence[float]:
     unknown = answers is not None and bool((answers.available & np.isnan(answers.outcomes.cost)).any())
     if all(router.costs_known for router in routers) and not unknown:
         return GRID
-    output.note("note: costs are unknown, so values are given at cost weight 0 alone")
+    note("note: costs are unknown, so values are given at cost weight 0 alone")
     return (0.0,)

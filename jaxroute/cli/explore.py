@@ -9,9 +9,11 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from jaxroute.cli import explored, output, reading
+from jaxroute.cli import explored, options, output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.system.printing import money, two_figures
+from jaxroute.cli.progress import progress
+from jaxroute.cli.sheets import Sheet
+from jaxroute.system.printing import days, money, two_figures
 from jaxroute.types import InputError
 
 NAMED = 3
@@ -30,8 +32,8 @@ class Asked(NamedTuple):
 
 
 def explore(
-    log: reading.LogPath,
-    router: reading.RouterPath,
+    log: options.LogPath,
+    router: options.RouterPath,
     normalised_cost_weight: Annotated[float, typer.Option(help="Normalised cost weight of the gateway.", min=0)] = 0.5,
     candidate: Annotated[
         Path | None, typer.Option(help="A router that is to be proven better; adds the policy evaluation.")
@@ -47,8 +49,8 @@ def explore(
     rated: Annotated[
         float | None, typer.Option(help="Share of the requests that get a rating.  [default: that of the log]")
     ] = None,
-    how: reading.How = reading.AS_IT_IS,
-    encoder: reading.RouterEncoder = None,
+    how: options.How = options.AS_IT_IS,
+    encoder: options.RouterEncoder = None,
     page: output.Page = None,
 ) -> output.Result:
     """Plan exploration: what each policy costs on the log's prompts, and after how many days it proves a gain.
@@ -84,7 +86,7 @@ def explore(
     rated = float(np.average(np.isfinite(table.quality), weights=table.weight)) if rated is None else rated
     if not rated > 0:
         raise InputError(f"{log}: no row has a rating; say with --rated which share of the requests will get one")
-    with output.progress({}) as on_stage:
+    with progress({}) as on_stage:
         on_stage("what the router knows of the log's prompts")
         found = explored.requests(loaded, other, table, weight)
     proof = explored.Proof(gain, per_day * rated)
@@ -114,15 +116,15 @@ def explore(
     )  # fmt: skip
 
 
-def _sheets(records: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]]) -> list[output.Sheet]:
+def _sheets(records: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]]) -> list[Sheet]:
     header = ["setting", "extra cost per 1,000", "loss", "least share", "least probability", "rated rows", "days"]
     keys = ["setting", "extra_cost_per_1000", "loss", "least_share", "least_probability", "rows", "days"]
-    settings = output.Sheet("settings of models.yaml", header, [[one[key] for key in keys] for one in records])
+    settings = Sheet("settings of models.yaml", header, [[one[key] for key in keys] for one in records])
     header = ["model", "router's share", "share", "rated a day", "may be better", "rated rows", "days"]
     keys = ["model", "share_of_router", "share", "rated_a_day", "may_be_better", "rows", "days"]
     return [
         settings,
-        output.Sheet("models, with the setting named above", header, [[m[key] for key in keys] for m in models]),
+        Sheet("models, with the setting named above", header, [[m[key] for key in keys] for m in models]),
     ]
 
 
@@ -130,7 +132,7 @@ def _page(
     folder: Path | None,
     title: str,
     said: Sequence[str],
-    sheets: Sequence[output.Sheet],
+    sheets: Sequence[Sheet],
     rates: Sequence[dict[str, Any]],
     best: dict[str, Any],
     currency: str,
@@ -142,7 +144,7 @@ def _page(
 
     header = ["policy", "floor", "extra cost per 1,000", "loss", "rated rows", "days"]
     keys = ["policy", "floor", "extra_cost_per_1000", "loss", "rows", "days"]
-    drawn = output.Sheet("policies by floor, as drawn", header, [[one[key] for key in keys] for one in rates])
+    drawn = Sheet("policies by floor, as drawn", header, [[one[key] for key in keys] for one in rates])
     figure = report.draw_exploration(rates, best, unit_of(currency))
     return output.write_page(folder, title, said, [*sheets, drawn], [] if figure is None else [figure])
 
@@ -168,7 +170,7 @@ def _said(
         ]
         return [*said, f"Exploring {_money(best, spend, asked)} with {setting}.", _note(asked.currency)]
     proven = (
-        f"proves {points}{whose} at 95% after {best['rows']:,.0f} rated requests, {_days(best['days'])}"
+        f"proves {points}{whose} at 95% after {best['rows']:,.0f} rated requests, {days(best['days'])}"
         if np.isfinite(best["rows"])
         else f"cannot prove {points}{whose}"
     )
@@ -183,13 +185,13 @@ def _said(
         f"{m['model']} may be better than the router's choice on {two_figures(100 * m['may_be_better'])}% of the "
         f"prompts; it would get {two_figures(100 * m['share'])}% of the requests instead of "
         f"{two_figures(100 * m['share_of_router'])}%, which "
-        + (f"proves its gain there after {_days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
+        + (f"proves its gain there after {days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
         for m in likely[:NAMED]
     ]
     if asked.rated < 1 and np.isfinite(best["days"]):
         said.append(
             f"{two_figures(100 * asked.rated)}% of the requests are rated; if all were, the proof would take "
-            f"{_days(best['days'] * asked.rated)}."
+            f"{days(best['days'] * asked.rated)}."
         )
     return [*said, _note(asked.currency)]
 
@@ -210,7 +212,3 @@ def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:
     per_1000, in_30_days = money(abs(extra), asked.currency), money(month, asked.currency)
     amount = f"costs {per_1000} more" if extra > 0 else f"saves {per_1000}"
     return f"{amount} per 1,000 requests ({share}{in_30_days} in 30 days)"
-
-
-def _days(count: float) -> str:
-    return f"{count:,.0f} days" if count >= 10 else f"{count:,.1f} days"

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from jaxroute.cli import output, reading
-from jaxroute.cli.reading import RouterPath
+from jaxroute.cli import options, output, reading
+from jaxroute.cli.options import RouterPath
 from jaxroute.data import saving
 from jaxroute.system.printing import say
 from jaxroute.types import InputError
@@ -61,7 +61,7 @@ def page(
     log: Annotated[
         str | None, typer.Option(help="A log, of which the page shows what share of its traffic each model would get.")
     ] = None,
-    how: reading.How = reading.AS_IT_IS,
+    how: options.How = options.AS_IT_IS,
     unit: Annotated[str, typer.Option(help="Unit of the costs, as the page names it.")] = "US dollars",
 ) -> output.Result:
     """Write one HTML file in which one types a prompt and sees which model would answer, and at what quality and cost.

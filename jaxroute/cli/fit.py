@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxroute.cli import fitted, output, reading
+from jaxroute.cli import fitted, judged, options, output, reading
+from jaxroute.cli.progress import progress
 from jaxroute.data import saving
 from jaxroute.serving import folder
 from jaxroute.types import InputError, Table
@@ -26,7 +27,7 @@ BEGINS = {
 
 
 def fit(
-    log: reading.MaybeLog = None,
+    log: options.MaybeLog = None,
     *,
     out: Annotated[
         Path, typer.Option(help="Folder to write the router to; a router that is already there is replaced.")
@@ -39,15 +40,15 @@ def fit(
             "break-even between the best and the cheapest model.  [default: 0,0.1,0.25,0.5,1,2]"
         ),
     ] = None,
-    how: reading.How = reading.AS_IT_IS,
-    encoder: reading.Encoder = "hashed",
+    how: options.How = options.AS_IT_IS,
+    encoder: options.Encoder = "hashed",
     features_by: Annotated[
         str | None,
         typer.Option(
             help="The encoder that made the log's features. With it the router accepts texts, otherwise only features."
         ),
     ] = None,
-    shadow: reading.Shadow = None,
+    shadow: options.Shadow = None,
     prior: Annotated[
         Path | None,
         typer.Option(
@@ -153,7 +154,7 @@ def fit(
 
     given = {"members": members, "seed": seed, "holdout": holdout, "max_latency": max_latency, "recency": recency}
     keywords.check(given)
-    chosen, weights = methods.named(method), reading.cost_weights(normalised_cost_weights)
+    chosen, weights = methods.named(method), options.cost_weights(normalised_cost_weights)
     fitting.weights_of(None, weights)
     for name in (encoder, *([] if features_by is None else [features_by])):
         encoders.check(name)
@@ -166,7 +167,7 @@ def fit(
         _check_options(recency, max_latency, prior, shadow, how, split_time)
         answers, used = _answers(table, how, encoder, features_by)
         answers, held_prompts = steps.hold_out_prompts(seed, answers, holdout)
-        with output.progress(BEGINS) as on_stage:
+        with progress(BEGINS) as on_stage:
             router = steps.of_table(answers, encoder=used, method=chosen, on_stage=on_stage, **settings)
         router = judging.judged(router, held_prompts)
         router.save(out)
@@ -176,18 +177,18 @@ def fit(
     beside = reading.shadow_table(shadow, rows, how)
     if features_by is not None:
         steps.check_made_by(features_by, rows.features, "the log")
-    cost_of = priors.by_tokens(reading.price_list(how.prices, how.reprice), rows.usage)
+    cost_of = priors.by_tokens(options.price_list(how.prices, how.reprice), rows.usage)
     checked = steps.check(rows, chosen, shadow=beside, prior=prior, cost_of=cost_of, max_latency=max_latency)
     fitted.note(checked)
     data = steps.encode(checked, encoder, features_by=features_by, recency=recency)
     fitted.note_recency(data.half_life)
     gathered: list[Evidence] = []
-    with output.progress(BEGINS) as on_stage:
+    with progress(BEGINS) as on_stage:
         router = steps.learn(data, on_stage=on_stage, on_evidence=gathered.append, **settings)
     router = judging.judged(router, held)
     router.save(out)
     shown = new_models.unsupported(gathered[0], new_models.of_fit(router.summary))
-    page = reading.write_page(out, reading.normalised(shown, router.cost_scale), router.cost_scale, str(log))
+    page = judged.write_page(out, judged.normalised(shown, router.cost_scale), router.cost_scale, str(log))
     return fitted.result(router, out, page)
 
 
@@ -203,7 +204,7 @@ def _check_options(
     max_latency: float | None,
     prior: Path | None,
     shadow: Path | None,
-    how: reading.How,
+    how: options.How,
     split_time: str | None,
 ) -> None:
     """Refuse the options that belong to a log, where a table is given."""
@@ -213,22 +214,22 @@ def _check_options(
         raise InputError("--max-latency belongs to a log with latencies; a table has none")
     if prior is not None:
         raise InputError("--prior belongs to a log; a table knows the quality of every model")
-    if shadow is not None or replace(how, prices=None, reprice=False) != reading.AS_IT_IS:
+    if shadow is not None or replace(how, prices=None, reprice=False) != options.AS_IT_IS:
         raise InputError("--table: --shadow and the options that say how to read a log belong to a log")
     if split_time is not None:
         raise InputError("--split-time belongs to a log, because a table has no timestamps; use --holdout")
 
 
-def _answers(path: Path, how: reading.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:
+def _answers(path: Path, how: options.How, encoder: str, features_by: str | None) -> tuple[Table, str | None]:
     """The table, and the encoder of its features; None where they are its own and nobody says what made them."""
     from jaxroute.api import steps
     from jaxroute.data import harness
 
     if harness.is_run(path):
-        prices = reading.price_list(how.prices, how.reprice)
+        prices = options.price_list(how.prices, how.reprice)
         table, own = harness.load(path, encoder=encoder, prices=prices, reprice=how.reprice), False
     else:
-        if how != reading.AS_IT_IS:
+        if how != options.AS_IT_IS:
             raise InputError("--prices belong to a log or to results; give them to jaxroute table")
         table, own = harness.load(path, encoder=encoder), any(path.glob("features*.npy"))
     if features_by is not None:

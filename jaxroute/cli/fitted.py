@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxroute.cli import judged, output, reading
-from jaxroute.cli.output import Result, Sheet
+from jaxroute.cli import judged, progress, reading
+from jaxroute.cli.output import Result
+from jaxroute.cli.sheets import Sheet
 
 if TYPE_CHECKING:
     from jaxroute.api.steps import Checked
@@ -23,16 +24,16 @@ def note(checked: Checked) -> None:
     """Note which models are never chosen, which ones a prior and the log do not share, and how the rows count."""
     known = checked.known
     if checked.slow:
-        output.note(
+        progress.note(
             f"note: never chosen, as their p95 of latency is above {checked.max_latency:g} s or unknown: "
             f"{', '.join(checked.slow)}"
         )
     if known.missing:
-        output.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
+        progress.note(f"note: --prior does not name {', '.join(known.missing)}; of these the others' mean is expected")
     if known.unused:
-        output.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
+        progress.note(f"note: --prior names models that the log does not have: {', '.join(known.unused)}")
     if known.new:
-        output.note(
+        progress.note(
             f"note: the log never shows {', '.join(one.model for one in known.new)}; the router may choose them by the "
             "prior alone, and no value of that can be estimated from this log"
         )
@@ -44,7 +45,7 @@ def note_recency(half_life: float | None) -> None:
     if half_life is None:
         return
     halve = f"weights halve in {half_life:.3g} days"
-    output.note(
+    progress.note(
         f"note: recency of the log: {'no half-life predicts its later rows better' if math.isinf(half_life) else halve}"
     )
 

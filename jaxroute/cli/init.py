@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxroute.cli import output, reading
+from jaxroute.cli import options, output, reading
+from jaxroute.cli.sheets import Sheet, show
 from jaxroute.data import saving
 from jaxroute.data.logs import describing
 from jaxroute.data.logs.entries import FIELDS
@@ -24,12 +25,12 @@ NEEDED = ("prompt", "model", "quality", "cost")
 
 
 def init(
-    log: reading.LogPath,
-    column: reading.Column = None,
+    log: options.LogPath,
+    column: options.Column = None,
     quality_range: Annotated[str | None, typer.Option(help="WORST,BEST of the qualities as written.")] = None,
-    prices: reading.Prices = None,
-    feedback: reading.Feedback = None,
-    context: reading.Context = None,
+    prices: options.Prices = None,
+    feedback: options.Feedback = None,
+    context: options.Context = None,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: jaxroute.toml beside the log.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed, without asking.")] = False,
     as_json: bool = False,
@@ -49,7 +50,7 @@ def init(
     place = out or _beside(log)
     saving.check_file(place)
     found = describing.propose(log)
-    columns = dict(found.columns) | reading.mapping(column)
+    columns = dict(found.columns) | options.mapping(column)
     given = {"quality_range": quality_range, "prices": prices, "feedback": feedback, "context": context}
     settings: dict[str, Any] = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
     said = []
@@ -58,12 +59,12 @@ def init(
     lines = [
         [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
     ]
-    sheet = output.Sheet("fields", ["field", "column", "example"], lines)
+    sheet = Sheet("fields", ["field", "column", "example"], lines)
     used = (*columns.values(), *(settings.get("context") or ()))
     others = [name for name in found.others if not any(one == name or one.startswith(f"{name}.") for one in used)]
     said.append(f"other columns: {', '.join(others) or 'none'}; --context NAME takes one in that was known beforehand")
     if sys.stdin.isatty() and not yes and not as_json:
-        output.show(sheet.title, sheet.header, sheet.lines)
+        show(sheet.title, sheet.header, sheet.lines)
         columns, settings = _asked(columns, settings)
     kept = dict(settings)
     for name in ("prices", "feedback"):  # a description is read from any folder
@@ -72,7 +73,7 @@ def init(
     description = describing.Description({k: v for k, v in columns.items() if k != v}, kept)
     with saving.text(place) as file:
         file.write(describing.text(description))
-    how = reading.How([f"{name}={column}" for name, column in description.columns.items()], **settings)
+    how = options.How([f"{name}={column}" for name, column in description.columns.items()], **settings)
     try:
         table = reading.read(log, how)
     except InputError as error:

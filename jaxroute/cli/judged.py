@@ -1,12 +1,16 @@
-"""What a log or a table says of a router, as lines and tables of text: for evaluate, fit and compare."""
+"""What a log or a table says of a router, as lines, tables of text and a page: for evaluate, fit and compare."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from jaxroute.cli.output import Sheet
+from jaxroute.cli.sheets import Sheet
+
+if TYPE_CHECKING:
+    from jaxroute.estimators.evidence import Evidence
 
 Row = Mapping[str, Any]
 
@@ -149,3 +153,29 @@ def _percent(row: Row, name: str) -> str:
 
 def _text(value: Any, form: str) -> str:
     return "unknown" if unknown(value) else form.format(value)
+
+
+def normalised(found: Evidence, scale: float) -> Evidence:
+    """The same evidence with normalised cost weights, as in pages and tables."""
+
+    tables = (found.values, found.gains, found.frontier)
+    values, gains, frontier = (t.assign(cost_weight=(t["cost_weight"] * scale).round(6)) for t in tables)
+    return found._replace(values=values, gains=gains, frontier=frontier)
+
+
+def write_page(
+    folder: Path, found: Evidence, cost_scale: float, title: str, *, left_out: Sequence[str] = (), figures: bool = False
+) -> Path:
+    """Write report.html with the evidence of the log, and its figures as files if wanted; returns the page's path.
+
+    left_out: sentences on rows that are no evidence, because the router learned from them.
+    """
+    from jaxroute import report
+
+    unit = found.currency or "unit of cost"
+    drawings = report.draw_evidence(found, cost_scale=cost_scale, unit=unit)
+    meta = {"title": title, "models": list(found.models), "cost_scale": cost_scale, "cost_unit": unit}
+    meta["left_out"] = left_out
+    if figures:
+        report.write_figures(folder, drawings)
+    return report.write_html(folder, None, meta, drawings, evidence=found)

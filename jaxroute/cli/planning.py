@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxroute.cli import output
+from jaxroute.cli.sheets import Sheet
 from jaxroute.types import InputError
 
 GAINS = (0.005, 0.01, 0.02, 0.05)
@@ -101,7 +102,7 @@ def sample_size(
     return output.Result(
         record | {"conclusion": said, "by_gain": rows},
         said,
-        [output.Sheet("rated requests that prove a gain", header, lines)],
+        [Sheet("rated requests that prove a gain", header, lines)],
         rows,
     )
 

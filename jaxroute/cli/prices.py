@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxroute.cli import output, reading
+from jaxroute.cli import options, output
+from jaxroute.cli.sheets import Sheet
 from jaxroute.data import prices as price_table
 from jaxroute.data import saving
 from jaxroute.serving import folder
@@ -54,12 +55,12 @@ def prices(
     lines = [[line[j] for j in shown] for line in lines]
     where = "the table of this package" if table == "default" else table
     said = f"{len(records)} model{' has' if len(records) == 1 else 's have'} a price in {where}."
-    sheet = output.Sheet("US dollars per million tokens", [header[j] for j in shown], lines)
+    sheet = Sheet("US dollars per million tokens", [header[j] for j in shown], lines)
     return output.Result({"prices": records}, [said], [sheet], records)
 
 
 def reprice(
-    router: reading.RouterPath,
+    router: options.RouterPath,
     out: Annotated[Path, typer.Option(help="Folder to write the router with the new prices to.")],
     table: Table = "default",
 ) -> output.Result:
@@ -87,7 +88,7 @@ def reprice(
         for name in found.models
         if name in usage
     ]
-    sheet = output.Sheet("mean cost of 1,000 requests like the log's", ["model", "before", "now", "ratio"], lines)
+    sheet = Sheet("mean cost of 1,000 requests like the log's", ["model", "before", "now", "ratio"], lines)
     said = [f"saved: {out}"]
     if not loaded.summary.get("currency"):
         said.append(

@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from jaxroute.cli import output
-from jaxroute.cli.reading import RouterEncoder, RouterPath
+from jaxroute.cli.options import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts, saving
 from jaxroute.serving import portable
 from jaxroute.serving.asking import Asked

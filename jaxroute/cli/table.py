@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxroute.cli import output, reading
+from jaxroute.cli import options, output
+from jaxroute.cli.sheets import Sheet
 from jaxroute.types import NuisanceSpec
 
 FEWEST_PROMPTS = 10 * NuisanceSpec().folds
@@ -31,9 +32,9 @@ def table(
     quality_range: Annotated[
         str | None, typer.Option(help="WORST,BEST of scores that are numbers: 1,5 for stars, 5,1 where less is better.")
     ] = None,
-    prices: reading.Prices = None,
-    reprice: reading.Reprice = False,
-    failures: reading.Failures = "drop",
+    prices: options.Prices = None,
+    reprice: options.Reprice = False,
+    failures: options.Failures = "drop",
     judged: Annotated[
         Path | None,
         typer.Option("--scores", help="File of ids, optional models, and scores, where the runs have none."),
@@ -65,8 +66,8 @@ def table(
         found,
         wanted=score or (),
         labels=scores.mapping(quality),
-        quality_range=None if quality_range is None else reading.scale(quality_range),
-        prices=reading.price_list(prices, reprice),
+        quality_range=None if quality_range is None else options.scale(quality_range),
+        prices=options.price_list(prices, reprice),
         reprice=reprice,
         failures=failures,
     )
@@ -75,7 +76,7 @@ def table(
     return output.Result(counts, *_shown(counts), counts["by_model"])
 
 
-def _shown(counts: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
+def _shown(counts: dict[str, Any]) -> tuple[list[str], list[Sheet]]:
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     all_said = [f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]
     keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
@@ -108,4 +109,4 @@ def _shown(counts: dict[str, Any]) -> tuple[list[str], list[output.Sheet]]:
     lacking = FEWEST_PROMPTS - counts["prompts"]
     more = f" ({FEWEST_PROMPTS} prompts at least: {lacking} more)" if lacking > 0 else ""
     all_said.append(f"next: jaxroute fit --table {counts['table']} --out ROUTER{more}")
-    return all_said, [output.Sheet("models", header, lines)]
+    return all_said, [Sheet("models", header, lines)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxroute.data import context as contexts
 from jaxroute.data import messages, records, values
-from jaxroute.data.logs import cells, formats
+from jaxroute.data.logs import fielding, formats
 from jaxroute.data.logs.entries import FAILED, Asked
 from jaxroute.types import InputError
 
@@ -106,7 +106,7 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
         if not chunk.names:
             continue
         form = formats.format_of(chunk.names)
-        name = cells.chats(chunk.names, {}).get(field, field)
+        name = fielding.chats(chunk.names, {}).get(field, field)
         plain = form.entries is None
         found = enumerate(records.column(chunk, name)) if plain else _of_tool(chunk, form, chat)
         for place, cell in found:

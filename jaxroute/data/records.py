@@ -133,6 +133,16 @@ def outermost(name: str, names: Iterable[str]) -> str | None:
     return next((start for start in starts if start in names), None)
 
 
+def first_of(names: Sequence[str], there: Iterable[str]) -> str | None:
+    """The first name that is a column, or a path into one; None where none is.
+
+    Example:
+        >>> first_of(["score", "metadata.rating"], ["metadata", "model"])
+        'metadata.rating'
+    """
+    return next((name for name in names if outermost(name, there)), None)
+
+
 def parsed(value: Any) -> Any:
     """The value of a text that holds JSON (an object or an array); anything else unchanged."""
     if isinstance(value, str) and value[:1] in ("{", "["):

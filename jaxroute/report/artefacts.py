@@ -7,47 +7,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from jaxroute.data import saving
-from jaxroute.estimators import conclusion
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.report import pages
-from jaxroute.report.canvas import styled, undrawn
-from jaxroute.report.evidence import evidence_tables, reasons
+from jaxroute.report.canvas import styled
 from jaxroute.report.figures import Drawing
-from jaxroute.report.summary import (
-    COLUMNS,
-    KINDS,
-    best_of,
-    cells,
-    check_columns,
-    headline,
-    kinds,
-    ranked,
-    summarise,
-    table_weights,
-)
+from jaxroute.report.results import cells, check_columns
+from jaxroute.report.sections import boxes, facts, of_evidence, of_results, pairs, title, units
 from jaxroute.report.svg import svg, within_page
-from jaxroute.report.tables import (
-    COMPARISON_HEADER,
-    COMPARISON_NOTE,
-    Cell,
-    comparison_lines,
-    interval_cell,
-    method_table,
-    quantity,
-    seeds_note,
-)
-from jaxroute.types import InputError
-
-ALONG_WEIGHTS = ("regret", "conditional_regret", "utility", "quality", "cost", "rci")
-WHOLE_CURVE = ("mean_regret", "mean_utility", "aiq", "nauc", "peak", "qnc")
 
 
 def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
@@ -55,7 +28,7 @@ def write_results(folder: str | Path, results: pd.DataFrame) -> Path:
 
     Example:
         >>> import tempfile
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> path = write_results(tempfile.mkdtemp(), example())
         >>> path.name, pd.read_parquet(path).equals(example())
         ('results.parquet', True)
@@ -72,7 +45,7 @@ def write_figures(folder: str | Path, figures: Iterable[Drawing]) -> list[Path]:
     Example:
         >>> import tempfile
         >>> from jaxroute.report.figures import draw_regret
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> [path.name for path in write_figures(tempfile.mkdtemp(), [draw_regret(example())])]
         ['regret.svg', 'regret.png', 'regret.pdf']
     """
@@ -115,168 +88,33 @@ def write_html(
 
     Example:
         >>> import tempfile
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> page = write_html(tempfile.mkdtemp(), example(), {"title": "My run"}).read_text()
         >>> "My run" in page, "mine has a mean regret of 10.00" in page
         (True, True)
     """
     unit, scale = meta.get("cost_unit", "USD"), meta.get("cost_scale")
-    sections = [] if results is None else [_section(label, rows, unit, scale) for label, rows in cells(results)]
+    sections = [] if results is None else [of_results(label, rows, unit, scale) for label, rows in cells(results)]
     shown = [w for section in sections for w in section["weights"]]
     if evidence is not None:
         shown += list(evidence.values["cost_weight"])
     html = pages.render(
         "page.html.jinja",
-        title=_title(results, meta),
-        facts=_facts(results, meta),
+        title=title(results, meta),
+        facts=facts(results, meta),
         sections=sections,
-        evidence=None if evidence is None else _evidence(evidence, unit, 1.0 if results is None else scale or 1.0),
-        units=_units_table(shown, scale),
+        evidence=None if evidence is None else of_evidence(evidence, unit, 1.0 if results is None else scale or 1.0),
+        units=units(shown, scale),
         unit=unit,
         figures=[(d, within_page(d)) for d in figures],
         left_out=meta.get("left_out", ()),
-        notes=[*meta.get("notes", ()), *_boxes(meta.get("models", ()))],
+        notes=[*meta.get("notes", ()), *boxes(meta.get("models", ()))],
         metrics=set() if results is None else set(results["metric"]),
         config=json.dumps(meta["config"], indent=2, default=str) if meta.get("config") else "",
-        environment=_pairs(meta.get("environment", {})),
-        timing=_pairs(meta.get("timing", {})),
+        environment=pairs(meta.get("environment", {})),
+        timing=pairs(meta.get("timing", {})),
     )
     return _write(Path(folder) / "report.html", html)
-
-
-def _boxes(models: Sequence[str]) -> list[str]:
-    if not (lost := undrawn(models)):
-        return []
-    return [f"Figures show an empty box for {' '.join(lost)}: no font here has it. Install one (Noto Sans CJK, say)."]
-
-
-def _title(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> str:
-    named = meta.get("title") or meta.get("dataset")
-    return str(named or ("a log" if results is None else ", ".join(map(str, results["dataset"].unique()))))
-
-
-def _evidence(evidence: Evidence, unit: str, money: float) -> dict[str, Any]:
-    """What the page's section on the log holds; money: what the log's costs are multiplied by to be in the unit."""
-    verdicts = evidence.values["verdict"].tolist()
-    said = ", ".join(f"{v} at {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
-    return {
-        "router": evidence.router,
-        "rows": f"{evidence.rows:,}",
-        "source": evidence.diagnostics.source,
-        "verdict": f"{said} of {len(verdicts)} cost weights",
-        "conclusion": conclusion.of_evidence(evidence._replace(currency=unit), 1.0, money),
-        "tables": evidence_tables(evidence, unit=unit, money=money),
-        "reasons": reasons(evidence),
-        "truth": "truth" in evidence.values,
-        "shadow": evidence.shadow,
-    }
-
-
-def _section(label: str, rows: pd.DataFrame, unit: str, scale: float | None) -> dict[str, Any]:
-    """Headline and tables of one cell, regret first; without a full table, utility first."""
-    metrics = [m for m in ALONG_WEIGHTS if m in set(rows["metric"])]
-    whole = [m for m in WHOLE_CURVE if m in set(rows["metric"])]
-    if not metrics:
-        raise InputError(f"results: none of the metrics {', '.join(ALONG_WEIGHTS)} is present; add rows of one of them")
-    main = metrics[0]
-    grid = table_weights(rows, main)
-    number = COMPARISON_HEADER.index("difference")
-    differences = [
-        [Cell(part, float(part) if i == number and part != "-" else np.nan) for i, part in enumerate(line)]
-        for line in comparison_lines(rows, main)
-    ]
-    return {
-        "label": label,
-        "headline": headline(rows, main),
-        "weights": grid,
-        "main": _along_weights(rows, main, unit, scale),
-        "differences": {
-            "caption": "Learned routers against the best plug-in and the best single model",
-            "header": [(title, "") for title in COMPARISON_HEADER],
-            "lines": differences,
-            "note": COMPARISON_NOTE,
-        },
-        "more": [_along_weights(rows, m, unit, scale) for m in metrics if m != main]
-        + ([_whole_curve(rows, whole, unit)] if whole else []),
-    }
-
-
-def _along_weights(rows: pd.DataFrame, metric: str, unit: str, scale: float | None) -> dict[str, Any]:
-    table = method_table(rows, metric, unit=unit)
-    weights = [(title, "" if scale is None else f"{float(title) / scale:.3g}") for title in table.header[:-1]]
-    name = ("method", "" if scale is None else f"weight per {unit}:")
-    return {
-        "short": metric.replace("_", " "),
-        "caption": f"Mean {metric.replace('_', ' ')} at each cost weight",
-        "header": [name, ("kind", ""), ("mean", ""), *weights],  # the mean first: phones show few columns
-        "lines": [[*_name_cells(method, table.kinds), line[-1], *line[:-1]] for method, line in table.lines],
-        "best": table.best,
-        "note": table.note,
-    }
-
-
-def _whole_curve(rows: pd.DataFrame, metrics: list[str], unit: str) -> dict[str, Any]:
-    summaries = {m: summarise(rows, m) for m in metrics}
-    of = kinds(rows)
-    order = ranked(pd.concat(list(summaries.values())).drop_duplicates("method"), metrics[0], of)
-    found = {m: {row["method"]: row for _, row in s.iterrows()} for m, s in summaries.items()}
-    lines = [[*_name_cells(x, of), *(interval_cell(found[m].get(x), m) for m in metrics)] for x in order]
-    return {
-        "short": "whole curve",
-        "caption": "Metrics of the whole quality-cost curve, over the run's own grid of cost weights",
-        "header": [
-            ("method", ""),
-            ("kind", ""),
-            *((m.replace("_", " "), quantity(m, unit)[1].split(" (")[0]) for m in metrics),
-        ],
-        "lines": lines,
-        "best": best_of(summaries[metrics[0]], metrics[0], of),
-        "note": "A dash means undefined in at least one seed. " + seeds_note(next(iter(summaries.values()))),
-    }
-
-
-def _name_cells(method: str, of: Mapping[str, str]) -> list[Cell]:
-    return [Cell(method, np.nan), Cell(of[method], KINDS.index(of[method]))]
-
-
-def _units_table(shown: Iterable[float], scale: float | None) -> list[tuple[str, str, str]]:
-    """Cost weight: normalised, per unit of cost, and the price of one point of quality that it implies.
-
-    Weights that agree to six digits are one weight: the rest is single precision.
-    """
-    if scale is None:
-        return []
-    weights = sorted({float(f"{w:.6g}") for w in shown})
-    worth = ("any price" if w == 0 else f"{10 * scale / w:.3g}" for w in weights)
-    return [(f"{w:g}", f"{w / scale:.3g}", price) for w, price in zip(weights, worth, strict=True)]
-
-
-def _facts(results: pd.DataFrame | None, meta: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if results is None:
-        results = pd.DataFrame(columns=COLUMNS)
-    models, seeds = meta.get("models"), meta.get("seeds", sorted(results["seed"].unique()) or None)
-    facts = [("dataset", meta.get("dataset")), ("prompts", meta.get("num_prompts"))]
-    facts.append(("models", None if models is None else f"{len(models)}: {', '.join(map(str, models))}"))
-    for column in ("logger", "log_size", "split"):
-        values = ", ".join(map(str, results[column].dropna().unique()))
-        facts.append((column.replace("_", " "), values or None))
-    if seeds is not None:
-        facts.append(("seeds", seeds if np.isscalar(seeds) else f"{len(seeds)}: {', '.join(map(str, seeds))}"))
-    return [(name, _text(value)) for name, value in facts if value is not None]
-
-
-def _pairs(mapping: Any) -> list[tuple[str, str]]:
-    if not isinstance(mapping, Mapping):
-        return [("", _text(mapping))]
-    return [(str(key), _text(value)) for key, value in mapping.items()]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return (
-        f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else json.dumps(value, default=str)
-    )
 
 
 def _write(path: Path, data: bytes) -> Path:

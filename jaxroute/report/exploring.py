@@ -21,6 +21,7 @@ from jaxroute.report.canvas import (
     styled,
 )
 from jaxroute.report.figures import Drawing
+from jaxroute.system.printing import days
 
 
 def draw_exploration(
@@ -67,7 +68,7 @@ def draw_exploration(
         panels[0].set_ylabel("days until the gain is proven")
         soonest = known.sort_values("days").iloc[0]
         title = (
-            f"The gain is proven soonest, in {_days(soonest['days'])}, with {soonest['policy']} and a floor of "
+            f"The gain is proven soonest, in {days(soonest['days'])}, with {soonest['policy']} and a floor of "
             f"{soonest['floor']:g}"
         )
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
@@ -90,7 +91,3 @@ def _panel(axes: Axes, known: pd.DataFrame, column: str) -> None:
         line = part.sort_values("floor")
         style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 5.5, "lw": 1.6, "markeredgecolor": PAPER}
         axes.plot(line[column], line["days"], label=str(policy), **style)
-
-
-def _days(count: float) -> str:
-    return f"{count:,.0f} days" if count >= 10 else f"{count:,.1f} days"

@@ -33,17 +33,8 @@ from jaxroute.report.canvas import (
     weight_label,
     weight_title,
 )
-from jaxroute.report.summary import (
-    CEILING,
-    LEARNED,
-    NO_ROUTING,
-    PLUG_IN,
-    cells,
-    kinds,
-    ranked,
-    summarise,
-    table_weights,
-)
+from jaxroute.report.results import CEILING, LEARNED, NO_ROUTING, PLUG_IN, cells, kinds, table_weights
+from jaxroute.report.summary import ranked, summarise
 from jaxroute.types import InputError
 
 MAX_PLUG_INS, MAX_LEARNED, MAX_MODELS = 2, 4, 6
@@ -73,7 +64,7 @@ def draw_figures(results: pd.DataFrame, meta: Mapping[str, Any] | None = None) -
         meta: may hold cost_unit ("USD" by default) and cost_scale; other keys are ignored.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> [drawing.name for drawing in draw_figures(example())]
         ['quality_cost', 'regret', 'shares']
     """
@@ -101,7 +92,7 @@ def draw_quality_cost(results: pd.DataFrame, *, unit: str = "USD") -> Drawing:
     """Mean quality against mean cost: a curve per router (one point per cost weight), single models as points.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> draw_quality_cost(example()).title
         "plug_in_ridge reaches the best single model's quality at 45% of its cost"
     """
@@ -158,7 +149,7 @@ def draw_regret(
     """Mean regret against the cost weight, with the best fixed choices for comparison.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> draw_regret(example()).title
         'mine has the lowest mean regret at every cost weight in the tables'
     """
@@ -208,7 +199,7 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
     """Which models ``method`` sends prompts to, as stacked bars over the cost weights.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> draw_shares(example(), "mine").title
         'As the cost weight grows, mine moves from large (60%) to small (70%)'
     """

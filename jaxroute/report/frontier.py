@@ -22,7 +22,7 @@ from jaxroute.report.canvas import (
     styled,
 )
 from jaxroute.report.figures import Drawing, draw_shares
-from jaxroute.report.summary import COLUMNS, LEARNED
+from jaxroute.report.results import COLUMNS, LEARNED
 from jaxroute.report.tables import Cell
 
 LEAST_SHARE = 0.005

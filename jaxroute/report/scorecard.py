@@ -10,8 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxroute.report.summary import best_plug_in, kinds, ranked, summarise, table_weights
-from jaxroute.report.tables import CONSOLE_WIDTH, grouped, interval_cell, markdown_name, markdown_rows
+from jaxroute.report.console import CONSOLE_WIDTH
+from jaxroute.report.markdown import markdown_name, markdown_rows
+from jaxroute.report.results import kinds, table_weights
+from jaxroute.report.summary import best_plug_in, ranked, summarise
+from jaxroute.report.tables import grouped, interval_cell
 from jaxroute.system.printing import cell
 from jaxroute.system.printing import console as standard_console
 
@@ -38,7 +41,7 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
         InputError: there are no rows of regret.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> header, lines, _ = scorecard(example())
         >>> header
         ['method', 'mean regret', 'to plug_in_ridge', 'to best_single', 'most used at 0', 'most used at 1']
@@ -77,7 +80,7 @@ def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = 
     """The scorecard for README files.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> print(scorecard_markdown(example()).splitlines()[2])
         | **Learned routers** |  |  |  |  |  |
     """
@@ -93,7 +96,7 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
     """Print the curve metrics and RCI, as means over seeds: what fits into a line and no other table has.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> from rich.console import Console
         >>> peaks = example()[example()["metric"] == "quality"].assign(metric="peak", cost_weight=float("nan"))
         >>> peaks = pd.concat([example(), peaks.drop_duplicates(["method", "seed"])])

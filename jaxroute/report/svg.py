@@ -21,7 +21,7 @@ def svg(drawing: Drawing) -> str:
 
     Example:
         >>> from jaxroute.report.figures import draw_regret
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> svg(draw_regret(example())) == svg(draw_regret(example()))
         True
     """
@@ -35,7 +35,7 @@ def within_page(drawing: Drawing) -> str:
 
     Example:
         >>> from jaxroute.report.figures import draw_regret
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> drawing = draw_regret(example())
         >>> base64.b64decode(within_page(drawing)).decode() == svg(drawing)
         True

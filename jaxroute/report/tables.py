@@ -1,4 +1,4 @@
-"""Tables of methods against cost weights, for the console and for Markdown files."""
+"""Tables of methods against cost weights as texts: what the console, Markdown files and the page show."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
-from jaxroute.report.summary import (
-    KINDS,
-    LOWER_IS_BETTER,
-    best_of,
-    compare,
-    headline,
-    kinds,
-    ranked,
-    summarise,
-    table_weights,
-)
-from jaxroute.system.printing import cell
-from jaxroute.system.printing import console as standard_console
+from jaxroute.report.comparison import compare
+from jaxroute.report.results import KINDS, LOWER_IS_BETTER, kinds, table_weights
+from jaxroute.report.summary import best_of, ranked, summarise
 
 GROUP_TITLES = dict(zip(KINDS, ("Learned routers", "Plug-in routers", "No routing", "Ceilings"), strict=True))
-CONSOLE_WIDTH = 100
 Line = TypeVar("Line", bound=Sequence[Any])
 
 
@@ -49,7 +34,7 @@ class MethodTable(NamedTuple):
     best: the method that has the best mean and is no ceiling; None where no mean is known.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> method_table(example(), "regret").header
         ('0', '1', 'mean')
     """
@@ -99,7 +84,7 @@ def method_table(
     """One metric: methods by cost weight, with the mean over the weights, as text and numbers.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> table = method_table(example(), "regret")
         >>> method, cells = table.lines[0]
         >>> table.best, method, [cell.text for cell in cells]
@@ -164,12 +149,12 @@ COMPARISON_NOTE = (
 
 
 def comparison_lines(
-    results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None, decimals: int = 2
+    results: pd.DataFrame, metric: str, *, grid: Sequence[float] | None = None
 ) -> Iterator[tuple[str, ...]]:
     """Rows of ``compare`` as text, in the order of COMPARISON_HEADER, with losses as well as wins.
 
     Example:
-        >>> from jaxroute.report.summary import example
+        >>> from jaxroute.report.results import example
         >>> next(comparison_lines(example(), "regret"))
         ('mine', 'plug_in_ridge', '-3.00', '[-3.00, -3.00]', 'better', 'all', '-')
     """
@@ -179,8 +164,8 @@ def comparison_lines(
         yield (
             row["router"],
             row["against"],
-            "-" if np.isnan(difference) else f"{difference:+.{decimals}f}",
-            "none" if np.isnan(low) else f"[{low:+.{decimals}f}, {high:+.{decimals}f}]",
+            "-" if np.isnan(difference) else f"{difference:+.2f}",
+            "none" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]",
             row["verdict"],
             *(_weights_text(row[c], len(grid)) for c in ("better_at", "worse_at")),
         )
@@ -188,121 +173,3 @@ def comparison_lines(
 
 def _weights_text(weights: Sequence[float], total: int) -> str:
     return "all" if len(weights) == total else " ".join(f"{w:g}" for w in weights) or "-"
-
-
-def markdown_table(
-    results: pd.DataFrame, metric: str = "regret", *, grid: Sequence[float] | None = None, unit: str = "USD"
-) -> str:
-    """The method table and the paired differences as Markdown, for README files.
-
-    Example:
-        >>> from jaxroute.report.summary import example
-        >>> print(*markdown_table(example()).splitlines()[:4], sep="\\n")
-        | regret at cost weight | 0 | 1 | mean |
-        | --- | ---: | ---: | ---: |
-        | **Learned routers** |  |  |  |
-        | `mine` | 9.00±2.48 | 11.00±2.48 | 10.00±2.48 |
-    """
-    table = method_table(results, metric, grid=grid, unit=unit)
-    lines: list[Sequence[str]] = []
-    for title, members in grouped(table.lines, table.kinds):
-        lines.append([f"**{title}**", *[""] * len(table.header)])
-        lines += [[markdown_name(method), *(cell.text for cell in row)] for method, row in members]
-    name = metric.replace("_", " ")
-    parts = [markdown_rows([f"{name} at cost weight", *table.header], lines), table.note]
-    differences = list(comparison_lines(results, metric, grid=grid))
-    if differences:
-        lines = [[*map(markdown_name, line[:2]), *line[2:]] for line in differences]
-        parts += [headline(results, metric, grid=grid), markdown_rows(COMPARISON_HEADER, lines)]
-        parts += [COMPARISON_NOTE]
-    return "\n\n".join(parts) + "\n"
-
-
-def markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of texts, the first column to the left and the others to the right.
-
-    Example:
-        >>> print(markdown_rows(["method", "regret"], [["mine", "9.00"]]))
-        | method | regret |
-        | --- | ---: |
-        | mine | 9.00 |
-    """
-    numeric = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, numeric, *lines])
-
-
-def markdown_name(name: str) -> str:
-    """A name as code, with nothing in it that a table would act on.
-
-    Example:
-        >>> print(markdown_name("a|b"))
-        `a\\|b`
-    """
-    # Inside a code span only the bar and the backtick have a meaning in Markdown tables.
-    return f"`{name.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
-
-
-def print_tables(
-    results: pd.DataFrame,
-    metric: str = "regret",
-    *,
-    grid: Sequence[float] | None = None,
-    unit: str = "USD",
-    console: Console | None = None,
-) -> None:
-    """Print the method table, the headline and the paired differences; 100 columns when piped, no colour then.
-
-    Example:
-        >>> from jaxroute.report.summary import example
-        >>> from rich.console import Console
-        >>> print_tables(example(), console=Console(width=100, color_system=None))
-         regret at cost weight ...
-    """
-    if console is None:
-        console = standard_console(CONSOLE_WIDTH)
-    for decimals in (2, 1):
-        table = method_table(results, metric, grid=grid, decimals=decimals, unit=unit)
-        body = _console_methods(table, metric)
-        if Measurement.get(console, console.options.update(max_width=1000), body).maximum <= console.width:
-            break
-    console.print(body)
-    console.print(cell(table.note, style="dim"))
-    console.print("", cell(headline(results, metric, grid=grid)), "", sep="\n")
-    differences = list(comparison_lines(results, metric, grid=grid))
-    if differences:
-        console.print(_console_differences(differences))
-        console.print(cell(COMPARISON_NOTE, style="dim"))
-
-
-def _console_methods(table: MethodTable, metric: str) -> Table:
-    body = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    body.add_column(f"{metric.replace('_', ' ')} at cost weight", overflow="fold")  # numbers never are
-    for title in table.header:
-        body.add_column(title, justify="right", no_wrap=True)
-    for title, members in grouped(table.lines, table.kinds):
-        body.add_row(cell(title, style="italic"))
-        for method, row in members:
-            style = "bold" if method == table.best else ""
-            body.add_row(cell(f" {method}", style=style), *(cell(c.text, style=style) for c in row))
-        body.add_section()
-    return body
-
-
-def _console_differences(lines: Sequence[Sequence[str]]) -> Table:
-    colours = {"better": "green", "worse": "red", "undecided": "", "no interval": "dim"}
-    body = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    header = [title for title in COMPARISON_HEADER if title != "against"]
-    for title in header:
-        numeric = title in ("difference", "95% interval")
-        wraps = title in ("router", "better at", "worse at")
-        body.add_column(title, justify="right" if numeric else "left", no_wrap=not wraps, overflow="fold")
-    body.columns[0].min_width = min(
-        32, max(len(part) for line in lines for part in (f" {line[0]}", f"Against {line[1]}"))
-    )
-    for opponent in dict.fromkeys(line[1] for line in lines):
-        body.add_row(cell(f"Against {opponent}", style="italic"))
-        for router, against, *rest in lines:
-            if against == opponent:
-                body.add_row(cell(f" {router}"), *(cell(part, style=colours.get(part, "")) for part in rest))
-        body.add_section()
-    return body

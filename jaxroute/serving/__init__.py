@@ -8,7 +8,7 @@ batches     the models of a batch, for ray.data and datasets
 router      a router that was fitted; `kinds` what it decides with, in JAX
 asking      how it is asked: on what `terms`, with what `inputs`, for which `decisions`
 folder      its files; `layout` their arrays, `schema` their JSON, `vectors` what they decide on ten prompts
-evaluation  what a later log, or a table, says of routers; `ranking` which of several is the best
+evaluation  what a later log, or a table, says of a router; `comparison` of two, `ranking` of several
 views       a log as a router sees it
 posterior   how uncertain a router is of every model, and `exploring`: which other model to try
 distil      one network in the place of a recipe
@@ -30,6 +30,7 @@ else:
             "asking",
             "batches",
             "blocks",
+            "comparison",
             "decisions",
             "dense",
             "distil",

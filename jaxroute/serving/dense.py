@@ -7,7 +7,7 @@ apply(layers, x)                       [..., N, K], with the parameters' leading
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ LINEAR, CUBIC, ONE = np.array(_SCALE), np.array(_SCALE * np.float32(0.044715)), 
 """Arrays without axes: NumPy takes twice as long for a scalar."""
 Layers = tuple[tuple[np.ndarray, np.ndarray], ...]
 """Kernel [..., inputs, units] and bias [..., 1, units] of every layer in order, the read-out last."""
-Nest = TypeVar("Nest")
 
 
 def ready(params: Mapping[str, Any]) -> Layers:

@@ -259,7 +259,7 @@ def check(kind: Kind, num_models: int) -> None:
     Raises:
         InputError: names the first array or setting that does not fit.
     """
-    layout.check(name_of(kind), settings(kind), num_models, flat(arrays(kind)))
+    layout.check(name_of(kind), settings(kind), num_models, layout.flat(arrays(kind)))
 
 
 def in_32_bits(kind: Any) -> Any:
@@ -272,15 +272,6 @@ def on_host(tree: Any) -> Any:
     if hasattr(tree, "_asdict"):
         tree = tree._asdict()
     return {name: on_host(part) for name, part in tree.items()} if isinstance(tree, dict) else np.asarray(tree)
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nest of dicts and NamedTuples as {"a/b/c": leaf}."""
-    if hasattr(tree, "_asdict"):
-        tree = tree._asdict()
-    if not isinstance(tree, dict):
-        return {prefix.removesuffix("/"): tree}
-    return {name: leaf for key, part in tree.items() for name, leaf in flat(part, f"{prefix}{key}/").items()}
 
 
 _RECORDS: dict[str, Callable[..., Any]] = {"axes": Projection, "student": Student, "start": Student}

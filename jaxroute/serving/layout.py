@@ -161,3 +161,12 @@ def _check_ascending(name: str, weights: np.ndarray, least: int) -> None:
         raise InputError(
             f"array {name!r}: needs at least {least} cost weights that ascend from 0 or more, got {weights.tolist()}"
         )
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nest of dicts and NamedTuples as {"a/b/c": leaf}."""
+    if hasattr(tree, "_asdict"):
+        tree = tree._asdict()
+    if not isinstance(tree, dict):
+        return {prefix.removesuffix("/"): tree}
+    return {name: leaf for key, part in tree.items() for name, leaf in flat(part, f"{prefix}{key}/").items()}

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from jaxroute import settings
-from jaxroute.data import fingerprints
 from jaxroute.data import logs as people
+from jaxroute.data.seen import either
 from jaxroute.estimators import ranking
 from jaxroute.recipe import GRID
 from jaxroute.serving import unseen, views
@@ -116,7 +116,7 @@ def rank(
         settings.texts("names", names, "names")
         if len(names) != len(routers):
             raise settings.refused("names", names, f"a list of {len(routers)} names, one of each router")
-    seen = reduce(fingerprints.either, [unseen.seen_rows(router, log) for router in routers])
+    seen = reduce(either, [unseen.seen_rows(router, log) for router in routers])
     if unseen.exhausted(seen):
         raise InputError(
             f"{seen.count:,} of the {len(log):,} rows were learned from by one of the routers, and the rest are too "

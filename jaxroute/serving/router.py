@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxroute.data.fingerprints import Fingerprint
 from jaxroute.policies import budgets
-from jaxroute.serving import folder, kinds, portable, vectors
+from jaxroute.serving import folder, kinds, layout, portable, vectors
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.decisions import Decision as Decision
 from jaxroute.serving.decisions import Predicted
@@ -138,7 +138,7 @@ class Router(Asked):
         if (seen := self.fingerprint) is not None:
             tree["fingerprint"] = seen.bits
             meta["fingerprint"] = {"salt": seen.salt.hex(), "hashes": seen.hashes, "counts": dict(seen.counts)}
-        arrays = {name: np.asarray(leaf) for name, leaf in kinds.flat(tree).items()}
+        arrays = {name: np.asarray(leaf) for name, leaf in layout.flat(tree).items()}
         folder.write(_folder(path), meta, arrays, vectors.make(self, portable.axes(self._host)))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How the records of `evaluation` look in a notebook: a short repr, a table, and a plot of matplotlib.
+"""How what logs and tables say of routers looks in a notebook: a short repr, a table, and a plot of matplotlib.
 
 Nothing here computes: a record has ``conclusion()`` and ``to_frame()``, and says which of its columns are drawn.
 """

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroute.data import fingerprints
 from jaxroute.data.logs import LogTable
+from jaxroute.data.seen import Seen, nothing
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import InputError, Table
@@ -66,15 +66,15 @@ class Stored(Shown):
         return pd.DataFrame(records)
 
 
-def seen_rows(router: Router, log: LogTable) -> fingerprints.Seen:
+def seen_rows(router: Router, log: LogTable) -> Seen:
     """Which rows of a log the router learned from, as far as its fingerprint tells."""
-    return fingerprints.nothing(len(log)) if router.fingerprint is None else router.fingerprint.rows_of(log)
+    return nothing(len(log)) if router.fingerprint is None else router.fingerprint.rows_of(log)
 
 
-def seen_prompts(router: Router, table: Table) -> fingerprints.Seen:
+def seen_prompts(router: Router, table: Table) -> Seen:
     """Which prompts of a table or of a shadow sample the router learned from, as far as its fingerprint tells."""
     if router.fingerprint is None:
-        return fingerprints.nothing(len(table))
+        return nothing(len(table))
     return router.fingerprint.prompts_of(table, texts=router.encoder is not None)
 
 
@@ -89,12 +89,12 @@ def left(router: Router, shadow: Table | None) -> tuple[Table | None, list[str]]
     return shadow.rows(np.flatnonzero(~seen.rows)) if seen.count else shadow, said
 
 
-def exhausted(seen: fingerprints.Seen) -> bool:
+def exhausted(seen: Seen) -> bool:
     """Whether too few rows are left to judge a router on, because it learned from the others."""
     return seen.count > 0 and len(seen.rows) - seen.count < FEWEST
 
 
-def stored(router: Router, seen: fingerprints.Seen, what: str = "rows of this log") -> Stored:
+def stored(router: Router, seen: Seen, what: str = "rows of this log") -> Stored:
     """What `learn.fit` stored, and why it stands here.
 
     Raises:

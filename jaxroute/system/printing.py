@@ -111,6 +111,16 @@ def number(value: float) -> str:
     return f"{float(f'{value:.4g}'):,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
+def days(count: float) -> str:
+    """Days in whole from 10 on.
+
+    Example:
+        >>> days(9.53), days(1234.5)
+        ('9.5 days', '1,234 days')
+    """
+    return f"{count:,.0f} days" if count >= 10 else f"{count:,.1f} days"
+
+
 def two_figures(value: float) -> str:
     """Two figures, and from 10 on a whole number: for shares in percent and for points.
 

@@ -1,80 +1,24 @@
-"""Choosing an encoder, finding the texts that are new, and encoding them in batches.
-
-    hashed                   word and character n-grams; offline, without a model (the default)
-    hashed-2                 the same in NumPy alone, some ten times quicker on one text: for gateways
-    marks                    length, code, digits, scripts; NumPy alone: to be joined with another one
-    sentence[:MODEL]         sentence-transformers
-    sentence-whole[:MODEL]   the same of texts of any length: the mean over windows, instead of the first one
-    bert-mean, bert-cls[:MODEL]      BERT, mean or first-token pooling
-    llama-mean, llama-last[:MODEL]   Llama, mean or last-token pooling
-    endpoint:MODEL           an OpenAI-compatible endpoint: OPENAI_BASE_URL, OPENAI_API_KEY
-
-MODEL is a folder, a name on the Hugging Face hub (each of the three has a default), or the endpoint's own name. Several
-are joined by "+", as in hashed+sentence+marks; `joined` says how they are scaled.
-"""
+"""Texts as features: those that are new are encoded in batches and kept, the others are read."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxroute.data.encoders import cache as shards
-from jaxroute.data.encoders import endpoint, hashed, hub, joined, marks, ngrams
-from jaxroute.settings import refused
+from jaxroute.data.encoders import joined
+from jaxroute.data.encoders.choosing import OFFLINE, Encoder, choose, of_hub, parts
 from jaxroute.system.printing import plain
 from jaxroute.types import InputError
 
-ENCODERS = (
-    *("hashed", "hashed-2", "sentence", "bert-mean", "bert-cls", "llama-mean", "llama-last", "endpoint"),
-    *("sentence-whole", "marks"),
-)
-OFFLINE = {"hashed": hashed.DIMENSIONS, "hashed-2": hashed.DIMENSIONS, "marks": marks.DIMENSIONS}
-"""Encoders that need no model, and the number of their features."""
-MODELS = {
-    "sentence": "sentence-transformers/all-MiniLM-L6-v2",
-    "bert": "bert-base-uncased",
-    "llama": "meta-llama/Llama-3.2-1B",
-}
 SHARD_ROWS, SHARD_SECONDS = 1024, 30.0  # at most this much work is lost when a run is killed
 FEW = 64  # texts that an offline encoder takes at once, without looking for those that repeat
-
-
-def check(encoder: str) -> None:
-    """What can be known of an encoder before any text: that there is such a one, its libraries and its weights.
-
-    Raises:
-        InputError: see ``encode``.
-
-    Example:
-        >>> check("hashd")
-        Traceback (most recent call last):
-        jaxroute.types.InputError: unknown encoder 'hashd'; use one of: hashed, hashed-2, sentence, ...
-    """
-    for part in parts(encoder):
-        if _of_hub(part):
-            hub.need("sentence_transformers" if part.startswith("sentence") else "transformers")
-        _encoder(part, None, None)
-
-
-def parts(encoder: str) -> list[str]:
-    """The encoders that one such as "hashed+sentence" joins; of any other, itself.
-
-    Raises:
-        InputError: a part stands there twice, or it is no text.
-
-    Example:
-        >>> parts("hashed+marks"), parts("hashed")
-        (['hashed', 'marks'], ['hashed'])
-    """
-    if not isinstance(encoder, str):
-        raise refused("encoder", encoder, "the name of an encoder")
-    return joined.parts(encoder, ENCODERS) if "+" in encoder else [encoder]
 
 
 class Encoded(NamedTuple):
@@ -88,13 +32,6 @@ class Encoded(NamedTuple):
     features: np.ndarray
     truncated: np.ndarray
     num_encoded: int
-
-
-class _Encoder(NamedTuple):
-    identity: str  # everything that the numbers depend on
-    load: Callable[[], hub.Embed]  # called only if some text is new
-    batch_size: int
-    cached: bool  # by default
 
 
 def encode(
@@ -113,7 +50,7 @@ def encode(
 
     Args:
         texts: N strings.
-        encoder: "kind" or "kind:MODEL", or several joined by "+"; see the top of this module.
+        encoder: "kind" or "kind:MODEL", or several joined by "+"; see ``choosing``.
         revision: commit, tag or branch of a model on the hub. Default: the newest one available.
         max_tokens: longer texts are truncated, or for sentence-whole divided into windows. Default: the model's own
             limit, at most 2048 for BERT and Llama.
@@ -188,7 +125,7 @@ def encode_counted(
         raise InputError(f"encode: batch_size is {batch_size}; it must be at least 1")
     if len(several := parts(encoder)) > 1:
         return _joined(several, texts, revision, max_tokens, batch_size=batch_size, cache=cache, progress=progress)
-    chosen = _encoder(encoder, revision, max_tokens)
+    chosen = choose(encoder, revision, max_tokens)
     folder = _folder(cache, chosen)
     if not len(texts):
         if encoder in OFFLINE:
@@ -211,7 +148,7 @@ def _joined(
     several: list[str], texts: Sequence[str] | np.ndarray, revision: str | None, max_tokens: int | None, **how: Any
 ) -> Encoded:
     """What each encoder makes of the texts, in one row; revision and max_tokens are of the one model of the hub."""
-    models = [part for part in several if _of_hub(part)]
+    models = [part for part in several if of_hub(part)]
     if (revision, max_tokens) != (None, None) and len(models) != 1:
         raise InputError(
             f"encode: revision and max_tokens are of one model on the hub, and {'+'.join(several)} has {len(models)}; "
@@ -223,11 +160,6 @@ def _joined(
     return Encoded(features, np.any([one.truncated for one in each], axis=0), max(one.num_encoded for one in each))
 
 
-def _of_hub(part: str) -> bool:
-    kind = part.partition(":")[0]
-    return kind in ENCODERS and kind not in (*OFFLINE, "endpoint")
-
-
 def _shown(starts: Iterable[int]) -> Iterable[int]:
     """The same with a progress bar. For terminals only: in rich 13 even a disabled bar prints an empty line."""
     from rich.console import Console
@@ -237,7 +169,7 @@ def _shown(starts: Iterable[int]) -> Iterable[int]:
 
 
 def _encode_new(
-    chosen: _Encoder,
+    chosen: Encoder,
     new: dict[bytes, str],
     known: dict[bytes, shards.Row],
     folder: Path | None,
@@ -281,40 +213,7 @@ def _save(rows: dict[bytes, shards.Row], known: dict[bytes, shards.Row], folder:
         shards.write(folder, rows)
 
 
-def _encoder(encoder: str, revision: str | None, max_tokens: int | None) -> _Encoder:
-    kind, _, model = encoder.partition(":")
-    if kind not in ENCODERS or (kind in OFFLINE and model):
-        raise InputError(f"unknown encoder {encoder!r}; use one of: {', '.join(ENCODERS)}")
-    if kind in (*OFFLINE, "endpoint") and (revision, max_tokens) != (None, None):
-        raise InputError(f"encode: the encoder {kind} takes neither revision nor max_tokens; leave them out")
-    if kind == "hashed":
-        return _Encoder(hashed.IDENTITY, lambda: _never_cut(hashed.embed), hashed.BLOCK, False)
-    if kind == "hashed-2":
-        return _Encoder(ngrams.IDENTITY, lambda: _never_cut(ngrams.embed), ngrams.BLOCK, False)
-    if kind == "marks":
-        return _Encoder(marks.IDENTITY, lambda: _never_cut(marks.embed), ngrams.BLOCK, False)
-    if kind == "endpoint":
-        if not model:
-            raise InputError("encode: the endpoint's model is missing; write it as in endpoint:text-embedding-3-small")
-        url = endpoint.base_url()
-        ask = _never_cut(lambda texts: endpoint.embed(texts, model, url))
-        return _Encoder(f"endpoint {url} {model}", lambda: ask, 32, True)
-    family, _, pooling = kind.partition("-")
-    weights = hub.locate(model or MODELS[family], revision)
-    # A folder is identified by its content, wherever it is.
-    name = "" if Path(model).expanduser().is_dir() and model else model or MODELS[family]
-    identity = f"{kind} {name} {weights.revision} {max_tokens or 'own limit'}"
-    if family == "sentence":
-        embed = hub.whole_sentence if pooling == "whole" else hub.sentence
-        return _Encoder(identity, lambda: embed(weights, max_tokens), 32, True)
-    return _Encoder(identity, lambda: hub.transformer(weights, pooling, max_tokens), 32, True)
-
-
-def _never_cut(embed: Callable[[Sequence[str]], np.ndarray]) -> hub.Embed:
-    return lambda texts: (embed(texts), np.zeros(len(texts), bool))
-
-
-def _folder(cache: str | os.PathLike[str] | Literal[False] | None, chosen: _Encoder) -> Path | None:
+def _folder(cache: str | os.PathLike[str] | Literal[False] | None, chosen: Encoder) -> Path | None:
     if cache is False or (cache is None and not chosen.cached):
         return None
     root = cache or os.environ.get("JAXROUTE_CACHE") or "~/.cache/jaxroute"

@@ -7,7 +7,7 @@ or truth values is a score; one called quality or score is the main one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data import records, values
@@ -100,15 +100,10 @@ def scores(file: File) -> Iterator[tuple[str, Answer]]:
 def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[str]]:
     """Field -> the name of its column or path, and the columns that are scores."""
     there = dict.fromkeys(name for record in rows for name in record)
-    called = {field: name for field, names in FIELDS.items() if (name := _first(names, there))}
+    called = {field: name for field, names in FIELDS.items() if (name := records.first_of(names, there))}
     known = {records.outermost(name, there) for name in called.values()}
     known |= {name for names in FIELDS.values() for name in names}
     return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
-
-
-def _first(names: Sequence[str], there: Iterable[str]) -> str | None:
-    """The first name that is a column, or a path into one."""
-    return next((name for name in names if records.outermost(name, there)), None)
 
 
 def names(file: File) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """People's logs: one row a request, answered by one model.
 
-loading    reading and checking: ``load``
+loading    reading and checking: ``load``, which ends in `assembling` the table
 table      the checked log; its folds, its splits
 problems   what is wrong with rows, and what is left out
 formats    the kinds of logs, one line each
@@ -9,12 +9,12 @@ spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, ope
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
-cells      all rows of a log as columns; convert: cells as a column of one kind
+cells      all tables of a log as `columns`; `fielding`: a table as fields, `convert`: cells as a column of one kind
 joining    one request, one row
 naming     which model a row is of
 costs      what an answer cost
 latency    how long the models take
-feedback   qualities that came after the answers
+qualities  which evaluation is the quality; feedback: qualities that came after the answers
 """
 
 from jaxroute.data.logs.loading import load as load

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import prices as table
-from jaxroute.data.logs.cells import Columns
+from jaxroute.data.logs.columns import Columns
 
 TOKENS = ("input_tokens", "output_tokens")
 APART = table.APART

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxroute.data import records, values
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import convert, spans
 from jaxroute.data.logs.entries import Asked, Judgement
 from jaxroute.types import InputError
 
@@ -72,8 +72,8 @@ def read(source: Any) -> list[Judgement]:
 def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgement], bad: list[str]) -> None:
     if not chunk.names:
         return
-    named = {kind: name for kind, names in IDS.items() if (name := _there(names, chunk.names))}
-    quality = _there(QUALITY, chunk.names)
+    named = {kind: name for kind, names in IDS.items() if (name := records.first_of(names, chunk.names))}
+    quality = records.first_of(QUALITY, chunk.names)
     if not named or not quality:
         missing = "quality" if named else "request_id"
         raise InputError(
@@ -90,16 +90,12 @@ def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgeme
 
     ids = {kind: column(name, values.identity, len(named) > 1) for kind, name in named.items()}
     score = column(quality, values.number)
-    name, time = _there(NAME, chunk.names), _there(TIME, chunk.names)
+    name, time = records.first_of(NAME, chunk.names), records.first_of(TIME, chunk.names)
     names = column(name, values.label) if name else [None] * len(chunk.row)
     times = column(time, values.moment) if time else [None] * len(chunk.row)
     for i in range(len(chunk.row)):
         known = {kind: cells[i] for kind, cells in ids.items() if cells[i] is not None}
         found.append(Judgement(known, names[i] or "", score[i], times[i]))
-
-
-def _there(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    return next((name for name in names if records.outermost(name, columns)), None)
 
 
 def join(
@@ -145,7 +141,7 @@ def join(
             continue
         time = _moment(one.time)
         untimed += time == -math.inf
-        new = (time, order, _number(one.value))
+        new = (time, order, convert.number_or_nan(one.value))
         if not math.isnan(new[2]) and (found not in last or new[:2] > last[found][:2]):
             last[found] = new
     filled = quality.copy()
@@ -181,10 +177,3 @@ def _moment(value: Any) -> float:
     except (ValueError, TypeError, OverflowError):
         return -math.inf
     return -math.inf if math.isnan(found) else found
-
-
-def _number(value: Any) -> float:
-    try:
-        return values.number(value)
-    except (ValueError, TypeError, OverflowError):
-        return math.nan

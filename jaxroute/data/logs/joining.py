@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxroute.data import messages
-from jaxroute.data.logs.cells import Columns
+from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.convert import EMPTY, NAMED
 
 MERGED = "records merged into another of the same request"

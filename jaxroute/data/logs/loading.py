@@ -26,15 +26,16 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import messages, records, values
 from jaxroute.data import prices as tariffs
-from jaxroute.data.logs import cells, convert, costs, feedback, formats, joining, naming, problems, router_replay
+from jaxroute.data.logs import cells, convert, costs, formats, joining, naming, problems, router_replay
+from jaxroute.data.logs.assembling import assemble
+from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
+from jaxroute.data.logs.qualities import rate
 from jaxroute.data.logs.table import LogTable
-from jaxroute.system.wording import here, mapped, named
+from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError
 
 FAILURES = ("drop", "zero")
-REQUESTS = "requests, for which these rows stand"
-HUMAN = "rows with a human rating beside the judge's"
 SIMULATED = "propensities simulated from posterior scores"
 
 
@@ -106,7 +107,7 @@ def load(
     shared = joining.join(log, chat)
     naming.resolve(log, keep_dates)
     _simulate(log)
-    chosen = _rate(log, feedback, score, shared)
+    chosen = rate(log, feedback, score, shared)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
     costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))
@@ -115,7 +116,7 @@ def load(
     lines = tuple(problems.lines(log, found, tables))
     if bad.any() and not drop_bad:
         raise InputError("\n".join(lines))
-    table = _table(log, found, lines, ~bad & ~log.gone, tables, quality_range, chat)
+    table = assemble(log, found, lines, ~bad & ~log.gone, tables, quality_range, chat)
     scale = "{:g},{:g}".format(*quality_range)
     return replace(table, read_as={"quality_range": scale, "failures": failures, "score": chosen})
 
@@ -130,7 +131,7 @@ def _check(asked: Asked, quality_range: tuple[float, float], failures: str, form
         raise InputError(f"columns names {unknown[0]!r}, which is not a field of a log; use: {', '.join(FIELDS)}")
 
 
-def _simulate(log: cells.Columns) -> None:
+def _simulate(log: Columns) -> None:
     """Propensities of choices by posterior sampling, where the log has none of its own."""
     if (sampled := log.column.get("sampled")) is None:
         return
@@ -143,59 +144,7 @@ def _simulate(log: cells.Columns) -> None:
         log.counts[SIMULATED] += len(rows)
 
 
-def _rate(log: cells.Columns, source: Any, score: str | None, shared: set[str]) -> str:
-    """Qualities: the log's own column, else an evaluation by name; then what feedback says of them; the name."""
-    ids = {kind: np.where(log.gone, np.array(None, object), log.column[name]) for kind, name in
-           (("request", "request_id"), ("call", "spare_id"), ("span", "spare_id")) if name in log.column}  # fmt: skip
-    if "trace" in log.column:
-        ids["trace"] = np.where(log.gone, 0, log.column["trace"])
-    if source is not None and not ids:
-        how = mapped({"request_id": "NAME"})
-        raise InputError(f"feedback is joined by request_id, which the log does not have; map the column, {how}")
-    given = [] if source is None else feedback.read(source)
-    said = [*log.judged, *given]
-    names = {name for name, rows in log.scores.items() if rows} | {one.name for one in log.judged}
-    chosen = _chosen({*names, *(one.name for one in given)}, score, "quality" in log.column)
-    quality = log.number("quality").copy()
-    for row, value in log.scores.get(chosen, {}).items() if chosen is not None else ():
-        if np.isnan(quality[row]):
-            quality[row] = convert.number_or_nan(value)
-    if said:
-        kept = [one for one in said if one.name == chosen or (chosen is None and one.name == "")]
-        joined = feedback.join(kept, ids, quality, shared)
-        rated = dict.fromkeys(tuple(one.ids.values()) for one in given if one in kept)
-        if rated and joined.counts.get(feedback.UNKNOWN, 0) >= len(rated):
-            first = next(iter(next(iter(rated))))
-            raise InputError(
-                f"feedback: none of its {len(rated)} request(s) is in the log (the first is {first!r}); ratings are "
-                "joined by the log's request_id, a response's id, or a span's id"
-            )
-        quality = joined.quality
-        log.counts.update(joined.counts)
-    if said or chosen is not None or "quality" in log.column:
-        log.column["quality"] = quality
-    return chosen or ""
-
-
-def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None:
-    """Which evaluation is the quality; None for none."""
-    if score is not None:
-        if score not in names:
-            raise InputError(f"no evaluation is called {score!r}; the log has: {_listed(names) or 'none'}")
-        return score
-    if has_quality and names - {""}:
-        return "" if "" in names else None
-    if len(names) > 1:
-        how = here("score=NAME", "--score NAME")
-        raise InputError(f"the log has several evaluations; choose the quality with {how}: {_listed(names)}")
-    return next(iter(names), None)
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(name or "one without a name" for name in names))
-
-
-def _leave_earlier(log: cells.Columns, since: Any) -> None:
+def _leave_earlier(log: Columns, since: Any) -> None:
     if since is None:
         return
     if "timestamp" not in log.column:
@@ -204,7 +153,7 @@ def _leave_earlier(log: cells.Columns, since: Any) -> None:
     _leave(log, ~(log.number("timestamp") >= values.moment_of("since", since)) & ~log.gone, EARLIER)
 
 
-def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, float]) -> None:
+def _set_aside(log: Columns, failures: str, quality_range: tuple[float, float]) -> None:
     """Failed requests go, or have the lowest quality; requests without a prompt go; each counted by model."""
     failed = log.flag("failed") & ~log.gone
     if failures == "zero" and failed.any():
@@ -224,7 +173,7 @@ def _set_aside(log: cells.Columns, failures: str, quality_range: tuple[float, fl
             _leave(log, rows, why)
 
 
-def _leave(log: cells.Columns, rows: np.ndarray, why: str) -> None:
+def _leave(log: Columns, rows: np.ndarray, why: str) -> None:
     """Mark rows as gone, counted by model and endpoint."""
     names, ends = log.codes["model"], log.codes["endpoint"]
     model, endpoint = log.code("model"), log.code("endpoint")
@@ -232,93 +181,3 @@ def _leave(log: cells.Columns, rows: np.ndarray, why: str) -> None:
         name = names[model[i]] if model[i] >= 0 else ""
         log.left[why, name, ends[endpoint[i]] if endpoint[i] >= 0 else ""] += 1
     log.gone |= rows
-
-
-def _table(
-    log: cells.Columns,
-    found: Mapping[tuple[str, str], np.ndarray],
-    lines: tuple[str, ...],
-    good: np.ndarray,
-    tables: Sequence[records.Source],
-    quality_range: tuple[float, float],
-    chat: str,
-) -> LogTable:
-    names, sets = log.codes["model"], log.codes["available"]
-    model, available = log.code("model")[good], log.column.get("available", np.zeros(len(log), np.int64))[good]
-    left = problems.left_out(log, found)
-    used = {names[m] for m in set(model.tolist())}.union(*(sets[s] for s in set(available.tolist())))
-    models = tuple(sorted(used))
-    if len(models) < 2:
-        apart = [f"  {why}: {sum(by.values())} ({problems.shown(by)})" for why, by in left.items()]
-        hints = list(dict.fromkeys(form.hint for form in log.forms if form.hint and LOST in left))
-        first = f"{tables[0]}: good rows of {len(models)} model(s); a log needs two or more"
-        raise InputError("\n".join([first, *apart, *hints, *lines]))
-    worst, best = quality_range
-    quality = (log.number("quality")[good] - worst) / (best - worst)
-    counts = {kind: int(rows.sum()) for (kind, _), rows in found.items() if rows.any()}
-    for (why, _, _), count in log.left.items():
-        counts[why] = counts.get(why, 0) + count
-    counts |= log.counts
-    dropped = int(np.any([rows & ~log.gone for rows in found.values()], axis=0).sum())
-    counts |= {"rows": int(good.sum()), "dropped": dropped, "missing quality": int(np.isnan(quality).sum())}
-    cost, odd = costs.outliers(log.number("cost")[good], model)
-    beyond = [
-        f"cost is beyond all measure, lowered to {cost[j]:.3g}: {tables[log.source[i]]}, row {log.row[i]}, "
-        f"model {names[model[j]]}: {log.number('cost')[i]:.3g}"
-        for i, j in zip(np.flatnonzero(good)[odd].tolist(), np.flatnonzero(odd).tolist(), strict=True)
-    ]
-    if beyond:
-        counts[costs.LOWERED] = len(beyond)
-    place = {name: k for k, name in enumerate(models)}
-    mask = np.array([[not some or name in some for name in models] for some in map(set, sets)], bool)
-
-    def kept(name: str) -> np.ndarray | None:
-        return log.column[name][good] if name in log.column else None
-
-    human = kept("human_quality")
-    if human is not None:
-        human = (human - worst) / (best - worst)
-        rated = int(np.isfinite(human).sum())
-        counts |= {HUMAN: rated, "rows without a human rating": len(human) - rated}
-    prompt, group, weight = kept("prompt"), kept("group"), kept("weight")
-    if weight is not None:
-        weight = np.where(np.isnan(weight), 1.0, weight)
-        weight = None if (weight == 1).all() else weight
-    if weight is not None:
-        counts[REQUESTS] = round(float(weight.sum()))
-    if prompt is not None:
-        prompt[prompt == None] = ""  # noqa: E711  (elementwise; only beside features)
-        prompt = None if "features" in log.column and not any(prompt) else prompt
-    if prompt is not None:
-        counts["repeated prompts"] = len(prompt) - len(set(prompt.tolist()))
-    action = np.array([place.get(name, -1) for name in names], np.int32)[model]
-    return LogTable(
-        prompt=prompt,
-        models=models,
-        action=action,
-        quality=quality,
-        cost=cost,
-        propensity=log.number("propensity")[good],
-        available=mask[available],
-        timestamp=kept("timestamp"),
-        group=None if group is None else np.unique(group, return_inverse=True)[1],
-        counts=counts,
-        weight=weight,
-        human_quality=human,
-        human_rate=kept("human_rate"),
-        latency=kept("latency"),
-        features=kept("features"),
-        request_id=kept("request_id"),
-        problems=lines,
-        outliers=(*beyond[: problems.EXAMPLES], *problems.out_of_scale(log, good, weight, tables)),
-        left_out=left,
-        endpoints=problems.endpoints(log, good),
-        chat=chat,
-        usage=costs.usage(log, good, models, action, cost, weight),
-        currency=costs.currency(log, good),
-        context={
-            name.removeprefix(convert.CONTEXT): log.column[name][good]
-            for name in log.column
-            if name.startswith(convert.CONTEXT)
-        },
-    )

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from jaxroute.data.logs.cells import Columns
+from jaxroute.data.logs.columns import Columns
 from jaxroute.data.prices import DATE
 
 FALLBACKS = "answers after a fallback, propensity unknown"

@@ -24,7 +24,6 @@ FEWEST = 40
 """Rows of a log, or costs of a model, of which something is said."""
 OLDEST = 946684800.0
 """The year 2000, in seconds since 1970: before it nobody asked a language model."""
-SHOWN = 60
 
 
 def said(log: LogTable) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import records, scale
-from jaxroute.data.logs import cells, convert, costs
+from jaxroute.data.logs import convert, costs
+from jaxroute.data.logs.columns import Columns, marked
 from jaxroute.data.logs.entries import OTHER
 
 EXAMPLES = 10
@@ -32,13 +33,13 @@ HINTS = {
 
 
 def find(
-    log: cells.Columns, prices: Mapping[str, Sequence[Any]] | None, quality_range: tuple[float, float]
+    log: Columns, prices: Mapping[str, Sequence[Any]] | None, quality_range: tuple[float, float]
 ) -> dict[tuple[str, str], np.ndarray]:
     """Bad rows [N] by what is wrong and the field that it is wrong in."""
     low, high = sorted(quality_range)
     quality, propensity = log.number("quality"), log.number("propensity")
     model, available = log.code("model"), log.column.get("available", np.zeros(len(log), np.int64))
-    found = {("cannot be read", ""): cells.marked(log.broken, len(log))}
+    found = {("cannot be read", ""): marked(log.broken, len(log))}
     found |= {(f"{field} is {what}", field): rows for (field, what), rows in log.odd.items()}
     empty = np.array([text is None for text in log.column["prompt"]], bool) if "prompt" in log.column else None
     if empty is not None and "features" not in log.column:
@@ -66,13 +67,11 @@ def find(
     return {kind: rows if kind[1] == "" else rows & whole for kind, rows in found.items()}
 
 
-def _odd(log: cells.Columns, *fields: str) -> np.ndarray:
+def _odd(log: Columns, *fields: str) -> np.ndarray:
     return np.any([rows for (name, _), rows in log.odd.items() if name in fields] or [np.zeros(len(log), bool)], axis=0)
 
 
-def lines(
-    log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]
-) -> list[str]:
+def lines(log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]) -> list[str]:
     found = []
     for (kind, name), bad in problems.items():
         if bad.any():
@@ -89,7 +88,7 @@ def lines(
     return found
 
 
-def by_model(log: cells.Columns, rows: np.ndarray) -> str:
+def by_model(log: Columns, rows: np.ndarray) -> str:
     """How many rows of which models, the most first."""
     codes, count = np.unique(log.code("model")[rows], return_counts=True)
     parts = [
@@ -99,7 +98,7 @@ def by_model(log: cells.Columns, rows: np.ndarray) -> str:
 
 
 def out_of_scale(
-    log: cells.Columns, good: np.ndarray, weight: np.ndarray | None, tables: Sequence[records.Source]
+    log: Columns, good: np.ndarray, weight: np.ndarray | None, tables: Sequence[records.Source]
 ) -> list[str]:
     """Of the rows that are kept: which of them stand for too many requests, and which features count for nothing.
 
@@ -123,7 +122,7 @@ def out_of_scale(
     return found
 
 
-def left_out(log: cells.Columns, problems: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict[str, int]]:
+def left_out(log: Columns, problems: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict[str, int]]:
     """{kind: {model: rows}} of what is not in the table, the most frequent model first."""
     found: dict[str, dict[str, int]] = {}
     for (why, name, _), count in log.left.items():
@@ -142,7 +141,7 @@ def shown(by: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in list(by.items())[:EXAMPLES])
 
 
-def endpoints(log: cells.Columns, good: np.ndarray) -> dict[str, tuple[int, int]]:
+def endpoints(log: Columns, good: np.ndarray) -> dict[str, tuple[int, int]]:
     """{endpoint: (rows, requests left out)} of calls for text."""
     names, endpoint = log.codes["endpoint"], log.code("endpoint")
     rows = np.bincount(endpoint[good & (endpoint >= 0)], minlength=len(names))

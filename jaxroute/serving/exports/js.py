@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.serving import layout
 from jaxroute.serving.portable import Portable
 
 
@@ -21,18 +22,10 @@ def weights(router: Portable, meta: dict[str, Any]) -> bytes:
     """The arrays and the curve in safetensors, all float32 or int32; the metadata's ``router`` is ``meta`` in JSON."""
     from safetensors.numpy import save
 
-    arrays = dict(_flat(router.arrays))
+    arrays = layout.flat(router.arrays)
     if router.curve is not None:
         pieces = dataclasses.asdict(router.curve)
         arrays |= {f"curve/{name}": np.asarray(part, np.float64) for name, part in pieces.items() if part is not None}
     said = {**meta, "settings": dict(router.settings), "costs_known": router.costs_known}
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return bytes(save(content, metadata={"router": json.dumps(said)}))
-
-
-def _flat(tree: Any, prefix: str = "") -> Any:
-    for name, part in tree.items():
-        if isinstance(part, dict):
-            yield from _flat(part, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", part
