@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# scope-rl==0.2.1: two of the four confidence intervals of estimate_interval, which every estimator has, are not those
-# of its documentation. (1) ci="hoeffding" multiplies by the number of trajectories where its own formula divides by it:
-# the largest weighted reward times sqrt(log(2 / alpha) / 2 * n). So the interval gets wider with the log, by sqrt(n),
-# and is n times too wide: it never tells two policies apart, and the more data there is the less. (2) ci="ttest" is
-# two-sided with the quantile of a one-sided test, so "95.0% CI" is a 90% interval. Nothing warns. Below a log of two
-# models, each chosen with probability 1/2, that answer 50% and 80% of their prompts well, and a policy that chooses the
-# second in 80% (value 0.74; importance sampling of one step). Seen: half the width of Hoeffding's is 22 at 100 rows and
-# 217 at 10,000, where the formula has 0.22 and 0.022; that of Bernstein goes from 0.34 to 0.021. In 2,000 logs of 500
-# rows the "95%" t interval holds the value in 91%, and the one by hand in 95%. Exits with 0 while this is so.
+# scope-rl==0.2.1: two of the four confidence intervals of estimate_interval, which every estimator has, do not have the
+# width or the level that is documented. (1) ci="hoeffding" multiplies by the number of trajectories where its own
+# formula divides by it: the largest weighted reward times sqrt(log(2 / alpha) / 2 * n). So the interval gets wider with
+# the log, by sqrt(n), and is n times too wide: it never tells two policies apart, and the more data there is the less.
+# (2) ci="ttest" is two-sided with the quantile of a one-sided test, so "95.0% CI" is a 90% interval. Nothing warns.
+# Below a log of two models, each chosen with probability 1/2, that answer 50% and 80% of their prompts well, and a
+# policy that chooses the second in 80% (value 0.74; importance sampling of one step). Seen: half the width of
+# Hoeffding's is 22 at 100 rows and 217 at 10,000, where the formula has 0.22 and 0.022; that of Bernstein goes from
+# 0.34 to 0.021. In 2,000 logs of 500 rows the "95%" t interval holds the value in 91%, and the one by hand in 95%.
+# Exits with 0 while this is so.
 # scope-rl imports d3rlpy and gym, and PyTorch with them, for other estimators: stand-ins spare their download.
 set -euo pipefail
 folder=$(mktemp -d)
