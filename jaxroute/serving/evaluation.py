@@ -24,7 +24,7 @@ from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, by_weight, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, levels
-from jaxroute.serving import new_models, unseen, views
+from jaxroute.serving import alike, new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.serving.terms import check_weights
@@ -162,10 +162,11 @@ def on_log(
         LogEvaluation; Stored where the router has learned from all rows, or from all but a few.
 
     Raises:
-        InputError: none of the models is one that the router knows, features of another width, or cost weights that are
-            none.
+        InputError: none of the models is one that the router knows, features of another width, another rule for chats
+            than the router's (``alike.check``), or cost weights that are none.
     """
     check_weights(normalised_cost_weights)
+    alike.check(log, [router])
     seen = unseen.seen_rows(router, log)
     if unseen.exhausted(seen):
         return unseen.stored(router, seen)
@@ -291,10 +292,11 @@ def compare(
         Comparison.
 
     Raises:
-        InputError: none of the models is one that a router knows, features of another width, or cost weights that are
-            none.
+        InputError: none of the models is one that a router knows, features of another width, another rule for chats
+            than a router's (``alike.check``), or cost weights that are none.
     """
     check_weights(normalised_cost_weights)
+    alike.check(log, [first, second])
     seen = unseen.seen_rows(first, log), unseen.seen_rows(second, log)
     either = fingerprints.either(*seen)
     if unseen.exhausted(either):

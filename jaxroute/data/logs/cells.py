@@ -36,6 +36,7 @@ class Columns:
     the bad cells. left: how many records were no answered request, by (reason, model, endpoint). counts: of other
     things. scores: {evaluation: {row: value}}. judged, said: what was recorded apart from its request. around: key
     and parent of spans that are no request. gone: rows that are not to be used. forms: format by table.
+    chats: whether prompts are parts of chats.
     """
 
     source: np.ndarray
@@ -53,6 +54,7 @@ class Columns:
     said: dict[int, list[Row]]
     around: np.ndarray
     forms: list[Format]
+    chats: bool = False
     gone: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
@@ -109,6 +111,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
             placed.append((np.full(total, number, np.int32), rows))
             assert isinstance(chunk.data, dict)
             for name, cells in chunk.data.items():
+                found.chats = found.chats or (name == "prompt" and any(map(values.is_chat, cells)))
                 if name == "features":
                     width = width or convert.width_of(cells)
                 column, bad = convert.column(name, cells, codes, width, asked)
@@ -128,6 +131,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
     odd.pop(("currency", "not a text"), None)  # then it says no currency
+    found.chats = found.chats or any(one.entries is not None for one in found.forms)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
     for name in FIELDS:
         if (
