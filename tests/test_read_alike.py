@@ -1,4 +1,4 @@
-"""A log that judges a router and was read otherwise than the router's own log is judged, and what differs is said."""
+"""A log that judges a router and was read otherwise than the router's own log: refused, or what differs is said."""
 
 import json
 
@@ -10,6 +10,7 @@ from commands import run
 
 import jaxroute as jr
 from jaxroute.serving.router import Router
+from jaxroute.types import InputError
 
 SMALL = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
 TURNS = [{"role": "user", "content": "What is a proof?"}, {"role": "assistant", "content": "A chain of steps."}]
@@ -39,18 +40,55 @@ def said(router, log, **options):
     return [list(one.left_out) for one in found]
 
 
-def test_a_log_read_by_another_rule_for_chats_is_said(router):
+def test_a_log_read_by_another_rule_for_chats_is_refused(router):
+    """The router would see other texts, and its fingerprint would take the rows that it learned from for new ones."""
     assert said(router, rows_of(80, 1)) == [[], [], []]  # what is not read yet is read as the router needs it
     assert said(router, jr.read_log(rows_of(80, 1), chat="user")) == [[], [], []]
-    whose = ("the router", "one of the routers", "one of the routers")
-    for lines, who in zip(said(router, jr.read_log(rows_of(80, 1))), whose, strict=True):
-        (line,) = lines
-        assert line.startswith(f"This log was read with the rule 'last' for chats, and {who} decides by 'user'")
-        assert "chat='user'" in line
+    for log in (jr.read_log(rows_of(80, 1)), jr.read_log(rows_of(100)), jr.read_log(rows_of(80, 1), chat="user:9")):
+        for call in (
+            lambda log=log: jr.evaluate(router, log),
+            lambda log=log: jr.compare(router, router, log),
+            lambda log=log: jr.rank([router, router], log),
+        ):
+            with pytest.raises(InputError, match=r"router decides by user: .* count as new; give chat='user' where"):
+                call()
+    assert jr.evaluate(router, rows_of(100)).left_out[0].startswith("No test on new data: the router learned from 100")
+
+
+def test_a_rule_for_chats_says_nothing_of_plain_texts(router):
+    plain = [row | {"prompt": f"Number 1-{i}?"} for i, row in enumerate(rows_of(80, 1))]
+    assert said(router, jr.read_log(plain)) == [[], [], []]
+    assert said(router, jr.read_log(plain, chat="all:40")) == [[], [], []]
+    with pytest.raises(InputError, match="read with the rule all:9 for chats"):
+        jr.evaluate(router, jr.read_log(plain, chat="all:9"))
     features = [{**row, "features": [float(i % 3), float(i % 5)]} for i, row in enumerate(rows_of(100))]
     takes_features = jr.fit(jr.read_log(features, chat="user"), "plug_in_mean", **SMALL)
     new = [{**row, "features": [float(i % 4), float(i % 7) / 3]} for i, row in enumerate(rows_of(80, 1))]
-    assert not any("chats" in line for lines in said(takes_features, jr.read_log(new)) for line in lines)
+    assert len(jr.evaluate(takes_features, jr.read_log(new), normalised_cost_weights=[0.0]).to_frame()) == 1
+
+
+def test_routers_of_different_rules_are_not_judged_on_chats_together(router, tmp_path, capsys):
+    """Also where the log is read for them: the second one was fitted to all of its rows, which it did not know."""
+    last = jr.fit(rows_of(80, 1), "plug_in_mean", **SMALL)
+    for call in (
+        lambda: jr.compare(router, last, rows_of(80, 1)),
+        lambda: jr.rank([router, last], rows_of(80, 1)),
+    ):
+        with pytest.raises(InputError, match=r"different parts of a chat \(user, last\)"):
+            call()
+    router.save(tmp_path / "user")
+    last.save(tmp_path / "last")
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(80, 1)))
+    for asked in (
+        ("compare", tmp_path / "user", tmp_path / "last", tmp_path / "log.jsonl"),
+        ("explore", tmp_path / "log.jsonl", tmp_path / "user", "--candidate", tmp_path / "last"),
+    ):
+        code, _, err = run(capsys, *asked)
+        assert code == 2
+        assert "different parts of a chat (user, last)" in err
+    code, _, err = run(capsys, "evaluate", tmp_path / "user", tmp_path / "log.jsonl", "--chat", "last")
+    assert code == 2
+    assert "give --chat user" in err
 
 
 def test_qualities_read_on_another_scale_are_said(tmp_path, capsys):

@@ -44,6 +44,10 @@ def read(path: str, how: How, *routers: Asked) -> people.LogTable:
             f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
             f"results, not a log; use jaxroute fit --table {path}"
         )
+    if routers:
+        from jaxroute.serving import alike
+
+        alike.check(log, routers)
     for line in log.outliers:
         note(f"note: {line}")
     return log

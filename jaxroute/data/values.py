@@ -117,10 +117,15 @@ def identity(value: Any) -> str | None:
     return found[:-2] if found is not None and found.endswith(".0") and found[:-2].isdecimal() else found
 
 
+def is_chat(value: Any) -> bool:
+    """Whether a prompt's cell holds a chat: a list of messages, or its JSON text."""
+    return isinstance(value, list | np.ndarray) or (isinstance(value, str) and value[:2] == "[{" and '"role"' in value)
+
+
 def prompt(value: Any, chat: str = messages.CHAT) -> str | None:
     """A prompt: text, or the part of a chat that ``messages.text_of`` returns."""
-    if isinstance(value, str) and value.startswith("[{") and '"role"' in value:
-        value = records.parsed(value)  # a chat, as text columns hold it
+    if isinstance(value, str) and is_chat(value):
+        value = records.parsed(value)  # as text columns hold it
     if isinstance(value, list | np.ndarray) and len(value):
         value = messages.text_of(list(value), chat)
         if value is None:

@@ -1,20 +1,25 @@
 """Whether a log that judges a router was read as the router's own log was: the same part of chats, qualities and costs.
 
-A router keeps how its log was read (``summary["chat"]`` and ``summary["read_as"]``). Another way to read is no error,
-because two logs may differ in it, but values then say something else, so it is said.
+A router keeps how its log was read (``summary["chat"]`` and ``summary["read_as"]``). Other texts than it decides by are
+refused (``check``). Another scale, say, is no error, because two logs may differ in it, but values then say something
+else, so it is said (``said``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxroute.data import logs as people
 from jaxroute.data import messages
 from jaxroute.data.logs.entries import FAILED
-from jaxroute.serving.router import Router
 from jaxroute.system.wording import here
+from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxroute.data import logs as people
+    from jaxroute.serving.asking import Asked
 
 FEWEST, ROWS = 10, 2000
 """Rows of a model with a cost above 0 that its costs are compared on, and rows that are looked at."""
@@ -23,7 +28,7 @@ FACTOR = 20.0
 """Costs of all models that are so many times what the router expects are in another unit: no price moves so far."""
 
 
-def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Router]) -> list[str]:
+def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Asked]) -> list[str]:
     """What a person has to know of how the log was read.
 
     Args:
@@ -34,21 +39,51 @@ def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Router]) 
         Sentences, none where it was read as the routers' own logs were.
     """
     who = "the router" if len(routers) == 1 else "one of the routers"
-    found = [line for router in routers for line in (*_chat(router, log, who), *_quality(router, log, who))]
+    found = [line for router in routers for line in _quality(router, log, who)]
     return [*dict.fromkeys(found), *_unit(routers[0], log, features)]
 
 
-def _chat(router: Router, log: people.LogTable, who: str) -> list[str]:
-    own = str(router.summary.get("chat", messages.CHAT))
-    if router.encoder is None or log.features is not None or log.chat == own:
-        return []
-    return [
-        f"This log was read with the rule {log.chat!r} for chats, and {who} decides by {own!r}: of a chat it sees "
-        f"another text here. Read the log with {here(f'chat={own!r}', f'--chat {own}')}."
-    ]
+def check(log: people.LogTable, routers: Sequence[Asked]) -> None:
+    """Refuse a log whose prompts are other texts than those that a router decides by.
+
+    The router's fingerprint would not know the rows that it learned from either: they would judge it.
+
+    Args:
+        log: that is to judge routers, or to be decided by them.
+
+    Raises:
+        InputError: it was read with another rule for chats than a router's, and a prompt differs by that.
+    """
+    if log.prompt is None or log.features is not None:
+        return
+    rules = [str(r.summary.get("chat", messages.CHAT)) for r in routers if r.encoder is not None]
+    other = [rule for rule in dict.fromkeys(rules) if _differs(log, rule)]
+    if not other:
+        return
+    if len(set(rules)) > 1:
+        raise InputError(
+            f"the routers decide by different parts of a chat ({', '.join(dict.fromkeys(rules))}), and a log is read "
+            "with one rule for all: judge each by itself, or fit them with one rule"
+        )
+    (own,) = other
+    raise InputError(
+        f"this log was read with the rule {log.chat} for chats, and the router decides by {own}: it would see other "
+        f"texts than it decides by, and rows that it learned from would count as new; give "
+        f"{here(f'chat={own!r} where the log is read', f'--chat {own}')}"
+    )
 
 
-def _quality(router: Router, log: people.LogTable, who: str) -> list[str]:
+def _differs(log: people.LogTable, own: str) -> bool:
+    """Whether prompts would be others by a router's own rule."""
+    (turns, limit), (of_router, most) = messages.rule(log.chat), messages.rule(own)
+    if turns != of_router and log.chats:
+        return True
+    limit, most = limit or float("inf"), most or float("inf")
+    longest = max(map(len, log.prompt.tolist()), default=0)  # type: ignore[union-attr]
+    return longest > most if most < limit else limit < most and longest >= limit
+
+
+def _quality(router: Asked, log: people.LogTable, who: str) -> list[str]:
     own, now = router.summary.get("read_as") or {}, log.read_as
     if not own or not now:  # of an earlier release, or made by hand
         return []
@@ -71,7 +106,7 @@ def _quality(router: Router, log: people.LogTable, who: str) -> list[str]:
     return lines
 
 
-def _unit(router: Router, log: people.LogTable, features: np.ndarray) -> list[str]:
+def _unit(router: Asked, log: people.LogTable, features: np.ndarray) -> list[str]:
     """Costs that are far from what the router expects, of all models alike; kinds that expect none say nothing."""
     if not router.costs_known or not len(log):
         return []

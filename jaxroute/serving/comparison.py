@@ -16,7 +16,7 @@ from jaxroute.data import logs as people
 from jaxroute.data.seen import Seen, either
 from jaxroute.estimators import by_weight, conclusion
 from jaxroute.recipe import GRID
-from jaxroute.serving import new_models, unseen, views
+from jaxroute.serving import alike, new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.serving.terms import check_weights
@@ -78,10 +78,11 @@ def compare(
         Comparison.
 
     Raises:
-        InputError: none of the models is one that a router knows, features of another width, or cost weights that are
-            none.
+        InputError: none of the models is one that a router knows, features of another width, another rule for chats
+            than a router's (``alike.check``), or cost weights that are none.
     """
     check_weights(normalised_cost_weights)
+    alike.check(log, [first, second])
     seen = unseen.seen_rows(first, log), unseen.seen_rows(second, log)
     learned = either(*seen)
     if unseen.exhausted(learned):

@@ -23,7 +23,7 @@ from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, by_weight, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, means
-from jaxroute.serving import new_models, unseen, views
+from jaxroute.serving import alike, new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.serving.terms import check_weights
@@ -127,10 +127,11 @@ def on_log(
         LogEvaluation; Stored where the router has learned from all rows, or from all but a few.
 
     Raises:
-        InputError: none of the models is one that the router knows, features of another width, or cost weights that are
-            none.
+        InputError: none of the models is one that the router knows, features of another width, another rule for chats
+            than the router's (``alike.check``), or cost weights that are none.
     """
     check_weights(normalised_cost_weights)
+    alike.check(log, [router])
     seen = unseen.seen_rows(router, log)
     if unseen.exhausted(seen):
         return unseen.stored(router, seen)

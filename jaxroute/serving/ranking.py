@@ -16,7 +16,7 @@ from jaxroute.data import logs as people
 from jaxroute.data.seen import either
 from jaxroute.estimators import ranking
 from jaxroute.recipe import GRID
-from jaxroute.serving import unseen, views
+from jaxroute.serving import alike, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.serving.terms import check_weights
@@ -116,6 +116,7 @@ def rank(
         settings.texts("names", names, "names")
         if len(names) != len(routers):
             raise settings.refused("names", names, f"a list of {len(routers)} names, one of each router")
+    alike.check(log, routers)
     seen = reduce(either, [unseen.seen_rows(router, log) for router in routers])
     if unseen.exhausted(seen):
         raise InputError(

@@ -106,6 +106,7 @@ def assemble(
         left_out=left,
         endpoints=problems.endpoints(log, good),
         chat=chat,
+        chats=log.chats,
         usage=costs.usage(log, good, models, action, cost, weight),
         currency=costs.currency(log, good),
         context={

@@ -52,6 +52,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
             placed.append((np.full(total, number, np.int32), rows))
             assert isinstance(chunk.data, dict)
             for name, cells in chunk.data.items():
+                found.chats = found.chats or (name == "prompt" and any(map(values.is_chat, cells)))
                 if name == "features":
                     width = width or convert.width_of(cells)
                 column, bad = convert.column(name, cells, codes, width, asked)
@@ -71,6 +72,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
     odd.pop(("currency", "not a text"), None)  # then it says no currency
+    found.chats = found.chats or any(one.entries is not None for one in found.forms)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
     for name in FIELDS:
         if (

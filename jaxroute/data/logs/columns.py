@@ -22,6 +22,7 @@ class Columns:
     the bad cells. left: how many records were no answered request, by (reason, model, endpoint). counts: of other
     things. scores: {evaluation: {row: value}}. judged, said: what was recorded apart from its request. around: key
     and parent of spans that are no request. gone: rows that are not to be used. forms: format by table.
+    chats: whether prompts are parts of chats.
     """
 
     source: np.ndarray
@@ -39,6 +40,7 @@ class Columns:
     said: dict[int, list[Row]]
     around: np.ndarray
     forms: list[Format]
+    chats: bool = False
     gone: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:

@@ -34,8 +34,9 @@ class LogTable:
     outliers: sentences on costs that were lowered (`costs.outliers`), on rows that stand for too many requests, and on
     features that count for nothing (`data.scale`). left_out:
     {kind: {model: rows}} of requests that are not in the table. endpoints: {endpoint: (rows, requests left out)} where
-    the tool says which; chat: which part of a chat the prompts are. usage: mean tokens and cost of every model, of rows
-    that have both (``costs.usage``). context: further columns [N] of objects, by name (``data.context``).
+    the tool says which; chat: which part of a chat the prompts are; chats: whether some are of chats. usage: mean
+    tokens and cost of every model, of rows that have both (``costs.usage``). context: further columns [N] of objects,
+    by name (``data.context``).
     human_quality: a person's rating where quality is a judge's; human_rate: the probability with which it was asked
     for; latency: seconds from the request to the end of the answer; None where the log has no such column. currency:
     "USD" where all costs are known to be in US dollars, else "". read_as: quality_range ("worst,best"), failures and
@@ -66,6 +67,7 @@ class LogTable:
     human_rate: np.ndarray | None = None
     latency: np.ndarray | None = None
     currency: str = ""
+    chats: bool = False
     read_as: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
