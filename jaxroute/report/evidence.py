@@ -223,10 +223,10 @@ def _values(evidence: Evidence) -> dict[str, Any]:
         "lines": lines,
         "note": (
             "Gain over logger: over the logging policy, paired on the same rows where it is known. All at once: a band "
-            f"that holds at every cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden confounder changes "
-            "the odds of any choice by up to that factor, without sampling noise. Flips at: the factor from which "
-            "the sign of the gain over the logger is no longer certain. A dash means no evidence in the log."
-            + (SHADOW_NOTE if has_shadow else "")
+            f"that holds at every cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden "
+            "confounder changes the odds of any choice by up to that factor, without sampling noise. Flips at: the "
+            "factor from which the sign of the gain over the logger is no longer certain. A dash means no evidence in "
+            "the log." + (SHADOW_NOTE if has_shadow else "")
         ),
     }
 
