@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import router_kinds
 from commands import run
 
 from jaxroute.cli import options, reading
@@ -84,3 +85,21 @@ def test_a_description_that_says_something_else_is_refused(text, says, tmp_path)
     (tmp_path / describing.NAME).write_text(text)
     with pytest.raises(InputError, match=says):
         options.described(str(tmp_path / "log.csv"), options.AS_IT_IS)
+
+
+def test_route_takes_from_it_what_the_prompts_are_called(tmp_path, capsys, monkeypatch):
+    """A file like the log is routed by its questions, and one with prompts of its own by those."""
+    monkeypatch.chdir(tmp_path)
+    router_kinds.router("plug_in", features=256, encoder="hashed").save(tmp_path / "router")
+    (tmp_path / "jaxroute.toml").write_text('[columns]\nprompt = "body.question"\n')
+    asked = [f"What is {i}?" for i in range(6)]
+    like_log = [{"prompt": "a template", "body": {"question": text}} for text in asked]
+    found = []
+    for name, rows in (("like_log", like_log), ("plain", [{"prompt": text} for text in asked])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        code, out, err = run(capsys, "route", "router", "--cost-weight", "0", "--input", f"{name}.jsonl")
+        assert code == 0
+        assert "prompt is the column body.question where there is one" in err
+        found.append(out)
+    assert found[0] == found[1]
+    assert len(set(found[0].splitlines())) == 6

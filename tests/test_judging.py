@@ -94,7 +94,7 @@ RULES = {
 
 @pytest.mark.parametrize("rule", RULES)
 def test_chats_are_read_by_the_rule_that_the_router_keeps(tmp_path, capsys, rule):
-    """In a log that judges it and in prompts to be routed; --chat says otherwise."""
+    """In a log that judges it and in prompts to be routed; --chat with another rule is refused."""
     models = ("large", "medium", "small", "retired")
     router_kinds.router("plug_in", features=256, models=models, encoder="hashed", summary={"chat": rule}).save(
         tmp_path / "router"
@@ -105,7 +105,9 @@ def test_chats_are_read_by_the_rule_that_the_router_keeps(tmp_path, capsys, rule
     path = str(tmp_path / "log.jsonl")
     assert reading.read(path, options.How(), kept).prompt.tolist() == [RULES[rule]] * 2
     assert reading.read(path, options.How()).prompt.tolist() == ["second"] * 2
-    assert reading.read(path, options.How(chat="all"), kept).prompt.tolist() == [RULES["all"]] * 2
+    other = "last" if rule == "all" else "all"
+    with pytest.raises(InputError, match=f"read with the rule {other} for chats, and the router decides by {rule}: "):
+        reading.read(path, options.How(chat=other), kept)
     code, out, err = run(capsys, "route", tmp_path / "router", "--cost-weight", "30", "--input", path)
     assert code == 0, err
     routed = [list(json.loads(line)["scores"].values()) for line in out.splitlines()]

@@ -134,10 +134,11 @@ def test_no_prompts_and_no_answers_are_said(table, log):
 
 def test_groups_that_could_not_be_kept_together_are_said(log):
     """Every row counts as a draw of its own then, and intervals are narrower than those of the groups."""
-    assert views.said_of(log) == [
+    assert views.said_of(log, views.of(ROUTER, log, None), ROUTER) == [
         "1 group is fewer than 10: rows are folded one by one, and intervals take every row as a draw of its own."
     ]
-    assert views.said_of(dataclasses.replace(log, group=None)) == []
+    alone = dataclasses.replace(log, group=None)
+    assert views.said_of(alone, views.of(ROUTER, alone, None), ROUTER) == []
 
 
 def test_a_place_that_the_disk_does_not_take_is_our_own_error(tmp_path, monkeypatch):

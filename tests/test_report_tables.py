@@ -7,6 +7,8 @@ from report_results import simulate
 from rich.console import Console
 
 from jaxroute import report
+from jaxroute.estimators import evidence
+from jaxroute.report.evidence import evidence_tables
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,17 @@ def test_the_scorecard_prints_curve_metrics_and_collapse(results):
     text = console.export_text()
     assert "rm_softmax" in text
     assert "nAUC" in text or "RCI" in text
+
+
+def test_a_page_names_one_gain_over_the_logging_policy():
+    """The paired one in both of its tables, as commands print it: the difference of two values is another estimate."""
+    found = evidence.example()
+    gains = found.gains.assign(gain=[0.112, 0.22, 0.4, 0.5])
+    assert gains["against"].tolist() == ["logging policy"] * 2 + ["best single"] * 2
+    values = found.values.assign(advantage=[0.107, float("nan")])
+    _, of_values, of_gains, _ = evidence_tables(found._replace(values=values, gains=gains))
+    place = [head for head, _ in of_values["header"]].index("gain over logger")
+    assert [line[place].text for line in of_values["lines"]] == ["+11.2", "-"]
+    assert [line[2].text for line in of_gains["lines"]][:1] == ["+11.2"]
+    alone = evidence_tables(found._replace(values=values, gains=gains[:0]))[1]
+    assert [line[place].text for line in alone["lines"]] == ["+10.7", "-"]

@@ -38,8 +38,8 @@ def init(
     """Look at a log, propose which column is which field, and write jaxroute.toml, which every command reads.
 
     On a terminal it asks about every field; elsewhere, and with --yes, it takes what the options say and what it
-    proposes itself. doctor, fit, evaluate, compare and shadow look for jaxroute.toml beside the log, then in the
-    working directory; their own options come first.
+    proposes itself. Every command that reads a log looks for jaxroute.toml beside it, then in the working directory;
+    its own options come first. route takes from it what the prompts are called.
 
     Examples:
 

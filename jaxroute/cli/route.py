@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxroute.cli import output
+from jaxroute.cli import output, progress
 from jaxroute.cli.options import RouterEncoder, RouterPath
 from jaxroute.data import messages, prompts, saving
+from jaxroute.data.logs import describing
 from jaxroute.serving import portable
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.decisions import Decision
@@ -91,7 +92,8 @@ def route(
     beside = prompts.context(source, names, numbers=numbers, rows=ROWS) if names else itertools.repeat(None)
     done, counts, decisions = 0, Counter[str](), list[dict[str, Any]]()
     with contextlib.nullcontext(sys.stdout) if out is None else saving.text(out) as sink:
-        blocks = prompts.read(source, chat=chat, width=width, rows=ROWS)
+        column = _called("prompt" if width is None else "features", source)
+        blocks = prompts.read(source, chat=chat, width=width, column=column, rows=ROWS)
         for number, (block, context) in enumerate(zip(blocks, beside, strict=False)):
             try:
                 decision = loaded.route(block, seed=seed + number, context=context, **asked)
@@ -114,6 +116,15 @@ def route(
         f"{m} ({n} prompts) was never seen in the log: a prior says what it is expected to be" for m, n in never.items()
     ]
     return output.Result(record, said)
+
+
+def _called(field: str, source: str) -> str | None:
+    """What ``jaxroute.toml`` beside the file, or in the working directory, calls a field; a note tells which it is."""
+    path = None if source == prompts.STDIN else describing.find(source)
+    name = None if path is None else describing.read(path).columns.get(field)
+    if name is not None:
+        progress.note(f"note: {field} is the column {name} where there is one, as {path} says")
+    return name
 
 
 def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:

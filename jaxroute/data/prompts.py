@@ -24,13 +24,16 @@ from jaxroute.types import InputError
 STDIN = "-"
 
 
-def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, rows: int = 4096) -> Iterator[Any]:
+def read(
+    source: Any, *, chat: str = messages.CHAT, width: int | None = None, column: str | None = None, rows: int = 4096
+) -> Iterator[Any]:
     """The prompts of a table, in blocks.
 
     Args:
         source: "-" for JSON lines on the standard input, or what ``records.sources`` accepts.
         chat: which part of a chat is the prompt; see ``messages``.
         width: read features with this many numbers instead of prompts.
+        column: what a plain table calls the prompt (or the features), where it has such a column.
         rows: largest number of rows in a block.
 
     Returns:
@@ -48,7 +51,7 @@ def read(source: Any, *, chat: str = messages.CHAT, width: int | None = None, ro
     if given and sys.stdin is None:
         raise InputError("the standard input is closed; give a file of prompts, or write prompts to it")
     tables = [records.Stream("the standard input", sys.stdin.buffer)] if given else records.sources(source)
-    prompts = (cell for table in tables for cell in _cells(table, chat, width))
+    prompts = (cell for table in tables for cell in _cells(table, chat, width, column))
     while block := list(islice(prompts, rows)):
         yield block if width is None else np.stack(block)
 
@@ -96,7 +99,7 @@ def context(
         yield found
 
 
-def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]:
+def _cells(table: records.Source, chat: str, width: int | None, column: str | None) -> Iterator[Any]:
     field = "prompt" if width is None else "features"
     reader = partial(values.prompt, chat=chat) if width is None else values.vector
     for chunk in records.read(table):
@@ -107,6 +110,7 @@ def _cells(table: records.Source, chat: str, width: int | None) -> Iterator[Any]
             continue
         form = formats.format_of(chunk.names)
         name = fielding.chats(chunk.names, {}).get(field, field)
+        name = column if column is not None and records.outermost(column, chunk.names) else name
         plain = form.entries is None
         found = enumerate(records.column(chunk, name)) if plain else _of_tool(chunk, form, chat)
         for place, cell in found:

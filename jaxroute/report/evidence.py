@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxroute.estimators.evidence import Evidence
+from jaxroute.estimators.evidence import LOGGER, Evidence
 from jaxroute.nuisance.curves import Curve
 from jaxroute.report.canvas import (
     COLOURS,
@@ -195,14 +195,17 @@ def reasons(evidence: Evidence) -> list[tuple[str, list[str]]]:
 
 def _values(evidence: Evidence) -> dict[str, Any]:
     lines = []
-    for row in evidence.values.to_dict("records"):
+    gains = evidence.gains
+    paired = [] if gains.empty else gains.loc[gains["against"] == LOGGER, "gain"].tolist()
+    paired = paired or evidence.values["advantage"].tolist()
+    for row, gain in zip(evidence.values.to_dict("records"), paired, strict=True):
         line = [
             _number(row["cost_weight"], "{:g}"),
             _points(row["value"]),
             _range(row["low"], row["high"]),
             Cell(row["verdict"], list(VERDICTS).index(row["verdict"])),
             *([_points(row["truth"])] if "truth" in row else []),
-            _points(row["advantage"], "{:+.1f}"),
+            _points(row["advantage"] if np.isnan(row["advantage"]) else gain, "{:+.1f}"),
             _number(row["flips_at"], "{:.2f}"),
             _range(row["hidden_low"], row["hidden_high"]),
             _range(row["band_low"], row["band_high"]),
@@ -219,11 +222,11 @@ def _values(evidence: Evidence) -> dict[str, Any]:
         "header": [(head, "") for head in heads],
         "lines": lines,
         "note": (
-            "Gain over logger: the value minus that of the logging policy. All at once: a band that holds at every "
-            f"cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden confounder changes "
-            "the odds of any choice by up to that factor, without sampling noise. Flips at: the factor from which "
-            "the sign of the gain over the logger is no longer certain. A dash means no evidence in the log."
-            + (SHADOW_NOTE if has_shadow else "")
+            "Gain over logger: over the logging policy, paired on the same rows where it is known. All at once: a band "
+            f"that holds at every cost weight together. Hidden x{evidence.strength:g}: the range of values if a hidden "
+            "confounder changes the odds of any choice by up to that factor, without sampling noise. Flips at: the "
+            "factor from which the sign of the gain over the logger is no longer certain. A dash means no evidence in "
+            "the log." + (SHADOW_NOTE if has_shadow else "")
         ),
     }
 

@@ -78,9 +78,9 @@ def _differs(log: people.LogTable, own: str) -> bool:
     (turns, limit), (of_router, most) = messages.rule(log.chat), messages.rule(own)
     if turns != of_router and log.chats:
         return True
-    kept, enough = limit or float("inf"), most or float("inf")
     longest = max(map(len, log.prompt.tolist()), default=0)  # type: ignore[union-attr]
-    return longest > enough if enough < kept else kept < enough and longest >= kept
+    shown, kept = limit or longest + 1, most or longest + 1  # without a limit, no text is longer
+    return longest > kept if kept < shown else shown < kept and longest >= shown
 
 
 def _quality(router: Asked, log: people.LogTable, who: str) -> list[str]:
