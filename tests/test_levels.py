@@ -118,6 +118,7 @@ def test_levels_are_right_on_average_with_a_wrong_outcome_model():
 
 def test_variances_of_a_log(problem):
     logs, nuisances = problem
+    logs = logs._replace(group=None)
     sample = means.of_log(logs, nuisances)
     action, quality, predicted = (np.asarray(x) for x in (logs.action, logs.quality, nuisances.outcomes.quality))
     rows = np.arange(len(action))
@@ -128,6 +129,55 @@ def test_variances_of_a_log(problem):
     assert np.count_nonzero(sample.covariance) == 5
     never = logs._replace(action=np.where(action == 4, 0, action))
     assert np.asarray(means.of_log(never, nuisances).covariance)[4, 4] == levels.PRIOR_DEVIATION**2
+
+
+def test_rows_of_one_group_share_their_errors(problem):
+    """The covariance by a loop over pairs of rows; groups of one row each are none."""
+    logs, nuisances = problem
+    N = len(logs.action)
+    group = np.arange(N) // 3 * 1000
+    quality = np.asarray(logs.quality) + 0.3 * np.random.default_rng(1).standard_normal(N)[group // 1000]
+    quality = np.where(np.arange(N) % 7, quality, np.nan).astype(np.float32)
+    logs = logs._replace(quality=quality)
+    plain = means.of_log(logs._replace(group=None), nuisances)
+    for one, many in zip(plain, means.of_log(logs._replace(group=np.arange(N)), nuisances), strict=True):
+        np.testing.assert_array_equal(one, many)
+    found = means.of_log(logs._replace(group=group), nuisances)
+    np.testing.assert_array_equal(found.mean, plain.mean)
+    action, seen = np.asarray(logs.action), ~np.isnan(quality)
+    error = np.where(seen, quality - np.asarray(nuisances.outcomes.quality)[np.arange(N), action], 0)
+    weight = np.where(seen, 1 / np.maximum(np.asarray(nuisances.propensity)[np.arange(N), action], means.CLIP), 0)
+    pairs = [(i, j) for i in range(N) for j in range(i // 3 * 3, min(i // 3 * 3 + 3, N)) if i != j]
+    shared = np.mean([error[i] * error[j] for i, j in pairs if seen[i] and seen[j]])
+    more = np.zeros((5, 5))
+    for i, j in pairs:
+        more[action[i], action[j]] += shared * weight[i] * weight[j]
+    total = np.bincount(action, weight, 5)
+    assert shared > 0.05
+    np.testing.assert_allclose(found.covariance - plain.covariance, more / np.outer(total, total), atol=2e-6)
+
+
+def test_errors_of_the_means_of_grouped_logs_are_as_large_as_stated():
+    """300 logs of users who rate strictly or mildly: stated against seen, of means and of their difference."""
+    rng = np.random.default_rng(5)
+    users, each = 60, 8
+    group = np.repeat(np.arange(users), each)
+    half, every = np.full((users * each, 2), 0.5, np.float32), np.ones((users * each, 2), bool)
+    nuisances = Nuisances(half, Outcomes(half, half))
+    drawn, stated, rows_alone = [], [], []
+    for _ in range(300):
+        action = rng.integers(2, size=len(group)).astype(np.int32)
+        quality = 0.5 + 0.2 * rng.standard_normal(users)[group] + 0.2 * rng.standard_normal(len(group))
+        logs = Logs(half[:, :1], action, quality.astype(np.float32), half[:, 0], half[:, 0], every, group=group)
+        found = means.of_log(logs, nuisances)
+        drawn.append(found.mean)
+        stated.append(found.covariance)
+        rows_alone.append(np.diag(means.of_log(logs._replace(group=None), nuisances).covariance))
+    true = np.cov(np.array(drawn).T)
+    np.testing.assert_allclose(np.mean(stated, 0), true, rtol=0.25)
+    assert (np.mean(rows_alone, 0) < 0.5 * np.diag(true)).all()
+    apart = np.array([1, -1])  # what users share does not tell the models apart
+    np.testing.assert_allclose(apart @ np.mean(stated, 0) @ apart, apart @ true @ apart, rtol=0.35)
 
 
 @pytest.mark.modes

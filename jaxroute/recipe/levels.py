@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxroute import counterfactual
 from jaxroute.numerics import relative, weighted_mean
 from jaxroute.recipe.attributes import columns, from_prices, requests
-from jaxroute.recipe.means import CLIP, Sample, of_log, of_shadow
+from jaxroute.recipe.means import CLIP, Sample, apart, of_log, of_shadow
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
 
 Scalar = Float[Array, ""] | float
@@ -161,7 +161,7 @@ def samples_of(
 ) -> tuple[list[Sample], Float[Array, "K 2"], Float[Array, " K"]]:
     """What ``fit`` conditions on: noisy means, the columns that say what a rare model is like, and its expectation."""
     counterfactual.propensity_of_action(logs, nuisances, clip=clip)  # says which row is bad, which a program cannot
-    return _samples_of(logs, nuisances, shadow, predicted, clip)
+    return _samples_of(apart(logs), nuisances, shadow, predicted, clip)
 
 
 @jax.jit

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import counterfactual
+from jaxroute.estimators.influence import labels
 from jaxroute.nuisance import as_cells
 from jaxroute.numerics import relative, safe_divide, weighted_mean
 from jaxroute.types import Examples, Logs, Nuisances, Outcomes
@@ -68,12 +70,13 @@ def doubly_robust(
 
 
 def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
-    """``doubly_robust`` means of a log and their variances, w = s / (max(p, clip) h).
+    """``doubly_robust`` means of a log and the covariance of their errors, w = s / (max(p, clip) h).
 
-        var m_k = sigma^2 sum_i w_ik^2 / (sum_i w_ik)^2,   sigma^2 the mean squared residual of all rows
+        cov m_kl = (1{k = l} sigma^2 sum_i w_ik^2 + c sum_{i != j in one group} w_ik w_jl) / (sum_i w_ik sum_i w_il)
 
-    s is how often the row counts (``logs.weight``), h the response propensity if there is one. The residual variance is
-    pooled over models: that of a model with five rows is not known.
+    s is how often the row counts (``logs.weight``), h the response propensity if there is one. The residual variance
+    sigma^2 is pooled over models: that of a model with five rows is not known. So is c, the covariance of residuals of
+    one group (a conversation, a user), at least 0; without groups there is none.
 
     Args:
         logs: N rows; rows without feedback are left out of the correction.
@@ -81,15 +84,25 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: float = CLIP) -> Sample:
         clip: smaller propensities are raised to it.
 
     Returns:
-        Sample with a diagonal covariance; UNKNOWN^2 for a model without rows.
+        Sample; a model without rows has the variance UNKNOWN^2.
 
     Raises:
         InputError: a propensity is NaN.
+
+    Reference: Sampling Techniques, by Cochran (1977), chapter 9 (means of clusters of unequal size).
     """
     weight = 1 / counterfactual.propensity_of_action(logs, nuisances, clip=clip)
     if nuisances.response is not None:
         weight = weight / nuisances.response
-    return _of_log(logs, nuisances, weight)
+    return _of_log(apart(logs), nuisances, weight)
+
+
+def apart(logs: Logs) -> Logs:
+    """The log without its groups if each is one row."""
+    if logs.group is None or isinstance(logs.group, jax.core.Tracer):
+        return logs
+    every = np.unique(np.asarray(logs.group)).size == len(logs.action)
+    return logs._replace(group=None) if every else logs
 
 
 @jax.jit
@@ -102,9 +115,27 @@ def _of_log(logs: Logs, nuisances: Nuisances, weight: Float[Array, " N"]) -> Sam
     residual = jnp.where(seen, outcomes.quality - predicted, 0.0)
     pooled = jnp.sum(residual**2) / jnp.sum(seen)
     variance = pooled * safe_divide(jnp.sum(weight**2, 0), jnp.sum(weight, 0) ** 2, jnp.inf)
-    return Sample(
-        doubly_robust(outcomes.quality, seen, weight, predicted, times), jnp.diag(jnp.minimum(variance, UNKNOWN**2))
-    )
+    covariance = jnp.diag(jnp.minimum(variance, UNKNOWN**2))
+    if logs.group is not None:
+        label = labels(logs.group)
+        covariance = covariance + _of_groups(label, weight, jnp.sum(residual, 1), jnp.any(seen, 1), pooled)
+    return Sample(doubly_robust(outcomes.quality, seen, weight, predicted, times), covariance)
+
+
+def _of_groups(
+    label: Int[Array, " N"],
+    weight: Float[Array, "N K"],
+    residual: Float[Array, " N"],
+    seen: Bool[Array, " N"],
+    pooled: Float[Array, ""],
+) -> Float[Array, "K K"]:
+    """What pairs of rows of one group add to the covariance of the means."""
+    total, count, by_group = (jax.ops.segment_sum(y, label, len(label)) for y in (residual, seen + 0.0, weight))
+    pairs = jnp.sum(count**2) - jnp.sum(count)
+    shared = safe_divide(jnp.sum(total**2) - jnp.sum(residual**2), pairs, 0.0)
+    others = by_group.T @ by_group - jnp.diag(jnp.sum(weight**2, 0))
+    rows = jnp.sum(weight, 0)
+    return jnp.clip(shared, 0.0, pooled) * safe_divide(others, jnp.outer(rows, rows), 0.0)
 
 
 @jax.jit
