@@ -3,7 +3,7 @@
     make experiment CONFIG=full            SMOKE=1 for seconds
 
 43 methods and single models, 5 seeds; 114 s on two cores. Mean regret: stacked plug-in 28.22 ± 1.59 points, recommended
-recipe 28.36 ± 1.33, rm_classification 28.44 ± 1.46, rm_interval 30.61 ± 1.99, rm_softmax 33.80 ± 2.13
+recipe 28.36 ± 1.52, rm_classification 28.45 ± 1.46, rm_interval 30.54 ± 1.82, rm_softmax 33.80 ± 2.13
 (experiments/results/full.md).
 """
 
