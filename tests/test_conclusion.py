@@ -136,3 +136,13 @@ def test_what_is_concluded_of_two(changed, said):
     found = conclusion.of_two(frame(**(changed or {"gain": [0.03]})), "new", "old")
     assert len(found) == len(said)
     assert all(part in sentence for part, sentence in zip(said, found, strict=True))
+
+
+def test_an_interval_that_excludes_0_among_several_may_be_chance():
+    """The verdict of one row and the conclusion over all of them do not contradict each other."""
+    six = {"gain": [0.01] * 6, "low": [0.0005] + [-0.001] * 5, "high": [0.0195] + [0.021] * 5}
+    said = conclusion.of_two(frame(**six, normalised_cost_weight=range(6)), "new", "old")
+    assert said == [
+        "There is no evidence that new or old is the better router: an interval that excludes 0, as at the normalised "
+        "cost weight 0, may be chance where 6 are looked at."
+    ]

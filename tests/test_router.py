@@ -278,9 +278,30 @@ def test_names_and_rows_are_checked(logs, table):
 
 
 def test_rows_needed(logs):
-    needed = checks.rows_needed(logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan)))
+    few = logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan), group=None)
+    needed = checks.rows_needed(few)
     counts = np.bincount(np.asarray(logs.action)[:50], minlength=5)
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
+
+
+def test_answers_of_one_group_are_fewer_independent_ones():
+    """Simulated: the variance of a model's mean is that of an answer over the number of independent ones."""
+    rng = np.random.default_rng(0)
+    action, group = rng.integers(2, size=300), rng.integers(40, size=300)
+    times = rng.choice([1.0, 3.0], 300)
+    counts = np.bincount(action, minlength=2)
+    means, found, alone = [], [], []
+    for _ in range(1000):
+        quality = 0.5 + 0.1 * (np.sqrt(0.6) * rng.normal(size=40)[group] + np.sqrt(0.4) * rng.normal(size=300))
+        logs = Logs(np.zeros((300, 1)), action, quality, quality, quality, np.ones((300, 2), bool), group, times)
+        means.append([np.average(quality[action == k], weights=times[action == k]) for k in range(2)])
+        found.append(checks.independent(logs))
+        alone.append(checks.independent(logs._replace(group=None, weight=None)))
+    np.testing.assert_array_equal(alone, np.tile(counts, (1000, 1)))
+    np.testing.assert_allclose(0.1**2 / np.mean(found, 0), np.var(means, 0), rtol=0.15)
+    assert (np.mean(found, 0) < 0.5 * counts).all()
+    few = Logs(np.zeros((300, 1)), action, quality, quality, quality, np.ones((300, 2), bool), group)
+    assert (checks.rows_needed(few) > 0).all() and (checks.rows_needed(few._replace(group=None)) == 0).all()
 
 
 @pytest.mark.modes

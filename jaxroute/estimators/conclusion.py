@@ -136,7 +136,17 @@ def of_two(found: pd.DataFrame, first: str, second: str, currency: str = "") -> 
             f"At a normalised cost weight of {worst['normalised_cost_weight']:g} {first} is worse than {second}, by "
             f"{100 * turned:.1f} points of utility."
         )
-    return said or [f"There is no evidence that {first} or {second} is the better router."]
+    return said or [f"There is no evidence that {first} or {second} is the better router{_by_chance(known)}."]
+
+
+def _by_chance(known: pd.DataFrame) -> str:
+    """What to say of cost weights whose own interval excludes 0, where no interval of all together does."""
+    alone = known[(known["low"] > 0) | (known["high"] < 0)]
+    if alone.empty:
+        return ""
+    weights = ", ".join(f"{weight:g}" for weight in alone["normalised_cost_weight"])
+    where = f"the normalised cost weight{'s' if len(alone) > 1 else ''} {weights}"
+    return f": an interval that excludes 0, as at {where}, may be chance where {len(known)} are looked at"
 
 
 def _together(known: pd.DataFrame) -> pd.Series[Any]:

@@ -206,14 +206,50 @@ def _few(what: str, count: int, spec: NuisanceSpec) -> str:
 def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
     """Answers with feedback that each model still needs before its level is worth routing on, [K].
 
-        max(0, per_model - rows with feedback of model k - its answers in the shadow)
+        max(0, per_model - independent answers of model k - its answers in the shadow), see ``independent``
 
     A hundred answers put the standard error of a model's mean quality at 0.05 or below (it is at most
     0.5 / sqrt(n)), the size of a difference between neighbouring models; a new model starts with all of them.
     """
-    answered = np.asarray(logs.action)[np.isfinite(np.asarray(logs.quality))]
     answered_by_all = 0 if shadow is None else answers(shadow)
-    return np.maximum(per_model - np.bincount(answered, minlength=logs.available.shape[1]) - answered_by_all, 0)
+    return np.ceil(np.maximum(per_model - independent(logs) - answered_by_all - 1e-6, 0)).astype(int)
+
+
+def independent(logs: Logs) -> np.ndarray:
+    """So many independent answers with feedback say as much of each model's mean as those of the log, [K].
+
+        n_k = (sum_i s_i)^2 / ((1 - c) sum_i s_i^2 + c sum_g (sum_{i in g} s_i)^2)
+
+    over the rows i that model k answered; s is how often a row counts, g a group (a conversation, a user), and c the
+    correlation of qualities within a group, about the means of the models. It is the number of rows where all count
+    alike and a group's rows are no more alike than others.
+
+    Example:
+        Four answers of two conversations, each of which was good or bad as a whole:
+
+        >>> from jaxroute.estimators.influence import example
+        >>> logs = example()[0]._replace(action=np.zeros(4, int), quality=np.array([1.0, 1.0, 0.0, 0.0]))
+        >>> print(independent(logs), independent(logs._replace(group=np.array([0, 0, 1, 1]))))
+        [4. 0.] [2. 0.]
+
+    Reference: Survey Sampling, by Kish (1965), sections 5.4 and 11.7 (design effects of clusters and of weights).
+    """
+    models, seen = logs.available.shape[1], np.isfinite(np.asarray(logs.quality))
+    action, quality = np.asarray(logs.action)[seen], np.asarray(logs.quality, float)[seen]
+    times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)[seen]
+    total, squares = (np.bincount(action, w, models) for w in (times, times**2))
+    alike, by_group = 0.0, squares
+    if logs.group is not None:
+        group = np.unique(np.asarray(logs.group)[seen], return_inverse=True)[1]
+        error = quality - (np.bincount(action, times * quality, models) / np.maximum(total, 1e-30))[action]
+        count, sums = np.bincount(group), np.bincount(group, error)
+        pairs, own = (count**2 - count).sum(), (error**2).sum()
+        if pairs and own:
+            alike = float(np.clip(((sums**2).sum() - own) / pairs / (own / len(error)), 0, 1))
+        cell, of = np.unique(group * models + action, return_inverse=True)
+        by_group = np.bincount(cell % models, np.bincount(of, times) ** 2, models)
+    spread = (1 - alike) * squares + alike * by_group
+    return np.divide(total**2, spread, out=np.zeros(models), where=spread > 0)
 
 
 def answers(shadow: Examples | Table) -> np.ndarray:
