@@ -301,7 +301,8 @@ def test_answers_of_one_group_are_fewer_independent_ones():
     np.testing.assert_allclose(0.1**2 / np.mean(found, 0), np.var(means, 0), rtol=0.15)
     assert (np.mean(found, 0) < 0.5 * counts).all()
     few = Logs(np.zeros((300, 1)), action, quality, quality, quality, np.ones((300, 2), bool), group)
-    assert (checks.rows_needed(few) > 0).all() and (checks.rows_needed(few._replace(group=None)) == 0).all()
+    assert (checks.rows_needed(few) > 0).all()
+    assert (checks.rows_needed(few._replace(group=None)) == 0).all()
 
 
 @pytest.mark.modes
