@@ -22,6 +22,7 @@ from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.learn.objectives import OBJECTIVES
 from jaxroute.learn.plug_ins import distilled, of_predictions, stacked
 from jaxroute.learn.training_set import TrainingSet
+from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
 from jaxroute.serving.kinds import Affine, Interval
 from jaxroute.types import (
@@ -74,7 +75,7 @@ def interval(given: MethodInput) -> MethodResult:
     end_params = members.by_weight(sweep.gather(state.best_params, len(ends) * len(given.seeds), axis=1), len(ends))
     scale = data.cost_scale
     kind = Interval(
-        data.axes, jnp.asarray(ends / scale, jnp.float32), _arrays(end_params), _members(tuned), hidden, scale
+        data.axes, jnp.asarray(ends / scale, jnp.float32), as_arrays(end_params), _members(tuned), hidden, scale
     )
 
     def policy(cost_weights: Sequence[float]) -> Float[Array, "L R K"]:
@@ -155,11 +156,7 @@ def _members(tuned: Tuned) -> Params:
     """Leaves [M, ...]."""
     count = np.shape(tuned.points.seed)[1]
     params = sweep.gather(tuned.state.best_params, count, axis=1)
-    return _arrays(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), params))
-
-
-def _arrays(tree: Any) -> Any:
-    return jax.tree.map(jnp.asarray, tree)
+    return as_arrays(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), params))
 
 
 def _summary(tuned: Tuned, ends: Float[np.ndarray, " J"], scale: float, networks_each: int) -> dict[str, Any]:
