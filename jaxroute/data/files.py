@@ -65,6 +65,26 @@ BEGINS = {
 """First bytes of what is no text, and what to do."""
 
 
+def damaged(source: Any, error: BaseException, advice: str = "write or copy it again") -> InputError:
+    """The error to raise of a file whose parser failed.
+
+    Example:
+        >>> damaged("log.parquet", ValueError("no footer"))
+        InputError('log.parquet: damaged or truncated (no footer); write or copy it again')
+    """
+    return InputError(f"{source}: damaged or truncated ({reason(error)}); {advice}")
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or else its kind.
+
+    Example:
+        >>> reason(ValueError("no footer, line 2")), reason(EOFError())
+        ('no footer, line 2', 'EOFError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def check_text(file: BinaryIO, path: Path) -> None:
     """Refuse a file whose first bytes are those of another kind than its name says.
 

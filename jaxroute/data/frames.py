@@ -56,7 +56,7 @@ def read(path: Path, as_text: Sequence[str] = ()) -> pd.DataFrame:
     except InputError:
         raise
     except Exception as error:  # pandas and Arrow also pass on errors of their parsers, such as KeyError for metadata
-        raise InputError(f"{path}: damaged or truncated ({_reason(error)}); write or copy it again") from error
+        raise files.damaged(path, error) from error
 
 
 def need(frame: pd.DataFrame, source: str, columns: Sequence[str]) -> None:
@@ -113,7 +113,9 @@ def read_features(path: Path, rows: int) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # NumPy passes on any error of its parser for a damaged header
-        raise InputError(f"{path}: not a readable .npy array ({_reason(error)}); write or copy it again") from error
+        raise InputError(
+            f"{path}: not a readable .npy array ({files.reason(error)}); write or copy it again"
+        ) from error
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu" or stored.ndim != 2:
         raise InputError(f"{path}: not an array of numbers [rows, features]; save one with numpy.save")
     if stored.shape[0] != rows or stored.shape[1] == 0:
@@ -129,7 +131,3 @@ def read_features(path: Path, rows: int) -> np.ndarray:
         ),
     )
     return features
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -79,8 +79,7 @@ def read(path: Source, wanted: Wanted = lambda names: names) -> Iterator[Chunk]:
     except InputError:
         raise
     except Exception as error:  # of files, gzip, zlib, csv, JSON, Arrow and, as KeyError, of unknown time zones
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: damaged or truncated ({reason}); write or copy it again") from error
+        raise doors.damaged(path, error) from error
 
 
 def untyped(path: Source) -> bool:
@@ -231,7 +230,7 @@ def _chunks(number: Iterator[tuple[int, Any]]) -> Iterator[Chunk]:
             found = json_lines.records(item)
         except (ValueError, RecursionError) as error:
             kind = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a JSON object"
-            why = str(error).splitlines()[0]
+            why = doors.reason(error)
             broken.append((i, why if isinstance(error, doors.GivenTwiceError) else f"{kind} ({why})"))
             found = ()
         for record in found:

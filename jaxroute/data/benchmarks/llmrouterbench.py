@@ -107,14 +107,14 @@ def _files(path: Path) -> Iterator[tuple[PurePath, bytes]]:
     except InputError:
         raise
     except Exception as error:  # whatever tarfile's and its decompressors' parsers raise
-        raise InputError(f"{path}: damaged or truncated ({error}); copy it again") from error
+        raise files.damaged(path, error, "copy it again") from error
 
 
 def _json(file: PurePath, content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: damaged or truncated ({error}); copy it again") from error
+        raise files.damaged(file, error, "copy it again") from error
     if not isinstance(found, dict) or not isinstance(found.get("records"), list):
         raise InputError(f"{file}: has no list 'records'; is it a result of LLMRouterBench?")
     return found

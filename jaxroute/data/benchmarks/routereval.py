@@ -131,7 +131,7 @@ def _stored(path: Path, evaluation: str) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever zipfile's and its decompressors' parsers raise
-        raise InputError(f"{path}: damaged or truncated ({error}); copy it again") from error
+        raise files.damaged(path, error, "copy it again") from error
     if inside is None:
         raise InputError(f"{path}: no {name} in this archive; check that it is RouterEval's {ARCHIVE}")
     return unpickle.contents(whole, f"{path}/{inside}")

@@ -107,8 +107,7 @@ def _read(path: Path, priced: dict[str, prices.Price]) -> Table:
     except InputError:
         raise
     except Exception as error:  # Arrow lets parsers' own errors through
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: damaged or truncated ({reason}); copy it again") from error
+        raise files.damaged(path, error, "copy it again") from error
     return _table(stored, priced, str(path), path.stem)
 
 

@@ -71,7 +71,7 @@ class File:
         except InputError:
             raise
         except (OSError, ValueError, RecursionError) as error:
-            raise damaged(str(self.path), error) from error
+            raise files.damaged(self.path, error) from error
 
     @cached_property
     def first(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class File:
         except InputError:
             raise
         except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-            raise damaged(str(self.path), error) from error
+            raise files.damaged(self.path, error) from error
         return frame.to_numpy().tolist()
 
     def table(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -125,12 +125,6 @@ class File:
             assert isinstance(chunk.data, dict)
             for row, *cells in zip(chunk.row, *chunk.data.values(), strict=True):
                 yield f"{self.path}, row {row}", dict(zip(chunk.data, cells, strict=True))
-
-
-def damaged(source: str, error: Exception) -> InputError:
-    """The error of a file that cannot be read."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{source}: damaged or truncated ({reason}); write or copy it again")
 
 
 def amount(value: Any, at: str, what: str) -> float:

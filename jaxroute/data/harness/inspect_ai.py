@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data import files, messages
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, damaged, inner
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner
 from jaxroute.types import InputError
 
 NAME = "Inspect AI"
@@ -115,7 +115,7 @@ def _archive(path: Path) -> tuple[Any, Iterator[tuple[str, dict[str, Any]]]]:
     except InputError:
         raise
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise damaged(str(path), error) from error
+        raise files.damaged(path, error) from error
     about = next((name for name in ("header.json", "_journal/start.json") if name in members), None)
     if about is None:
         raise InputError(f"{path}: has no header.json, so it is not a log of Inspect AI; check the path")
@@ -148,5 +148,5 @@ def _member(path: Path, info: zipfile.ZipInfo) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}, no object")
     except Exception as error:  # of zipfile, zlib, Arrow and JSON
-        raise damaged(f"{path}/{info.filename}", error) from error
+        raise files.damaged(f"{path}/{info.filename}", error) from error
     return found
