@@ -122,6 +122,7 @@ def measured(data: Path, out: Path, tables: list[str], *, smoke: bool) -> pd.Dat
             frames.append(by_recipe.assign(table=table.name, router="recipe"))
             plain = simulate.run(loop, SCENARIO, UNIFORM[RIVAL])[RESULTS]
             frames.append(plain.assign(table=table.name, router="regressions"))
+            jax.clear_caches()  # every program maps memory, and the system grants so many maps
     return pd.concat(frames, ignore_index=True)
 
 
