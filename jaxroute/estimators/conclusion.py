@@ -1,8 +1,8 @@
 """What a log says of a router, in one or two sentences that a person can act on. Host side.
 
-The router is held against always using one model: at each cost weight the best single model of the log. Several cost
-weights are looked at, so an interval here covers all of them together (Bonferroni); the tables beside it have the 95%
-intervals of each.
+The router is held against always using one model: at each cost weight the best single model of the log, which for every
+row is chosen on other rows (`serving.opponents`). Several cost weights are looked at, so an interval here covers all of
+them together (Bonferroni); the tables beside it have the 95% intervals of each.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from jaxroute.policies import budgets
 from jaxroute.recipe import means
 from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
+from jaxroute.system import maps
 from jaxroute.system.threads import cores, one_blas_thread
 from jaxroute.types import (
     Examples,
@@ -143,6 +144,7 @@ def fit(
     if chosen.loss is not None:
         objectives.check(chosen.loss, num_models, HYPERPARAMS if hyperparams is None else hyperparams)
     weights = weights_of(cost_weights, normalised_cost_weights)
+    maps.make_room()
     logs, shadow = as_arrays((logs, shadow))
     taught = None if shadow is None else as_arrays(shadows.priced(shadow, logs, models))
     clip = estimators.evaluation_clip(num_models) if clip is None else clip
@@ -183,7 +185,7 @@ def fit(
         **({} if prior is None else {"prior": judging.of_prior(result.summary["prior"], prior, models)}),
         "currency": currency,
         "conclusion": conclusion.of_evidence(found, scale),
-        "by_cost_weight": judging.by_cost_weight(found, learn, scale, given.times, allowed),
+        "by_cost_weight": judging.by_cost_weight(found, scale),
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     if allowed is not None:

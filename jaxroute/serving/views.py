@@ -19,6 +19,7 @@ from jaxroute.estimators.verdict import FEWEST_EFFECTIVE_ROWS
 from jaxroute.numerics import as_arrays
 from jaxroute.serving import alike, new_models
 from jaxroute.serving.router import Router
+from jaxroute.system import maps
 from jaxroute.types import Examples, InputError, Logs, Nuisances, NuisanceSpec, Table, UnsupportedLogError
 
 SPEC = NuisanceSpec(("mean", "ridge", "hierarchical"))
@@ -71,6 +72,7 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
                 f"{logs.features.shape[1]}; make both with the same encoder"
             )
         taught = shadow.priced(answered, logs, log.models)
+    maps.make_room()
     nuisances, _ = nuisance.fit(jax.random.key(0), logs, SPEC, shadow=taught)
     return View(logs, nuisances, answered, taught, encoder, router.revision, table, router.context)
 
