@@ -113,9 +113,9 @@ def _values(rows: list[dict[str, Any]], on: str, shadow: bool) -> Sheet:
     lines = []
     for row in rows:
         interval = "none" if row["interval"] is None else "[{:.3f}, {:.3f}]".format(*row["interval"])
-        half = row["gain_interval"]
+        ends = row["gain_interval"]
         gain = "unknown" if row["gain"] is None else f"{row['gain']:+.3f}"
-        gain += "" if row["gain"] is None else " (guess)" if half is None else f" ± {half[1] - row['gain']:.3f}"
+        gain += "" if row["gain"] is None else " (guess)" if ends is None else " [{:+.3f}, {:+.3f}]".format(*ends)
         shown = [row["normalised_cost_weight"], row["cost_weight"], row["value"], interval, gain, row["best_single"]]
         lines.append([*shown, row["verdict"], *([f"{row['shadow_share']:.0%}"] if shadow else [])])
     header = ["normalised", "cost weight", "value", "95% interval", "gain over best single", "best single", "verdict"]

@@ -111,9 +111,9 @@ def _of_log(rows: Sequence[Row], on: str) -> Sheet:
     for row in rows:
         gains = []
         for name in ("gain_on_logging_policy", "gain_on_best_single"):
-            gain, high = row[name], row[f"{name}_high"]
+            gain, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
             text = "unknown" if unknown(gain) else "extrapolation"
-            gains.append(text if unknown(high) else f"{gain:+.3f} ± {high - gain:.3f}")
+            gains.append(text if unknown(high) else f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]")
         interval = "none" if unknown(row["low"]) else f"[{row['low']:.3f}, {row['high']:.3f}]"
         share = [f"{row['shadow_share'] or 0:.0%}"] if shared else []
         value = None if unknown(row["value"]) else row["value"]

@@ -54,6 +54,7 @@ from jaxroute.estimators.influence import half_width as half_width
 from jaxroute.estimators.influence import interval as interval
 from jaxroute.estimators.influence import rows as rows
 from jaxroute.estimators.influence import utility_range as utility_range
+from jaxroute.estimators.influence import wider as wider
 from jaxroute.estimators.judge import biases as biases
 from jaxroute.estimators.loggers import balanced as balanced
 from jaxroute.estimators.loggers import weighted as weighted

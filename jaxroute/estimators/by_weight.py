@@ -102,11 +102,17 @@ def gains(
     clip: float | None = None,
     shadow: Examples | None = None,
     on_shadow: tuple[Float[Array, "L S K"], Float[Array, "L S K"]] | None = None,
+    among: int = 1,
 ) -> pd.DataFrame:
     """Value of one router minus another's on the same rows, paired; an interval only where the log supports both.
 
+    The best of several policies, picked on the rows that value it, looks better than it is, and the gain over it
+    smaller: the upper ends then hold for whichever was picked (``estimators.wider``), and the lower ends hold as
+    they are.
+
     Args:
         router, other: the policies at every cost weight. truth, clip, shadow: as in ``evidence.gather``.
+        among: of how many policies the other was picked on these rows.
         on_shadow: both policies on the shadow's prompts; None: the log alone. Where the log does not support both,
             they have to part on five of them (or nowhere in the log) for an interval.
 
@@ -145,8 +151,10 @@ def gains(
     )
     gain = np.where(supported, np.asarray(paired.value), guess)
     frame = pd.DataFrame({"cost_weight": np.asarray(weights, float), "gain": gain})
-    frame["low"], frame["high"] = (np.where(supported, gain + sign * half, np.nan) for sign in (-1, 1))
+    wider = estimators.wider(among)
+    frame["low"], frame["high"] = (np.where(supported, gain + side * half, np.nan) for side in (-1, wider))
     parts = estimators.spending(logs, nuisances, router, other, clip=clip)
+    parts["quality_high"] = parts["quality"] + wider * (parts["quality_high"] - parts["quality"])
     frame = frame.join(parts.where(np.broadcast_to(by_log[:, None], parts.shape)))
     least, most = utility_range(logs, np.asarray(weights))
     for bounded in ("gain", "low", "high"):

@@ -1,8 +1,9 @@
 """What a log says of a router, in one or two sentences that a person can act on. Host side.
 
-The router is held against always using one model: at each cost weight the best single model of the log, which for every
-row is chosen on other rows (`serving.opponents`). Several cost weights are looked at, so an interval here covers all of
-them together (Bonferroni); the tables beside it have the 95% intervals of each.
+The router is held against always using one model: at each cost weight the best single model of the log. It was picked
+on the rows that value it, and so looks better than it is; the upper ends of gains over it allow for that (`by_weight`).
+Several cost weights are looked at, so an interval here covers all of them together (Bonferroni); the tables beside it
+have the 95% intervals of each.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
+from jaxroute.estimators.influence import wider
 from jaxroute.system.printing import money
 
 if TYPE_CHECKING:
     from jaxroute.estimators.evidence import Evidence
 
-LEVEL = 0.95
 PARTS = ("cost", "cost_other", "quality", "quality_low", "quality_high", "saved", "saved_low", "saved_high")
 """Columns of ``estimators.spending``."""
 
@@ -76,15 +76,14 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int, currency: str
             "Log some requests whose model is drawn at random, or have all models answer a sample: jaxroute shadow LOG "
             "--ask all.",
         ]
-    half = _together(known)
-    best = known.loc[(known["gain"] - half).idxmax()]
-    if (known["gain"] - half).max() > 0:
+    low, high = _together(known)
+    best, worst = known.loc[low.idxmax()], known.loc[high.idxmin()]
+    if low.max() > 0:
         return [
             f"At a normalised cost weight of {best['normalised_cost_weight']:g} "
             + _better(best, "the router", f"always using {best['single']}", currency)
         ]
-    worst = known.loc[(known["gain"] + half).idxmin()]
-    if (known["gain"] + half).min() < 0:
+    if high.min() < 0:
         return [
             f"At a normalised cost weight of {worst['normalised_cost_weight']:g} the router is worse than always using "
             f"{worst['single']}, and at none it is measurably better: take that model."
@@ -96,7 +95,7 @@ def of_log(found: pd.DataFrame, singles: Sequence[str], rows: int, currency: str
     ]
     lead = known.loc[known["gain"].idxmax()]
     if lead["gain"] > 0:
-        needed = rows * (half[lead.name] / lead["gain"]) ** 2
+        needed = rows * ((lead["gain"] - low[lead.name]) / lead["gain"]) ** 2
         said.append(
             f"If its gain is the estimated {100 * lead['gain']:.1f} points at a normalised cost weight of "
             f"{lead['normalised_cost_weight']:g}, a log of some {_rounded(needed)} rows like this one's {rows:,} would "
@@ -123,8 +122,7 @@ def of_two(found: pd.DataFrame, first: str, second: str, currency: str = "") -> 
     known = found[np.isfinite(found["low"])]
     if known.empty:
         return [f"The log cannot say whether {first} or {second} is the better router."]
-    half = _together(known)
-    low, high = known["gain"] - half, known["gain"] + half
+    low, high = _together(known)
     best, worst = known.loc[low.idxmax()], known.loc[high.idxmin()]
     said = []
     if low.max() > 0:
@@ -149,10 +147,10 @@ def _by_chance(known: pd.DataFrame) -> str:
     return f": an interval that excludes 0, as at {where}, may be chance where {len(known)} are looked at"
 
 
-def _together(known: pd.DataFrame) -> pd.Series[Any]:
-    """Half widths of intervals that hold at all cost weights together."""
-    wider = float(ndtri(1 - (1 - LEVEL) / 2 / len(known)) / ndtri(1 - (1 - LEVEL) / 2))
-    return wider * (known["high"] - known["gain"])
+def _together(known: pd.DataFrame) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Ends of intervals that hold at all cost weights together."""
+    gain, looks = known["gain"], wider(len(known))
+    return gain - looks * (gain - known["low"]), gain + looks * (known["high"] - gain)
 
 
 def _better(row: pd.Series[Any], first: str, second: str, currency: str) -> str:

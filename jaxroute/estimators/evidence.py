@@ -76,6 +76,7 @@ def gather(
     clip: float | None = None,
     shadow: Examples | None = None,
     on_shadow: Mapping[str, Float[Array, "L S K"]] | None = None,
+    among: Mapping[str, int] | None = None,
 ) -> Evidence:
     """Everything a log of N rows says of a router at L cost weights.
 
@@ -98,6 +99,8 @@ def gather(
             is left out. None: the log alone.
         on_shadow: the same policies on its prompts, by name: the router's, decided out of fold, and the opponents';
             gains on an opponent that is not there are the log's alone.
+        among: by name, of how many policies an opponent was picked on these rows, see ``by_weight.gains``; 1 if it is
+            not there.
 
     Returns:
         Evidence.
@@ -115,6 +118,7 @@ def gather(
         [0.25] ['refuse']
     """
     weights, against, on_shadow = jnp.asarray(cost_weights, jnp.float32), against or {}, on_shadow or {}
+    among = among or {}
     _check_policies({name: router, **against}, (len(weights), *logs.available.shape), "the log", "rows")
     if shadow is not None:
         shadow = estimators.complete(shadow, jnp.all(logs.available, 0))
@@ -131,7 +135,7 @@ def gather(
     paired = [
         by_weight.gains(
             logs, nuisances, router, policy, weights,
-            clip=clip, truth=truth, shadow=shadow, on_shadow=both.get(other),
+            clip=clip, truth=truth, shadow=shadow, on_shadow=both.get(other), among=among.get(other, 1),
         ).assign(against=other)
         for other, policy in against.items()
     ]  # fmt: skip

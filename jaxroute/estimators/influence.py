@@ -325,6 +325,23 @@ def half_width(effective_sample_size: Array | np.ndarray | float, level: float =
     return stdtrit(np.where(np.isnan(size), np.inf, size - 1), (1 + level) / 2)
 
 
+def wider(looks: int, level: float = 0.95) -> float:
+    """How much wider intervals are that all hold together, or that hold for whichever of them is picked (Bonferroni).
+
+        z_{1 - a / looks} / z_{1 - a},   a = (1 - level) / 2
+
+    Args:
+        looks: how many. level: coverage aimed at.
+
+    Example:
+        >>> wider(1), round(wider(6), 3)
+        (1.0, 1.346)
+    """
+    from scipy.special import ndtri
+
+    return float(ndtri(1 - (1 - level) / 2 / looks) / ndtri(1 - (1 - level) / 2))
+
+
 def not_empty(logs: Logs) -> None:
     """InputError for a log without rows: nothing can be estimated of it."""
     if not len(logs.action):

@@ -185,7 +185,7 @@ def fit(
         **({} if prior is None else {"prior": judging.of_prior(result.summary["prior"], prior, models)}),
         "currency": currency,
         "conclusion": conclusion.of_evidence(found, scale),
-        "by_cost_weight": judging.by_cost_weight(found, scale),
+        "by_cost_weight": judging.by_cost_weight(found, learn, scale, given.times, allowed),
     }
     curve, everyone = budgets.thinned(result.curve, PIECES), np.ones(num_models, bool)
     if allowed is not None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxroute import estimators, nuisance
+from jaxroute import estimators, nuisance, policies
 from jaxroute.data import scale as scales
 from jaxroute.data import splits
 from jaxroute.data.units import cost_scale as break_even
@@ -28,7 +28,7 @@ from jaxroute.learn.members import HYPERPARAMS
 from jaxroute.learn.methods import Method
 from jaxroute.numerics import as_arrays
 from jaxroute.policies import budgets
-from jaxroute.serving import kinds, opponents
+from jaxroute.serving import kinds
 from jaxroute.serving.router import Router
 from jaxroute.system import maps
 from jaxroute.system.threads import cores, one_blas_thread
@@ -206,14 +206,22 @@ def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> 
 
 
 def judged(result: MethodResult, given: TableInput, group: np.ndarray | None) -> list[dict[str, Any]]:
-    """What the artefact keeps by cost weight: value, and gain on the best single model, out of fold, with intervals."""
+    """What the artefact keeps by cost weight: value, and gain on the best single model, out of fold, with intervals.
+
+    The best single model is the table's own at each cost weight, so that what is said of the gain is too little; the
+    upper end of its interval allows for that (``estimators.wider``).
+    """
     table, weights, labels = given.answers, given.cost_weights, None if group is None else jnp.asarray(group)
     ours = result.policy(weights)
-    single = opponents.best_single(table, weights, table.available, group=group)
+    anyone = jnp.ones((1, table.available.shape[1]), bool)
+    single = policies.best_single(table.outcomes, jnp.asarray(weights), available=table.available)
+    names = policies.best_single(table.outcomes, jnp.asarray(weights), available=table.available, prompts=anyone)
     records = []
-    for policy, alone, weight in zip(ours, single, weights, strict=True):
+    for policy, alone, name, weight in zip(ours, single, names, weights, strict=True):
         mine, theirs = (estimators.shadow_rows(table, p, weight)._replace(group=labels) for p in (policy, alone))
         value, gain = estimators.estimate(mine), estimators.difference(mine, theirs)
+        least, most = estimators.interval(gain)
+        most = float(gain.value) + estimators.wider(anyone.shape[1]) * (most - float(gain.value))
         records.append(
             {
                 "normalised_cost_weight": round(weight * given.cost_scale, 6),
@@ -224,9 +232,9 @@ def judged(result: MethodResult, given: TableInput, group: np.ndarray | None) ->
                 "verdict": "ok" if len(table.available) >= ENOUGH_EFFECTIVE_ROWS else "caution",
                 "reasons": [],
                 "shadow_share": 0.0,
-                "best_single": int(jnp.argmax(jnp.sum(alone, 0))),
+                "best_single": int(jnp.argmax(name[0])),
                 "gain": float(gain.value),
-                "gain_interval": list(estimators.interval(gain)),
+                "gain_interval": [least, most],
                 "gain_shadow_share": 0.0,
             }
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from jaxroute import estimators, recipe
+from jaxroute import estimators, policies, recipe
 from jaxroute.estimators import by_weight, evidence
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.recipe import priors
-from jaxroute.serving import kinds, opponents, portable, posterior
+from jaxroute.serving import kinds, portable, posterior
 from jaxroute.types import Examples, Key
 
 
@@ -30,14 +32,14 @@ def gather(
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
     logs, weights = given.logs, jnp.asarray(given.cost_weights)
     rows, ours = len(logs.action), result.policy(given.cost_weights)
-    single = opponents.best_single(learn, given.cost_weights, given.available, times=given.times, group=logs.group)
+    single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
     against = {
-        evidence.LOGGER: by_weight.logging_policy(logs, given.nuisances, len(weights)),
-        evidence.BEST_SINGLE: single[:, :rows],
+        "logging policy": by_weight.logging_policy(logs, given.nuisances, len(weights)),
+        "best single": single(prompts=given.available[:rows]),
     }
     on_shadow = None
     if shadow is not None:  # how the logging policy would have chosen there is not known
-        on_shadow = {name: ours[:, rows:], evidence.BEST_SINGLE: single[:, rows:]}
+        on_shadow = {name: ours[:, rows:], "best single": single(prompts=given.available[rows:])}
     return evidence.gather(
         key,
         logs,
@@ -50,15 +52,22 @@ def gather(
         clip=clip,
         shadow=shadow,
         on_shadow=on_shadow,
+        among={"best single": int(jnp.sum(jnp.any(given.available, 0)))},
     )
 
 
-def by_cost_weight(found: evidence.Evidence, scale: float) -> list[dict[str, Any]]:
+def by_cost_weight(
+    found: evidence.Evidence, learn: Examples, scale: float, times: Array | None, allowed: np.ndarray | None
+) -> list[dict[str, Any]]:
     """What the artefact keeps of the evidence."""
-    gains = found.gains[found.gains["against"] == evidence.BEST_SINGLE]
+    gains = found.gains[found.gains["against"] == "best single"]
+    weights = jnp.asarray(found.values["cost_weight"].to_numpy(), jnp.float32)
+    anyone = jnp.ones((1, len(found.models)), bool) if allowed is None else jnp.asarray(allowed)[None]
+    single = policies.best_single(learn.outcomes, weights, available=learn.available, prompts=anyone, weight=times)
+    singles = np.asarray(jnp.argmax(single[:, 0], -1))
     records = []
     spent = estimators.accounts(found).drop(columns="best_single").to_dict("records")
-    every = zip(found.values.to_dict("records"), gains.to_dict("records"), found.singles, spent, strict=True)
+    every = zip(found.values.to_dict("records"), gains.to_dict("records"), singles, spent, strict=True)
     for row, gain, best, account in every:
         weight, interval = row["cost_weight"], [row["low"], row["high"]]
         records.append(
@@ -71,7 +80,7 @@ def by_cost_weight(found: evidence.Evidence, scale: float) -> list[dict[str, Any
                 "verdict": row["verdict"],
                 "reasons": row["reasons"],
                 "shadow_share": float(row.get("shadow_share", 0.0)),
-                "best_single": found.models.index(best),
+                "best_single": int(best),
                 "gain": gain["gain"],
                 "gain_interval": None if np.isnan(gain["low"]) else [gain["low"], gain["high"]],
                 "gain_shadow_share": float(gain.get("shadow_share", 0.0)),

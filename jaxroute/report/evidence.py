@@ -245,7 +245,8 @@ def _gains(evidence: Evidence) -> dict[str, Any]:
         "caption": f"Gain of {evidence.router}, paired on the same rows, in points",
         "header": [(head, "") for head in heads],
         "lines": lines,
-        "note": "A gain without an interval is the outcome model's guess.",
+        "note": "A gain without an interval is the outcome model's guess. The best single model was picked on these "
+        "rows, so the gain over it looks rather too small; the upper end of its interval allows for that.",
     }
 
 

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import Array
 
 from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import logs as people
 from jaxroute.estimators import accounts, by_weight, conclusion, evidence
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, means
-from jaxroute.serving import alike, new_models, opponents, unseen, views
+from jaxroute.serving import alike, new_models, unseen, views
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.serving.terms import check_weights
@@ -141,14 +142,21 @@ def on_log(
     policy, on_shadow = views.policies_of(router, log, view, weights)
     learn = counterfactual.examples(view.logs, view.nuisances, view.taught, clip=means.CLIP)
 
-    rows, times = len(view.logs.action), nuisance.times(view.logs, len(learn.available))
-    left = views.not_removed(router, log.models)
-    may = jnp.concatenate([part.available for part in (view.logs, view.shadow) if part is not None]) & left[None]
-    single = opponents.best_single(learn, weights, may, times=times, group=view.logs.group)
+    times = nuisance.times(view.logs, len(learn.available))
+
+    def best_single(prompts: Array) -> Array:
+        return policies.best_single(
+            learn.outcomes, jnp.array(weights), available=learn.available, prompts=prompts, weight=times
+        )
+
     # How the logging policy would have chosen on the shadow's prompts is not known.
     own = by_weight.logging_policy(view.logs, view.nuisances, len(weights))
-    against = dict(zip(OPPONENTS, (own, single[:, :rows]), strict=True))
-    both = {} if on_shadow is None else {name: on_shadow, evidence.BEST_SINGLE: single[:, rows:]}
+    left = views.not_removed(router, log.models)
+    single = best_single(view.logs.available & left[None])
+    against = dict(zip(OPPONENTS, (own, single), strict=True))
+    both = {}
+    if view.shadow is not None and on_shadow is not None:
+        both = {name: on_shadow, OPPONENTS[1]: best_single(view.shadow.available & left[None])}
     found = evidence.gather(
         jax.random.key(0),
         view.logs,
@@ -160,6 +168,7 @@ def on_log(
         name=name,
         shadow=view.shadow,
         on_shadow=both,
+        among={OPPONENTS[1]: int(left.sum())},
     )
     lost = views.beyond(router, log, weights)
     said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log, view, router))
