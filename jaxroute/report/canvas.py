@@ -109,7 +109,7 @@ def new_canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def set_title(axes: Axes, title: str) -> str:
-    """Set and return the title, broken into lines of about equal length.
+    """Set and return the title, broken into lines of about equal length that fit on the figure.
 
     Example:
         >>> figure, axes = new_canvas(height=5.0)
@@ -117,8 +117,12 @@ def set_title(axes: Axes, title: str) -> str:
         >>> axes.get_title()
         'The router is better than any single model. The router\\nis better than any single model.'
     """
-    lines = -(-len(title) // 76)
-    axes.set_title(textwrap.fill(title, min(76, len(title) // lines + 12)))
+    figure = axes.get_figure(root=True)
+    for longest in range(76, 20, -4):
+        lines = -(-len(title) // longest)
+        drawn = axes.set_title(textwrap.fill(title, min(longest, len(title) // lines + 12)))
+        if drawn.get_window_extent(figure.canvas.get_renderer()).width <= 0.9 * figure.bbox.width:  # left of it: labels
+            break
     return title
 
 

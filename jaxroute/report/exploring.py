@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def draw_exploration(
         >>> same = {"policy": "contenders", "extra_cost_per_1000": 1.0, "loss": 0.01}
         >>> rates = [same | {"floor": floor, "days": 4 / floor} for floor in (0.1, 0.2)]
         >>> draw_exploration(rates, rates[1]).title
-        'The gain is proven soonest, in 20 days, with contenders and a floor of 0.2'
+        'The gain is proven soonest, in 20 days, with contenders and a floor of 0.2 (1.0 points lost)'
         >>> draw_exploration([rates[0] | {"days": float("inf")}], rates[0]) is None
         True
     """
@@ -69,9 +70,9 @@ def draw_exploration(
         soonest = known.sort_values("days").iloc[0]
         title = (
             f"The gain is proven soonest, in {days(soonest['days'])}, with {soonest['policy']} and a floor of "
-            f"{soonest['floor']:g}"
+            f"{soonest['floor']:g} ({soonest['loss']:.1f} points lost)"
         )
-        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+        figure.suptitle(textwrap.fill(title, 66), x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
         legend_below(figure, panels[0])
         settle(figure)
     never = [f"{name} at {len(part)}" for name, part in frame[frame["days"].isna()].groupby("policy")]
