@@ -20,13 +20,16 @@ from jaxroute.system.printing import console as standard_console
 
 CURVE = ("nauc", "qnc", "peak")
 MOST_USED = 2
+CURVES = (
+    "nAUC is the area under the quality-cost curve (1 at best). QNC is the cost at which the quality of the best "
+    "single model is reached, divided by that model's cost; a dash means that a seed never reaches it. RCI is the "
+    "percentage of prompts, at each cost weight, that are sent to a worse model, or to the most expensive one although "
+    "another is as good."
+)
 NOTE = (
     "Mean regret, its differences to the best plug-in and to best_single (method minus opponent, paired by seed, with "
-    "95% Student-t intervals over seeds that are not corrected for their number) and peak quality are in points. nAUC "
-    "is the area under the quality-cost curve (1 at best). QNC is the cost at which the quality of the best single "
-    "model is reached, divided by that model's cost; a dash means that a seed never reaches it. RCI is the percentage "
-    "of prompts, at each cost weight, that are sent to a worse model, or to the most expensive one although another "
-    "is as good. Most used: the models that get most prompts at the smallest and at the largest cost weight."
+    "95% Student-t intervals over seeds that are not corrected for their number) and peak quality are in points. "
+    f"{CURVES} Most used: the models that get most prompts at the smallest and at the largest cost weight."
 )
 
 
@@ -73,7 +76,7 @@ def scorecard(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> 
             line += [f"{100 * mine.get(w, np.nan):.0f}" for w in grid]
         line += [_most_used(shares, method, w) for w in ends]
         lines.append(line)
-    return header, lines, f"{NOTE} {summarise(results, 'regret')['seeds'].max()} seeds."
+    return header, lines, f"{NOTE} {_seeds(results)}"
 
 
 def scorecard_markdown(results: pd.DataFrame, *, grid: Sequence[float] | None = None) -> str:
@@ -105,7 +108,7 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
     """
     if console is None:
         console = standard_console(CONSOLE_WIDTH)
-    header, lines, note = scorecard(results)
+    header, lines, _ = scorecard(results)
     kept = [
         i for i, title in enumerate(header) if title == "method" or title.startswith(("nAUC", "QNC", "peak", "RCI"))
     ]
@@ -117,7 +120,11 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
     for line in lines:
         body.add_row(*(cell(line[i].split("±")[0]) for i in kept))
     console.print(body)
-    console.print(cell(note, style="dim"))
+    console.print(cell(f"Peak quality is in points. {CURVES} {_seeds(results)}", style="dim"))
+
+
+def _seeds(results: pd.DataFrame) -> str:
+    return f"{summarise(results, 'regret')['seeds'].max()} seeds."
 
 
 def _title(metric: str) -> str:
