@@ -73,7 +73,7 @@ class Asked(Terms, Inputs):
         seed: int = 0,
         context: Any = None,
     ) -> Decision:
-        """The model of every prompt, at exactly one of four ways to say what cost matters.
+        """The model of every prompt, at exactly one of four ways to say how much cost matters.
 
         Args:
             prompts: N texts, or features [N, D] in NumPy or JAX, or a data frame with a column ``prompt``

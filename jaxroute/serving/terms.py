@@ -1,4 +1,4 @@
-"""On which terms a router is asked: the four ways to say what cost matters, and the models that may answer."""
+"""On which terms a router is asked: the four ways to say how much cost matters, and the models that may answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// What page.html does: a prompt and what cost matters, by the router that stands above in this script.
+// What page.html does: a prompt and how much cost matters, by the router that stands above in this script.
 
 const $ = (id) => document.getElementById(id);
 const given = JSON.parse($("given").textContent); // name, unit, examples, steps (slider to normalised cost weight), traffic
@@ -254,7 +254,7 @@ addEventListener("resize", show);
 
 for (const text of given.examples) $("example").append(element("option", text.length > 60 ? `${text.slice(0, 57)}...` : text));
 $("about").textContent = `The router “${given.name}” chooses among ${models.length} models, prompt by prompt: the best answer for ` +
-  "its cost. Write a prompt, say what cost matters, and see the choice.";
+  "its cost. Write a prompt, say how much cost matters, and see the choice.";
 $("predicts").textContent = predicts ? "The score is the predicted utility: quality minus the cost weight times the cost. The highest is chosen." :
   `This kind of router (${meta.kind}) decides by scores alone: it predicts neither quality nor cost of an answer. The highest score is chosen.`;
 if (!meta.costs_known) {

@@ -1,4 +1,4 @@
-"""A router as one HTML file: a prompt and what cost matters give the model that would answer, computed in the browser.
+"""A router as one HTML file: from a prompt and how much cost matters, the model that would answer, in the browser.
 
 The file holds the ES module of the format ``js``, its weights, and from a log the shares of traffic at many cost
 weights. Its Content-Security-Policy allows this one script and no network.
