@@ -39,7 +39,8 @@ def explore(
         Path | None, typer.Option(help="A router that is to be proven better; adds the policy evaluation.")
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(help="One policy instead of all: uniform, softmax, thompson, contenders, evaluation.")
+        str | None,
+        typer.Option(help="One policy: uniform, softmax, thompson, contenders, evaluation. Default: all but softmax."),
     ] = None,
     epsilon: Annotated[float, typer.Option(help="Share that uniform and contenders explore.")] = 0.1,
     floor: Annotated[float, typer.Option(help="Share that is spread evenly whatever the policy says.")] = 0.02,

@@ -125,8 +125,8 @@ def _shown(found: dict[str, Any]) -> tuple[list[str], list[Sheet]]:
             f"answers, costs {price} and is expected to gain {points} points of utility.",
             f"For the same money every model could answer {found['count']} prompts, which is expected to gain "
             f"{two_figures(100 * ask['value_of_all'])} points.",
-            "Only prompts that every model answers are evidence of what a router is worth, the others teach; there are "
-            f"{whole or 'none'}. If you need more: --ask all.",
+            f"{f'Only the first {whole}' if whole else 'None'} of these prompts would be answered by every model, and "
+            "only such prompts are evidence of what a router is worth; the others teach. If you need more: --ask all.",
         ]
     if asked:
         now, then = (max(m[name] for m in asked) for name in ("error_now", "error_then"))
