@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -262,6 +263,14 @@ def test_what_the_records_say_is_what_the_study_found():
             half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
             np.testing.assert_allclose(said, [found.mean(), found.mean() - half, found.mean() + half], atol=0.006)
             assert len(found) == 10
+
+
+def test_the_recipes_note_has_the_numbers_of_the_studys_page():
+    page = STUDY.with_suffix(".md").read_text()
+    found = re.search(r"(\d+) comparisons of the recipe .* significantly worse in (\d+) and better in (\d+)", page)
+    compared, worse, better = map(int, found.groups())
+    note = methods.METHODS["recommended"].note
+    assert f"worse than a baseline in {worse} and better in {better} of {compared:,} comparisons" in note
 
 
 def test_the_command_line_lists_them(capsys):

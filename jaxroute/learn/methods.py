@@ -93,7 +93,7 @@ _LIST = (
         "that the log confirms.",
         DISTILLED,
         plug_ins.recommended,
-        "Significantly worse than a baseline in 0 and better in 456 of 1,483 comparisons; on the synthetic problem "
+        "Significantly worse than a baseline in 0 and better in 455 of 1,483 comparisons; on the synthetic problem "
         "five soft RM-Classification routers averaged are 1.1 ahead of it.",
         informed=True,
     ),
