@@ -62,7 +62,8 @@ def _checked(what: str, status: int, said: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     from experiments import commands
 
-    parser = parsing.Parser(prog="python -m experiments.on_ray", description=__doc__.split("\n")[0])
+    about = f"{__doc__.splitlines()[0]} All other options are those of experiments.sweep."
+    parser = parsing.Parser(prog="python -m experiments.on_ray", description=about)
     parser.add_argument("--shards", type=int, required=True, help="how many parts the sweep is divided into")
     parser.add_argument("--cpus", type=float, default=1, help="processors that Ray keeps for each shard")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs that Ray keeps for each shard")

@@ -181,7 +181,7 @@ def together(arguments: list[str], jobs: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = commands.parser("study", __doc__)
+    parser = commands.parser("study", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds the folders of the tables")
     parser.add_argument("--full", action="store_true", help="run the whole factorial (days on 2 cores)")
     parser.add_argument("--hours", type=float, default=float("inf"), help="start no more cells after this many hours")

@@ -134,16 +134,17 @@ def learned(rows: pd.DataFrame, *, least: int = 1) -> tuple[str, str]:
 
 
 def lost(rows: pd.DataFrame) -> str:
-    """How often the recipe is worse and better than a baseline, in all cells and on new draws."""
-    parts = []
+    """How often the recipe is worse and better than a baseline, where it is compared and on new draws."""
+    parts, compared = [], study_tests.differences(rows)
+    cells = len(compared[study_tests.CELL].drop_duplicates()) if len(compared) else 0
     for tests, where in (
-        (study_tests.differences(rows), "in all cells"),
+        (compared, f"in the {cells} cells that compare it"),
         (study_tests.confirmation(rows)[0], "on draws that no choice had used"),
     ):
         if len(tests):
             (worse, better), (alone, _) = study_tests.counts(tests, "holm"), study_tests.counts(tests, "p")
             parts.append(
-                f"{where} it is significantly worse in {worse} and better in {better} of {len(tests):,} comparisons "
+                f"{where}, it is significantly worse in {worse} and better in {better} of {len(tests):,} comparisons "
                 f"with a baseline after Holm's correction, and worse in {alone} uncorrected"
             )
     sentence = "; ".join(parts)
