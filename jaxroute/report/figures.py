@@ -179,10 +179,10 @@ def draw_regret(
         largest = summary["cost_weight"].max()
         if largest > 0:
             axes.set_xlim(-0.001 * largest, 1.06 * largest)
-        axes.set_ylabel("mean regret (points)")
+        axes.set_ylabel(f"mean {metric.replace('_', ' ')} (points)")
         wins = summary[~summary["method"].map(of).eq(CEILING)].dropna(subset="mean")
         wins = wins[wins["cost_weight"].isin(table_weights(results, metric))]
-        title = set_title(axes, _regret_title(wins))
+        title = set_title(axes, _regret_title(wins, metric))
         legend_below(figure, axes)
         settle(figure)
     reference = "conditional" if metric == "conditional_regret" else "realised"
@@ -235,11 +235,10 @@ def draw_shares(results: pd.DataFrame, method: str, *, cost_scale: float | None 
         axes.set_xlabel(weight_title(cost_scale, unit))
         axes.set_ylabel("share of prompts (%)")
         first, last = shares.iloc[0], shares.iloc[-1]
-        title = set_title(
-            axes,
-            f"As the cost weight grows, {method} moves from {first.idxmax()} ({first.max():.0f}%) "
-            f"to {last.idxmax()} ({last.max():.0f}%)",
-        )
+        ends = f"moves from {first.idxmax()} ({first.max():.0f}%) to {last.idxmax()} ({last.max():.0f}%)"
+        if first.idxmax() == last.idxmax():
+            ends = f"sends most prompts to {last.idxmax()} (first {first.max():.0f}%, last {last.max():.0f}%)"
+        title = set_title(axes, f"As the cost weight grows, {method} {ends}")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside right center")
         settle(figure)
@@ -288,12 +287,13 @@ def _reach(points: pd.DataFrame, routers: Sequence[str]) -> str:
     return "Best mean quality: " + ", ".join(f"{m} {q:.1f}" for m, q in peak.items()) + "."
 
 
-def _regret_title(wins: pd.DataFrame) -> str:
+def _regret_title(wins: pd.DataFrame, metric: str) -> str:
+    regret = f"mean {metric.replace('_', ' ')}"
     lowest = wins.loc[wins.groupby("cost_weight")["mean"].idxmin(), "method"].value_counts(sort=True)
     total = int(lowest.sum())
     if len(lowest) == 1:
-        return f"{lowest.index[0]} has the lowest mean regret at every cost weight in the tables"
+        return f"{lowest.index[0]} has the lowest {regret} at every cost weight in the tables"
     if not total:
-        return "Mean regret against the cost weight"
+        return f"{regret.capitalize()} against the cost weight"
     parts = [f"{method} at {count}" for method, count in lowest.items()]
-    return f"Lowest mean regret at {total} cost weights: {', '.join(parts)}"
+    return f"Lowest {regret} at {total} cost weights: {', '.join(parts)}"

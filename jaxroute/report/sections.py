@@ -14,7 +14,7 @@ from jaxroute.estimators.evidence import Evidence
 from jaxroute.report.canvas import undrawn
 from jaxroute.report.comparison import headline
 from jaxroute.report.evidence import evidence_tables, reasons
-from jaxroute.report.results import COLUMNS, KINDS, kinds, table_weights
+from jaxroute.report.results import COLUMNS, KINDS, RECOMMENDED, kinds, table_weights
 from jaxroute.report.summary import best_of, ranked, summarise
 from jaxroute.report.tables import (
     COMPARISON_HEADER,
@@ -75,13 +75,15 @@ def of_results(label: str, rows: pd.DataFrame, unit: str, scale: float | None) -
         [Cell(part, float(part) if i == number and part != "-" else np.nan) for i, part in enumerate(line)]
         for line in comparison_lines(rows, main)
     ]
+    with_recipe = any(line[0].text == RECOMMENDED for line in differences)
+    others = "other plug-in, the recommended recipe" if with_recipe else "plug-in"
     return {
         "label": label,
         "headline": headline(rows, main),
         "weights": grid,
         "main": _along_weights(rows, main, unit, scale),
         "differences": {
-            "caption": "Learned routers against the best plug-in and the best single model",
+            "caption": f"Routers against the best {others} and the best single model",
             "header": [(title, "") for title in COMPARISON_HEADER],
             "lines": differences,
             "note": COMPARISON_NOTE,
