@@ -104,7 +104,7 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
         >>> peaks = example()[example()["metric"] == "quality"].assign(metric="peak", cost_weight=float("nan"))
         >>> peaks = pd.concat([example(), peaks.drop_duplicates(["method", "seed"])])
         >>> print_scorecard(peaks, console=Console(width=100, color_system=None))
-         method ... peak ...
+         method peak ...
     """
     if console is None:
         console = standard_console(CONSOLE_WIDTH)
