@@ -149,7 +149,8 @@ def _overlap(rows: pd.DataFrame) -> Drawing:
             ends = sorted({round(float(x)) for x in worth[table]})[:: max(1, worth[table].nunique() - 1)]
             axes.set_xticks(ends, [f"{x:,}" for x in ends])
             axes.xaxis.set_minor_locator(NullLocator())
-        _finish(figure, grid, "effective sample size, rows (log scale)", title)
+        key = "above: 2, 6 weak router, U uniform,\nC cost-biased, T task-dependent"
+        _finish(figure, grid, f"effective sample size, rows (log scale)\n{key}", title)
     caption = "Mean regret over six cost weights against (sum w)^2 / sum w^2, w = 1 / propensity; means over seeds."
     caption += " Loggers: 2 and 6 weak routers, U uniform, C cost-biased, T task-dependent."
     return Drawing("study-overlap", title, caption, f"{title}; one panel per table", figure)
@@ -197,7 +198,7 @@ def _weights(rows: pd.DataFrame) -> Drawing:
                 )
             ticks = [0, 0.1, 0.25, 0.5, 1, 2]
             axes.set_xticks(np.sqrt(ticks), [f"{w:g}" for w in ticks], fontsize=9)
-        _finish(figure, grid, "cost weight (normalised, square-root scale)", title, "regret less plug_in_stack's")
+        _finish(figure, grid, "cost weight (normalised, square-root scale)", title, "regret less plug_in_stack's (points)")
     caption = "Regret minus that of plug_in_stack at the same cost weight, points; below 0 is better. Means over seeds."
     return Drawing("study-cost-weights", title, caption, f"{title}, one panel per table", figure)
 
