@@ -36,7 +36,8 @@ def methods() -> output.Result:
     from jaxroute.learn.methods import METHODS
 
     rows = [record(method) for method in METHODS.values()]
-    return output.Result({"methods": rows}, table().splitlines(), (), [_flat(row) for row in rows])
+    said = [f"jaxroute fit --method takes one of {len(rows)} methods; the default is recommended.", *table().splitlines()]
+    return output.Result({"methods": rows}, said, (), [_flat(row) for row in rows])
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
