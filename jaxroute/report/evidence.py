@@ -172,7 +172,7 @@ def evidence_tables(evidence: Evidence, *, unit: str = "USD", money: float = 1.0
         Money and traffic of router
         Value of router from the log, in points
         Gain of router, paired on the same rows, in points
-        Models in the log, and the errors of the fitted nuisances
+        Models in the log, and the errors of propensities and predictions
     """
     gains = [] if evidence.gains.empty else [_gains(evidence)]
     values = _values(evidence) | {"texts": (3,)}
@@ -190,7 +190,7 @@ def reasons(evidence: Evidence) -> list[tuple[str, list[str]]]:
     rows = zip(*(evidence.values[name] for name in ("cost_weight", "verdict", "reasons")), strict=True)
     found = [(f"cost weight {weight:g}: {verdict}", list(lines)) for weight, verdict, lines in rows if len(lines)]
     warnings = list(evidence.diagnostics.warnings)
-    return [*found, ("nuisances", warnings)] if warnings else found
+    return [*found, ("propensities and predictions", warnings)] if warnings else found
 
 
 def _values(evidence: Evidence) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _models(evidence: Evidence) -> dict[str, Any]:
         lines.append([*line, _number(found.quality_brier[k], "{:.3f}"), _points(found.quality_error[k])])
     heads = ["model", "rows", "share", "mean propensity", "feedback", "propensity log loss", "propensity error"]
     return {
-        "caption": "Models in the log, and the errors of the fitted nuisances",
+        "caption": "Models in the log, and the errors of propensities and predictions",
         "header": [(head, "") for head in [*heads, "quality squared error", "quality error"]],
         "lines": lines,
         "note": (
