@@ -198,7 +198,8 @@ def _weights(rows: pd.DataFrame) -> Drawing:
                 )
             ticks = [0, 0.1, 0.25, 0.5, 1, 2]
             axes.set_xticks(np.sqrt(ticks), [f"{w:g}" for w in ticks], fontsize=9)
-        _finish(figure, grid, "cost weight (normalised, square-root scale)", title, "regret less plug_in_stack's (points)")
+        label = "cost weight (normalised, square-root scale)"
+        _finish(figure, grid, label, title, "regret less plug_in_stack's (points)")
     caption = "Regret minus that of plug_in_stack at the same cost weight, points; below 0 is better. Means over seeds."
     return Drawing("study-cost-weights", title, caption, f"{title}, one panel per table", figure)
 

@@ -36,7 +36,8 @@ def methods() -> output.Result:
     from jaxroute.learn.methods import METHODS
 
     rows = [record(method) for method in METHODS.values()]
-    said = [f"jaxroute fit --method takes one of {len(rows)} methods; the default is recommended.", *table().splitlines()]
+    first = f"jaxroute fit --method takes one of {len(rows)} methods; the default is recommended."
+    said = [first, *table().splitlines()]
     return output.Result({"methods": rows}, said, (), [_flat(row) for row in rows])
 
 

@@ -117,7 +117,7 @@ def set_title(axes: Axes, title: str) -> str:
         >>> axes.get_title()
         'The router is better than any single model. The router\\nis better than any single model.'
     """
-    figure = axes.get_figure(root=True)
+    figure: Any = axes.figure
     for longest in range(76, 20, -4):
         lines = -(-len(title) // longest)
         drawn = axes.set_title(textwrap.fill(title, min(longest, len(title) // lines + 12)))

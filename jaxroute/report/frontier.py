@@ -163,7 +163,7 @@ def _title(router: pd.DataFrame, singles: pd.DataFrame) -> str:
     best = singles.sort_values("quality").iloc[-1]
     reached = router[router["quality"] >= best["quality"]]
     if reached.empty or not best["cost"] > 0:
-        return f"At no cost weight does the router reach the estimated quality of {best['policy']}, the best single model"
+        return f"At no cost weight does the router reach the quality of {best['policy']}, the best single model"
     least = reached.sort_values("cost").iloc[0]
     share = 100 * least["cost"] / best["cost"]
     return f"The estimated quality of {best['policy']}, the best single model, is reached at {share:.0f}% of its cost"
