@@ -74,7 +74,9 @@ def first(
     if source == "deterministic":
         lines.append(
             "The model of every request was certain, so the log says nothing about the other models. Send a small "
-            "share of requests (5% is enough) to a random model, and log the probability of every choice."
+            "share of requests (5% is enough) to a random model, and log the probability of every choice. If the "
+            "models were drawn after all and 1 stands for what was drawn, as some bandits write it, leave the column "
+            "out, and the probabilities are estimated."
         )
     elif source != "known":
         lines.append(
