@@ -167,6 +167,25 @@ def test_observations_of_langfuse():
         logs.load(rows, feedback=scores)
 
 
+def test_a_category_of_langfuse_is_no_number(tmp_path):
+    """Its value is its place in a list, and 0 where it has none, so every such score was a quality of 0."""
+    rows = [
+        {"id": f"o{i}", "traceId": f"t{i}", "type": "GENERATION", "parentObservationId": None, "model": "ab"[i % 2],
+         "input": f"q{i}", "costDetails": {"total": 0.5}, "startTime": "2026-01-01T00:00:00Z"}
+        for i in range(4)
+    ]  # fmt: skip
+    kinds = (("CATEGORICAL", "good", 0), ("CATEGORICAL", "1", 0), ("BOOLEAN", "True", 1), ("NUMERIC", None, 0.25))
+    scores = [{"traceId": f"t{i}", "name": "fit", "dataType": kind, "stringValue": word, "value": value}
+              for i, (kind, word, value) in enumerate(kinds)]  # fmt: skip
+    log = logs.load(rows, feedback=scores)
+    np.testing.assert_array_equal(log.quality, [np.nan, 1, 1, 0.25])
+    assert log.counts["feedback that is a category and no number"] == 1
+    pd.DataFrame(scores).to_csv(tmp_path / "scores.csv", index=False)
+    np.testing.assert_array_equal(logs.load(rows, feedback=tmp_path / "scores.csv").quality, log.quality)
+    inside = [row | {"scores": [score]} for row, score in zip(rows, scores, strict=True)]
+    np.testing.assert_array_equal(logs.load(inside).quality, log.quality)
+
+
 # What Langfuse counts of 130 input tokens (30 of them cached) and 58 output tokens (50 of them reasoning): by its
 # server of OpenAI's two usages, by its LangChain handler (5.0.4 with langchain-openai 1.7.4), and as OpenAI counts.
 SAID = {
