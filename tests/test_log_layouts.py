@@ -186,6 +186,29 @@ def test_a_category_of_langfuse_is_no_number(tmp_path):
     np.testing.assert_array_equal(logs.load(inside).quality, log.quality)
 
 
+def test_the_latest_score_inside_an_observation_counts():
+    row = {"traceId": "t", "type": "GENERATION", "parentObservationId": None, "costDetails": {"total": 0.5}}
+    scores = [{"name": "fit", "value": day / 4, "timestamp": f"2026-01-0{day}T00:00:00Z"} for day in (3, 1, 2)]
+    rows = [row | {"id": model, "model": model, "input": "q", "scores": scores} for model in "ab"]
+    assert logs.load(rows, form="langfuse-observations").quality.tolist() == [0.75, 0.75]
+
+
+def test_what_the_judges_of_mlflow_say_is_a_quality(tmp_path):
+    """They answer yes, no or unknown (3.17.2), and no value of theirs was read."""
+    traces = records_of("mlflow-3.17.2.jsonl")
+    said = ["yes", "no", "unknown"]
+    for i, trace in enumerate(traces):
+        trace["info"]["assessments"] = [{"assessment_name": "correctness", "feedback": {"value": said[i % 3]}}]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, traces)))
+    log = logs.load(tmp_path / "x.jsonl", prices=prices.load(), drop_bad=True)
+    right = {trace["info"]["trace_id"]: [1, 0, np.nan][i % 3] for i, trace in enumerate(traces)}
+    assert np.isfinite(log.quality).any()
+    by_id = {json.dumps(s["attributes"].get("mlflow.spanOutputs")): right[trace["info"]["trace_id"]]
+             for trace in traces for s in trace["data"]["spans"]}  # fmt: skip
+    found = [next(y for text, y in by_id.items() if text and name in text) for name in log.request_id]
+    np.testing.assert_array_equal(log.quality, found)
+
+
 # What Langfuse counts of 130 input tokens (30 of them cached) and 58 output tokens (50 of them reasoning): by its
 # server of OpenAI's two usages, by its LangChain handler (5.0.4 with langchain-openai 1.7.4), and as OpenAI counts.
 SAID = {

@@ -24,7 +24,7 @@ from jaxroute.data.logs.entries import (
     read_prompt,
     usage,
 )
-from jaxroute.data.logs.feedback import KIND, WORD, said
+from jaxroute.data.logs.feedback import KIND, TIME, WORD, said
 from jaxroute.data.records import parsed
 
 START = "langfuse.observation."
@@ -105,6 +105,7 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
     scores = [score for score in spans.listed(record.get("scores")) if isinstance(score, dict)]
     if scores:
+        scores.sort(key=lambda score: str(first(score, TIME) or ""))  # the latest counts, whichever comes first
         fields["scores"] = [
             (str(score.get("name") or ""), said(*(first(score, names) for names in (("value",), KIND, WORD))))
             for score in scores
