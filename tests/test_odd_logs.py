@@ -1,6 +1,7 @@
 """Odd logs and true words: what the doctor says of them is what holds, and what `fit` refuses the doctor refuses."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -188,3 +189,26 @@ def test_a_date_of_digits_alone_is_that_date(kind):
     counts = [20261399.0, 1767225600.0, 1767225600000.0, 20269999999999.0]  # no dates, so counts
     assert logs.load(FOUR | {"timestamp": counts}).timestamp.tolist() == [20261399.0, 1767225600.0, 1767225600.0,
                                                                          20269999999.999]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_model_that_people_rated_too_seldom_is_said_to_be(tmp_path, capsys):
+    """It has answers enough, so what is wanted of it is no more answers, and the doctor named nothing."""
+    seldom = {"mini": 12, "max": 3, "base": 3}
+    count = dict.fromkeys(MODELS, 0)
+
+    def rated(i, record):
+        count[record["model"]] += 1
+        return record["quality"] if count[record["model"]] % seldom[record["model"]] == 0 else None
+
+    code, out, _ = examined(rows(450, human_quality=rated), tmp_path, capsys, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {m["model"]: m["verdict"] == "refuse" for m in found["models"]} == {
+        "mini": True,
+        "max": False,
+        "base": False,
+    }
+    (line,) = [line for line in found["advice"] if line.startswith("mini")]
+    assert "has enough answers and cannot be judged: " in line
+    assert re.search(r"people's ratings that correct the judge count as \d+ for this policy \(limit 50\)", line)
