@@ -104,7 +104,8 @@ def _models(
     """A record of each model: its rows, and what they say of its quality and cost.
 
     Args:
-        names: [K]. singles: [K] of ``_support``, a policy that always takes that model each. taken: of ``data.logs.latency.by_model``.
+        names: [K]. singles: [K] of ``_support``, of a policy that always takes that model each.
+        taken: of ``data.logs.latency.by_model``.
     """
     from jaxroute.learn import checks
     from jaxroute.recipe import means
