@@ -89,6 +89,11 @@ def first(
         if m["rows_needed"]
     ]
     lines += at_most(collect, "models of which to collect answers")
+    unclear = [m for m in models if m["verdict"] == "refuse" and not m["rows_needed"]]
+    lines += at_most(
+        [f"{m['model']} has enough answers and cannot be judged: {'; '.join(m['reasons'])}." for m in unclear],
+        "models that cannot be judged",
+    )
     if alone and any(m["rows_needed"] for m in models):
         lines.append(
             f"As an alternative to a longer log, have {SHADOW} prompts answered by every model "
