@@ -119,6 +119,7 @@ def test_a_folder_of_many_tools_is_read_each_by_its_own_rule(tmp_path):
     [
         ({"resourceMetrics": []}, "OpenTelemetry metrics: sums over requests"),
         ({"custom_id": "a", "response": {}}, "OpenAI's batch interface"),
+        ({"custom_id": "a", "result": {"type": "succeeded"}}, "Anthropic's message batches"),
         ({"doc_id": 1, "doc": {}, "target": "x"}, "samples of lm-eval"),
     ],
 )
