@@ -32,6 +32,7 @@ def test_doctor_refuses_a_deterministic_log_with_code_three(capsys, demo, tmp_pa
     assert code == 3
     assert "verdict: refuse" in out
     assert "random model" in out
+    assert "leave the column out" in " ".join(out.split())  # drawn models that are logged as certain
 
 
 @pytest.mark.slow

@@ -144,3 +144,41 @@ def test_the_shared_batches():
     assert {answer.prompt for answer in answers if answer.id == "q00"} == {
         "What is 29 + 14? Answer with the number only."
     }
+
+
+# 140 input tokens of which 30 were cached and 10 written to the cache, and 58 output tokens of which 50 are reasoning.
+USAGES = (
+    {"input_tokens": 100, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 10, "output_tokens": 58},
+    {"prompt_tokens": 140, "completion_tokens": 58, "total_tokens": 198,
+     "prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 10}},
+    {"input_tokens": 140, "output_tokens": 58, "total_tokens": 198,
+     "input_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 10},
+     "output_tokens_details": {"reasoning_tokens": 50}},
+)  # fmt: skip
+CACHED = prices.Price(1e6, 1e9, cached_input=1e3, cache_write=1e9)
+
+
+def test_cached_tokens_of_every_provider_have_their_own_price(tmp_path):
+    rows = [{"prompt": "q", "model": f"m{i}", "score": 1, "usage": said} for i, said in enumerate(USAGES)]
+    (tmp_path / "nested.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    flat = [{"prompt": "q", "model": "flat", "score": 1} | USAGES[0], {"prompt": "q", "model": "m0", "score": 1}]
+    pd.DataFrame(flat).to_csv(tmp_path / "flat.csv", index=False)
+    listed = dict.fromkeys(("m0", "m1", "m2", "flat"), CACHED)
+    right = 100 + 30e-3 + 10e3 + 58e3
+    found = wide(joined(tmp_path / "nested.jsonl", prices=listed), "cost")["0"]
+    assert found == near({"0": {"m0": right, "m1": right, "m2": right}})["0"]
+    assert wide(joined(tmp_path / "flat.csv", prices=listed), "cost")["0"]["flat"] == pytest.approx(right)
+
+
+def test_batches_of_responses_have_cached_tokens_too(tmp_path):
+    asked, answered = [], []
+    for model, said in zip(("a", "b", "c"), USAGES, strict=True):
+        body = {"model": model, "input": "Question?"}
+        asked.append({"custom_id": model, "method": "POST", "url": "/v1/responses", "body": body})
+        reply = {"status_code": 200, "body": {"model": model, "usage": said}}
+        answered.append({"id": model, "custom_id": model, "response": reply, "error": None})
+    (tmp_path / "input.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    (tmp_path / "output.jsonl").write_text("\n".join(map(json.dumps, answered)))
+    tokens = [answer.tokens for answer in openai_batch.read(File(tmp_path / "output.jsonl"))]
+    assert [(one.input_tokens, one.cached, one.written) for one in tokens] == [(140, 30, 10)] * 3
+    assert tokens[2].reasoning == 50

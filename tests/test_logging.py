@@ -219,3 +219,16 @@ def test_floors_outside_the_unit_interval_are_refused(table, floor):
 def test_weak_router_needs_two_rows(table, fraction):
     with pytest.raises(InputError, match="fraction"):
         simulate.weak_router(KEY, table, fraction=fraction)
+
+
+def test_a_table_that_is_none_is_refused():
+    """An answer that is said to be there without a quality would be logged as feedback that is missing."""
+    table = synthetic.make(jax.random.key(0), num_prompts=20)
+    quality = np.array(table.outcomes.quality)
+    quality[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"row 3 of the table: .* is available and its quality is nan"):
+        simulate.simulate(
+            jax.random.key(1), replace(table, outcomes=Outcomes(quality, table.outcomes.cost)), simulate.uniform()
+        )
+    with pytest.raises(InputError, match="features of the table has shape"):
+        simulate.simulate(jax.random.key(1), replace(table, features=table.features[:10]), simulate.uniform())

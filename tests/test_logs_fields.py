@@ -45,6 +45,31 @@ def test_costs_are_called_dollars_where_that_is_known():
     assert logs.load(rows, drop_bad=True).currency == "USD"
 
 
+def test_a_currency_beside_the_dollars_of_prices_or_of_a_tool_is_refused(tmp_path):
+    """Costs that are filled in from prices are US dollars, and so are those that LiteLLM records."""
+    rows = [{"prompt": f"p{i}", "model": "ab"[i % 2], "quality": i % 2, "cost": 0.5, "currency": "EUR",
+             "input_tokens": 100, "output_tokens": 50} for i in range(8)]  # fmt: skip
+    unknown = [row | ({"cost": None} if i < 2 else {}) for i, row in enumerate(rows)]
+    listed = {"a": (1, 2), "b": (1, 2)}
+    with pytest.raises(
+        InputError, match=r"another currency than most: 2 row\(s\) \(a 1, b 1\); .*US dollars.* of prices"
+    ):
+        logs.load(unknown, prices=listed)
+    assert logs.load(unknown, prices=listed, reprice=True).currency == "USD"
+    assert logs.load([row | {"currency": "$"} for row in unknown], prices=listed).currency == "USD"
+    assert logs.load([row | {"currency": "usd"} for row in rows]).currency == "USD"
+    assert logs.load(rows).currency == ""
+    spent = {"call_type": "acompletion", "spend": 0.01, "startTime": "2026-01-01T00:00:00Z", "quality": 1}
+    spends = [spent | {"request_id": f"r{i}", "model_group": "ab"[i % 2], "messages": f"q{i}"} for i in range(3)]
+    for name, content in (("a", rows), ("b", spends)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)))
+    with pytest.raises(InputError, match=r"another currency than most: 3 row\(s\)"):
+        logs.load(tmp_path)
+    plain = [{name: cell for name, cell in row.items() if name != "currency"} for row in rows]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, plain)))  # nobody says what these are in
+    assert logs.load(tmp_path).currency == ""
+
+
 def test_costs_in_several_currencies_are_refused():
     said = ["EUR", "USD", " eur", "€", None, "$", 7, {"a": 1}]
     rows = [{"prompt": f"p{i}", "model": "ab"[i % 2], "quality": 1, "cost": i} for i in range(8)]

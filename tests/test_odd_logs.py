@@ -1,10 +1,13 @@
 """Odd logs and true words: what the doctor says of them is what holds, and what `fit` refuses the doctor refuses."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from jaxroute import cli, estimators, nuisance
@@ -139,3 +142,73 @@ def test_no_value_and_no_interval_is_beyond_what_a_value_can_be():
         for judged in estimators.evaluate(free, target, weight, found):
             assert low <= judged.interval[0] <= judged.value <= judged.interval[1] <= high
     np.testing.assert_allclose(estimators.utility_range(log, 2.0), (-0.5, 0.5))
+
+
+FOUR = {"prompt": list("pqrs"), "model": list("abab"), "quality": [1, 0, 1, 0], "cost": [1.0, 2.0, 3.0, 4.0]}
+DAYS = ["2026-01-01", None, "2026-01-02", "2026-01-03"]
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_what_pandas_and_numpy_call_missing_is_missing_outside_of_their_frames(records):
+    """A frame's columns, or its records, hold the same log as the frame."""
+    frame = pd.DataFrame(FOUR).assign(
+        quality=pd.array([1, None, 1, 0], dtype="Int64"),
+        propensity=pd.array([0.5, None, 0.5, 0.5], dtype="Float64"),
+        timestamp=pd.to_datetime(DAYS),
+        latency=pd.to_timedelta([1, 2, None, 4], unit="s"),
+        available=pd.array(["a|b", None, "a|b", "a|b"], dtype="string"),
+    )
+    held = frame.to_dict("records") if records else {name: frame[name] for name in frame}
+    log = logs.load(held)
+    np.testing.assert_array_equal(log.quality, [1, np.nan, 1, 0])
+    np.testing.assert_array_equal(log.propensity, np.float32([0.5, np.nan, 0.5, 0.5]))
+    np.testing.assert_array_equal(log.timestamp, [1767225600, np.nan, 1767312000, 1767398400])
+    np.testing.assert_array_equal(log.latency, [1, 2, np.nan, 4])
+    same = logs.load(frame)
+    for name in ("quality", "propensity", "timestamp", "latency", "available", "action"):
+        np.testing.assert_array_equal(getattr(log, name), getattr(same, name))
+
+
+def test_columns_of_arrow_and_times_of_numpy():
+    arrays = {name: pa.array(column) for name, column in FOUR.items()}
+    times = np.array([day or "NaT" for day in DAYS], "datetime64[s]")
+    log = logs.load(arrays | {"timestamp": times, "latency": np.array([1500, 1, 1, 1], "timedelta64[ms]")})
+    assert log.quality.tolist() == FOUR["quality"]
+    np.testing.assert_array_equal(log.timestamp, [1767225600, np.nan, 1767312000, 1767398400])
+    assert log.latency[0] == 1.5
+    chunked = pa.table({**arrays, "latency": pa.array([1500, None, 1, 1], pa.duration("ms"))})
+    np.testing.assert_array_equal(logs.load(chunked).latency, [1.5, np.nan, 0.001, 0.001])
+
+
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_a_date_of_digits_alone_is_that_date(kind):
+    """It was read as seconds since 1970, in August 1970, and one with a time as milliseconds, in the year 2612."""
+    right = [1767225600.0, 1767312000.0, 1767398400.0, 1767225600.0 + 36610]
+    days = [kind(day) for day in ("20260101", "20260102", "20260103", "20260101101010")]
+    assert logs.load(FOUR | {"timestamp": days}).timestamp.tolist() == right
+    counts = [20261399.0, 1767225600.0, 1767225600000.0, 20269999999999.0]  # no dates, so counts
+    assert logs.load(FOUR | {"timestamp": counts}).timestamp.tolist() == [20261399.0, 1767225600.0, 1767225600.0,
+                                                                         20269999999.999]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_model_that_people_rated_too_seldom_is_said_to_be(tmp_path, capsys):
+    """It has answers enough, so what is wanted of it is no more answers, and the doctor named nothing."""
+    seldom = {"mini": 12, "max": 3, "base": 3}
+    count = dict.fromkeys(MODELS, 0)
+
+    def rated(i, record):
+        count[record["model"]] += 1
+        return record["quality"] if count[record["model"]] % seldom[record["model"]] == 0 else None
+
+    code, out, _ = examined(rows(450, human_quality=rated), tmp_path, capsys, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {m["model"]: m["verdict"] == "refuse" for m in found["models"]} == {
+        "mini": True,
+        "max": False,
+        "base": False,
+    }
+    (line,) = [line for line in found["advice"] if line.startswith("mini")]
+    assert "has enough answers and cannot be judged: " in line
+    assert re.search(r"people's ratings that correct the judge count as \d+ for this policy \(limit 50\)", line)

@@ -44,6 +44,13 @@ def test_a_prompt_that_fills_the_log_is_named():
     assert said(rows(prompt=lambda i, r: "ping" if i % 5 == 0 else r["prompt"])) == []
 
 
+def test_latencies_in_milliseconds_are_named():
+    (line,) = said(rows(latency=lambda i, _: 800 + i))
+    assert line.startswith("Half of the latencies are 900 seconds or more. If they are milliseconds, divide them by")
+    assert said(rows(latency=lambda i, _: 120 + i / 10)) == []  # long answers
+    assert said(rows(latency=lambda i, _: 800 if i < 39 else None)) == []
+
+
 def test_copies_without_ids_are_named_and_with_ids_left_out():
     twice = [*rows()[:150], *rows()[:50]]
     (line,) = said(twice)

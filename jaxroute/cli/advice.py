@@ -74,7 +74,9 @@ def first(
     if source == "deterministic":
         lines.append(
             "The model of every request was certain, so the log says nothing about the other models. Send a small "
-            "share of requests (5% is enough) to a random model, and log the probability of every choice."
+            "share of requests (5% is enough) to a random model, and log the probability of every choice. If the "
+            "models were drawn after all and 1 stands for what was drawn, as some bandits write it, leave the column "
+            "out, and the probabilities are estimated."
         )
     elif source != "known":
         lines.append(
@@ -87,6 +89,11 @@ def first(
         if m["rows_needed"]
     ]
     lines += at_most(collect, "models of which to collect answers")
+    unclear = [m for m in models if m["verdict"] == "refuse" and not m["rows_needed"]]
+    lines += at_most(
+        [f"{m['model']} has enough answers and cannot be judged: {'; '.join(m['reasons'])}." for m in unclear],
+        "models that cannot be judged",
+    )
     if alone and any(m["rows_needed"] for m in models):
         lines.append(
             f"As an alternative to a longer log, have {SHADOW} prompts answered by every model "

@@ -45,7 +45,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     diagnosis = nuisance.diagnose(logs, nuisances, models=names)
     uniform, *singles = _support(logs, nuisances, names)
     with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
-    models = _models(logs, nuisances, shadow, names, [one["verdict"] for one in singles], taken)
+    models = _models(logs, nuisances, shadow, names, singles, taken)
     duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
     changed = [] if table.timestamp is None else drift.changes(logs, nuisances, table.timestamp)
     since = [one.at for one in changed if one.changed and one.what != "share"]
@@ -98,13 +98,14 @@ def _models(
     nuisances: Nuisances,
     shadow: Examples | None,
     names: Sequence[str],
-    verdicts: Sequence[str],
+    singles: Sequence[Mapping[str, Any]],
     taken: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """A record of each model: its rows, and what they say of its quality and cost.
 
     Args:
-        names: [K]. verdicts: [K] on a policy that always takes that model. taken: of ``data.logs.latency.by_model``.
+        names: [K]. singles: [K] of ``_support``, of a policy that always takes that model each.
+        taken: of ``data.logs.latency.by_model``.
     """
     from jaxroute.learn import checks
     from jaxroute.recipe import means
@@ -126,7 +127,8 @@ def _models(
                 "quality": float(np.average(quality[judged], weights=times[judged])) if judged.any() else None,
                 "quality_error": float(error[k]) if judged.any() else None,
                 "cost": float(np.average(cost[own], weights=times[own])) if own.any() else None,
-                "verdict": verdicts[k] if judged.any() else "refuse",
+                "verdict": singles[k]["verdict"] if judged.any() else "refuse",
+                "reasons": list(singles[k]["reasons"]),
                 "rows_needed": int(needed[k]),
                 **({"latencies": taken[name]["rows"], "latency_p95": taken[name]["p95"]} if taken else {}),
             }

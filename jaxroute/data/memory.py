@@ -87,7 +87,8 @@ def _of_columns(table: Mapping[str, Any]) -> Held:
 
     def blocks(picked: Sequence[str], rows: int) -> Iterator[Block]:
         for start in range(0, count, rows):
-            part = {name: list(columns[name][start : start + rows]) for name in picked if name in columns}
+            parts = ((name, columns[name][start : start + rows]) for name in picked if name in columns)
+            part = {name: said(cells(part) if hasattr(part, "to_pylist") else list(part)) for name, part in parts}
             size = min(rows, count - start)
             yield {name: part.get(name, [same.get(name)] * size) for name in picked}, size
 
@@ -107,8 +108,31 @@ def cells(column: Any) -> list[Any]:
     kind = column.type
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_floating(kind.value_type):
         return list(column.to_numpy(zero_copy_only=False))
-    values = column.to_pylist()
+    values = said(column.to_pylist()) if pa.types.is_duration(kind) else column.to_pylist()
     return [_plain(value, kind) for value in values] if _has_map(kind) else values
+
+
+def said(column: list[Any]) -> list[Any]:
+    """Cells of which those that pandas or NumPy mark as missing are None, times are datetimes and spans are seconds.
+
+    Example:
+        >>> import numpy as np
+        >>> said([np.datetime64("2026-01-01"), np.datetime64("NaT"), np.timedelta64(1500, "ms")])
+        [datetime.datetime(2026, 1, 1, 0, 0), None, 1.5]
+    """
+    odd = {kind for kind in set(map(type, column)) if kind.__name__ in READERS}
+    return [READERS[type(cell).__name__](cell) if type(cell) in odd else cell for cell in column] if odd else column
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "NAType": lambda cell: None,
+    "NaTType": lambda cell: None,
+    "datetime64": lambda cell: cell.astype("datetime64[us]").item(),
+    "timedelta64": lambda cell: None if cell != cell else cell.astype("timedelta64[us]").item().total_seconds(),
+    "timedelta": lambda cell: cell.total_seconds(),
+    "Timedelta": lambda cell: cell.total_seconds(),
+}
+"""What a cell of a type says, by the type's name, so that neither pandas nor NumPy need be there."""
 
 
 def _has_map(kind: Any) -> bool:
@@ -149,11 +173,11 @@ def _of_frame(table: Any, picked: Sequence[str], rows: int) -> Iterator[Block]:
         found = {}
         for name in picked:
             column, missing = part[name].tolist(), part[name].isna().tolist()
-            found[name] = [None if gone else cell for cell, gone in zip(column, missing, strict=True)]
+            found[name] = said([None if gone else cell for cell, gone in zip(column, missing, strict=True)])
         yield found, len(part)
 
 
 def _of_list(table: Sequence[Mapping[str, Any]], picked: Sequence[str], rows: int) -> Iterator[Block]:
     for start in range(0, len(table), rows):
         part = table[start : start + rows]
-        yield {name: [record.get(name) for record in part] for name in picked}, len(part)
+        yield {name: said([record.get(name) for record in part]) for name in picked}, len(part)

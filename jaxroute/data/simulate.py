@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxroute.data import shapes
 from jaxroute.data.randomness import generator
 from jaxroute.types import InputError, Key, Logs, Policy, Table
 
@@ -37,7 +38,8 @@ def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows
         Logs of NumPy arrays, one row per entry of ``rows``.
 
     Raises:
-        InputError: the policy does not return probabilities, or may choose a model whose answer is missing.
+        InputError: the table is none (``shapes.check``), or the policy does not return probabilities or may choose a
+            model whose answer is missing.
 
     Example:
         >>> import jax
@@ -47,6 +49,7 @@ def simulate(key: Key, table: Table, policy: Policy, *, known: bool = True, rows
         >>> print(logs.action.shape, logs.propensity[:3])
         (100,) [0.1 0.1 0.1]
     """
+    shapes.check(table)
     probabilities = _checked(np.asarray(policy(table), float), table)
     rows = np.arange(len(table)) if rows is None else np.asarray(rows)
     table, probabilities = table.rows(rows), probabilities[rows]

@@ -51,12 +51,15 @@ def number(value: Any) -> float:
 def moment(value: Any) -> float:
     """Seconds since 1970 of a time in ISO 8601 (UTC unless a zone is given), a date, or a count since 1970.
 
+    A number whose digits are a date of this century, with or without a time, is one: as a count it would be of 1970, or
+    of the year 2600.
+
     Raises:
         ValueError: it is not a time.
 
     Example:
-        >>> moment("2025-01-01T00:00:00Z"), moment(1735689600000)
-        (1735689600.0, 1735689600.0)
+        >>> moment("2025-01-01T00:00:00Z"), moment(1735689600000), moment(20250101), moment("20250101000000")
+        (1735689600.0, 1735689600.0, 1735689600.0, 1735689600.0)
     """
     if isinstance(value, str):
         try:
@@ -72,10 +75,23 @@ def moment(value: Any) -> float:
     count = number(value)
     if math.isnan(count):
         return count
+    if (written := _written(count)) is not None:
+        return written
     for limit, unit in SECONDS:
         if abs(count) < limit:
             return count * unit
     raise ValueError("no time since 1970 in any unit")
+
+
+def _written(count: float) -> float | None:
+    """Seconds since 1970 where a number's digits are YYYYMMDD or YYYYMMDDhhmmss of this century; None elsewhere."""
+    for first, pattern in ((20000101, "%Y%m%d"), (20000101000000, "%Y%m%d%H%M%S")):
+        if first <= count < first + first // 20 and count.is_integer():
+            try:
+                return datetime.strptime(f"{count:.0f}", pattern).replace(tzinfo=UTC).timestamp()
+            except ValueError:
+                return None
+    return None
 
 
 def moment_of(argument: str, value: Any) -> float:

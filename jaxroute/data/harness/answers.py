@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxroute.data import files, records, values
+from jaxroute.data.logs import entries
+from jaxroute.data.prices.billing import APART
 from jaxroute.types import InputError
 
 
@@ -26,6 +28,8 @@ class Tokens(NamedTuple):
 
 
 UNKNOWN = Tokens()
+COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", **APART}
+"""The names in ``entries.usage`` of the fields of ``Tokens``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,20 @@ def amount(value: Any, at: str, what: str) -> float:
     if found < 0 or math.isinf(found):
         raise InputError(f"{at}: {what} is {values.short(value)}, expected a number of at least 0; correct it")
     return found
+
+
+def counted(usage: Any, at: str) -> Tokens:
+    """The counts of a usage object, whoever's names it has (see ``logs.entries.usage``).
+
+    Raises:
+        InputError: a count that is none.
+
+    Example:
+        >>> counted({"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 2}, "batch.jsonl, row 1").cached
+        4.0
+    """
+    found = entries.usage(usage)
+    return Tokens(**{field: amount(found.get(name), at, name) for field, name in COUNTS.items()})
 
 
 def inner(record: Any, *keys: str | int) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data import records, values
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount
+from jaxroute.data.harness.answers import Answer, File, amount, counted
 from jaxroute.types import InputError
 
 NAME = "columns"
@@ -27,11 +27,21 @@ FIELDS: dict[str, tuple[str, ...]] = {
         *("usage.completion_tokens", "usage.output_tokens"),
     ),
     "total": ("total_tokens", "usage.total_tokens"),
-    "cached": ("cached_tokens", "tokens_cached", "usage.prompt_tokens_details.cached_tokens"),
-    "reasoning": ("reasoning_tokens", "tokens_reasoning", "usage.completion_tokens_details.reasoning_tokens"),
+    "cached": (
+        *("cached_tokens", "tokens_cached", "cache_read_input_tokens", "usage.prompt_tokens_details.cached_tokens"),
+        *("usage.input_tokens_details.cached_tokens", "usage.cache_read_input_tokens"),
+    ),
+    "written": ("cache_write_tokens", "cache_creation_input_tokens", "usage.cache_creation_input_tokens"),
+    "reasoning": (
+        *("reasoning_tokens", "tokens_reasoning", "usage.completion_tokens_details.reasoning_tokens"),
+        "usage.output_tokens_details.reasoning_tokens",
+    ),
     "failed": ("error", "exception", "error_code"),
     "currency": ("currency",),
 }
+COUNTS = ("input_tokens", "output_tokens", "total", "cached", "written", "reasoning")
+OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion_tokens",
+              "tokens_cached": "cached_tokens", "tokens_reasoning": "reasoning_tokens"}  # fmt: skip
 MAIN = ("quality", "score")
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
 
@@ -59,10 +69,10 @@ def read(file: File) -> Iterator[Answer]:
             prompt = values.prompt(records.parsed(cell.get("prompt")))
         except ValueError as error:
             raise InputError(f"{at}: prompt, model, task, id, error or currency is {error}; correct it") from error
-        counts = {
-            field: amount(cell.get(field), at, called.get(field, field))
-            for field in ("cost", "input_tokens", "output_tokens", "total", "cached", "reasoning")
-        }
+        said, nested = records.parsed(record.get("usage")), called.get("input_tokens", "usage.").startswith("usage.")
+        amounts = {field: amount(cell.get(field), at, called[field]) for field in ("cost", *COUNTS) if field in called}
+        last = {field: called[field].rpartition(".")[2] for field in COUNTS if field in called}
+        used = {OPENROUTER.get(name, name): amounts[field] for field, name in last.items() if amounts[field] >= 0}
         yield Answer(
             at=at,
             model=texts["model"],
@@ -71,8 +81,8 @@ def read(file: File) -> Iterator[Answer]:
             id=texts["id"] or "",
             scores={name: record.get(name) for name in scores},
             main=next((name for name in MAIN if name in scores), ""),
-            cost=counts.pop("cost"),
-            tokens=Tokens(**counts),
+            cost=amounts.get("cost", math.nan),
+            tokens=counted(said if nested and isinstance(said, Mapping) else used, at),
             failed=texts["failed"] or "",
             currency=texts["currency"] or "",
         )

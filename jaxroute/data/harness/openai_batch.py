@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data import messages
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner
+from jaxroute.data.harness.answers import Answer, File, counted, inner
 from jaxroute.types import InputError
 
 NAME = "OpenAI Batch"
 PROMPTS = ("messages", "input", "prompt")
-INPUT, OUTPUT = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
 
 
 def sees(file: File) -> bool:
@@ -44,21 +43,12 @@ def read(file: File) -> Iterator[Answer]:
             raise InputError(
                 f"{at}: {many} with custom_id {line.get('custom_id')!r} beside it; put the batch's own input file there"
             )
-        usage = inner(body, "usage") or {}
-
-        def count(names: tuple[str, ...], usage: Any = usage, at: str = at) -> float:
-            return amount(next((usage[name] for name in names if name in usage), None), at, names[0])
-
         yield Answer(
             at=at,
             model=model or next(iter(found)),
             prompt=prompts.pop(),
             id=str(line["custom_id"]),
-            tokens=Tokens(
-                input_tokens=count(INPUT),
-                output_tokens=count(OUTPUT),
-                cached=amount(inner(usage, "prompt_tokens_details", "cached_tokens"), at, "cached_tokens"),
-            ),
+            tokens=counted(inner(body, "usage"), at),
             failed=_failure(line),
         )
 

@@ -50,21 +50,28 @@ def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool
 
 
 def currency(log: Columns, rows: np.ndarray) -> str:
-    """The unit of the costs of ``rows`` [N], "" where the log does not say."""
-    return DOLLARS if log.column["dollars"][rows].all() else ""
+    """The unit of the costs of ``rows`` [N], "" where the log does not say, or names another than US dollars."""
+    names, place = _named(log)
+    return DOLLARS if DOLLARS.casefold() in names and (place[rows] == names.index(DOLLARS.casefold())).all() else ""
 
 
 def foreign(log: Columns) -> np.ndarray:
-    """Rows [N] whose own cost is in another currency than that of most rows, by a column that names it."""
+    """Rows [N] whose cost is in another currency than that of most rows, where a column names it; prices and the tools
+    that record costs have US dollars."""
+    names, place = _named(log)
+    known = (place >= 0) & ~log.gone & ~np.isnan(log.number("cost"))
+    return known & (place != np.argmax(np.bincount(place[known], minlength=len(names)))) if known.any() else known
+
+
+def _named(log: Columns) -> tuple[list[str], np.ndarray]:
+    """Currencies, and which of them [N] a row's cost is in; -1 where nobody says."""
     words = [name.strip().casefold() for name in log.codes.get("currency", ())]
     names = [SIGNS.get(word, word) for word in words]
-    code = log.code("currency")
-    said = np.array([*map(str.isalpha, names), False], bool)[code]  # a number, or nothing, names no currency
-    own = said & ~log.column["dollars"] & ~log.gone & ~np.isnan(log.number("cost"))
-    if not own.any():
-        return np.zeros(len(log), bool)
-    place = np.unique(names, return_inverse=True)[1][np.where(own, code, 0)]
-    return own & (place != np.argmax(np.bincount(place[own])))
+    names = [name if name.isalpha() else "" for name in names]  # a number, or nothing, names no currency
+    distinct = list(dict.fromkeys([*filter(None, names), DOLLARS.casefold()]))
+    code = np.array([distinct.index(name) if name else -1 for name in names] + [-1], np.int64)
+    dollars = distinct.index(DOLLARS.casefold())
+    return distinct, np.where(log.column["dollars"], dollars, code[log.code("currency")])
 
 
 def _recorded(log: Columns) -> np.ndarray:

@@ -22,6 +22,7 @@ from jaxroute.types import InputError
 EXAMPLES = 10
 UNKNOWN = "feedback on no request of the log"
 SHARED = "feedback on identifiers that several requests share"
+WORDS = "feedback that is a category and no number"
 UNTIMED = "feedback without a time: the last in order counts"
 IDS = {
     "request": ("request_id", "response_id", "gen_ai.response.id", "litellm_call_id"),
@@ -30,6 +31,7 @@ IDS = {
 }
 QUALITY = ("quality", "score", "value", "result.score")
 NAME = ("name", "annotation_name", "evaluation", "metadata.name")
+KIND, WORD = ("dataType", "data_type"), ("stringValue", "string_value")
 TIME = ("timestamp", "updated_at", "updatedAt", "created_at", "createdAt")
 
 
@@ -93,9 +95,23 @@ def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgeme
     name, time = records.first_of(NAME, chunk.names), records.first_of(TIME, chunk.names)
     names = column(name, values.label) if name else [None] * len(chunk.row)
     times = column(time, values.moment) if time else [None] * len(chunk.row)
+    kind, word = records.first_of(KIND, chunk.names), records.first_of(WORD, chunk.names)
+    if kind is not None:
+        words = records.column(chunk, word) if word else [None] * len(chunk.row)
+        score = [said(*cells) for cells in zip(score, records.column(chunk, kind), words, strict=True)]
     for i in range(len(chunk.row)):
         known = {kind: cells[i] for kind, cells in ids.items() if cells[i] is not None}
         found.append(Judgement(known, names[i] or "", score[i], times[i]))
+
+
+def said(value: Any, kind: Any, word: Any) -> Any:
+    """The value of a score of Langfuse's: that of a category is its number in a list, or 0, so its word counts.
+
+    Example:
+        >>> said(0.0, "CATEGORICAL", "good"), said(1.0, "BOOLEAN", "True"), said(0.0, "CATEGORICAL", "0.5")
+        ('good', 1.0, '0.5')
+    """
+    return word if kind == "CATEGORICAL" else value
 
 
 def join(
@@ -132,6 +148,7 @@ def join(
     counts = {UNKNOWN: 0, SHARED: 0}
     last: dict[int, tuple[float, int, float]] = {}
     untimed = 0
+    words = 0
     lost: dict[str, set[Any]] = {UNKNOWN: set(), SHARED: set()}
     for order, one in enumerate(judgements):
         found = _place(one.ids, place)
@@ -142,12 +159,15 @@ def join(
         time = _moment(one.time)
         untimed += time == -math.inf
         new = (time, order, convert.number_or_nan(one.value))
+        words += isinstance(one.value, str) and math.isnan(new[2])
         if not math.isnan(new[2]) and (found not in last or new[:2] > last[found][:2]):
             last[found] = new
     filled = quality.copy()
     for i, (_, _, value) in last.items():
         filled[i] = value
     counts = {why: len(several) for why, several in lost.items() if several or why == UNKNOWN}
+    if words:
+        counts[WORDS] = words
     if untimed and untimed > len(last):
         counts[UNTIMED] = untimed
     return Joined(filled, counts)

@@ -53,6 +53,7 @@ NAMES = tuple(form.name for form in FORMATS)
 OTHERS = (
     ("OpenTelemetry metrics", {"resourceMetrics"}, "sums over requests; export traces or logs instead"),
     ("an output file of OpenAI's batch interface", {"custom_id", "response"}, "answers without their prompts"),
+    ("results of Anthropic's message batches", {"custom_id", "result"}, "answers without their prompts"),
     ("results of promptfoo", {"evalId", "results"}, "every model's answers; read them with jaxroute table"),
     (
         "the outcomes of a table",

@@ -24,6 +24,7 @@ from jaxroute.data.logs.entries import (
     read_prompt,
     usage,
 )
+from jaxroute.data.logs.feedback import KIND, TIME, WORD, said
 from jaxroute.data.records import parsed
 
 START = "langfuse.observation."
@@ -104,7 +105,11 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
     scores = [score for score in spans.listed(record.get("scores")) if isinstance(score, dict)]
     if scores:
-        fields["scores"] = [(str(score.get("name") or ""), score.get("value")) for score in scores]
+        scores.sort(key=lambda score: str(first(score, TIME) or ""))  # the latest counts, whichever comes first
+        fields["scores"] = [
+            (str(score.get("name") or ""), said(*(first(score, names) for names in (("value",), KIND, WORD))))
+            for score in scores
+        ]
     fields |= own({k: v for k, v in record.items() if k != "cost"}, asked)
     read_prompt(fields, [record.get("input")], asked)
     yield Entry(fields, FAILED if fields["failed"] else "", key, parent)

@@ -95,11 +95,16 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
             yield entry
 
 
+RATINGS = {"yes": 1.0, "no": 0.0}
+"""What MLflow's own judges answer, beside "unknown"; yes is the good one of every judge."""
+
+
 def _scores(assessments: Any) -> Iterator[tuple[str, Any]]:
     for one in spans.listed(assessments):
         if isinstance(one, dict):
             feedback = parsed(one.get("feedback"))
             value = feedback.get("value") if isinstance(feedback, dict) else None
+            value = RATINGS.get(value.lower()) if isinstance(value, str) else value
             if isinstance(value, int | float) and one.get("valid", True):
                 yield str(first(one, ("assessment_name", "name")) or ""), value
 

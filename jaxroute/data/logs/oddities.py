@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxroute.data import values
 from jaxroute.data.logs.table import LogTable
+from jaxroute.system.wording import named
 
 SAME = 0.3
 """Share of the rows from which one prompt is named."""
@@ -22,6 +23,8 @@ EITHER_SIDE = 0.05
 """Share of a model's rows that must be on either side of such a gap; fewer may be long prompts."""
 FEWEST = 40
 """Rows of a log, or costs of a model, of which something is said."""
+SLOW = 200.0
+"""Median latency, in seconds, from which latencies look like milliseconds."""
 OLDEST = 946684800.0
 """The year 2000, in seconds since 1970: before it nobody asked a language model."""
 
@@ -39,7 +42,8 @@ def said(log: LogTable) -> list[str]:
     """
     if len(log) < FEWEST:
         return []
-    return [*_one_prompt(log), *_copies(log), *_two_units(log), *_names(log), *_times(log), *_one_quality(log)]
+    found = [*_one_prompt(log), *_copies(log), *_two_units(log), *_names(log), *_times(log), *_latencies(log)]
+    return found + _one_quality(log)
 
 
 def _one_prompt(log: LogTable) -> list[str]:
@@ -116,6 +120,17 @@ def _times(log: LogTable) -> list[str]:
     return [
         f"{early} of {len(log)} rows have a time before the year 2000, which comes first in every split by time. If it "
         "is unknown, leave the cell empty."
+    ]
+
+
+def _latencies(log: LogTable) -> list[str]:
+    """Latencies of which most would be minutes: tools often write milliseconds."""
+    known = np.zeros(0) if log.latency is None else log.latency[np.isfinite(log.latency)]
+    if len(known) < FEWEST or (middle := float(np.median(known))) < SLOW:
+        return []
+    return [
+        f"Half of the latencies are {middle:,.0f} seconds or more. If they are milliseconds, divide them by 1,000: "
+        f"they are shown, and compared with {named('max_latency')}, as seconds."
     ]
 
 

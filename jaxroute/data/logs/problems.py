@@ -25,7 +25,8 @@ HINTS = {
     "cost is not a number": "; write digits with a point, without a currency: 0.0012",
     "quality is outside": ", or give quality_range where it is on another scale",
     "human_quality is outside": "; it is on the scale of quality, which quality_range names",
-    "cost is in another": "; the column currency names several: convert the costs to one of them",
+    "cost is in another": "; the column currency names several, or one beside the US dollars of a tool or of prices: "
+    "convert the costs to one of them",
     "cost is empty,": ", or give a price table where tokens are counted",
     "cost is 0 though": ", or give a price table (0 for models that are free)",
     "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
