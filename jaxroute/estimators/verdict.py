@@ -108,7 +108,7 @@ def judge(
     )
     if enough and spread and supported and corrected and not mismatches:
         line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows"
-        return "ok", (f"{line}; {mass:.1%} of the target's choices are unsupported",)
+        return "ok", (f"{line}; {mass:.1%} of the policy's choices are of models that the log rarely tried",)
 
     reasons = []
     if not enough:
@@ -118,7 +118,7 @@ def judge(
         times = f"about {needed:g} times as many" if effective else "more"
         reasons.append(
             f"the effective sample size {math.floor(effective)} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the "
-            f"rows; a uniform log would give a greedy target {uniform:.1%}); log {times} rows, or evaluate a policy "
+            f"rows; a log of models drawn uniformly would give {uniform:.1%}); log {times} rows, or evaluate a policy "
             "that is closer to the logging policy"
         )
     if not spread and math.isfinite(numbers["largest_weight_share"]):
@@ -129,7 +129,7 @@ def judge(
     if not supported:
         worst = max(models, key=lambda row: row["unsupported_mass"])
         reasons.append(
-            f"{mass:.1%} of the target's choices are models that the log rarely tried on such prompts "
+            f"{mass:.1%} of the policy's choices are models that the log rarely tried on such prompts "
             f"(limit {TOLERATED_UNSUPPORTED_MASS:.0%}), most of them model {worst['model']} "
             f"({worst['rows_with_feedback']:.0f} rows with feedback); send at least {numbers['clip']:.1%} of the "
             "requests to it at random, or remove it from the candidates"
