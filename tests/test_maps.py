@@ -17,10 +17,10 @@ def used():
     return maps.MAPS.read_bytes().count(b"\\n")
 
 before = used()
-for size in range(1, 31):
-    jax.jit(lambda x: jnp.sort(jnp.linalg.inv(x)))(jnp.eye(size))
+for size in range(1, 13):
+    jax.jit(lambda x: jnp.sort(x @ x))(jnp.eye(size))
 grown = used()
-assert not maps.make_room(10 * grown) and used() >= grown
+assert not maps.make_room(10 * grown)
 assert maps.make_room(grown)
 print(before, grown, used())
 """

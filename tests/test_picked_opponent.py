@@ -9,7 +9,7 @@ from jaxroute import counterfactual, estimators, policies
 from jaxroute.estimators import by_weight, evidence
 from jaxroute.types import Logs, Nuisances, Outcomes
 
-ROWS, MODELS, DRAWS = 1000, 5, 300
+ROWS, MODELS, DRAWS = 1000, 5, 150
 
 
 def drawn(key):
