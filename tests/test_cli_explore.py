@@ -156,6 +156,16 @@ def test_a_row_counts_as_often_as_it_stands_for_requests(tmp_path, folder, capsy
     assert apart > 0.1
 
 
+@pytest.mark.parametrize("kind", ["per_weight", "interval"])
+def test_a_router_that_predicts_no_cost_does_not_know_what_exploring_costs(tmp_path, folder, capsys, kind):
+    router_kinds.router(kind).save(tmp_path / "router")
+    (tmp_path / "log.jsonl").write_bytes((folder / "log.jsonl").read_bytes())
+    assert run(tmp_path, "--report", tmp_path / "page", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["conclusion"][0].startswith("Exploring costs an unknown amount")
+    assert {one["extra_cost_per_1000"] for one in (*found["settings"], *found["rates"])} == {None}
+
+
 @pytest.mark.parametrize("option", ["--loss=nan", "--loss=-1", "--per-day=inf", "--gain=nan"])
 def test_numbers_that_cannot_be_are_refused(folder, capsys, option):
     assert run(folder, option) == 2

@@ -179,7 +179,7 @@ def check_supported(
 
 
 def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof) -> dict[str, Any]:
-    """What a setting costs and proves."""
+    """What a setting costs and proves; the cost is NaN of a router that predicts none."""
     moved = np.where(np.abs(tried - found.greedy) < TINY, 0.0, tried - found.greedy)
     utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
     extra, loss = (moved * found.cost).sum(1), -(moved * utility).sum(1)
@@ -190,8 +190,8 @@ def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof)
         fields["router"] = explorer.router
     return {
         "setting": "explore: {" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + "}",
-        "extra_cost_per_1000": 1000 * float(np.where(np.abs(extra) > TINY * found.cost.max(1), extra, 0.0).mean()),
-        "loss": float(np.where(np.abs(loss) > TINY, loss, 0.0).mean()),
+        "extra_cost_per_1000": 1000 * float(np.where(np.abs(extra) <= TINY * found.cost.max(1), 0.0, extra).mean()),
+        "loss": float(np.where(np.abs(loss) <= TINY, 0.0, loss).mean()),
         "least_share": float(tried.mean(0).min()),
         "least_probability": float(tried[found.available].min()),
         **proof.of(found, tried, found.target),
