@@ -1,6 +1,7 @@
 """The command line on random routers of every kind: routing, exporting, evaluating and comparing."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,10 @@ def test_every_kind_routes_and_exports(capsys, any_kind):
         known = np.isfinite(decision.quality).all()
         assert all(line["reason"].startswith("predicted quality" if known else "score ") for line in lines)
         assert "nan" not in out
+        if known:  # a lead is one of utility, whatever the scale of the scores
+            ordered = np.sort(decision.scores / router.per_utility)
+            leads = [float(re.search(r"([\d.]+) of utility ahead", line["reason"]).group(1)) for line in lines]
+            assert leads == pytest.approx(ordered[:, -1] - ordered[:, -2], abs=6e-4)
     code, _, _ = run(capsys, "export", any_kind / "router", "--out", any_kind / "exported")
     assert code == 0
     said = json.loads((any_kind / "exported" / "export.json").read_text())

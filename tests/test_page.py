@@ -33,7 +33,7 @@ WORDS = "Wieviel ist 2 + 2, and why?"
 def folder(tmp_path_factory):
     """A router that predicts and one of scores alone, a log of three of its models, prompts."""
     folder = tmp_path_factory.mktemp("page")
-    for name, encoder in (("plug_in", "hashed"), ("per_weight", "hashed-2")):
+    for name, encoder in (("plug_in", "hashed"), ("per_weight", "hashed-2"), ("affine", "hashed-2")):
         made = router_kinds.router(name, features=256, encoder=encoder)
         replace(made, curve=CURVE).save(folder / name)
     rows = [
@@ -64,6 +64,20 @@ def test_the_file_allows_its_own_script_alone(capsys, monkeypatch, folder):
         assert f"{name}-src 'sha256-{allowed}'" in policy
     assert policy.startswith("default-src 'none'")
     assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org)", html)
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("plug_in", "is the predicted utility: quality minus the cost weight times the cost"),
+        ("affine", "is 8 times the utility that the router learned, which corrects the predicted quality and cost"),
+        ("per_weight", "decides by scores alone: it predicts neither quality nor cost"),
+    ],
+)
+def test_it_says_what_the_scores_are(folder, tmp_path, name, says):
+    pages.write(folder / name, tmp_path / "page.html")
+    given = re.search('id="given"[^>]*>(.*?)</script>', (tmp_path / "page.html").read_text(), re.S)
+    assert says in json.loads(given.group(1))["scores"]
 
 
 def test_shares_are_of_the_traffic_that_the_router_would_send(folder):
@@ -102,7 +116,7 @@ def test_a_router_whose_texts_a_browser_cannot_encode_has_no_page(capsys, tmp_pa
 
 @pytest.fixture(scope="module")
 def browser(folder):
-    for name in ("plug_in", "per_weight", "new"):
+    for name in ("plug_in", "per_weight", "affine", "new"):
         pages.write(folder / name, folder / f"{name}.html")
     with chromium.browser() as page:
         yield page
@@ -124,7 +138,7 @@ def write(page, **fields):
 
 @pytest.mark.slow
 @pytest.mark.skipif(chromium.FOUND is None, reason="no Chromium here")
-@pytest.mark.parametrize("name", ["plug_in", "per_weight"])
+@pytest.mark.parametrize("name", ["plug_in", "per_weight", "affine"])
 def test_its_numbers_are_those_of_route(capsys, monkeypatch, folder, browser, name):
     monkeypatch.chdir(folder)
     router = portable.load(folder / name)
@@ -140,7 +154,7 @@ def test_its_numbers_are_those_of_route(capsys, monkeypatch, folder, browser, na
             assert [row["model"] for row in rows if row["chosen"]] == [said["model"]]
             assert {row["model"]: row["numbers"][-1] for row in rows} == pytest.approx(said["scores"], abs=2e-5)
             answer, numbers = browser.run("answer.textContent"), re.findall(r"[\d.]+", said["reason"])
-            if name == "plug_in":
+            if name != "per_weight":
                 assert re.findall(r"[\d.]+\d", answer) == [numbers[0], str(float(numbers[1]))]
                 quality, cost = router.predict([prompt])
                 assert [row["numbers"][:2] for row in rows] == [

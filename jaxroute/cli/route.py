@@ -141,7 +141,8 @@ def _records(router: Asked, decision: Decision) -> Iterator[dict[str, Any]]:
         reason += " (a model never seen in the log)" if model in router.never_logged else ""
         others = [j for j in order[i] if j != k and np.isfinite(score[j])]
         if others:
-            lead = f"{score[k] - score[others[0]]:.3f}{' of utility' if predicts else ''}"
-            reason += f", {lead} ahead of {router.models[others[0]]}"
+            lead, unit = score[k] - score[others[0]], router.per_utility
+            ahead = f"{lead:.3f}" if unit is None else f"{lead / unit:.3f} of utility"
+            reason += f", {ahead} ahead of {router.models[others[0]]}"
         scores = {name: round(float(z), 6) for name, z in zip(router.models, score, strict=True) if np.isfinite(z)}
         yield {"model": model, "scores": scores, "reason": reason}

@@ -1,7 +1,7 @@
 // What page.html does: a prompt and how much cost matters, by the router that stands above in this script.
 
 const $ = (id) => document.getElementById(id);
-const given = JSON.parse($("given").textContent); // name, unit, examples, steps (slider to normalised cost weight), traffic
+const given = JSON.parse($("given").textContent); // name, unit, scores (what they are), examples, steps (slider to normalised cost weight), traffic
 const router = load(Uint8Array.from(atob($("weights").textContent), (c) => c.charCodeAt(0)).buffer);
 const { meta, models } = router, whole = router.measured;
 const isNew = (k) => router.available[k] && meta.never_logged.includes(models[k]);
@@ -255,8 +255,7 @@ addEventListener("resize", show);
 for (const text of given.examples) $("example").append(element("option", text.length > 60 ? `${text.slice(0, 57)}...` : text));
 $("about").textContent = `The router “${given.name}” chooses among ${models.length} models, prompt by prompt: the best answer for ` +
   "its cost. Write a prompt, say how much cost matters, and see the choice.";
-$("predicts").textContent = predicts ? "The score is the predicted utility: quality minus the cost weight times the cost. The highest is chosen." :
-  `This kind of router (${meta.kind}) decides by scores alone: it predicts neither quality nor cost of an answer. The highest score is chosen.`;
+$("predicts").textContent = given.scores;
 if (!meta.costs_known) {
   state.normalised = 0;
   $("slide").disabled = $("exact").disabled = true;

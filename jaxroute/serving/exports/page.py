@@ -65,6 +65,7 @@ def write(path: Path, out: Path, traffic: Traffic | None = None, unit: str = "US
     given = {
         "name": path.name or "ROUTER",
         "unit": unit,
+        "scores": scored(router),
         "examples": vectors.PROMPTS,
         "steps": STEPS,
         "traffic": None if shown is None else shown._asdict(),
@@ -155,6 +156,27 @@ def stored(router: portable.Portable) -> Traffic | None:
         [[one["shares"].get(model, 0.0) for model in router.models] for one in told],
         "estimated out of fold when it was fitted",
     )
+
+
+def scored(router: portable.Portable) -> str:
+    """What the scores are, in words.
+
+    Example:
+        >>> from types import SimpleNamespace as Some
+        >>> print(scored(Some(kind="affine", per_utility=8.0)))
+        The score is 8 times the utility that the router learned, which corrects the predicted quality and cost that \
+are shown. The highest score is chosen.
+    """
+    if router.per_utility is None:
+        said = f"This kind of router ({router.kind}) decides by scores alone: it predicts neither quality nor cost."
+    elif router.kind == "plug_in":
+        said = "The score is the predicted utility: quality minus the cost weight times the cost."
+    else:
+        said = (
+            f"The score is {router.per_utility:g} times the utility that the router learned, which corrects the "
+            "predicted quality and cost that are shown."
+        )
+    return f"{said} The highest score is chosen."
 
 
 def _part(name: str) -> str:
