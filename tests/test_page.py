@@ -67,7 +67,7 @@ def test_the_file_allows_its_own_script_alone(capsys, monkeypatch, folder):
 
 
 @pytest.mark.parametrize(
-    "name, says",
+    ("name", "says"),
     [
         ("plug_in", "is the predicted utility: quality minus the cost weight times the cost"),
         ("affine", "is 8 times the utility that the router learned, which corrects the predicted quality and cost"),
