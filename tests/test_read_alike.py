@@ -130,20 +130,37 @@ def test_another_evaluation_and_other_failures_are_said(router):
 def test_costs_in_another_unit_are_said(router, factor):
     """A cost weight is quality per unit of cost, so every value above cost weight 0 is of another preference."""
     rows = rows_of(80, 1)
-    for lines in said(router, [row | {"cost": row["cost"] * factor} for row in rows]):
+    whose = ("the router expects", "all routers expect", "all routers expect")
+    for lines, expects in zip(said(router, [row | {"cost": row["cost"] * factor} for row in rows]), whose, strict=True):
         (line,) = lines
-        assert line.startswith("Costs of this log are far from those that the router expects")
+        assert line.startswith(f"Costs of this log are far from those that {expects}, of every model alike")
     cheaper = [row | {"cost": row["cost"] / (100 if row["model"] == "b" else 1.5)} for row in rows]
     assert said(router, cheaper) == [[], [], []]  # new prices of one model
     assert said(router, [row | {"cost": 0.0} for row in rows]) == [[], [], []]
 
 
-def test_a_router_that_expects_no_costs_says_nothing_of_them():
-    scores = router_kinds.router("per_weight")
+def test_costs_of_one_of_the_routers_in_another_unit_are_said(router):
+    """A router that was fitted in cents takes a weight per dollar for one per cent: it would look frugal and bad."""
+    cents = [row | {"cost": row["cost"] * 100} for row in rows_of(100)]
+    other = jr.fit(jr.read_log(cents, chat="user"), "plug_in_mean", **SMALL)
+    log = jr.read_log(rows_of(80, 1), chat="user")
+    weights = {"normalised_cost_weights": [0.0, 1.0]}
+    for found in (jr.compare(router, other, log, **weights), jr.rank([router, other], log, **weights)):
+        (line,) = found.left_out
+        assert line.startswith("Costs of this log are far from those that router 2 of 2 expects")
+        assert line.endswith("give the log and all routers costs in one unit.")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_router_that_predicts_no_costs_expects_those_of_its_last_layer(known):
+    layer = router_kinds.last_layer()
+    layer.weights[1] = 0.0
+    layer.weights[1, :, 0] = router_kinds.PRICES
+    scores = router_kinds.router("per_weight", last_layer=layer if known else None)
     rng = np.random.default_rng(0)
     rows = [
         {"features": rng.standard_normal(5).tolist(), "model": "abcd"[i % 4], "quality": i % 2, "cost": 100.0}
         for i in range(80)
     ]
     found = jr.evaluate(scores, pd.DataFrame(rows), normalised_cost_weights=[0.0])
-    assert not any("Costs" in line for line in found.left_out)
+    assert any("(a 1e+05, b 2.5e+04, c 1e+04, d 5e+03 times)" in line for line in found.left_out) == known

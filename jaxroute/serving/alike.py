@@ -28,11 +28,13 @@ FACTOR = 20.0
 """Costs of all models that are so many times what the router expects are in another unit: no price moves so far."""
 
 
-def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Asked]) -> list[str]:
+def said(
+    log: people.LogTable, seen: people.LogTable, features: Sequence[np.ndarray], routers: Sequence[Asked]
+) -> list[str]:
     """What a person has to know of how the log was read.
 
     Args:
-        log: N rows that judge. features: [N, D] as the first router takes them.
+        log: that judges. seen: ``looked_at`` of its rows. features: [n, D] of these, as each router takes them.
         routers: that are judged on it; cost weights are in the unit of the first one's costs.
 
     Returns:
@@ -40,7 +42,12 @@ def said(log: people.LogTable, features: np.ndarray, routers: Sequence[Asked]) -
     """
     who = "the router" if len(routers) == 1 else "one of the routers"
     found = [line for router in routers for line in _quality(router, log, who)]
-    return [*dict.fromkeys(found), *_unit(routers[0], log, features)]
+    return [*dict.fromkeys(found), *_units(seen, features, routers)]
+
+
+def looked_at(log: people.LogTable) -> np.ndarray:
+    """Rows of a log, evenly picked, that its costs are looked at on."""
+    return np.unique(np.linspace(0, max(len(log) - 1, 0), min(len(log), ROWS)).round().astype(int))
 
 
 def check(log: people.LogTable, routers: Sequence[Asked]) -> None:
@@ -106,13 +113,28 @@ def _quality(router: Asked, log: people.LogTable, who: str) -> list[str]:
     return lines
 
 
-def _unit(router: Asked, log: people.LogTable, features: np.ndarray) -> list[str]:
-    """Costs that are far from what the router expects, of all models alike; kinds that expect none say nothing."""
-    if not router.costs_known or not len(log):
+def _units(log: people.LogTable, features: Sequence[np.ndarray], routers: Sequence[Asked]) -> list[str]:
+    """Which routers expect far other costs than the log's, of all models alike: a weight is in one unit for all."""
+    far = {i: times for i, one in enumerate(routers) if (times := _times(one, log, features[i]))}
+    if not far:
         return []
-    rows = np.unique(np.linspace(0, len(log) - 1, ROWS).round().astype(int))
-    expected = router.predict(features[rows])[1]
-    action, cost = np.asarray(log.action)[rows], np.asarray(log.cost, float)[rows]
+    alone, all_of_them = len(routers) == 1, len(far) == len(routers)
+    number = next(iter(far))
+    whose = "the router expects" if alone else f"router {number + 1} of {len(routers)} expects"
+    each = ", ".join(f"{name} {factor:.3g}" for name, factor in far[number].items())
+    todo = "give them in the router's unit" if alone else "give the log and all routers costs in one unit"
+    return [
+        f"Costs of this log are far from those that {'all routers expect' if all_of_them and not alone else whose}, of "
+        f"every model alike ({each} times). If they are in another unit, such as cents beside dollars, only the values "
+        f"at cost weight 0 have a meaning: {todo}."
+    ]
+
+
+def _times(router: Asked, log: people.LogTable, features: np.ndarray) -> dict[str, float]:
+    """By model how many times what the router expects the log's costs are; {} where one of them is not far off."""
+    if not router.costs_known or not len(log):
+        return {}
+    expected, action, cost = _expected(router, features), np.asarray(log.action), np.asarray(log.cost, float)
     times = {}
     for k, name in enumerate(log.models):
         own = (action == k) & (cost > 0)
@@ -120,11 +142,16 @@ def _unit(router: Asked, log: people.LogTable, features: np.ndarray) -> list[str
             at = float(expected[own, router.models.index(name)].sum())
             times[name] = float(cost[own].sum()) / at if at > 0 else float("nan")
     factors = np.array(list(times.values()))
-    if len(factors) < 2 or not ((factors >= FACTOR).all() or (factors <= 1 / FACTOR).all()):
-        return []
-    each = ", ".join(f"{name} {factor:.3g}" for name, factor in times.items())
-    return [
-        f"Costs of this log are far from those that the router expects, of every model alike ({each} times). If they "
-        "are in another unit, such as cents beside dollars, only the values at cost weight 0 have a meaning: give them "
-        "in the router's unit."
-    ]
+    far = len(factors) > 1 and ((factors >= FACTOR).all() or (factors <= 1 / FACTOR).all())
+    return times if far else {}
+
+
+def _expected(router: Asked, features: np.ndarray) -> np.ndarray:
+    """Costs [N, K]; of a kind that predicts none those of its last layer, and NaN where it has none."""
+    cost = router.predict(features)[1]
+    if router.last_layer is None or not np.isnan(cost).all():
+        return cost
+    from jaxroute.serving import posterior
+
+    weights = router.last_layer.weights[1]
+    return posterior.basis(router.components(features), weights.shape[1]) @ weights.T

@@ -82,7 +82,9 @@ def said_of(log: people.LogTable, view: View, *routers: Router) -> list[str]:
     what was read otherwise than the routers' own logs."""
     folded = people.folding(log, SPEC.folds)
     found = [said for said in (folded and f"{folded}.", people.rating(log)) if said]
-    return [*found, *alike.said(log, np.asarray(view.logs.features), routers)]
+    rows = alike.looked_at(log)
+    seen, first = log.rows(rows), np.asarray(view.logs.features)[rows]
+    return [*found, *alike.said(log, seen, [_features(one, view, first, seen) for one in routers], routers)]
 
 
 def _unfit(log: people.LogTable) -> str:
@@ -97,12 +99,9 @@ def policies_of(
 ) -> tuple[Float[Array, "L N K"], Float[Array, "L S K"] | None]:
     """The router's choices among the log's models and candidate sets, on the log and on the shadow."""
     index = positions(router, log.models)
-    same = view.encoder is None or (router.encoder, router.revision) == (view.encoder, view.revision)
-    same = same and router.context == view.context
 
     def decided(features: Array, of: people.LogTable | Table, available: Array) -> Array:
-        raw: Any = of.features if view.encoder is None else of.prompt
-        own = router.features(np.asarray(features)) if same else router.features(raw, of.context or None)
+        own = _features(router, view, np.asarray(features), of)
         found = (scores(router, own, weight, index) for weight in weights)
         available = choosable(router, index, available)
         return jnp.stack([policies.greedy(z, available=available) for z in found])
@@ -111,6 +110,15 @@ def policies_of(
     if view.shadow is None or view.answered is None:
         return ours, None
     return ours, decided(view.shadow.features, view.answered, view.shadow.available)
+
+
+def _features(router: Router, view: View, features: np.ndarray, of: people.LogTable | Table) -> np.ndarray:
+    """Of prompts as the router takes them, where the view's own are known: the same if both are made alike."""
+    same = view.encoder is None or (router.encoder, router.revision) == (view.encoder, view.revision)
+    if same and router.context == view.context:
+        return router.features(features)
+    raw: Any = of.features if view.encoder is None else of.prompt
+    return router.features(raw, of.context or None)
 
 
 def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> new_models.Beyond:
