@@ -23,7 +23,7 @@ from jaxroute.data import context as contexts
 from jaxroute.data import encoders, fingerprints, priors, splits
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
-from jaxroute.data.logs import LogTable, latency
+from jaxroute.data.logs import LogTable, latency, oddities
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.estimators.prediction_powered import check_scale
@@ -197,13 +197,15 @@ def learn(data: Encoded, *, seed: int = 0, fingerprint: bool = True, **options: 
         options: further ones of ``learn.fitting.fit``.
     """
     of, rows = data.of, data.of.rows
-    beside = {"method": of.method, "spec": of.spec, "shadow": data.shadow, "encoder": data.encoder}
+    given = {"method": of.method, "spec": of.spec, "shadow": data.shadow, "encoder": data.encoder}
     limits = {"candidates": of.candidates, "currency": rows.currency}
-    router = _with_new_models(seed, data.logs, rows.models, of.known, {**options, **beside, **limits})
+    router = _with_new_models(seed, data.logs, rows.models, of.known, {**options, **given, **limits})
     if data.half_life is not None:
         router.summary["half_life_days"] = None if np.isinf(data.half_life) else data.half_life
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": of.columns})
     router.summary["read_as"] = dict(rows.read_as)
+    beside = None if data.shadow is None else checks.answers(data.shadow)
+    router.summary["conclusion"] = [*router.summary["conclusion"], *oddities.unrated(rows, beside, of.candidates)]
     if of.latency:
         router.summary.update({"latency": of.latency, "max_latency": of.max_latency})
     marks = fingerprints.of_log(rows, of.shadow, texts=data.encoder is not None) if fingerprint else None

@@ -6,12 +6,13 @@ None of it is changed, because each can be meant: a log may be about one prompt,
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxroute.data import values
 from jaxroute.data.logs.table import LogTable
-from jaxroute.system.wording import named
+from jaxroute.system.wording import here, named
 
 SAME = 0.3
 """Share of the rows from which one prompt is named."""
@@ -142,3 +143,39 @@ def _one_quality(log: LogTable) -> list[str]:
         f"Every quality is {rated[0]:g}, so models differ in cost alone. If the column says that a request was "
         "answered, and not how well, map another one."
     ]
+
+
+def unrated(log: LogTable, beside: np.ndarray | None, candidates: Sequence[str] | None) -> list[str]:
+    """What a router knows of the models that answered and were never rated, a sentence each.
+
+    Args:
+        log: N rows. beside: [K] rated answers of a shadow sample; None: there is none. candidates: the models that may
+            be chosen; None: all.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> cells = ("a", 1), ("b", None), ("b", None)
+        >>> rows = [{"prompt": "p", "model": m, "quality": q, "cost": 2} for m, q in cells]
+        >>> print(*unrated(load(rows), None, None))
+        None of the 2 answers of b has a rating, so the router takes its cost from the other models, although the log
+        says 2 a request, and its quality as well, unless a prior says it: rate some of its answers, or leave it out
+        with router.without('b').
+    """
+    cost, times = (
+        np.asarray(log.cost, float),
+        np.ones(len(log)) if log.weight is None else np.asarray(log.weight, float),
+    )
+    rated, said = np.isfinite(np.asarray(log.quality, float)), []
+    for k, name in enumerate(log.models):
+        own = np.asarray(log.action) == k
+        known = rated[own].any() or (beside is not None and beside[k] > 0)
+        if not own.any() or known or (candidates is not None and name not in candidates):
+            continue
+        said.append(
+            f"None of the {own.sum():,} answers of {name} has a rating, so the router takes its cost from the other "
+            f"models, although the log says {np.average(cost[own], weights=times[own]):.3g} a request, and its quality "
+            "as well, unless a prior says it: rate some of its answers, or leave it out with "
+            + here(f"router.without({name!r})", f"--without {name}")
+            + "."
+        )
+    return said
