@@ -1,5 +1,6 @@
 """Models that a log never shows: routed to by a prior, marked, and never valued by that log."""
 
+import dataclasses
 import re
 from types import SimpleNamespace
 
@@ -161,3 +162,42 @@ def test_what_is_said_of_the_logs_models_does_not_change(fitted):
         assert router.summary["prior"][name] == pytest.approx(without.summary["prior"][name])
     rows = zip(router.summary["by_cost_weight"], without.summary["by_cost_weight"], strict=True)
     assert all(mine["value"] in (None, theirs["value"]) for mine, theirs in rows)
+
+
+def test_a_model_that_is_gone_from_a_later_log_is_said_with_how_often_it_would_be_chosen():
+    """The router is then judged on what is left, and would answer otherwise in service."""
+    router = made.router("plug_in")
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "features": rng.standard_normal(5).tolist(),
+            "model": "abc"[i % 3],
+            "quality": i % 2,
+            "cost": 0.001 * (i % 3 + 1),
+        }
+        for i in range(120)
+    ]
+    chosen = router.route(np.array([row["features"] for row in rows], np.float32), cost_weight=0.0).models
+    share = chosen.count("d") / len(rows)
+    assert 0 < share < 1
+    says = f"The data never show d, which WHO would choose for {share:.0%} of the prompts at"
+    weights = {"normalised_cost_weights": [0.0]}
+
+    def absent(found):
+        return [line for line in found.left_out if "The data never show" in line]
+
+    one = [absent(jr.evaluate(router, rows, **weights))]
+    two = [absent(jr.compare(router, router, rows, **weights)), absent(jr.rank([router, router], rows, **weights))]
+    for said, whose in ((one, ["the router"]), (two, ["router 1 of 2", "router 2 of 2"])):
+        for lines in said:
+            assert all(line.startswith(says.replace("WHO", who)) for who, line in zip(whose, lines, strict=True))
+    left = router.without("d")
+    assert not absent(jr.evaluate(left, rows, **weights))
+    table = pd.DataFrame({"sample_id": range(40), "prompt": [f"p{i}" for i in range(40)], "eval_name": "t"})
+    for name, cost in zip("abc", made.PRICES, strict=False):
+        table = table.assign(**{name: 0.5, f"{name}|total_cost": cost})
+    answers = dataclasses.replace(jr.read_table(table), features=np.array([row["features"] for row in rows[:40]], "f"))
+    (line,) = absent(jr.evaluate(router, answers, **weights))
+    assert line.startswith(
+        f"The data never show d, which the router would choose for {chosen[:40].count('d') / 40:.0%}"
+    )

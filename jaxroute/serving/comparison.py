@@ -99,6 +99,7 @@ def compare(
     found = by_weight.gains(view.logs, view.nuisances, ours, theirs, weights, shadow=view.shadow, on_shadow=both)
     lost = [views.beyond(router, log, weights) for router in (first, second)]
     said += dict.fromkeys(line for one in lost for line in one.said(normalised_cost_weights))
+    said += views.absent([first, second], log, weights, normalised_cost_weights)
     found = new_models.unsupported_gains(found, lost[0].at | lost[1].at)
     low, high = found["low"].to_numpy(), found["high"].to_numpy()
     verdict = np.select([np.isnan(low), low > 0, high < 0], ["not supported", "better", "worse"], "undecided")

@@ -171,7 +171,8 @@ def on_log(
         among={OPPONENTS[1]: int(left.sum())},
     )
     lost = views.beyond(router, log, weights)
-    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights), *views.said_of(log, view, router))
+    said = (*seen.said(), *beside, *lost.said(normalised_cost_weights))
+    said += (*views.absent([router], log, weights, normalised_cost_weights), *views.said_of(log, view, router))
     if removed := [name for name, stays in zip(log.models, left.tolist(), strict=True) if not stays]:
         said += (f"The router may not choose {', '.join(removed)}, so the best single model is one of the others.",)
     found = new_models.unsupported(found, lost)._replace(currency=log.currency)
@@ -234,4 +235,5 @@ def on_table(
     found = [at(weight) | (unknown_there if one else {}) for weight, one in zip(weights, lost.shares, strict=True)]
     columns = {name: np.array([record[name] for record in found]) for name in found[0]}
     said = (*seen.said("prompts"), *lost.said(normalised_cost_weights))
+    said += (*views.left_out(router, features, weights, normalised_cost_weights, table.models),)
     return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns, left_out=said)

@@ -129,6 +129,7 @@ def rank(
     for router in routers:
         if lost := views.beyond(router, log, weights).said(normalised_cost_weights):
             raise InputError(f"{lost[0]} Give a log that has them, or a router without them (router.without)")
+    absent = views.absent(routers, log, weights, normalised_cost_weights)
     decided = jnp.stack([views.policies_of(router, log, view, weights)[0] for router in routers])
     found = ranking.rank(jax.random.key(0), view.logs, decided, weights, view.nuisances)
     return Ranking(
@@ -136,5 +137,5 @@ def rank(
         np.asarray(normalised_cost_weights, float),
         np.asarray(weights, float),
         found,
-        (*seen.said(), *views.said_of(log, view, *routers)),
+        (*seen.said(), *absent, *views.said_of(log, view, *routers)),
     )

@@ -127,6 +127,47 @@ def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> ne
     return new_models.beyond(router, raw, weights, log.models, log.context if router.context else None)
 
 
+def absent(
+    routers: Sequence[Router], log: people.LogTable, weights: Sequence[float], normalised: Sequence[float]
+) -> list[str]:
+    """Which models that a log lacks a router would choose there: it is then judged without them, which is said."""
+    raw: Any = log.prompt if log.features is None else log.features
+    said = []
+    for place, router in enumerate(routers):
+        who = "the router" if len(routers) == 1 else f"router {place + 1} of {len(routers)}"
+        said += left_out(router, raw, weights, normalised, log.models, log.context if router.context else None, who)
+    return said
+
+
+def left_out(
+    router: Router,
+    prompts: Any,
+    weights: Sequence[float],
+    normalised: Sequence[float],
+    models: Sequence[str],
+    context: Any = None,
+    who: str = "the router",
+) -> list[str]:
+    """A sentence where a router would choose models that data of other models lack; a prior's new ones are `beyond`.
+
+    Args:
+        prompts, context: see ``Router.route``. weights, normalised: [L] cost weights. models: of the data.
+    """
+    new = new_models.lacking(router, models)
+    could = zip(router.models, router.available.tolist(), strict=True)
+    places = [k for k, (name, left) in enumerate(could) if left and name not in (*models, *new)]
+    if not places:
+        return []
+    shares = np.isin(router.choices(prompts, weights, context), places).mean(1)
+    if not shares.any():
+        return []
+    names, most = ", ".join(router.models[k] for k in places), int(shares.argmax())
+    return [
+        f"The data never show {names}, which {who} would choose for {shares[most]:.0%} of the prompts at a normalised "
+        f"cost weight of {normalised[most]:g}: its values here are those of its choice among the other models."
+    ]
+
+
 def positions(router: Router, models: Sequence[str]) -> list[int]:
     """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
     if not set(models) & set(router.models):
