@@ -166,6 +166,19 @@ def test_a_router_that_predicts_no_cost_does_not_know_what_exploring_costs(tmp_p
     assert {one["extra_cost_per_1000"] for one in (*found["settings"], *found["rates"])} == {None}
 
 
+def test_costs_are_in_the_unit_of_the_router_and_not_of_the_log(tmp_path, folder, capsys):
+    """They are the router's expectations: dollars beside a router of cents would be a hundred times too many."""
+    rows = [json.loads(row) | {"currency": "USD"} for row in (folder / "log.jsonl").read_text().splitlines()]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for currency, says in (("", "the unit of the log that the router learned from"), ("USD", "US dollars")):
+        router_kinds.router("plug_in", summary={"currency": currency}).save(tmp_path / "router")
+        assert run(tmp_path, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["currency"] == currency
+        assert found["conclusion"][-1] == f"Costs are in {says}. Expectations are the router's own."
+        assert ("$" in found["conclusion"][0]) == (currency == "USD")
+
+
 @pytest.mark.parametrize("option", ["--loss=nan", "--loss=-1", "--per-day=inf", "--gain=nan"])
 def test_numbers_that_cannot_be_are_refused(folder, capsys, option):
     assert run(folder, option) == 2

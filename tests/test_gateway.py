@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 
+import jax
 import numpy as np
 import pytest
 import router_kinds
@@ -71,6 +72,19 @@ def test_without_exploration_the_gate_is_the_router(name, tmp_path):
             mass[router.route(x[None], cost_weight=weight).models[0]] += part
         choice = g.choose(x)
         assert choice.propensity == pytest.approx(mass[choice.model])
+
+
+def test_of_equal_scores_the_routers_first_model_answers_in_whatever_order_the_settings_are(tmp_path):
+    made = router_kinds.router("plug_in")
+    alike = jax.tree.map(np.zeros_like, made.kind.student)._replace(axes=made.kind.student.axes)
+    alike = alike._replace(level=np.full(4, 0.01, np.float32), bias=np.full(8, 0.5, np.float32))
+    made = dataclasses.replace(made, kind=dataclasses.replace(made.kind, student=alike))
+    made.save(tmp_path / "router")
+    assert set(made.route(FEATURES, cost_weight=3.0).models) == {"a"}
+    given = {"router": str(tmp_path / "router"), "cost_weight": 3.0, "epsilon": 0.0}
+    backwards = Gate(Settings(MODELS[::-1], "d", **given))
+    assert backwards.choose(FEATURES[0]).model == "a"
+    assert backwards.choose(FEATURES[0], candidates=["d", "c", "b"]).model == "b"
 
 
 def test_an_endpoint_gets_prompts_only_if_the_settings_name_it(tmp_path):

@@ -100,15 +100,14 @@ def explore(
     best = min(range(len(records)), key=lambda i: (records[i]["loss"] > loss, records[i]["days"], records[i]["loss"]))
     models = explored.of_models(loaded.models, found, tried[settings[best]], proof)
     rates = explored.rates(settings, found, proof)
-    asked = Asked(gain, loss, per_day, rated, str(candidate) if candidate else None, table.currency)
+    currency = loaded.summary.get("currency", "")  # costs are the router's expectations
+    asked = Asked(gain, loss, per_day, rated, str(candidate) if candidate else None, currency)
     spend = 1000 * float((found.greedy * found.cost).sum(1).mean())
     said = _said(records[best], models, asked, spend, bool((found.target != found.greedy).any()))
     sheets = _sheets(records, models)
-    written = _page(
-        page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], table.currency
-    )
+    written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], currency)
     return output.Result(
-        {"log": str(log), "router": str(router), "currency": table.currency, "cost_weight": weight, "gain": gain,
+        {"log": str(log), "router": str(router), "currency": currency, "cost_weight": weight, "gain": gain,
          "per_day": per_day, "feedback": rated, "conclusion": said, "report": written, "settings": records,
          "rates": rates, "models": models},
         said + ([f"report: {written}"] if written else []),
@@ -198,7 +197,8 @@ def _said(
 
 
 def _note(currency: str) -> str:
-    return f"Costs are in {unit_of(currency)}. Expectations are the router's own."
+    unit = unit_of(currency) if currency else "the unit of the log that the router learned from"
+    return f"Costs are in {unit}. Expectations are the router's own."
 
 
 def _money(best: dict[str, Any], spend: float, asked: Asked) -> str:

@@ -71,9 +71,13 @@ class Decider:
         scores = self.router.answers(rows, np.tile(weight, len(features)))[0]
         found: list[np.ndarray | None] = []
         for own, names in zip(scores.reshape(len(features), len(weight), -1), models, strict=True):
-            left = own if names == self.router.models else own[:, self._places(names)]
+            places: Any = slice(None)
+            left = own
+            if names != self.router.models:
+                places, left = self._places(names), np.full_like(own, -np.inf)
+                left[:, places] = own[:, places]  # of equal scores the router's first model, as everywhere
             removed = left[0].max() == -np.inf
-            found.append(None if removed else np.bincount(left.argmax(1), share, len(names)))
+            found.append(None if removed else np.bincount(left.argmax(1), share, len(self._place))[places])
         return found
 
     def scene(self, features: np.ndarray, models: Sequence[str], greedy: np.ndarray, aim: np.ndarray | None) -> Scene:
