@@ -190,3 +190,18 @@ def test_cost_weights_that_cannot_be_are_refused(capsys, weights):
     code, _, err = run(capsys, "shadow", "log.jsonl", f"--normalised-cost-weights={weights}")
     assert code == 2
     assert "give finite numbers of at least 0" in err
+
+
+def test_answers_of_a_model_that_was_never_rated_cost_what_the_log_says(capsys, tmp_path):
+    """Outcome models learn from rated answers, so they would expect the mean of the other models: 0.002 for 0.5."""
+    log = pd.DataFrame({"prompt": [f"question {i} of {i % 7}" for i in range(150)]})
+    log["model"] = [("cheap", "fair", "dear")[i % 3] for i in range(150)]
+    log["quality"] = [None if i % 3 == 2 else (i % 5) / 4 for i in range(150)]
+    log["cost"] = [(0.001, 0.003, 0.5 + 0.1 * (i % 2))[i % 3] for i in range(150)]
+    log.to_parquet(tmp_path / "log.parquet")
+    code, out, err = run(capsys, "shadow", tmp_path / "log.parquet", "--ask", "all", "--count", 10, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    costs = {one["model"]: one["cost_of_an_answer"] for one in found["models"]}
+    assert costs == pytest.approx({"cheap": 0.001, "fair": 0.003, "dear": 0.55}, rel=1e-3)
+    assert found["ask"]["price"] == pytest.approx(10 * sum(costs.values()))
