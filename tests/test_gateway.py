@@ -1,6 +1,7 @@
 """The gateway's parts that need no gateway: the gate's propensities, its fallbacks, the log's lines."""
 
 import dataclasses
+import json
 import logging
 
 import jax
@@ -9,7 +10,8 @@ import pytest
 import router_kinds
 from router_kinds import FEATURES, MODELS
 
-from jaxroute.gateway import Gate, Settings, gate, load_settings
+from jaxroute.data import prompts
+from jaxroute.gateway import Gate, Settings, gate, load_settings, requests
 from jaxroute.gateway.routers import Question
 from jaxroute.serving import kinds
 from jaxroute.types import InputError
@@ -220,3 +222,16 @@ def test_several_requests_are_decided_in_one_pass_as_one_by_one(kept, caplog):
         np.testing.assert_array_equal(alone.features, together.features)
         assert dataclasses.replace(alone, features=None) == dataclasses.replace(together, features=None)
     assert caplog.text.count("failed on a prompt") == 2
+
+
+@pytest.mark.parametrize("chat", ["last:9", "user:9", "all:9"])
+def test_the_gate_sees_the_text_that_a_file_of_prompts_holds(chat):
+    """A limit on characters is one of chats: of a plain prompt the gate cut what route and fit read whole."""
+    turns = [{"role": "user", "content": "Why is the sky blue?"}, {"role": "assistant", "content": "Rayleigh."}]
+    for prompt in ("Why is the sky blue?", json.dumps(turns), '{"prompt": "in JSON, which is a prompt"}'):
+        (read,) = next(prompts.read([{"prompt": prompt}], chat=chat))
+        assert requests.text("atext_completion", {"prompt": prompt}, chat, 1000) == read
+        assert requests.text("aresponses", {"input": prompt}, chat, 1000) == read
+    (read,) = next(prompts.read([{"messages": turns}], chat=chat))
+    assert requests.text("acompletion", {"messages": turns}, chat, 1000) == read
+    assert len(read) <= 9

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxroute.data.messages import text_of
+from jaxroute.data.values import is_chat
 from jaxroute.gateway.gate import Choice
 
 ENDPOINTS = {
@@ -120,12 +121,15 @@ class Store:
 def text(endpoint: str, body: Mapping[str, Any], chat: str, limit: int) -> str | None:
     """What the router sees of a request, at most ``limit`` characters of its end; None without a text.
 
+    A text that is no chat is the prompt, whatever the rule: so tables are read that routers are fitted to.
+
     Example:
         >>> text("acompletion", {"messages": [{"role": "user", "content": "Hello"}]}, "last", 3)
         'llo'
     """
+    held = body.get(ENDPOINTS[endpoint][1])
     try:
-        found = text_of(body.get(ENDPOINTS[endpoint][1]), chat)
+        found = held if isinstance(held, str) and not is_chat(held) else text_of(held, chat)
     except (TypeError, ValueError, AttributeError, RecursionError):
         return None
     return found[-limit:] if found else None
