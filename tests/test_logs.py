@@ -158,3 +158,9 @@ def test_what_is_missing_is_said(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="the folder has no log file"):
         logs.load(tmp_path / "folder")
+
+
+def test_an_empty_cost_is_said_with_its_model_and_not_as_what_the_cell_holds():
+    log = [{"prompt": f"p{i}", "model": "ab"[i % 2], "quality": 1, "cost": 1 if i else None} for i in range(4)]
+    with pytest.raises(InputError, match=r"row 0, column 'cost', model 'a'$"):
+        logs.load(log)

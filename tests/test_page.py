@@ -91,6 +91,12 @@ def test_shares_are_of_the_traffic_that_the_router_would_send(folder):
         scores[::6, 1:] = -np.inf
         chosen = scores.argmax(1)
         assert found.shares[place] == pytest.approx([times[chosen == k].sum() / 27 for k in range(4)])
+    assert found.known == "as it would decide each row without d, which the log never shows"
+    known = pages.of_log(router.without("d"), log, "log").known
+    assert known == "as it would decide each row"
+    strange = replace(log, models=("a", "strange", "c"))
+    said = pages.of_log(router, strange, "log").known
+    assert said.endswith("without b, d, which the log never shows (33% were answered by strange, unknown to it)")
     assert pages.stored(router) is None
     with pytest.raises(InputError, match="log, row 0: the router knows none of the models"):
         pages.of_log(router.without("a"), log, "log")

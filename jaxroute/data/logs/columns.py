@@ -59,13 +59,18 @@ class Columns:
         return self.column[name] if name in self.column else np.zeros(len(self), bool)
 
     def shown(self, name: str, i: int) -> str:
-        """What a bad cell holds, after a colon, for a message; nothing where it is empty or not worth showing."""
+        """What a bad cell holds, after a colon, for a message; nothing where it is empty or not worth showing.
+
+        Of an empty cost it is the model, which may lack a price.
+        """
         if (name, i) in self.raw:
             return ": " + self.raw[name, i]
         if name in NUMBERS and not np.isnan(value := self.number(name)[i]):
             return f": {value:g}"
         model = self.code("model")[i]
-        return f": {self.codes['model'][model]!r}" if name in ("model", "available", "cost") and model >= 0 else ""
+        if name not in ("model", "available", "cost") or model < 0:
+            return ""
+        return f"{', model' if name == 'cost' else ':'} {self.codes['model'][model]!r}"
 
 
 def marked(rows: Iterable[int], count: int) -> np.ndarray:

@@ -137,8 +137,19 @@ def of_log(router: portable.Portable, log: LogTable, name: str) -> Traffic:
         [by_name.get(model, 0.0) for model in router.models],
         weights,
         [shares(one, len(router.models)) for one in chosen],
-        "as it would decide each row",
+        _known(router, log, by_name),
     )
+
+
+def _known(router: portable.Portable, log: LogTable, by_name: dict[str, float]) -> str:
+    """How shares were computed, with the models that only one of the two knows: the bars leave them out."""
+    could = zip(router.models, router.available.tolist(), strict=True)
+    gone = [model for model, left in could if left and model not in log.models]
+    other = [model for model in log.models if model not in router.models]
+    said = "as it would decide each row" + (f" without {', '.join(gone)}, which the log never shows" if gone else "")
+    if not other:
+        return said
+    return f"{said} ({sum(map(by_name.__getitem__, other)):.0%} were answered by {', '.join(other)}, unknown to it)"
 
 
 def stored(router: portable.Portable) -> Traffic | None:
