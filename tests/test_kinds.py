@@ -162,6 +162,13 @@ def test_a_mixture_decides_each_prompt_at_one_of_two_trained_weights():
             np.testing.assert_array_equal(decision.index[mine], of.route(FEATURES, cost_weight=weight).index[mine])
 
 
+def test_features_that_overflow_at_no_cost_are_not_blamed_on_the_cost_weight():
+    features, made = FEATURES * np.float32(1e4), router("affine")
+    for call in (lambda: made.route(features, cost_weight=0.0), lambda: made.choices(features, [0.0])):
+        with pytest.raises(InputError, match=r"overflow at cost weight 0; its features are too large: correct or drop"):
+            call()
+
+
 def test_scores_that_overflow_are_refused():
     decision = router("plug_in").route(FEATURES, cost_weight=1e9)
     np.testing.assert_array_equal(decision.index, decision.cost.argmin(1))

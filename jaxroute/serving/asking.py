@@ -164,9 +164,7 @@ class Asked(Terms, Inputs):
             intercept, slope = (np.ascontiguousarray(part.T)[left] for part in lines)
             with np.errstate(over="ignore", invalid="ignore"):
                 if len(weights) and not blocks.all_finite(intercept - np.float32(weights.max()) * slope):
-                    raise InputError(
-                        f"the scores overflow at cost weight {weights.max():g}; give a smaller cost weight"
-                    )
+                    raise InputError(_overflow(weights.max()))
             for start in range(0, len(weights), WEIGHTS):
                 found[start : start + WEIGHTS, rows] = best(intercept, slope, weights[start : start + WEIGHTS], left)
 
@@ -213,12 +211,16 @@ class Asked(Terms, Inputs):
         kept = scores if whole else scores[:, self.available]
         if not blocks.all_finite(kept):
             row = int(np.argmin(np.isfinite(kept).all(1)))
-            raise InputError(
-                f"row {row}: the scores overflow at cost weight {weight[row]:g}; give a smaller cost weight"
-            )
+            raise InputError(f"row {row}: {_overflow(weight[row])}")
         quality, cost = predicted or (np.full_like(scores, np.nan) for _ in range(2))
         if not self.costs_known:
             cost = np.full_like(scores, np.nan)
         if not whole:
             scores[:, ~self.available] = -np.inf
         return scores, quality, cost
+
+
+def _overflow(weight: float) -> str:
+    """What overflows, and what to do: at cost weight 0 it is the features alone."""
+    todo = "give a smaller cost weight" if weight > 0 else "its features are too large: correct or drop the row"
+    return f"the scores overflow at cost weight {weight:g}; {todo}"
