@@ -7,6 +7,8 @@ import pytest
 import router_kinds
 
 import jaxroute as jr
+from jaxroute.cli import judged
+from jaxroute.cli.sheets import records
 from jaxroute.data import simulate, synthetic
 from jaxroute.estimators import ranking
 from jaxroute.estimators.influence import Rows
@@ -70,6 +72,22 @@ def test_what_is_said():
         "The log cannot say which of a, b is the best at normalised cost weight 1.",
         "This holds with 95% confidence for all routers and cost weights together.",
     ]
+
+
+def test_a_router_without_a_rival_that_the_log_supports_is_not_called_the_best():
+    """The rows say "not supported" of both; and of three the best of two is no more than that."""
+    bound, leads = np.full((3, 3, 2), np.nan), np.array([[1, 1], [0, 0], [0, 0]])
+    bound[0, 1, 1], bound[1, 0, 1] = 0.1, -0.2
+    found = ranking.Ranking(np.array([[3.0, 3], [np.nan, 2], [1, 1]]), bound, bound + 0.1, leads)
+    record = Ranking(("a", "b", "c"), np.array([0.0, 1.0]), np.array([0.0, 50.0]), found)
+    assert set(record.to_frame().verdict[:3]) == {"not supported"}
+    assert record.conclusion() == [
+        "The log supports no two of the routers at normalised cost weight 0.",
+        "a is the best of the 2 routers that the log supports at normalised cost weight 1.",
+        "This holds with 95% confidence for all routers and cost weights together.",
+    ]
+    sheet = judged.ranking(records(record.to_frame()), "title")
+    assert [line[2] for line in sheet.lines[:2]] == [3.0, None]
 
 
 @pytest.fixture(scope="module")

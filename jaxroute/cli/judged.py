@@ -90,7 +90,7 @@ def ranking(rows: Sequence[Row], title: str) -> Sheet:
             [
                 row["normalised_cost_weight"],
                 row["router"],
-                row["value"],
+                None if unknown(row["value"]) else row["value"],
                 f"{row['best_other']} {row['difference']:+.3f}" if known else "unknown",
                 f"[{row['low']:+.3f}, {row['high']:+.3f}]" if known else "none",
                 row["verdict"],

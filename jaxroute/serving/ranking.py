@@ -70,20 +70,23 @@ class Ranking(Shown):
 
     def conclusion(self) -> list[str]:
         """What was left out; then which router is the best, and where."""
-        said: dict[tuple[str, ...], list[str]] = {}
+        said: dict[tuple[tuple[str, ...], int], list[str]] = {}
+        counts = (np.isfinite(self.found.low).any(1) | self.found.leads.astype(bool)).sum(0)  # that the log supports
         for place, weight in enumerate(self.normalised_cost_weight):
             best = tuple(n for n, leads in zip(self.names, self.found.leads[:, place], strict=True) if leads)
-            said.setdefault(best, []).append(f"{weight:g}")
+            among = int(counts[place])
+            said.setdefault((best, among) if among > 1 else ((), 0), []).append(f"{weight:g}")  # one has no rival
         lines = []
-        for best, weights in said.items():
+        for (best, among), weights in said.items():
             where = f"at normalised cost weight{'s' if len(weights) > 1 else ''} {', '.join(weights)}"
             if len(best) == 1:
-                lines.append(f"{best[0]} is the best of the {len(self.names)} routers {where}.")
+                of = f"{among} routers" + (" that the log supports" if among < len(self.names) else "")
+                lines.append(f"{best[0]} is the best of the {of} {where}.")
             elif best:
                 lines.append(f"The log cannot say which of {', '.join(best)} is the best {where}.")
             else:
                 lines.append(f"The log supports no two of the routers {where}.")
-        certain = any(len(best) == 1 for best in said)
+        certain = any(len(best) == 1 for best, _ in said)
         more = ["This holds with 95% confidence for all routers and cost weights together."] if certain else []
         return [*self.left_out, *lines, *more]
 
