@@ -143,14 +143,18 @@ def rating(log: LogTable) -> str:
         >>> row = {"prompt": "hi", "quality": 1, "cost": 1}
         >>> rows = [row | {"model": "ab"[i % 2], "human_quality": 1 if i < 40 else None} for i in range(90)]
         >>> print(rating(load(rows)))
-        People rated 40 of the 90 rows beside the judge: values and gains are the judge's, corrected by these ratings.
+        People rated 40 of the 90 rows beside the judge: values and gains are the judge's, corrected by these ratings;
+        those without an interval, which are extrapolated, are the judge's alone.
     """
     if not (count := rated(log)):
         return ""
     said = f"People rated {count:,} of the {len(log):,} rows beside the judge"
     if not corrected(log):
         return f"{said}: too few (of {FEWEST_RATED}) to correct its scores by, so values are the judge's."
-    return f"{said}: values and gains are the judge's, corrected by these ratings."
+    return (
+        f"{said}: values and gains are the judge's, corrected by these ratings; those without an interval, which are "
+        "extrapolated, are the judge's alone."
+    )
 
 
 def _with_ratings(logs: Logs, log: LogTable) -> Logs:
