@@ -248,7 +248,8 @@ def test_a_prediction_beyond_what_a_quality_can_be_is_not_said():
     scores = np.array([[1.1, 0.2], [0.2, 0.3]])
     beyond = Decision(["a", "b"], np.array([0, 1]), scores, np.array([[1.03, 0.2], [0.2, -0.01]]),
                       np.array([[0.002, 0.1], [0.1, -0.001]]), np.zeros(2))  # fmt: skip
-    lines = [line["reason"] for line in route._records(SimpleNamespace(models=("a", "b"), never_logged=()), beyond)]
+    router = SimpleNamespace(models=("a", "b"), never_logged=(), per_utility=1.0)
+    lines = [line["reason"] for line in route._records(router, beyond)]
     assert lines[0].startswith("predicted quality 1.000 at cost 0.002, ")
     assert lines[1].startswith("predicted quality 0.000 at cost 0, ")
 
