@@ -110,16 +110,20 @@ def heavy(weight, row=17):
     return lambda i, _: weight if i == row else 1
 
 
+@pytest.fixture(scope="module")
+def router():
+    plain = load(rows())
+    return fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
+
+
 @pytest.mark.parametrize("weight", [300, 1e6, 1e30])
-def test_a_row_that_outweighs_the_log_is_named_and_refused(weight):
+def test_a_row_that_outweighs_the_log_is_named_and_refused(router, weight):
     log = load(rows(weight=heavy(weight)))
     assert log.outliers[0].startswith(f"weight is {weight:.3g}, so this row stands for ")
     assert "row 17, model " in log.outliers[0]
     why = r"150 rows count as \d+ by their weights: row 17 weighs .*, and half of them at most 1"
     with pytest.raises(UnsupportedLogError, match=why):
         fitting.fit(jax.random.key(0), as_logs(log), log.models, spec=MEAN)
-    plain = load(rows())
-    router = fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
     later = load(rows(weight=heavy(weight), request_id=lambda i, _: f"later {i}"))
     with pytest.raises(UnsupportedLogError, match=why):
         evaluation.on_log(router, later)
