@@ -16,7 +16,7 @@ from jaxroute.cli import reading
 from jaxroute.cli.options import AS_IT_IS
 from jaxroute.data import encoders, logs, synthetic, tables
 from jaxroute.estimators import by_weight
-from jaxroute.learn import checks, fitting
+from jaxroute.learn import fitting, sufficiency
 from jaxroute.serving import comparison, evaluation, ranking
 from jaxroute.system import wording
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
@@ -326,4 +326,4 @@ def test_names_that_no_router_can_have_are_refused_before_anything_is_fitted(mon
     ]
     with pytest.raises(InputError, match="without control characters"):
         jr.fit(rows)
-    assert "without control characters" in checks.refusal(logs.load(rows))
+    assert "without control characters" in sufficiency.refusal(logs.load(rows))
