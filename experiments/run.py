@@ -40,7 +40,7 @@ from experiments.problem import Problem, build, held_out
 from experiments.problem.table import Data, prepare
 from experiments.settings import IN_TABLE, Config, blank, dataset_name
 from jaxroute import report, sweep
-from jaxroute.data import splits
+from jaxroute.data import ties
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.system import stopping
 
@@ -260,7 +260,7 @@ def _report(
 ) -> None:
     """Figures, report.html and tables.md; tables on the console."""
     table, scale, log_size = data.table, data.scale, problems.train_log.action.shape[1]
-    shared, names = splits.leakage(table, data.rows[0][:3]), results["method"].nunique()
+    shared, names = ties.leakage(table, data.rows[0][:3]), results["method"].nunique()
     meta = {
         "title": f"{config.name}: {dataset_name(config.data, config.tasks)}",
         "dataset": dataset_name(config.data, config.tasks),

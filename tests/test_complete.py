@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxroute.nuisance import complete, gp
-from jaxroute.nuisance.crossfit import rows_of_folds
+from jaxroute.nuisance.folding import rows_of_folds
 from jaxroute.nuisance.targets import Levels
 from jaxroute.types import Outcomes
 

@@ -132,7 +132,8 @@ def test_a_router_that_is_fitted_to_the_gateways_rows_explores_a_new_model_most(
                          "available": list(choice.candidates), "propensity": choice.propensity, "quality": quality,
                          "cost": 0.001, **choice.facts})  # fmt: skip
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    router = jr.fit(tmp_path / "log.jsonl", "plug_in_mean", members=1)
+    small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
+    router = jr.fit(tmp_path / "log.jsonl", "plug_in_mean", members=1, **small)
     assert router.summary["rows_available_by_model"] == {"a": 660, "b": 660, "c": 660, "d": 60}
     router.save(tmp_path / "next")
     choice = Gate(folder("next", explore={"policy": "thompson"})).choose(rng.standard_normal(5))

@@ -16,7 +16,7 @@ from jaxroute.cli import reading
 from jaxroute.cli.options import AS_IT_IS
 from jaxroute.data import encoders, logs, synthetic, tables
 from jaxroute.estimators import by_weight
-from jaxroute.learn import checks, fitting
+from jaxroute.learn import fitting, sufficiency
 from jaxroute.serving import comparison, evaluation, ranking
 from jaxroute.system import wording
 from jaxroute.types import Examples, InputError, Logs, Nuisances, Outcomes
@@ -326,10 +326,10 @@ def test_names_that_no_router_can_have_are_refused_before_anything_is_fitted(mon
     ]
     with pytest.raises(InputError, match="without control characters"):
         jr.fit(rows)
-    assert "without control characters" in checks.refusal(logs.load(rows))
+    assert "without control characters" in sufficiency.refusal(logs.load(rows))
 
 
-def test_a_model_that_was_never_rated_is_named_with_what_its_answers_cost(tmp_path, capsys):
+def test_a_model_that_was_never_rated_is_named_with_what_its_answers_cost():
     """Its cost is in the log; outcome models learn from rated answers, so the router takes another cost for it."""
     small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
     rows = [row | ({"quality": None, "cost": 50.0} if row["model"] == "slow" else {}) for row in rows_of()]

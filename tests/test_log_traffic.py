@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from jaxroute.data import logs, prices
-from jaxroute.nuisance import crossfit
+from jaxroute.nuisance import folding
 from jaxroute.types import InputError
 
 HERE = Path(__file__).parent / "data" / "logs" / "traffic"
@@ -247,8 +247,8 @@ def test_groups_that_cannot_make_folds():
     assert len(set(logs.as_logs(whole).group.tolist())) == 90
     for log, apart in (one, True), (nine, True), (ten, False), (whole, True):
         record = logs.as_logs(log)
-        group = crossfit.foldable(record.group, record.action, 5)
-        fold = crossfit.assign_folds(jax.random.key(0), len(log), 5, group)
+        group = folding.foldable(record.group, record.action, 5)
+        fold = folding.assign_folds(jax.random.key(0), len(log), 5, group)
         assert all(set(log.action[fold != f]) == {0, 1, 2} for f in range(5))  # every model can be learnt in every fold
         kept = all(len(set(fold[log.group == g])) == 1 for g in set(log.group.tolist()))
         assert kept != apart

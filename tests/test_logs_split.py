@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxroute.data import logs, splits
+from jaxroute.data import logs, splits, ties
 from jaxroute.types import InputError
 
 
@@ -34,8 +34,8 @@ def test_random_split_keeps_users_and_near_duplicates_together(long):
     log, frame = long
     parts = logs.split(0, log)
     assert sorted(np.concatenate(parts)) == list(range(len(log)))
-    assert splits.leakage(log, parts)[1:] == (0, 0, 0)
-    assert splits.leakage(log, parts).near_duplicates == 30
+    assert ties.leakage(log, parts)[1:] == (0, 0, 0)
+    assert ties.leakage(log, parts).near_duplicates == 30
     known = frame["group"].notna().to_numpy()
     assert len(set(log.group[known])) == frame["group"].nunique()
     assert len(set(log.group[~known])) == (~known).sum()  # without a group each stands alone
@@ -50,7 +50,7 @@ def test_split_by_time(long):
         assert (np.diff(part) > 0).all()
     assert moments[0].max() < 300 <= moments[1].min() <= moments[1].max() < 420 <= moments[2].min()
     assert len(parts[2]) == 180  # the future is kept whole
-    assert splits.leakage(log, parts)[1:] == (0, 0, 0)
+    assert ties.leakage(log, parts)[1:] == (0, 0, 0)
     for early, later in ((0, (1, 2)), (1, (2,))):  # and nothing else was left out
         left = set(np.flatnonzero((log.timestamp >= (0, 300)[early]) & (log.timestamp < (300, 420)[early])))
         left -= set(parts[early])

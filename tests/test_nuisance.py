@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from jaxroute import nuisance, projection
-from jaxroute.nuisance import calibration, combine, crossfit, propensity, ridge, targets
+from jaxroute.nuisance import calibration, combine, crossfit, folding, propensity, ridge, targets
 from jaxroute.types import Logs, NuisanceSpec, Outcomes
 
 N, K, D = 240, 3, 5
@@ -115,14 +115,14 @@ def test_a_row_is_never_predicted_by_a_fit_that_saw_it():
 
 def test_groups_share_a_fold_and_folds_are_balanced():
     group = RNG.integers(0, 40, N)
-    fold = crossfit.assign_folds(jax.random.key(0), N, 4, group)
+    fold = folding.assign_folds(jax.random.key(0), N, 4, group)
     assert all(len(set(fold[group == g])) == 1 for g in set(group))
-    alone = crossfit.assign_folds(jax.random.key(0), N, 4)
+    alone = folding.assign_folds(jax.random.key(0), N, 4)
     np.testing.assert_array_equal(np.bincount(alone), N // 4)
 
 
 def test_out_of_fold_equals_fitting_each_fold_by_hand():
-    fold = crossfit.assign_folds(jax.random.key(1), N, 3)
+    fold = folding.assign_folds(jax.random.key(1), N, 3)
     _, together = crossfit.fit_outcomes(jax.random.key(2), jnp.asarray(X), FULL, SEEN, fold, RIDGE)
     z = projection.project(projection.fit(jnp.asarray(X), jnp.ones(N), RIDGE.dimensions), jnp.asarray(X))
     for f in range(3):
@@ -137,8 +137,8 @@ def test_out_of_fold_equals_fitting_each_fold_by_hand():
 
 def test_every_row_is_predicted_by_its_own_fold_however_uneven():
     group = np.where(np.arange(N) < N // 3, 0, np.arange(N))  # one group of a third of the rows
-    fold = crossfit.assign_folds(jax.random.key(3), N, 3, group)
-    own = crossfit.rows_of_folds(fold, 3)
+    fold = folding.assign_folds(jax.random.key(3), N, 3, group)
+    own = folding.rows_of_folds(fold, 3)
     np.testing.assert_array_equal(np.sort(own[own < N]), np.arange(N))
     assert own.shape[1] - np.bincount(fold).max() < max(1, N // 24)
     spec = dataclasses.replace(SPEC, outcome_models=("ridge", "knn"), folds=3, neighbours=(20,))

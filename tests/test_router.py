@@ -11,7 +11,7 @@ import pytest
 
 from jaxroute import counterfactual, metrics, policies, recipe
 from jaxroute.data import encoders, simulate, synthetic
-from jaxroute.learn import checks, fitting
+from jaxroute.learn import fitting, sufficiency
 from jaxroute.policies import budgets
 from jaxroute.serving import export
 from jaxroute.serving.router import Router
@@ -279,7 +279,7 @@ def test_names_and_rows_are_checked(logs, table):
 
 def test_rows_needed(logs):
     few = logs._replace(quality=np.where(np.arange(1000) < 50, logs.quality, np.nan), group=None)
-    needed = checks.rows_needed(few)
+    needed = sufficiency.rows_needed(few)
     counts = np.bincount(np.asarray(logs.action)[:50], minlength=5)
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
 
@@ -295,14 +295,14 @@ def test_answers_of_one_group_are_fewer_independent_ones():
         quality = 0.5 + 0.1 * (np.sqrt(0.6) * rng.normal(size=40)[group] + np.sqrt(0.4) * rng.normal(size=300))
         logs = Logs(np.zeros((300, 1)), action, quality, quality, quality, np.ones((300, 2), bool), group, times)
         means.append([np.average(quality[action == k], weights=times[action == k]) for k in range(2)])
-        found.append(checks.independent(logs))
-        alone.append(checks.independent(logs._replace(group=None, weight=None)))
+        found.append(sufficiency.independent(logs))
+        alone.append(sufficiency.independent(logs._replace(group=None, weight=None)))
     np.testing.assert_array_equal(alone, np.tile(counts, (1000, 1)))
     np.testing.assert_allclose(0.1**2 / np.mean(found, 0), np.var(means, 0), rtol=0.15)
     assert (np.mean(found, 0) < 0.5 * counts).all()
     few = Logs(np.zeros((300, 1)), action, quality, quality, quality, np.ones((300, 2), bool), group)
-    assert (checks.rows_needed(few) > 0).all()
-    assert (checks.rows_needed(few._replace(group=None)) == 0).all()
+    assert (sufficiency.rows_needed(few) > 0).all()
+    assert (sufficiency.rows_needed(few._replace(group=None)) == 0).all()
 
 
 @pytest.mark.modes

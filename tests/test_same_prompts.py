@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxroute import cli, nuisance
-from jaxroute.learn import checks, fitting
+from jaxroute.learn import fitting, sufficiency
 from jaxroute.nuisance import gp
 from jaxroute.types import Logs, NuisanceSpec, UnsupportedLogError
 
@@ -85,7 +85,7 @@ def test_a_log_of_one_prompt_is_refused_by_the_doctor_as_by_fit(command, tmp_pat
 
 def test_one_prompt_beside_a_context_that_differs_is_not_refused():
     features = np.ones((150, 2), np.float32)
-    assert checks.same(log_of(features)) == 1
+    assert sufficiency.same(log_of(features)) == 1
     features[::2, 1] = 0
-    assert checks.same(log_of(features)) == 0.5
-    assert checks.refusal(log_of(features)) == ""
+    assert sufficiency.same(log_of(features)) == 0.5
+    assert sufficiency.refusal(log_of(features)) == ""

@@ -10,7 +10,7 @@ from commands import run
 
 from jaxroute.data import scale
 from jaxroute.data.logs import as_logs, load
-from jaxroute.learn import checks, fitting, full_feedback
+from jaxroute.learn import fitting, full_feedback, sufficiency
 from jaxroute.serving import comparison, distil, evaluation
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes, UnsupportedLogError
 
@@ -57,7 +57,7 @@ UNFIT = {
 def test_features_of_no_use_are_refused_with_the_reason_by_every_command(name):
     make, why = UNFIT[name]
     log = load(rows(features=make))
-    assert checks.refusal(load(rows())) == ""
+    assert sufficiency.refusal(load(rows())) == ""
     with pytest.raises(UnsupportedLogError, match=why):
         fitting.fit(jax.random.key(0), as_logs(log), log.models, spec=MEAN)
     quality = np.random.default_rng(0).random((len(log), 2))
@@ -110,16 +110,20 @@ def heavy(weight, row=17):
     return lambda i, _: weight if i == row else 1
 
 
+@pytest.fixture(scope="module")
+def router():
+    plain = load(rows())
+    return fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
+
+
 @pytest.mark.parametrize("weight", [300, 1e6, 1e30])
-def test_a_row_that_outweighs_the_log_is_named_and_refused(weight):
+def test_a_row_that_outweighs_the_log_is_named_and_refused(router, weight):
     log = load(rows(weight=heavy(weight)))
     assert log.outliers[0].startswith(f"weight is {weight:.3g}, so this row stands for ")
     assert "row 17, model " in log.outliers[0]
     why = r"150 rows count as \d+ by their weights: row 17 weighs .*, and half of them at most 1"
     with pytest.raises(UnsupportedLogError, match=why):
         fitting.fit(jax.random.key(0), as_logs(log), log.models, spec=MEAN)
-    plain = load(rows())
-    router = fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
     later = load(rows(weight=heavy(weight), request_id=lambda i, _: f"later {i}"))
     with pytest.raises(UnsupportedLogError, match=why):
         evaluation.on_log(router, later)
@@ -129,15 +133,15 @@ def test_a_row_that_outweighs_the_log_is_named_and_refused(weight):
 
 def test_an_unrated_row_that_outweighs_the_log_counts_among_the_rows_alone():
     lost = load(rows(weight=heavy(1e6, 3), quality=lambda i, r: None if i == 3 else r["quality"]))
-    assert checks.refusal(lost).startswith("150 rows count as 1 by their weights: row 3 ")
+    assert sufficiency.refusal(lost).startswith("150 rows count as 1 by their weights: row 3 ")
     few = rows(400, weight=lambda i, _: 1000 if i < 4 else 1, quality=lambda i, _: None if 4 <= i < 300 else 1.0)
     many = [row | {"weight": 1000 if i < 4 or 4 <= i < 300 else 1} for i, row in enumerate(few)]
-    assert checks.refusal(load(many)).startswith("104 answers with a quality count as 4 by their weights")
+    assert sufficiency.refusal(load(many)).startswith("104 answers with a quality count as 4 by their weights")
 
 
 def test_weights_of_ordinary_spread_are_neither_named_nor_refused():
     log = load(rows(weight=lambda i, _: [1, 4, 20][i % 3]))
-    assert (log.outliers, checks.refusal(log)) == ((), "")
+    assert (log.outliers, sufficiency.refusal(log)) == ((), "")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_hundreds_of_models_of_a_few_rows_are_refused_at_once(tmp_path, capsys):
     code, _, said = run(capsys, "doctor", path)
     assert code == 3
     assert "no model has 10 answers with a quality (the most are 1)" in said
-    assert checks.refusal(load(found)).startswith("no model has 10 answers with a quality")
+    assert sufficiency.refusal(load(found)).startswith("no model has 10 answers with a quality")
 
 
 def test_a_distilled_network_knows_costs_in_whatever_unit():

@@ -152,24 +152,30 @@ def test_everything_that_runs_is_in_the_key():
     data = table.prepare(config)
 
     def ran(work):
-        seen = set()
+        called = set()
 
-        def look(frame, event, _):
-            code = frame.f_code
-            if event == "call" and code.co_filename.startswith(str(source.ROOT / "")):
-                path = Path(code.co_filename).relative_to(source.ROOT).with_suffix("")
-                name = code.co_qualname.split(".")[0]
-                finds_imports = path.stem in ("_aliases", "_lazy")  # they lead to code, and are no part of a result
-                ours = path.parts[0] in ("jaxroute", "experiments")  # the environment may lie in the same folder
-                if ours and not finds_imports and name[0] != "<" and name != "__getattr__":
-                    seen.add(source.Symbol(".".join(path.parts).removesuffix(".__init__"), name))
+        def look(frame, event, _):  # it returns None, so that it hears of calls alone
+            called.add(frame.f_code)
 
         jax.clear_caches()
-        sys.setprofile(look)
+        sys.settrace(look)
         try:
-            return work(), seen
+            made = work()
         finally:
-            sys.setprofile(None)
+            sys.settrace(None)
+        return made, {symbol for code in called if (symbol := symbol_of(code))}
+
+    def symbol_of(code):
+        """The symbol of this repository that a code object belongs to; None where there is none."""
+        path, name = Path(code.co_filename), code.co_qualname.split(".")[0]
+        if not path.is_relative_to(source.ROOT) or name[0] == "<" or name == "__getattr__":
+            return None
+        path = path.relative_to(source.ROOT).with_suffix("")
+        finds_imports = path.stem in ("_aliases", "_lazy")  # they lead to code, and are no part of a result
+        ours = path.parts[0] in ("jaxroute", "experiments")  # the environment may lie in the same folder
+        return (
+            source.Symbol(".".join(path.parts).removesuffix(".__init__"), name) if ours and not finds_imports else None
+        )
 
     for name in dir(policies):  # imported when first used, and the bodies of its classes would run inside ``ran``
         getattr(policies, name)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroute.data import splits, synthetic
+from jaxroute.data import splits, synthetic, ties
 from jaxroute.types import InputError
 
 
@@ -62,7 +62,7 @@ def test_ties_chain_through_groups_and_texts(table):
     #          a    b            c           d    e           f
     prompts = ["x", "same text", "Same text!", "y", "SAME  text", "z"]
     groups = [0, 0, 1, 1, 2, 3]
-    block = splits.tied(_with_prompts(table, prompts, groups))
+    block = ties.tied(_with_prompts(table, prompts, groups))
     assert len(set(block[:5])) == 1  # a-b by group, b-c-e by text, c-d by group
     assert block[5] != block[0]
 
@@ -89,7 +89,7 @@ def test_near_duplicates_stay_together(table):
     ],
 )
 def test_near_duplicates_are_counted(prompts, count):
-    assert splits.near_duplicates(prompts) == count
+    assert ties.near_duplicates(prompts) == count
 
 
 def test_held_out_tasks(table):
@@ -149,14 +149,14 @@ def test_leakage_is_counted_against_a_loop(table):
         seen_groups |= set(small.group[part])
     assert texts > 20
     assert groups > 5
-    assert splits.leakage(small, parts) == (120 - len(seen_texts), texts, groups, 0)
+    assert ties.leakage(small, parts) == (120 - len(seen_texts), texts, groups, 0)
     ungrouped = _with_prompts(table, prompts)
-    clean = splits.leakage(ungrouped, splits.split(0, ungrouped))
+    clean = ties.leakage(ungrouped, splits.split(0, ungrouped))
     assert clean == (120 - len(seen_texts), 0, 0, 0)
 
 
 def test_repeated_rows_and_rows_outside_the_table(table):
-    assert splits.leakage(table, [np.arange(10), np.arange(9, 12)]).repeated_rows == 1
-    assert splits.leakage(table, [np.arange(3), np.array([], int)]).repeated_rows == 0
+    assert ties.leakage(table, [np.arange(10), np.arange(9, 12)]).repeated_rows == 1
+    assert ties.leakage(table, [np.arange(3), np.array([], int)]).repeated_rows == 0
     with pytest.raises(InputError, match="rows run from 0 to 2000"):
-        splits.leakage(table, [np.array([0, 2000])])
+        ties.leakage(table, [np.array([0, 2000])])

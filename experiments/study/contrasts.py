@@ -5,9 +5,11 @@ Frames of rows come from `study.report.labelled`, as in `study.significance`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from experiments import methods
@@ -118,6 +120,11 @@ def robust(method: str) -> bool:
     return about.kind == LEARNED and about.estimator in ROBUST and method not in STAYS
 
 
+def trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the methods that are ``robust``."""
+    return rows[rows["method"].isin([method for method in rows["method"].unique() if robust(method)])]
+
+
 def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
     """The method that ``name`` means in a cell [seeds, methods], and its values by seed; None where it is not there.
 
@@ -131,17 +138,18 @@ def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
     }
     if name not in kinds:
         return (name, cell[name]) if name in cell else None
-    values = cell[[method for method in cell if kinds[name](str(method))]].dropna()
-    if values.empty:
+    candidates = cell[[method for method in cell if kinds[name](str(method))]].dropna()
+    if candidates.empty:
         return None
-    choice = (values.sum() - values).idxmin(axis=1)  # for one seed alone: the first
-    return str(choice.mode()[0]), pd.Series([values.loc[s, choice[s]] for s in values.index], values.index)
+    values = candidates.to_numpy()
+    choice = (values.sum(axis=0) - values).argmin(axis=1)  # for one seed alone: the first
+    named = candidates.columns[choice]
+    return str(named.to_series().mode()[0]), pd.Series(values[np.arange(len(values)), choice], candidates.index)
 
 
 def end_to_end(rows: pd.DataFrame, left: str = BEST_LEARNED, right: str = BEST_PLUG_IN) -> list[Contrast]:
     """``left`` against ``right`` in every cell that has a router trained end to end, the centre first."""
-    learned = rows[rows["method"].map(robust)]
-    cells = learned[["factor", "level"]].drop_duplicates().itertuples(index=False)
+    cells = trained(rows)[["factor", "level"]].drop_duplicates().itertuples(index=False)
     ordered = sorted(((str(cell.factor), str(cell.level)) for cell in cells), key=lambda cell: cell != CENTRE)
     return [within(left, right, *cell) for cell in ordered]
 
@@ -159,14 +167,19 @@ def contrasts(rows: pd.DataFrame, listed: Iterable[Contrast]) -> pd.DataFrame:
     values = rows[rows["metric"].isin([GRID, BETWEEN])].pivot_table(
         index=["metric", "dataset", "factor", "level", "seed"], columns="method", values="value"
     )
-    groups = values.groupby(level=["metric", "dataset", "factor", "level"])
-    cells = {key: cell.reset_index(level=[0, 1, 2, 3], drop=True).dropna(axis=1, how="all") for key, cell in groups}
-    found = []
+    places = values.groupby(level=["metric", "dataset", "factor", "level"]).indices
+
+    @functools.cache
+    def cell(*place: str) -> pd.DataFrame:
+        """[seeds, methods that were run there]; empty where there is no such cell."""
+        return values.iloc[places.get(place, [])].droplevel([0, 1, 2, 3]).dropna(axis=1, how="all")
+
+    found, tables = [], in_order(values.index.unique("dataset"))
     for contrast in listed:
         real = {}
-        for table in in_order(values.index.get_level_values("dataset")):
+        for table in tables:
             sides = [
-                picked(cells.get((contrast.metric, table, factor, level), pd.DataFrame()), method)
+                picked(cell(contrast.metric, table, factor, level), method)
                 for method, factor, level in (contrast.left, contrast.right)
             ]
             both = [side for side in sides if side is not None]

@@ -28,11 +28,11 @@ Paragraphs = list[str]
 
 
 def labelled(results: pd.DataFrame) -> pd.DataFrame:
-    """The results with columns factor and level, regrets in points."""
-    about = {text: json.loads(text) for text in results["hyperparameters"].unique()}
-    return results.assign(
-        factor=results["hyperparameters"].map(lambda t: about[t]["factor"]),
-        level=results["hyperparameters"].map(lambda t: about[t]["level"]),
+    """The results with columns factor and level in place of ``hyperparameters``, regrets in points."""
+    cell = {text: json.loads(text) for text in results["hyperparameters"].unique()}
+    return results.drop(columns="hyperparameters").assign(
+        factor=results["hyperparameters"].map({text: about["factor"] for text, about in cell.items()}),
+        level=results["hyperparameters"].map({text: about["level"] for text, about in cell.items()}),
         value=results["value"].astype(float) * np.where(results["metric"] == study_figures.OVERLAP, 1.0, 100.0),
     )
 

@@ -51,12 +51,14 @@ def paired(mean: pd.DataFrame) -> pd.DataFrame:
     """
     wide = mean.pivot_table(index=[*CELL, "seed"], columns="method", values="value")
     found = []
+    baselines = [m for m in wide.columns if m != RECOMMENDED and methods.get(m).kind != CEILING]
     for place, cell in wide.groupby(level=CELL, sort=False):
-        for method in cell.columns.drop(RECOMMENDED):
-            if methods.get(method).kind == CEILING or cell[method].isna().all():
-                continue
-            gap = (cell[RECOMMENDED] - cell[method]).dropna().to_numpy()
-            found.append((*place, method, len(gap), *student_interval(gap), two_sided(gap)))
+        theirs = cell[baselines].to_numpy()
+        ours = np.broadcast_to(cell[[RECOMMENDED]].to_numpy(), theirs.shape)
+        for method, a, b in zip(baselines, ours.T, theirs.T, strict=True):
+            if not np.isnan(b).all():
+                gap = (a - b)[~np.isnan(a - b)]
+                found.append((*place, method, len(gap), *student_interval(gap), two_sided(gap)))
     frame = pd.DataFrame(found, columns=[*CELL, "method", "seeds", "difference", "low", "high", "p"])
     return frame.assign(holm=holm(frame["p"].to_numpy(float)))
 

@@ -23,7 +23,7 @@ from experiments.study.contrasts import (
     Contrast,
     contrasts,
     end_to_end,
-    robust,
+    trained,
     within,
 )
 from experiments.study.design import SYNTHETIC
@@ -100,7 +100,7 @@ def learned(rows: pd.DataFrame, *, least: int = 1) -> tuple[str, str]:
     pairs = [(BEST_LEARNED, BEST_PLUG_IN), (RECOMMENDED, BEST_LEARNED)]
     listed = [end_to_end(rows, *pair) for pair in pairs]
     found = find(rows, [contrast for part in listed for contrast in part])
-    routers = rows[rows["method"].map(robust).astype(bool)].groupby(["factor", "level"])["method"].nunique()
+    routers = trained(rows).groupby(["factor", "level"])["method"].nunique()
 
     def standing(several: bool) -> str:
         """On both kinds of tables: in how many cells with several such routers, or with few, the best is ahead."""
@@ -228,7 +228,7 @@ def _singles(rows: pd.DataFrame) -> list[tuple[str, Found]]:
 def _full(rows: pd.DataFrame) -> str:
     """The ceilings at the centre in order of their mean regret over the real tables."""
     mean = rows[(rows["metric"] == "mean_regret") & (rows["factor"] == "centre") & (rows["dataset"] != SYNTHETIC)]
-    full = mean[mean["method"].map(lambda name: methods.get(name).full).astype(bool)]
+    full = mean[mean["method"].isin([name for name in mean["method"].unique() if methods.get(name).full])]
     order = full.groupby("method")["value"].mean().sort_values()
     named = ", ".join(f"`{name}` {value:.2f}" for name, value in order.items())
     return f"With every model's answer to learn from, mean regret over the real tables: {named}." if named else ""

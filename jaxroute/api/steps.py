@@ -27,7 +27,7 @@ from jaxroute.data.logs import LogTable, latency, oddities
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.estimators.prediction_powered import check_scale
-from jaxroute.learn import checks, fitting, full_feedback
+from jaxroute.learn import checks, fitting, full_feedback, sufficiency
 from jaxroute.learn.methods import Method
 from jaxroute.serving import new_models
 from jaxroute.serving.router import Router
@@ -204,7 +204,7 @@ def learn(data: Encoded, *, seed: int = 0, fingerprint: bool = True, **options: 
         router.summary["half_life_days"] = None if np.isinf(data.half_life) else data.half_life
     router.summary.update({"chat": rows.chat, "seed": seed, "usage": rows.usage, "context": of.columns})
     router.summary["read_as"] = dict(rows.read_as)
-    beside = None if data.shadow is None else checks.answers(data.shadow)
+    beside = None if data.shadow is None else sufficiency.answers(data.shadow)
     router.summary["conclusion"] = [*router.summary["conclusion"], *oddities.unrated(rows, beside, of.candidates)]
     if of.latency:
         router.summary.update({"latency": of.latency, "max_latency": of.max_latency})

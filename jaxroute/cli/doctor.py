@@ -43,12 +43,12 @@ def doctor(
       jaxroute doctor requests.parquet --shadow answered_by_all/
     """
     from jaxroute.data import encoders
-    from jaxroute.learn import checks
+    from jaxroute.learn import sufficiency
 
     encoders.check(encoder)
     output.check_page(page)
     table = reading.read(log, how)
-    if shadow is None and len(table.models) > MANY and (why := checks.scattered(table)):
+    if shadow is None and len(table.models) > MANY and (why := sufficiency.scattered(table)):
         raise UnsupportedLogError(why)  # at once: a report would take minutes
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)

@@ -36,7 +36,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
 
     from jaxroute import nuisance
     from jaxroute.data import context as contexts
-    from jaxroute.data import splits
+    from jaxroute.data import ties
     from jaxroute.data.logs import folding, latency, oddities, rating
     from jaxroute.estimators import drift, judge
 
@@ -46,7 +46,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     uniform, *singles = _support(logs, nuisances, names)
     with_shadow = None if shadow is None else _with_shadow(logs, nuisances, shadow, names)
     models = _models(logs, nuisances, shadow, names, singles, taken)
-    duplicates = None if table.prompt is None else splits.near_duplicates(table.prompt)
+    duplicates = None if table.prompt is None else ties.near_duplicates(table.prompt)
     changed = [] if table.timestamp is None else drift.changes(logs, nuisances, table.timestamp)
     since = [one.at for one in changed if one.changed and one.what != "share"]
     verdict, todo = _verdict(table, logs, shadow, diagnosis.source, uniform, models, since)
@@ -107,10 +107,10 @@ def _models(
         names: [K]. singles: [K] of ``_support``, of a policy that always takes that model each.
         taken: of ``data.logs.latency.by_model``.
     """
-    from jaxroute.learn import checks
+    from jaxroute.learn import sufficiency
     from jaxroute.recipe import means
 
-    needed = checks.rows_needed(logs, shadow)
+    needed = sufficiency.rows_needed(logs, shadow)
     error = np.sqrt(np.diag(means.of_log(logs, nuisances).covariance))
     action, quality, cost = (np.asarray(y) for y in (logs.action, logs.quality, logs.cost))
     times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
@@ -152,16 +152,16 @@ def _verdict(
         since: the times at which answers changed.
     """
     from jaxroute.data import scale
-    from jaxroute.learn import checks
+    from jaxroute.learn import sufficiency
 
     verdict = _overall(source, uniform["verdict"], [str(m["verdict"]) for m in models])
-    answered = np.zeros(len(models)) if shadow is None else checks.answers(shadow)
-    known = [m["model"] for m, count in zip(models, answered, strict=True) if count >= checks.ROWS_A_MODEL]
+    answered = np.zeros(len(models)) if shadow is None else sufficiency.answers(shadow)
+    known = [m["model"] for m, count in zip(models, answered, strict=True) if count >= sufficiency.ROWS_A_MODEL]
     carried = verdict == "refuse" and len(known) > 1
     doubtful = bool(advice.missing(table) or table.outliers or since)
     verdict = "caution" if carried or (verdict == "ok" and doubtful) else verdict
     todo = advice.first(source, uniform["reasons"], models, verdict, known, shadow is None)
-    if refused := checks.refusal(logs, shadow):
+    if refused := sufficiency.refusal(logs, shadow):
         others = [] if scale.unfit(np.asarray(logs.features)) else [line for line in todo if "Next step" not in line]
         return "refuse", [f"A router cannot be fitted: {refused}.", *others]
     if carried:
@@ -179,13 +179,13 @@ def _with_shadow(logs: Logs, nuisances: Nuisances, shadow: Examples, names: Sequ
 
     from jaxroute import nuisance, recipe
     from jaxroute.data import shadow as shadows
-    from jaxroute.learn import checks
+    from jaxroute.learn import sufficiency
     from jaxroute.recipe import levels
 
     together, model = nuisance.fit(jax.random.key(0), logs, QUICK, shadow=shadows.priced(shadow, logs, names))
     before = levels.fit(logs, nuisances).deviation
     after = levels.fit(logs, together, shadow, recipe.shadow_predictions(model, len(logs.action))).deviation
-    answers = checks.answers(shadow)
+    answers = sufficiency.answers(shadow)
     return {
         "prompts": len(shadow.features),
         "models": [

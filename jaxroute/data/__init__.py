@@ -4,7 +4,8 @@ logs, tables, shadow   people's request logs; tables of every model's answers; a
 benchmarks, hub        published tables and where they are fetched
 encoders               features of prompts
 simulate, synthetic    logs from a table; a table with known truth
-splits, units, prices  splits without leakage; the cost scale; prices per token
+splits, ties           splits without leakage; which rows repeat one another
+units, prices          the cost scale; prices per token
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jaxroute.data import splits as splits
     from jaxroute.data import synthetic as synthetic
     from jaxroute.data import tables as tables
+    from jaxroute.data import ties as ties
     from jaxroute.data import units as units
 else:
     __getattr__, __dir__ = lazy(
@@ -37,6 +39,7 @@ else:
             "splits",
             "synthetic",
             "tables",
+            "ties",
             "units",
         ),
     )

@@ -1,6 +1,7 @@
 """Off-policy value of a target policy, and whether the log can support it.
 
-influence   one influence value per row of a log: their estimate and its interval
+influence   one influence value per row of a log, and their estimate
+intervals   confidence intervals of estimates
 values      the estimators; ``ESTIMATORS`` has them by name
 families    estimators whose weights are those of families of models
 loggers     propensities of logs that several policies wrote
@@ -50,11 +51,11 @@ from jaxroute.estimators.frontier import shares as shares
 from jaxroute.estimators.frontier import single_models as single_models
 from jaxroute.estimators.influence import Rows as Rows
 from jaxroute.estimators.influence import estimate as estimate
-from jaxroute.estimators.influence import half_width as half_width
-from jaxroute.estimators.influence import interval as interval
 from jaxroute.estimators.influence import rows as rows
 from jaxroute.estimators.influence import utility_range as utility_range
-from jaxroute.estimators.influence import wider as wider
+from jaxroute.estimators.intervals import half_width as half_width
+from jaxroute.estimators.intervals import interval as interval
+from jaxroute.estimators.intervals import wider as wider
 from jaxroute.estimators.judge import biases as biases
 from jaxroute.estimators.loggers import balanced as balanced
 from jaxroute.estimators.loggers import weighted as weighted

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jaxroute.estimators.influence import wider
+from jaxroute.estimators.intervals import wider
 from jaxroute.system.printing import money
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from jaxroute.arguments import checked
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.influence import example as example
-from jaxroute.estimators.influence import interval as confidence
 from jaxroute.estimators.influence import utility_range
+from jaxroute.estimators.intervals import interval as confidence
 from jaxroute.estimators.support import support
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
 from jaxroute.types import Estimate, InputError, Logs, Nuisances
@@ -62,7 +62,7 @@ def evaluate(
 ) -> tuple[Evaluation, ...]:
     """Value of one or several target policies, with an interval only where the log supports one.
 
-        ok, caution    self-normalised doubly robust, with its `influence.interval`
+        ok, caution    self-normalised doubly robust, with its `intervals.interval`
         refuse         direct method, labelled "extrapolation", no interval
 
     A deterministic log (every known propensity is 1) contains nothing about other policies: every target other than its

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxroute.estimators.influence import estimate, half_width, rows
+from jaxroute.estimators.influence import estimate, rows
+from jaxroute.estimators.intervals import half_width
 from jaxroute.estimators.spending import costs_for_qualities
 from jaxroute.estimators.support import evaluation_clip, support
 from jaxroute.numerics import relative, weighted_mean

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxroute.estimators.influence import half_width
+from jaxroute.estimators.intervals import half_width
 from jaxroute.types import InputError, Logs
 
 LEVEL = 0.95

@@ -23,7 +23,8 @@ from jaxtyping import Array, Bool, Float
 
 from jaxroute.estimators.comparison import at_weights, paired, simultaneous
 from jaxroute.estimators.evaluation import evaluate
-from jaxroute.estimators.influence import Rows, estimate, half_width, utility_range
+from jaxroute.estimators.influence import Rows, estimate, utility_range
+from jaxroute.estimators.intervals import half_width
 from jaxroute.estimators.support import evaluation_clip
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Key, Logs, Nuisances

@@ -26,7 +26,8 @@ from jaxtyping import Array, Bool, Float
 from jaxroute import metrics
 from jaxroute.arguments import checked
 from jaxroute.estimators.evaluation import Evaluation
-from jaxroute.estimators.influence import Rows, Scalar, estimate, interval, units
+from jaxroute.estimators.influence import Rows, Scalar, estimate, units
+from jaxroute.estimators.intervals import interval
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.estimators.verdict import FEWEST_ROWS_PER_MODEL as FEWEST_PROMPTS
 from jaxroute.numerics import as_arrays, at_least_single, safe_divide

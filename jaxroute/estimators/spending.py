@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroute.estimators.comparison import paired
-from jaxroute.estimators.influence import Rows, estimate, half_width, rows
+from jaxroute.estimators.influence import Rows, estimate, rows
+from jaxroute.estimators.intervals import half_width
 from jaxroute.estimators.prediction_powered import by_judge
 from jaxroute.estimators.support import evaluation_clip
 from jaxroute.numerics import safe_divide

@@ -5,7 +5,8 @@
 
 methods      every method: a record each, with what it costs and what the study found
 fitting      the one path from any method to a judged `serving.Router`; `judging` comes after it
-keywords     what the keywords of a fit may hold; `checks`: what data a router can be fitted to
+keywords     what the keywords of a fit may hold; `checks`: what data and which method go together
+sufficiency  whether a log holds enough to fit and judge a router
 per_weight   ``fit``: nuisances, outcomes, projection, training, selection and ensembling for any loss
 objectives   losses by name, and the check of a loss of one's own; `estimates`: outcomes that are learnt from, by name
 """
@@ -26,4 +27,5 @@ _NAMES = {"ESTIMATORS": "estimates", "METHODS": "methods", "Method": "methods", 
 _NAMES |= {"Fitted": "per_weight", "fit": "per_weight"}
 if not TYPE_CHECKING:  # what the doctor asks needs none of the networks
     _modules = ("checks", "estimates", "fitting", "full_feedback", "judging", "methods", "objectives", "per_weight")
+    _modules += ("sufficiency",)
     __getattr__, __dir__ = lazy(__name__, _modules, {name: f"{__name__}.{module}" for name, module in _NAMES.items()})

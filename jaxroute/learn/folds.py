@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxroute.nuisance.crossfit import assign_folds
+from jaxroute.nuisance.folding import assign_folds
 from jaxroute.types import InputError, Key
 
 

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from jaxroute import estimators, nuisance, policies
 from jaxroute.data import scale as scales
-from jaxroute.data import splits
+from jaxroute.data import ties
 from jaxroute.data.units import cost_scale as break_even
 from jaxroute.estimators.verdict import ENOUGH_EFFECTIVE_ROWS
 from jaxroute.learn import checks, fitting, judging, keywords, methods, objectives
@@ -202,7 +202,7 @@ def of_table(key: Key, table: Table, *, encoder: str | None, **options: Any) -> 
         options: of ``fit``.
     """
     answers = Examples(table.features, table.outcomes, table.available)  # type: ignore[arg-type]
-    return fit(key, answers, table.models, group=splits.tied(table), encoder=encoder, **options)
+    return fit(key, answers, table.models, group=ties.tied(table), encoder=encoder, **options)
 
 
 def judged(result: MethodResult, given: TableInput, group: np.ndarray | None) -> list[dict[str, Any]]:

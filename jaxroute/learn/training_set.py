@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxroute import counterfactual, estimators, nuisance, projection
 from jaxroute.learn import estimates, folds
 from jaxroute.learn.inputs import MethodInput
-from jaxroute.nuisance.crossfit import foldable
+from jaxroute.nuisance.folding import foldable
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import Examples, Hyperparams, Key, Logs, Nuisances, Outcomes
 

@@ -5,6 +5,7 @@ of new prompts.
 
 observed                 a log as a table of models in which few cells are observed
 learners, own            outcome models, each with several candidates (penalties, numbers of neighbours, ...)
+folding                  which rows share a fold
 crossfit, host           cross-fitting in one compiled program, and of learners outside JAX
 combine                  one candidate, or a convex stack of them, by out-of-fold loss
 propensity, calibration  propensity models

@@ -46,7 +46,7 @@ def plan(observed: np.ndarray, own: np.ndarray, features: Float[Array, "N d"] | 
     if count > gp.ROWS or observed.shape[1] == 1 or (observed.any(1) != whole).any():
         return other
     rows = [np.setdiff1d(np.flatnonzero(whole), fold) for fold in own]
-    step = max(1, count // (8 * len(own)))  # as in `crossfit.rows_of_folds`: about the same sizes compile once
+    step = max(1, count // (8 * len(own)))  # as in `folding.rows_of_folds`: about the same sizes compile once
     width = min(-(-max(map(len, rows)) // step) * step, count)
     filled = [np.pad(r, (0, width - len(r)), constant_values=count) for r in rows]
     return Plan(np.stack(filled).astype(np.int32), other)

@@ -7,7 +7,7 @@ the features, a fold's fit is independent of what its own rows were answered.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import projection
-from jaxroute.nuisance import propensity, targets
+from jaxroute.nuisance import folding, propensity, targets
 from jaxroute.nuisance.learners import LEARNERS, Training
 from jaxroute.numerics import map_blocks
 from jaxroute.types import Key, NuisanceSpec, Outcomes, Params
@@ -42,42 +42,6 @@ class PropensityFold(NamedTuple):
 
     projection: projection.Projection
     params: dict[str, Params]
-
-
-def assign_folds(key: Key, num_rows: int, folds: int, group: np.ndarray | None = None) -> np.ndarray:
-    """Fold of each row [N], balanced at random; rows of one group share a fold."""
-    units, unit_of_row = np.unique(np.arange(num_rows) if group is None else group, return_inverse=True)
-    order = np.asarray(jax.random.permutation(key, len(units)))
-    return (order % folds)[unit_of_row].astype(np.int32)
-
-
-def unfoldable(group: np.ndarray | None, action: np.ndarray, folds: int, models: Sequence[str] = ()) -> str:
-    """Why the groups of a log cannot make folds; "" where they can. Rows are then folded one by one.
-
-    Args:
-        group: [N] ids. action: [N]. folds: how many. models: names, for what is said.
-
-    Example:
-        >>> unfoldable(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 3)
-        '2 groups are fewer than 3 folds'
-    """
-    if group is None:
-        return ""
-    group, action = np.asarray(group), np.asarray(action)
-    if (count := len(np.unique(group))) < folds:
-        return f"{count} group{'s are' if count != 1 else ' is'} fewer than {folds} folds"
-    rows = np.bincount(action)
-    spread = np.bincount(np.unique(np.stack([action, group]), axis=1)[0], minlength=len(rows))
-    held = np.flatnonzero((rows >= folds) & (spread == 1))
-    if not len(held):
-        return ""
-    return f"one group holds all {rows[held[0]]} rows of {models[held[0]] if models else f'model {held[0]}'}"
-
-
-def foldable(group: Array | np.ndarray | None, action: Array | np.ndarray, folds: int) -> np.ndarray | None:
-    """The groups that share folds: those of the log, or None where they cannot make folds."""
-    known = None if group is None else np.asarray(group)
-    return None if unfoldable(known, np.asarray(action), folds) else known
 
 
 def fold_axes(fits: Any) -> Any:
@@ -120,7 +84,7 @@ def fit_outcomes(
         (fits of all folds, out-of-fold predictions of every candidate [C, N, K]).
     """
     names = [name for name in sorted(LEARNERS) if name in spec.outcome_models]
-    own = rows_of_folds(fold, spec.folds)
+    own = folding.rows_of_folds(fold, spec.folds)
     given = features, outcomes, observed, jnp.asarray(fold)
     shared = jax.block_until_ready(_prepare(*given, times, spec.folds, spec.dimensions))
     params, corrections, predicted = {}, [], []
@@ -238,7 +202,7 @@ def fit_propensities(
     fields += ["penalties"] if "logistic" in spec.propensity_models else []
     fields += LEARNERS["mlp"].settings if "mlp" in spec.propensity_models else []
     read = NuisanceSpec((), **{field: getattr(spec, field) for field in fields})
-    own = rows_of_folds(fold, spec.folds)
+    own = folding.rows_of_folds(fold, spec.folds)
     return _fit_propensities(key, axes, features, action, available, jnp.asarray(fold), times, own, read)
 
 
@@ -280,24 +244,8 @@ def predict_logits(
     return jnp.concatenate(logits)
 
 
-def rows_of_folds(fold: Int[Array, " N"] | np.ndarray, folds: int) -> np.ndarray:
-    """Each fold's rows [F, R], short folds filled up with N (no row).
-
-    R is rounded up by an eighth of a fold at most, so that folds of about the same sizes compile once.
-
-    >>> rows_of_folds(np.array([0, 1, 0, 1, 0]), 2)
-    array([[0, 2, 4],
-           [1, 3, 5]])
-    """
-    fold = np.asarray(fold)
-    rows = [np.flatnonzero(fold == own) for own in range(folds)]
-    step = max(1, len(fold) // (8 * folds))
-    width = -(-max(map(len, rows)) // step) * step
-    return np.stack([np.pad(r, (0, width - len(r)), constant_values=len(fold)) for r in rows])
-
-
 def out_of_fold(predict: Callable[..., Any], fits: Any, features: Array, own: Int[Array, "F R"]) -> Any:
-    """Each row's candidates [C, N, K] from the fit of its own fold; ``own`` as of ``rows_of_folds``."""
+    """Each row's candidates [C, N, K] from the fit of its own fold; ``own`` as of `folding.rows_of_folds`."""
 
     def one_fold(fit: Any, rows: Array) -> Any:
         return map_blocks(partial(predict, fit), features.at[rows].get(mode="clip"), ROWS_PER_BLOCK)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxroute import projection
-from jaxroute.nuisance.crossfit import assign_folds, foldable
+from jaxroute.nuisance.folding import assign_folds, foldable
 from jaxroute.nuisance.propensity import fit_logistic, log_loss
 from jaxroute.numerics import as_arrays, relative, weighted_mean
 from jaxroute.types import InputError, Key, Logs, NuisanceSpec

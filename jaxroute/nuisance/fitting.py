@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxroute.nuisance import calibration, combine, crossfit, host, propensity, targets
+from jaxroute.nuisance import calibration, combine, crossfit, folding, host, propensity, targets
 from jaxroute.nuisance.learners import HOST_LEARNERS, LEARNERS, candidate_names, learners_of
 from jaxroute.nuisance.observed import cells, groups, known_propensity, times
 from jaxroute.numerics import as_arrays, relative, weighted_mean
@@ -91,7 +91,7 @@ def fit_outcomes(
         spec = dataclasses.replace(spec, outcome_models=("mean", *spec.outcome_models))
     fold_key, fit_key = jax.random.split(key)
     rows = features.shape[0]
-    fold = crossfit.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
+    fold = folding.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
     seen = np.asarray(observed) & np.isfinite(outcomes.quality) & np.isfinite(outcomes.cost)
     folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec), times)
     on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec, times)
@@ -237,7 +237,7 @@ def fit(
     outcome_key, propensity_key = jax.random.split(key)
     logs = as_arrays(logs)
     every = cells(logs, shadow)
-    group = crossfit.foldable(logs.group, logs.action, spec.folds)
+    group = folding.foldable(logs.group, logs.action, spec.folds)
     grouped = groups(group, num_rows, len(every.available))
     whole = times(logs, len(every.available))
     outcomes, model = fit_outcomes(outcome_key, *every, spec, group=grouped, times=whole)
@@ -246,7 +246,7 @@ def fit(
 
     fold_key, fit_key = jax.random.split(propensity_key)
     own = relative(logs.weight)
-    fold = crossfit.assign_folds(fold_key, num_rows, spec.folds, group)
+    fold = folding.assign_folds(fold_key, num_rows, spec.folds, group)
     folds, logits = crossfit.fit_propensities(
         fit_key, model.folds.projection, logs.features, logs.action, logs.available, fold, spec, own
     )

@@ -40,7 +40,7 @@ class Learner(NamedTuple):
     """fit(training, spec) -> params of all folds; predict(params of one fold, x [d], ...) -> Outcomes [C, K].
 
     settings: the fields of the spec that it reads. axes: of ``params``, as ``vmap`` takes it: which leaves have a
-    leading axis of folds. plan(observed [N, K], own [F, R] as of `crossfit.rows_of_folds`, features [N, d]): host
+    leading axis of folds. plan(observed [N, K], own [F, R] as of `folding.rows_of_folds`, features [N, d]): host
     side, what decides the shapes of the compiled fit.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxroute import settings
 from jaxroute.data import prices as price_table
-from jaxroute.data import shapes, splits
+from jaxroute.data import shapes, ties
 from jaxroute.data.harness import scores
 from jaxroute.data.harness.answers import Answer, Tokens
 from jaxroute.data.logs.costs import DOLLARS, SIGNS
@@ -112,7 +112,7 @@ def join(
         "repeats_averaged": len(scored) - len(outcomes),
         "prompts_without_a_score": same.ngroups - len(queries),
         "prompts_worded_differently": int((same["prompt"].nunique() > 1).sum()),
-        "near_duplicate_prompts": splits.near_duplicates(queries["prompt"].tolist()),
+        "near_duplicate_prompts": ties.near_duplicates(queries["prompt"].tolist()),
         "named_alike": _alike([found["model"] for found in by_model]),
         "scores": names,
         "runs": {run.source: run.tool for run in runs},

@@ -204,9 +204,9 @@ def folding(log: LogTable, folds: int) -> str:
     count = len(np.unique(log.group))
     if count < CLUSTERS:
         return f"{count} group{'s are' if count != 1 else ' is'} fewer than {CLUSTERS}: {ONE_BY_ONE}"
-    from jaxroute.nuisance import crossfit
+    from jaxroute.nuisance import folding
 
-    why = crossfit.unfoldable(log.group, log.action, folds, log.models)
+    why = folding.unfoldable(log.group, log.action, folds, log.models)
     return f"{why}: {ONE_BY_ONE}" if why else ""
 
 
