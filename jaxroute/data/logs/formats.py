@@ -61,6 +61,7 @@ OTHERS = (
         "every model's answers; use jaxroute fit --table, or read_table",
     ),
     ("samples of lm-eval", {"doc_id", "doc", "target"}, "every document's answers; read them with jaxroute table"),
+    ("details of lighteval", {"doc", "metric", "model_response"}, "documents; read them with jaxroute table"),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )
 """Files that are known and are no logs of requests: what they are, keys that tell them, and what they hold."""
