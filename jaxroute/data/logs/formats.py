@@ -13,6 +13,7 @@ from jaxroute.data.logs import (
     mlflow,
     openinference,
     opentelemetry,
+    opik,
     router_replay,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
@@ -32,6 +33,7 @@ FORMATS = (
     bandits.DSJSON,
     bandits.FEEDBACK,
     mlflow.TRACES,
+    opik.FORMAT,
     langfuse.OBSERVATIONS,
     langfuse.format_of(conventions),
     openinference.format_of(conventions),
@@ -61,6 +63,11 @@ OTHERS = (
         "every model's answers; use jaxroute fit --table, or read_table",
     ),
     ("samples of lm-eval", {"doc_id", "doc", "target"}, "every document's answers; read them with jaxroute table"),
+    (
+        "an export of Opik as CSV",
+        {"trace_id", "trace_project_id", "span_id"},
+        "its lists of messages are no JSON; export with --format json",
+    ),
     ("details of lighteval", {"doc", "metric", "model_response"}, "documents; read them with jaxroute table"),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )

@@ -1,0 +1,119 @@
+"""Exports of platforms and small tools: files that they wrote of requests to a loopback server, and every row's truth.
+
+The server counts 140 tokens in, 30 of them cached, and 58 out, 50 of them reasoning, and answers as another name with
+a date.
+"""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from tool_logs import HERE
+
+from jaxroute.data import logs, prices
+from jaxroute.types import InputError
+
+LISTED = {"small": prices.Price(1, 10, cached_input=0.1), "large": prices.Price(5, 50, cached_input=0.5)}
+COST = {"small": (110 + 3 + 580) / 1e6, "large": 5 * (110 + 3 + 580) / 1e6}
+OPIK = HERE / "opik-2.2.122"
+
+
+def rows(log):
+    return {p: (log.models[k], dollars) for p, k, dollars in zip(log.prompt, log.action, log.cost, strict=True)}
+
+
+def expected(asked):
+    return {prompt: (model, pytest.approx(COST[model])) for prompt, model in asked.items()}
+
+
+def test_opik_calls_in_traces():
+    """Three calls in traces of one thread, of which one is streamed, a failed one, and one that is a trace itself."""
+    log = logs.load(OPIK, prices=LISTED, score="correct")
+    assert rows(log) == expected(
+        {
+            "What is 2 + 2?": "small",
+            "Capital of France?": "large",
+            "Largest planet?": "large",
+            "What is 10 - 4?": "small",
+        }
+    )
+    assert log.quality.tolist() == [0, 1, 0, 0]
+    assert log.group.tolist() == [0, 0, 0, 1]
+    assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 4}}
+    assert log.latency == pytest.approx([0.027136, 0.051711, 0.067128, 0.046350], abs=1e-6)
+    assert log.counts["feedback on no request of the log"] == 0
+    with pytest.raises(InputError, match=r"several evaluations; choose the quality with score=NAME: correct, style"):
+        logs.load(OPIK, prices=LISTED)
+
+
+def changed(tmp_path, change):
+    """The first trace, changed."""
+    shutil.copytree(OPIK, tmp_path / "log")
+    first = sorted((tmp_path / "log").glob("trace_*"))[0]
+    trace = json.loads(first.read_text())
+    change(trace, next(span for span in trace["spans"] if span["type"] == "llm"))
+    first.write_text(json.dumps(trace))
+    return tmp_path / "log"
+
+
+def test_opik_a_score_of_a_trace_of_two_calls_is_of_none_of_them(tmp_path):
+    def change(trace, span):
+        trace["spans"].append(span | {"id": "another", "metadata": {"id": "chatcmpl-9", "jaxroute.propensity": 0.25}})
+
+    log = logs.load(changed(tmp_path, change), prices=LISTED, score="style", drop_bad=True)
+    assert log.counts["missing quality"] == 2
+    assert np.nanmin(log.propensity) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("counts", "billed"),
+    [  # 100 in, of which 60 read from a cache, and 20 out
+        ({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "original_usage.input_tokens": 30,
+          "original_usage.output_tokens": 20, "original_usage.cache_read_input_tokens": 60,
+          "original_usage.cache_creation_input_tokens": 10}, 40 + 6 + 200),
+        ({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "original_usage.prompt_token_count": 100,
+          "original_usage.cached_content_token_count": 60, "original_usage.candidates_token_count": 5,
+          "original_usage.thoughts_token_count": 15}, 40 + 6 + 200),
+        ({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "original_usage.input_tokens": 100,
+          "original_usage.input_tokens_details.cached_tokens": 60, "original_usage.output_tokens": 20,
+          "original_usage.output_tokens_details.reasoning_tokens": 15}, 40 + 6 + 200),
+        ({"prompt_tokens": 100, "completion_tokens": 20}, 100 + 200),
+    ],
+    ids=["anthropic", "google", "responses", "by hand"],
+)  # fmt: skip
+def test_opik_counts_of_every_provider(tmp_path, counts, billed):
+    log = logs.load(changed(tmp_path, lambda _, span: span.update(usage=counts)), prices=LISTED, score="style")
+    assert rows(log)["What is 2 + 2?"] == ("small", pytest.approx(billed / 1e6))
+
+
+def test_opik_its_own_cost_counts_and_0_is_none(tmp_path):
+    log = logs.load(
+        changed(tmp_path, lambda _, span: span.update(total_estimated_cost=0.5)), prices=LISTED, score="style"
+    )
+    assert rows(log)["What is 2 + 2?"] == ("small", 0.5)
+    shutil.rmtree(tmp_path / "log")
+    log = logs.load(
+        changed(tmp_path, lambda _, span: span.update(total_estimated_cost=0.0)), prices=LISTED, score="style"
+    )
+    assert rows(log)["What is 2 + 2?"] == ("small", pytest.approx(COST["small"]))
+
+
+def test_opik_as_csv_is_refused(tmp_path):
+    (tmp_path / "trace_1.csv").write_text(
+        "trace_id,trace_project_id,span_id,span_input_messages\n1,2,3,[{'role': 1}]\n"
+    )
+    with pytest.raises(InputError, match=r"an export of Opik as CSV: .*; export with --format json"):
+        logs.load(tmp_path)
+
+
+def test_a_mapped_column_in_which_all_rows_have_one_value_is_there():
+    asked = [
+        {"prompt": f"p{i}", "model": "ab"[i % 2], "quality": 1, "cost": 0.1, "metadata": {"user": "u"}}
+        for i in range(4)
+    ]
+    log = logs.load(asked, columns={"group": "metadata.user"})
+    assert log.group.tolist() == [0, 0, 0, 0]
+    assert not [name for name in log.counts if name.startswith("rows, in none of which")]
+    with pytest.raises(InputError, match=r"no record has 'metadata\.team', which is mapped to group"):
+        logs.load(asked, columns={"group": "metadata.team"})
