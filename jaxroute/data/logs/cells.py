@@ -68,9 +68,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     blank = {name for name, parts in pieces.items() if all(_blank(name, part) for _, part in parts)}
     for name, called_so in asked.columns.items():
         said = any(rows for (field, _), rows in odd.items() if field == name)
-        if name not in pieces or (
-            "." in called_so and not said and all(_blank(name, part) for _, part in pieces[name])
-        ):
+        if name not in pieces or ("." in called_so and not said and name in blank):
             raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
