@@ -8,8 +8,9 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
-from tool_logs import HERE
+from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, prices
 from jaxroute.types import InputError
@@ -117,3 +118,78 @@ def test_a_mapped_column_in_which_all_rows_have_one_value_is_there():
     assert not [name for name in log.counts if name.startswith("rows, in none of which")]
     with pytest.raises(InputError, match=r"no record has 'metadata\.team', which is mapped to group"):
         logs.load(asked, columns={"group": "metadata.team"})
+
+
+WEAVE = HERE / "weave-0.54.0.jsonl"
+
+
+def rated(tmp_path, change):
+    """Calls of Weave, changed: each call of a model, and the function that it is in."""
+    calls = records_of(WEAVE.name)
+    for call in calls:
+        change(call, call["attributes"]["weave"].get("kind"))
+    (tmp_path / "calls.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls))
+    return tmp_path / "calls.jsonl"
+
+
+def test_weave_calls_and_the_functions_around_them():
+    """What a call used is in the summaries of the functions around it too, and counts once."""
+    log = logs.load(WEAVE, prices=LISTED, feedback=[{"request_id": "chatcmpl-9", "quality": 1}])
+    answered = {"What is 2 + 2?": "small", "Capital of France?": "large", "Largest planet?": "large"}
+    assert rows(log) == expected(answered | {"What is 10 - 4?": "small"})
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [-1, 1, -1, -1]
+    assert log.group.tolist() == [0, 0, 0, 1]
+    assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 4}}
+    assert log.latency == pytest.approx([0.029037, 0.055258, 0.077991, 0.046977], abs=1e-6)
+
+
+def test_weave_feedback_of_a_call_or_of_the_function_around_it(tmp_path):
+    def change(call, kind):
+        told = [("wandb.reaction.1", {"emoji": "👎"}, "10:00"), ("wandb.reaction.1", {"emoji": "👍"}, "11:00"),
+                ("wandb.annotation.correct", {"value": True}, "10:00"), ("wandb.note.1", {"note": "fine"}, "10:00"),
+                ("wandb.runnable.judge", {"output": {"style": 0.5, "why": "dry"}}, "10:00")]  # fmt: skip
+        told = told[:2] if kind == "llm" else told[2:]
+        call["summary"]["weave"] = {
+            "feedback": [{"feedback_type": a, "payload": b, "created_at": f"2026-11-30T{c}:00Z"} for a, b, c in told]
+        }
+
+    path = rated(tmp_path, change)
+    with pytest.raises(InputError, match=r"choose the quality with score=NAME: correct, judge\.style, reaction"):
+        logs.load(path, prices=LISTED)
+    for score, quality in {"reaction": [1, 1, 1, 1], "correct": [1, 1, 1, -1], "judge.style": [0.5] * 3 + [-1]}.items():
+        log = logs.load(path, prices=LISTED, score=score)
+        assert np.nan_to_num(log.quality, nan=-1).tolist() == quality, score
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_weave_cached_tokens_of_anthropic_are_read_where_they_are_told(tmp_path, inside):
+    """The summary's input_tokens have the cached ones in some versions and not in others."""
+    told = {"input_tokens": 30, "output_tokens": 20, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 10}
+
+    def change(call, kind):
+        if kind == "llm" and call.get("output", {}).get("id") == "chatcmpl-8":
+            call["output"]["usage"] = told if inside else None
+            call["summary"]["usage"] = {call["output"]["model"]: told | {"input_tokens": 100}}
+
+    path, feedback = rated(tmp_path, change), [{"request_id": "chatcmpl-9", "quality": 1}]
+    if inside:
+        log = logs.load(path, prices=LISTED, feedback=feedback)
+        assert rows(log)["What is 2 + 2?"] == ("small", pytest.approx((30 + 6 + 10 + 200) / 1e6))
+    else:
+        with pytest.raises(InputError, match=r"input_tokens is empty.*: 1 row.s. .small 1"):
+            logs.load(path, prices=LISTED, feedback=feedback)
+
+
+def test_weave_that_is_no_json_or_stored_elsewhere_has_no_prompt(tmp_path):
+    pd.DataFrame(records_of(WEAVE.name)).to_csv(tmp_path / "calls.csv", index=False)
+    why = r"no rows; .*Weave's calls; 9 prompts that were not recorded; write each call as a line of JSON"
+    with pytest.raises(InputError, match=why):
+        logs.load(tmp_path / "calls.csv", prices=LISTED)
+
+    def change(call, kind):
+        if call.get("output", "") and kind == "llm" and call["output"]["id"] == "chatcmpl-9":
+            call["inputs"]["messages"] = "weave:///me/p/object/messages:1"
+
+    log = logs.load(rated(tmp_path, change), prices=LISTED, feedback=[{"request_id": "chatcmpl-8", "quality": 1}])
+    assert sorted(log.prompt) == ["Largest planet?", "What is 10 - 4?", "What is 2 + 2?"]
+    assert log.left_out["prompts that were not recorded"] == {"large": 1}

@@ -15,6 +15,7 @@ from jaxroute.data.logs import (
     opentelemetry,
     opik,
     router_replay,
+    weave,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
 from jaxroute.types import InputError
@@ -34,6 +35,7 @@ FORMATS = (
     bandits.FEEDBACK,
     mlflow.TRACES,
     opik.FORMAT,
+    weave.FORMAT,
     langfuse.OBSERVATIONS,
     langfuse.format_of(conventions),
     openinference.format_of(conventions),

@@ -11,12 +11,10 @@ Reference:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from jaxroute.data import values
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import convert, spans
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
@@ -72,7 +70,7 @@ def _entry(span: Row, trace: Row, record: Row, asked: Asked) -> Entry:
     fields |= usage(_counts(parsed(span.get("usage")))) | {
         "cost": span.get("total_estimated_cost"),
         "timestamp": span.get("start_time"),
-        "latency": _seconds(span),
+        "latency": convert.seconds(span.get("start_time"), span.get("end_time")),
         "group": trace.get("thread_id"),
         "request_id": first(about, ("id",)) or span.get("id"),
         "spare_id": span.get("id"),
@@ -93,15 +91,6 @@ def _counts(counted: Any) -> Row:
     inner = {k.removeprefix(WRITTEN).rpartition(".")[2]: v for k, v in counted.items() if k.startswith(WRITTEN)}
     inner = {GOOGLE.get(k, k): v for k, v in inner.items()}
     return inner | {k: v for k, v in counted.items() if not k.startswith(WRITTEN)}
-
-
-def _seconds(span: Row) -> float | None:
-    """From the start of a span to its end."""
-    try:
-        found = values.moment(span.get("end_time")) - values.moment(span.get("start_time"))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return None if math.isnan(found) else found
 
 
 def _scores(judged: Row) -> Iterator[tuple[str, Any, Any]]:
