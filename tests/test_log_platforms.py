@@ -193,3 +193,36 @@ def test_weave_that_is_no_json_or_stored_elsewhere_has_no_prompt(tmp_path):
     log = logs.load(rated(tmp_path, change), prices=LISTED, feedback=[{"request_id": "chatcmpl-8", "quality": 1}])
     assert sorted(log.prompt) == ["Largest planet?", "What is 10 - 4?", "What is 2 + 2?"]
     assert log.left_out["prompts that were not recorded"] == {"large": 1}
+
+
+LLM = HERE / "llm-0.36.json"
+
+
+def test_llm_logs_with_conversations_and_fragments():
+    one = json.loads(LLM.read_text())[0]
+    log = logs.load(LLM, prices=LISTED, feedback=[{"request_id": one["id"], "quality": 1}])
+    answered = {"What is 2 + 2?": "small", "Capital of France?": "large", "Largest planet?": "large"}
+    answered |= {"What is 10 - 4?": "small", "A short text about the largest planet?\n\nWhat is it about?": "large"}
+    assert rows(log) == expected(answered)
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1, -1, -1, -1]
+    assert log.group.tolist() == [0, 1, 1, 2, 3]
+    assert log.latency.tolist() == [0.088, 0.119, 0.105, 0.293, 0.494]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "details", "billed"),
+    [
+        (30, {"cache_read_input_tokens": 60, "cache_creation_input_tokens": 10}, 40 + 6 + 200),
+        (100, {"cachedContentTokenCount": 60, "candidatesTokenCount": 5, "thoughtsTokenCount": 15}, 40 + 6 + 200),
+        (100, None, 100 + 200),
+    ],
+    ids=["anthropic", "gemini", "none"],
+)
+def test_llm_counts_of_every_provider(tmp_path, tokens, details, billed):
+    asked = json.loads(LLM.read_text())
+    asked[0] |= {"input_tokens": tokens, "output_tokens": 20, "token_details": json.dumps(details)}
+    asked[1] |= {"prompt": "", "tool_results": [{"name": "planet", "output": "big"}]}
+    (tmp_path / "log.json").write_text(json.dumps(asked, indent=2))
+    log = logs.load(tmp_path, prices=LISTED, feedback=[{"request_id": asked[2]["id"], "quality": 1}])
+    assert rows(log)["What is 2 + 2?"] == ("small", pytest.approx(billed / 1e6))
+    assert log.left_out == {"turns of tools only": {"large": 1}}
