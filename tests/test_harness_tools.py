@@ -214,6 +214,18 @@ def test_lighteval_names_models_and_directions_in_its_results(tmp_path):
     assert joined(f"a={moved[0]}", f"b={moved[1]}", wanted=["em"]).counts["models"] == ["a", "b"]
 
 
+def test_lighteval_answers_to_another_prompt_are_failures(tmp_path):
+    """A question that was changed: lighteval's cache has the answer to the old one, with what was asked then."""
+    shutil.copytree(DATA / "lighteval/details/openai", tmp_path / "details/openai")
+    for path in (tmp_path / "details").rglob("*.parquet"):
+        frame = pd.read_parquet(path)
+        frame["doc"] = [doc | {"query": doc["query"].replace("2 + 2", "3 * 3")} for doc in frame["doc"]]
+        frame.to_parquet(path)
+    found = joined(tmp_path / "details", wanted=["em"])
+    assert "tiny:sums|0/0" not in wide(found)
+    assert [one["failed"]["answer to another prompt"] for one in found.counts["by_model"]] == [1, 1]
+
+
 def test_lighteval_of_an_earlier_form_is_refused(tmp_path):
     """Its column ``instruction`` is no prompt, and its scores are in a column of records."""
     path = tmp_path / "details_harness|tiny|0_2024-10-12T16-59-31.972299.parquet"

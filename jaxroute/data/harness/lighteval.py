@@ -4,7 +4,8 @@ The prompt is the document's query, the same for every model; templates, few-sho
 left out of it. A document has a row for each kind of request (generation, log-probabilities), which are one answer.
 Metrics of a whole task, such as BLEU and perplexity, keep no score of a document. Neither costs nor counts that can be
 billed are written. A call that failed is written as an empty answer, and scored: where the tokens of the answer are
-not written either, which is so of every provider's interface, an empty answer counts as failed.
+not written either, which is so of every provider's interface, an empty answer counts as failed. So does an answer to
+another prompt: lighteval finds answers of earlier runs by the document's number, whatever the document says now.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxroute.data import messages
 from jaxroute.data.harness import columns
 from jaxroute.data.harness.answers import Answer, File, inner
 from jaxroute.types import InputError
@@ -22,7 +24,7 @@ NAME = "lighteval"
 FILE = re.compile(r"details_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.-]+)\.parquet")
 HOLDS = {"doc", "metric", "model_response"}
 EARLIER = {"full_prompt", "metrics"}
-FAILED = "empty answer"
+EMPTY, FOREIGN = "empty answer", "answer to another prompt"
 
 
 def sees(file: File) -> bool:
@@ -51,7 +53,7 @@ def read(file: File) -> Iterator[Answer]:
             raise InputError(f"{at}: has no 'doc' with a query and 'metric'; run lighteval with --save-details again")
         scores = {name: value for name, value in metric.items() if not isinstance(value, list | dict | None)}
         task = str(doc.get("task_name") or named["task"])
-        found = {"at": at, "task": task, "scores": scores, "failed": _failed(row["model_response"])}
+        found = {"at": at, "task": task, "scores": scores, "failed": _failed(doc, row["model_response"])}
         told = documents.setdefault((str(doc.get("id")), doc["query"]), [])
         first = next((one for one in told if one["scores"].keys().isdisjoint(scores)), None)
         if first is None:
@@ -66,10 +68,14 @@ def read(file: File) -> Iterator[Answer]:
             yield Answer(model=model, id=name, key=f"{name}.{query}", prompt=query, lower=lower, **one)
 
 
-def _failed(response: Any) -> str:
-    """Why there is no answer: all of it is empty, and no token of it is written."""
-    texts = inner(response, "text")
-    return FAILED if texts and not any(texts) and not inner(response, "output_tokens") else ""
+def _failed(doc: dict[str, Any], response: Any) -> str:
+    """Why there is no answer: all of it is empty and no token of it is written, or its prompt lacks the query."""
+    texts, asked = inner(response, "text"), inner(response, "input")
+    if texts and not any(texts) and not inner(response, "output_tokens"):
+        return EMPTY
+    given = asked if isinstance(asked, str) else messages.text_of(asked, "all") if isinstance(asked, list) else None
+    query = doc["query"].removeprefix(doc.get("instruction") or "")  # as lighteval writes a prompt
+    return FOREIGN if given is not None and "".join(query.split()) not in "".join(given.split()) else ""
 
 
 def _results(path: Path, date: str) -> Any:
