@@ -13,6 +13,7 @@ import pytest
 from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, prices
+from jaxroute.data.logs import langsmith
 from jaxroute.types import InputError
 
 LISTED = {"small": prices.Price(1, 10, cached_input=0.1), "large": prices.Price(5, 50, cached_input=0.5)}
@@ -226,3 +227,65 @@ def test_llm_counts_of_every_provider(tmp_path, tokens, details, billed):
     log = logs.load(tmp_path, prices=LISTED, feedback=[{"request_id": asked[2]["id"], "quality": 1}])
     assert rows(log)["What is 2 + 2?"] == ("small", pytest.approx(billed / 1e6))
     assert log.left_out == {"turns of tools only": {"large": 1}}
+
+
+LANGSMITH = HERE / "langsmith-0.15.1.jsonl"
+ONE_RATING = [{"request_id": "chatcmpl-24", "quality": 1}]
+
+
+def runs(tmp_path, change):
+    """Runs of LangSmith, changed."""
+    found = records_of(LANGSMITH.name)
+    for run in found:
+        change(run)
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in found))
+    return tmp_path / "runs.jsonl"
+
+
+def test_langsmith_runs_of_a_wrapped_client_and_of_langchain():
+    log = logs.load(LANGSMITH, prices=LISTED, feedback=ONE_RATING)
+    answered = {"What is 2 + 2?": "small", "Capital of France?": "large", "Largest planet?": "large"}
+    assert rows(log) == expected(answered | {"What is 10 - 4?": "small"})
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [-1, 1, -1, -1]
+    assert log.group.tolist() == [0, 0, 0, 1]
+    assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 4}}
+    assert log.latency == pytest.approx([0.009343, 0.044828, 0.062393, 0.005080], abs=1e-6)
+
+
+def test_langsmith_as_a_table_of_texts_with_feedback_and_costs(tmp_path):
+    """The bulk export: records are JSON texts; feedback is of a run, or of the chain around it."""
+
+    def change(run):
+        run["feedback_stats"] = {"correct" if run["run_type"] == "llm" else "style": {"n": 2, "avg": 0.5}}
+        run["total_cost"] = "0.25" if run["run_type"] == "llm" else "9"
+        run |= {name: json.dumps(run[name]) for name in ("inputs", "outputs", "extra", "feedback_stats")}
+
+    changed_runs = map(json.loads, runs(tmp_path, change).read_text().splitlines())
+    table = pd.DataFrame([{k: v for k, v in run.items() if k in langsmith.HELD} for run in changed_runs])
+    table.to_parquet(tmp_path / "runs.parquet")
+    for score, quality in {"correct": [0.5] * 4, "style": [0.5, 0.5, 0.5, -1]}.items():
+        log = logs.load(tmp_path / "runs.parquet", score=score)
+        assert np.nan_to_num(log.quality, nan=-1).tolist() == quality
+        assert log.cost.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize(
+    ("usage", "details"),
+    [
+        ({"input_tokens": 100, "output_tokens": 20}, {"cache_read": 60, "cache_creation": 10}),
+        ({"input_tokens": 100, "output_tokens": 20}, {"cache_read": 60, "ephemeral_5m_input_tokens": 10}),
+        (None, {"cache_read": 60}),
+    ],
+)
+def test_langsmith_cached_tokens_are_billed_once(tmp_path, usage, details):
+    def change(run):
+        if run["run_type"] == "llm":
+            run["extra"]["metadata"]["usage_metadata"] = usage and usage | {"input_token_details": details}
+            run["outputs"] = {"model": run["extra"]["metadata"]["ls_model_name"]} if usage is None else run["outputs"]
+            run |= {} if usage else {"prompt_tokens": 100, "completion_tokens": 20, "prompt_token_details": details}
+
+    listed = dict.fromkeys(LISTED, prices.Price(1, 10, cached_input=0.1, cache_write=2))
+    log = logs.load(runs(tmp_path, change), prices=listed, drop_bad=True,
+                    feedback=[{"request_id": records_of(LANGSMITH.name)[1]["id"], "quality": 1}])  # fmt: skip
+    written = 10 if len(details) > 1 else 0
+    assert rows(log)["What is 2 + 2?"][1] == pytest.approx((40 - written + 2 * written + 6 + 200) / 1e6)
