@@ -233,3 +233,13 @@ def test_lighteval_of_an_earlier_form_is_refused(tmp_path):
     pd.DataFrame([row]).to_parquet(path)
     with pytest.raises(InputError, match=r"written by lighteval before 0\.10; run it again with a later version"):
         joined(path)
+
+
+def test_alpaca_eval_preferences_are_of_the_second_answer():
+    """2 where it was preferred to the reference's; the judge was unsure of the third; its price is no answer's."""
+    files = [DATA / f"alpaca_eval/{name}.json" for name in ("small", "large")]
+    with pytest.raises(InputError, match=r"score 'preference' is 2, outside \[0, 1\]; give its scale as quality_range"):
+        joined(*files, wanted=["preference"])
+    found = joined(*files, wanted=["preference"], quality_range=(1, 2))
+    assert wide(found) == {"tiny/0": {"small": 0.0, "large": 1.0}, "tiny/1": {"small": 1.0, "large": 1.0}}
+    assert (found.counts["cost_unknown"], found.counts["prompts_without_a_score"]) == (4, 1)

@@ -1,6 +1,7 @@
 """Answers in columns, one a row: CSV, Parquet, JSON lines, with the names of Ragas, OpenRouter, LiteLLM and others.
 
-A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``). Every other column of numbers
+A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
+the second answer is the model's. Every other column of numbers
 or truth values is a score; one called quality or score is the main one.
 """
 
@@ -17,7 +18,7 @@ from jaxroute.types import InputError
 NAME = "columns"
 FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "messages", "user_input", "input", "question", "query", "instruction"),
-    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id"),
+    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2", "generator"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
     "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
