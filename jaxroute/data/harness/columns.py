@@ -1,8 +1,8 @@
 """Answers in columns, one a row: CSV, Parquet, JSON lines, with the names of Ragas, OpenRouter, LiteLLM and others.
 
 A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
-the second answer is the model's. Every other column of numbers
-or truth values is a score; one called quality or score is the main one.
+the second answer is the model's. Every other column of numbers or truth values is a score; one called quality or score
+is the main one.
 """
 
 from __future__ import annotations
