@@ -289,3 +289,19 @@ def test_langsmith_cached_tokens_are_billed_once(tmp_path, usage, details):
                     feedback=[{"request_id": records_of(LANGSMITH.name)[1]["id"], "quality": 1}])  # fmt: skip
     written = 10 if len(details) > 1 else 0
     assert rows(log)["What is 2 + 2?"][1] == pytest.approx((40 - written + 2 * written + 6 + 200) / 1e6)
+
+
+@pytest.mark.parametrize("name", ["id", "parentObservationId"])
+def test_langfuse_identifiers_that_are_no_texts(name):
+    """A list is no identifier that anything can be joined by, and no reason to stop without a word."""
+    one = {
+        "traceId": "t",
+        "type": "GENERATION",
+        "usage": {},
+        "costDetails": {"total": 0.5},
+        "parentObservationId": None,
+    }
+    rated = [one | {"id": f"o{i}", "model": "ab"[i % 2], "input": f"p{i}", "quality": 1} for i in range(4)]
+    rated[0][name] = ["x"]
+    log = logs.load(rated, drop_bad=True)
+    assert log.prompt.tolist()[-3:] == ["p1", "p2", "p3"]

@@ -57,8 +57,8 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
 
 def _entry(span: Row, trace: Row, record: Row, asked: Asked) -> Entry:
     name = str(trace.get("id") or "")
-    key = hash((name, span.get("id")))
-    parent = hash((name, span["parent_span_id"])) if span.get("parent_span_id") else 0
+    key = hash((name, str(span.get("id"))))
+    parent = hash((name, str(span["parent_span_id"]))) if span.get("parent_span_id") else 0
     fields: Row = {"answered": span.get("model"), "endpoint": span.get("name")}
     if span.get("type") != "llm":
         return Entry({"endpoint": span.get("name")}, ELSE, key, parent)

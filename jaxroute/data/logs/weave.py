@@ -51,8 +51,8 @@ def detect(names: Collection[str]) -> bool:
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     """What a call says: the request that it is, and its feedback; or why it is none."""
     trace = str(record.get("trace_id") or "")
-    key = hash((trace, record.get("id")))
-    parent = hash((trace, record["parent_id"])) if record.get("parent_id") else 0
+    key = hash((trace, str(record.get("id"))))
+    parent = hash((trace, str(record["parent_id"]))) if record.get("parent_id") else 0
     inputs, output, summary, about = (
         _opened(record.get(name)) for name in ("inputs", "output", "summary", "attributes")
     )
