@@ -305,3 +305,14 @@ def test_langfuse_identifiers_that_are_no_texts(name):
     rated[0][name] = ["x"]
     log = logs.load(rated, drop_bad=True)
     assert log.prompt.tolist()[-3:] == ["p1", "p2", "p3"]
+
+
+def test_langtrace_spans_have_a_name_of_their_own_for_cached_tokens():
+    """A stream's are not written, and are billed in full."""
+    spans = records_of("langtrace-3.8.21.jsonl")
+    trace = [{"trace_id": spans[0]["context"]["trace_id"], "quality": 1}]
+    log = logs.load(HERE / "langtrace-3.8.21.jsonl", prices=LISTED, feedback=trace)
+    whole = expected({"What is 2 + 2?": "small", "Capital of France?": "large", "What is 10 - 4?": "small"})
+    assert rows(log) == whole | {"Largest planet?": ("large", pytest.approx(5 * (140 + 580) / 1e6))}
+    assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 5}}
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1, -1, -1]
