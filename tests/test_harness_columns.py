@@ -202,6 +202,9 @@ def test_trulens_records_have_the_version_of_the_app_as_their_model(tmp_path):
     path = tmp_path / "records.csv"
     pd.read_csv(DATA / "trulens/records.csv").assign(total_cost=[0.1, 0.2, 0.3, 0.4]).to_csv(path, index=False)
     assert wide(joined(path, wanted=["short"]), "cost")["1"] == {"small": 0.2, "large": 0.4}
+    pd.read_csv(DATA / "trulens/records.csv").drop(columns="record_id").to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"names no model"):  # a release of another tool's app is no model
+        joined(path, wanted=["short"])
     path.write_text((DATA / "trulens/records.csv").read_text().replace(",True,True", ",False,True"))
     with pytest.raises(InputError, match=r"row 0: for score 'short' lower is better"):
         joined(path, wanted=["short"])

@@ -52,6 +52,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 COUNTS = ("input_tokens", "output_tokens", "total", "cached", "written", "reasoning")
 OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion_tokens",
               "tokens_cached": "cached_tokens", "tokens_reasoning": "reasoning_tokens"}  # fmt: skip
+TRULENS = ("app_name", "app_version", "record_id")
+"""The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
 DIRECTION = " direction"
 """After the name of a score: whether more of it is better, as TruLens has it."""
@@ -124,6 +126,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[st
     """Field -> the name of its column or path, and the columns that are scores."""
     there = dict.fromkeys(name for record in rows for name in record)
     called = {field: name for field, names in FIELDS.items() if (name := records.first_of(names, there))}
+    if "model" not in called and all(name in there for name in TRULENS):
+        called["model"] = "app_version"
     known = {records.outermost(name, there) for name in called.values()}
     known |= {name for names in FIELDS.values() for name in names} | {name + DIRECTION for name in there}
     return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
