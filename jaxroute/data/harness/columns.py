@@ -18,16 +18,7 @@ from jaxroute.types import InputError
 NAME = "columns"
 FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "messages", "user_input", "input", "question", "query", "instruction"),
-    "model": (
-        "model",
-        "model_name",
-        "model_group",
-        "model_permaslug",
-        "model_id",
-        "generator_2",
-        "generator",
-        "app_version",
-    ),
+    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
     "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
