@@ -68,7 +68,11 @@ TOOLS = {
     file.name: [json.loads(line) for line in file.read_text().splitlines()]
     for file in sorted((HERE / "data" / "logs").glob("*.jsonl"))
     if "batches" not in file.name  # payloads, many a line
-} | {"router replay": [test_router_replay.record(i, np.random.default_rng(i)) for i in range(9)]}
+} | {
+    "router replay": [test_router_replay.record(i, np.random.default_rng(i)) for i in range(9)],
+    "opik": [json.loads(file.read_text()) for file in sorted((HERE / "data" / "logs").glob("opik-*/trace_*.json"))],
+    "llm": json.loads((HERE / "data" / "logs" / "llm-0.36.json").read_text()),
+}
 SEVERAL = ("traceloop-and-openinference.jsonl", "logfire-5.4.0.jsonl")
 """Files with several records of one request, whose rows change where one of them is broken."""
 PRICES = prices.load()

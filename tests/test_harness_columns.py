@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from harness_files import SHARED, joined, near, shared, wide
+from harness_files import DATA, SHARED, joined, near, shared, wide
 
 from jaxroute.data import harness, prices
 from jaxroute.data.harness import openai_batch
@@ -182,3 +182,29 @@ def test_batches_of_responses_have_cached_tokens_too(tmp_path):
     tokens = [answer.tokens for answer in openai_batch.read(File(tmp_path / "output.jsonl"))]
     assert [(one.input_tokens, one.cached, one.written) for one in tokens] == [(140, 30, 10)] * 3
     assert tokens[2].reasoning == 50
+
+
+@pytest.mark.parametrize("counts", [{"total_tokens": 198}, {"total_tokens": 0}, {"output_tokens": 58}])
+def test_a_cost_of_0_beside_a_count_is_unknown(tmp_path, counts):
+    """Tools that have no price of a model, or did not see its usage, write 0; without counts, a 0 is meant."""
+    row = {"prompt": "q", "score": 1, "cost": 0.0}
+    pd.DataFrame([row | {"model": name} | counts for name in "ab"]).to_csv(tmp_path / "rows.csv", index=False)
+    assert joined(tmp_path / "rows.csv").counts["cost_unknown"] == 2
+    pd.DataFrame([row | {"model": name} for name in "ab"]).to_csv(tmp_path / "rows.csv", index=False)
+    assert joined(tmp_path / "rows.csv").outcomes["cost"].tolist() == [0.0, 0.0]
+
+
+def test_trulens_records_have_the_version_of_the_app_as_their_model(tmp_path):
+    found = joined(DATA / "trulens/records.csv", wanted=["short"])
+    assert wide(found) == {"0": {"small": 1.0, "large": 1.0}, "1": {"small": 0.0, "large": 0.0}}
+    assert found.queries["prompt"].tolist() == ["What is 2 + 2?", "Capital of France?"]
+    assert found.counts["cost_unknown"] == 4  # of a model that it has no price for, TruLens writes 0
+    path = tmp_path / "records.csv"
+    pd.read_csv(DATA / "trulens/records.csv").assign(total_cost=[0.1, 0.2, 0.3, 0.4]).to_csv(path, index=False)
+    assert wide(joined(path, wanted=["short"]), "cost")["1"] == {"small": 0.2, "large": 0.4}
+    pd.read_csv(DATA / "trulens/records.csv").drop(columns="record_id").to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"names no model"):  # a release of another tool's app is no model
+        joined(path, wanted=["short"])
+    path.write_text((DATA / "trulens/records.csv").read_text().replace(",True,True", ",False,True"))
+    with pytest.raises(InputError, match=r"row 0: for score 'short' lower is better"):
+        joined(path, wanted=["short"])

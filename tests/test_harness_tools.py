@@ -1,9 +1,10 @@
-"""Results of lm-eval, promptfoo, DeepEval, HELM and Ragas as tables: files that the tools wrote, every value known."""
+"""Results of lm-eval, lighteval, promptfoo, DeepEval, HELM and Ragas as tables: every value of real files is known."""
 
 import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from harness_files import DATA, SHARED, joined, near, shared, wide
 
@@ -169,3 +170,76 @@ def test_the_shared_run_of_promptfoo(suffix):
     assert wide(found) == {
         **{f"q0{i}": {"small": float(i % 2), "large": 1.0, "echo": 0.0} for i in range(4)},
     }
+
+
+def test_lighteval_empty_answers_of_interfaces_are_failures():
+    """The fifth question met a server that was down: lighteval wrote an empty answer, and a score of 0."""
+    runs = DATA / "lighteval/details/openai"
+    with pytest.raises(InputError, match=r"several scores; choose with wanted=\[NAME\]: em, f1"):
+        joined(runs)
+    found = joined(runs, wanted=["em"])
+    small, large = "openai/small", "openai/large"
+    assert wide(found) == {
+        "tiny:sums|0/3": {large: 1.0, small: 0.0},
+        "tiny:sums|0/1": {large: 1.0, small: 1.0},
+        "tiny:sums|0/2": {large: 1.0, small: 0.0},
+        "tiny:sums|0/0": {large: 1.0, small: 1.0},
+    }
+    assert found.queries["prompt"].tolist()[0] == "Largest planet?"
+    assert (found.counts["prompts_without_a_score"], found.counts["cost_unknown"]) == (1, 8)
+    assert [one["failed"] for one in found.counts["by_model"]] == [{"empty answer": 1}] * 2
+    assert joined(runs, wanted=["em"], failures="zero").counts["by_model"][0]["quality"] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("score", "small"), [("em", [0, 0, 0, 0, 0]), ("acc", [0, 1, 0, 1, 0])])
+def test_lighteval_rows_of_one_document_are_one_answer(score, small):
+    """A task with generations and log-probabilities has a row a document of each."""
+    found = joined(DATA / "lighteval/details/mine-small", DATA / "lighteval/details/mine-large", wanted=[score])
+    assert [row["mine-small"] for row in wide(found).values()] == small
+    assert [row["mine-large"] for row in wide(found).values()] == [1] * 5
+    assert (found.counts["repeats_averaged"], found.counts["unscored"], found.counts["failed"]) == (0, 0, 0)
+
+
+def test_lighteval_names_models_and_directions_in_its_results(tmp_path):
+    shutil.copytree(DATA / "lighteval", tmp_path / "out")
+    for path in (tmp_path / "out/results/openai").rglob("*.json"):
+        path.write_text(path.read_text().replace('"higher_is_better": true', '"higher_is_better": false'))
+    with pytest.raises(InputError, match=r"row 0: for score 'em' lower is better"):
+        joined(tmp_path / "out/details/openai", wanted=["em"])
+    shutil.rmtree(tmp_path / "out/results")  # the folders name the model too, as a whole
+    assert joined(tmp_path / "out/details/openai", wanted=["em"]).counts["models"] == ["openai/large", "openai/small"]
+    moved = [file.rename(tmp_path / file.name) for file in sorted((tmp_path / "out").rglob("details_tiny_both*"))]
+    with pytest.raises(InputError, match=r"names no model; name it as NAME="):
+        joined(*moved, wanted=["em"])
+    assert joined(f"a={moved[0]}", f"b={moved[1]}", wanted=["em"]).counts["models"] == ["a", "b"]
+
+
+def test_lighteval_answers_to_another_prompt_are_failures(tmp_path):
+    """A question that was changed: lighteval's cache has the answer to the old one, with what was asked then."""
+    shutil.copytree(DATA / "lighteval/details/openai", tmp_path / "details/openai")
+    for path in (tmp_path / "details").rglob("*.parquet"):
+        frame = pd.read_parquet(path)
+        frame["doc"] = [doc | {"query": doc["query"].replace("2 + 2", "3 * 3")} for doc in frame["doc"]]
+        frame.to_parquet(path)
+    found = joined(tmp_path / "details", wanted=["em"])
+    assert "tiny:sums|0/0" not in wide(found)
+    assert [one["failed"]["answer to another prompt"] for one in found.counts["by_model"]] == [1, 1]
+
+
+def test_lighteval_of_an_earlier_form_is_refused(tmp_path):
+    """Its column ``instruction`` is no prompt, and its scores are in a column of records."""
+    path = tmp_path / "details_harness|tiny|0_2024-10-12T16-59-31.972299.parquet"
+    row = {"full_prompt": "What is 2 + 2?", "instruction": "Be brief.", "metrics": {"em": 1}, "padded": 0}
+    pd.DataFrame([row]).to_parquet(path)
+    with pytest.raises(InputError, match=r"written by lighteval before 0\.10; run it again with a later version"):
+        joined(path)
+
+
+def test_alpaca_eval_preferences_are_of_the_second_answer():
+    """2 where it was preferred to the reference's; the judge was unsure of the third; its price is no answer's."""
+    files = [DATA / f"alpaca_eval/{name}.json" for name in ("small", "large")]
+    with pytest.raises(InputError, match=r"score 'preference' is 2, outside \[0, 1\]; give its scale as quality_range"):
+        joined(*files, wanted=["preference"])
+    found = joined(*files, wanted=["preference"], quality_range=(1, 2))
+    assert wide(found) == {"tiny/0": {"small": 0.0, "large": 1.0}, "tiny/1": {"small": 1.0, "large": 1.0}}
+    assert (found.counts["cost_unknown"], found.counts["prompts_without_a_score"]) == (4, 1)

@@ -1,7 +1,8 @@
 """Answers in columns, one a row: CSV, Parquet, JSON lines, with the names of Ragas, OpenRouter, LiteLLM and others.
 
-A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``). Every other column of numbers
-or truth values is a score; one called quality or score is the main one.
+A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
+the second answer is the model's. Every other column of numbers or truth values is a score; one called quality or score
+is the main one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jaxroute.types import InputError
 NAME = "columns"
 FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "messages", "user_input", "input", "question", "query", "instruction"),
-    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id"),
+    "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
     "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
@@ -37,12 +38,16 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "usage.output_tokens_details.reasoning_tokens",
     ),
     "failed": ("error", "exception", "error_code"),
-    "currency": ("currency",),
+    "currency": ("currency", "cost_currency", "total_cost_currency"),
 }
 COUNTS = ("input_tokens", "output_tokens", "total", "cached", "written", "reasoning")
 OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion_tokens",
               "tokens_cached": "cached_tokens", "tokens_reasoning": "reasoning_tokens"}  # fmt: skip
+TRULENS = ("app_name", "app_version", "record_id")
+"""The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
+DIRECTION = " direction"
+"""After the name of a score: whether more of it is better, as TruLens has it."""
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
 
 
@@ -81,6 +86,7 @@ def read(file: File) -> Iterator[Answer]:
             id=texts["id"] or "",
             scores={name: record.get(name) for name in scores},
             main=next((name for name in MAIN if name in scores), ""),
+            lower=frozenset(name for name in scores if str(record.get(name + DIRECTION)).lower() == "false"),
             cost=amounts.get("cost", math.nan),
             tokens=counted(said if nested and isinstance(said, Mapping) else used, at),
             failed=texts["failed"] or "",
@@ -111,8 +117,10 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[st
     """Field -> the name of its column or path, and the columns that are scores."""
     there = dict.fromkeys(name for record in rows for name in record)
     called = {field: name for field, names in FIELDS.items() if (name := records.first_of(names, there))}
+    if "model" not in called and all(name in there for name in TRULENS):
+        called["model"] = "app_version"
     known = {records.outermost(name, there) for name in called.values()}
-    known |= {name for names in FIELDS.values() for name in names}
+    known |= {name for names in FIELDS.values() for name in names} | {name + DIRECTION for name in there}
     return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
 
 

@@ -226,10 +226,11 @@ def _qualities(
 
 
 def _costs(answers: Sequence[Answer], prices: Mapping[str, price_table.Price] | None, reprice: bool) -> np.ndarray:
-    """Cost of each answer [N], NaN where unknown. Nothing spent on tokens that were used is no price."""
+    """Cost of each answer [N], NaN where unknown. Nothing spent is no price beside tokens that were used, or that were
+    counted as none: tools write it of models they have no price for and of usage they did not see."""
     tokens = Tokens(*np.array([answer.tokens for answer in answers], float).T)
     cost = np.array([answer.cost for answer in answers], float)
-    cost[(cost == 0) & (np.nan_to_num(tokens.input_tokens) + np.nan_to_num(tokens.output_tokens) > 0)] = math.nan
+    cost[(cost == 0) & np.isfinite([tokens.input_tokens, tokens.output_tokens, tokens.total]).any(0)] = math.nan
     model, priced = np.array([answer.model for answer in answers], object), np.zeros(len(cost), bool)
     for name in dict.fromkeys(model.tolist()):
         price = None if prices is None else price_table.find(prices, name)

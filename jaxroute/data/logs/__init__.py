@@ -9,6 +9,7 @@ spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, ope
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
+opik       exported traces of Opik; weave: calls of Weave; langsmith: runs of LangSmith; llm: of that command
 cells      all tables of a log as `columns`; `fielding`: a table as fields, `convert`: cells as a column of one kind
 joining    one request, one row
 naming     which model a row is of

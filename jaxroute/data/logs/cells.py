@@ -65,9 +65,10 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
         found.names.append(called)
     if not done:
         raise InputError(_nothing(tables, found))
+    blank = {name for name, parts in pieces.items() if all(_blank(name, part) for _, part in parts)}
     for name, called_so in asked.columns.items():
         said = any(rows for (field, _), rows in odd.items() if field == name)
-        if name not in pieces or ("." in called_so and not said and all(_blank(part) for _, part in pieces[name])):
+        if name not in pieces or ("." in called_so and not said and name in blank):
             raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
@@ -75,11 +76,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     found.chats = found.chats or any(one.entries is not None for one in found.forms)
     found.source, found.row = (np.concatenate(parts) for parts in zip(*placed, strict=True))
     for name in FIELDS:
-        if (
-            name in pieces
-            and name not in ("features", "prompt", "model")
-            and all(_blank(part) for _, part in pieces[name])
-        ):
+        if name in blank and name not in ("features", "prompt", "model"):
             found.counts[f"rows, in none of which {name} has a value"] = done
     found.column = {name: convert.whole(name, parts, done, width) for name, parts in pieces.items()}
     untyped = np.array([records.untyped(table) for table in tables])[found.source]
@@ -109,11 +106,11 @@ def _uncollected(chunks: Iterator[records.Chunk]) -> Iterator[records.Chunk]:
             gc.enable()
 
 
-def _blank(part: np.ndarray) -> bool:
-    """Whether a piece of a column has no value at all."""
+def _blank(name: str, part: np.ndarray) -> bool:
+    """Whether a piece of a column has no value at all; of codes, 0 is the first value."""
     if part.dtype == object:
         return all(cell is None for cell in part)
-    return bool(np.isnan(part).all() if part.dtype.kind == "f" else (part <= 0).all())
+    return bool(np.isnan(part).all() if part.dtype.kind == "f" else (part <= convert.EMPTY[name]).all())
 
 
 def _nothing(tables: Sequence[records.Source], found: Columns) -> str:

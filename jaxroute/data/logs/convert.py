@@ -108,3 +108,14 @@ def width_of(cells: Sequence[Any]) -> int:
 def number_or_nan(value: Any) -> float:
     """A value as a number, NaN where it says none."""
     return _each(values.number, [value], math.nan, "")[0][0]
+
+
+def seconds(start: Any, end: Any) -> float | None:
+    """From one time to another; None where one of them is missing or none.
+
+    Example:
+        >>> seconds("2026-01-01T00:00:00Z", "2026-01-01T00:00:01.5Z"), seconds("2026-01-01", "later")
+        (1.5, None)
+    """
+    (first, last), odd = values.each(values.moment, [start, end], math.nan)
+    return None if odd or math.isnan(last - first) else last - first

@@ -8,12 +8,16 @@ from jaxroute.data.logs import (
     bandits,
     gateway,
     langfuse,
+    langsmith,
     litellm,
+    llm,
     logfire,
     mlflow,
     openinference,
     opentelemetry,
+    opik,
     router_replay,
+    weave,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
 from jaxroute.types import InputError
@@ -32,6 +36,10 @@ FORMATS = (
     bandits.DSJSON,
     bandits.FEEDBACK,
     mlflow.TRACES,
+    opik.FORMAT,
+    weave.FORMAT,
+    llm.FORMAT,
+    langsmith.FORMAT,
     langfuse.OBSERVATIONS,
     langfuse.format_of(conventions),
     openinference.format_of(conventions),
@@ -61,6 +69,12 @@ OTHERS = (
         "every model's answers; use jaxroute fit --table, or read_table",
     ),
     ("samples of lm-eval", {"doc_id", "doc", "target"}, "every document's answers; read them with jaxroute table"),
+    (
+        "an export of Opik as CSV",
+        {"trace_id", "trace_project_id", "span_id"},
+        "its lists of messages are no JSON; export with --format json",
+    ),
+    ("details of lighteval", {"doc", "metric", "model_response"}, "documents; read them with jaxroute table"),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )
 """Files that are known and are no logs of requests: what they are, keys that tell them, and what they hold."""

@@ -22,7 +22,7 @@ NAMES = {
     "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
     "total_tokens": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
     "cached_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
-                      "gen_ai.usage.details.cache_read_tokens"),
+                      "gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.cached_tokens"),
     "cache_write_tokens": ("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
                            "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",

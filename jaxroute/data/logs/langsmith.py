@@ -1,0 +1,132 @@
+"""LangSmith: runs as its client gives them, ``run.model_dump_json()`` a line, and the columns of its bulk export.
+
+A run of the kind ``llm`` is a call of a model, by LangChain or by a client that LangSmith wraps. Its usage is written
+as LangChain has it, in which ``input_tokens`` are all of them, cached ones too. Feedback is of the run itself, or of
+another run of its trace, which then must hold a single call.
+
+Reference:
+    LangSmith's Python package, ``langsmith.schemas.Run``, and LangChain's ``UsageMetadata``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from jaxroute.data.logs import convert
+from jaxroute.data.logs.entries import (
+    CARRIED,
+    ELSE,
+    FAILED,
+    Asked,
+    Entry,
+    Format,
+    Judgement,
+    Row,
+    first,
+    own,
+    read_prompt,
+)
+from jaxroute.data.records import at, parsed
+
+HELD = ("id", "trace_id", "parent_run_id", "name", "run_type", "inputs", "outputs", "extra", "error", "status",
+        "start_time", "end_time", "total_cost", "prompt_tokens", "completion_tokens", "total_tokens",
+        "prompt_token_details", "completion_token_details", "feedback_stats")  # fmt: skip
+THREAD = ("thread_id", "session_id", "conversation_id")
+
+
+def detect(names: Collection[str]) -> bool:
+    """Whether a table's columns, or a record's keys, are those of runs."""
+    return {"run_type", "trace_id", "inputs", "start_time"} <= set(names)
+
+
+def entries(record: Row, asked: Asked) -> Iterator[Entry]:
+    """What a run says: the request that it is, and its feedback; or why it is none."""
+    trace = str(record.get("trace_id") or "")
+    key = hash((trace, str(record.get("id"))))
+    parent = hash((trace, str(record["parent_run_id"]))) if record.get("parent_run_id") else 0
+    scores = list(_scores(record.get("feedback_stats")))
+    if record.get("run_type") != "llm":
+        yield Entry({"endpoint": record.get("name")}, ELSE, key, parent)
+        for title, value in scores:
+            yield Entry({}, judged=Judgement({"trace": trace}, title, value))
+        return
+    inputs, outputs, extra = (_opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
+    about, answer = _opened(extra.get("metadata")), _answer(outputs)
+    failed = bool(record.get("error")) or record.get("status") == "error"
+    usage = first(about, ("usage_metadata",)) or outputs.get("usage_metadata") or answer.get("usage_metadata")
+    fields = _counts(record, _opened(usage)) | {
+        "cost": record.get("total_cost"),
+        "asked": about.get("ls_model_name"),
+        "answered": outputs.get("model") or at(answer, "response_metadata.model_name") or about.get("ls_model_name"),
+        "endpoint": record.get("name"),
+        "timestamp": record.get("start_time"),
+        "latency": convert.seconds(record.get("start_time"), record.get("end_time")),
+        "group": first(about, THREAD),
+        "request_id": outputs.get("id") or at(answer, "response_metadata.id") or record.get("id"),
+        "spare_id": record.get("id"),
+        "trace": hash(trace),
+        "failed": failed,
+        "scores": scores,
+    }
+    fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
+    fields |= own({k: v for k, v in record.items() if k not in HELD}, asked, record)
+    read_prompt(fields, _chats(inputs), asked)
+    yield Entry(fields, FAILED if failed else "", key, parent)
+
+
+def _opened(value: Any) -> Row:
+    value = parsed(value)
+    return value if isinstance(value, dict) else {}
+
+
+def _answer(outputs: Row) -> Row:
+    """The first message that LangChain has of a model, or its first text's surroundings."""
+    inside: Any = outputs.get("generations")
+    while isinstance(inside, list) and inside:
+        inside = inside[0]
+    return _message(_opened(inside).get("message"))
+
+
+def _message(said: Any) -> Row:
+    """A message as LangChain stores it, without the name of its class."""
+    said = _opened(said)
+    return said["kwargs"] if isinstance(said.get("kwargs"), dict) else said
+
+
+def _counts(record: Row, usage: Row) -> Row:
+    read, written = (_opened(usage.get(f"{way}_token_details")) for way in ("input", "output"))
+    if not usage:  # what the server made of it
+        usage = {"input_tokens": record.get("prompt_tokens"), "output_tokens": record.get("completion_tokens"),
+                 "total_tokens": record.get("total_tokens")}  # fmt: skip
+        read, written = (_opened(record.get(f"{way}_token_details")) for way in ("prompt", "completion"))
+    found = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
+    lasting = [
+        value for name, value in read.items() if name.startswith("ephemeral_") and isinstance(value, int | float)
+    ]
+    found |= {"cached_tokens": read.get("cache_read"), "reasoning_tokens": written.get("reasoning")}
+    return found | {"cache_write_tokens": read.get("cache_creation") or sum(lasting) or None}
+
+
+def _chats(inputs: Row) -> Iterator[Any]:
+    """The messages: of LangChain a list for each prompt of a batch, of which a run has one."""
+    said = parsed(inputs.get("messages"))
+    if isinstance(said, list) and said and isinstance(said[0], list):
+        said = said[0]
+    if isinstance(said, list):
+        yield [_message(one) if isinstance(one, dict) else one for one in said]
+    prompts = parsed(inputs.get("prompts"))
+    if isinstance(prompts, list) and len(prompts) == 1:
+        yield prompts[0]
+    yield {k: v for k, v in inputs.items() if k != "messages"}
+
+
+def _scores(stats: Any) -> Iterator[tuple[str, Any]]:
+    """(name, value) of feedback: the average of what was said under a name."""
+    for name, one in _opened(stats).items():
+        value = _opened(one).get("avg")
+        if isinstance(value, int | float):
+            yield name, value
+
+
+FORMAT = Format("langsmith", "LangSmith's runs", detect, lambda name: name in HELD, entries)
