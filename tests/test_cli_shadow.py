@@ -193,7 +193,7 @@ def test_cost_weights_that_cannot_be_are_refused(capsys, weights):
 
 
 def test_answers_of_a_model_that_was_never_rated_cost_what_the_log_says(capsys, tmp_path):
-    """Outcome models learn from rated answers, so they would expect the mean of the other models: 0.002 for 0.5."""
+    """Not the mean of the other models, 0.002 for 0.5."""
     log = pd.DataFrame({"prompt": [f"question {i} of {i % 7}" for i in range(150)]})
     log["model"] = [("cheap", "fair", "dear")[i % 3] for i in range(150)]
     log["quality"] = [None if i % 3 == 2 else (i % 5) / 4 for i in range(150)]

@@ -329,14 +329,16 @@ def test_names_that_no_router_can_have_are_refused_before_anything_is_fitted(mon
     assert "without control characters" in sufficiency.refusal(logs.load(rows))
 
 
-def test_a_model_that_was_never_rated_is_named_with_what_its_answers_cost():
-    """Its cost is in the log; outcome models learn from rated answers, so the router takes another cost for it."""
+def test_a_model_that_was_never_rated_is_named_and_costs_what_its_answers_cost():
+    """The log says nothing of its quality, and what it costs."""
     small = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
     rows = [row | ({"quality": None, "cost": 50.0} if row["model"] == "slow" else {}) for row in rows_of()]
     read = logs.load(rows)
     router = jr.fit(read, "plug_in_mean", **small)
     (line,) = (one for one in router.summary["conclusion"] if one.startswith("None of the 70 answers of slow"))
-    assert "although the log says 50 a request" in line
+    assert "expects the other models' mean quality of it" in line
+    _, cost = router.predict([row["prompt"] for row in rows])
+    np.testing.assert_allclose(cost.mean(0), [1, 2, 50], rtol=0.05)
     assert line.endswith("leave it out with router.without('slow').")
     rows[2]["quality"] = 0.5
     few = jr.fit(rows, "plug_in_mean", **small)

@@ -71,6 +71,27 @@ def test_cost_ridge_minimises_the_huber_objective():
         assert objective(b[k], k) <= best + 0.02 * (objective(squared, k) - best) + 1e-3
 
 
+@pytest.mark.parametrize("name", ["mean", "ridge", "gp", "trees"])
+def test_answers_that_nobody_rated_say_what_a_model_costs(name):
+    """Predicted costs average to those of all answers, where ratings depend on the prompt and where there are none."""
+    answered = np.random.default_rng(5).random((N, K)) < 0.5
+    rated = answered & (X[:, :1] > 0)  # costs rise with this feature
+    rated[:, 1] = False
+    data = Outcomes(jnp.where(rated, FULL.quality, jnp.nan), jnp.where(answered, FULL.cost, jnp.nan))
+    predicted, _ = nuisance.fit_outcomes(
+        jax.random.key(0), jnp.asarray(X), data, answered, dataclasses.replace(SPEC, outcome_models=(name,))
+    )
+    expected = (np.asarray(predicted.cost) * answered).sum(0) / answered.sum(0)
+    np.testing.assert_allclose(expected, (COST * answered).sum(0) / answered.sum(0), rtol=0.05)
+
+
+def test_levels_of_cost_are_of_every_answer_and_those_of_quality_of_the_rated():
+    rated, answered = ((np.random.default_rng(6).random((N, K)) < share).astype(np.float32) for share in (0.3, 0.6))
+    level = targets.levels(FULL, jnp.asarray(rated), jnp.asarray(answered))
+    np.testing.assert_allclose(level.cost, (COST * answered).sum(0) / answered.sum(0), rtol=1e-5)
+    np.testing.assert_array_equal(level.quality, targets.levels(FULL, jnp.asarray(rated)).quality)
+
+
 def test_logistic_is_penalised_maximum_likelihood():
     weight = (ROWS % 3 != 0).astype(np.float32)
     coefficients = propensity.fit_logistic(X, ACTION, jnp.ones((N, K), bool), weight[None], (2.0,))[0, 0]

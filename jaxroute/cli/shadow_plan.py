@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxroute.types import Logs, Nuisances
+    from jaxroute.types import Logs
 
 SIZES = (50, 100, 250, 500)
 MOST = 10
@@ -54,7 +54,6 @@ def plan(
 
     logs = jax.tree.map(jnp.asarray, logs)
     nuisances, model = nuisance.fit(jax.random.key(0), logs, QUICK)
-    nuisances = _priced(logs, nuisances)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=estimators.evaluation_clip(len(models)))
     scale, _ = cost_scale(robust, np.asarray(logs.available), logs.weight)
     level = recipe.estimate_levels(logs, nuisances, model)
@@ -109,19 +108,3 @@ def plan(
         "count": count,
         "price_of_a_row": row + rating_cost,
     }
-
-
-def _priced(logs: Logs, nuisances: Nuisances) -> Nuisances:
-    """Nuisances whose costs of a model that was never rated average to what its answers cost in the log.
-
-    Outcome models learn from rated answers alone, and expect the other models' mean of such a model.
-    """
-    action, logged, count = np.asarray(logs.action), np.asarray(logs.cost, float), logs.available.shape[1]
-    times = np.ones(len(action)) if logs.weight is None else np.asarray(logs.weight, float)
-    expected = np.average(np.asarray(nuisances.outcomes.cost, float), axis=0, weights=times)
-    rows, rated = (np.bincount(action, w, count) for w in (times, times * np.isfinite(np.asarray(logs.quality))))
-    own = (rows > 0) & (rated == 0) & (expected > 0)
-    mean = np.bincount(action, times * logged, count) / np.where(rows > 0, rows, 1)
-    factor = np.where(own, mean / np.where(own, expected, 1), 1.0)
-    outcomes = nuisances.outcomes
-    return nuisances._replace(outcomes=outcomes._replace(cost=outcomes.cost * factor[None].astype(outcomes.cost.dtype)))

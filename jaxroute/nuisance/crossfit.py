@@ -68,6 +68,7 @@ def fit_outcomes(
     fold: Int[Array, " N"] | np.ndarray,
     spec: NuisanceSpec,
     times: Float[Array, " N"] | None = None,
+    paid: Bool[Array, "N K"] | np.ndarray | None = None,
 ) -> tuple[OutcomeFold, Outcomes]:
     """Fit every outcome candidate on every fold's complement.
 
@@ -79,21 +80,20 @@ def fit_outcomes(
         observed: [N, K]; one model a row for a log, all of them for a full table or a shadow sample.
         fold: [N] in 0..F-1.
         times: [N] how often every row counts; None: once.
+        paid: [N, K] whose cost is known: predicted costs average to theirs. None: those observed.
 
     Returns:
         (fits of all folds, out-of-fold predictions of every candidate [C, N, K]).
     """
     names = [name for name in sorted(LEARNERS) if name in spec.outcome_models]
     own = folding.rows_of_folds(fold, spec.folds)
-    given = features, outcomes, observed, jnp.asarray(fold)
-    shared = jax.block_until_ready(_prepare(*given, times, spec.folds, spec.dimensions))
+    given = features, outcomes, observed, jnp.asarray(fold), times, paid
+    shared = jax.block_until_ready(_prepare(*given, spec.folds, spec.dimensions))
     params, corrections, predicted = {}, [], []
     for name in names:
         plan = LEARNERS[name].plan(np.asarray(observed), own, features)
         own_key = jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1)  # its draws depend on no other learner
-        fitted = jax.block_until_ready(
-            _fit_learner(own_key, shared, *given, times, own, plan, name, _read_by(name, spec))
-        )
+        fitted = jax.block_until_ready(_fit_learner(own_key, shared, *given, own, plan, name, _read_by(name, spec)))
         params[name], correction, candidates = fitted
         corrections.append(correction)
         predicted.append(candidates)
@@ -127,14 +127,19 @@ def _prepare(
     observed: Array,
     fold: Array,
     times: Array | None,
+    paid: Array | None,
     folds: int,
     dimensions: int,
 ) -> tuple[projection.Projection, targets.Levels]:
     """The projection of all rows, and each fold's levels from its training rows."""
-    outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
-    weight = _cells(observed, fold, folds, times, features.dtype)
     axes = projection.fit(features, jnp.ones(len(features), features.dtype), dimensions)
-    return axes, jax.vmap(targets.levels, (None, 0))(outcomes, weight)
+    weight = _cells(observed, fold, folds, times, features.dtype)
+    if paid is None:
+        outcomes = jax.tree.map(lambda y: jnp.where(observed, y, 0.0), outcomes)
+        return axes, jax.vmap(targets.levels, (None, 0))(outcomes, weight)
+    outcomes = Outcomes(jnp.where(observed, outcomes.quality, 0.0), jnp.where(paid, outcomes.cost, 0.0))
+    costs = _cells(paid, fold, folds, times, features.dtype)
+    return axes, jax.vmap(targets.levels, (None, 0, 0))(outcomes, weight, costs)
 
 
 @partial(jax.jit, static_argnames=("name", "spec"))
@@ -146,6 +151,7 @@ def _fit_learner(
     observed: Array,
     fold: Array,
     times: Array | None,
+    paid: Array | None,
     own: Array,
     plan: Any,
     name: str,
@@ -170,7 +176,8 @@ def _fit_learner(
         return jax.tree.map(lambda y: y[own], candidates), candidates.cost
 
     predicted, cost = map_blocks(every_fold, (x, fold), ROWS_PER_BLOCK)
-    correction = jax.vmap(targets.cost_correction, (1, 0))(cost, weight)
+    costs = weight if paid is None else _cells(paid, fold, spec.folds, times, features.dtype)
+    correction = jax.vmap(targets.cost_correction, (1, 0))(cost, costs)
     level = jax.tree.map(lambda y: y[fold][:, None], level)
     restored = targets.restore(predicted, level, correction[fold])
     return params, correction, jax.tree.map(lambda y: jnp.moveaxis(y, 1, 0), restored)

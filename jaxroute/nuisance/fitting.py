@@ -92,9 +92,11 @@ def fit_outcomes(
     fold_key, fit_key = jax.random.split(key)
     rows = features.shape[0]
     fold = folding.assign_folds(fold_key, rows, spec.folds, None if group is None else np.asarray(group))
-    seen = np.asarray(observed) & np.isfinite(outcomes.quality) & np.isfinite(outcomes.cost)
-    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec), times)
-    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec, times)
+    priced = np.asarray(observed) & np.isfinite(outcomes.cost)
+    seen = priced & np.isfinite(outcomes.quality)
+    paid = None if (seen == priced).all() else priced  # answers that nobody rated have a cost all the same
+    folds, candidates = crossfit.fit_outcomes(fit_key, features, outcomes, seen, fold, _compiled(spec), times, paid)
+    on_host, more = host.fit_outcomes(folds, np.asarray(features), outcomes, seen, fold, spec, times, paid)
     if more is not None:
         candidates = Outcomes(*(jnp.concatenate(pair) for pair in zip(candidates, more, strict=True)))
     even = jax.tree.map(lambda c: np.full(len(c), 1.0 / len(c), np.float32), candidates)

@@ -42,8 +42,12 @@ def fit_outcomes(
     fold: np.ndarray,
     spec: NuisanceSpec,
     times: Array | None = None,
+    paid: np.ndarray | None = None,
 ) -> tuple[dict[str, list[HostFold]], Outcomes | None]:
-    """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None)."""
+    """Fit every host learner on every fold's complement; (fits per learner, candidates [C, N, K] or None).
+
+    ``paid``: the cells to whose costs the predicted ones average; None: those observed.
+    """
     learners = on_host(spec)
     if not learners:
         return {}, None
@@ -54,12 +58,12 @@ def fit_outcomes(
     for f in range(spec.folds):
         level = jax.tree.map(lambda x: x[f], folds.level)  # noqa: B023
         target = targets.relative(outcomes, level)
-        weight = np.asarray(observed) * (fold != f)[:, None]
-        weight = weight if times is None else weight * np.asarray(times)[:, None]
+        counts = (fold != f)[:, None] if times is None else ((fold != f) * np.asarray(times))[:, None]
+        weight, costs = (np.asarray(cells) * counts for cells in (observed, observed if paid is None else paid))
         for name, learner in learners.items():
             quality, cost = (learner.fit(f, x, np.asarray(y), weight) for y in target)
             shape = jnp.asarray(learner.predict(cost, x, observed.shape[1]))
-            correction = np.asarray(targets.cost_correction(shape, jnp.asarray(weight, shape.dtype)))
+            correction = np.asarray(targets.cost_correction(shape, jnp.asarray(costs, shape.dtype)))
             fits[name].append(HostFold(quality, cost, correction))
             own = fold == f
             for store, y in zip(predicted[name], _restored(learner, fits[name][-1], level, x[own]), strict=True):

@@ -22,18 +22,25 @@ LEAST_RELATIVE_COST = 0.02  # a prediction never falls to zero or below
 
 
 class Levels(NamedTuple):
-    """Each model's mean quality (shrunk to the pool's by PRIOR_ROWS) and mean cost, from weighted rows."""
+    """Each model's mean quality (shrunk to the pool's by PRIOR_ROWS) and mean cost, from weighted cells."""
 
     quality: Float[Array, " K"]
     cost: Float[Array, " K"]
 
 
-def levels(outcomes: Outcomes, weight: Float[Array, "N K"]) -> Levels:
-    """Weighted per-model means; a model without rows gets the pool's."""
+def levels(outcomes: Outcomes, weight: Float[Array, "N K"], paid: Float[Array, "N K"] | None = None) -> Levels:
+    """Weighted per-model means; a model without rows gets the pool's.
+
+    Args:
+        outcomes: [N, K]. weight: of the cells of which both are known, 0 elsewhere. paid: of those whose cost is known,
+            which is so of answers that nobody rated; None: as ``weight``.
+    """
     rows = jnp.sum(weight, 0)
     total = jnp.sum(rows)
     pooled = jnp.sum(weight * outcomes.quality) / total
     quality = (jnp.sum(weight * outcomes.quality, 0) + PRIOR_ROWS * pooled) / (rows + PRIOR_ROWS)
+    if paid is not None:
+        weight, rows = paid, jnp.sum(paid, 0)
     mean_cost = safe_divide(jnp.sum(weight * outcomes.cost, 0), rows, 0.0)
     typical = jnp.sum(jnp.where(rows > 0, mean_cost, 0.0)) / jnp.sum(rows > 0)
     return Levels(quality, jnp.where(rows > 0, mean_cost, typical))

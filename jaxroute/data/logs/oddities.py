@@ -157,14 +157,9 @@ def unrated(log: LogTable, beside: np.ndarray | None, candidates: Sequence[str] 
         >>> cells = ("a", 1), ("b", None), ("b", None)
         >>> rows = [{"prompt": "p", "model": m, "quality": q, "cost": 2} for m, q in cells]
         >>> print(*unrated(load(rows), None, None))
-        None of the 2 answers of b has a rating, so the router takes its cost from the other models, although the log
-        says 2 a request, and its quality as well, unless a prior says it: rate some of its answers, or leave it out
-        with router.without('b').
+        None of the 2 answers of b has a rating, so the router expects the other models' mean quality of it, unless a
+        prior says it: rate some of its answers, or leave it out with router.without('b').
     """
-    cost, times = (
-        np.asarray(log.cost, float),
-        np.ones(len(log)) if log.weight is None else np.asarray(log.weight, float),
-    )
     rated, said = np.isfinite(np.asarray(log.quality, float)), []
     for k, name in enumerate(log.models):
         own = np.asarray(log.action) == k
@@ -172,9 +167,8 @@ def unrated(log: LogTable, beside: np.ndarray | None, candidates: Sequence[str] 
         if not own.any() or known or (candidates is not None and name not in candidates):
             continue
         said.append(
-            f"None of the {own.sum():,} answers of {name} has a rating, so the router takes its cost from the other "
-            f"models, although the log says {np.average(cost[own], weights=times[own]):.3g} a request, and its quality "
-            "as well, unless a prior says it: rate some of its answers, or leave it out with "
+            f"None of the {own.sum():,} answers of {name} has a rating, so the router expects the other models' mean "
+            "quality of it, unless a prior says it: rate some of its answers, or leave it out with "
             + here(f"router.without({name!r})", f"--without {name}")
             + "."
         )
