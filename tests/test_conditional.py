@@ -96,7 +96,7 @@ def test_position_is_the_place_between_ends():
 def test_affine_starts_exactly_as_the_plug_in():
     network = conditional.affine(K, (8,))
     scores = scores_on(network, start(network, D), examples(PREDICTED), FINE)
-    plug_in = jax.jit(lambda: policies.greedy(jnp.asarray(utilities(PREDICTED, FINE), jnp.float32)))()
+    plug_in = jax.jit(policies.greedy)(jnp.asarray(utilities(PREDICTED, FINE), jnp.float32))
     np.testing.assert_array_equal(jax.nn.one_hot(np.asarray(scores).argmax(-1), K), plug_in)
     assert len(np.unique(np.asarray(scores).argmax(-1))) == K  # not one model throughout
 
