@@ -316,3 +316,14 @@ def test_langtrace_spans_have_a_name_of_their_own_for_cached_tokens():
     assert rows(log) == whole | {"Largest planet?": ("large", pytest.approx(5 * (140 + 580) / 1e6))}
     assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 5}}
     assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("form", ["opik", "weave", "langsmith", "llm", "mlflow", "litellm"])
+def test_a_table_without_a_column_of_its_format_has_no_requests(tmp_path, form):
+    """A list of projects was a traceback: no column of it is read, and its rows are still rows."""
+    (tmp_path / "log.csv").write_text("id,name\n1,a\n2,b\n")
+    with pytest.raises(InputError, match=r"no rows; at least one|no row is good|no model"):
+        logs.load(tmp_path / "log.csv", form=form)
+    if form == "opik":  # as which such a file is read
+        with pytest.raises(InputError, match="no rows; at least one is needed; read as Opik's traces"):
+            logs.load(tmp_path / "log.csv")
