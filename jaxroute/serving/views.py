@@ -170,8 +170,7 @@ def left_out(
 
 def positions(router: Router, models: Sequence[str]) -> list[int]:
     """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
-    if not set(models) & set(router.models):
-        raise InputError(f"the data hold {', '.join(models)}; the router knows only {', '.join(router.models)}")
+    router.check_known(models)
     return [router.models.index(name) if name in router.models else -1 for name in models]
 
 
