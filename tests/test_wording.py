@@ -111,7 +111,8 @@ BAD = {"quality": lambda i: 4.0 if i == 7 else 1.0}
 @pytest.mark.parametrize(
     ("log", "priced", "python", "command"),
     [
-        (rows(**BAD), False, "(drop_bad=True), or give quality_range where", "(--drop-bad), or give --quality-range where"),
+        (rows(**BAD), False, "(drop_bad=True), or give quality_range where",
+         "(--drop-bad), or give --quality-range where"),
         (rows(cost=lambda i: None if i == 7 else 1.0), False, "give a price table (prices=) where tokens are counted",
          "give a price table (--prices) where tokens are counted"),
         (rows("cost", input_tokens=lambda i: 9, output_tokens=lambda i: 9), True,
