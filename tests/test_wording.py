@@ -10,6 +10,8 @@ import router_kinds
 from commands import run
 
 import jaxroute as jr
+from jaxroute.data.logs import oddities
+from jaxroute.system.wording import as_options
 from jaxroute.types import InputError
 
 
@@ -141,3 +143,13 @@ def test_the_four_ways_to_say_how_much_cost_matters(tmp_path, capsys):
     assert code == 2
     given = "--cost-weight, --normalised-cost-weight, --budget, --quality-target; got --cost-weight and --budget"
     assert f"give exactly one of {given}" in err
+
+
+def test_how_to_leave_out_a_model_that_nobody_rated():
+    """``fit``, which says it, has no option --without."""
+    log = jr.read_log(rows(quality=lambda i: None if i % 2 else 1.0))
+    (python,) = oddities.unrated(log, None, None)
+    with as_options():
+        (command,) = oddities.unrated(log, None, None)
+    assert python.endswith("leave it out with router.without('b').")
+    assert command.endswith("leave it out with jaxroute route --without b.")
