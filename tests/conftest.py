@@ -39,6 +39,16 @@ def _programs_of_one_file():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_row_is_known_by_chance():
+    """Fingerprints take one new row in 15,000 for a known one, another one in each run: here one in 10 billion."""
+    from jaxroute.data import fingerprints
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprints, "BITS", 64)
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden() -> dict[str, list[dict]]:
     """Reference cases by family; inputs and expected values in float64 (tests/golden.json)."""

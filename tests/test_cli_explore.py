@@ -179,6 +179,16 @@ def test_costs_are_in_the_unit_of_the_router_and_not_of_the_log(tmp_path, folder
         assert ("$" in found["conclusion"][0]) == (currency == "USD")
 
 
+def test_a_log_of_other_models_is_refused(tmp_path, folder, capsys):
+    """What the router expects of its own models says nothing of the gateway that wrote such a log."""
+    rows = [json.loads(row) for row in (folder / "log.jsonl").read_text().splitlines()]
+    for other, code in (("", 0), ("-2", 2)):
+        told = (json.dumps(row | {"model": row["model"] + other}) + "\n" for row in rows)
+        (tmp_path / "log.jsonl").write_text("".join(told))
+        assert run(tmp_path, router=folder / "router") == code
+    assert "the data hold a-2, b-2, c-2, d-2; the router knows only a, b, c, d: give data of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--loss=nan", "--loss=-1", "--per-day=inf", "--gain=nan"])
 def test_numbers_that_cannot_be_are_refused(folder, capsys, option):
     assert run(folder, option) == 2

@@ -133,7 +133,8 @@ def test_what_was_learned_from_a_table_is_seen_in_tables_and_in_logs():
 
 @pytest.fixture(autouse=True)
 def salts(monkeypatch):
-    """Salts of this test alone: a filter takes one mark in 15,000 for one that it holds, and which depends on them."""
+    """The filter of the package, and salts of this test alone: which marks it takes for its own depends on them."""
+    monkeypatch.setattr(fingerprints, "BITS", 20)
     number = itertools.count()
     monkeypatch.setattr(os, "urandom", lambda size: next(number).to_bytes(size, "little"))
 

@@ -229,6 +229,10 @@ def test_fit_by_the_library(folder):
     table = jr.read_table(folder)
     small = {"outcome_models": ["ridge"], "hidden": (8,), "steps": 20}
     router = jr.fit(table, "plug_in_stack", seed=3, **small)
+    assert router.summary["conclusion"] == []
+    alone = np.arange(2) == np.arange(len(table))[:, None] % 2
+    (said,) = jr.fit(dataclasses.replace(table, available=alone), "plug_in_stack", **small).summary["conclusion"]
+    assert said.endswith("fit to them as a log: jr.fit(jr.read_log(FILE)).")
     assert router.encoder == "hashed"
     assert router.summary["seed"] == 3
     assert router.route(["sum 3 and 9"], cost_weight=0.0).models[0] in "ab"

@@ -316,3 +316,53 @@ def test_langtrace_spans_have_a_name_of_their_own_for_cached_tokens():
     assert rows(log) == whole | {"Largest planet?": ("large", pytest.approx(5 * (140 + 580) / 1e6))}
     assert log.left_out == {"failed requests": {"small": 1}, "spans of other things": {"no model": 5}}
     assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("form", ["opik", "weave", "langsmith", "llm", "mlflow", "litellm"])
+def test_a_table_without_a_column_of_its_format_has_no_requests(tmp_path, form):
+    """A list of projects was a traceback: no column of it is read, and its rows are still rows."""
+    (tmp_path / "log.csv").write_text("id,name\n1,a\n2,b\n")
+    with pytest.raises(InputError, match=r"no rows; at least one|no row is good|no model"):
+        logs.load(tmp_path / "log.csv", form=form)
+    if form == "opik":  # as which such a file is read
+        with pytest.raises(InputError, match="no rows; at least one is needed; read as Opik's traces"):
+            logs.load(tmp_path / "log.csv")
+
+
+def unnamed(tool):
+    """Calls of one trace, without an identifier of their own or of the answer."""
+    calls = []
+    if tool == "opik":
+        traces = [json.loads(file.read_text()) for file in sorted(OPIK.glob("trace_*"))]
+        for i, span in enumerate(s for trace in traces for s in trace["spans"] if s["type"] == "llm"):
+            gone = {"id", "parent_span_id", "metadata"}
+            calls.append({k: v for k, v in span.items() if k not in gone})
+            calls[-1]["feedback_scores"] = [{"name": "good", "value": i % 2}]
+        return [{"trace": {"id": "t"}, "spans": calls}]
+    for i, call in enumerate(records_of({"weave": WEAVE, "langsmith": LANGSMITH}[tool].name)):
+        if call.get("run_type") == "llm" or call.get("attributes", {}).get("weave", {}).get("kind") == "llm":
+            gone = {"id", "parent_id", "parent_run_id"}
+            calls.append({k: v for k, v in call.items() if k not in gone} | {"trace_id": "t", "quality": i % 2})
+            for name in ("output", "outputs"):
+                (calls[-1].get(name) or {}).pop("id", None)
+    return calls
+
+
+@pytest.mark.parametrize("tool", ["opik", "weave", "langsmith"])
+def test_calls_without_an_identifier_are_calls_of_their_own(tool):
+    """They were one call, or a traceback."""
+    log = logs.load(unnamed(tool), prices=LISTED)
+    answered = {"What is 2 + 2?": "small", "Capital of France?": "large", "Largest planet?": "large"}
+    assert rows(log) == expected(answered | {"What is 10 - 4?": "small"})
+
+
+def test_langfuse_observations_without_an_identifier_are_calls_of_their_own():
+    one = {
+        "traceId": "t",
+        "type": "GENERATION",
+        "usage": {},
+        "costDetails": {"total": 0.5},
+        "parentObservationId": None,
+    }
+    log = logs.load([one | {"model": "ab"[i % 2], "input": f"p{i}", "quality": 1} for i in range(4)])
+    assert log.prompt.tolist() == ["p0", "p1", "p2", "p3"]

@@ -133,7 +133,7 @@ def test_what_is_missing_is_said(tmp_path):
     for content, message in (
         ("", "no rows"),
         ("prompt,model,quality,cost\n", "no rows"),
-        ("prompt,model,quality,cost\np,a,1,1\n", "good rows of 1 model"),
+        ("prompt,model,quality,cost\np,a,1,1\n", "all good rows are of the model a; a log needs rows of two models"),
         ("model,quality,cost\na,1,1\n", "column 'prompt' is missing"),
         ("prompt,model,cost\np,a,1\n", "column 'quality' is missing"),
         ("prompt,model,quality\np,a,1\n", "column 'cost' is missing.*price table"),

@@ -201,3 +201,20 @@ def test_a_model_that_is_gone_from_a_later_log_is_said_with_how_often_it_would_b
     assert line.startswith(
         f"The data never show d, which the router would choose for {chosen[:40].count('d') / 40:.0%}"
     )
+
+
+def test_models_of_the_data_that_a_router_does_not_know_are_said():
+    """They answered, and may be the best single model, but the router never chooses them."""
+    router = made.router("plug_in")
+    features = np.random.default_rng(0).standard_normal((120, 5)).tolist()
+    rows = [
+        {"features": x, "model": ["a", "b", "c", "d", "e", "f"][i % 6], "quality": i % 2, "cost": 0.001}
+        for i, x in enumerate(features)
+    ]
+    says = "does not know e, f of the data and never chooses them; to let it, fit it again to such data."
+    weights = {"normalised_cost_weights": [0.0]}
+    assert f"The router {says}" in jr.evaluate(router, rows, **weights).left_out
+    for found in (jr.compare(router, router, rows, **weights), jr.rank([router, router], rows, **weights)):
+        assert {f"Router 1 of 2 {says}", f"Router 2 of 2 {says}"} <= set(found.left_out)
+    known = [row for row in rows if row["model"] not in "ef"]
+    assert not any("does not know" in line for line in jr.evaluate(router, known, **weights).left_out)

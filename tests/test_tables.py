@@ -1,5 +1,6 @@
 """Full tables: what is written comes back, and holes stay holes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -189,3 +190,15 @@ def test_real_tables(name, shape, holes):
     train, _, test = splits.split(0, table)
     assert abs(len(train) / shape[0] - 0.6) < 0.01
     assert not set(table.prompt[train]) & set(table.prompt[test])
+
+
+def test_a_log_given_as_a_table_is_told_from_one():
+    """What a log did not ask is no accident, and prompts with one answer leave nothing to choose."""
+    table = synthetic.make(jax.random.key(0), num_prompts=90)
+    chosen = np.arange(90) % len(table.models)
+    alone = np.arange(len(table.models)) == chosen[:, None]
+    few = replace(table, available=np.where(np.arange(90)[:, None] < 40, alone, True))
+    many = replace(table, available=np.where(np.arange(90)[:, None] < 80, alone, True))
+    assert tables.like_a_log(few) == []
+    (said,) = tables.like_a_log(many)
+    assert said.startswith("80 of the 90 prompts have the answer of one model alone, as in a log of requests.")

@@ -3,11 +3,15 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+import router_kinds
 from commands import run
 
 import jaxroute as jr
+from jaxroute.data.logs import oddities
+from jaxroute.system.wording import as_options
 from jaxroute.types import InputError
 
 
@@ -101,3 +105,51 @@ def test_python_names_arguments_and_the_command_line_options(name, folder, capsy
         assert f"{before}{said}{after}" in text
     assert "--" not in str(raised.value)
     assert not re.search(r"read_(log|table)|max_latency|split_time", err)
+
+
+BAD = {"quality": lambda i: 4.0 if i == 7 else 1.0}
+
+
+@pytest.mark.parametrize(
+    ("log", "priced", "python", "command"),
+    [
+        (rows(**BAD), False, "(drop_bad=True), or give quality_range where",
+         "(--drop-bad), or give --quality-range where"),
+        (rows(cost=lambda i: None if i == 7 else 1.0), False, "give a price table (prices=) where tokens are counted",
+         "give a price table (--prices) where tokens are counted"),
+        (rows("cost", input_tokens=lambda i: 9, output_tokens=lambda i: 9), True,
+         "or give a price table (prices=) that has the model", "or give a price table (--prices) that has the model"),
+    ],
+    ids=["scale", "cost", "price"],
+)  # fmt: skip
+def test_what_to_do_about_bad_rows(tmp_path, capsys, log, priced, python, command):
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    with pytest.raises(InputError) as raised:
+        jr.read_log(tmp_path / "log.jsonl", prices="default" if priced else None)
+    code, _, err = run(capsys, "doctor", tmp_path / "log.jsonl", *(["--prices", "default"] if priced else []))
+    assert code == 2
+    assert python in str(raised.value).splitlines()[0]
+    assert command in err.splitlines()[0]
+
+
+def test_the_four_ways_to_say_how_much_cost_matters(tmp_path, capsys):
+    router = router_kinds.router("plug_in")
+    router.save(tmp_path / "router")
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"features": [0.0] * 5}))
+    with pytest.raises(InputError, match="cost_weight, normalised_cost_weight, budget, quality_target; got none"):
+        router.route(np.zeros((1, 5), np.float32))
+    route = ["route", tmp_path / "router", "--input", tmp_path / "prompts.jsonl"]
+    code, _, err = run(capsys, *route, "--budget", "1", "--cost-weight", "1")
+    assert code == 2
+    given = "--cost-weight, --normalised-cost-weight, --budget, --quality-target; got --cost-weight and --budget"
+    assert f"give exactly one of {given}" in err
+
+
+def test_how_to_leave_out_a_model_that_nobody_rated():
+    """``fit``, which says it, has no option --without."""
+    log = jr.read_log(rows(quality=lambda i: None if i % 2 else 1.0))
+    (python,) = oddities.unrated(log, None, None)
+    with as_options():
+        (command,) = oddities.unrated(log, None, None)
+    assert python.endswith("leave it out with router.without('b').")
+    assert command.endswith("leave it out with jaxroute route --without b.")

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxroute import settings
 from jaxroute.data import context as contexts
-from jaxroute.data import encoders, fingerprints, priors, splits
+from jaxroute.data import encoders, fingerprints, priors, splits, tables
 from jaxroute.data import logs as people
 from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import LogTable, latency, oddities
@@ -245,7 +245,7 @@ def of_table(table: Table, *, encoder: str | None, seed: int = 0, fingerprint: b
         options: further ones of ``learn.full_feedback.fit``.
     """
     router = full_feedback.of_table(jax.random.key(seed), table, encoder=encoder, **options)
-    router.summary["seed"] = seed
+    router.summary.update({"seed": seed, "conclusion": tables.like_a_log(table)})
     marks = fingerprints.of_table(table, texts=encoder is not None) if fingerprint else None
     return dataclasses.replace(router, fingerprint=marks)
 

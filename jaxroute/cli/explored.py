@@ -111,8 +111,9 @@ def _available(router: Portable, table: Any) -> np.ndarray:
     """[N, K] models that could answer: those of the row's own list, and of the router's without removed ones.
 
     Raises:
-        InputError: the router may choose none of the models that could answer a row.
+        InputError: the router knows none of the log's models, or may choose none of those that could answer a row.
     """
+    router.check_known(table.models)
     found = np.broadcast_to(router.available, (len(table.available), len(router.models))).copy()
     for k, model in enumerate(router.models):
         if model in table.models:

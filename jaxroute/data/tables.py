@@ -26,6 +26,7 @@ from jaxroute import settings
 from jaxroute.data import encoders, saving, shapes
 from jaxroute.data.frames import read, read_features
 from jaxroute.data.units import cost_scale as cost_scale
+from jaxroute.system.wording import here
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
@@ -189,6 +190,19 @@ def some(table: Table, count: int) -> Table:
     if count >= len(table):
         return table
     return table.rows(np.sort(np.random.default_rng(0).choice(len(table), count, replace=False)))
+
+
+def like_a_log(table: Table) -> list[str]:
+    """What to say of a table in which most prompts have the answer of one model alone; nothing of other tables."""
+    count = int((np.asarray(table.available).sum(1) == 1).sum())
+    if 2 * count <= len(table):
+        return []
+    log = here("jr.fit(jr.read_log(FILE))", "jaxroute fit LOG")
+    return [
+        f"{count:,} of the {len(table):,} prompts have the answer of one model alone, as in a log of requests. They "
+        "leave nothing to choose, so the values say little of the router. If these are requests that a service "
+        f"answered, fit to them as a log: {log}."
+    ]
 
 
 def with_task(table: Table, prefix: str) -> Table:

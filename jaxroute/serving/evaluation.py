@@ -234,6 +234,6 @@ def on_table(
     unknown_there = dict.fromkeys(("value", "regret", "quality", "cost"), np.nan)
     found = [at(weight) | (unknown_there if one else {}) for weight, one in zip(weights, lost.shares, strict=True)]
     columns = {name: np.array([record[name] for record in found]) for name in found[0]}
-    said = (*seen.said("prompts"), *lost.said(normalised_cost_weights))
-    said += (*views.left_out(router, features, weights, normalised_cost_weights, table.models),)
+    without = views.left_out(router, features, weights, normalised_cost_weights, table.models)
+    said = (*seen.said("prompts"), *lost.said(normalised_cost_weights), *without)
     return TableEvaluation(np.asarray(normalised_cost_weights, float), np.array(weights), **columns, left_out=said)

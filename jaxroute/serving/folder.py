@@ -99,7 +99,7 @@ def read(path: Path) -> Content:
     with whole(path):
         there = (path / META).is_file()
     if not there:
-        raise InputError(f"{path}: is not a router, because {META} is missing; check the path")
+        raise InputError(f"{path}: is not a router, the folder with {META} that jaxroute fit writes; check the path")
     with whole(path):
         text = (path / META).read_bytes()
         meta = json.loads(text.decode(), parse_constant=_no_number)

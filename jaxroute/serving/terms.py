@@ -42,7 +42,8 @@ class Terms:
         """
         given = {name: value for name, value in asked.items() if value is not None}
         if len(given) != 1 or not given.keys() <= _WAYS:
-            raise InputError(f"give exactly one of {', '.join(WAYS)}; got {' and '.join(given) or 'none'}")
+            got = " and ".join(map(named, given)) or "none"
+            raise InputError(f"give exactly one of {', '.join(map(named, WAYS))}; got {got}")
         ((way, value),) = given.items()
         try:
             value = float(np.asarray(value).item())
@@ -103,6 +104,18 @@ class Terms:
             InputError: a limit that is not above 0, a router that knows no latencies, or no model left.
         """
         return self.without(*too_slow(self.summary.get("latency"), self.models, max_latency))
+
+    def check_known(self, models: Sequence[str]) -> None:
+        """Refuse data that no model of the router answered.
+
+        Raises:
+            InputError: names both sides' models.
+        """
+        if not set(models) & set(self.models):
+            raise InputError(
+                f"the data hold {', '.join(models)}; the router knows only {', '.join(self.models)}: give data of its "
+                "models, or another router"
+            )
 
     def _check_measured(self) -> None:
         """Refuse a budget or a quality target where the curve was measured among other models than can be chosen."""

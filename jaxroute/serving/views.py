@@ -130,7 +130,7 @@ def beyond(router: Router, log: people.LogTable, weights: Sequence[float]) -> ne
 def absent(
     routers: Sequence[Router], log: people.LogTable, weights: Sequence[float], normalised: Sequence[float]
 ) -> list[str]:
-    """Which models that a log lacks a router would choose there: it is then judged without them, which is said."""
+    """What routers and a log lack of each other's models, see ``left_out``."""
     raw: Any = log.prompt if log.features is None else log.features
     said = []
     for place, router in enumerate(routers):
@@ -148,30 +148,36 @@ def left_out(
     context: Any = None,
     who: str = "the router",
 ) -> list[str]:
-    """A sentence where a router would choose models that data of other models lack; a prior's new ones are `beyond`.
+    """What a router and data of other models lack of each other, a sentence each: models of the data that the router
+    does not know, and models that it would choose and the data lack. A prior's new ones are `beyond`.
 
     Args:
         prompts, context: see ``Router.route``. weights, normalised: [L] cost weights. models: of the data.
     """
+    said, strange = [], [name for name in models if name not in router.models]
+    if strange:
+        them = "it" if len(strange) == 1 else "them"
+        said.append(
+            f"{who.capitalize()} does not know {', '.join(strange)} of the data and never chooses {them}; to let it, "
+            "fit it again to such data."
+        )
     new = new_models.lacking(router, models)
     could = zip(router.models, router.available.tolist(), strict=True)
     places = [k for k, (name, left) in enumerate(could) if left and name not in (*models, *new)]
-    if not places:
-        return []
-    shares = np.isin(router.choices(prompts, weights, context), places).mean(1)
-    if not shares.any():
-        return []
-    names, most = ", ".join(router.models[k] for k in places), int(shares.argmax())
-    return [
-        f"The data never show {names}, which {who} would choose for {shares[most]:.0%} of the prompts at a normalised "
-        f"cost weight of {normalised[most]:g}: its values here are those of its choice among the other models."
-    ]
+    shares = np.isin(router.choices(prompts, weights, context), places).mean(1) if places else np.zeros(1)
+    if shares.any():
+        names, most = ", ".join(router.models[k] for k in places), int(shares.argmax())
+        said.append(
+            f"The data never show {names}, which {who} would choose for {shares[most]:.0%} of the prompts at a "
+            f"normalised cost weight of {normalised[most]:g}: its values here are those of its choice among the other "
+            "models."
+        )
+    return said
 
 
 def positions(router: Router, models: Sequence[str]) -> list[int]:
     """Where the data's models stand in the router; -1 for those that it does not know, and never chooses."""
-    if not set(models) & set(router.models):
-        raise InputError(f"the data hold {', '.join(models)}; the router knows only {', '.join(router.models)}")
+    router.check_known(models)
     return [router.models.index(name) if name in router.models else -1 for name in models]
 
 

@@ -20,7 +20,6 @@ qualities  which evaluation is the quality; feedback: qualities that came after 
 
 from jaxroute.data.logs.loading import load as load
 from jaxroute.data.logs.problems import EXAMPLES as EXAMPLES
-from jaxroute.data.logs.problems import HINTS as HINTS
 from jaxroute.data.logs.table import LogTable as LogTable
 from jaxroute.data.logs.table import as_logs as as_logs
 from jaxroute.data.logs.table import corrected as corrected

@@ -43,7 +43,8 @@ def assemble(
     if len(models) < 2:
         apart = [f"  {why}: {sum(by.values())} ({problems.shown(by)})" for why, by in left.items()]
         hints = list(dict.fromkeys(form.hint for form in log.forms if form.hint and LOST in left))
-        first = f"{tables[0]}: good rows of {len(models)} model(s); a log needs two or more"
+        all_of = f"all good rows are of the model {models[0]}" if models else "no row is good"
+        first = f"{tables[0]}: {all_of}; a log needs rows of two models or more"
         raise InputError("\n".join([first, *apart, *hints, *lines]))
     worst, best = quality_range
     quality = (log.number("quality")[good] - worst) / (best - worst)

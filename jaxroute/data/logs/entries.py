@@ -116,6 +116,17 @@ def first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
     return None
 
 
+def keyed(trace: str, span: Any, around: Any) -> tuple[int, int]:
+    """Keys of a span and of the one around it, by their identifiers in a trace; 0 where one is missing."""
+    return hash((trace, str(span))) if span else 0, hash((trace, str(around))) if around else 0
+
+
+def opened(value: Any) -> Row:
+    """A record, or the one that a text of JSON holds; {} where there is none."""
+    value = parsed(value)
+    return value if isinstance(value, dict) else {}
+
+
 def ranked(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
     """{attribute: (field, rank)} of attributes by field, the first that is there counting."""
     return {name: (field, rank) for field, several in names.items() for rank, name in enumerate(several)}

@@ -115,10 +115,9 @@ def _exported(
 ) -> records.Chunk:
     """A chunk of a tool's records, as fields; what is no request is counted, what belongs to one is kept for it."""
     if isinstance(chunk.data, dict):
-        columns = list(chunk.data)
+        columns = chunk.data
         data: Iterable[Row] = (
-            {name: cell for name, cell in zip(columns, cells, strict=True) if cell is not None}
-            for cells in zip(*chunk.data.values(), strict=True)
+            {name: cells[i] for name, cells in columns.items() if cells[i] is not None} for i in range(len(chunk.row))
         )
     else:
         data = chunk.data

@@ -19,6 +19,7 @@ from jaxroute.data.logs.entries import (
     Format,
     Row,
     first,
+    keyed,
     own,
     ranked,
     read_prompt,
@@ -91,9 +92,8 @@ def detect(names: Collection[str]) -> bool:
 def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     """An observation as the interface gives it."""
     trace = str(first(record, ("traceId", "trace_id")) or "")
-    key = hash((trace, str(record.get("id"))))
     around = first(record, ("parentObservationId", "parent_observation_id"))
-    parent = hash((trace, str(around))) if around else 0
+    key, parent = keyed(trace, record.get("id"), around)
     fields = {field: first(record, names) for field, names in OBSERVATION.items()}
     if str(record.get("type")).upper() != "GENERATION" or not fields["answered"]:
         yield Entry({"answered": fields["answered"], "endpoint": record.get("type")}, OTHER, key, parent)

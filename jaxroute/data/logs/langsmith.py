@@ -24,6 +24,8 @@ from jaxroute.data.logs.entries import (
     Judgement,
     Row,
     first,
+    keyed,
+    opened,
     own,
     read_prompt,
 )
@@ -43,19 +45,18 @@ def detect(names: Collection[str]) -> bool:
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     """What a run says: the request that it is, and its feedback; or why it is none."""
     trace = str(record.get("trace_id") or "")
-    key = hash((trace, str(record.get("id"))))
-    parent = hash((trace, str(record["parent_run_id"]))) if record.get("parent_run_id") else 0
+    key, parent = keyed(trace, record.get("id"), record.get("parent_run_id"))
     scores = list(_scores(record.get("feedback_stats")))
     if record.get("run_type") != "llm":
         yield Entry({"endpoint": record.get("name")}, ELSE, key, parent)
         for title, value in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value))
         return
-    inputs, outputs, extra = (_opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
-    about, answer = _opened(extra.get("metadata")), _answer(outputs)
+    inputs, outputs, extra = (opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
+    about, answer = opened(extra.get("metadata")), _answer(outputs)
     failed = bool(record.get("error")) or record.get("status") == "error"
     usage = first(about, ("usage_metadata",)) or outputs.get("usage_metadata") or answer.get("usage_metadata")
-    fields = _counts(record, _opened(usage)) | {
+    fields = _counts(record, opened(usage)) | {
         "cost": record.get("total_cost"),
         "asked": about.get("ls_model_name"),
         "answered": outputs.get("model") or at(answer, "response_metadata.model_name") or about.get("ls_model_name"),
@@ -75,31 +76,26 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     yield Entry(fields, FAILED if failed else "", key, parent)
 
 
-def _opened(value: Any) -> Row:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}
-
-
 def _answer(outputs: Row) -> Row:
     """The first message that LangChain has of a model, or its first text's surroundings."""
     inside: Any = outputs.get("generations")
     while isinstance(inside, list) and inside:
         inside = inside[0]
-    return _message(_opened(inside).get("message"))
+    return _message(opened(inside).get("message"))
 
 
 def _message(said: Any) -> Row:
     """A message as LangChain stores it, without the name of its class."""
-    said = _opened(said)
+    said = opened(said)
     return said["kwargs"] if isinstance(said.get("kwargs"), dict) else said
 
 
 def _counts(record: Row, usage: Row) -> Row:
-    read, written = (_opened(usage.get(f"{way}_token_details")) for way in ("input", "output"))
+    read, written = (opened(usage.get(f"{way}_token_details")) for way in ("input", "output"))
     if not usage:  # what the server made of it
         usage = {"input_tokens": record.get("prompt_tokens"), "output_tokens": record.get("completion_tokens"),
                  "total_tokens": record.get("total_tokens")}  # fmt: skip
-        read, written = (_opened(record.get(f"{way}_token_details")) for way in ("prompt", "completion"))
+        read, written = (opened(record.get(f"{way}_token_details")) for way in ("prompt", "completion"))
     found = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
     lasting = [
         value for name, value in read.items() if name.startswith("ephemeral_") and isinstance(value, int | float)
@@ -123,8 +119,8 @@ def _chats(inputs: Row) -> Iterator[Any]:
 
 def _scores(stats: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of feedback: the average of what was said under a name."""
-    for name, one in _opened(stats).items():
-        value = _opened(one).get("avg")
+    for name, one in opened(stats).items():
+        value = opened(one).get("avg")
         if isinstance(value, int | float):
             yield name, value
 

@@ -25,12 +25,13 @@ from jaxroute.data.logs.entries import (
     Format,
     Row,
     first,
+    opened,
     own,
     ranked,
     read_prompt,
     usage,
 )
-from jaxroute.data.records import at, parsed
+from jaxroute.data.records import at
 
 # The first that is there counts.
 NAMES = {
@@ -80,10 +81,9 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
         ('hi', 'small', 0.01)
     """
     fields = {field: first(record, names) for field, names in NAMES.items()}
-    metadata = parsed(record.get("metadata"))
-    metadata = metadata if isinstance(metadata, dict) else {}
-    decision = parsed(metadata.get("routing_decision"))
-    if isinstance(decision, dict) and decision.get("routed_model"):
+    metadata = opened(record.get("metadata"))
+    decision = opened(metadata.get("routing_decision"))
+    if decision.get("routed_model"):
         fields["model"] = decision["routed_model"]
         fields["deployment"] = None  # of the routed group, not of the alias beside it
     call = fields["endpoint"]

@@ -10,10 +10,8 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
-from jaxroute.data.logs.entries import LOST, TOOLS, Asked, Entry, Format, Row, first, own, read_prompt, usage
-from jaxroute.data.records import parsed
+from jaxroute.data.logs.entries import LOST, TOOLS, Asked, Entry, Format, Row, first, opened, own, read_prompt, usage
 
 GEMINI = {"cachedContentTokenCount": "cached_tokens", "thoughtsTokenCount": "reasoning_tokens"}
 HELD = ("id", "model", "resolved_model", "prompt", "response_json", "conversation_id", "duration_ms", "datetime_utc",
@@ -27,8 +25,8 @@ def detect(names: Collection[str]) -> bool:
 
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     """The request that a response answered; a turn that only returns results of tools is none of its own."""
-    about = _opened(record.get("response_json"))
-    details = {GEMINI.get(name, name): value for name, value in _opened(record.get("token_details")).items()}
+    about = opened(record.get("response_json"))
+    details = {GEMINI.get(name, name): value for name, value in opened(record.get("token_details")).items()}
     taken = record.get("duration_ms")
     fields = usage(details | {name: record.get(name) for name in ("input_tokens", "output_tokens")})
     fields |= {
@@ -45,11 +43,6 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if fields.get("lost") == LOST and record.get("tool_results"):
         fields["lost"] = TOOLS
     yield Entry(fields)
-
-
-def _opened(value: Any) -> Row:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}
 
 
 FORMAT = Format("llm", "the log of the command llm", detect, lambda name: name in HELD, entries)

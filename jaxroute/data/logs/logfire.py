@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import opentelemetry, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
 from jaxroute.data.records import parsed
 
 ENDED = "streaming response from"
@@ -25,7 +25,7 @@ def told(attributes: Row) -> bool:
 
 
 def left(attributes: Row) -> str:
-    if "gen_ai.operation.name" not in attributes and "input" in _under(attributes, "request_data"):
+    if "gen_ai.operation.name" not in attributes and "input" in opened(attributes.get("request_data")):
         return OTHER
     return opentelemetry.left(attributes)
 
@@ -45,24 +45,18 @@ def more(attributes: Row) -> Row:
         return {"stream": -which if ended else which}
     if "gen_ai.operation.name" in attributes:
         return {}
-    usage = _under(attributes, "response_data").get("usage")
+    usage = opened(attributes.get("response_data")).get("usage")
     details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
     return {"cached_tokens": details.get("cached_tokens")} if isinstance(details, dict) else {}
 
 
 def chat(attributes: Row) -> Iterator[Any]:
     yield from opentelemetry.chat(attributes)
-    yield _under(attributes, "request_data").get("messages")
+    yield opened(attributes.get("request_data")).get("messages")
     events = parsed(attributes.get("events"))
     if isinstance(events, list) and events:
         answered = isinstance(events[-1], dict) and events[-1].get("role") == "assistant"
         yield events[:-1] if answered else events
-
-
-def _under(attributes: Row, name: str) -> Row:
-    """An attribute that is a record in JSON; empty where it is none."""
-    found = parsed(attributes.get(name))
-    return found if isinstance(found, dict) else {}
 
 
 CONVENTION = Convention(told, left, ranked(opentelemetry.NAMES), more, chat)

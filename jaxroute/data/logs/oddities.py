@@ -169,7 +169,7 @@ def unrated(log: LogTable, beside: np.ndarray | None, candidates: Sequence[str] 
         said.append(
             f"None of the {own.sum():,} answers of {name} has a rating, so the router expects the other models' mean "
             "quality of it, unless a prior says it: rate some of its answers, or leave it out with "
-            + here(f"router.without({name!r})", f"--without {name}")
+            + here(f"router.without({name!r})", f"jaxroute route --without {name}")
             + "."
         )
     return said

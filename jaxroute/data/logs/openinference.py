@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
-from jaxroute.data.records import parsed
+from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
 
 NAMES = {
     "answered": ("llm.model_name",),
@@ -39,11 +38,9 @@ def left(attributes: Row) -> str:
 
 def more(attributes: Row) -> Row:
     """The model that was asked, and the answer's identifier, from the request and the response as they were sent."""
-    asked = parsed(attributes.get("llm.invocation_parameters"))
-    asked = asked if isinstance(asked, dict) else {}
+    asked = opened(attributes.get("llm.invocation_parameters"))
     if not asked.get("model"):
-        body = parsed(attributes.get("input.value"))
-        asked = body if isinstance(body, dict) else {}
+        asked = opened(attributes.get("input.value"))
     answer = attributes.get("output.value")
     start = '{"id":"'
     told = isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start)

@@ -26,11 +26,12 @@ from jaxroute.data.logs.entries import (
     Judgement,
     Row,
     first,
+    keyed,
+    opened,
     own,
     read_prompt,
     usage,
 )
-from jaxroute.data.records import parsed
 
 WRITTEN = "original_usage."
 GOOGLE = {"cached_content_token_count": "cached_tokens", "thoughts_token_count": "reasoning_tokens"}
@@ -44,8 +45,7 @@ def detect(names: Collection[str]) -> bool:
 
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     """The spans of a trace, and its scores."""
-    trace = parsed(record.get("trace"))
-    if not isinstance(trace, dict):
+    if not (trace := opened(record.get("trace"))):
         return
     name = str(trace.get("id") or "")
     for span in spans.listed(record.get("spans")):
@@ -57,17 +57,15 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
 
 def _entry(span: Row, trace: Row, record: Row, asked: Asked) -> Entry:
     name = str(trace.get("id") or "")
-    key = hash((name, str(span.get("id"))))
-    parent = hash((name, str(span["parent_span_id"]))) if span.get("parent_span_id") else 0
+    key, parent = keyed(name, span.get("id"), span.get("parent_span_id"))
     fields: Row = {"answered": span.get("model"), "endpoint": span.get("name")}
     if span.get("type") != "llm":
         return Entry({"endpoint": span.get("name")}, ELSE, key, parent)
     if not fields["answered"]:
         return Entry(fields, OTHER, key, parent)
-    about = parsed(span.get("metadata"))
-    about = about if isinstance(about, dict) else {}
+    about = opened(span.get("metadata"))
     failed = bool(span.get("error_info"))
-    fields |= usage(_counts(parsed(span.get("usage")))) | {
+    fields |= usage(_counts(opened(span.get("usage")))) | {
         "cost": span.get("total_estimated_cost"),
         "timestamp": span.get("start_time"),
         "latency": convert.seconds(span.get("start_time"), span.get("end_time")),
@@ -84,10 +82,8 @@ def _entry(span: Row, trace: Row, record: Row, asked: Asked) -> Entry:
     return Entry(fields, FAILED if failed else "", key, parent)
 
 
-def _counts(counted: Any) -> Row:
+def _counts(counted: Row) -> Row:
     """A usage as the provider named it, with Opik's sums before it."""
-    if not isinstance(counted, dict):
-        return {}
     inner = {k.removeprefix(WRITTEN).rpartition(".")[2]: v for k, v in counted.items() if k.startswith(WRITTEN)}
     inner = {GOOGLE.get(k, k): v for k, v in inner.items()}
     return inner | {k: v for k, v in counted.items() if not k.startswith(WRITTEN)}

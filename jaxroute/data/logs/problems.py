@@ -11,26 +11,10 @@ from jaxroute.data import records, scale
 from jaxroute.data.logs import convert, costs
 from jaxroute.data.logs.columns import Columns, marked
 from jaxroute.data.logs.entries import OTHER
+from jaxroute.system.wording import here, named
 
 EXAMPLES = 10
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-HINTS = {
-    "quality is not a number": "; write 1 and 0, true and false, or numbers on the scale that quality_range names, and "
-    "nothing where there is no rating",
-    "propensity is outside": "; a percentage of 20 is written 0.2, and one rounded to 0 is unknown: leave it empty",
-    "propensity is not a number": "; write one number, the probability with which the answering model was chosen",
-    "timestamp is not a time": "; write 2026-11-01T10:00:00Z, or seconds or milliseconds since 1970",
-    "available lacks": "; write a list, or names with | between them",
-    "features is not a list": "; write a list such as [0.1, -0.2]",
-    "cost is not a number": "; write digits with a point, without a currency: 0.0012",
-    "quality is outside": ", or give quality_range where it is on another scale",
-    "human_quality is outside": "; it is on the scale of quality, which quality_range names",
-    "cost is in another": "; the column currency names several, or one beside the US dollars of a tool or of prices: "
-    "convert the costs to one of them",
-    "cost is empty,": ", or give a price table where tokens are counted",
-    "cost is 0 though": ", or give a price table (0 for models that are free)",
-    "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
-}
 
 
 def find(
@@ -68,17 +52,40 @@ def find(
     return {kind: rows if kind[1] == "" else rows & whole for kind, rows in found.items()}
 
 
+def _hint(kind: str) -> str:
+    """What to do about bad rows of a kind, beside correcting or dropping them; "" where nothing else helps."""
+    scale, prices = named("quality_range"), f"a price table ({here('prices=', '--prices')})"
+    hints = {
+        "quality is not a number": f"; write 1 and 0, true and false, or numbers on the scale that {scale} names, and "
+        "nothing where there is no rating",
+        "propensity is outside": "; a percentage of 20 is written 0.2, and one rounded to 0 is unknown: leave it empty",
+        "propensity is not a number": "; write one number, the probability with which the answering model was chosen",
+        "timestamp is not a time": "; write 2026-11-01T10:00:00Z, or seconds or milliseconds since 1970",
+        "available lacks": "; write a list, or names with | between them",
+        "features is not a list": "; write a list such as [0.1, -0.2]",
+        "cost is not a number": "; write digits with a point, without a currency: 0.0012",
+        "quality is outside": f", or give {scale} where it is on another scale",
+        "human_quality is outside": f"; it is on the scale of quality, which {scale} names",
+        "cost is in another": "; the column currency names several, or one beside the US dollars of a tool or of "
+        "prices: convert the costs to one of them",
+        "cost is empty,": f", or give {prices} where tokens are counted",
+        "cost is 0 though": f", or give {prices}, with 0 for models that are free",
+        "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
+        "model is not in the price table": f", or give {prices} that has the model",
+    }
+    return next((hint for start, hint in hints.items() if kind.startswith(start)), "")
+
+
 def _odd(log: Columns, *fields: str) -> np.ndarray:
     return np.any([rows for (name, _), rows in log.odd.items() if name in fields] or [np.zeros(len(log), bool)], axis=0)
 
 
 def lines(log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: Sequence[records.Source]) -> list[str]:
-    found = []
+    found, drop = [], here("drop_bad=True", "--drop-bad")
     for (kind, name), bad in problems.items():
         if bad.any():
-            more = next((hint for start, hint in HINTS.items() if kind.startswith(start)), "")
             by = f" ({by_model(log, bad)})" if name in ("cost", *costs.TOKENS) else ""
-            found.append(f"{kind}: {int(bad.sum())} row(s){by}; correct them or drop bad rows{more}")
+            found.append(f"{kind}: {int(bad.sum())} row(s){by}; correct or drop them ({drop}){_hint(kind)}")
             for i in np.flatnonzero(bad)[:EXAMPLES].tolist():
                 where = f"  {tables[log.source[i]]}, row {log.row[i]}"
                 if name:

@@ -29,6 +29,7 @@ from jaxroute.data.logs.entries import (
     Judgement,
     Row,
     first,
+    keyed,
     named,
     own,
 )
@@ -178,8 +179,7 @@ def opened(record: Row) -> Span:
         event if isinstance(event, str) else "",
         _failed(record, attributes),
         trace,
-        hash((trace, own_id)) if own_id else 0,
-        hash((trace, parent)) if parent.strip("0") else 0,  # zeros are how some exporters write no parent
+        *keyed(trace, own_id, parent if parent.strip("0") else ""),  # zeros are how some exporters write no parent
         shown if isinstance(shown, str) else None,
     )
 

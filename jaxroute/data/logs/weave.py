@@ -27,11 +27,12 @@ from jaxroute.data.logs.entries import (
     Judgement,
     Row,
     first,
+    keyed,
+    opened,
     own,
     read_prompt,
     usage,
 )
-from jaxroute.data.records import parsed
 
 HELD = ("id", "trace_id", "parent_id", "op_name", "inputs", "output", "exception", "summary", "attributes",
         "started_at", "ended_at", "thread_id", "display_name")  # fmt: skip
@@ -51,22 +52,21 @@ def detect(names: Collection[str]) -> bool:
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     """What a call says: the request that it is, and its feedback; or why it is none."""
     trace = str(record.get("trace_id") or "")
-    key = hash((trace, str(record.get("id"))))
-    parent = hash((trace, str(record["parent_id"]))) if record.get("parent_id") else 0
+    key, parent = keyed(trace, record.get("id"), record.get("parent_id"))
     inputs, output, summary, about = (
-        _opened(record.get(name)) for name in ("inputs", "output", "summary", "attributes")
+        opened(record.get(name)) for name in ("inputs", "output", "summary", "attributes")
     )
-    kind = _opened(about.get("weave")).get("kind")
-    scores = list(_scores(_opened(summary.get("weave")).get("feedback")))
+    kind = opened(about.get("weave")).get("kind")
+    scores = list(_scores(opened(summary.get("weave")).get("feedback")))
     name = first(record, ("display_name",)) or str(record.get("op_name")).rpartition("/")[2].partition(":")[0]
     if isinstance(record.get("inputs"), str) and not inputs:
         yield Entry({}, LOST, key, parent)
-    elif kind != "llm" and not (kind is None and output.get("model") and _opened(output.get("usage"))):
+    elif kind != "llm" and not (kind is None and output.get("model") and opened(output.get("usage"))):
         yield Entry({"endpoint": name}, ELSE, key, parent)
         for title, value, time in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value, time))
     else:
-        counted = _opened(summary.get("usage"))
+        counted = opened(summary.get("usage"))
         failed = bool(record.get("exception"))
         fields = usage(output.get("usage")) or _summed(counted)
         fields |= {
@@ -92,14 +92,9 @@ def _elsewhere(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(REFERENCE)
 
 
-def _opened(value: Any) -> Row:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}
-
-
 def _summed(counted: Row) -> Row:
     """The usage of the only model of a call; none where it cannot be told whether cached tokens are in it."""
-    found = _opened(next(iter(counted.values()))) if len(counted) == 1 else {}
+    found = opened(next(iter(counted.values()))) if len(counted) == 1 else {}
     cached = any(found.get(f"cache_{what}_input_tokens") for what in ("read", "creation"))
     return {} if cached and "prompt_tokens" not in found else usage(found)
 
@@ -108,7 +103,7 @@ def _scores(feedback: Any) -> Iterator[tuple[str, Any, Any]]:
     """(name, value, time) of the feedback of a call, the latest last."""
     told = [one for one in spans.listed(feedback) if isinstance(one, dict)]
     for one in sorted(told, key=lambda one: str(one.get("created_at") or "")):
-        title, payload, time = str(one.get("feedback_type") or ""), _opened(one.get("payload")), one.get("created_at")
+        title, payload, time = str(one.get("feedback_type") or ""), opened(one.get("payload")), one.get("created_at")
         if title.startswith(REACTION):
             if (value := REACTIONS.get(str(payload.get("emoji")))) is not None:
                 yield "reaction", value, time
