@@ -146,3 +146,11 @@ def test_an_interval_that_excludes_0_among_several_may_be_chance():
         "There is no evidence that new or old is the better router: an interval that excludes 0, as at the normalised "
         "cost weight 0, may be chance where 6 are looked at."
     ]
+
+
+def test_routers_that_decide_alike_are_said_to():
+    """Not that there is no evidence that one of a router and itself is the better one."""
+    frame = pd.DataFrame({"normalised_cost_weight": [0.0, 1.0], "gain": 0.0, "low": [0.0, 0.0], "high": 0.0})
+    assert conclusion.of_two(frame, "new", "old") == ["new and old decide alike on the rows that the log can judge."]
+    frame.loc[1, "high"] = 0.01
+    assert conclusion.of_two(frame, "new", "old") == ["There is no evidence that new or old is the better router."]

@@ -102,7 +102,7 @@ def test_what_fit_refuses_the_doctor_refuses_with_the_same_words(tmp_path, capsy
     silent = rows(quality=lambda i, row: row["quality"] if i == 5 else None)
     code, out, _ = examined(silent, tmp_path, capsys, "--json")
     found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    why = "1 answers with a quality are too few to fit and judge a router with 5 folds: give more"
+    why = "1 answers with a quality are too few to fit and judge a router with 5 folds: 50 or more are needed"
     assert code == 3
     assert found["verdict"] == "refuse"
     assert found["advice"][0] == f"A router cannot be fitted: {why}."

@@ -122,6 +122,8 @@ def of_two(found: pd.DataFrame, first: str, second: str, currency: str = "") -> 
     known = found[np.isfinite(found["low"])]
     if known.empty:
         return [f"The log cannot say whether {first} or {second} is the better router."]
+    if not known[["gain", "low", "high"]].to_numpy().any():
+        return [f"{first} and {second} decide alike on the rows that the log can judge."]
     low, high = _together(known)
     best, worst = known.loc[low.idxmax()], known.loc[high.idxmin()]
     said = []

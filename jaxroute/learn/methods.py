@@ -235,8 +235,8 @@ def named(method: str | Loss | Method) -> Method:
         return METHODS[method]
     if isinstance(method, str):
         close = difflib.get_close_matches(method, METHODS, 3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise InputError(f"unknown method {method!r}: {hint}There are: {', '.join(METHODS)}")
+        hint = f": did you mean {' or '.join(close)}? The" if close else "; the"
+        raise InputError(f"unknown method {method!r}{hint} methods are {', '.join(METHODS)}")
     if not callable(method):
         raise InputError(f"method {method!r}: give a name, or a loss; the names are {', '.join(METHODS)}")
     name = objectives.name_of(method)

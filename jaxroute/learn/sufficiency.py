@@ -26,7 +26,7 @@ def refusal(rows: Logs | LogTable, shadow: Examples | Table | None = None, spec:
     Example:
         >>> from jaxroute.estimators.influence import example
         >>> refusal(example()[0])
-        '4 rows are too few to fit and judge a router with 5 folds: give more'
+        '4 rows are too few to fit and judge a router with 5 folds: 50 or more are needed'
     """
     if not isinstance(rows, Logs) and (why := misnamed(rows.models)):
         return why
@@ -90,9 +90,9 @@ def same(rows: Logs | LogTable) -> float:
 
 
 def too_few(what: str, count: int, spec: NuisanceSpec) -> str:
-    if count >= 10 * spec.folds:
+    if count >= (least := 10 * spec.folds):
         return ""
-    return f"{count} {what} are too few to fit and judge a router with {spec.folds} folds: give more"
+    return f"{count} {what} are too few to fit and judge a router with {spec.folds} folds: {least} or more are needed"
 
 
 def rows_needed(logs: Logs, shadow: Examples | None = None, *, per_model: int = ROWS_A_MODEL) -> np.ndarray:
