@@ -234,5 +234,7 @@ def test_messages_as_python_prints_them_are_refused(tmp_path, cell):
     frame.to_csv(tmp_path / "run.csv", index=False)
     with pytest.raises(InputError, match=r"run\.csv, row 0: the prompt is .*, messages as Python prints them; write"):
         joined(tmp_path / "run.csv")
+    frame.astype({"input": str}).to_json(tmp_path / "text.json", orient="records")  # there it is a text
+    assert by_prompt(joined(tmp_path / "text.json")) == {str(cell): (0, 1)}
     frame.to_json(tmp_path / "run.json", orient="records")
     assert by_prompt(joined(tmp_path / "run.json")) == {"Hello?": (0, 1)}

@@ -172,11 +172,15 @@ def counted(usage: Any, at: str) -> Tokens:
     return Tokens(**{field: amount(found.get(name), at, name) for field, name in COUNTS.items()})
 
 
-def asked(inputs: Any, at: str) -> dict[str, Any]:
+def asked(inputs: Any, at: str, *, cells: bool = False) -> dict[str, Any]:
     """``prompt`` and ``key`` of an answer to the inputs of a task: a text, a chat, or fields by name.
 
     Of several fields, the first that is called as in ``PROMPTS`` is the prompt, and all of them tell prompts apart,
     unless they are the body of a request, which also names the model.
+
+    Args:
+        inputs: as written. at: file and row, for messages. cells: these are texts of a .csv file, to which pandas
+            writes lists of messages as Python prints them.
 
     Raises:
         InputError: several fields, none of which is known to be the prompt, or no text.
@@ -197,7 +201,7 @@ def asked(inputs: Any, at: str) -> dict[str, Any]:
             )
         key = json.dumps(inputs, sort_keys=True, default=str) if len(inputs) > 1 and "model" not in inputs else ""
         found = inputs[names[0]]
-    if isinstance(found, str) and PRINTED.fullmatch(found.strip()):
+    if cells and isinstance(found, str) and PRINTED.fullmatch(found.strip()):
         raise InputError(
             f"{at}: the prompt is {values.short(found)}, messages as Python prints them; write the results as JSON "
             "lines or Parquet"

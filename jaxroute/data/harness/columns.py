@@ -82,7 +82,7 @@ def read(file: File) -> Iterator[Answer]:
         yield Answer(
             at=at,
             model=texts["model"],
-            **asked(records.parsed(cell.get("prompt")), at),
+            **asked(records.parsed(cell.get("prompt")), at, cells=file.suffix == ".csv"),
             task=texts["task"] or "all",
             id=texts["id"] or "",
             scores={name: record.get(name) for name in scores} | _nested(record),

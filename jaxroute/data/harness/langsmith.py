@@ -6,7 +6,8 @@ of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jaxroute.data.harness import columns
 from jaxroute.data.harness.answers import Answer, File, asked, kind
@@ -29,8 +30,13 @@ def read(file: File) -> Iterator[Answer]:
         yield Answer(
             at=at,
             model=None,
-            **asked({name.removeprefix(INPUTS): cell for name, cell in run.items() if name.startswith(INPUTS)}, at),
+            **asked(_under(INPUTS, run), at, cells=file.suffix == ".csv"),
             id=str(run["example_id"]),
-            scores={name.removeprefix(FEEDBACK): cell for name, cell in run.items() if name.startswith(FEEDBACK)},
+            scores=_under(FEEDBACK, run),
             failed=kind(run.get("error")),
         )
+
+
+def _under(start: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run has in the columns that start so, by the rest of their names."""
+    return {name.removeprefix(start): cell for name, cell in run.items() if name.startswith(start)}
