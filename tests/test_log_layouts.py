@@ -121,6 +121,10 @@ def test_a_folder_of_many_tools_is_read_each_by_its_own_rule(tmp_path):
         ({"custom_id": "a", "response": {}}, "OpenAI's batch interface"),
         ({"custom_id": "a", "result": {"type": "succeeded"}}, "Anthropic's message batches"),
         ({"doc_id": 1, "doc": {}, "target": "x"}, "samples of lm-eval"),
+        (
+            {"generation_id": "g", "model_permaslug": "m", "cost_total": 1},
+            "OpenRouter's activity: .*add a column prompt",
+        ),
     ],
 )
 def test_a_known_file_that_is_no_log_says_what_it_is(tmp_path, record, says):

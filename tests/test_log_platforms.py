@@ -366,3 +366,27 @@ def test_langfuse_observations_without_an_identifier_are_calls_of_their_own():
     }
     log = logs.load([one | {"model": "ab"[i % 2], "input": f"p{i}", "quality": 1} for i in range(4)])
     assert log.prompt.tolist() == ["p0", "p1", "p2", "p3"]
+
+
+PHOENIX = HERE / "phoenix-20.26.1_get_spans.jsonl"
+
+
+def test_phoenix_spans_have_their_kind_outside_the_attributes(tmp_path):
+    """``client.spans.get_spans()``: a failed request has no model that answered, and is no other thing."""
+    span = records_of(PHOENIX.name)[-1]["context"]["span_id"]
+    listed = LISTED | {"gpt-4o": LISTED["large"], "gpt-4o-mini": LISTED["small"]}
+    log = logs.load(PHOENIX, prices=listed,
+                    feedback=[{"span_id": span, "name": "correct", "result": {"score": 1}}])  # fmt: skip
+    assert sorted(zip(log.prompt, [log.models[k] for k in log.action], log.cost, strict=True)) == [
+        ("Capital of France?", "gpt-4o", pytest.approx(COST["large"])),
+        ("Largest planet?", "gpt-4o", pytest.approx(COST["large"])),
+        ("What is 10 - 4?", "small", pytest.approx(COST["small"])),
+        ("What is 2 + 2?", "gpt-4o-mini", pytest.approx(COST["small"])),
+    ]
+    assert log.left_out == {"failed requests": {"gpt-4o-mini": 1}}
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [-1, -1, -1, 1]
+    assert len(set(log.group.tolist())) == 2
+    agents = [span | {"span_kind": "AGENT"} for span in records_of(PHOENIX.name)]
+    (tmp_path / "spans.jsonl").write_text("".join(json.dumps(span) + "\n" for span in agents[:1]) + PHOENIX.read_text())
+    log = logs.load(tmp_path / "spans.jsonl", prices=listed)
+    assert sum(log.left_out["other calls than for text"].values()) == 1

@@ -51,6 +51,17 @@ def test_latencies_in_milliseconds_are_named():
     assert said(rows(latency=lambda i, _: 800 if i < 39 else None)) == []
 
 
+def test_chats_as_python_prints_them_are_named(tmp_path):
+    chats = pd.DataFrame(rows(messages=lambda i, row: [{"role": "user", "content": row["prompt"]}])).drop(
+        columns="prompt"
+    )
+    chats.to_csv(tmp_path / "log.csv", index=False)
+    (sentence,) = said(tmp_path / "log.csv")
+    assert sentence.startswith("200 of 200 prompts look like messages as Python prints them, and count as texts")
+    chats.to_json(tmp_path / "log.jsonl", orient="records", lines=True)
+    assert said(tmp_path / "log.jsonl") == []
+
+
 def test_copies_without_ids_are_named_and_with_ids_left_out():
     twice = [*rows()[:150], *rows()[:50]]
     (line,) = said(twice)

@@ -15,7 +15,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxroute.data import encoders, shapes, tables
-from jaxroute.data.harness import columns, deepeval, helm, inspect_ai, lighteval, lm_eval, openai_batch, promptfoo
+from jaxroute.data.harness import (
+    columns,
+    deepeval,
+    evals,
+    helm,
+    inspect_ai,
+    langsmith,
+    lighteval,
+    lm_eval,
+    mlflow,
+    openai_batch,
+    phoenix,
+    promptfoo,
+)
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
 from jaxroute.data.harness.joining import Run as Run
@@ -35,7 +48,10 @@ class Reader(Protocol):
         """The answers in a file that ``sees`` knows."""
 
 
-READERS: tuple[Reader, ...] = (inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, columns)
+READERS: tuple[Reader, ...] = (
+    *(inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, phoenix, langsmith, mlflow, evals),
+    columns,
+)
 
 
 SUFFIXES = (".eval", ".json", ".jsonl", ".parquet", ".csv")

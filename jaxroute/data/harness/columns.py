@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data import records, values
-from jaxroute.data.harness.answers import Answer, File, amount, counted
+from jaxroute.data.harness.answers import PROMPTS, Answer, File, amount, asked, counted
 from jaxroute.types import InputError
 
 NAME = "columns"
 FIELDS: dict[str, tuple[str, ...]] = {
-    "prompt": ("prompt", "messages", "user_input", "input", "question", "query", "instruction"),
+    "prompt": PROMPTS,
     "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
     "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
@@ -46,6 +46,8 @@ OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion
 TRULENS = ("app_name", "app_version", "record_id")
 """The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
+SCORES = "scores"
+"""The column of scores by name."""
 DIRECTION = " direction"
 """After the name of a score: whether more of it is better, as TruLens has it."""
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -71,9 +73,8 @@ def read(file: File) -> Iterator[Answer]:
         cell = {field: records.at(record, name) for field, name in called.items()}
         try:
             texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed", "currency")}
-            prompt = values.prompt(records.parsed(cell.get("prompt")))
         except ValueError as error:
-            raise InputError(f"{at}: prompt, model, task, id, error or currency is {error}; correct it") from error
+            raise InputError(f"{at}: model, task, id, error or currency is {error}; correct it") from error
         said, nested = records.parsed(record.get("usage")), called.get("input_tokens", "usage.").startswith("usage.")
         amounts = {field: amount(cell.get(field), at, called[field]) for field in ("cost", *COUNTS) if field in called}
         last = {field: called[field].rpartition(".")[2] for field in COUNTS if field in called}
@@ -81,10 +82,10 @@ def read(file: File) -> Iterator[Answer]:
         yield Answer(
             at=at,
             model=texts["model"],
-            prompt=prompt,
+            **asked(records.parsed(cell.get("prompt")), at, cells=file.suffix == ".csv"),
             task=texts["task"] or "all",
             id=texts["id"] or "",
-            scores={name: record.get(name) for name in scores},
+            scores={name: record.get(name) for name in scores} | _nested(record),
             main=next((name for name in MAIN if name in scores), ""),
             lower=frozenset(name for name in scores if str(record.get(name + DIRECTION)).lower() == "false"),
             cost=amounts.get("cost", math.nan),
@@ -122,6 +123,12 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[st
     known = {records.outermost(name, there) for name in called.values()}
     known |= {name for names in FIELDS.values() for name in names} | {name + DIRECTION for name in there}
     return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
+
+
+def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by name in one column, as Braintrust has them."""
+    found = records.parsed(record.get(SCORES))
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def names(file: File) -> Sequence[str]:

@@ -75,6 +75,26 @@ OTHERS = (
         "its lists of messages are no JSON; export with --format json",
     ),
     ("details of lighteval", {"doc", "metric", "model_response"}, "documents; read them with jaxroute table"),
+    (
+        "an experiment of Phoenix",
+        {"example_id", "repetition_number", "reference_output"},
+        "every example's answers; read them with jaxroute table",
+    ),
+    (
+        "an experiment of LangSmith",
+        {"example_id", "execution_time"},
+        "every example's answers; read them with jaxroute table",
+    ),
+    (
+        "OpenRouter's activity",
+        {"generation_id", "model_permaslug"},
+        "requests without their prompts; add a column prompt from your own records, by generation_id",
+    ),
+    (
+        "a run of OpenAI's Evals",
+        {"spec", "run_id", "event_id"},
+        "every sample's answers; read them with jaxroute table",
+    ),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
 )
 """Files that are known and are no logs of requests: what they are, keys that tell them, and what they hold."""

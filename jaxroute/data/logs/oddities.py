@@ -5,6 +5,7 @@ None of it is changed, because each can be meant: a log may be about one prompt,
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,7 +16,9 @@ from jaxroute.data.logs.table import LogTable
 from jaxroute.system.wording import here, named
 
 SAME = 0.3
-"""Share of the rows from which one prompt is named."""
+"""Share of the rows from which one prompt is named, or prompts of one shape."""
+PRINTED = re.compile(r"\[?\{'\w+': ")
+"""How a list of messages, or a request, starts that is no JSON: pandas writes them to a .csv file so."""
 COPIED = 0.02
 """Share of the rows from which copies are named."""
 GAP = 5.0
@@ -43,7 +46,15 @@ def said(log: LogTable) -> list[str]:
     """
     if len(log) < FEWEST:
         return []
-    found = [*_one_prompt(log), *_copies(log), *_two_units(log), *_names(log), *_times(log), *_latencies(log)]
+    found = [
+        *_one_prompt(log),
+        *_printed(log),
+        *_copies(log),
+        *_two_units(log),
+        *_names(log),
+        *_times(log),
+        *_latencies(log),
+    ]
     return found + _one_quality(log)
 
 
@@ -56,6 +67,17 @@ def _one_prompt(log: LogTable) -> list[str]:
     return [
         f"{count} of {len(log)} rows have the same prompt, {values.short(text)}: what is learnt and said is about it "
         "as much. If these are no requests of people (health checks, tests), leave them out."
+    ]
+
+
+def _printed(log: LogTable) -> list[str]:
+    """Prompts that are chats as Python prints them, of which the user's last message cannot be told."""
+    count = 0 if log.prompt is None else sum(PRINTED.match(text) is not None for text in log.prompt)
+    if not count or count < SAME * len(log):
+        return []
+    return [
+        f"{count} of {len(log)} prompts look like messages as Python prints them, and count as texts, roles and all. "
+        "If they are chats, write the log as JSON lines or Parquet, so that the user's last message is the prompt."
     ]
 
 

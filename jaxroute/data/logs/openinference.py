@@ -22,17 +22,17 @@ NAMES = {
     "cache_write_tokens": ("llm.token_count.prompt_details.cache_write",),
     "reasoning_tokens": ("llm.token_count.completion_details.reasoning",),
     "group": ("user.id", "session.id"),
-    "endpoint": ("openinference.span.kind",),
+    "endpoint": (spans.KIND,),
 }
 MESSAGES = "llm.input_messages"
 
 
 def told(attributes: Row) -> bool:
-    return "openinference.span.kind" in attributes or "llm.model_name" in attributes
+    return spans.KIND in attributes or "llm.model_name" in attributes
 
 
 def left(attributes: Row) -> str:
-    kind = attributes.get("openinference.span.kind", "LLM")
+    kind = attributes.get(spans.KIND, "LLM")
     return "" if kind == "LLM" and (attributes.get("llm.model_name") or more(attributes).get("asked")) else OTHER
 
 

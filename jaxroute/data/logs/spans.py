@@ -57,6 +57,9 @@ COLUMNS = {*START, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(n
 ROOTS = ("gen_ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
 EVALUATION = "gen_ai.evaluation.result"
+KIND = "openinference.span.kind"
+KINDS = ("LLM", "CHAIN", "TOOL", "RETRIEVER", "EMBEDDING", "AGENT", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT")
+"""What OpenInference calls kinds of spans; Phoenix's own records of spans have them outside the attributes."""
 
 
 class Span(NamedTuple):
@@ -160,6 +163,8 @@ def opened(record: Row) -> Span:
     for name, value in record.items():
         if "." in name and value is not None:
             attributes[name.removeprefix("attributes.")] = value
+    if record.get("span_kind") in KINDS:
+        attributes.setdefault(KIND, record["span_kind"])
     context = record.get("context")
     if context is None:
         ids = record
