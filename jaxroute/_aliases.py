@@ -178,6 +178,7 @@ _REASONS = {
     "a pickle is read by an interpreter that knows data only, so no function is admitted": (
         "data.unpickle.ADMITTED data.unpickle.ARRAY data.unpickle.MOVED data.unpickle.OLD_NUMPY"
     ),
+    "what to do about a bad row is said with its reason; see jaxroute.data.logs.problems": "data.logs.HINTS",
     "every format of logs is a Format record in a module of its own; see jaxroute.data.logs.formats": (
         "data.exports.LITELLM data.exports.LITELLM_CALLS data.exports.LITELLM_READ data.exports.OPENTELEMETRY"
         " data.exports.OPERATIONS data.exports.OTLP data.exports.Row data.exports.SPAN data.exports.START"

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 LONGEST = (
     "methods", "estimators", "conditional", "metrics", "evidence", "losses", "learn_fit", "full_feedback", "feedback",
     "conditional_methods", "engine_halving", "engine_training", "engine_train", "engine_disk", "engine_rows", "api",
+    "read_alike", "source", "study_report", "exploring", "fit_steps",
 )  # fmt: skip
 
 
