@@ -112,12 +112,12 @@ def split_time(table: Rows, timestamp: np.ndarray, fractions: Sequence[float] = 
 
     Example:
         >>> import jax
-        >>> from jaxroute.data import synthetic
+        >>> from jaxroute.data import synthetic, ties
         >>> table = synthetic.make(jax.random.key(0), num_prompts=1000)
         >>> train, validation, test = split_time(table, np.arange(1000) // 3, (0.5, 0.25, 0.25))
         >>> int(train.max()) < int(validation.min()) <= int(validation.max()) < int(test.min())
         True
-        >>> leakage(table, (train, validation, test)).leaked_groups
+        >>> ties.leakage(table, (train, validation, test)).leaked_groups
         0
     """
     shares = _shares(fractions)
