@@ -11,7 +11,7 @@ import router_kinds
 from router_kinds import FEATURES, MODELS
 
 from jaxroute.data import prompts
-from jaxroute.gateway import Gate, Settings, gate, load_settings, requests
+from jaxroute.gateway import Gate, Settings, gate, load_settings, requests, watching
 from jaxroute.gateway.routers import Question
 from jaxroute.serving import kinds
 from jaxroute.types import InputError
@@ -235,3 +235,28 @@ def test_the_gate_sees_the_text_that_a_file_of_prompts_holds(chat):
     (read,) = next(prompts.read([{"messages": turns}], chat=chat))
     assert requests.text("acompletion", {"messages": turns}, chat, 1000) == read
     assert len(read) <= 9
+
+
+def test_random_numbers_go_on_when_the_settings_change(tmp_path):
+    """A stream that began again with the seed would decide the first requests after every change by the same draws."""
+    path, said = tmp_path / "models.yaml", {"models": ["a", "b"], "default": "a", "seed": 3}
+
+    def written(**more):
+        path.write_text(json.dumps(said | {"epsilon": 1.0} | more))
+        return load_settings(path)
+
+    def drawn(one):
+        return [one.choose("hello").model for _ in range(200)]
+
+    gates = [Gate(written())]
+    gates[0].apart()
+    found = [drawn(gates[0])]
+    for margin in (0.9, 0.8):
+        written(epsilon=margin)
+        gates.append(watching.renewed(path, gates[-1], lambda settings: settings))
+        found.append(drawn(gates[-1]))
+    for one, other in ((0, 1), (1, 2), (0, 2)):  # in four of five rows the same numbers would draw the same model
+        assert np.mean(np.array(found[one]) == np.array(found[other])) < 0.7
+    written(seed=4)
+    other = watching.renewed(path, gates[-1], lambda settings: settings)
+    assert drawn(other) != drawn(gates[-1])

@@ -81,6 +81,14 @@ class Gate(Routers):
         with self._lock:
             self._apart()
 
+    def follow(self, before: Gate) -> None:
+        """Go on with the random numbers of the gate in whose place this one comes, if both have one seed.
+
+        A stream that began again would decide the first requests after every change of the settings by the same draws.
+        """
+        if before.settings.seed == self.settings.seed:
+            self._random, self._process, self._lock = before._random, before._process, before._lock
+
     def _apart(self) -> None:
         seed, self._process = self.settings.seed, os.getpid()
         self._random = np.random.default_rng(None if seed is None else (seed, self._process))

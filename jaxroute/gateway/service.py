@@ -171,7 +171,9 @@ def from_file(path: str | os.PathLike[str]) -> Starlette:
     """
     path = Path(path)
     settings = load_settings(path)
-    recorder = Recorder(Gate(settings))
+    gate = Gate(settings)
+    gate.apart()
+    recorder = Recorder(gate)
     if settings.reload_seconds:
         watching.watch(path, lambda: recorder.gate, recorder.take, lambda settings: settings, settings.reload_seconds)
     file = settings.feedback_file

@@ -48,6 +48,7 @@ def renewed(path: Path, gate: Gate, check: Callable[[Settings], Settings]) -> Ga
     if late := [name for name in FIXED if getattr(settings, name) != getattr(gate.settings, name)]:
         LOG.warning("%s: %s changed; that counts after a restart", path, ", ".join(late))
     new.apart()
+    new.follow(gate)
     new.warm()
     return new
 
