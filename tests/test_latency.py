@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import router_kinds
+import tool_logs
 
 import jaxroute as jr
 from jaxroute import cli
+from jaxroute.data import prices
 from jaxroute.data.logs import latency
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError
@@ -105,3 +107,42 @@ def test_a_later_log_holds_the_router_against_the_models_that_it_may_choose():
     assert within.to_frame()["best_single"].tolist() == ["b"]
     assert not any("may not choose" in line for line in whole.left_out)
     assert "The router may not choose d, so the best single model is one of the others." in within.left_out
+
+
+def read(path, **choices):
+    listed = {model: prices.Price(1, 10) for model in ("gpt-4o", "gpt-4o-mini", "small", "large")}
+    return jr.read_log(path, prices=listed, drop_bad=True, **choices)
+
+
+@pytest.mark.parametrize("name", ["openinference-openai-0.1.66", "traceloop-openai-0.62.4", "mlflow-3.17.2",
+                                  "litellm-1.108.7_spend", "langtrace-3.8.21", "logfire-5.4.0"])  # fmt: skip
+def test_spans_and_spend_logs_have_the_time_from_start_to_end(name):
+    found = read(tool_logs.HERE / f"{name}.jsonl").latency
+    assert (found > 0.005).all()
+    assert (found < 2).all()
+
+
+def test_a_stream_of_two_records_took_until_its_end():
+    """Logfire's span of 12:08:50.195733 to .206159 ends when the stream begins; the record at its end is of .312637."""
+    log = read(tool_logs.HERE / "logfire-5.4.0.jsonl")
+    assert log.latency[log.prompt.tolist().index("Streamed with usage")] == pytest.approx(0.312637 - 0.195733, abs=1e-6)
+
+
+def test_a_span_without_a_later_end_has_no_latency():
+    """ClickHouse's exporter writes a length in nanoseconds; an end at the start is no measurement."""
+    times = [
+        {"Timestamp": "2026-01-01T00:00:00Z", "Duration": 2_500_000_000},
+        {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:04Z", "jaxroute.latency": 3.0},
+        {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"},
+        {"start_time": "2026-01-01T00:00:00Z"},
+        {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225601250000000"},
+    ]
+    said = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "small", "gen_ai.usage.input_tokens": 9,
+            "gen_ai.usage.output_tokens": 1,
+            "gen_ai.input.messages": '[{"role": "user", "content": "hi"}]'}  # fmt: skip
+    rows = [
+        {"span_id": f"{i:016x}", "trace_id": f"{i:032x}", "attributes": said} | time for i, time in enumerate(times)
+    ]
+    rows[4]["attributes"] = said | {"gen_ai.request.model": "large"}
+    rows[1]["attributes"] = said | {"jaxroute.latency": rows[1].pop("jaxroute.latency")}
+    np.testing.assert_array_equal(read(rows).latency, [2.5, 3.0, np.nan, np.nan, 1.25])

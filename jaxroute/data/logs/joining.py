@@ -135,6 +135,7 @@ def _streams(log: Columns) -> None:
     if (stream := log.column.get("stream")) is None:
         return
     open_: dict[int, list[int]] = defaultdict(list)
+    latency, time = (log.column.get(name) for name in ("latency", "timestamp"))
     for i in np.flatnonzero((stream != 0) & ~log.gone).tolist():
         which = int(stream[i])
         if which > 0:
@@ -145,6 +146,8 @@ def _streams(log: Columns) -> None:
             for name in ("request_id", "answered"):
                 if name in log.column and not _empty(name, log.column[name][end])[0]:
                     log.column[name][start] = log.column[name][end]
+            if latency is not None and time is not None and time[i] > time[start[0]]:
+                latency[start] = time[i] - time[start]
             fill(log, start, end)
             log.gone[end] = True
             log.counts[STREAMS] += 1

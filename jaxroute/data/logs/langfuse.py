@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data.logs import spans
+from jaxroute.data.logs.convert import seconds
 from jaxroute.data.logs.entries import (
     FAILED,
     OTHER,
@@ -72,15 +73,16 @@ def chat(attributes: Row) -> Iterator[Any]:
 
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
+BEGAN, ENDED = ("startTime", "start_time"), ("endTime", "end_time")
 OBSERVATION = {
     "answered": ("providedModelName", "model", "internalModelId"),
     "cost": ("calculatedTotalCost", "totalCost", "total_cost"),
-    "timestamp": ("startTime", "start_time"),
+    "timestamp": BEGAN,
     "request_id": ("id",),
     "group": ("userId", "user_id", "sessionId", "session_id"),
     "endpoint": ("type",),
 }
-HELD = ("type", "level", "input", "usage", "usageDetails", "usage_details", "costDetails", "cost_details",
+HELD = (*ENDED, "type", "level", "input", "usage", "usageDetails", "usage_details", "costDetails", "cost_details",
         "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores")  # fmt: skip
 
 
@@ -101,6 +103,7 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     fields |= usage(first(record, ("usageDetails", "usage_details", "usage")))
     if fields["cost"] is None:
         fields["cost"] = cost(first(record, ("costDetails", "cost_details")))
+    fields["latency"] = seconds(first(record, BEGAN), first(record, ENDED))
     fields["failed"] = record.get("level") == "ERROR"
     fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
     scores = [score for score in spans.listed(record.get("scores")) if isinstance(score, dict)]

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from jaxroute.data.logs import opentelemetry
+from jaxroute.data.logs.convert import seconds
 from jaxroute.data.logs.entries import (
     CACHED,
     FAILED,
@@ -50,6 +51,7 @@ NAMES = {
     "endpoint": ("call_type",),
 }
 HELD = (
+    "endTime",
     "messages",
     "proxy_server_request",
     "status",
@@ -98,6 +100,8 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     fields |= usage(metadata.get("usage_object")) if metadata.get("usage_object") else {}
     fields |= {field: value for field in ("input_tokens", "output_tokens", "total_tokens")
                if (value := first(record, NAMES[field])) is not None}  # fmt: skip
+    if fields["latency"] is None:
+        fields["latency"] = seconds(record.get("startTime"), record.get("endTime"))
     fields |= own(record, asked)
     read_prompt(fields, _chats(record), asked)
     # Failure and fallback of one request share the trace; the proxy's share the call's id, too.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from jaxroute.data.logs.convert import seconds
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
@@ -45,6 +46,9 @@ OTLP = (
 )
 START = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "timeUnixNano", "time_unix_nano", "timestamp",
          "Timestamp", "observedTimeUnixNano", "observed_time_unix_nano", "observed_timestamp")  # fmt: skip
+END = ("endTimeUnixNano", "end_time_unix_nano", "end_time")
+LENGTH = "Duration"
+"""Nanoseconds, where ClickHouse's exporter writes no end."""
 TRACE = ("traceId", "trace_id", "context.trace_id", "TraceId")
 SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
@@ -53,7 +57,7 @@ SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
 NAME = ("name", "SpanName", "span_name")
 OTHERS = ("events", "context", "status", "status_code", "StatusCode", "body", "Body", "event.name")
-COLUMNS = {*START, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
+COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
 EVALUATION = "gen_ai.evaluation.result"
@@ -136,6 +140,8 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
                     span.parent)  # fmt: skip
         return
     fields["timestamp"] = first(record, START)
+    if fields.get("latency") is None and not fields.get("stream"):
+        fields["latency"] = _took(record)
     fields["spare_id"] = span.id
     fields["trace"], fields["told"] = hash(span.trace) if span.trace else 0, place
     fields["called"] = hash(str(first(record, NAME)))
@@ -246,6 +252,13 @@ def _failed(record: Row, attributes: Row) -> bool:
     code = first(status, ("code", "status_code")) if isinstance(status, dict) else status
     code = first(record, ("status_code", "StatusCode")) if code is None else code
     return "error.type" in attributes or code == 2 or (code is not None and str(code).upper().endswith("ERROR"))
+
+
+def _took(record: Row) -> float | None:
+    """Seconds from a span's start to its end; None where it has no end, or one that is no later."""
+    length = record.get(LENGTH)
+    found = length / 1e9 if isinstance(length, int | float) else seconds(first(record, START), first(record, END))
+    return found if found is not None and found > 0 else None
 
 
 def _hexadecimal(value: Any) -> str:
