@@ -164,9 +164,13 @@ def test_what_pandas_and_numpy_call_missing_is_missing_outside_of_their_frames(r
     np.testing.assert_array_equal(log.propensity, np.float32([0.5, np.nan, 0.5, 0.5]))
     np.testing.assert_array_equal(log.timestamp, [1767225600, np.nan, 1767312000, 1767398400])
     np.testing.assert_array_equal(log.latency, [1, 2, np.nan, 4])
-    same = logs.load(frame)
-    for name in ("quality", "propensity", "timestamp", "latency", "available", "action"):
-        np.testing.assert_array_equal(getattr(log, name), getattr(same, name))
+    for same in (
+        logs.load(frame),
+        logs.load(frame.set_index("timestamp")),
+        logs.load(frame.set_index(["model", "cost"])),
+    ):
+        for name in ("quality", "propensity", "timestamp", "latency", "available", "action"):
+            np.testing.assert_array_equal(getattr(log, name), getattr(same, name))
 
 
 def test_columns_of_arrow_and_times_of_numpy():

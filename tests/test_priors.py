@@ -109,6 +109,9 @@ def test_a_file_is_read_by_name(tmp_path):
     np.testing.assert_allclose(known.prior.quality, [0.6, 0.8, 0.7])
     np.testing.assert_allclose(known.prior.deviation, [0.04, 0.02, 0.12])
     assert (known.missing, known.new) == (("new",), ())
+    table = pd.read_csv(path)
+    for held in (table, table.set_index("model"), table.to_dict("records")):
+        np.testing.assert_array_equal(reading.load(held, MODELS).prior, known.prior)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def test_every_kind_of_long_table_is_the_folders(folder, tmp_path):
     expected = expected.rows(np.array(order))
     given = expected.features
     arrow = pa.Table.from_pandas(long, preserve_index=False)
-    for kind in (long, arrow, datasets.Dataset(arrow), long.to_dict("records")):
+    indexed = long.set_index(["query_id", "model"])  # the index of a group of rows, as pandas' groupby makes it
+    for kind in (long, indexed, arrow, pa.table(indexed), datasets.Dataset(arrow), long.to_dict("records")):
         same(jr.read_table(kind, features=given), expected)
     vectors = dict(zip(expected.query_id, given, strict=True))
     own = long.assign(features=[vectors[query] for query in long["query_id"]])

@@ -40,7 +40,8 @@ def hold(table: Any) -> Held:
     """
     kind = f"{type(table).__module__.split('.')[0]}.{type(table).__name__}"
     if kind == "pandas.DataFrame":
-        return Held("the data frame", [str(name) for name in table.columns], lambda *how: _of_frame(table, *how))
+        frame = indexed(table)
+        return Held("the data frame", [str(name) for name in frame.columns], lambda *how: _of_frame(frame, *how))
     if kind == "pyarrow.Table":
         return Held("the pyarrow table", table.column_names, lambda *how: _of_arrow(table.to_batches, *how))
     if kind == "datasets.Dataset":
@@ -66,6 +67,18 @@ def hold(table: Any) -> Held:
         f"cannot read a log from a {kind}; give a path, a pandas, polars or pyarrow table, a datasets.Dataset, a "
         "list of dictionaries or a dictionary of columns"
     )
+
+
+def indexed(frame: Any) -> Any:
+    """A pandas data frame whose index is columns as well, where it has names: Parquet files hold it so.
+
+    Example:
+        >>> import pandas as pd
+        >>> indexed(pd.DataFrame({"cost": [0.5]}, pd.Index([7], name="group"))).to_dict("list")
+        {'group': [7], 'cost': [0.5]}
+    """
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=named) if named else frame
 
 
 def _of_columns(table: Mapping[str, Any]) -> Held:

@@ -21,6 +21,7 @@ from jaxroute.data import harness
 from jaxroute.data import prices as price_table
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.data.logs.naming import bare
+from jaxroute.data.memory import indexed
 from jaxroute.recipe import Prior
 from jaxroute.settings import refused
 from jaxroute.system.wording import here
@@ -177,7 +178,7 @@ def _frame(source: Any) -> Any:
     import pandas as pd
 
     try:
-        return pd.DataFrame(source)
+        return indexed(pd.DataFrame(source))
     except (ValueError, TypeError):
         raise refused("prior", source, "a file, a table, or columns model, quality and sd") from None
 

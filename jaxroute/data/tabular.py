@@ -18,6 +18,7 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import encoders, shapes
 from jaxroute.data.frames import need, refuse
+from jaxroute.data.memory import indexed
 from jaxroute.types import InputError, Table
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ def frame(source: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if isinstance(source, pd.DataFrame):
-        return source.reset_index(drop=True)
     if hasattr(source, "to_pandas"):  # pyarrow, polars and datasets
-        return source.to_pandas()
+        source = source.to_pandas()
+    if isinstance(source, pd.DataFrame):
+        return indexed(source).reset_index(drop=True)
     if isinstance(source, Sequence) and not isinstance(source, str | bytes) and not hasattr(source, "_fields"):
         if not source:
             raise InputError("the list: no rows; a table needs some")
