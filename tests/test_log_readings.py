@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from tool_logs import HERE, PRICE, last_user, records_of
 
-from jaxroute.data import logs, prices
+from jaxroute.data import logs, prices, values
+from jaxroute.gateway.requests import text
 
 
 def of_callback():
@@ -109,3 +110,39 @@ def test_a_data_frame_of_phoenix():
         assert cost == pytest.approx(((read - cached) * base + cached * less + written * out) / 1e6)
     assert log.left_out["failed requests"] == {"gpt-4o": 1}
     assert log.left_out["other calls than for text"] == {"text-embedding-3-small": 1}
+
+
+EVERYONE = {name: prices.Price(1, 10) for name in (*FULL, "small", "large", "own")}
+
+
+@pytest.mark.parametrize("name", ["langfuse-5.0.4", "langsmith-0.15.1", "litellm-1.110.2", "mlflow-3.17.2_search",
+                                  "phoenix-20.26.1_get_spans", "weave-0.54.0"])  # fmt: skip
+def test_the_csv_file_that_pandas_writes_of_records_is_read_as_their_json(tmp_path, name):
+    """pandas writes lists and dictionaries as Python prints them."""
+    pd.DataFrame(records_of(f"{name}.jsonl")).to_csv(tmp_path / "log.csv", index=False)
+    found, known = (logs.load(path, prices=EVERYONE, drop_bad=True)
+                    for path in (tmp_path / "log.csv", HERE / f"{name}.jsonl"))  # fmt: skip
+    assert len(found) >= 4
+    assert found.models == known.models
+    for field in ("prompt", "action", "cost", "latency", "group"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(known, field), err_msg=field)
+
+
+def test_cells_that_python_or_numpy_printed():
+    chat = [
+        {"role": "user", "content": "It's 5 o'clock; what is a \"proof\"?\n"},
+        {"role": "assistant", "content": "A."},
+    ]
+    numpy = str(np.array(chat, object))
+    assert "}\n {" in numpy
+    for cell in (str(chat), numpy, json.dumps(chat), chat):
+        assert values.prompt(cell) == chat[0]["content"]
+        assert text("acompletion", {"messages": cell}, "last", 99) == chat[0]["content"]
+    assert values.candidates("['a', 'b']") == ("a", "b")
+    for plain in (
+        "[{'role': 'user'",
+        "[{'role': f()}]",
+        "{'role': 'user'} is a dictionary",
+        "[{'role': 1}] or [{'role': 2}]",
+    ):
+        assert values.prompt(plain) == plain

@@ -8,9 +8,11 @@ lines has the number of its first line, and all elements of an array on one line
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -29,6 +31,7 @@ from jaxroute.types import InputError
 
 ROWS = 20_000
 BYTES = 16_000_000
+PRINTED = ("{'", "['", "[{'")
 BROKEN = 1_000_000
 """So many rows that cannot be read are no log; each is kept with what is wrong about it."""
 
@@ -143,13 +146,31 @@ def first_of(names: Sequence[str], there: Iterable[str]) -> str | None:
 
 
 def parsed(value: Any) -> Any:
-    """The value of a text that holds JSON (an object or an array); anything else unchanged."""
+    """The value of a text that holds an object or an array, as JSON or as Python prints it; anything else unchanged.
+
+    pandas writes dictionaries and lists to CSV files as Python prints them, and NumPy's arrays of dictionaries with a
+    line break for each comma.
+
+    Example:
+        >>> parsed('{"a": null}'), parsed("{'a': None}"), parsed("{'a': None} is a dictionary")
+        ({'a': None}, {'a': None}, "{'a': None} is a dictionary")
+    """
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            return value
+            return _printed(value)
     return value
+
+
+def _printed(text: str) -> Any:
+    """Literals alone: nothing is looked up or called because of a text."""
+    if text.startswith(PRINTED) and text.endswith(("}", "]")):
+        try:
+            return ast.literal_eval(re.sub(r"\}\n *\{", "}, {", text))
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return text
+    return text
 
 
 def _table(table: memory.Held | postgres.Table, wanted: Wanted) -> Iterator[Chunk]:

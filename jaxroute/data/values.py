@@ -134,8 +134,10 @@ def identity(value: Any) -> str | None:
 
 
 def is_chat(value: Any) -> bool:
-    """Whether a prompt's cell holds a chat: a list of messages, or its JSON text."""
-    return isinstance(value, list | np.ndarray) or (isinstance(value, str) and value[:2] == "[{" and '"role"' in value)
+    """Whether a prompt's cell holds a chat: a list of messages, or its text as JSON or as Python prints it."""
+    if isinstance(value, str):
+        return value[:2] == "[{" and ('"role"' in value or "'role'" in value)
+    return isinstance(value, list | np.ndarray)
 
 
 def prompt(value: Any, chat: str = messages.CHAT) -> str | None:

@@ -18,7 +18,7 @@ from jaxroute.system.wording import here, named
 SAME = 0.3
 """Share of the rows from which one prompt is named, or prompts of one shape."""
 PRINTED = re.compile(r"\[?\{'\w+': ")
-"""How a list of messages, or a request, starts that is no JSON: pandas writes them to a .csv file so."""
+"""How a list of messages, or a request, starts as Python prints it; whole ones are read, see ``records.parsed``."""
 COPIED = 0.02
 """Share of the rows from which copies are named."""
 GAP = 5.0
@@ -71,7 +71,7 @@ def _one_prompt(log: LogTable) -> list[str]:
 
 
 def _printed(log: LogTable) -> list[str]:
-    """Prompts that are chats as Python prints them, of which the user's last message cannot be told."""
+    """Prompts that are parts of chats as Python prints them, of which the user's last message cannot be told."""
     count = 0 if log.prompt is None else sum(PRINTED.match(text) is not None for text in log.prompt)
     if not count or count < SAME * len(log):
         return []
