@@ -90,7 +90,7 @@ def apart(
     inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
     parts = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
     read, kept, thought = (np.broadcast_to(part, inputs.shape) for part in parts)
-    four = inputs + outputs + read + kept
+    four = np.where(thought > outputs, np.nan, inputs + outputs + read + kept)  # then reasoning is what is beside them
     beside = (read + kept > inputs) | (read + kept > 0) & (np.asarray(total, float) == four)
     fresh = inputs - np.where(beside, 0, read + kept)
     beyond = np.asarray(total, float) - inputs - np.where(beside, read + kept, 0)
