@@ -113,6 +113,7 @@ def _said(messages: Any) -> Iterator[tuple[str, str]]:
         if isinstance(message, str):
             yield "user", message
         elif isinstance(message, dict):
+            message = _whole(message)
             role = str(message.get("role") or "").lower()
             content = message.get("content")
             content = message.get("parts") if content is None else content
@@ -125,9 +126,20 @@ def _said(messages: Any) -> Iterator[tuple[str, str]]:
                 yield "tool" if results else role, ""
 
 
+def _whole(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose content is the message itself, as events of some instrumentations have it, or its only part."""
+    content = message.get("content")
+    if not isinstance(content, dict):
+        return message
+    inside = not content.keys().isdisjoint(("role", "content", "parts"))
+    return {**message, "content": None, **content} if inside else {**message, "content": [content]}
+
+
 def _is_result(part: Any) -> bool:
     return isinstance(part, dict) and (
-        part.get("type") in ("tool_result", "tool_call_response") or "functionResponse" in part
+        part.get("type") in ("tool_result", "tool_call_response")
+        or "functionResponse" in part
+        or part.get("function_response") is not None
     )
 
 

@@ -83,9 +83,6 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     for name in found.column:
         if name.startswith(convert.CONTEXT) and untyped.any():
             found.column[name][untyped] = np.array([*contexts.typed(found.column[name][untyped]), None], object)[:-1]
-    if "group" in found.column:  # a row without a group stands alone
-        group = found.column["group"]
-        found.column["group"] = np.where(group < 0, len(codes["group"]) + np.arange(done), group)
     if "model" not in pieces and "asked" not in pieces and "answered" not in pieces:
         found.column["model"] = np.full(done, -1, np.int64)
     found.codes = {name: list(known) for name, known in codes.items()}

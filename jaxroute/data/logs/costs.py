@@ -2,7 +2,8 @@
 
 A cost of 0 beside tokens that were used, or beside a usage of no tokens at all, is what tools write of models they
 have no price for and of streams whose usage they did not see. It is unknown, unless the price table has 0 for the
-model. In a table of our own columns, a 0 without token counts is meant.
+model. In a table of our own columns, a 0 without token counts is meant. No request has no tokens in and none out: where
+these are counted so, nobody saw its usage, and they are not priced.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TOKENS = ("input_tokens", "output_tokens")
 APART = table.APART
 USED = "cost is 0 though tokens were used, so unknown"
 EMPTY = "cost is 0 and no tokens were counted, so unknown"
+UNCOUNTED = "no tokens were counted, so the cost is unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
 FEWEST, ORDINARY = 8, 1e5
 FILLED = "costs filled in from prices"
@@ -42,7 +44,9 @@ def fill(log: Columns, prices: Mapping[str, Sequence[Any]] | None, reprice: bool
     if prices is not None:
         wanted = np.ones(len(log), bool) if reprice else np.isnan(cost)
         wanted &= ~(log.flag("failed") & (cost == 0))  # what was not billed, whatever it had sent
-        priced = _priced(log, prices, wanted & ~none & ~log.gone)
+        uncounted = wanted & ~none & _uncounted(log)
+        log.column["zero"] += 3 * uncounted.astype(np.int8)
+        priced = _priced(log, prices, wanted & ~none & ~uncounted & ~log.gone)
         cost, dollars = np.where(wanted, priced, cost), dollars | wanted
         if count := int((wanted & np.isfinite(priced)).sum()):
             log.counts[FILLED] += count
@@ -188,12 +192,18 @@ def _zeros(log: Columns) -> tuple[np.ndarray, np.ndarray]:
     return zero & (counts > 0).any(0), zero & _recorded(log) & ~(counts > 0).any(0)
 
 
+def _uncounted(log: Columns) -> np.ndarray:
+    """Rows [N] of answers whose tokens are counted as 0 in and 0 out, and no more in total."""
+    zero = np.all([log.number(name) == 0 for name in TOKENS], axis=0)
+    return zero & ~(log.number("total_tokens") > 0) & ~log.flag("failed")
+
+
 def problems(log: Columns, prices: Mapping[str, Sequence[Any]] | None) -> dict[tuple[str, str], np.ndarray]:
     """Bad rows [N] by what is wrong with their cost, or with what it would be computed of."""
     cost, zero = log.number("cost"), log.column["zero"]
     odd = [rows for (name, what), rows in log.odd.items() if name == "cost"]
     wrong = ~(np.isfinite(cost) & (cost >= 0)) & ~np.any([*odd, np.zeros(len(log), bool)], axis=0)
-    found = {(USED, "cost"): wrong & (zero == 1), (EMPTY, "cost"): wrong & (zero == 2)}
+    found = {(why, "cost"): wrong & (zero == code) for code, why in ((1, USED), (2, EMPTY), (3, UNCOUNTED))}
     wrong &= zero == 0
     if prices is not None:
         unpriced = (price_of(log, prices) < 0) & (log.code("model") >= 0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from jaxroute.data.logs import (
+    adk,
     bandits,
     gateway,
+    haystack,
     langfuse,
     langsmith,
     litellm,
@@ -54,6 +56,9 @@ CONVENTIONS = (
     openinference.CONVENTION,
     litellm.CALLBACK,
     logfire.CONVENTION,
+    langsmith.CONVENTION,
+    adk.CONVENTION,
+    haystack.CONVENTION,
     opentelemetry.CONVENTION,
 )
 NAMES = tuple(form.name for form in FORMATS)
@@ -62,6 +67,12 @@ OTHERS = (
     ("OpenTelemetry metrics", {"resourceMetrics"}, "sums over requests; export traces or logs instead"),
     ("an output file of OpenAI's batch interface", {"custom_id", "response"}, "answers without their prompts"),
     ("results of Anthropic's message batches", {"custom_id", "result"}, "answers without their prompts"),
+    (
+        "traces of OpenAI's Agents SDK",
+        {"object", "trace_id", "span_data"},
+        "responses without their models and prompts; write spans with an instrumentation (OpenInference, Logfire, "
+        "OpenLLMetry)",
+    ),
     ("results of promptfoo", {"evalId", "results"}, "every model's answers; read them with jaxroute table"),
     (
         "the outcomes of a table",

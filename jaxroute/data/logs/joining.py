@@ -46,6 +46,9 @@ def join(log: Columns, chat: str) -> set[str]:
         _streams(log)
         _around(log)
         _same_response(log)
+    if "group" in log.column:  # a row without a group stands alone
+        group = log.column["group"]
+        log.column["group"] = np.where(group < 0, len(log.codes["group"]) + np.arange(len(log)), group)
     return _identifiers(log)
 
 

@@ -1,4 +1,5 @@
-"""LangSmith: runs as its client gives them, ``run.model_dump_json()`` a line, and the columns of its bulk export.
+"""LangSmith: runs as its client gives them, ``run.model_dump_json()`` a line, the columns of its bulk export, and the
+spans that its client writes of runs (``LANGSMITH_OTEL_ENABLED``).
 
 A run of the kind ``llm`` is a call of a model, by LangChain or by a client that LangSmith wraps. Its usage is written
 as LangChain has it, in which ``input_tokens`` are all of them, cached ones too. Feedback is of the run itself, or of
@@ -13,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from jaxroute.data.logs import convert
+from jaxroute.data.logs import convert, opentelemetry
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
     FAILED,
+    OTHER,
     Asked,
+    Convention,
     Entry,
     Format,
     Judgement,
@@ -27,6 +30,7 @@ from jaxroute.data.logs.entries import (
     keyed,
     opened,
     own,
+    ranked,
     read_prompt,
 )
 from jaxroute.data.records import at, parsed
@@ -126,3 +130,35 @@ def _scores(stats: Any) -> Iterator[tuple[str, Any]]:
 
 
 FORMAT = Format("langsmith", "LangSmith's runs", detect, lambda name: name in HELD, entries)
+
+
+KIND, ABOUT = "langsmith.span.kind", "langsmith.metadata."
+NAMES = opentelemetry.NAMES | {"group": (*(ABOUT + name for name in THREAD), *opentelemetry.NAMES["group"])}
+
+
+def told(attributes: Row) -> bool:
+    return KIND in attributes
+
+
+def left(attributes: Row) -> str:
+    return opentelemetry.left(attributes) if attributes[KIND] == "llm" else OTHER
+
+
+def more(attributes: Row) -> Row:
+    """What a span's own attributes do not say: it has the whole outputs, and LangChain's usage as metadata."""
+    outputs = opened(attributes.get("gen_ai.completion"))
+    answer = _answer(outputs)
+    usage = opened(attributes.get(ABOUT + "usage_metadata")) or opened(outputs.get("usage_metadata"))
+    found = _counts({}, usage or opened(answer.get("usage_metadata"))) | {
+        "answered": outputs.get("model") or at(answer, "response_metadata.model_name"),
+        "request_id": outputs.get("id") or at(answer, "response_metadata.id"),
+    }
+    return {field: value for field, value in found.items() if value is not None}
+
+
+def chat(attributes: Row) -> Iterator[Any]:
+    inputs = parsed(attributes.get("gen_ai.prompt"))
+    yield from _chats(inputs) if isinstance(inputs, dict) else opentelemetry.chat(attributes)
+
+
+CONVENTION = Convention(told, left, ranked(NAMES), more, chat)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jaxroute.data.logs import spans
+from jaxroute.data import messages
+from jaxroute.data.logs import opentelemetry, spans
 from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
+from jaxroute.data.records import parsed
 
-NAMES = {
+OWN = {
     "answered": ("llm.model_name",),
     "cost": ("llm.cost.total",),
     "input_tokens": ("llm.token_count.prompt",),
@@ -24,7 +26,11 @@ NAMES = {
     "group": ("user.id", "session.id"),
     "endpoint": (spans.KIND,),
 }
-MESSAGES = "llm.input_messages"
+NAMES = {field: (*OWN.get(field, ()), *names) for field, names in opentelemetry.NAMES.items()}
+"""A framework's span to which an instrumentation adds its own may say more under the names of OpenTelemetry."""
+MESSAGES, PROMPTS = "llm.input_messages", "llm.prompts"
+CALLED = (MESSAGES, PROMPTS, "llm.output_messages", "llm.token_count", "llm.cost")
+"""Attributes of which a call of a model has one; a function of a framework around it need not."""
 
 
 def told(attributes: Row) -> bool:
@@ -33,7 +39,12 @@ def told(attributes: Row) -> bool:
 
 def left(attributes: Row) -> str:
     kind = attributes.get(spans.KIND, "LLM")
-    return "" if kind == "LLM" and (attributes.get("llm.model_name") or more(attributes).get("asked")) else OTHER
+    if kind != "LLM" or not (attributes.get("llm.model_name") or more(attributes).get("asked")):
+        return OTHER
+    if any(name.startswith(CALLED) for name in attributes):
+        return ""
+    sent = _sent(attributes)
+    return OTHER if isinstance(sent, dict) and messages.text_of(sent) is None else ""
 
 
 def more(attributes: Row) -> Row:
@@ -44,10 +55,11 @@ def more(attributes: Row) -> Row:
     answer = attributes.get("output.value")
     start = '{"id":"'
     told = isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start)
-    return {
+    found = {
         "asked": asked.get("model") or asked.get("model_name"),
         "request_id": answer.split('"')[3] if isinstance(answer, str) and told else None,
     }
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def chat(attributes: Row) -> Iterator[Any]:
@@ -63,7 +75,15 @@ def chat(attributes: Row) -> Iterator[Any]:
         yield [_message(found[number]) for number in sorted(found)]
     else:
         yield [_message(one) for one in spans.listed(listed) if isinstance(one, dict)]
-    yield attributes.get("input.value")
+    prompts = spans.listed(attributes.get(PROMPTS)) or [attributes.get(PROMPTS + ".0.prompt.text")]
+    yield prompts[0] if len(prompts) == 1 and PROMPTS + ".1.prompt.text" not in attributes else None
+    yield _sent(attributes)
+
+
+def _sent(attributes: Row) -> Any:
+    """What was sent: a text, or a body that may have messages. JSON is no text: it may be a function's arguments."""
+    value = attributes.get("input.value")
+    return parsed(value) if attributes.get("input.mime_type") == "application/json" else value
 
 
 def _put(message: Row, name: str, value: Any) -> None:

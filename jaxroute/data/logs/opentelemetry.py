@@ -24,7 +24,8 @@ NAMES = {
     "cached_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
                       "gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.cached_tokens"),
     "cache_write_tokens": ("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
-                           "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens"),
+                           "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens",
+                           "gen_ai.usage.cache_write_input_tokens"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
                          "gen_ai.usage.details.reasoning_tokens"),
     "group": ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id"),
@@ -85,5 +86,6 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         spans.reader(conventions),
         CONVENTION,
         "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
-        "CONTENT=true; OpenInference: unset OPENINFERENCE_HIDE_INPUTS), or give the log records beside the spans",
+        "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS), or give "
+        "the log records beside the spans",
     )

@@ -60,6 +60,7 @@ OTHERS = ("events", "context", "status", "status_code", "StatusCode", "body", "B
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
+DETAILS, MODEL = "gen_ai.client.inference.operation.details", ("gen_ai.request.model", "gen_ai.response.model")
 EVALUATION = "gen_ai.evaluation.result"
 KIND = "openinference.span.kind"
 KINDS = ("LLM", "CHAIN", "TOOL", "RETRIEVER", "EMBEDDING", "AGENT", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT")
@@ -275,6 +276,9 @@ def _notes(span: Span) -> Iterator[Entry]:
         content = first(body, ("content", "parts"))
         content = span.attributes.get("content") if content is None else content
         yield Entry({}, key=span.key, said=[{"role": span.event.split(".")[1], "content": parsed(content)}])
+    elif span.event == DETAILS and first(span.attributes, MODEL) is None:  # the span alone says who was asked
+        said = listed(span.attributes.get("gen_ai.input.messages"))
+        yield Entry({}, key=span.key, said=[one for one in said if isinstance(one, dict)])
     elif span.event == EVALUATION:
         for name, value in _scores({"name": EVALUATION, "attributes": span.attributes}):
             ids = {"request": span.attributes.get("gen_ai.response.id"), "span": span.id, "trace": span.trace}

@@ -43,8 +43,8 @@ def bill(
         cost   = ((input - cached - written) p_input + cached p_cached + written p_written
                   + (output - reasoning) p_output + reasoning p_reasoning) / 1e6
 
-    If there are more cached and written tokens than input tokens, they are additional, as Anthropic counts them. A part
-    without its own price is billed like the rest.
+    Cached and written tokens are additional, as Anthropic and Bedrock count them, if there are more of them than input
+    tokens, or if the total is the sum of all four. A part without its own price is billed like the rest.
 
     Args:
         price: (input, output, ...) per million tokens, or a Price.
@@ -90,7 +90,8 @@ def apart(
     inputs, outputs = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
     parts = (np.nan_to_num(np.asarray(y, float)) for y in (cached, written, reasoning))
     read, kept, thought = (np.broadcast_to(part, inputs.shape) for part in parts)
-    beside = read + kept > inputs
+    four = np.where(thought > outputs, np.nan, inputs + outputs + read + kept)  # then reasoning is what is beside them
+    beside = (read + kept > inputs) | (read + kept > 0) & (np.asarray(total, float) == four)
     fresh = inputs - np.where(beside, 0, read + kept)
     beyond = np.asarray(total, float) - inputs - np.where(beside, read + kept, 0)
     outputs = np.where(beyond > outputs, beyond, outputs)  # never where one of them is unknown
