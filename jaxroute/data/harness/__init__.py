@@ -16,18 +16,23 @@ from typing import Any, Protocol
 
 from jaxroute.data import encoders, shapes, tables
 from jaxroute.data.harness import (
+    bfcl,
     columns,
     deepeval,
+    evalplus,
     evals,
     helm,
     inspect_ai,
+    langfuse,
     langsmith,
     lighteval,
     lm_eval,
     mlflow,
     openai_batch,
+    opik,
     phoenix,
     promptfoo,
+    pydantic_evals,
 )
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
@@ -49,7 +54,9 @@ class Reader(Protocol):
 
 
 READERS: tuple[Reader, ...] = (
+    bfcl,
     *(inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, phoenix, langsmith, mlflow, evals),
+    *(pydantic_evals, evalplus, langfuse, opik),
     columns,
 )
 

@@ -75,11 +75,17 @@ class File:
 
     @cached_property
     def document(self) -> Any:
-        """What a .json file holds; None for any other."""
+        """What a .json file holds, an array of records where these are lines; None for any other."""
         if self.suffix != ".json":
             return None
         try:
-            return files.parse(files.text(self.path))
+            text = files.text(self.path)
+            try:
+                return files.parse(text)
+            except json.JSONDecodeError as error:
+                if not error.msg.startswith("Extra data"):
+                    raise
+                return [files.parse(line) for line in text.split("\n") if line.strip()]
         except InputError:
             raise
         except (OSError, ValueError, RecursionError) as error:
