@@ -1,6 +1,7 @@
 """Results of evaluation tools as full-feedback tables.
 
 answers   what every reader makes
+inputs    the prompt among what a task was given
 scores    which score is the quality
 joining   answers of several runs as one table
 and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
@@ -29,6 +30,7 @@ from jaxroute.data.harness import (
     lm_eval,
     mlflow,
     openai_batch,
+    opencompass,
     opik,
     phoenix,
     promptfoo,
@@ -56,7 +58,7 @@ class Reader(Protocol):
 READERS: tuple[Reader, ...] = (
     bfcl,
     *(inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, phoenix, langsmith, mlflow, evals),
-    *(pydantic_evals, evalplus, langfuse, opik),
+    *(pydantic_evals, evalplus, langfuse, opik, opencompass),
     columns,
 )
 

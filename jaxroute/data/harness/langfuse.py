@@ -2,7 +2,8 @@
 
     json.dumps(result, default=lambda one: getattr(one, "__dict__", str(one)))
 
-No model is named. Items whose task failed are left out by Langfuse, and so is the score of an evaluator that failed.
+No model is named, unless by the inputs. Items whose task failed are left out by Langfuse, and so is the score of an
+evaluator that failed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data.harness.answers import Answer, File, asked, inner
+from jaxroute.data.harness.answers import Answer, File, inner
+from jaxroute.data.harness.inputs import asked, model_of
 
 NAME = "Langfuse"
 ITEMS = ("item_results", "itemResults")
@@ -24,11 +26,11 @@ def sees(file: File) -> bool:
 def read(file: File) -> Iterator[Answer]:
     """The items of an experiment."""
     for i, found in enumerate(_items(file)):
-        at = f"{file.path}, item {i}"
+        at, inputs = f"{file.path}, item {i}", inner(found, "item", "input")
         yield Answer(
             at=at,
-            model=None,
-            **asked(inner(found, "item", "input"), at),
+            model=model_of(inputs),
+            **asked(inputs, at),
             id=str(inner(found, "item", "id") or ""),
             scores={str(inner(one, "name")): inner(one, "value") for one in found["evaluations"]},
         )

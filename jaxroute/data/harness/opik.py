@@ -2,8 +2,8 @@
 
     json.dumps(dataclasses.asdict(result), default=str)
 
-The export names the model, where ``experiment_config`` does. A metric that failed is written as 0 with a mark in the
-first form, and left out in the second; so is an item without an output, whose task failed.
+The export names the model, where ``experiment_config`` does; else the inputs may. A metric that failed is written as 0
+with a mark in the first form, and left out of the second. An item without an output is one whose task failed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import Answer, File, asked, inner
+from jaxroute.data.harness.answers import Answer, File, inner
+from jaxroute.data.harness.inputs import asked, model_of
 
 NAME = "Opik"
 
@@ -35,7 +36,7 @@ def read(file: File) -> Iterator[Answer]:
         output = case["task_output" if "test_case" in found else "evaluation_task_output"]
         yield Answer(
             at=at,
-            model=model,
+            model=model or model_of(given),
             **asked({name: value for name, value in given.items() if name != "id"}, at),
             id=str(case["dataset_item_id"]),
             scores=_scores(found),

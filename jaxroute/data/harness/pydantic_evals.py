@@ -1,8 +1,9 @@
 """Reports of Pydantic Evals: ``EvaluationReportAdapter.dump_json(report)``.
 
-The model is the report's metadata ``model``, if anywhere. Scores, assertions and labels are all scores here; one whose
-evaluator failed is missing in its case, and cases whose task failed stand apart from the others. Costs and tokens are
-sums over the spans of a case's task, where these were recorded.
+The model is in the report's metadata as ``model``, or in the inputs, if anywhere. Scores, assertions and labels are all
+scores here; one whose evaluator failed is missing in its case, and cases whose task failed stand apart from the others.
+Costs and tokens are sums over the spans of a case's task, where these were recorded; they are too high where a
+framework and its client both record one call.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, asked, inner, kind
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner, kind
+from jaxroute.data.harness.inputs import asked, model_of
 
 NAME = "Pydantic Evals"
 KINDS = ("scores", "assertions", "labels")
@@ -38,7 +40,7 @@ def read(file: File) -> Iterator[Answer]:
             used = case.get("metrics") or {}
             yield Answer(
                 at=at,
-                model=model,
+                model=model or model_of(case["inputs"]),
                 **asked(case["inputs"], at),
                 task=str(whole.get("dataset_name") or "all"),
                 id=str(case.get("source_case_name") or case["name"]),
