@@ -1,4 +1,4 @@
-"""Results of EvalPlus, BigCodeBench, BFCL and OpenCompass as tables: every value of real files is known.
+"""Results of EvalPlus, BigCodeBench, BFCL, OpenCompass and SWE-bench as tables: every value of real files is known.
 
 They name prompts by id: their problems are beside the results, and refused where they are not.
 """
@@ -164,3 +164,35 @@ def test_opencompass_without_a_result_of_each_answer_is_refused(tmp_path):
     path.write_text('{"score": 75.0}')
     with pytest.raises(InputError, match=r"em\.json: does not say which answers are right"):
         joined(path)
+
+
+def test_swe_bench_keeps_what_has_no_verdict_apart(tmp_path):
+    """Not resolved, an empty patch, one that could not be evaluated, one without a network, and one not submitted."""
+    files = [f"{name}={DATA / f'swe_bench/acme__{name}.first.json'}" for name in ("small", "large")]
+    found = joined(*files)
+    names = [f"acme__sums-{i}" for i in range(1, 6)]
+    assert wide(found) == {
+        names[0]: {"small": 1, "large": 1},
+        names[1]: {"small": 0, "large": 1},
+        names[2]: {"large": 1},
+        names[4]: {"large": 1},
+    }
+    assert found.queries["prompt"][0] == "Sum of an empty list is None instead of 0."
+    assert [one["failed"] for one in found.counts["by_model"]] == [
+        {"empty patch": 1, "error": 1},
+        {"infrastructure": 1},
+    ]
+    zero = joined(*files, failures="zero")
+    assert [one["quality"] for one in zero.counts["by_model"]] == [1 / 4, 4 / 5]
+    with pytest.raises(InputError, match=r"acme__large\.first\.json: names no model; name it as NAME="):
+        joined(DATA / "swe_bench")
+    shutil.copy(DATA / "swe_bench/acme__small.first.json", tmp_path)
+    with pytest.raises(
+        InputError, match=r"issue 'acme__sums-1': its text is in no \.parquet or \.jsonl file"
+    ):
+        joined(f"small={tmp_path}")
+    lost = json.loads((tmp_path / "acme__small.first.json").read_text()) | {"unresolved_ids": []}
+    (tmp_path / "acme__small.first.json").write_text(json.dumps(lost))
+    shutil.copy(DATA / "swe_bench/sums.jsonl", tmp_path)
+    with pytest.raises(InputError, match=r"'acme__sums-2': is neither resolved nor unresolved, nor failed; make the"):
+        joined(f"small={tmp_path}")

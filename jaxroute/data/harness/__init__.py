@@ -35,6 +35,7 @@ from jaxroute.data.harness import (
     phoenix,
     promptfoo,
     pydantic_evals,
+    swe_bench,
 )
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
@@ -58,7 +59,7 @@ class Reader(Protocol):
 READERS: tuple[Reader, ...] = (
     bfcl,
     *(inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, phoenix, langsmith, mlflow, evals),
-    *(pydantic_evals, evalplus, langfuse, opik, opencompass),
+    *(pydantic_evals, evalplus, langfuse, opik, opencompass, swe_bench),
     columns,
 )
 

@@ -96,6 +96,7 @@ OTHERS = (
         "every sample's answers; read them with jaxroute table",
     ),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
+    ("a report of SWE-bench", {"submitted_ids", "resolved_ids"}, "verdicts on issues; read it with jaxroute table"),
     ("results of EvalPlus or BigCodeBench", {"date", "eval"}, "answers to problems; read them with jaxroute table"),
     (
         "scores of BFCL",
