@@ -187,9 +187,7 @@ def test_swe_bench_keeps_what_has_no_verdict_apart(tmp_path):
     with pytest.raises(InputError, match=r"acme__large\.first\.json: names no model; name it as NAME="):
         joined(DATA / "swe_bench")
     shutil.copy(DATA / "swe_bench/acme__small.first.json", tmp_path)
-    with pytest.raises(
-        InputError, match=r"issue 'acme__sums-1': its text is in no \.parquet or \.jsonl file"
-    ):
+    with pytest.raises(InputError, match=r"issue 'acme__sums-1': its text is in no \.parquet or \.jsonl file"):
         joined(f"small={tmp_path}")
     lost = json.loads((tmp_path / "acme__small.first.json").read_text()) | {"unresolved_ids": []}
     (tmp_path / "acme__small.first.json").write_text(json.dumps(lost))
