@@ -153,3 +153,21 @@ def test_what_was_answered_and_expected_is_no_score(tmp_path):
 def test_reports_are_no_logs(path, says):
     with pytest.raises(InputError, match=rf"{says}.*; read them with jaxroute table"):
         logs.load(DATA / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "says"),
+    [
+        ("rep.report.jsonl", {"entry_type": "start_run setup", "_config.version": "0.17.1"}, "a report of garak: att"),
+        ("rep.hitlog.jsonl", {"prompt": "x", "score": 1, "attempt_id": "1", "detector": "d"}, "a hit log of garak: at"),
+        ("out.json", {"metadata": {}, "config": {}, "benchmarks": [], "conclusions": []}, "a benchmark of GuideLLM: t"),
+        ("out.json", {"request_throughput": 1.5, "mean_ttft_ms": 20.5}, "a benchmark of vLLM: times of requests"),
+        ("STS.json", {"task_name": "STS", "mteb_version": "2", "scores": {}}, "results of MTEB: scores of embeddings"),
+        ("run.json", [{"task_id": 1, "reward": 1.0, "info": {}, "traj": [], "trial": 0}], "results of tau-bench: con"),
+        (".aider.results.json", {"testcase": "t", "tests_outcomes": [True]}, "results of aider's benchmark: exercises"),
+    ],
+)
+def test_results_that_are_known_and_are_no_table(tmp_path, name, record, says):
+    (tmp_path / name).write_text(json.dumps(record))
+    with pytest.raises(InputError, match=rf"{name}: {says}"):
+        joined(tmp_path / name)
