@@ -40,7 +40,7 @@ def read(file: File) -> Iterator[Answer]:
     if score is None:
         raise InputError(
             f"{file.path}: does not say which answers are right: run it with --dump-eval-details True, and with an "
-            "evaluator that judges each answer"
+            "evaluator that judges each answer, or leave it out"
         )
     root, asked = _root(file.path), _asked(file.path)
     assert root is not None
