@@ -13,7 +13,8 @@ from harness_files import DATA, joined, wide
 
 from jaxroute.data import logs, prices
 from jaxroute.data.harness import mlflow
-from jaxroute.data.harness.answers import File, asked
+from jaxroute.data.harness.answers import File
+from jaxroute.data.harness.inputs import asked
 from jaxroute.types import InputError
 
 ASKED = {

@@ -1,8 +1,10 @@
 """Results of evaluation tools as full-feedback tables.
 
 answers   what every reader makes
+inputs    the prompt among what a task was given
 scores    which score is the quality
 joining   answers of several runs as one table
+others    results that are known and are no table
 and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
 """
 
@@ -16,18 +18,26 @@ from typing import Any, Protocol
 
 from jaxroute.data import encoders, shapes, tables
 from jaxroute.data.harness import (
+    bfcl,
     columns,
     deepeval,
+    evalplus,
     evals,
     helm,
     inspect_ai,
+    langfuse,
     langsmith,
     lighteval,
     lm_eval,
     mlflow,
     openai_batch,
+    opencompass,
+    opik,
+    others,
     phoenix,
     promptfoo,
+    pydantic_evals,
+    swe_bench,
 )
 from jaxroute.data.harness.answers import Answer, File
 from jaxroute.data.harness.joining import Joined as Joined
@@ -49,7 +59,9 @@ class Reader(Protocol):
 
 
 READERS: tuple[Reader, ...] = (
+    bfcl,
     *(inspect_ai, lighteval, lm_eval, promptfoo, openai_batch, helm, deepeval, phoenix, langsmith, mlflow, evals),
+    *(pydantic_evals, evalplus, langfuse, opik, opencompass, swe_bench),
     columns,
 )
 
@@ -79,10 +91,12 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
         raise InputError(f"{path}: no such file or folder; check the path")
     found: dict[tuple[str, Path], tuple[File, Reader]] = {}
     for file in sorted(map(File, _files(path)), key=lambda file: _preferred(file.suffix)):
-        reader = next((reader for reader in READERS if reader.sees(file)), None)
+        reader = None if others.reason(file) else next((reader for reader in READERS if reader.sees(file)), None)
         if reader is not None:
             found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
     if not found:
+        if why := next((f"{file}: {why}" for file in _files(path) if (why := others.reason(File(file)))), ""):
+            raise InputError(why)
         known = ", ".join(reader.NAME for reader in READERS)
         raise InputError(f"{path}: no result files of a known tool ({known}); see docs/tables.md")
     kept = sorted(found.values(), key=lambda pair: pair[0].path)

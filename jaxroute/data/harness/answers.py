@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,12 +31,6 @@ class Tokens(NamedTuple):
 UNKNOWN = Tokens()
 COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", **APART}
 """The names in ``entries.usage`` of the fields of ``Tokens``."""
-
-
-PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction")
-"""What tools call the prompt among the columns of a table, or among the inputs of a task."""
-PRINTED = re.compile(r"\[?\{'\w+': .*\}\]?", re.DOTALL)
-"""A list of messages, or inputs by name, that are no JSON, as pandas writes them to a .csv file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +68,17 @@ class File:
 
     @cached_property
     def document(self) -> Any:
-        """What a .json file holds; None for any other."""
+        """What a .json file holds, an array of records where these are lines; None for any other."""
         if self.suffix != ".json":
             return None
         try:
-            return files.parse(files.text(self.path))
+            text = files.text(self.path)
+            try:
+                return files.parse(text)
+            except json.JSONDecodeError as error:
+                if not error.msg.startswith("Extra data"):
+                    raise
+                return [files.parse(line) for line in text.split("\n") if line.strip()]
         except InputError:
             raise
         except (OSError, ValueError, RecursionError) as error:
@@ -170,47 +169,6 @@ def counted(usage: Any, at: str) -> Tokens:
     """
     found = entries.usage(usage)
     return Tokens(**{field: amount(found.get(name), at, name) for field, name in COUNTS.items()})
-
-
-def asked(inputs: Any, at: str, *, cells: bool = False) -> dict[str, Any]:
-    """``prompt`` and ``key`` of an answer to the inputs of a task: a text, a chat, or fields by name.
-
-    Of several fields, the first that is called as in ``PROMPTS`` is the prompt, and all of them tell prompts apart,
-    unless they are the body of a request, which also names the model.
-
-    Args:
-        inputs: as written. at: file and row, for messages. cells: these are texts of a .csv file, to which pandas
-            writes lists of messages as Python prints them.
-
-    Raises:
-        InputError: several fields, none of which is known to be the prompt, or no text.
-
-    Example:
-        >>> asked({"text": "What is 2 + 2?"}, "row 0")
-        {'prompt': 'What is 2 + 2?', 'key': ''}
-        >>> asked({"question": "Who is it?", "about": "A."}, "row 0")
-        {'prompt': 'Who is it?', 'key': '{"about": "A.", "question": "Who is it?"}'}
-    """
-    key, found = "", inputs
-    if isinstance(inputs, Mapping):
-        names = [name for name in PROMPTS if inputs.get(name)][:1] or list(inputs)
-        if len(names) != 1:
-            raise InputError(
-                f"{at}: the inputs are {', '.join(map(repr, inputs)) or 'empty'}, none of which is known to be the "
-                f"prompt; call that one {PROMPTS[0]!r}"
-            )
-        key = json.dumps(inputs, sort_keys=True, default=str) if len(inputs) > 1 and "model" not in inputs else ""
-        found = inputs[names[0]]
-    if cells and isinstance(found, str) and PRINTED.fullmatch(found.strip()):
-        raise InputError(
-            f"{at}: the prompt is {values.short(found)}, messages as Python prints them; write the results as JSON "
-            "lines or Parquet"
-        )
-    try:
-        text = values.prompt(found)
-    except ValueError as error:
-        raise InputError(f"{at}: the prompt is {error}; it has to be a text or a list of messages") from error
-    return {"prompt": text or "", "key": key}
 
 
 def kind(error: Any) -> str:

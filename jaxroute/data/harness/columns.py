@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data import records, values
-from jaxroute.data.harness.answers import PROMPTS, Answer, File, amount, asked, counted
+from jaxroute.data.harness.answers import Answer, File, amount, counted
+from jaxroute.data.harness.inputs import PROMPTS, asked, model_of
 from jaxroute.types import InputError
 
 NAME = "columns"
@@ -46,6 +47,9 @@ OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion
 TRULENS = ("app_name", "app_version", "record_id")
 """The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
+TEXTS = ("output", "response", "answer", "completion", "prediction", "expected", "expected_output", "reference",
+         "ground_truth", "target")  # fmt: skip
+"""Columns of what was answered or expected, which are no scores where these are numbers."""
 SCORES = "scores"
 """The column of scores by name."""
 DIRECTION = " direction"
@@ -71,6 +75,7 @@ def read(file: File) -> Iterator[Answer]:
     called, scores = _columns([record for _, record in rows])
     for at, record in rows:
         cell = {field: records.at(record, name) for field, name in called.items()}
+        inputs = records.parsed(cell.get("prompt"))
         try:
             texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed", "currency")}
         except ValueError as error:
@@ -81,8 +86,8 @@ def read(file: File) -> Iterator[Answer]:
         used = {OPENROUTER.get(name, name): amounts[field] for field, name in last.items() if amounts[field] >= 0}
         yield Answer(
             at=at,
-            model=texts["model"],
-            **asked(records.parsed(cell.get("prompt")), at, cells=file.suffix == ".csv"),
+            model=texts["model"] or model_of(inputs),
+            **asked(inputs, at, cells=file.suffix == ".csv"),
             task=texts["task"] or "all",
             id=texts["id"] or "",
             scores={name: record.get(name) for name in scores} | _nested(record),
@@ -121,14 +126,17 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[st
     if "model" not in called and all(name in there for name in TRULENS):
         called["model"] = "app_version"
     known = {records.outermost(name, there) for name in called.values()}
-    known |= {name for names in FIELDS.values() for name in names} | {name + DIRECTION for name in there}
+    known |= {*TEXTS, *(name for names in FIELDS.values() for name in names)} | {name + DIRECTION for name in there}
     return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
 
 
 def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores by name in one column, as Braintrust has them."""
-    found = records.parsed(record.get(SCORES))
-    return dict(found) if isinstance(found, Mapping) else {}
+    """Scores by name in one column, as Braintrust has them; ``scorer.value`` of several ones, as Weave has them."""
+    found: dict[str, Any] = {}
+    given = records.parsed(record.get(SCORES))
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        found |= {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, Mapping) else {name: value}
+    return found
 
 
 def names(file: File) -> Sequence[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxroute.data.harness.answers import UNKNOWN, Answer, File, asked, counted, inner
+from jaxroute.data.harness.answers import UNKNOWN, Answer, File, counted, inner
+from jaxroute.data.harness.inputs import asked
 from jaxroute.types import InputError
 
 NAME = "OpenAI Evals"

@@ -1,7 +1,7 @@
 """Experiments of LangSmith: ``evaluate(...).to_pandas()`` as CSV, JSON lines or Parquet.
 
-No model is named, and no usage. Runs that failed have an error, and are evaluated like others: their scores say nothing
-of the model.
+No model is named, unless by the inputs, and no usage. Runs that failed have an error, and are evaluated like others:
+their scores say nothing of the model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import Answer, File, asked, kind
+from jaxroute.data.harness.answers import Answer, File, kind
+from jaxroute.data.harness.inputs import asked, model_of
 
 NAME = "LangSmith"
 INPUTS, FEEDBACK = "inputs.", "feedback."
@@ -27,10 +28,11 @@ def sees(file: File) -> bool:
 def read(file: File) -> Iterator[Answer]:
     """The runs of an experiment, one a row."""
     for at, run in file.table():
+        inputs = _under(INPUTS, run)
         yield Answer(
             at=at,
-            model=None,
-            **asked(_under(INPUTS, run), at, cells=file.suffix == ".csv"),
+            model=model_of(inputs),
+            **asked(inputs, at, cells=file.suffix == ".csv"),
             id=str(run["example_id"]),
             scores=_under(FEEDBACK, run),
             failed=kind(run.get("error")),

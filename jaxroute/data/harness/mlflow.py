@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import COUNTS, UNKNOWN, Answer, File, Tokens, amount, asked, inner
+from jaxroute.data.harness.answers import COUNTS, UNKNOWN, Answer, File, Tokens, amount, inner
+from jaxroute.data.harness.inputs import asked
 from jaxroute.data.logs import mlflow, spans
 from jaxroute.data.logs.entries import FAILED, Asked, Entry, first
 from jaxroute.data.records import parsed

@@ -1,7 +1,7 @@
 """Experiments of Phoenix (Arize), as its server exports them: ``/v1/experiments/ID/json`` and ``.../csv``.
 
-No model is named. Runs that failed have an error, and are evaluated like others: their scores say nothing of the model.
-An evaluator that gave a label and no score is known by its label.
+No model is named, unless by the inputs. Runs that failed have an error, and are evaluated like others: their scores say
+nothing of the model. An evaluator that gave a label and no score is known by its label.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from jaxroute.data import records
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, asked, inner, kind
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner, kind
+from jaxroute.data.harness.inputs import asked, model_of
 
 NAME = "Phoenix"
 TOLD = {"example_id", "repetition_number", "reference_output", "input"}
@@ -28,10 +29,11 @@ def sees(file: File) -> bool:
 def read(file: File) -> Iterator[Answer]:
     """The runs of an experiment, one for every example and repetition."""
     for at, run in file.table():
+        inputs = records.parsed(run.get("input"))
         yield Answer(
             at=at,
-            model=None,
-            **asked(records.parsed(run.get("input")), at),
+            model=model_of(inputs),
+            **asked(inputs, at),
             id=str(run.get("example_id") or ""),
             scores=_scores(run),
             tokens=Tokens(*(amount(run.get(name), at, name) for name in COUNTS)),

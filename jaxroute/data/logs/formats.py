@@ -107,6 +107,22 @@ OTHERS = (
         "every sample's answers; read them with jaxroute table",
     ),
     ("a log of Inspect", {"eval", "samples"}, "every sample's answers; read them with jaxroute table"),
+    ("a report of SWE-bench", {"submitted_ids", "resolved_ids"}, "verdicts on issues; read it with jaxroute table"),
+    ("results of EvalPlus or BigCodeBench", {"date", "eval"}, "answers to problems; read them with jaxroute table"),
+    (
+        "scores of BFCL",
+        {"accuracy", "correct_count", "total_count"},
+        "wrong answers; read them with jaxroute table",
+    ),
+    ("a report of Pydantic Evals", {"cases", "failures"}, "every case's answers; read them with jaxroute table"),
+    ("an experiment of Langfuse", {"item_results"}, "every item's answers; read them with jaxroute table"),
+    ("an experiment of Langfuse", {"itemResults"}, "every item's answers; read them with jaxroute table"),
+    (
+        "an experiment of Opik",
+        {"experiment_id", "test_results"},
+        "every item's answers; read them with jaxroute table",
+    ),
+    ("an experiment of Opik", {"experiment", "items"}, "every item's answers; read them with jaxroute table"),
 )
 """Files that are known and are no logs of requests: what they are, keys that tell them, and what they hold."""
 
