@@ -230,12 +230,12 @@ def test_inputs_of_several_fields():
 
 
 @pytest.mark.parametrize("cell", [[{"role": "user", "content": "Hello?"}], {"question": "Hello?"}])
-def test_messages_as_python_prints_them_are_refused(tmp_path, cell):
+def test_messages_as_python_prints_them_are_read_and_what_is_not_whole_is_refused(tmp_path, cell):
     frame = pd.DataFrame({"input": [cell] * 2, "model": ["a", "b"], "score": [0, 1]})
     frame.to_csv(tmp_path / "run.csv", index=False)
-    with pytest.raises(InputError, match=r"run\.csv, row 0: the prompt is .*, messages as Python prints them; write"):
-        joined(tmp_path / "run.csv")
-    frame.astype({"input": str}).to_json(tmp_path / "text.json", orient="records")  # there it is a text
-    assert by_prompt(joined(tmp_path / "text.json")) == {str(cell): (0, 1)}
     frame.to_json(tmp_path / "run.json", orient="records")
-    assert by_prompt(joined(tmp_path / "run.json")) == {"Hello?": (0, 1)}
+    for name in ("run.csv", "run.json"):
+        assert by_prompt(joined(tmp_path / name)) == {"Hello?": (0, 1)}
+    frame.astype({"input": str}).replace("'Hello", "nan, 'Hello", regex=True).to_csv(tmp_path / "odd.csv", index=False)
+    with pytest.raises(InputError, match=r"odd\.csv, row 0: the prompt is .*, messages as Python prints them; write"):
+        joined(tmp_path / "odd.csv")

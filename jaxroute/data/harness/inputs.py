@@ -13,7 +13,7 @@ from jaxroute.types import InputError
 PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction")
 """What tools call the prompt among the columns of a table, or among the inputs of a task."""
 PRINTED = re.compile(r"\[?\{'\w+': .*\}\]?", re.DOTALL)
-"""A list of messages, or inputs by name, that are no JSON, as pandas writes them to a .csv file."""
+"""Messages, or inputs by name, as Python prints them; those that can be read are no text any more."""
 
 
 def asked(inputs: Any, at: str, *, cells: bool = False) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def asked(inputs: Any, at: str, *, cells: bool = False) -> dict[str, Any]:
 
     Args:
         inputs: as written. at: file and row, for messages. cells: these are texts of a .csv file, to which pandas
-            writes lists of messages as Python prints them.
+            writes lists of messages as Python prints them, also what is no literal (times, arrays).
 
     Raises:
         InputError: several fields, none of which is known to be the prompt, or no text.
