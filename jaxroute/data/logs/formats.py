@@ -17,6 +17,7 @@ from jaxroute.data.logs import (
     opentelemetry,
     opik,
     router_replay,
+    vercel,
     weave,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
@@ -51,6 +52,7 @@ FORMATS = (
 CONVENTIONS = (
     mlflow.CONVENTION,
     langfuse.CONVENTION,
+    vercel.CONVENTION,
     openinference.CONVENTION,
     litellm.CALLBACK,
     logfire.CONVENTION,
