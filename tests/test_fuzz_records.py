@@ -73,7 +73,13 @@ TOOLS = {
     "opik": [json.loads(file.read_text()) for file in sorted((HERE / "data" / "logs").glob("opik-*/trace_*.json"))],
     "llm": json.loads((HERE / "data" / "logs" / "llm-0.36.json").read_text()),
 }
-SEVERAL = ("anthropic-and-traceloop.jsonl", "traceloop-and-openinference.jsonl", "logfire-5.4.0.jsonl")
+SEVERAL = (
+    "anthropic-and-traceloop.jsonl",
+    "logfire-5.4.0.jsonl",
+    "mastra-1.71.0.jsonl",
+    "traceloop-and-openinference.jsonl",
+    "traceloop-and-openinference-js.jsonl",
+)
 """Files with several records of one request, whose rows change where one of them is broken."""
 PRICES = prices.load()
 

@@ -191,11 +191,12 @@ def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
 
 
 def usage(counts: Any) -> Row:
-    """Tokens of a usage object, whoever's names it has: OpenAI's, Anthropic's, Gemini's, LiteLLM's, Langfuse's, MLflow's.
+    """Tokens of a usage object by anyone's names: OpenAI's, Anthropic's, Gemini's, LiteLLM's, Langfuse's or MLflow's.
 
     Input includes what was cached and written, and output the reasoning, as ``prices.bill`` counts them. Langfuse's
     ``input`` and ``output`` leave out the parts beside them, Anthropic's ``input_tokens`` what is cached, and
-    Gemini's ``candidatesTokenCount`` the reasoning; where a total is given with Anthropic's names, a tool has added them up already.
+    Gemini's ``candidatesTokenCount`` the reasoning. Where a total is given with Anthropic's names, a tool has added
+    them up already.
 
     Example:
         >>> usage({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}})

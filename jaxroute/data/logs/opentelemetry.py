@@ -95,7 +95,7 @@ CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
-    return spans.reads(name) or name.startswith(("gen_ai.", "ai.")) or name == "operation.cost"
+    return spans.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
@@ -108,6 +108,6 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         spans.reader(conventions),
         CONVENTION,
         "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
-        "CONTENT=true; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI SDK: recordInputs: true), or give the log "
-        "records beside the spans",
+        "CONTENT=true; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI SDK: recordInputs: true), or give "
+        "the log records beside the spans",
     )

@@ -61,7 +61,8 @@ EVENT = ("eventName", "event_name")
 NAME = ("name", "SpanName", "span_name")
 OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body", "Body", "event.name")
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
-ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
+ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
+         "embedding")  # fmt: skip
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
 DETAILS = "gen_ai.client.inference.operation.details"
 MODELS = ("gen_ai.request.model", "gen_ai.response.model")
@@ -183,8 +184,8 @@ def opened(record: Row) -> Span:
         if "." in name and value is not None:
             attributes[name.removeprefix("attributes.")] = value
     scope = record.get("scope")
-    if name := scope.get("name") if isinstance(scope, dict) else record.get("ScopeName"):
-        attributes.setdefault(SCOPED, name)
+    if writer := scope.get("name") if isinstance(scope, dict) else record.get("ScopeName"):
+        attributes.setdefault(SCOPED, writer)
     if record.get("span_kind") in KINDS:
         attributes.setdefault(KIND, record["span_kind"])
     context = record.get("context")
@@ -268,6 +269,9 @@ def _failed(record: Row, attributes: Row) -> bool:
     code = first(status, ("code", "status_code")) if isinstance(status, dict) else status
     code = first(record, ("status_code", "StatusCode")) if code is None else code
     if "error.type" in attributes or attributes.get("langfuse.observation.level") == "ERROR":
+        return True
+    reasons = attributes.get("gen_ai.response.finish_reasons")
+    if reasons is not None and "error" in listed(reasons):
         return True
     return code == 2 or (code is not None and str(code).upper().endswith("ERROR"))
 

@@ -1,4 +1,4 @@
-"""The AI SDK of Vercel: the spans of its ``experimental_telemetry``, and of ``LegacyOpenTelemetry`` since its release 7.
+"""The AI SDK of Vercel: the spans of its ``experimental_telemetry``, and of ``LegacyOpenTelemetry`` since release 7.
 
 Each request is a span ``ai.*.doGenerate`` or ``ai.*.doStream``; the span around it is the call of the program, whose
 usage is the sum of its requests. From release 7 on its other spans follow OpenTelemetry's conventions.
@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxroute.data import values
 from jaxroute.data.logs import opentelemetry
-from jaxroute.data.logs.entries import ELSE, OTHER, Convention, Row, first, opened, ranked, usage
+from jaxroute.data.logs.entries import CARRIED, ELSE, OTHER, Convention, Row, first, opened, ranked, usage
 
 OPERATION = "ai.operationId"
 METADATA = "ai.telemetry.metadata."
@@ -53,9 +53,16 @@ def left(attributes: Row) -> str:
 
 
 def more(attributes: Row) -> Row:
-    """Of another request its model; of a call for text the counts that the metadata of its provider has."""
+    """Of a call for text the counts that its provider's metadata has, and what the program's metadata carries; of
+    another request its model.
+    """
     if left(attributes):
         return {"asked": attributes.get("ai.model.id")} if left(attributes) == OTHER else {}
+    carried = {field: attributes[METADATA + name] for name, field in CARRIED.items() if METADATA + name in attributes}
+    return carried | _counts(attributes)
+
+
+def _counts(attributes: Row) -> Row:
     if any(name.startswith(DETAILS) for name in attributes):
         return {}
     metadata = opened(attributes.get("ai.response.providerMetadata"))
