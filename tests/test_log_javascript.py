@@ -44,7 +44,7 @@ FILES = {  # rows of each file: (what was asked, cost); and what is left out
         [(TWO, WHOLE), (FRANCE, WHOLE), (MINUS, FRESH), (PARIS, WHOLE), (PARIS, WHOLE)],
         {"spans of other things": {"no model": 7}, **BROKEN, **EMBEDDED},
     ),
-    "vercel-ai-6.0.326_failures.jsonl": (  # one that was asked again, a stream with an error in it, and one that was left
+    "vercel-ai-6.0.326_failures.jsonl": (  # one asked again, a stream with an error in it, and one that was left
         [(("A flaky question?", "small"), WHOLE), (("The last?", "large"), WHOLE)],
         {"spans of other things": {"no model": 4}, "failed requests": {"small": 1, "large": 1}},
     ),
