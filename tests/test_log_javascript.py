@@ -49,6 +49,7 @@ FILES = {  # rows of each file: (what was asked, cost); and what is left out
         {"spans of other things": {"no model": 4}, "failed requests": {"small": 1, "large": 1}},
     ),
     "vercel-ai-7.0.173.jsonl": ([(TWO, WHOLE), (FRANCE, WHOLE), (PARIS, WHOLE), (PARIS, WHOLE)], BROKEN),
+    "vercel-7-and-openinference.jsonl": ([(TWO, WHOLE), (FRANCE, WHOLE), (PLANET, WHOLE)], BROKEN),
     "vercel-and-openinference.jsonl": ([(TWO, WHOLE), (FRANCE, WHOLE)], {}),
     "vercel-and-traceloop.jsonl": ([(TWO, WHOLE), (FRANCE, WHOLE)], {}),
     "openai-js-0.21.0": (
@@ -124,8 +125,10 @@ def test_users_and_conversations_are_groups(name, groups):
     assert len(set(log.group.tolist())) == groups
 
 
-def test_identifiers_of_the_response_count_beside_openinference():
-    assert read(HERE / "vercel-and-openinference.jsonl").request_id.tolist() == ["resp_1", "resp_2"]
+@pytest.mark.parametrize("name", ["vercel-and-openinference.jsonl", "vercel-7-and-openinference.jsonl"])
+def test_identifiers_of_the_response_count_beside_openinference(name):
+    """Written by its processor 2.8.1, which writes the picture of a message as a text of JSON."""
+    assert read(HERE / name).request_id.tolist()[:2] == ["resp_1", "resp_2"]
 
 
 def test_metadata_of_a_vercel_call_carry_its_propensity():

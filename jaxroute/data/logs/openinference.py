@@ -1,5 +1,8 @@
 """OpenInference's spans (Arize): its instrumentations' attributes, and the data frames that Phoenix gives of them.
 
+Its processors of spans add its attributes to those of OpenTelemetry's conventions, which say more: messages as they
+were, cached tokens, and the identifier of the answer.
+
 Reference:
     Arize, "OpenInference semantic conventions".
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import opentelemetry, spans
 from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
 
 NAMES = {
@@ -24,6 +27,8 @@ NAMES = {
     "group": ("user.id", "session.id"),
     "endpoint": (spans.KIND,),
 }
+ALSO = opentelemetry.NAMES
+BOTH = {field: (*NAMES.get(field, ()), *ALSO.get(field, ())) for field in NAMES | ALSO}
 MESSAGES = "llm.input_messages"
 
 
@@ -44,14 +49,18 @@ def more(attributes: Row) -> Row:
     answer = attributes.get("output.value")
     start = '{"id":"'
     told = isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start)
-    return {
+    found = {
         "asked": asked.get("model") or asked.get("model_name"),
         "request_id": answer.split('"')[3] if isinstance(answer, str) and told else None,
     }
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def chat(attributes: Row) -> Iterator[Any]:
-    """The messages: numbered attributes, which need not start at 0, a list of them, or the request as it was sent."""
+    """The messages: OpenTelemetry's, numbered attributes, which need not start at 0, a list of them, or the request as
+    it was sent.
+    """
+    yield from opentelemetry.chat(attributes)
     listed = attributes.get(MESSAGES)
     if listed is None:
         found: dict[int, Row] = {}
@@ -92,11 +101,13 @@ def _message(found: Row) -> Row:
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
     return (
-        spans.reads(name) or name.startswith(("llm.", "input.", "openinference.")) or name in ("user.id", "session.id")
+        spans.reads(name)
+        or name.startswith(("llm.", "input.", "openinference.", "gen_ai."))
+        or name in ("user.id", "session.id")
     )
 
 
-CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
+CONVENTION = Convention(told, left, ranked(BOTH), more, chat)
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
