@@ -98,6 +98,7 @@ def test_every_request_once_with_what_it_used(name):
     assert found(log) == Counter((*asked, cost) for asked, cost in rows)
     assert left.items() <= log.left_out.items()
     assert np.isfinite(log.timestamp).all()
+    assert ((log.latency > 0) & (log.latency < 1)).all()
 
 
 def spans_of(name):

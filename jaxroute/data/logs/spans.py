@@ -59,7 +59,8 @@ HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
 NAME = ("name", "SpanName", "span_name")
-OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body", "Body", "event.name")
+OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body", "Body",
+          "event.name")  # fmt: skip
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
          "embedding")  # fmt: skip
