@@ -76,8 +76,10 @@ TOOLS = {
 SEVERAL = (
     "anthropic-and-traceloop.jsonl",
     "google-adk-1.18.0.jsonl",
-    "traceloop-and-openinference.jsonl",
     "logfire-5.4.0.jsonl",
+    "mastra-1.71.0.jsonl",
+    "traceloop-and-openinference.jsonl",
+    "traceloop-and-openinference-js.jsonl",
 )
 """Files with several records of one request, whose rows change where one of them is broken."""
 PRICES = prices.load()

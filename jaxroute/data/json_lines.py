@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -10,6 +11,9 @@ from jaxroute.data import files as doors
 
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
+
+PRINTED = re.compile(r"\{\s*[A-Za-z_$]\w*:")
+"""How an object begins that JavaScript printed, as the exporter of spans to its console does."""
 
 
 def objects(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -43,7 +47,10 @@ def records(item: Any) -> Sequence[dict[str, Any]]:
         text = item.decode("utf-8-sig").strip()
         if not text:
             return ()
-        item = doors.parse(text)
+        try:
+            item = doors.parse(text)
+        except json.JSONDecodeError as error:
+            raise _told(error, text) from None
     if isinstance(item, dict):
         page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
         return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
@@ -61,6 +68,13 @@ def items(file: BinaryIO) -> list[Any]:
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
-            raise
+            raise _told(error, text) from None
         return [line for _, line in objects(enumerate(text.encode().splitlines()))]
     return whole if isinstance(whole, list) else [whole]
+
+
+def _told(error: json.JSONDecodeError, text: str) -> ValueError:
+    """What is wrong with a text, in words that help where JavaScript printed it."""
+    if PRINTED.match(text) is None:
+        return error
+    return ValueError("an object as JavaScript prints it: write JSON.stringify(object); spans with an OTLP exporter")

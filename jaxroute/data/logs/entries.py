@@ -198,11 +198,12 @@ def _text_of(chat: Any, asked: Asked) -> str | None:
 
 
 def usage(counts: Any) -> Row:
-    """Tokens of a usage object, whoever's names it has: OpenAI's, Anthropic's, LiteLLM's, Langfuse's or MLflow's.
+    """Tokens of a usage object by anyone's names: OpenAI's, Anthropic's, Gemini's, LiteLLM's, Langfuse's or MLflow's.
 
     Input includes what was cached and written, and output the reasoning, as ``prices.bill`` counts them. Langfuse's
-    ``input`` and ``output`` leave out the parts beside them, and Anthropic's ``input_tokens`` what is cached; where a
-    total is given with Anthropic's names, a tool has added them up already.
+    ``input`` and ``output`` leave out the parts beside them, Anthropic's ``input_tokens`` what is cached, and
+    Gemini's ``candidatesTokenCount`` the reasoning. Where a total is given with Anthropic's names, a tool has added
+    them up already.
 
     Example:
         >>> usage({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}})
@@ -230,25 +231,27 @@ def usage(counts: Any) -> Row:
 
 DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details")
 USAGE = {
-    "input_tokens": ("prompt_tokens", "input_tokens", "input"),
-    "output_tokens": ("completion_tokens", "output_tokens", "output"),
-    "total_tokens": ("total_tokens", "total"),
-    "cached_tokens": ("cached_tokens", "cache_read_input_tokens", "input_cached_tokens"),
+    "input_tokens": ("prompt_tokens", "input_tokens", "input", "promptTokenCount"),
+    "output_tokens": ("completion_tokens", "output_tokens", "output", "candidatesTokenCount"),
+    "total_tokens": ("total_tokens", "total", "totalTokenCount"),
+    "cached_tokens": ("cached_tokens", "cache_read_input_tokens", "input_cached_tokens", "cachedContentTokenCount"),
     "cache_write_tokens": ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens",
                            "input_cache_creation"),
-    "reasoning_tokens": ("reasoning_tokens", "output_reasoning_tokens"),
+    "reasoning_tokens": ("reasoning_tokens", "output_reasoning_tokens", "thoughtsTokenCount"),
 }  # fmt: skip
 _CACHE = "cache_(?:read|creation)_input_tokens$"
 BESIDE = {
     "input": re.compile(f"(?:input_(?!priority|tokens)|{_CACHE})"),
     "output": re.compile("output_(?!priority|tokens)"),
     "input_tokens": re.compile(_CACHE),
+    "candidatesTokenCount": re.compile("thoughtsTokenCount$"),
 }
 """Counts that leave out their parts, and the names of these beside them."""
 SUMS = {
     "input": ("prompt_tokens", "input_tokens"),
     "output": ("completion_tokens", "output_tokens"),
     "input_tokens": ("total_tokens", "total", "prompt_tokens"),
+    "candidatesTokenCount": (),
 }
 """Names beside which a count of ``BESIDE`` is no such count."""
 KINDS = {

@@ -14,11 +14,13 @@ from jaxroute.data.logs import (
     litellm,
     llm,
     logfire,
+    mastra,
     mlflow,
     openinference,
     opentelemetry,
     opik,
     router_replay,
+    vercel,
     weave,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
@@ -53,6 +55,8 @@ FORMATS = (
 CONVENTIONS = (
     mlflow.CONVENTION,
     langfuse.CONVENTION,
+    vercel.CONVENTION,
+    mastra.CONVENTION,
     openinference.CONVENTION,
     litellm.CALLBACK,
     logfire.CONVENTION,

@@ -1,5 +1,8 @@
 """OpenInference's spans (Arize): its instrumentations' attributes, and the data frames that Phoenix gives of them.
 
+Its processors of spans add its attributes to those of OpenTelemetry's conventions, which say more: messages as they
+were, cached tokens, and the identifier of the answer.
+
 Reference:
     Arize, "OpenInference semantic conventions".
 """
@@ -63,7 +66,10 @@ def more(attributes: Row) -> Row:
 
 
 def chat(attributes: Row) -> Iterator[Any]:
-    """The messages: numbered attributes, which need not start at 0, a list of them, or the request as it was sent."""
+    """The messages: OpenTelemetry's, numbered attributes, which need not start at 0, a list of them, or the request as
+    it was sent.
+    """
+    yield from opentelemetry.chat(attributes)
     listed = attributes.get(MESSAGES)
     if listed is None:
         found: dict[int, Row] = {}
@@ -112,7 +118,9 @@ def _message(found: Row) -> Row:
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
     return (
-        spans.reads(name) or name.startswith(("llm.", "input.", "openinference.")) or name in ("user.id", "session.id")
+        spans.reads(name)
+        or name.startswith(("llm.", "input.", "openinference.", "gen_ai."))
+        or name in ("user.id", "session.id")
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from jaxroute.data import values
 from jaxroute.data.logs import spans
 from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
 from jaxroute.data.records import parsed
@@ -37,6 +38,8 @@ AROUND = ("gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.tool.name", "gen_ai.wo
 ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons", "llm.request.type",
           "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
 
+APART = "@traceloop/instrumentation-anthropic"
+
 
 def told(attributes: Row) -> bool:
     return "gen_ai.request.model" in attributes or any(name.startswith("gen_ai.") for name in attributes)
@@ -54,7 +57,7 @@ def left(attributes: Row) -> str:
 
 def chat(attributes: Row) -> Iterator[Any]:
     """The messages: one attribute, or those of conventions before 1.37, whole or numbered."""
-    yield attributes.get("gen_ai.input.messages")
+    yield _unwrapped(attributes.get("gen_ai.input.messages"))
     yield attributes.get("gen_ai.prompt")
     numbered: list[Row] = []
     while f"gen_ai.prompt.{len(numbered)}.content" in attributes or f"gen_ai.prompt.{len(numbered)}.role" in attributes:
@@ -64,8 +67,28 @@ def chat(attributes: Row) -> Iterator[Any]:
     yield numbered
 
 
+def _unwrapped(messages: Any) -> Any:
+    """Messages; or those whose JSON is the text of the only one, as Traceloop's JavaScript packages write a list that
+    the responses interface got.
+    """
+    if not isinstance(messages, str) or '\\"role\\"' not in messages:
+        return messages
+    match parsed(messages):
+        case [{"role": "user", "parts": [{"type": "text", "content": str(text)}]}]:
+            inner = parsed(text)
+            if isinstance(inner, list) and any(isinstance(one, dict) and "role" in one for one in inner):
+                return inner
+    return messages
+
+
 def more(attributes: Row) -> Row:
-    return {}
+    """Counts of input with the cache, which Traceloop's JavaScript package for Anthropic leaves out of them."""
+    if attributes.get(spans.SCOPED) != APART:
+        return {}
+    names = ("input_tokens", "cache_read.input_tokens", "cache_creation.input_tokens")
+    counts = [attributes.get(f"gen_ai.usage.{name}") for name in names]
+    whole = None if counts[0] is None else sum(values.number(count) for count in counts if count is not None)
+    return {"input_tokens": whole, "total_tokens": None}
 
 
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
@@ -73,7 +96,7 @@ CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
-    return spans.reads(name) or name.startswith("gen_ai.") or name == "operation.cost"
+    return spans.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
@@ -86,6 +109,7 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         spans.reader(conventions),
         CONVENTION,
         "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
-        "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS), or give "
+        "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI "
+        "SDK: recordInputs: true), or give "
         "the log records beside the spans",
     )

@@ -24,6 +24,7 @@ from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
     FAILED,
+    OTHER,
     Asked,
     Convention,
     Entry,
@@ -52,16 +53,22 @@ LENGTH = "Duration"
 TRACE = ("traceId", "trace_id", "context.trace_id", "TraceId")
 SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
+SCOPED = "otel.scope.name"
+"""The attribute in which OpenTelemetry has the name of what wrote a span, where a layout has no other place for it."""
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
 NAME = ("name", "SpanName", "span_name")
-OTHERS = ("events", "context", "status", "status_code", "StatusCode", "body", "Body", "event.name")
+OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body", "Body",
+          "event.name")  # fmt: skip
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
-ROOTS = ("gen_ai", "llm", "openinference", "langfuse", "mlflow", "traceloop", "litellm", "input", "embedding")
+ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
+         "embedding")  # fmt: skip
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
 DETAILS, MODEL = "gen_ai.client.inference.operation.details", ("gen_ai.request.model", "gen_ai.response.model")
 EVALUATION = "gen_ai.evaluation.result"
+EMBEDDINGS = ".embeddings"
+"""How Langfuse's client in JavaScript ends the names of calls for embeddings, which it calls generations."""
 KIND = "openinference.span.kind"
 KINDS = ("LLM", "CHAIN", "TOOL", "RETRIEVER", "EMBEDDING", "AGENT", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT")
 """What OpenInference calls kinds of spans; Phoenix's own records of spans have them outside the attributes."""
@@ -105,14 +112,19 @@ def reader(conventions: Callable[[], Sequence[Convention]]) -> Callable[[Row, As
 
 
 def spans_of(record: Row) -> Iterator[Row]:
-    """The spans and log records of a record, which may be a batch of them."""
+    """The spans and log records of a record, which may be a batch of them; each with the scope that it is in."""
     batched = False
     for names in OTLP:
         if names[0] in record:
             batched = True
             inside = [record]
             for name in names:
-                inside = [item for outer in inside for item in listed(outer.get(name)) if isinstance(item, dict)]
+                inside = [
+                    item | {"scope": outer["scope"]} if "scope" in outer else item
+                    for outer in inside
+                    for item in listed(outer.get(name))
+                    if isinstance(item, dict)
+                ]
             yield from inside
     if not batched:
         yield record
@@ -133,7 +145,8 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
     fields |= convention.more(attributes)
     if not CARRIED.keys().isdisjoint(attributes):
         fields |= {field: attributes[name] for name, field in CARRIED.items() if name in attributes}
-    left = convention.left(attributes)
+    called = str(first(record, NAME))
+    left = convention.left(attributes) or (OTHER if called.endswith(EMBEDDINGS) else "")
     if span.failed and not left:
         fields["failed"] = True
     elif left:
@@ -145,7 +158,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         fields["latency"] = _took(record)
     fields["spare_id"] = span.id
     fields["trace"], fields["told"] = hash(span.trace) if span.trace else 0, place
-    fields["called"] = hash(str(first(record, NAME)))
+    fields["called"] = hash(called)
     if fields.get("request_id") is None:
         fields["request_id"] = span.id
     fields |= own(record, asked, attributes)
@@ -170,6 +183,9 @@ def opened(record: Row) -> Span:
     for name, value in record.items():
         if "." in name and value is not None:
             attributes[name.removeprefix("attributes.")] = value
+    scope = record.get("scope")
+    if writer := scope.get("name") if isinstance(scope, dict) else record.get("ScopeName"):
+        attributes.setdefault(SCOPED, writer)
     if record.get("span_kind") in KINDS:
         attributes.setdefault(KIND, record["span_kind"])
     context = record.get("context")
@@ -252,7 +268,12 @@ def _failed(record: Row, attributes: Row) -> bool:
     status = parsed(record.get("status"))
     code = first(status, ("code", "status_code")) if isinstance(status, dict) else status
     code = first(record, ("status_code", "StatusCode")) if code is None else code
-    return "error.type" in attributes or code == 2 or (code is not None and str(code).upper().endswith("ERROR"))
+    if "error.type" in attributes or attributes.get("langfuse.observation.level") == "ERROR":
+        return True
+    reasons = attributes.get("gen_ai.response.finish_reasons")
+    if reasons is not None and "error" in listed(reasons):
+        return True
+    return code == 2 or (code is not None and str(code).upper().endswith("ERROR"))
 
 
 def _took(record: Row) -> float | None:
@@ -268,7 +289,7 @@ def _hexadecimal(value: Any) -> str:
 
 
 def _notes(span: Span) -> Iterator[Entry]:
-    """A log record that belongs to a span: a message of the chat, or an evaluation of the answer."""
+    """A log record that belongs to a span: messages of the chat, or an evaluation of the answer."""
     body = parsed(span.record.get("body", span.record.get("Body")))
     body = typed(body) if isinstance(body, dict) and len(body) == 1 and next(iter(body)).endswith("alue") else body
     body = body if isinstance(body, dict) else {}
