@@ -17,7 +17,7 @@ from typing import Any
 from jaxroute.data.harness import columns
 from jaxroute.data.harness.answers import COUNTS, UNKNOWN, Answer, File, Tokens, amount, inner
 from jaxroute.data.harness.inputs import asked
-from jaxroute.data.logs import mlflow, spans
+from jaxroute.data.logs import layouts, mlflow
 from jaxroute.data.logs.entries import FAILED, Asked, Entry, first
 from jaxroute.data.records import parsed
 from jaxroute.types import InputError
@@ -83,7 +83,7 @@ def _calls(trace: dict[str, Any], at: str) -> list[Entry]:
 
 
 def _spans(trace: dict[str, Any]) -> list[dict[str, Any]]:
-    return [span for span in spans.listed(inner(trace, "data", "spans")) if isinstance(span, dict)]
+    return [span for span in layouts.listed(inner(trace, "data", "spans")) if isinstance(span, dict)]
 
 
 def _model(call: Mapping[str, Any]) -> Any:
@@ -93,14 +93,14 @@ def _model(call: Mapping[str, Any]) -> Any:
 def _inputs(trace: dict[str, Any]) -> Any:
     """What the function was given, from the span that is inside none."""
     found = _spans(trace)
-    root = next((span for span in found if not first(span, spans.PARENT)), found[0])
-    written = spans.attributes_of(root.get("attributes")).get("mlflow.spanInputs")
+    root = next((span for span in found if not first(span, layouts.PARENT)), found[0])
+    written = layouts.attributes_of(root.get("attributes")).get("mlflow.spanInputs")
     return json.loads(written) if isinstance(written, str) else written
 
 
 def _scores(trace: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Name and value of every feedback, the latest of a name last; None where the scorer failed or could not tell."""
-    notes = [note for note in spans.listed(inner(trace, "info", "assessments")) if isinstance(note, dict)]
+    notes = [note for note in layouts.listed(inner(trace, "info", "assessments")) if isinstance(note, dict)]
     for note in sorted(notes, key=lambda note: str(note.get("last_update_time"))):
         value = inner(note, "feedback", "value")
         if "feedback" in note and note.get("valid", True) and not isinstance(value, Mapping | list):

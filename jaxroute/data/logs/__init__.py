@@ -5,8 +5,8 @@ table      the checked log; its folds, its splits
 problems   what is wrong with rows, and what is left out
 formats    the kinds of logs, one line each
 entries    what one record of a tool says
-spans      the layouts of OpenTelemetry's spans; their names: opentelemetry, openinference, langfuse, mlflow,
-           logfire, vercel, mastra
+layouts    the layouts of OpenTelemetry's spans, and `spans` what they say; by whose names: opentelemetry,
+           openinference, langfuse, mlflow, logfire, vercel, mastra, adk, haystack
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway

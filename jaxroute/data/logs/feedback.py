@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxroute.data import records, values
-from jaxroute.data.logs import convert, spans
+from jaxroute.data.logs import convert, layouts, spans
 from jaxroute.data.logs.entries import Asked, Judgement
 from jaxroute.types import InputError
 
@@ -58,9 +58,9 @@ def read(source: Any) -> list[Judgement]:
     for table in records.sources(source):
         for chunk in records.read(table):
             bad += [f"  {table}, row {row}: {why}" for row, why in chunk.broken]
-            if spans.detect(chunk.names) and isinstance(chunk.data, list):
+            if layouts.detect(chunk.names) and isinstance(chunk.data, list):
                 for record in chunk.data:
-                    for one in spans.spans_of(record):
+                    for one in layouts.spans_of(record):
                         entries = spans.entries_of(one, (), Asked({}))
                         found += [entry.judged for entry in entries if entry.judged is not None]
                 continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import layouts
 from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked, usage
 
 PLACES = ("haystack.component", "haystack.agent.step.llm")
@@ -40,7 +40,7 @@ def chat(attributes: Row) -> Iterator[Any]:
 def _about(attributes: Row) -> Row:
     """What is said of the first reply: in it, or beside replies that are texts."""
     answer = next((found for place in PLACES if (found := opened(attributes.get(f"{place}.output")))), {})
-    replies, beside = (spans.listed(answer.get(name)) for name in ("replies", "meta"))
+    replies, beside = (layouts.listed(answer.get(name)) for name in ("replies", "meta"))
     held = [opened(reply.get("meta")) for reply in replies[:1] if isinstance(reply, dict)]
     return next((one for one in [*held, *map(opened, beside[:1])] if one), {})
 

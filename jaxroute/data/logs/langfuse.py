@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import layouts, spans
 from jaxroute.data.logs.convert import seconds
 from jaxroute.data.logs.entries import (
     FAILED,
@@ -106,7 +106,7 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     fields["latency"] = seconds(first(record, BEGAN), first(record, ENDED))
     fields["failed"] = record.get("level") == "ERROR"
     fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
-    scores = [score for score in spans.listed(record.get("scores")) if isinstance(score, dict)]
+    scores = [score for score in layouts.listed(record.get("scores")) if isinstance(score, dict)]
     if scores:
         scores.sort(key=lambda score: str(first(score, TIME) or ""))  # the latest counts, whichever comes first
         fields["scores"] = [
@@ -133,7 +133,7 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         "langfuse",
         "Langfuse's spans",
         lambda names: any(name.startswith(("attributes.langfuse.", "langfuse.")) for name in names),
-        lambda name: spans.reads(name) or name.startswith("langfuse."),
+        lambda name: layouts.reads(name) or name.startswith("langfuse."),
         spans.reader(conventions),
         CONVENTION,
     )

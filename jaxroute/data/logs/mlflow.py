@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import layouts, spans
 from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked, usage
 from jaxroute.data.records import parsed
 
@@ -76,7 +76,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     info, data = parsed(record.get("info")), parsed(record.get("data"))
     info = info if isinstance(info, dict) else record
     inside = data.get("spans") if isinstance(data, dict) else record.get("spans")
-    inside = [span for span in spans.listed(inside) if isinstance(span, dict)]
+    inside = [span for span in layouts.listed(inside) if isinstance(span, dict)]
     if not inside:
         yield Entry({}, LOST)
         return
@@ -100,7 +100,7 @@ RATINGS = {"yes": 1.0, "no": 0.0}
 
 
 def _scores(assessments: Any) -> Iterator[tuple[str, Any]]:
-    for one in spans.listed(assessments):
+    for one in layouts.listed(assessments):
         if isinstance(one, dict):
             feedback = parsed(one.get("feedback"))
             value = feedback.get("value") if isinstance(feedback, dict) else None
@@ -127,7 +127,7 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         "mlflow-spans",
         "MLflow's spans",
         lambda names: any(name.startswith(("attributes.mlflow.", "mlflow.")) for name in names),
-        lambda name: spans.reads(name) or name.startswith("mlflow."),
+        lambda name: layouts.reads(name) or name.startswith("mlflow."),
         spans.reader(conventions),
         CONVENTION,
     )

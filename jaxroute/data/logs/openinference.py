@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data import messages
-from jaxroute.data.logs import opentelemetry, spans
+from jaxroute.data.logs import layouts, opentelemetry, spans
 from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
 from jaxroute.data.records import parsed
 
@@ -27,7 +27,7 @@ OWN = {
     "cache_write_tokens": ("llm.token_count.prompt_details.cache_write",),
     "reasoning_tokens": ("llm.token_count.completion_details.reasoning",),
     "group": ("user.id", "session.id"),
-    "endpoint": (spans.KIND,),
+    "endpoint": (layouts.KIND,),
 }
 NAMES = {field: (*OWN.get(field, ()), *names) for field, names in opentelemetry.NAMES.items()}
 """A framework's span to which an instrumentation adds its own may say more under the names of OpenTelemetry."""
@@ -37,11 +37,11 @@ CALLED = (MESSAGES, PROMPTS, "llm.output_messages", "llm.token_count", "llm.cost
 
 
 def told(attributes: Row) -> bool:
-    return spans.KIND in attributes or "llm.model_name" in attributes
+    return layouts.KIND in attributes or "llm.model_name" in attributes
 
 
 def left(attributes: Row) -> str:
-    kind = attributes.get(spans.KIND, "LLM")
+    kind = attributes.get(layouts.KIND, "LLM")
     if kind != "LLM" or not (attributes.get("llm.model_name") or more(attributes).get("asked")):
         return OTHER
     if any(name.startswith(CALLED) for name in attributes):
@@ -80,8 +80,8 @@ def chat(attributes: Row) -> Iterator[Any]:
                     _put(found.setdefault(int(number), {}), rest, value)
         yield [_message(found[number]) for number in sorted(found)]
     else:
-        yield [_message(one) for one in spans.listed(listed) if isinstance(one, dict)]
-    prompts = spans.listed(attributes.get(PROMPTS)) or [attributes.get(PROMPTS + ".0.prompt.text")]
+        yield [_message(one) for one in layouts.listed(listed) if isinstance(one, dict)]
+    prompts = layouts.listed(attributes.get(PROMPTS)) or [attributes.get(PROMPTS + ".0.prompt.text")]
     yield prompts[0] if len(prompts) == 1 and PROMPTS + ".1.prompt.text" not in attributes else None
     yield _sent(attributes)
 
@@ -105,7 +105,7 @@ def _message(found: Row) -> Row:
     inner = found.get("message")
     found = {**found, **{f"message.{k}": v for k, v in inner.items()}} if isinstance(inner, dict) else found
     parts = found.get("parts") or found.get("message.contents") or []
-    parts = parts.values() if isinstance(parts, dict) else spans.listed(parts)
+    parts = parts.values() if isinstance(parts, dict) else layouts.listed(parts)
     texts = [
         {"type": "text", "text": text}
         for part in parts
@@ -118,7 +118,7 @@ def _message(found: Row) -> Row:
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
     return (
-        spans.reads(name)
+        layouts.reads(name)
         or name.startswith(("llm.", "input.", "openinference.", "gen_ai."))
         or name in ("user.id", "session.id")
     )

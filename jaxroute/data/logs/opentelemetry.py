@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jaxroute.data import values
-from jaxroute.data.logs import spans
+from jaxroute.data.logs import layouts, spans
 from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
 from jaxroute.data.records import parsed
 
@@ -83,7 +83,7 @@ def _unwrapped(messages: Any) -> Any:
 
 def more(attributes: Row) -> Row:
     """Counts of input with the cache, which Traceloop's JavaScript package for Anthropic leaves out of them."""
-    if attributes.get(spans.SCOPED) != APART:
+    if attributes.get(layouts.SCOPED) != APART:
         return {}
     names = ("input_tokens", "cache_read.input_tokens", "cache_creation.input_tokens")
     counts = [attributes.get(f"gen_ai.usage.{name}") for name in names]
@@ -96,7 +96,7 @@ CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
 
 def reads(name: str) -> bool:
     """Whether a column of a table of spans is looked at."""
-    return spans.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
+    return layouts.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
 
 
 def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
@@ -104,7 +104,7 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
     return Format(
         "opentelemetry",
         "OpenTelemetry spans",
-        lambda names: spans.detect(names) or any(n.startswith(("gen_ai.", "attributes.gen_ai.")) for n in names),
+        lambda names: layouts.detect(names) or any(n.startswith(("gen_ai.", "attributes.gen_ai.")) for n in names),
         reads,
         spans.reader(conventions),
         CONVENTION,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from jaxroute.data.logs import convert, spans
+from jaxroute.data.logs import convert, layouts
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
@@ -48,7 +48,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if not (trace := opened(record.get("trace"))):
         return
     name = str(trace.get("id") or "")
-    for span in spans.listed(record.get("spans")):
+    for span in layouts.listed(record.get("spans")):
         if isinstance(span, dict):
             yield _entry(span, trace, record, asked)
     for title, value, time in _scores(trace):
@@ -91,7 +91,7 @@ def _counts(counted: Row) -> Row:
 
 def _scores(judged: Row) -> Iterator[tuple[str, Any, Any]]:
     """(name, value, time) of each feedback score."""
-    for one in spans.listed(judged.get("feedback_scores")):
+    for one in layouts.listed(judged.get("feedback_scores")):
         if isinstance(one, dict) and one.get("value") is not None:
             yield str(one.get("name") or ""), one["value"], first(one, ("last_updated_at", "created_at"))
 

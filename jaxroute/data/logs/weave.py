@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from jaxroute.data.logs import convert, spans
+from jaxroute.data.logs import convert, layouts
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
@@ -101,7 +101,7 @@ def _summed(counted: Row) -> Row:
 
 def _scores(feedback: Any) -> Iterator[tuple[str, Any, Any]]:
     """(name, value, time) of the feedback of a call, the latest last."""
-    told = [one for one in spans.listed(feedback) if isinstance(one, dict)]
+    told = [one for one in layouts.listed(feedback) if isinstance(one, dict)]
     for one in sorted(told, key=lambda one: str(one.get("created_at") or "")):
         title, payload, time = str(one.get("feedback_type") or ""), opened(one.get("payload")), one.get("created_at")
         if title.startswith(REACTION):
