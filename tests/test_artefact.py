@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -229,6 +230,33 @@ def test_a_weight_that_float16_cannot_hold_is_refused(saved, tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(InputError, match="--half: a weight is 7e"):
         writing.rounded({"student": {"mlp": np.full(64, 7e4, np.float32)}})
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")
+def test_in_node_a_cost_weight_between_two_trained_ones_takes_the_same_network(tmp_path):
+    """Half way between, differences in 64 bits instead of 32 took the other network of one router in seven."""
+    made, scales = router("per_weight"), np.float32(10 ** np.random.default_rng(0).uniform(-4, 0, 60))
+    features = np.float32([[0.3, -1.0, 0.5, 2.0, -0.7]])
+    script = """
+        import { readFileSync } from "node:fs";
+        const { load } = await import(process.argv[1] + "/router.mjs");
+        const router = load(new Uint8Array(readFileSync(process.argv[1] + "/weights.safetensors")).buffer);
+        const [features, trained, asked] = JSON.parse(readFileSync(0, "utf-8"));
+        console.log(JSON.stringify(asked.map((weight, i) => {
+          router.arrays.cost_weights.data.set(trained[i]);
+          return router.route(features, weight).scores;
+        })));
+    """
+    made.save(tmp_path / "router")
+    writing.write(tmp_path / "router", tmp_path / "js", "js")
+    trained = np.float32([0.1, 1.0, 3000.0]) / scales[:, None]
+    asked = [float(np.float32(0.55 / scale)) for scale in scales]
+    given = json.dumps([features[0].tolist(), trained.tolist(), asked])
+    command = ["node", "--input-type=module", "-e", script, str(tmp_path / "js")]
+    said = json.loads(subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout)
+    for weights, weight, scores in zip(trained, asked, said, strict=True):
+        own = replace(made, kind=replace(made.kind, cost_weights=weights))
+        np.testing.assert_allclose(scores, own.scores(features, weight)[0], rtol=1e-4)
 
 
 @pytest.mark.slow
