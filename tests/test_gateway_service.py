@@ -132,6 +132,7 @@ def test_chats_candidates_and_needs(service):
         ("/v1/route", {"features": [[1], [1, 2]]}, 400, "256 numbers"),
         ("/v1/route", {"features": [10**400] * 256}, 400, "256 numbers"),
         ("/v1/outcome", {"request_id": "x", "cost": -1}, 400, "cost is -1"),
+        ("/v1/outcome", {"request_id": "x", "model": " "}, 400, "model a name"),
         ("/v1/outcome", {"request_id": "x", "output_tokens": 10**400}, 400, "output_tokens is 1000"),
         ("/v1/outcome", {"request_id": "x", "response_id": ["y"]}, 400, "response_id must be a text"),
     ],

@@ -84,7 +84,7 @@ def checked(recorder: Recorder, body: dict[str, Any]) -> None:
     if unknown := sorted(set(body) - OUTCOME):
         raise InputError(f"outcome: unknown field {unknown[0]!r}; the fields are: {', '.join(sorted(OUTCOME))}")
     status, model = body.get("status", "answered"), body.get("model")
-    if status not in rows.STATUS or not isinstance(model, str | None):
+    if status not in rows.STATUS or not isinstance(model, str | None) or (model and not model.strip()):
         raise InputError(f"outcome: status must be one of {', '.join(rows.STATUS)}, and model a name")
     for name in ("cost", "input_tokens", "output_tokens", "attempts"):
         if body.get(name) is not None:
