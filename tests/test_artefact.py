@@ -11,7 +11,7 @@ import pytest
 from commands import run
 from router_kinds import router
 
-from jaxroute.serving import folder, kinds, portable, schema, vectors
+from jaxroute.serving import export, folder, kinds, portable, schema, vectors
 from jaxroute.serving.exports import checking, comparing, program, writing
 from jaxroute.system import wording
 from jaxroute.types import InputError
@@ -257,6 +257,35 @@ def test_in_node_a_cost_weight_between_two_trained_ones_takes_the_same_network(t
     for weights, weight, scores in zip(trained, asked, said, strict=True):
         own = replace(made, kind=replace(made.kind, cost_weights=weights))
         np.testing.assert_allclose(scores, own.scores(features, weight)[0], rtol=1e-4)
+
+
+def program_of(folder, form):
+    """(features, cost weight) -> scores of an export."""
+    if form == "jax":
+        called = export.call((folder / "router-any.jax").read_bytes())
+        return lambda features, weight: np.asarray(called(features, np.float32(weight)))
+    session = pytest.importorskip("onnxruntime").InferenceSession(folder / "router.onnx")
+    return lambda x, w: session.run(["scores"], {"features": x, "cost_weight": np.asarray(w, np.float32)})[0]
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+@pytest.mark.parametrize("form", ["onnx", "jax"])
+def test_a_cost_weight_that_route_refuses_has_no_scores(tmp_path, name, form):
+    """A program decided by costs that nobody knows, or at a negative cost weight for what is dearest."""
+    if form == "onnx":
+        pytest.importorskip("onnx")
+    features = np.float32([[0.3, -1.0, 0.5, 2.0, -0.7]])
+    for unknown, says in ((0, "at least 0; at any other"), (3, "0, as costs are unknown; at any other")):
+        made, place = router(name, summary={"costs_unknown": unknown}), tmp_path / f"of-{unknown}"
+        made.save(place / "router")
+        assert writing.write(place / "router", place / "out", form)["cost_weight"].startswith(says)
+        scores = program_of(place / "out", form)
+        for weight in (0.0, 20.0, -1e-9, np.nan, np.inf):
+            try:
+                expected = made.scores(features, weight)
+            except InputError:
+                expected = np.full((1, 4), np.nan)
+            np.testing.assert_allclose(scores(features, weight), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
