@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 
 from experiments import source, storage
 from experiments.problem import build, fits, held_out
@@ -64,11 +66,16 @@ class Cells:
         return path.exists() and (not self.fresh or path in self.made)
 
     def keep(self, path: Path, make: Callable[[], M], write: Callable[[Path, M], None], read: Callable[[Path], T]) -> T:
-        """What is at the path, made and written first where it is not there."""
-        if not self.has(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, make())
-            self.made.add(path)
+        """What is at the path, made and written first where it is not there, or where the disk has damaged it."""
+        if self.has(path):
+            try:
+                return read(path)
+            except (OSError, ValueError, LookupError, SafetensorError) as error:
+                why = str(error).partition("\n")[0]
+                print(f"note: {path} is damaged ({type(error).__name__}: {why}) and is made again", file=sys.stderr)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, make())
+        self.made.add(path)
         return read(path)
 
     def frame(self, name: str, made_of: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -4,13 +4,14 @@ import importlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from commands import run
 from router_kinds import router
 
-from jaxroute.serving import folder, kinds, portable, schema, vectors
+from jaxroute.serving import export, folder, kinds, portable, schema, vectors
 from jaxroute.serving.exports import checking, comparing, program, writing
 from jaxroute.system import wording
 from jaxroute.types import InputError
@@ -229,6 +230,62 @@ def test_a_weight_that_float16_cannot_hold_is_refused(saved, tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(InputError, match="--half: a weight is 7e"):
         writing.rounded({"student": {"mlp": np.full(64, 7e4, np.float32)}})
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")
+def test_in_node_a_cost_weight_between_two_trained_ones_takes_the_same_network(tmp_path):
+    """Half way between, differences in 64 bits instead of 32 took the other network of one router in seven."""
+    made, scales = router("per_weight"), np.float32(10 ** np.random.default_rng(0).uniform(-4, 0, 60))
+    features = np.float32([[0.3, -1.0, 0.5, 2.0, -0.7]])
+    script = """
+        import { readFileSync } from "node:fs";
+        const { load } = await import(process.argv[1] + "/router.mjs");
+        const router = load(new Uint8Array(readFileSync(process.argv[1] + "/weights.safetensors")).buffer);
+        const [features, trained, asked] = JSON.parse(readFileSync(0, "utf-8"));
+        console.log(JSON.stringify(asked.map((weight, i) => {
+          router.arrays.cost_weights.data.set(trained[i]);
+          return router.route(features, weight).scores;
+        })));
+    """
+    made.save(tmp_path / "router")
+    writing.write(tmp_path / "router", tmp_path / "js", "js")
+    trained = np.float32([0.1, 1.0, 3000.0]) / scales[:, None]
+    asked = [float(np.float32(0.55 / scale)) for scale in scales]
+    given = json.dumps([features[0].tolist(), trained.tolist(), asked])
+    command = ["node", "--input-type=module", "-e", script, str(tmp_path / "js")]
+    said = json.loads(subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout)
+    for weights, weight, scores in zip(trained, asked, said, strict=True):
+        own = replace(made, kind=replace(made.kind, cost_weights=weights))
+        np.testing.assert_allclose(scores, own.scores(features, weight)[0], rtol=1e-4)
+
+
+def program_of(folder, form):
+    """(features, cost weight) -> scores of an export."""
+    if form == "jax":
+        called = export.call((folder / "router-any.jax").read_bytes())
+        return lambda features, weight: np.asarray(called(features, np.float32(weight)))
+    session = pytest.importorskip("onnxruntime").InferenceSession(folder / "router.onnx")
+    return lambda x, w: session.run(["scores"], {"features": x, "cost_weight": np.asarray(w, np.float32)})[0]
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+@pytest.mark.parametrize("form", ["onnx", "jax"])
+def test_a_cost_weight_that_route_refuses_has_no_scores(tmp_path, name, form):
+    """A program decided by costs that nobody knows, or at a negative cost weight for what is dearest."""
+    if form == "onnx":
+        pytest.importorskip("onnx")
+    features = np.float32([[0.3, -1.0, 0.5, 2.0, -0.7]])
+    for unknown, says in ((0, "at least 0; at any other"), (3, "0, as costs are unknown; at any other")):
+        made, place = router(name, summary={"costs_unknown": unknown}), tmp_path / f"of-{unknown}"
+        made.save(place / "router")
+        assert writing.write(place / "router", place / "out", form)["cost_weight"].startswith(says)
+        scores = program_of(place / "out", form)
+        for weight in (0.0, 20.0, -1e-9, np.nan, np.inf):
+            try:
+                expected = made.scores(features, weight)
+            except InputError:
+                expected = np.full((1, 4), np.nan)
+            np.testing.assert_allclose(scores(features, weight), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -153,6 +153,66 @@ def test_invalid_settings_are_refused(changes, says):
         Gate(Settings(**({"models": ("a", "b"), "default": "a"} | changes)))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "models: small", "models: [a, 5]", "models: {a: 1}", "default: [a]", "alias: 5", "alias: null",
+        "epsilon: '0.1'", "epsilon: true", "epsilon: .nan", "log: 5", "feedback: [a]", "router: true", "encoder: 5",
+        "log_prompts: 'false'", "log_prompts: 0", "log_daily: 'no'", "max_characters: 1.5", "max_characters: true",
+        "reload_seconds: -1", "reload_seconds: .inf", "reload_seconds: null", "log_megabytes: 0",
+        "log_megabytes: 5 MB", "seed: abc", "seed: -1", "seed: 1.5", "capabilities: [a]", "capabilities: {a: tools}",
+        "capabilities: {a: 5}", "context: 5", "cost_weight: '20'", "cost_weight: [20]", "budget: true",
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_type_is_refused_by_its_name(tmp_path, line):
+    """A text counts as true, so log_prompts: 'false' logged every prompt; others were tracebacks or ended the watch."""
+    file, (name, _, _) = tmp_path / "models.yaml", line.partition(":")
+    given = {"models": "[a, b]", "default": "a"}
+    file.write_text("".join(f"{key}: {value}\n" for key, value in given.items() if key != name) + line)
+    with pytest.raises(InputError, match=rf"models.yaml: {name}(:| is) "):
+        load_settings(file)
+
+
+def test_a_file_that_breaks_its_reader_does_not_end_the_watch(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "models.yaml"
+    path.write_text("models: [a, b]\ndefault: a\n")
+    present = Gate(load_settings(path))
+
+    def broken(settings):
+        raise KeyError("a fault")
+
+    assert watching.renewed(path, present, broken) is None
+    assert "the gate stays as it was" in caplog.text
+
+
+@pytest.mark.parametrize("way", ["budget", "quality_target"])
+def test_a_budget_that_was_measured_with_other_models_is_refused_as_by_route(kept, way):
+    """A part of the router's models spent twice the budget, and nothing was said."""
+    router, features, path = kept
+    asked = {way: float(np.mean(getattr(router.curve, way.removesuffix("_target").replace("budget", "cost"))))}
+    with pytest.raises(InputError) as refused:
+        router.without("b").route(features, **asked)
+    part = Gate(Settings(("a", "c", "d"), "a", router=str(path), **asked))
+    assert (part.problem, part.router) == (str(refused.value), None)
+    assert Gate(Settings(MODELS[::-1], "a", router=str(path), **asked)).problem is None
+    assert Gate(Settings(("a", "c", "d"), "a", router=str(path), cost_weight=3.0)).problem is None
+
+
+def test_new_models_that_the_settings_leave_out_are_no_obstacle_to_a_budget(tmp_path):
+    router_kinds.router("plug_in", summary={"measured_without": ["d"]}).save(tmp_path / "router")
+    budget = float(np.mean(router_kinds.router("plug_in").curve.cost))
+    given = {"router": str(tmp_path / "router"), "budget": budget}
+    assert "measured without d" in Gate(Settings(MODELS, "a", **given)).problem
+    assert Gate(Settings(MODELS[:3], "a", **given)).problem is None
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", "\n\t\u3000", "hello" + 9 * " "])
+def test_white_space_is_no_text_as_in_a_log(prompt):
+    """A row of such a prompt was one that fit refused, and with it the whole log."""
+    assert requests.text("atext_completion", {"prompt": prompt}, "last", 9) is None
+    assert requests.text("acompletion", {"messages": [{"role": "user", "content": prompt}]}, "last", 9) is None
+
+
 def test_prompts_need_not_be_logged_where_features_are_or_nothing_is(kept, tmp_path):
     _, features, _ = kept
     assert Gate(Settings(("a", "b"), "a", log_prompts=False)).settings.log is None

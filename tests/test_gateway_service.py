@@ -128,12 +128,40 @@ def test_chats_candidates_and_needs(service):
         ("/v1/outcome", {"request_id": "x", "propensity": 0.1}, 400, "unknown field 'propensity'"),
         ("/v1/outcome", {"request_id": "x", "cost": "free"}, 400, "cost is 'free'"),
         ("/v1/feedback", {"request_id": "x"}, 400, "quality is None"),
+        ("/v1/route", {"features": {"a": 1}}, 400, "256 numbers"),
+        ("/v1/route", {"features": [[1], [1, 2]]}, 400, "256 numbers"),
+        ("/v1/route", {"features": [10**400] * 256}, 400, "256 numbers"),
+        ("/v1/outcome", {"request_id": "x", "cost": -1}, 400, "cost is -1"),
+        ("/v1/outcome", {"request_id": "x", "model": " "}, 400, "model a name"),
+        ("/v1/outcome", {"request_id": "x", "output_tokens": 10**400}, 400, "output_tokens is 1000"),
+        ("/v1/outcome", {"request_id": "x", "response_id": ["y"]}, 400, "response_id must be a text"),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line(service, path, body, status, says):
     found, answer = Client(service[0]).ask(path, body)
     assert found == status
     assert says in answer["error"]
+
+
+def test_an_outcome_that_is_refused_can_be_said_again(service):
+    """Its row was lost: a number of attempts that is none was found after the request was taken for finished."""
+    client = Client(service[0])
+    said = client.ask("/v1/route", {"prompt": "x"})[1]["request_id"]
+    for attempts in (float("nan"), float("inf"), -1):
+        status, answer = client.ask("/v1/outcome", {"request_id": said, "attempts": attempts})
+        assert (status, "attempts is" in answer["error"]) == (400, True)
+    assert client.ask("/v1/outcome", {"request_id": said, "attempts": 2}) == (200, {"written": 1})
+
+
+def test_a_body_of_many_brackets_is_refused(service):
+    nested = current = {}
+    for _ in range(300):
+        current["a"] = current = {}
+    assert Client(service[0]).ask("/v1/route", {"prompt": "x", "metadata": nested})[0] == 200
+    connection = http.client.HTTPConnection("127.0.0.1", service[0], timeout=20)
+    connection.request("POST", "/v1/route", '{"a":' * 100_000, {"Authorization": f"Bearer {KEY}"})
+    answer = connection.getresponse()
+    assert (answer.status, "nested too deeply" in json.loads(answer.read())["error"]) == (400, True)
 
 
 def test_the_key_is_asked_for(service):

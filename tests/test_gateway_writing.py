@@ -14,6 +14,7 @@ import pytest
 from jaxroute.data import logs, records
 from jaxroute.gateway import Choice, LogWriter, read_tail, rows
 from jaxroute.gateway.compacting import compact
+from jaxroute.gateway.feedback import ratings
 from jaxroute.gateway.requests import Request
 from jaxroute.types import InputError
 
@@ -177,3 +178,37 @@ def test_a_compacted_log_reads_as_the_log_itself(tmp_path):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
     with pytest.raises(InputError, match="exists"):
         compact(tmp_path / "logs", tmp_path / "all.parquet")
+
+
+def test_what_the_gateway_may_write_spoils_no_log(tmp_path):
+    """LiteLLM's fallback may be a model that models.yaml lacks, and a prompt white space: fit refused the whole log."""
+    writer = LogWriter(tmp_path / "log" / "requests.jsonl")
+    for i in range(6):
+        text, answered = ("hi" if i else " \n", "outside" if i == 1 else "large" if i == 2 else "small")
+        one = Request(str(i), Choice("small", 0.5, ("small", "large"), "router"), text, "chat", 0.0)
+        writer.write(**rows.row(one, "answered", texts=True, model=answered, answer={"cost": 0.1}))
+    writer.close()
+    compact(tmp_path / "log", tmp_path / "log.parquet")
+    for log in (logs.load(tmp_path / "log"), logs.load(tmp_path / "log.parquet")):
+        assert log.request_id.tolist() == ["2", "3", "4", "5"]
+        assert (log.models, np.isnan(log.propensity).tolist()) == (("large", "small"), [True, False, False, False])
+        assert log.counts["answers of a fallback that was no candidate"] == 1
+        assert log.counts["prompts that were not recorded"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"request_id": " "}, "request_id must be"),
+        ({"timestamp": 1e30}, "timestamp is 1e[+]30"),
+        ({"timestamp": 10**400}, "timestamp is 1000"),
+        ({"timestamp": True}, "timestamp is True"),
+        ({"quality": 10**400}, "quality is 1000"),
+        ({"quality": float("nan")}, "quality is nan"),
+        ({"quality": "0.5"}, "quality is '0.5'"),
+    ],
+)
+def test_a_rating_that_fit_cannot_read_is_refused_when_it_comes(changes, says):
+    """One of them among thousands, and fit --feedback refused the file."""
+    with pytest.raises(InputError, match=says):
+        ratings({"request_id": "0", "quality": 1} | changes)

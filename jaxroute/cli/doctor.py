@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxroute.cli import options, output, reading
 from jaxroute.cli.examined import examine
-from jaxroute.cli.progress import progress
+from jaxroute.cli.progress import doing
 from jaxroute.cli.sheets import Sheet
 from jaxroute.types import InputError, UnsupportedLogError
 
@@ -53,8 +53,7 @@ def doctor(
     logs, used = reading.as_logs(table, encoder)
     answered = reading.as_shadow(shadow, table, how, used)
     try:
-        with progress({}) as on_stage:
-            on_stage("propensities, overlap and outcomes")
+        with doing("propensities, overlap and outcomes"):
             examined = examine(table, logs, answered)
     except InputError as error:  # a log of a few rows
         rows = ", ".join(f"{name} {n}" for name, n in zip(table.models, np.bincount(table.action), strict=False))

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from jaxroute.cli import judged, options, output, reading
-from jaxroute.cli.progress import note, progress
+from jaxroute.cli.progress import doing, note
 from jaxroute.cli.sheets import records
 from jaxroute.data import saving
 from jaxroute.types import InputError, Table
@@ -79,8 +79,7 @@ def evaluate(
         log_rows = reading.read(log, how, loaded)
         answered = reading.shadow_table(shadow, log_rows, how)
         weights = _grid(loaded)
-        with progress({}) as on_stage:
-            on_stage("evidence from the log")
+        with doing("evidence from the log"):
             found = evaluation.on_log(
                 loaded, log_rows, shadow=answered, name=Path(router).name, normalised_cost_weights=weights
             )
@@ -138,8 +137,7 @@ def compare(
     table = reading.read(log, how, first, second)
     answered = reading.shadow_table(shadow, table, how)
     weights = _grid(first, second)
-    with progress({}) as on_stage:
-        on_stage("evidence from the log")
+    with doing("evidence from the log"):
         found = comparison.compare(first, second, table, shadow=answered, normalised_cost_weights=weights)
     rows = records(found.to_frame())
     said = found.conclusion(str(a), str(b))
@@ -181,8 +179,7 @@ def rank(
     table = reading.read(log, how, *loaded)
     names = [str(router) for router in routers]
     weights = _grid(*loaded)
-    with progress({}) as on_stage:
-        on_stage("evidence from the log")
+    with doing("evidence from the log"):
         found = ranking.rank(loaded, table, names=names, normalised_cost_weights=weights)
     rows = records(found.to_frame())
     return output.Result(

@@ -11,7 +11,7 @@ import typer
 
 from jaxroute.cli import explored, options, output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.cli.progress import progress
+from jaxroute.cli.progress import doing
 from jaxroute.cli.sheets import Sheet
 from jaxroute.system.printing import days, money, two_figures
 from jaxroute.types import InputError
@@ -87,8 +87,7 @@ def explore(
     rated = float(np.average(np.isfinite(table.quality), weights=table.weight)) if rated is None else rated
     if not rated > 0:
         raise InputError(f"{log}: no row has a rating; say with --rated which share of the requests will get one")
-    with progress({}) as on_stage:
-        on_stage("what the router knows of the log's prompts")
+    with doing("what the router knows of the log's prompts"):
         found = explored.requests(loaded, other, table, weight)
     proof = explored.Proof(gain, per_day * rated)
     settings = explored.settings(policy, epsilon, floor, candidate)

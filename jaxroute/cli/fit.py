@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jaxroute.cli import fitted, judged, options, output, reading
-from jaxroute.cli.progress import progress
+from jaxroute.cli.progress import doing, progress
 from jaxroute.data import saving
 from jaxroute.serving import folder
 from jaxroute.types import InputError, Table
@@ -180,7 +180,8 @@ def fit(
     cost_of = priors.by_tokens(options.price_list(how.prices, how.reprice), rows.usage)
     checked = steps.check(rows, chosen, shadow=beside, prior=prior, cost_of=cost_of, max_latency=max_latency)
     fitted.note(checked)
-    data = steps.encode(checked, encoder, features_by=features_by, recency=recency)
+    with doing(f"encoding {len(rows)} prompts", bar=True):
+        data = steps.encode(checked, encoder, features_by=features_by, recency=recency)
     fitted.note_recency(data.half_life)
     gathered: list[Evidence] = []
     with progress(BEGINS) as on_stage:

@@ -66,6 +66,21 @@ def progress(begins: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
         thread.join()
 
 
+@contextmanager
+def doing(stage: str, *, bar: bool = False) -> Iterator[None]:
+    """``progress`` of a single stage, of which nobody knows how long it takes.
+
+    Args:
+        stage: its name. bar: on a terminal it shows a bar of its own, as encoding does.
+    """
+    if bar and sys.stderr.isatty():
+        yield
+        return
+    with progress({}) as on_stage:
+        on_stage(stage)
+        yield
+
+
 def progress_line(stage: str, share: float, at: float, elapsed: float) -> str:
     """Stage, share done and time left.
 

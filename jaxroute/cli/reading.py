@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxroute.cli.options import How, mapping, price_list, scale
-from jaxroute.cli.progress import note
+from jaxroute.cli.progress import doing, note
 from jaxroute.types import Examples, InputError, Logs, NuisanceSpec, Table
 
 if TYPE_CHECKING:
@@ -23,22 +23,23 @@ def read(path: str, how: How, *routers: Asked) -> people.LogTable:
     from jaxroute.serving import asking
 
     table, fitted = price_list(how.prices, how.reprice), asking.as_fitted(*routers)
-    log = people.load(
-        path,
-        columns=mapping(how.column),
-        prices=table,
-        reprice=how.reprice,
-        quality_range=scale(how.quality_range or "0,1"),
-        feedback=how.feedback,
-        score=how.score,
-        failures=how.failures,
-        chat=how.chat or fitted["chat"],
-        keep_dates=how.keep_dates,
-        form=how.form,
-        drop_bad=how.drop_bad,
-        since=how.since,
-        context=how.context or fitted["context"],
-    )
+    with doing(f"reading {path}"):
+        log = people.load(
+            path,
+            columns=mapping(how.column),
+            prices=table,
+            reprice=how.reprice,
+            quality_range=scale(how.quality_range or "0,1"),
+            feedback=how.feedback,
+            score=how.score,
+            failures=how.failures,
+            chat=how.chat or fitted["chat"],
+            keep_dates=how.keep_dates,
+            form=how.form,
+            drop_bad=how.drop_bad,
+            since=how.since,
+            context=how.context or fitted["context"],
+        )
     if people.is_table(log):
         raise InputError(
             f"{path}: the same prompts were answered by {len(log.models)} models, so this is a table of evaluation "
@@ -58,7 +59,10 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
     from jaxroute.data import logs as people
 
     note_rows(log)
-    return people.as_logs(log, encoder), None if log.features is not None else encoder
+    if log.features is not None:
+        return people.as_logs(log, encoder), None
+    with doing(f"encoding {len(log)} prompts", bar=True):
+        return people.as_logs(log, encoder), encoder
 
 
 def note_rows(log: people.LogTable) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from jaxroute.cli import options, output, reading
 from jaxroute.cli.judged import unit_of
-from jaxroute.cli.progress import progress
+from jaxroute.cli.progress import doing
 from jaxroute.cli.shadow_plan import Who, plan
 from jaxroute.cli.shadow_pool import ASK, draw, marked
 from jaxroute.cli.sheets import Sheet
@@ -85,8 +85,7 @@ def shadow(
         raise UnsupportedLogError(f"{log}: no row has a rating, so it is not known how noisy answers are; rate some")
     most = None if offered is None else len(offered)
     found: dict[str, Any] = {"log": str(log), "currency": table.currency}
-    with progress({}) as on_stage:
-        on_stage("what answers of several models would teach")
+    with doing("what answers of several models would teach"):
         found |= plan(logs, table.models, count, ask=ask, cost_weights=weights, most=most, rating_cost=rating_cost)
     asked = found["ask"]["prompts"]
     if offered is not None and out is not None:

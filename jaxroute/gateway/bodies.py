@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from jaxroute import settings
 from jaxroute.gateway import rows
 from jaxroute.gateway.recorder import Asked, Recorder
 from jaxroute.gateway.requests import Request
@@ -45,7 +47,10 @@ def asked(recorder: Recorder, body: dict[str, Any]) -> Asked:
     features = body.get("features")
     if features is not None:
         wanted = None if gate.router is None else gate.router.text_features
-        features = np.asarray(features, np.float32)
+        try:
+            features = np.asarray(features, np.float32)
+        except (TypeError, ValueError, OverflowError):
+            features = np.empty((0, 0))
         if features.ndim != 1 or not np.isfinite(features).all() or wanted not in (None, len(features)):
             raise InputError(f"features: must be a list of {wanted or 'finite'} numbers")
     candidates = body.get("candidates")
@@ -79,17 +84,23 @@ def checked(recorder: Recorder, body: dict[str, Any]) -> None:
     if unknown := sorted(set(body) - OUTCOME):
         raise InputError(f"outcome: unknown field {unknown[0]!r}; the fields are: {', '.join(sorted(OUTCOME))}")
     status, model = body.get("status", "answered"), body.get("model")
-    if status not in rows.STATUS or not isinstance(model, str | None):
+    if status not in rows.STATUS or not isinstance(model, str | None) or (model and not model.strip()):
         raise InputError(f"outcome: status must be one of {', '.join(rows.STATUS)}, and model a name")
     for name in ("cost", "input_tokens", "output_tokens", "attempts"):
-        if not isinstance(body.get(name), int | float | None) or isinstance(body.get(name), bool):
-            raise InputError(f"outcome: {name} is {body[name]!r}; it must be a number")
+        if body.get(name) is not None:
+            settings.number(f"outcome: {name}", body[name], "a finite number of at least 0", _counts)
+    if not isinstance(body.get("response_id"), str | None) or not isinstance(body.get("cache_hit"), bool | None):
+        raise InputError("outcome: response_id must be a text, and cache_hit true or false")
     failed = body.get("failed", [])
     if not isinstance(failed, list) or not all(isinstance(name, str) for name in failed):
         raise InputError("outcome: failed must be a list of names")
     request = recorder.store.get(body.get("request_id"))
     if request is None or request.done:
         raise LookupError(f"outcome: no request {body.get('request_id')!r} is under way")
+
+
+def _counts(value: float) -> bool:
+    return 0 <= value < math.inf
 
 
 def ended(recorder: Recorder, body: dict[str, Any]) -> bool:

@@ -144,12 +144,15 @@ def alike(one: Decider, other: Decider, what: str) -> None:
 def fitting(router: portable.Portable, folder: str | os.PathLike[str], settings: Settings) -> portable.Portable:
     """The router, once it has decided: it knows the settings' models, and what it loads lazily is loaded.
 
+    Its other models are left out, as by ``without``: a budget or quality target that was measured with them is refused.
+
     Raises:
-        InputError: an unknown model, or an encoder that cannot be used.
+        InputError: an unknown model, none that is left, or an encoder that cannot be used.
     """
     unknown = [m for m in settings.models if m not in router.models]
     if unknown:
         raise InputError(f"{folder}: the router does not know {unknown[0]!r}; it knows: {', '.join(router.models)}")
+    router = router.without(*(m for m in router.models if m not in settings.models))
     if router.encoder is not None:
         router.text_encoder()
         if not endpoints(router.encoder):

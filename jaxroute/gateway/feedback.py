@@ -6,6 +6,8 @@ import math
 import time
 from typing import Any
 
+from jaxroute import settings
+from jaxroute.data.values import moment
 from jaxroute.types import InputError
 
 FIELDS = ("request_id", "quality", "name", "timestamp")
@@ -37,12 +39,15 @@ def ratings(said: Any) -> list[dict[str, Any]]:
             raise InputError(f"{where}: is no object; send request_id and quality")
         if unknown := [key for key in one if key not in FIELDS]:
             raise InputError(f"{where}: unknown field {unknown[0]!r}; the fields are: {', '.join(FIELDS)}")
-        if not isinstance(one.get("request_id"), str) or not one["request_id"]:
+        if not isinstance(one.get("request_id"), str) or not one["request_id"].strip():
             raise InputError(f"{where}: request_id must be the call id (x-litellm-call-id) or the answer's id")
-        for key in ("quality", "timestamp"):
-            number = one.get(key, 0 if key == "timestamp" else None)
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                raise InputError(f"{where}: {key} is {number!r}; it must be a finite number")
+        settings.number(f"{where}: quality", one.get("quality"))
+        settings.number(f"{where}: timestamp", one.get("timestamp", 0), "seconds since 1970", _readable)
         if not isinstance(one.get("name", ""), str):
             raise InputError(f"{where}: name is {one['name']!r}; it must be a text")
     return [{**one, "timestamp": one.get("timestamp", time.time())} for one in given]
+
+
+def _readable(timestamp: float) -> bool:
+    """Whether a log is read that holds this time: one that is beyond any calendar spoils the whole file."""
+    return math.isfinite(timestamp) and math.isfinite(moment(timestamp))

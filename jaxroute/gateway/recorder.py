@@ -156,7 +156,7 @@ class Recorder:
         body, gate = asked.body, asked.gate
         share, n = gate.settings.share(choice.model), body.get("n")
         request = Request(
-            id=asked.id if isinstance(asked.id, str) and asked.id else str(uuid.uuid4()),
+            id=asked.id if isinstance(asked.id, str) and asked.id.strip() else str(uuid.uuid4()),
             choice=choice,
             text=asked.text,
             endpoint=requests.ENDPOINTS[asked.call][0],

@@ -121,7 +121,8 @@ class Store:
 def text(endpoint: str, body: Mapping[str, Any], chat: str, limit: int) -> str | None:
     """What the router sees of a request, at most ``limit`` characters of its end; None without a text.
 
-    A text that is no chat is the prompt, whatever the rule: so tables are read that routers are fitted to.
+    A text that is no chat is the prompt, whatever the rule: so tables are read that routers are fitted to. As there, a
+    text of nothing but white space is none.
 
     Example:
         >>> text("acompletion", {"messages": [{"role": "user", "content": "Hello"}]}, "last", 3)
@@ -132,7 +133,8 @@ def text(endpoint: str, body: Mapping[str, Any], chat: str, limit: int) -> str |
         found = held if isinstance(held, str) and not is_chat(held) else text_of(held, chat)
     except (TypeError, ValueError, AttributeError, RecursionError):
         return None
-    return found[-limit:] if found else None
+    seen = found[-limit:] if found else ""
+    return seen if seen.strip() else None
 
 
 def needs(body: Mapping[str, Any]) -> set[str]:

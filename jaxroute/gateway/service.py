@@ -125,6 +125,8 @@ def _answering(answer: Callable[[dict[str, Any]], Awaitable[Any]]) -> Callable[[
             return JSONResponse(await answer(body))
         except LookupError as error:
             return JSONResponse({"error": str(error.args[0])}, 404)
+        except RecursionError:
+            return JSONResponse({"error": "the body is nested too deeply"}, 400)
         except (InputError, ValueError) as error:
             return JSONResponse({"error": str(error)}, 400)
 

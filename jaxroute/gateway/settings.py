@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data import files
+from jaxroute.gateway import checking
 from jaxroute.serving.exploring import Explorer
 from jaxroute.serving.terms import WAYS
 from jaxroute.types import InputError
@@ -127,6 +128,7 @@ def checked(settings: Settings) -> Settings:
     Raises:
         InputError: names the setting that does not.
     """
+    checking.each(settings)
     models = tuple(settings.models)
     if not models or len(set(models)) != len(models):
         raise InputError(f"models is {list(models)}; name at least one model, and each only once")
@@ -134,14 +136,10 @@ def checked(settings: Settings) -> Settings:
         raise InputError(f"default is {settings.default!r}; it must be one of {', '.join(models)}")
     if settings.alias in models:
         raise InputError(f"alias is {settings.alias!r}, which is the name of a model; choose another name")
-    if not 0 <= settings.epsilon <= 1:
-        raise InputError(f"epsilon is {settings.epsilon}; it must be a share of requests between 0 and 1")
-    if settings.max_characters < 1:
-        raise InputError(f"max_characters is {settings.max_characters}; it must be at least 1")
     for model, can in settings.capabilities.items():
         if model not in models:
             raise InputError(f"capabilities: unknown model {model!r}; the models are: {', '.join(models)}")
-        if isinstance(can, str) or set(can) - set(CAPABILITIES):
+        if not isinstance(can, list | tuple) or any(one not in CAPABILITIES for one in can):
             raise InputError(f"capabilities: {model} is {can!r}; give a list of: {', '.join(CAPABILITIES)}")
     for model, most in settings.context.items():
         if model not in models or isinstance(most, bool) or not isinstance(most, int) or most < 1:
@@ -219,12 +217,12 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     if unknown := [key for key in said if key not in names]:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; the keys are: {', '.join(sorted(names))}")
     for key in ("router", "log", "feedback"):
-        if said.get(key):
+        if isinstance(said.get(key), str) and said[key]:
             said[key] = str(path.parent / said[key])
     try:
         for key, record, files_of in (("explore", Explorer, ("router",)), ("rollout", Rollout, ("router", "state"))):
             if said.get(key) is not None:
                 said[key] = _part(key, record, said[key], files_of, path.parent)
-        return checked(Settings(**{**said, "models": tuple(said.get("models") or ())}))
+        return checked(Settings(**{"models": (), **said}))
     except (TypeError, InputError) as error:
         raise InputError(f"{path}: {error}") from None

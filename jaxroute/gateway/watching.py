@@ -14,7 +14,7 @@ from jaxroute.gateway.writing import LOG
 from jaxroute.serving.folder import META
 from jaxroute.types import InputError
 
-FIXED = ("log", "feedback", "alias", "log_megabytes", "log_daily", "log_compress")
+FIXED = ("log", "feedback", "alias", "log_megabytes", "log_daily", "log_compress", "reload_seconds")
 """Settings that count at the start alone."""
 
 
@@ -41,6 +41,9 @@ def renewed(path: Path, gate: Gate, check: Callable[[Settings], Settings]) -> Ga
         new = Gate(settings)
     except InputError as error:
         LOG.error("%s", f"the change is refused, and the gate stays as it was: {error}")
+        return None
+    except Exception:  # whoever watches must not end because of one file
+        LOG.exception("the change cannot be read, and the gate stays as it was")
         return None
     if new.problem is not None:
         LOG.error("%s", f"the change is refused, and the gate stays as it was: {new.problem}")

@@ -1,7 +1,8 @@
 """The rows of jaxroute's own gateway; see ``jaxroute.gateway.rows``.
 
 A request that nobody answered counts as failed, by the model that was chosen. What a client did not wait for, a cached
-answer, and a request whose end is unknown are no outcomes of a model.
+answer, and a request whose end is unknown are no outcomes of a model. The gateway's fallback may be a model that it
+never chooses itself: its answers say nothing of the candidates.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ MORE = ("response_id", "cache_hit")
 REDACTED = "redacted-by-litellm"
 LEFT = "requests whose client did not wait"
 UNKNOWN = "requests whose end is unknown"
+OUTSIDE = "answers of a fallback that was no candidate"
 
 
 def detect(names: Collection[str]) -> bool:
@@ -40,10 +42,15 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if status in ("left", "unknown"):
         yield Entry(fields, LEFT if status == "left" else UNKNOWN)
         return
+    available = record.get("available")
+    if record.get("by") == "fallback" and isinstance(available, list) and record.get("model") not in available:
+        yield Entry(fields, OUTSIDE)
+        return
     fields["failed"] = status == "failed"
     fields["fallback"] = record.get("by") == "fallback"
     fields |= {name: value for name, value in own(record, asked).items() if value is not None}
-    if fields["prompt"] in (None, "", REDACTED):
+    prompt = fields["prompt"]
+    if prompt in (None, REDACTED) or (isinstance(prompt, str) and not prompt.strip()):
         fields["prompt"] = None
         fields["lost"] = LOST if fields["features"] is None else None
     yield Entry(fields, FAILED if fields["failed"] else "")

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxroute.serving.asking import Asked
 from jaxroute.serving.portable import FLOOR
+from jaxroute.serving.terms import LARGEST
 from jaxroute.types import InputError
 
 Tree = Mapping[str, Any]
@@ -23,6 +24,8 @@ F = np.float32
 
 def outputs(xp: Any, router: Asked, kind: str, arrays: Tree, settings: Tree, x: Any, weight: Any) -> dict[str, Any]:
     """The outputs by name: scores [N, K], and quality and cost [N, K] where the kind predicts them.
+
+    A program raises nothing: at a cost weight that ``route`` refuses the scores are NaN.
 
     Args:
         xp: the operations. router: whose removed models get -inf. kind, arrays, settings: as of ``portable.score``.
@@ -34,6 +37,9 @@ def outputs(xp: Any, router: Asked, kind: str, arrays: Tree, settings: Tree, x: 
     if kind not in PROGRAMS:
         raise InputError(f"the kind {kind!r} cannot be exported; the kinds are: {', '.join(PROGRAMS)}")
     scores, predicted = PROGRAMS[kind](xp, arrays, settings, x, weight)
+    most = LARGEST if router.costs_known else 0.0
+    for fine in (weight >= F(0), weight * F(-1) >= F(-most)):
+        scores = scores + xp.where(fine, F(0), F(np.nan))
     if not router.available.all():
         scores = scores + np.where(router.available, 0, -np.inf).astype(F)[None]
     named = {"scores": scores}

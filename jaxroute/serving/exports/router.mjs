@@ -150,7 +150,7 @@ const KINDS = {
   },
 
   per_weight(router, x, w) {
-    const { arrays } = router, away = Array.from(arrays.cost_weights.data, (c) => Math.abs(c - Math.fround(w)));
+    const { arrays } = router, away = Array.from(arrays.cost_weights.data, (c) => Math.abs(Math.fround(c - Math.fround(w))));
     const l = away.indexOf(Math.min(...away)), M = arrays["params/params/scores/bias"].shape[1];
     const p = project(router, "axes", x), temperature = arrays.temperature.data[l];
     const shares = range(M).map((m) => {

@@ -22,6 +22,8 @@ from jaxroute.types import InputError
 FORMATS = ("stablehlo", "jax", "onnx", "js")
 META = "export.json"
 OWNED = (META, folder.VECTORS, "router.onnx", "router.mjs", "weights.safetensors")
+REFUSED = dict.fromkeys(FORMATS, "at any other the scores are NaN") | {"js": "any other is an error"}
+"""What the program does at a cost weight that the router refuses."""
 COMPARED = 10_000
 """Rows on which float16 weights are compared with float32 ones."""
 
@@ -77,6 +79,7 @@ def described(router: portable.Portable, form: str) -> dict[str, Any]:
         "context": router.context,
         "cost_scale": router.cost_scale,
         "units": "cost_weight: quality per unit of the log's cost; quality in [0, 1]; cost: in the log's unit",
+        "cost_weight": f"{'at least 0' if router.costs_known else '0, as costs are unknown'}; {REFUSED[form]}",
         "inputs": [
             {"name": "features", "shape": ["N", router.num_features], "dtype": "float32"},
             {"name": "cost_weight", "shape": [], "dtype": "float32"},
