@@ -135,6 +135,20 @@ def test_limited_keeps_to_both_limits_and_goes_as_far_as_they_allow(posterior):
     np.testing.assert_allclose(none, router, atol=1e-6)
 
 
+def test_limited_has_the_gradients_of_its_formula_with_and_without_limits():
+    router, explore, cost = np.array([1.0, 0.0]), np.array([0.6, 0.4]), np.array([1.0, 3.0])
+
+    def second(cost, explore, spend):
+        return limited(explore, router, cost=cost, utility=np.array([0.5, 0.25]), spend=spend)[1]
+
+    by_cost, by_policy = jax.grad(second, (0, 1))(cost, explore, 0.2)  # q = spend / (cost_2 - cost_1), whatever explore
+    np.testing.assert_allclose(by_cost, [0.05, -0.05], rtol=1e-5)
+    np.testing.assert_allclose(by_policy @ np.array([-1.0, 1.0]), 0.0, atol=1e-6)
+    by_cost, by_policy = jax.grad(second, (0, 1))(cost, explore, np.inf)  # the whole step
+    np.testing.assert_array_equal(by_cost, [0.0, 0.0])
+    np.testing.assert_array_equal(by_policy, [0.0, 1.0])
+
+
 POLICIES = {
     "thompson": lambda mean, sd, mask: thompson(jax.random.key(3), mean, sd, floor=0.1, available=mask).probabilities,
     "contenders": lambda mean, sd, mask: contenders(mean, sd, epsilon=0.2, floor=0.1, available=mask),

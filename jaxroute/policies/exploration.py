@@ -302,8 +302,9 @@ def _limited(
     dearer, worse = expectation(moved, cost), -expectation(moved, utility)
 
     def share(limit: Scalar | Array, whole: Array) -> Array:
-        whole_step = (whole <= limit) | (jnp.asarray(limit) == jnp.inf)  # neither holds where something is NaN
-        return jnp.where(whole > limit, safe_divide(jnp.asarray(limit), whole, 0.0), jnp.where(whole_step, 1.0, 0.0))
+        over, within = whole > limit, (whole <= limit) | (jnp.asarray(limit) == jnp.inf)  # none where something is NaN
+        part = jnp.where(over, limit, 0.0) / jnp.where(over, whole, 1.0)  # no infinity whose gradient would be NaN
+        return jnp.where(over, part, jnp.where(within, 1.0, 0.0))
 
     step = jnp.minimum(share(spend, dearer), share(loss, worse))
     return greedy + step[..., None] * moved
