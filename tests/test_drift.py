@@ -63,6 +63,15 @@ def test_a_change_is_found_where_it_is(change, model, what):
     assert abs(at - 2 * ROWS / 3) < ROWS / 20
 
 
+def test_before_and_after_are_means_of_the_rows_on_either_side_of_the_time():
+    logs, nuisances, time = simulated(0, sessions=1, dearer=2.0)
+    one = drift.changes(logs, nuisances, time)[0]
+    assert (one.model, one.what) == (2, "cost")
+    early, late = (logs.cost[(logs.action == 2) & side] for side in (time < one.at, time >= one.at))
+    shift = np.log(late).mean() - np.log(early).mean()  # the prediction is 1 on either side
+    np.testing.assert_allclose((one.before, one.after, one.shift), (early.mean(), late.mean(), shift))
+
+
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     """1,200 rows over 40 days; the large model got dearer and worse on the 21st of January."""

@@ -115,6 +115,14 @@ def test_curve_metrics_ignore_order_batch_and_shout_on_nan(name):
         assert np.isnan(batch(curves.at[:, 4, 0].set(jnp.nan))).all()
 
 
+@pytest.mark.parametrize("unit", [2.0**-16, 2.0**16])
+def test_the_unit_of_cost_changes_no_area(unit):
+    points = jnp.asarray(random_points(5, 9), jnp.float32)
+    scaled = points * jnp.array([[unit, 1.0]])
+    for metric in (lambda p, u: metrics.nauc_between(p, 0.2 * u, 0.9 * u), lambda p, u: metrics.aiq(p, max_cost=2 * u)):
+        np.testing.assert_allclose(metric(scaled, unit), metric(points, 1.0), rtol=1e-6)
+
+
 def test_nauc_carries_the_last_policy_and_drops_what_is_beyond():
     outcomes = Outcomes(jnp.array([[0.25, 1.0], [0.25, 1.0]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
     # anchor (0, 0.25); to (0.5, 0.75): 0.5 * 0.5; carried to 1: 0.5 * 0.75. A dominated point is skipped.

@@ -63,6 +63,8 @@ def test_values_are_those_of_the_formula():
     distrust = np.clip(np.cov(z, J - there)[0, 1] / np.var(J - there, ddof=1), 0, 1)
     assert 0.02 < distrust < 0.98
     z = z - distrust * (J - there)
+    influence_rows = estimators.rows(given[0], given[2], 0.7, given[1], self_normalised=True)
+    np.testing.assert_allclose(influence_rows.influence, z, atol=1e-3)
     np.testing.assert_allclose(found.value, z.mean(), rtol=1e-4)
     np.testing.assert_allclose(found.standard_error, z.std(ddof=1) / 200**0.5, rtol=1e-3)
     np.testing.assert_allclose(found.effective_sample_size, by_rate.sum() ** 2 / (by_rate**2).sum(), rtol=1e-4)
