@@ -290,6 +290,6 @@ def test_examples_are_the_log_corrected_and_then_the_shadow_as_observed():
     np.testing.assert_array_equal(learn.features, np.concatenate([logs.features, 2 * logs.features]))
     for found, corrected, observed in zip(learn.outcomes, robust, shadow, strict=True):
         np.testing.assert_array_equal(found, np.concatenate([corrected, observed]))
-    assert np.argwhere(~np.asarray(learn.available)).tolist() == [[6, 2], [7, 0], [8, 1]]  # not asked; no rating; no price
+    assert np.argwhere(~np.asarray(learn.available)).tolist() == [[6, 2], [7, 0], [8, 1]]  # unasked, unrated, unpriced
     alone = counterfactual.examples(logs, nuisances, clip=0.2)
     np.testing.assert_array_equal(alone.outcomes.quality, robust.quality)
