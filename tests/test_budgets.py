@@ -129,6 +129,29 @@ def _separate(seed, policies=7, rows=400, models=3):
     return weights, decisions, outcomes
 
 
+def test_weighted_means_and_their_errors_are_those_of_the_formula():
+    """The error of a weighted mean m: sqrt(n / (n - 1) sum s^2 (y - m)^2) / sum s."""
+    weights, decisions, outcomes = _separate(0)
+    times = np.random.default_rng(1).integers(1, 6, len(outcomes.cost))
+    greedy = budgets.curve(outcomes, outcomes, weight=times)
+    inside = np.append((greedy.cost_weight[1:] + greedy.cost_weight[:-1]) / 2, greedy.cost_weight[-1] + 1)
+    picked = np.argmax(outcomes.quality - inside[::40, None, None] * outcomes.cost, -1)
+    for curve, mass in (
+        (budgets.curve_of_policies(weights, decisions, outcomes, weight=times), decisions),
+        (greedy[np.arange(len(inside))[::40]], np.eye(outcomes.cost.shape[1])[picked]),
+    ):
+        for y, means, errors in (
+            (outcomes.cost, curve.cost, curve.cost_error),
+            (outcomes.quality, curve.quality, curve.quality_error),
+        ):
+            gained = (mass * y).sum(-1)
+            mean = np.average(gained, weights=times, axis=1)
+            spread = (times * (gained - mean[:, None])) ** 2
+            n = len(times)
+            np.testing.assert_allclose(means, mean, rtol=1e-5)
+            np.testing.assert_allclose(errors, np.sqrt(spread.sum(1) * n / (n - 1)) / times.sum(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_curve_of_policies_is_each_policys_mean(seed):
     weights, decisions, outcomes = _separate(seed)

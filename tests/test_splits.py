@@ -134,6 +134,7 @@ def test_a_part_may_be_empty_on_purpose(table):
     train, validation, test = splits.split(0, table, (0.5, 0.0, 0.5))
     assert len(validation) == 0
     assert len(train) + len(test) == 2000
+    assert len(splits.split_tasks(0, table, (0.75, 0.0, 0.25))[1]) == 0
 
 
 def test_leakage_is_counted_against_a_loop(table):
