@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy.stats import kstwobign
@@ -70,6 +71,17 @@ def test_before_and_after_are_means_of_the_rows_on_either_side_of_the_time():
     early, late = (logs.cost[(logs.action == 2) & side] for side in (time < one.at, time >= one.at))
     shift = np.log(late).mean() - np.log(early).mean()  # the prediction is 1 on either side
     np.testing.assert_allclose((one.before, one.after, one.shift), (early.mean(), late.mean(), shift))
+
+
+def test_a_series_of_fewer_than_fifty_groups_is_not_tested():
+    logs, nuisances, time = simulated(0, sessions=1)
+    pairs = logs._replace(group=np.arange(ROWS) // 2)
+    for count, tested in ((49, set()), (50, {(k, "share") for k in range(K)})):
+        for given, rows in ((logs, count), (pairs, 2 * count)):
+            part = jax.tree.map(lambda x, rows=rows: x[:rows], (given, nuisances, time))
+            found = {(one.model, one.what) for one in drift.changes(*part)}
+            assert {one for one in found if one[1] == "share"} == tested
+            assert tested or not found
 
 
 @pytest.fixture(scope="module")

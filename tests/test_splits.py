@@ -137,6 +137,17 @@ def test_a_part_may_be_empty_on_purpose(table):
     assert len(splits.split_tasks(0, table, (0.75, 0.0, 0.25))[1]) == 0
 
 
+def test_a_moment_parts_the_rows_and_leaves_out_what_occurs_again_later(table):
+    prompts = ["a", "b", "c", "d", "B!", "e", "f"]
+    small = _with_prompts(table, prompts, [0, 1, 2, 3, 4, 3, 5])
+    times = np.array([1.0, 2, 3, 4, 10, 11, 12])
+    before, after = splits.split_moment(small, times, 10.0)
+    assert (before.tolist(), after.tolist()) == ([0, 2], [4, 5, 6])  # b is asked again, and the user of d returns
+    for moment in (0.0, 1.0, 13.0):
+        with pytest.raises(InputError, match=r"of 7 rows are before that moment, .* name another moment"):
+            splits.split_moment(small, times, moment)
+
+
 def test_leakage_is_counted_against_a_loop(table):
     rng = np.random.default_rng(0)
     prompts = [f"Question {n}{'?' * (n % 2)}" for n in rng.integers(0, 60, 120)]
