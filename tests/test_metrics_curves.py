@@ -180,6 +180,12 @@ def test_cpt_edges():
     assert metrics.cpt(points, 0.25, 1.0, 0.5) == 0.375
 
 
+@pytest.mark.parametrize(("quality", "recovered"), [(0.4, 0.0), (0.6, 0.5), (0.8, 1.0)])
+def test_a_level_curve_recovers_its_height_between_the_models_whatever_its_range(quality, recovered):
+    points = jnp.array([[0.25, quality], [0.5, quality], [0.75, quality]])
+    np.testing.assert_allclose(metrics.apgr(points, 0.4, 0.8), recovered, atol=1e-6)
+
+
 def test_anchors_change_the_area_of_a_router_that_stops_short():
     points = jnp.array([[0.5, 0.5], [1.0, 1.0]])
     # own range [0.5, 1]: mean quality 0.75; anchored: (0, 0), (0.5, 0.5), (1, 1)
