@@ -102,6 +102,9 @@ def test_at_agrees_with_brute_force():
         cost, quality = _brute(predicted, outcomes, weight)
         found = budgets.at(curve, weight)
         np.testing.assert_allclose([found.cost, found.quality], [cost.mean(), quality.mean()], rtol=1e-9)
+        for y, interval in ((cost, found.cost_interval), (quality, found.quality_interval)):
+            half = 1.959964 * y.std(ddof=1) / np.sqrt(len(y))
+            np.testing.assert_allclose(interval, (y.mean() - half, y.mean() + half), rtol=1e-6)
 
 
 def test_the_interval_covers_the_spend_on_new_prompts():

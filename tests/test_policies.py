@@ -139,7 +139,8 @@ def test_a_model_without_any_outcome_is_the_last_choice_of_best_single():
 @pytest.mark.parametrize("times", [None, np.full(3, 1e-6)])
 def test_one_answer_is_enough_to_be_the_best_single_model(times):
     outcomes = Outcomes(np.array([[0.5, 0.75], [0.5, np.nan], [0.5, np.nan]]), np.zeros((3, 2)))
-    found = best_single(outcomes, 0.0, available=~np.isnan(outcomes.quality), prompts=np.ones((1, 2), bool), weight=times)
+    there = ~np.isnan(outcomes.quality)
+    found = best_single(outcomes, 0.0, available=there, prompts=np.ones((1, 2), bool), weight=times)
     np.testing.assert_array_equal(found, [[0, 1]])
 
 

@@ -123,7 +123,8 @@ def test_diagnostics_and_support_describe_requests_not_rows(small) -> None:
     for k in range(K):
         for name in ("share", "available_share", "mean_propensity", "target_mass"):
             np.testing.assert_allclose(a.models[k][name], b.models[k][name], rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(a.numbers["effective_sample_size"], b.numbers["effective_sample_size"], rtol=1e-5)
+    for name in ("effective_sample_size", "cost_ratio"):
+        np.testing.assert_allclose(a.numbers[name], b.numbers[name], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow

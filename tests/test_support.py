@@ -40,6 +40,8 @@ def test_support_ok_for_a_greedy_target_under_uniform_logging():
     np.testing.assert_allclose(report.numbers["largest_weight_share"], 1 / count, rtol=1e-5)
     assert report.numbers["unsupported_mass"] == 0
     assert report.numbers["uniform_greedy_share"] == 0.25
+    for q in (0.01, 0.05, 0.25, 0.5):
+        assert report.numbers[f"propensity_quantile_{q:.2f}"] == 0.25
     assert len(report.models) == 4
     np.testing.assert_allclose(report.models[2]["share"], count / 4000)
     np.testing.assert_allclose(report.models[2]["mean_propensity"], 0.25)
@@ -70,6 +72,8 @@ def test_every_limit_of_the_verdict(name, limits):
     }
     models = [{"model": "a", "rows_with_feedback": 9.0, "unsupported_mass": 0.1, "fix": ""}]
     assert {value: verdict.judge(good | {name: value}, models)[0] for value in limits} == limits
+    few = verdict.judge(good | {"effective_sample_size": 50.0}, models)[1]
+    assert "log about 4 times as many rows" in few[0]
 
 
 def test_weights_of_any_size_have_their_effective_rows():
