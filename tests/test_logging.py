@@ -137,6 +137,7 @@ def test_cost_biased_odds_are_inverse_to_mean_cost(table):
     np.testing.assert_allclose(probabilities[0], (1 / mean) / (1 / mean).sum(), rtol=1e-9)
     floored = simulate.cost_biased(strength=1.0, floor=0.2)(table)
     np.testing.assert_allclose(floored, 0.8 * probabilities + 0.2 / 10, rtol=1e-9)
+    np.testing.assert_allclose(simulate.cost_biased()(table), 0.9 * probabilities + 0.1 / 10, rtol=1e-9)
     assert simulate.cost_biased(-1.0, 0.0)(table)[0].argmax() == mean.argmax()
 
 
