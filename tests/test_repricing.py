@@ -41,6 +41,7 @@ def test_half_the_prices_are_half_the_costs_and_nothing_else(name):
     asked = ((before, budget), (after, budget / 2))
     (cheap, share), *_ = (one.weights(budget=b)[0] for one, b in asked)
     np.testing.assert_allclose(after.weights(budget=budget / 2)[0], (2 * cheap, share), rtol=1e-5)
+    assert sum(part for _, part in after.weights(budget=budget / 2)) == pytest.approx(1)
     assert "conclusion" not in after.summary
 
 
