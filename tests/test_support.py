@@ -42,6 +42,9 @@ def test_support_ok_for_a_greedy_target_under_uniform_logging():
     assert report.numbers["uniform_greedy_share"] == 0.25
     for q in (0.01, 0.05, 0.25, 0.5):
         assert report.numbers[f"propensity_quantile_{q:.2f}"] == 0.25
+    assert report.numbers["groups"] == 4000
+    pairs = estimators.support(logs._replace(group=np.arange(4000) // 2), always(2), nuisances)
+    assert pairs.numbers["groups"] == 2000
     assert len(report.models) == 4
     np.testing.assert_allclose(report.models[2]["share"], count / 4000)
     np.testing.assert_allclose(report.models[2]["mean_propensity"], 0.25)
