@@ -102,6 +102,9 @@ def test_at_agrees_with_brute_force():
         cost, quality = _brute(predicted, outcomes, weight)
         found = budgets.at(curve, weight)
         np.testing.assert_allclose([found.cost, found.quality], [cost.mean(), quality.mean()], rtol=1e-9)
+        for y, interval in ((cost, found.cost_interval), (quality, found.quality_interval)):
+            half = 1.959964 * y.std(ddof=1) / np.sqrt(len(y))
+            np.testing.assert_allclose(interval, (y.mean() - half, y.mean() + half), rtol=1e-6)
 
 
 def test_the_interval_covers_the_spend_on_new_prompts():
@@ -127,6 +130,29 @@ def _separate(seed, policies=7, rows=400, models=3):
     decisions = np.eye(models)[rng.integers(0, models, (policies, rows))] * 0.5 + 0.5 / models
     weights = np.sort(rng.random(policies)).round(3)
     return weights, decisions, outcomes
+
+
+def test_weighted_means_and_their_errors_are_those_of_the_formula():
+    """The error of a weighted mean m: sqrt(n / (n - 1) sum s^2 (y - m)^2) / sum s."""
+    weights, decisions, outcomes = _separate(0)
+    times = np.random.default_rng(1).integers(1, 6, len(outcomes.cost))
+    greedy = budgets.curve(outcomes, outcomes, weight=times)
+    inside = np.append((greedy.cost_weight[1:] + greedy.cost_weight[:-1]) / 2, greedy.cost_weight[-1] + 1)
+    picked = np.argmax(outcomes.quality - inside[::40, None, None] * outcomes.cost, -1)
+    for curve, mass in (
+        (budgets.curve_of_policies(weights, decisions, outcomes, weight=times), decisions),
+        (greedy[np.arange(len(inside))[::40]], np.eye(outcomes.cost.shape[1])[picked]),
+    ):
+        for y, means, errors in (
+            (outcomes.cost, curve.cost, curve.cost_error),
+            (outcomes.quality, curve.quality, curve.quality_error),
+        ):
+            gained = (mass * y).sum(-1)
+            mean = np.average(gained, weights=times, axis=1)
+            spread = (times * (gained - mean[:, None])) ** 2
+            n = len(times)
+            np.testing.assert_allclose(means, mean, rtol=1e-5)
+            np.testing.assert_allclose(errors, np.sqrt(spread.sum(1) * n / (n - 1)) / times.sum(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -284,12 +284,12 @@ def test_examples_are_the_log_corrected_and_then_the_shadow_as_observed():
     logs, nuisances = simulated(8)
     shadow, answered = simulated(9)[1].outcomes, np.ones((6, 3), bool)
     answered[0, 2] = False
-    shadow = shadow._replace(quality=holed(shadow.quality, 1, 0))
+    shadow = shadow._replace(quality=holed(shadow.quality, 1, 0), cost=holed(shadow.cost, 2, 1))
     learn = counterfactual.examples(logs, nuisances, Examples(2 * logs.features, shadow, answered), clip=0.2)
     robust = counterfactual.doubly_robust(logs, nuisances, clip=0.2)
     np.testing.assert_array_equal(learn.features, np.concatenate([logs.features, 2 * logs.features]))
     for found, corrected, observed in zip(learn.outcomes, robust, shadow, strict=True):
         np.testing.assert_array_equal(found, np.concatenate([corrected, observed]))
-    assert np.argwhere(~np.asarray(learn.available)).tolist() == [[6, 2], [7, 0]]  # not asked; answer not rated
+    assert np.argwhere(~np.asarray(learn.available)).tolist() == [[6, 2], [7, 0], [8, 1]]  # unasked, unrated, unpriced
     alone = counterfactual.examples(logs, nuisances, clip=0.2)
     np.testing.assert_array_equal(alone.outcomes.quality, robust.quality)

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy.stats import kstwobign
@@ -61,6 +62,26 @@ def test_a_change_is_found_where_it_is(change, model, what):
     assert np.mean([(one.model, one.what, one.changed) == (model, what, True) for one in first]) >= 0.85
     at = np.median([one.at for one in first if one.changed]) / 60
     assert abs(at - 2 * ROWS / 3) < ROWS / 20
+
+
+def test_before_and_after_are_means_of_the_rows_on_either_side_of_the_time():
+    logs, nuisances, time = simulated(0, sessions=1, dearer=2.0)
+    one = drift.changes(logs, nuisances, time)[0]
+    assert (one.model, one.what) == (2, "cost")
+    early, late = (logs.cost[(logs.action == 2) & side] for side in (time < one.at, time >= one.at))
+    shift = np.log(late).mean() - np.log(early).mean()  # the prediction is 1 on either side
+    np.testing.assert_allclose((one.before, one.after, one.shift), (early.mean(), late.mean(), shift))
+
+
+def test_a_series_of_fewer_than_fifty_groups_is_not_tested():
+    logs, nuisances, time = simulated(0, sessions=1)
+    pairs = logs._replace(group=np.arange(ROWS) // 2)
+    for count, tested in ((49, set()), (50, {(k, "share") for k in range(K)})):
+        for given, rows in ((logs, count), (pairs, 2 * count)):
+            part = jax.tree.map(lambda x, rows=rows: x[:rows], (given, nuisances, time))
+            found = {(one.model, one.what) for one in drift.changes(*part)}
+            assert {one for one in found if one[1] == "share"} == tested
+            assert tested or not found
 
 
 @pytest.fixture(scope="module")

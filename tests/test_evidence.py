@@ -11,7 +11,7 @@ from markupsafe import escape
 
 from jaxroute import estimators, nuisance, policies, report
 from jaxroute.data import simulate, synthetic
-from jaxroute.estimators import by_weight, conclusion, evidence
+from jaxroute.estimators import by_weight, conclusion, evidence, sensitivity
 from jaxroute.report import sections
 from jaxroute.types import Examples, InputError, NuisanceSpec, Outcomes
 
@@ -56,6 +56,12 @@ def test_values_and_gains_are_those_of_the_estimators(case, found):
         np.testing.assert_allclose([row["low"], row["high"]], estimators.interval(mine), atol=1e-5)
         assert row["band_low"] < row["low"]
         assert row["hidden_low"] < row["value"] < row["hidden_high"]
+        hidden = sensitivity.bounds(
+            logs, router[i], weight, nuisances, strength=found.strength, clip=0.05, outcome_model=True
+        )
+        np.testing.assert_allclose([row["hidden_low"], row["hidden_high"]], hidden, atol=1e-5)
+        logged = (logs.quality - weight * logs.cost).mean()
+        np.testing.assert_allclose(row["advantage"], mine.value - logged, atol=1e-5)
         quality, cost = (np.asarray(y, np.float64) for y in truth)
         true = (np.asarray(router[i]) * (quality - weight * cost)).sum(1).mean()
         np.testing.assert_allclose(row["truth"], true, atol=1e-5)

@@ -67,6 +67,15 @@ def test_fitted_response_is_near_the_truth_and_better_than_the_models_rates(log)
     assert fitted.min() >= 0.02
 
 
+def test_the_same_prompt_may_bring_one_model_feedback_and_cost_another_its(log):
+    logs = log[0]
+    slope = np.array([2.0, -2.0, 0.0])[np.asarray(logs.action)]
+    truth = 1 / (1 + np.exp(-slope * np.asarray(logs.features)[:, 0]))
+    heard = np.random.default_rng(1).random(len(truth)) < truth
+    fitted = nuisance.fit_response(jax.random.key(1), logs._replace(quality=np.where(heard, 0.5, np.nan)), SPEC)
+    assert ((fitted - truth) ** 2).mean() < 0.1 * np.var(truth)
+
+
 def test_response_is_out_of_fold(log):
     """Feedback that is a coin's toss: an out-of-fold fit cannot beat the coin, an in-sample one would."""
     logs = jax.tree.map(lambda x: x[:60], log[0])

@@ -108,6 +108,12 @@ def test_a_log_row_is_the_tables_answer(holes):
     assert logs.action.dtype == np.int32
 
 
+def test_propensities_are_shares_of_the_policys_own_sum(table):
+    """Probabilities in 32 bits add up to 1 but for rounding."""
+    logs = simulate.simulate(KEY, table, lambda table: np.full(table.available.shape, 0.1 * (1 + 5e-7)))
+    np.testing.assert_allclose(logs.propensity, 0.1, rtol=1e-12)
+
+
 def test_unknown_propensities_are_nan_and_actions_the_same(table):
     known = simulate.simulate(KEY, table, simulate.cost_biased())
     unknown = simulate.simulate(KEY, table, simulate.cost_biased(), known=False)
@@ -126,11 +132,12 @@ def test_one_key_for_table_and_log_does_not_confound():
 
 
 def test_cost_biased_odds_are_inverse_to_mean_cost(table):
-    probabilities = simulate.cost_biased(strength=1.0, floor=0.0)(table)
+    probabilities = simulate.cost_biased(floor=0.0)(table)  # the strength is 1 by default
     mean = table.outcomes.cost.mean(0)
     np.testing.assert_allclose(probabilities[0], (1 / mean) / (1 / mean).sum(), rtol=1e-9)
     floored = simulate.cost_biased(strength=1.0, floor=0.2)(table)
     np.testing.assert_allclose(floored, 0.8 * probabilities + 0.2 / 10, rtol=1e-9)
+    np.testing.assert_allclose(simulate.cost_biased()(table), 0.9 * probabilities + 0.1 / 10, rtol=1e-9)
     assert simulate.cost_biased(-1.0, 0.0)(table)[0].argmax() == mean.argmax()
 
 

@@ -115,6 +115,14 @@ def test_curve_metrics_ignore_order_batch_and_shout_on_nan(name):
         assert np.isnan(batch(curves.at[:, 4, 0].set(jnp.nan))).all()
 
 
+@pytest.mark.parametrize("unit", [2.0**-16, 2.0**16])
+def test_the_unit_of_cost_changes_no_area(unit):
+    points = jnp.asarray(random_points(5, 9), jnp.float32)
+    scaled = points * jnp.array([[unit, 1.0]])
+    for metric in (lambda p, u: metrics.nauc_between(p, 0.2 * u, 0.9 * u), lambda p, u: metrics.aiq(p, max_cost=2 * u)):
+        np.testing.assert_allclose(metric(scaled, unit), metric(points, 1.0), rtol=1e-6)
+
+
 def test_nauc_carries_the_last_policy_and_drops_what_is_beyond():
     outcomes = Outcomes(jnp.array([[0.25, 1.0], [0.25, 1.0]]), jnp.array([[0.0, 1.0], [0.0, 1.0]]))
     # anchor (0, 0.25); to (0.5, 0.75): 0.5 * 0.5; carried to 1: 0.5 * 0.75. A dominated point is skipped.
@@ -170,6 +178,12 @@ def test_cpt_edges():
     assert metrics.cpt(points, 0.75, 0.5, 0.0) is None
     # 0.25 + 0.5 * 0.75 = 0.625, half way between the two points
     assert metrics.cpt(points, 0.25, 1.0, 0.5) == 0.375
+
+
+@pytest.mark.parametrize(("quality", "recovered"), [(0.4, 0.0), (0.6, 0.5), (0.8, 1.0)])
+def test_a_level_curve_recovers_its_height_between_the_models_whatever_its_range(quality, recovered):
+    points = jnp.array([[0.25, quality], [0.5, quality], [0.75, quality]])
+    np.testing.assert_allclose(metrics.apgr(points, 0.4, 0.8), recovered, atol=1e-6)
 
 
 def test_anchors_change_the_area_of_a_router_that_stops_short():

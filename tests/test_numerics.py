@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxroute.numerics import (
+    expectation,
     map_blocks,
     masked_argmax,
     masked_log_softmax,
@@ -16,6 +17,7 @@ from jaxroute.numerics import (
     masked_max,
     masked_softmax,
     masked_sum,
+    nan_is_unknown,
     safe_divide,
 )
 
@@ -159,6 +161,13 @@ def test_extreme_scores_stay_finite():
     assert masked_logsumexp(x, where) == 1000
     gradient = jax.grad(lambda x: masked_softmax(x, where) @ masked_log_softmax(x, where))(x)
     assert np.all(np.isfinite(gradient))
+
+
+@nan_is_unknown()
+def test_an_expectation_passes_over_what_has_weight_0_and_over_nothing_else():
+    weights = jnp.array([[0.0, 0.0, 0.5], [0.5, 0.0, 0.5], [0.0, 0.25, 0.5]])
+    found = expectation(weights, jnp.broadcast_to(jnp.array([jnp.nan, jnp.inf, 3.0]), (3, 3)))
+    np.testing.assert_array_equal(found, [1.5, np.nan, np.inf])
 
 
 def test_safe_divide_values_and_gradients():

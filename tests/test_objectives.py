@@ -76,6 +76,10 @@ def unmasked(scores, utility, *, where=None):
     return -jnp.sum(jax.nn.softmax(scores) * jnp.where(where, utility, 0), -1)
 
 
+def unmasked_best(scores, utility, *, where=None):
+    return jnp.max(utility, -1) + plain(scores, utility, where=where)  # its gradient in the scores is right
+
+
 def half_masked(scores, utility, *, where=None):
     """The classic: -inf and a softmax, which is NaN in a row without a model."""
     return -jnp.sum(jax.nn.softmax(jnp.where(where, scores, -jnp.inf)) * jnp.where(where, utility, 0), -1)
@@ -110,6 +114,7 @@ def wanting(scores, utility, *, where=None, power):
         (unfinished, "its value is not finite on finite scores and utilities"),
         (kinked, "its gradient in the scores is not finite on finite scores"),
         (unmasked, "depends on models that are masked"),
+        (unmasked_best, "depends on models that are masked"),
         (half_masked, "in a row in which no model is available, where it has to be 0"),
         (infinite, "its value is not finite where some models are masked"),
         (branching, "TracerBoolConversionError"),

@@ -102,6 +102,7 @@ def test_ensemble_is_the_mean_over_seeds():
     expected = (weights / weights.sum(-1, keepdims=True)).mean(0)
     got = ensemble(scores, temperature=0.5, available=available)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(ensemble(scores), np.mean([softmax(one) for one in scores], 0), rtol=1e-5)
     # A seed's own shift changes nothing in probabilities.
     shifted = scores + np.arange(3, dtype=np.float32)[:, None, None]
     np.testing.assert_allclose(ensemble(shifted, temperature=0.5, available=available), expected, rtol=1e-4, atol=1e-6)
@@ -133,6 +134,14 @@ def test_a_model_without_any_outcome_is_the_last_choice_of_best_single():
     for weight, times in ((0.0, None), (3.0, None), (3.0, np.ones(4))):  # at 3 every known utility is negative
         found = best_single(outcomes, weight, available=available, prompts=prompts, weight=times)
         np.testing.assert_array_equal(found, np.eye(3))
+
+
+@pytest.mark.parametrize("times", [None, np.full(3, 1e-6)])
+def test_one_answer_is_enough_to_be_the_best_single_model(times):
+    outcomes = Outcomes(np.array([[0.5, 0.75], [0.5, np.nan], [0.5, np.nan]]), np.zeros((3, 2)))
+    there = ~np.isnan(outcomes.quality)
+    found = best_single(outcomes, 0.0, available=there, prompts=np.ones((1, 2), bool), weight=times)
+    np.testing.assert_array_equal(found, [[0, 1]])
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32])

@@ -28,6 +28,7 @@ CASES = {
     "over the chord": ([1.0, 0.75, 0.0], [1.0, 0.5, 0.0], None, ([0.5, 1.5], [0, 1, 2])),
     "masked best": ([1.0, 0.75, 0.0], [1.0, 0.5, 0.0], [False, True, True], ([1.5], [1, 2])),
     "masked NaN": ([1.0, np.nan, 0.0], [1.0, np.inf, 0.0], [True, False, True], ([1.0], [0, 2])),
+    "masked beside models without any quality": ([0.0, 0.0, 0.0], [1.0, 0.0, 0.5], [True, False, True], ([], [2])),
     "one available": ([1.0, 0.5, 0.0], [1.0, 0.5, 0.0], [False, True, False], ([], [1])),
     "one model": ([0.5], [1.0], None, ([], [0])),
 }

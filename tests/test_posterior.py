@@ -69,3 +69,13 @@ def test_a_model_with_few_answers_is_less_certain_and_none_is_as_uncertain_as_th
     _, deviation = posterior.predict(found, x, np.zeros(600))
     assert np.isfinite(deviation).all()
     assert (np.diff(deviation.mean(0)) > 0).all()
+
+
+def test_what_no_layer_can_say_is_misfit_and_not_noise():
+    """A parabola around a straight line, whose deviation is 0.1 sqrt(2), in answers that vary by 0.05."""
+    rng = np.random.default_rng(0)
+    x, every = rng.standard_normal((2000, 1)), np.ones((2000, 2), bool)
+    quality = 0.5 + 0.1 * (x**2 - 1) + 0.05 * rng.standard_normal((2000, 2))
+    found = posterior.fit(x, np.ones(1), quality, np.ones((2000, 2)), every)
+    np.testing.assert_allclose(found.misfit[0], 0.1 * np.sqrt(2), rtol=0.1)
+    np.testing.assert_allclose(found.noise[0], 0.05, rtol=0.1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import router_kinds
+from scipy import stats
 
 import jaxroute as jr
 from jaxroute import cli, estimators
@@ -63,6 +64,8 @@ def test_values_are_those_of_the_formula():
     distrust = np.clip(np.cov(z, J - there)[0, 1] / np.var(J - there, ddof=1), 0, 1)
     assert 0.02 < distrust < 0.98
     z = z - distrust * (J - there)
+    influence_rows = estimators.rows(given[0], given[2], 0.7, given[1], self_normalised=True)
+    np.testing.assert_allclose(influence_rows.influence, z, atol=1e-3)
     np.testing.assert_allclose(found.value, z.mean(), rtol=1e-4)
     np.testing.assert_allclose(found.standard_error, z.std(ddof=1) / 200**0.5, rtol=1e-3)
     np.testing.assert_allclose(found.effective_sample_size, by_rate.sum() ** 2 / (by_rate**2).sum(), rtol=1e-4)
@@ -83,6 +86,28 @@ def test_a_mean_is_that_of_the_papers_formula():
     error = np.sqrt(np.var(Y - tuned * f, ddof=1) / 150 + tuned**2 * np.var(other, ddof=1) / 750)
     np.testing.assert_allclose(found.value, (Y - tuned * f).mean() + tuned * other.mean(), atol=0.1 * error)
     np.testing.assert_allclose(found.standard_error, error, rtol=0.05)
+
+
+def test_a_judges_bias_and_its_interval_are_those_of_the_formula():
+    """Weighted by weight / rate, clustered, Student's t of the effective ratings, for three models together."""
+    logs = simulated(3, rows=900)[0]
+    group, times = np.arange(900) // 3, 1.0 + np.arange(900) % 4
+    found = judge.biases(logs._replace(group=group, weight=times))
+    error = np.asarray(logs.quality, float) - np.asarray(logs.human_quality, float)
+    for k, one in enumerate(found):
+        rows = np.flatnonzero(np.isfinite(error) & (logs.action == k))
+        v = times[rows] / np.asarray(logs.human_rate, float)[rows]
+        bias = v @ error[rows] / v.sum()
+        parts = [((v * (error[rows] - bias))[group[rows] == g]).sum() for g in np.unique(group[rows])]
+        standard_error = np.sqrt(np.sum(np.square(parts)) * len(parts) / (len(parts) - 1)) / v.sum()
+        half = stats.t.ppf(1 - 0.05 / 3 / 2, v.sum() ** 2 / (v**2).sum() - 1) * standard_error
+        np.testing.assert_allclose(one[2:5], (bias, bias - half, bias + half), rtol=1e-6)
+        np.testing.assert_allclose(one.spread, np.sqrt(v @ (error[rows] - bias) ** 2 / v.sum()), rtol=1e-6)
+        assert one[:2] == (k, len(rows))
+    for count in (9, 10):  # nothing is said of fewer than ten ratings
+        rated = np.arange(900) < np.flatnonzero(logs.action == 0)[count]
+        few = judge.biases(logs._replace(human_quality=np.where(rated, logs.quality, np.nan), human_rate=None))
+        assert (few[0].ratings, np.isnan(few[0].low)) == (count, count < 10)
 
 
 @jax.jit

@@ -34,3 +34,9 @@ def test_constant_and_repeated_columns_stay_finite():
     z = projection.project(projection.fit(x, jnp.ones(300)), x)
     assert np.isfinite(z).all()
     assert np.abs(z).max() < 10
+
+
+def test_a_direction_that_hardly_varies_is_mapped_to_0_and_not_scaled_up():
+    x = np.array([[1, 1e-6], [1, -1e-6], [-1, 1e-6], [-1, -1e-6]], np.float32)
+    z = projection.project(projection.fit(x, jnp.ones(4)), x)
+    np.testing.assert_allclose(np.abs(z), [[1, 0]] * 4, atol=1e-6)

@@ -10,7 +10,7 @@ import jaxroute as jr
 from jaxroute.cli import judged
 from jaxroute.cli.sheets import records
 from jaxroute.data import simulate, synthetic
-from jaxroute.estimators import ranking
+from jaxroute.estimators import estimate, interval, paired, ranking
 from jaxroute.estimators.influence import Rows
 from jaxroute.serving.ranking import Ranking
 from jaxroute.types import InputError, Table
@@ -54,6 +54,14 @@ def test_a_router_that_the_log_does_not_support_has_no_bounds_and_widens_none():
     assert np.isnan(high[:, 3]).all()
     alone, _ = ranking.bounds(key, jax.tree.map(lambda x: x[:3], of), jnp.ones((3, L), bool))
     np.testing.assert_allclose(low[:3, :3], alone, atol=0.01)
+
+
+def test_bounds_of_a_single_difference_are_its_paired_interval():
+    of = jax.tree.map(lambda x: x[:2, :1], rows_of(0))
+    low, high = ranking.bounds(jax.random.key(0), of, jnp.ones((2, 1), bool))
+    alone = estimate(paired(*(jax.tree.map(lambda x, k=k: x[k, 0], of) for k in (0, 1))))
+    np.testing.assert_allclose((low[0, 1, 0] + high[0, 1, 0]) / 2, alone.value, atol=1e-5)
+    np.testing.assert_allclose(np.subtract(high[0, 1, 0], low[0, 1, 0]), np.ptp(interval(alone)), rtol=0.05)
 
 
 def test_what_is_said():

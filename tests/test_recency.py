@@ -60,3 +60,5 @@ def test_weights_halve_multiply_and_ask_for_times():
         recency.apply(logs, None, "auto")
     with pytest.raises(InputError, match="1 rows have no time"):
         recency.apply(logs, np.where(np.arange(600) == 3, np.nan, time), 7)
+    with pytest.raises(InputError, match="all rows have the same time"):
+        recency.apply(logs, np.full(600, 3.0), 7)

@@ -41,7 +41,21 @@ def test_half_the_prices_are_half_the_costs_and_nothing_else(name):
     asked = ((before, budget), (after, budget / 2))
     (cheap, share), *_ = (one.weights(budget=b)[0] for one, b in asked)
     np.testing.assert_allclose(after.weights(budget=budget / 2)[0], (2 * cheap, share), rtol=1e-5)
+    assert sum(part for _, part in after.weights(budget=budget / 2)) == pytest.approx(1)
     assert "conclusion" not in after.summary
+
+
+@pytest.mark.parametrize("name", ["plug_in", "affine"])
+def test_new_prices_and_the_old_ones_again_are_the_first_router(name):
+    before = router(name)
+    other = {model: Price(price.input / 2**k, price.output / 2**k) for k, (model, price) in enumerate(OLD.items(), 1)}
+    back = repricing.repriced(repricing.repriced(before, other), OLD)
+    np.testing.assert_allclose(list(back.summary["repriced"].values()), [2, 4, 8, 16], rtol=1e-6)
+    for model, used in back.summary["usage"].items():
+        assert used == pytest.approx(USAGE[model])
+    old, new = (one.route(router_kinds.FEATURES, cost_weight=50.0) for one in (before, back))
+    np.testing.assert_allclose(new.cost, old.cost, rtol=1e-5)
+    np.testing.assert_allclose(new.scores, old.scores, rtol=1e-4, atol=1e-6)
 
 
 def test_one_new_price_changes_one_cost_by_its_bill(tmp_path):

@@ -282,6 +282,11 @@ def test_rows_needed(logs):
     needed = sufficiency.rows_needed(few)
     counts = np.bincount(np.asarray(logs.action)[:50], minlength=5)
     np.testing.assert_array_equal(needed, np.maximum(100 - counts, 0))
+    answered, asked = np.ones((30, 5)), np.ones((30, 5), bool)
+    answered[:4, 1], asked[:7, 2] = np.nan, False
+    shadow = Examples(np.zeros((30, 1)), Outcomes(answered, answered), asked)
+    needed = sufficiency.rows_needed(few, shadow)
+    np.testing.assert_array_equal(needed, np.maximum(100 - counts - [30, 26, 23, 30, 30], 0))
 
 
 def test_answers_of_one_group_are_fewer_independent_ones():

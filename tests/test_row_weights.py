@@ -112,6 +112,15 @@ def test_bounds_levels_and_means_are_those_of_repeated_rows(small) -> None:
     np.testing.assert_allclose(*whole_counts, rtol=0.2)  # a prior of some rows stands beside
 
 
+def test_a_row_lies_as_often_on_its_side_of_the_value_as_it_stands_for(small) -> None:
+    logs = small[0]._replace(quality=small[0].cost / 2)
+    found = estimators.rows(logs, jax.nn.one_hot(jnp.zeros(len(TIMES), int), K), 0.2, outcome_model=False)
+    reward = np.asarray(logs.quality - 0.2 * logs.cost)
+    z = np.where(logs.action == 0, reward / np.asarray(logs.propensity), 0.0)
+    value = np.average(z, weights=TIMES)
+    np.testing.assert_allclose(found.influence, value + TIMES / TIMES.mean() * (z - value), rtol=1e-4, atol=1e-5)
+
+
 def test_diagnostics_and_support_describe_requests_not_rows(small) -> None:
     (logs, nuisances), (whole, again) = twice(small)
     one, two = (nuisance.diagnose(*x) for x in ((logs, nuisances), (whole, again)))
@@ -123,7 +132,8 @@ def test_diagnostics_and_support_describe_requests_not_rows(small) -> None:
     for k in range(K):
         for name in ("share", "available_share", "mean_propensity", "target_mass"):
             np.testing.assert_allclose(a.models[k][name], b.models[k][name], rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(a.numbers["effective_sample_size"], b.numbers["effective_sample_size"], rtol=1e-5)
+    for name in ("effective_sample_size", "cost_ratio"):
+        np.testing.assert_allclose(a.numbers[name], b.numbers[name], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow

@@ -82,7 +82,8 @@ def test_planned_rows_show_the_gain_as_often_as_promised():
     shown = [(confidence_sequence(x, plan=always).lower > 0).any() for x in logs]
     assert np.mean(shown) > 0.7  # at least as promised: it may show earlier
     assert detectable(once, deviation) <= MEAN < detectable(once - 1, deviation)
-    assert rows_needed(0.0, 1.0) == rows_needed(0.01, np.inf) == np.inf
+    assert rows_needed(0.0, 1.0) == rows_needed(0.0, 0.0) == rows_needed(0.01, np.inf) == np.inf
+    assert rows_needed(-0.02, 0.3) == rows_needed(0.02, 0.3) < np.inf
 
 
 def test_no_gain_is_planned_before_the_sequence_begins():

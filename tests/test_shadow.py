@@ -52,6 +52,17 @@ def test_rows_of_a_shadow_match_a_loop():
     assert not estimators.shadow_rows(unpriced, jnp.asarray(target), 0.5).counted[np.asarray(target).any(1)].any()
 
 
+@pytest.mark.parametrize(("size", "usable"), [(31, True), (31, False), (29, True)])
+def test_a_shadow_is_pooled_is_all_there_is_or_is_not_used(size, usable):
+    rng = np.random.default_rng(2)
+    log, shadow = (jax.tree.map(lambda *x: jnp.stack(x), *(rows_of(rng, n) for _ in "ab")) for n in (70, size))
+    pooled, share = estimators.pool_each(log, shadow, np.array([True, False]), np.array([usable, usable]))
+    own = jax.vmap(estimators.shadow_share)(log, shadow)[0]
+    np.testing.assert_allclose(share, [own, 1] if usable and size >= 30 else [0, 0], rtol=1e-6)
+    values = [jax.vmap(estimators.estimate)(of).value for of in (pooled, log, shadow)]
+    np.testing.assert_allclose(values[0], (1 - share) * values[1] + share * values[2], rtol=1e-5)
+
+
 @pytest.mark.modes
 @pytest.mark.parametrize("groups", [None, 9])
 @pytest.mark.parametrize("share", [None, 0.3])

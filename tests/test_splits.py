@@ -99,7 +99,8 @@ def test_held_out_tasks(table):
         assert not seen & set(table.task[test])
         assert seen | set(table.task[test]) == set(table.task)
         assert len(train) + len(validation) + len(test) == 2000
-        assert 0.1 < len(test) / 2000 < 0.4  # whole tasks of one eighth each
+        sizes = np.unique(table.task, return_counts=True)[1]
+        assert abs(len(test) - 500) <= sizes.max() / 2  # as close to a quarter as whole tasks allow
         assert len(train) / (len(train) + len(validation)) == pytest.approx(0.8, abs=0.01)
         assert not set(table.group[train]) & set(table.group[validation])
     held = {frozenset(table.task[splits.split_tasks(seed, table)[2]]) for seed in range(5)}
@@ -134,6 +135,18 @@ def test_a_part_may_be_empty_on_purpose(table):
     train, validation, test = splits.split(0, table, (0.5, 0.0, 0.5))
     assert len(validation) == 0
     assert len(train) + len(test) == 2000
+    assert len(splits.split_tasks(0, table, (0.75, 0.0, 0.25))[1]) == 0
+
+
+def test_a_moment_parts_the_rows_and_leaves_out_what_occurs_again_later(table):
+    prompts = ["a", "b", "c", "d", "B!", "e", "f"]
+    small = _with_prompts(table, prompts, [0, 1, 2, 3, 4, 3, 5])
+    times = np.array([1.0, 2, 3, 4, 10, 11, 12])
+    before, after = splits.split_moment(small, times, 10.0)
+    assert (before.tolist(), after.tolist()) == ([0, 2], [4, 5, 6])  # b is asked again, and the user of d returns
+    for moment in (0.0, 1.0, 13.0):
+        with pytest.raises(InputError, match=r"of 7 rows are before that moment, .* name another moment"):
+            splits.split_moment(small, times, moment)
 
 
 def test_leakage_is_counted_against_a_loop(table):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxroute import estimators
+from jaxroute.estimators import verdict
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 
@@ -39,12 +40,67 @@ def test_support_ok_for_a_greedy_target_under_uniform_logging():
     np.testing.assert_allclose(report.numbers["largest_weight_share"], 1 / count, rtol=1e-5)
     assert report.numbers["unsupported_mass"] == 0
     assert report.numbers["uniform_greedy_share"] == 0.25
+    for q in (0.01, 0.05, 0.25, 0.5):
+        assert report.numbers[f"propensity_quantile_{q:.2f}"] == 0.25
+    assert report.numbers["groups"] == 4000
+    pairs = estimators.support(logs._replace(group=np.arange(4000) // 2), always(2), nuisances)
+    assert pairs.numbers["groups"] == 2000
     assert len(report.models) == 4
     np.testing.assert_allclose(report.models[2]["share"], count / 4000)
     np.testing.assert_allclose(report.models[2]["mean_propensity"], 0.25)
     # nobody is predicted better or worse than 0.5; one choice in four is each model's
     np.testing.assert_allclose(report.numbers["cost_ratio"], 0.5 / logs.cost.mean(), rtol=1e-5)
     assert report.numbers["propensity_calibration_error"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("effective_sample_size", {200.0: "ok", 199.9: "caution", 50.0: "caution", 49.9: "refuse"}),
+        ("unsupported_mass", {0.01: "ok", 0.0101: "caution", 0.05: "caution", 0.0501: "refuse", np.nan: "refuse"}),
+        ("effective_ratings", {50.0: "ok", 49.9: "caution", 20.0: "caution", 19.9: "refuse"}),
+        ("largest_weight_share", {0.05: "ok", 0.0501: "caution", 1.0: "caution"}),
+    ],
+)
+def test_every_limit_of_the_verdict(name, limits):
+    good = {
+        "effective_sample_size": 1000.0,
+        "unsupported_mass": 0.0,
+        "largest_weight_share": 0.01,
+        "rows_with_feedback": 2000.0,
+        "effective_sample_size_share": 0.5,
+        "uniform_greedy_share": 0.5,
+        "clip": 0.05,
+        "deterministic_share": 0.0,
+    }
+    models = [{"model": "a", "rows_with_feedback": 9.0, "unsupported_mass": 0.1, "fix": ""}]
+    assert {value: verdict.judge(good | {name: value}, models)[0] for value in limits} == limits
+    few = verdict.judge(good | {"effective_sample_size": 50.0}, models)[1]
+    assert "log about 4 times as many rows" in few[0]
+
+
+def test_weights_of_any_size_have_their_effective_rows():
+    logs, nuisances = uniform_log(N=50, K=2, propensity=np.array([1.0, 0.0]))
+    rarely = np.tile(np.float32([1e-3, 0.999]), (50, 1))
+    np.testing.assert_allclose(estimators.support(logs, rarely, nuisances).numbers["effective_sample_size"], 50)
+
+
+def test_propensities_that_do_not_match_the_choices_forbid_an_ok_and_noise_does_not():
+    logs, nuisances = uniform_log()
+    times = 1.0 + np.arange(4000) % 3
+    logs = logs._replace(weight=times)
+    assert estimators.support(logs, always(2), nuisances).verdict == "ok"
+    report = estimators.support(logs._replace(propensity=np.full(4000, 0.2)), always(2), nuisances)
+    inverse = (logs.action == 1) / 0.2
+    ratio = np.average(inverse, weights=times)
+    error = np.sqrt((times**2 * (inverse - ratio) ** 2).sum() * 4000 / 3999) / times.sum()
+    assert report.verdict == "caution"
+    line = f"model 1 was chosen {ratio:.2f} times as often as its propensities say (standard error {error:.2f}); check"
+    assert any(reason.startswith(line) for reason in report.reasons)
+    few, fitted = uniform_log(N=600, K=10)
+    assert np.abs(np.bincount(few.action) / 60 - 1).max() > 0.2  # by chance
+    found = estimators.support(few, always(2, 600, 10), fitted)
+    assert not any("as often as its propensities say" in reason for reason in found.reasons)
 
 
 def test_support_takes_the_hardest_target_and_names_models():
