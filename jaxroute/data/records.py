@@ -31,9 +31,10 @@ from jaxroute.types import InputError
 
 ROWS = 20_000
 BYTES = 16_000_000
-PRINTED = ("{'", "['", "[{'")
 BROKEN = 1_000_000
 """So many rows that cannot be read are no log; each is kept with what is wrong about it."""
+PRINTED = ("{'", "['", "[{'")
+"""How dictionaries and lists begin as Python prints them, where a text stands first."""
 
 Wanted = Callable[[Sequence[str]], Iterable[str]]
 """All column names of a file -> the columns to read."""
