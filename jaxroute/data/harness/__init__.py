@@ -4,6 +4,7 @@ answers   what every reader makes
 inputs    the prompt among what a task was given
 scores    which score is the quality
 joining   answers of several runs as one table
+counting  what the table has of each model and what not
 others    results that are known and are no table
 and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
 """
@@ -11,7 +12,8 @@ and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from jaxroute.data import encoders, shapes, tables
 from jaxroute.data.harness import (
     bfcl,
     columns,
+    counting,
     deepeval,
     evalplus,
     evals,
@@ -66,7 +69,7 @@ READERS: tuple[Reader, ...] = (
 )
 
 
-SUFFIXES = (".eval", ".json", ".jsonl", ".parquet", ".csv")
+SUFFIXES = (".eval", ".json", ".jsonl", ".ndjson", ".parquet", ".csv")
 
 
 def read(run: str | os.PathLike[str]) -> list[Run]:
@@ -90,27 +93,44 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     found: dict[tuple[str, Path], tuple[File, Reader]] = {}
+    forms: dict[str, str] = {}
+    known: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for file in sorted(map(File, _files(path)), key=lambda file: _preferred(file.suffix)):
-        reader = None if others.reason(file) else next((reader for reader in READERS if reader.sees(file)), None)
-        if reader is not None:
-            found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
+        if why := others.reason(file):
+            known[str(file.path)] = why
+        elif reader := next((reader for reader in READERS if reader.sees(file)), None):
+            first, _ = found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
+            if first is not file:
+                forms[str(file.path)] = f"taken for another form of {first.path.name}"
+        elif file.suffix in SUFFIXES:
+            unknown[str(file.path)] = "no answers in a known form"
     if not found:
-        if why := next((f"{file}: {why}" for file in _files(path) if (why := others.reason(File(file)))), ""):
-            raise InputError(why)
-        known = ", ".join(reader.NAME for reader in READERS)
-        raise InputError(f"{path}: no result files of a known tool ({known}); see docs/tables.md")
+        if known:
+            raise InputError("{}: {}".format(*next(iter(known.items()))))
+        tools = ", ".join(reader.NAME for reader in READERS)
+        raise InputError(f"{path}: no result files of a known tool ({tools}); see docs/tables.md")
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
     runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
+    runs[0] = runs[0]._replace(left_out=forms | known | unknown)
     return _renamed(runs, name, path) if name else runs
 
 
-def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool = False, **options: Any) -> Table:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    encoder: str = "hashed",
+    alone: bool = False,
+    note: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Table:
     """A table from whatever holds one: a folder or wide file of tables, or results of evaluation tools as they are.
 
     Args:
         path: see ``tables.load``, or a run, see ``read``.
         encoder: of the prompts, where the folder has no features.
         alone: accept answers of one model, as a shadow sample may hold.
+        note: called with every sentence about what was read of runs (see ``counting.said``).
         options: of ``join``, for runs.
 
     Returns:
@@ -125,6 +145,9 @@ def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool =
         found = join(read(path), alone=alone, **options)
     except InputError as error:
         raise InputError(f"{error}; or make a table of it with jaxroute table, which has more options") from error
+    if note is not None:
+        for sentence in (*counting.said(found.counts), *counting.failed(found.counts)):
+            note(f"{path}: {sentence}")
     table = shapes.from_long(found.queries, found.outcomes, unknown_costs=True, alone=alone)
     return replace(table, features=encoders.encode(table.prompt, encoder))
 
@@ -179,8 +202,8 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
         The runs; scores of the file come beside those that an answer has.
 
     Raises:
-        InputError: no ids, no score, a row that fits no answer or those of several models, or an answer that two rows
-            fit; names file and row.
+        InputError: no ids, no score, a row that fits no answer or those of several models or prompts, or an answer
+            that two rows fit; names file and row.
     """
     file = File(Path(path).expanduser())
     if not file.path.is_file():
@@ -190,13 +213,13 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
         if (row.id, row.model) in known:
             raise InputError(f"{at}: a second row for {row.id!r}; keep one per prompt and model")
         known[row.id, row.model] = at, row.scores
-    used: dict[tuple[str, str | None], list[Answer]] = {}
+    used: dict[tuple[str, str | None], list[Answer]] = defaultdict(list)
 
     def with_scores(answer: Answer) -> Answer:
         place = next((key for key in ((answer.id, answer.model), (answer.id, None)) if key in known), None)
         if place is None:
             return answer
-        used.setdefault(place, []).append(answer)
+        used[place].append(answer)
         return replace(answer, scores={**answer.scores, **known[place][1]})
 
     found = [run._replace(answers=[with_scores(answer) for answer in run.answers]) for run in runs]
@@ -209,6 +232,11 @@ def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
             raise InputError(
                 f"{at}: {name!r} is the id of answers of several models ({', '.join(several)}); add a column model, so "
                 "that each answer has its own score"
+            )
+        if len(asked := {(answer.task, answer.key or answer.prompt): answer.at for answer in used[name, model]}) > 1:
+            raise InputError(
+                f"{at}: {name!r} is the id of several prompts ({', '.join(asked.values())}); make the ids differ, in "
+                "the results and in the scores"
             )
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,10 @@ class Tokens(NamedTuple):
 UNKNOWN = Tokens()
 COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", **APART}
 """The names in ``entries.usage`` of the fields of ``Tokens``."""
+NO_ERROR = ("", "none", "null", "nan", "<na>", "false", "0", "0.0")
+"""What tools write of an answer without an error."""
+KIND = re.compile(r"[^():\s][^():\n]*((?<=code): \d{3})?")
+"""What stands before the details of an error: a bracket, a colon, the end of the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +180,16 @@ def kind(error: Any) -> str:
     """What kind of failure an error's text tells, "" where there is none.
 
     Example:
-        >>> kind("BadRequestError('Error code: 400 - broken')"), kind(None)
-        ('BadRequestError', '')
+        >>> kind("BadRequestError('code: 400 - broken')"), kind("(404) not found"), kind({"code": 429}), kind(None)
+        ('BadRequestError', '404', '429', '')
     """
-    return str(values.label(error) or "").strip().split("(")[0].split("\n")[0]
+    if isinstance(error, Mapping):
+        error = next((error[name] for name in ("code", "type", "message") if error.get(name)), "error" if error else "")
+    text = str(error).strip()
+    if text.casefold() in NO_ERROR:
+        return ""
+    found = KIND.search(text)
+    return found[0].strip()[:60] if found else "error"
 
 
 def inner(record: Any, *keys: str | int) -> Any:

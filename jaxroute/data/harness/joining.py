@@ -12,7 +12,7 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import prices as price_table
 from jaxroute.data import shapes, ties
-from jaxroute.data.harness import scores
+from jaxroute.data.harness import counting, scores
 from jaxroute.data.harness.answers import Answer, Tokens
 from jaxroute.data.logs.costs import DOLLARS, SIGNS
 from jaxroute.system.wording import here
@@ -26,11 +26,15 @@ NUMBERS = ["quality", "cost", "input_tokens", "output_tokens"]
 
 
 class Run(NamedTuple):
-    """What one file holds: its name, the tool that wrote it, and its answers."""
+    """What one file holds: its name, the tool that wrote it, and its answers.
+
+    left_out: files of the same folder that are not read, and why; the first run of a folder has them.
+    """
 
     source: str
     tool: str
     answers: list[Answer]
+    left_out: Mapping[str, str] = {}
 
 
 class Joined(NamedTuple):
@@ -89,7 +93,7 @@ def join(
     queries = queries.assign(query_id=_query_ids(queries["task"].tolist(), queries["id"].tolist()))
     outcomes = scored.merge(queries[["task", "key", "query_id"]], on=["task", "key"])
     outcomes = outcomes.groupby(["model", "query_id"], sort=False)[NUMBERS].mean().reset_index()
-    by_model = [_counted(asked, outcomes, model, len(queries)) for model in asked["model"].unique()]
+    by_model = [counting.of_model(asked, outcomes, model, len(queries), names) for model in asked["model"].unique()]
     same = asked.groupby(["task", "key"])
     queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
     if len(by_model) == 1 and not alone:
@@ -113,9 +117,10 @@ def join(
         "prompts_without_a_score": same.ngroups - len(queries),
         "prompts_worded_differently": int((same["prompt"].nunique() > 1).sum()),
         "near_duplicate_prompts": ties.near_duplicates(queries["prompt"].tolist()),
-        "named_alike": _alike([found["model"] for found in by_model]),
+        "named_alike": counting.alike([found["model"] for found in by_model]),
         "scores": names,
         "runs": {run.source: run.tool for run in runs},
+        "files_left_out": {name: why for run in runs for name, why in run.left_out.items()},
         "by_model": by_model,
     }
     return Joined(queries, outcomes, counts)
@@ -139,34 +144,6 @@ def _frame(answers: Sequence[Answer], missed: float, quality: Sequence[float], c
             "output_tokens": [answer.tokens.output_tokens for answer in answers],
         }
     )
-
-
-def _counted(asked: pd.DataFrame, outcomes: pd.DataFrame, model: str, prompts: int) -> dict[str, Any]:
-    """What there is of a model, and what there is not."""
-    own, mine = outcomes[outcomes["model"] == model], asked[asked["model"] == model]
-    failed = mine.loc[mine["failed"] != "", "failed"].value_counts().to_dict()
-    if own.empty:
-        why = ", ".join(f"{count} {kind}" for kind, count in failed.items()) or "all unscored"
-        raise InputError(f"model {model!r} has no answer with a score ({why}); leave its run out")
-    return {
-        "model": model,
-        "answers": len(own),
-        "quality": float(own["quality"].mean()),
-        "cost": float(own["cost"].mean()),
-        "missing": prompts - len(own),
-        "failed": failed,
-        "unscored": int((mine["quality"].isna() & (mine["failed"] == "")).sum()),
-        "repeats_averaged": int(mine["quality"].notna().sum()) - len(own),
-        "cost_unknown": int(own["cost"].isna().sum()),
-    }
-
-
-def _alike(models: Sequence[str]) -> list[list[str]]:
-    """Names that differ in case, spaces or the provider before a slash alone."""
-    by: dict[str, list[str]] = defaultdict(list)
-    for name in models:
-        by["".join(name.casefold().split()).rpartition("/")[2]].append(name)
-    return [names for names in by.values() if len(names) > 1]
 
 
 def _same_prompts(runs: Sequence[Run]) -> None:
