@@ -48,7 +48,7 @@ def test_what_is_no_table(tmp_path):
         (rows((None, "a", 1), ("p", "b", 1)), r"run\.csv, row 0: the prompt is empty"),
         (
             rows(("p", "a", 1), ("p", "b", 0), names=("text", "model", "quality")),
-            r"run\.csv: no result files of a known tool",
+            r"run\.csv: no results of a known tool",
         ),
         (rows(("p", "a", "good"), ("p", "b", "bad")), "row 0: score 'quality' is 'good'; say what it is worth"),
         (

@@ -145,7 +145,9 @@ def test_helm_runs_that_are_not_whole(tmp_path):
 
 def test_ragas_columns_name_no_model():
     small, large = DATA / "ragas/small.csv", DATA / "ragas/large.csv"
-    with pytest.raises(InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv$"):
+    with pytest.raises(
+        InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv, or add a column model$"
+    ):
         joined(small, large, wanted=["exact_match"])
     with pytest.raises(InputError, match=r"several scores; choose with wanted=\[NAME\]: exact_match, string_present"):
         joined(f"small={small}", f"large={large}")
@@ -243,3 +245,16 @@ def test_alpaca_eval_preferences_are_of_the_second_answer():
     found = joined(*files, wanted=["preference"], quality_range=(1, 2))
     assert wide(found) == {"tiny/0": {"small": 0.0, "large": 1.0}, "tiny/1": {"small": 1.0, "large": 1.0}}
     assert (found.counts["cost_unknown"], found.counts["prompts_without_a_score"]) == (4, 1)
+
+
+def test_what_helm_writes_beside_a_run_is_no_answer(tmp_path):
+    """helm-summarize writes the instances, which have prompts, into every run's folder: none of them could be read."""
+    alone = joined(DATA / "helm", wanted=["exact_match"])
+    shutil.copytree(DATA / "helm", tmp_path / "runs")
+    for stats in (tmp_path / "runs").rglob("per_instance_stats.json"):
+        instances = [{"input": {"text": "What?"}, "references": [], "split": "test", "id": "id1"}]
+        stats.with_name("instances.json").write_text(json.dumps(instances))
+    found = joined(tmp_path / "runs", wanted=["exact_match"])
+    assert wide(found) == wide(alone)
+    assert len(found.counts["runs"]) == 2
+    assert not found.counts["files_left_out"]

@@ -5,6 +5,7 @@ inputs    the prompt among what a task was given
 scores    which score is the quality
 joining   answers of several runs as one table
 counting  what the table has of each model and what not
+grades    scores from a file of their own
 others    results that are known and are no table
 and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
 """
@@ -12,8 +13,7 @@ and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line i
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ from jaxroute.data.harness import (
     swe_bench,
 )
 from jaxroute.data.harness.answers import Answer, File
+from jaxroute.data.harness.grades import judged as judged
 from jaxroute.data.harness.joining import Joined as Joined
 from jaxroute.data.harness.joining import Run as Run
 from jaxroute.data.harness.joining import join as join
@@ -108,10 +109,16 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     if not found:
         if known:
             raise InputError("{}: {}".format(*next(iter(known.items()))))
-        tools = ", ".join(reader.NAME for reader in READERS)
-        raise InputError(f"{path}: no result files of a known tool ({tools}); see docs/tables.md")
+        tools = ", ".join(reader.NAME for reader in READERS if reader is not columns)
+        there = columns.names(File(path)) if path.is_file() and path.suffix.lower() in columns.SUFFIXES else ()
+        have = f" (it has {', '.join(map(repr, there))})" if there else ""
+        raise InputError(
+            f"{path}: no results of a known tool ({tools}), and no columns of which one is called prompt{have}; see "
+            "docs/tables.md"
+        )
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
     runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
+    runs = [run for run in runs if run.answers] or runs  # prompts and the like are read with their answers
     runs[0] = runs[0]._replace(left_out=forms | known | unknown)
     return _renamed(runs, name, path) if name else runs
 
@@ -188,57 +195,6 @@ def _files(path: Path) -> Sequence[Path]:
         return [path]
     inside = (file for file in path.rglob("*") if file.is_file())
     return sorted(file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts))
-
-
-def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
-    """Runs with scores from a file of their own, as for answers of a batch that a judge graded later.
-
-    Args:
-        runs: see ``read``.
-        path: a .csv, .parquet or .jsonl file of what the tool calls the prompts (custom_id, query_id, sample_id or
-            id), optional model, and columns of scores.
-
-    Returns:
-        The runs; scores of the file come beside those that an answer has.
-
-    Raises:
-        InputError: no ids, no score, a row that fits no answer or those of several models or prompts, or an answer
-            that two rows fit; names file and row.
-    """
-    file = File(Path(path).expanduser())
-    if not file.path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    known: dict[tuple[str, str | None], tuple[str, Mapping[str, Any]]] = {}
-    for at, row in columns.scores(file):
-        if (row.id, row.model) in known:
-            raise InputError(f"{at}: a second row for {row.id!r}; keep one per prompt and model")
-        known[row.id, row.model] = at, row.scores
-    used: dict[tuple[str, str | None], list[Answer]] = defaultdict(list)
-
-    def with_scores(answer: Answer) -> Answer:
-        place = next((key for key in ((answer.id, answer.model), (answer.id, None)) if key in known), None)
-        if place is None:
-            return answer
-        used[place].append(answer)
-        return replace(answer, scores={**answer.scores, **known[place][1]})
-
-    found = [run._replace(answers=[with_scores(answer) for answer in run.answers]) for run in runs]
-    for (name, model), (at, _) in known.items():
-        if (name, model) not in used:
-            models = ", ".join(sorted({str(answer.model) for run in runs for answer in run.answers}))
-            whose = "" if model is None else f" of model {model!r}"
-            raise InputError(f"{at}: no answer{whose} to {name!r} in the runs (models: {models}); correct the row")
-        if len(several := sorted({str(answer.model) for answer in used[name, model]})) > 1:
-            raise InputError(
-                f"{at}: {name!r} is the id of answers of several models ({', '.join(several)}); add a column model, so "
-                "that each answer has its own score"
-            )
-        if len(asked := {(answer.task, answer.key or answer.prompt): answer.at for answer in used[name, model]}) > 1:
-            raise InputError(
-                f"{at}: {name!r} is the id of several prompts ({', '.join(asked.values())}); make the ids differ, in "
-                "the results and in the scores"
-            )
-    return found
 
 
 def _renamed(runs: Sequence[Run], name: str, path: Path) -> list[Run]:

@@ -152,7 +152,8 @@ def _same_prompts(runs: Sequence[Run]) -> None:
     for run in runs:
         for answer in run.answers:
             if answer.model is None:
-                raise InputError(f"{run.source}: names no model; name it as NAME={run.source}")
+                beside = ", or add a column model" if run.tool == "columns" else ""
+                raise InputError(f"{run.source}: names no model; name it as NAME={run.source}{beside}")
             keys = asked[answer.model, answer.task].setdefault(run.source, set())
             keys.add(answer.key or answer.prompt or "")
     for (model, task), by_run in asked.items():
@@ -188,6 +189,8 @@ def _qualities(
         try:
             number = scores.quality(value, labels)
         except (ValueError, TypeError, OverflowError):
+            if isinstance(value, Mapping | list):
+                raise InputError(f"{answer.at}: score {name!r} is {value!r:.60}, expected one number or word") from None
             raise InputError(
                 f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with "
                 f"{here(f'labels={{{value!r}: 1, ...}}', f'--quality {value}=1,...')}"
