@@ -43,10 +43,10 @@ def table(
     """Turn results of evaluation tools into a table of prompts that several models answered.
 
     Reads Inspect AI, lm-evaluation-harness, lighteval, promptfoo, OpenAI Batch, HELM, DeepEval, EvalPlus, BFCL,
-    OpenCompass, experiments of platforms (Langfuse, MLflow and others), and files of one answer a row (Ragas and
-    others). Runs are joined by prompt; what a model did not answer is a hole, a cost that is
-    not known stays unknown. A router can be fitted to the table alone (jaxroute fit --table), or to a log with the
-    table beside it (--shadow).
+    OpenCompass, SWE-bench, experiments of platforms (Langfuse, MLflow and others), and files of one answer a row (Ragas
+    and others). Runs are joined by prompt. What a model did not answer is missing, and a cost that is not known stays
+    unknown. A router can be fitted to the table alone (jaxroute fit --table), or to a log with the table beside it
+    (--shadow).
 
     Examples:
 

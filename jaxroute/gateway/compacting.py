@@ -2,7 +2,7 @@
 
     python -m jaxroute.gateway.compacting logs/ 2026-01.parquet
 
-Files that were turned over can be removed afterwards; the file that is being written belongs to the gateway. Half lines
+Files that were rotated can be removed afterwards; the file that is being written belongs to the gateway. Half lines
 of killed processes are left out and counted.
 """
 
@@ -39,7 +39,7 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
     """Write the rows of a log as Parquet, all of them or nothing.
 
     Args:
-        source: a file, or the folder of the log and of what was turned over. out: the Parquet file.
+        source: a file, or the folder of the log and of its rotated files. out: the Parquet file.
 
     Returns:
         (rows written, lines that could not be read).
@@ -75,7 +75,7 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
                     writer.write_table(pa.Table.from_pylist(found, schema))
                     rows += len(chunk.row)
         if records.sources(source) != before:
-            raise InputError(f"{source}: a file was turned over or compressed while it was read; run this again")
+            raise InputError(f"{source}: a file was rotated or compressed while it was read; run this again")
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)

@@ -188,7 +188,7 @@ def sentence(said: Mapping[str, Any]) -> str:
 
 
 def _rows(path: Path | None) -> Iterator[dict[str, Any]]:
-    """The rows of a log of the gateway, and of what was turned over beside it; none where there is no file yet."""
+    """The rows of a log of the gateway, and of the rotated files beside it; none where there is no file yet."""
     from jaxroute.data import records
 
     if path is None or not path.exists():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAID = {
-    "unscored": "answers without a score are holes",
+    "unscored": "answers have no score and count as missing",
     "repeats_averaged": "further answers of a model to the same prompt were averaged",
     "prompts_without_a_score": "prompts have no score of any model and are left out",
     "prompts_worded_differently": "prompts are worded differently from run to run; the first wording counts",
@@ -71,8 +71,8 @@ def said(counts: Mapping[str, Any]) -> list[str]:
 
     Example:
         >>> counts = {"prompts": 2, "answers": 4, "scores": {"all": "acc"}, **dict.fromkeys(SAID, 0), "named_alike": []}
-        >>> said(counts | {"unscored": 3, "files_left_out": {"run.csv": "taken for another form of run.json"}})[1:]
-        ['3 answers without a score are holes', '1 files are not read: run.csv (taken for another form of run.json)']
+        >>> said(counts | {"unscored": 3, "files_left_out": {"a.csv": "taken for another form of a.json"}})[1:]
+        ['3 answers have no score and count as missing', '1 files are not read: a.csv (taken for another form of a.json)']
     """
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     found = [f"{counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]

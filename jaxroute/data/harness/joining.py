@@ -1,4 +1,4 @@
-"""Answers of several runs as one full-feedback table: joined by prompt, holes masked, everything left out counted."""
+"""Answers of several runs as one full-feedback table: joined by prompt, and what is left out counted."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def join(
         quality_range: (worst, best) of scores that are numbers; worst above best where less is better. Default: 0, 1.
         prices: see ``prices.load``.
         reprice: compute every cost from prices and tokens where there are both, not only the unknown ones.
-        failures: "drop": a failed answer is a hole; "zero": it has quality 0.
+        failures: "drop": a failed answer is missing; "zero": it has quality 0.
         alone: accept answers of one model, as a shadow sample may hold.
 
     Returns:
-        Joined. An answer without a score is a hole; a cost that is not known is NaN.
+        Joined. An answer without a score is missing; a cost that is not known is NaN.
 
     Raises:
         InputError: no or several scores, a label or number that is no quality, a model's runs of different prompts,
