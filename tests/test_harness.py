@@ -280,14 +280,16 @@ def test_files_that_are_not_read_are_said(tmp_path):
             frame.to_json(path, orient="records", lines=True)
     (tmp_path / "runs/vllm.json").write_text('{"request_throughput": 1, "mean_ttft_ms": 2}')
     (tmp_path / "runs/notes.txt").write_text("Notes.")
+    (tmp_path / "runs/empty.json").write_text('{"results": {"results": []}}')
     found = joined(tmp_path / "runs")
     assert found.counts["models"] == ["c", "b"]
     why = {name.rpartition("/")[2]: why for name, why in found.counts["files_left_out"].items()}
     assert why.pop("vllm.json").startswith("a benchmark of vLLM: times of requests")
+    assert why.pop("empty.json") == "no answers in this file of promptfoo"
     assert why == {"run.csv": "taken for another form of run.jsonl", "d.csv": "no answers in a known form"}
     ran = CliRunner().invoke(cli.app, ["table", str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
-    assert "3 files are not read" in ran.output
+    assert "4 files are not read" in ran.output
     told = []
     harness.load(tmp_path / "runs", note=told.append)
     assert told[0].endswith("1 prompts, 2 answers; quality is quality")
-    assert "3 files are not read" in told[1]
+    assert "4 files are not read" in told[1]

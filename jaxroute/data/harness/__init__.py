@@ -7,7 +7,8 @@ joining   answers of several runs as one table
 counting  what the table has of each model and what not
 grades    scores from a file of their own
 others    results that are known and are no table
-and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
+and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``. Where other files are
+read with those of the answers, ``beside`` knows them.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ READERS: tuple[Reader, ...] = (
 )
 
 
+WITH_OTHERS = (bfcl, helm, lm_eval, openai_batch, evalplus, opencompass, swe_bench)
+"""Readers that know files (prompts, predictions) which are read with those of the answers: ``beside`` says which."""
 SUFFIXES = (".eval", ".json", ".jsonl", ".ndjson", ".parquet", ".csv")
 
 
@@ -97,8 +100,11 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     forms: dict[str, str] = {}
     known: dict[str, str] = {}
     unknown: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for file in sorted(map(File, _files(path)), key=lambda file: _preferred(file.suffix)):
-        if why := others.reason(file):
+        if owner := next((reader.NAME for reader in WITH_OTHERS if reader.beside(file)), None):
+            parts[str(file.path)] = f"is a part of results of {owner} without their scores; give the scores with it"
+        elif why := others.reason(file):
             known[str(file.path)] = why
         elif reader := next((reader for reader in READERS if reader.sees(file)), None):
             first, _ = found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
@@ -107,8 +113,8 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
         elif file.suffix in SUFFIXES:
             unknown[str(file.path)] = "no answers in a known form"
     if not found:
-        if known:
-            raise InputError("{}: {}".format(*next(iter(known.items()))))
+        for named, why in (known | parts).items():
+            raise InputError(f"{named}: {why}")
         tools = ", ".join(reader.NAME for reader in READERS if reader is not columns)
         there = columns.names(File(path)) if path.is_file() and path.suffix.lower() in columns.SUFFIXES else ()
         have = f" (it has {', '.join(map(repr, there))})" if there else ""
@@ -118,8 +124,8 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
         )
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
     runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
-    runs = [run for run in runs if run.answers] or runs  # prompts and the like are read with their answers
-    runs[0] = runs[0]._replace(left_out=forms | known | unknown)
+    empty = {run.source: f"no answers in this file of {run.tool}" for run in runs if not run.answers}
+    runs[0] = runs[0]._replace(left_out=forms | empty | known | unknown)
     return _renamed(runs, name, path) if name else runs
 
 

@@ -71,8 +71,8 @@ def said(counts: Mapping[str, Any]) -> list[str]:
 
     Example:
         >>> counts = {"prompts": 2, "answers": 4, "scores": {"all": "acc"}, **dict.fromkeys(SAID, 0), "named_alike": []}
-        >>> said(counts | {"unscored": 3, "files_left_out": {"a.csv": "taken for another form of a.json"}})[1:]
-        ['3 answers have no score and count as missing', '1 files are not read: a.csv (taken for another form of a.json)']
+        >>> said(counts | {"unscored": 3, "files_left_out": {"a.csv": "another form of a.json"}})[1:]
+        ['3 answers have no score and count as missing', '1 files are not read: a.csv (another form of a.json)']
     """
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     found = [f"{counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]

@@ -24,20 +24,21 @@ COUNTS = re.compile(
 
 
 def sees(file: File) -> bool:
-    """Whether a file is the scores of a run, or lies beside them: what ``helm-summarize`` writes there has prompts."""
-    if file.path.name == FILE:
-        return {"instance_id", "stats"} <= file.first.keys()
-    return file.suffix == ".json" and all(file.path.with_name(name).is_file() for name in (FILE, SPEC))
+    """Whether a file is the scores of a run."""
+    return file.path.name == FILE and {"instance_id", "stats"} <= file.first.keys()
+
+
+def beside(file: File) -> bool:
+    """Whether a file lies beside the scores of a run; what ``helm-summarize`` writes there has prompts."""
+    return file.path.name != FILE and all(file.path.with_name(name).is_file() for name in (FILE, SPEC))
 
 
 def read(file: File) -> Iterator[Answer]:
-    """The answers of a run, a train trial each; none of what lies beside its scores.
+    """The answers of a run, a train trial each.
 
     Raises:
         InputError: a file that is missing beside it, or of another shape; names file and instance.
     """
-    if file.path.name != FILE:
-        return
     spec, state = (_companion(file, name) for name in (SPEC, STATE))
     model, method = inner(spec, "adapter_spec", "model"), str(inner(spec, "adapter_spec", "method"))
     if not isinstance(model, str):
