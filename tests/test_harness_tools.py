@@ -1,6 +1,7 @@
 """Results of lm-eval, lighteval, promptfoo, DeepEval, HELM and Ragas as tables: every value of real files is known."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -258,3 +259,36 @@ def test_what_helm_writes_beside_a_run_is_no_answer(tmp_path):
     assert wide(found) == wide(alone)
     assert len(found.counts["runs"]) == 2
     assert not found.counts["files_left_out"]
+
+
+def test_failures_of_early_promptfoo_are_failures(tmp_path):
+    """Before there was a failureReason, an answer that failed has the score 0 and no output."""
+    whole = json.loads((DATA / "promptfoo/tiny.json").read_text())
+    for result in whole["results"]["results"]:
+        del result["failureReason"]
+    (tmp_path / "tiny.json").write_text(json.dumps(whole))
+    found, expected = joined(tmp_path / "tiny.json"), joined(DATA / "promptfoo/tiny.json")
+    assert found.counts["by_model"] == expected.counts["by_model"]
+    assert found.counts["failed"] == 4
+
+
+def test_records_that_are_no_answers_are_counted(tmp_path):
+    """HELM's perturbed instances and DeepEval's conversations were left out without a word."""
+    shutil.copytree(DATA / "helm", tmp_path / "helm")
+    for stats in (tmp_path / "helm").rglob("per_instance_stats.json"):
+        records = json.loads(stats.read_text())
+        stats.write_text(json.dumps([*records, {**records[0], "perturbation": {"name": "typos"}}]))
+    found = joined(tmp_path / "helm", wanted=["exact_match"])
+    assert wide(found) == wide(joined(DATA / "helm", wanted=["exact_match"]))
+    (sentence,) = found.counts["left_out"]
+    assert re.fullmatch(r"2 perturbed instances are left out \(1 \S+, 1 \S+\)", sentence)
+    (source, *_) = sorted((DATA / "deepeval").rglob("*.json"))
+    whole = json.loads(source.read_text())
+    (whole.get("testRunData") or whole)["conversationalTestCases"] = [{"turns": []}]
+    (tmp_path / "run.json").write_text(json.dumps(whole))
+    (run,) = harness.read(f"mine={tmp_path / 'run.json'}")
+    assert [tuple(record) for record in run.left_out] == [("mine", "conversations")]
+    (whole.get("testRunData") or whole)["testCases"] = []
+    (tmp_path / "run.json").write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=r"run\.json: 1 conversations are left out \(1 mine\); check the files"):
+        joined(f"mine={tmp_path / 'run.json'}")

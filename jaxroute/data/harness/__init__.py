@@ -43,10 +43,10 @@ from jaxroute.data.harness import (
     pydantic_evals,
     swe_bench,
 )
-from jaxroute.data.harness.answers import Answer, File
+from jaxroute.data.harness.answers import Answer, File, LeftOut
+from jaxroute.data.harness.answers import Run as Run
 from jaxroute.data.harness.grades import judged as judged
 from jaxroute.data.harness.joining import Joined as Joined
-from jaxroute.data.harness.joining import Run as Run
 from jaxroute.data.harness.joining import join as join
 from jaxroute.types import InputError, Table
 
@@ -59,8 +59,8 @@ class Reader(Protocol):
     def sees(self, file: File) -> bool:
         """Whether a file is this tool's."""
 
-    def read(self, file: File) -> Iterator[Answer]:
-        """The answers in a file that ``sees`` knows."""
+    def read(self, file: File) -> Iterator[Answer] | Iterator[Answer | LeftOut]:
+        """The answers in a file that ``sees`` knows, and its other records, which are counted."""
 
 
 READERS: tuple[Reader, ...] = (
@@ -123,9 +123,9 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
             "docs/tables.md"
         )
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
-    runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
+    runs = [_run(file, reader) for file, reader in kept]
     empty = {run.source: f"no answers in this file of {run.tool}" for run in runs if not run.answers}
-    runs[0] = runs[0]._replace(left_out=forms | empty | known | unknown)
+    runs[0] = runs[0]._replace(beside=forms | empty | known | unknown)
     return _renamed(runs, name, path) if name else runs
 
 
@@ -177,7 +177,7 @@ def is_run(path: str | os.PathLike[str]) -> bool:
     return not any(str(name).endswith(shapes.COST_SUFFIX) for name in names)
 
 
-def _answers(file: File, reader: Reader) -> list[Answer]:
+def _run(file: File, reader: Reader) -> Run:
     """What a reader finds in a file; a shape that its tool does not write is one error."""
     try:
         found = list(reader.read(file))
@@ -185,10 +185,12 @@ def _answers(file: File, reader: Reader) -> list[Answer]:
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{file.path}: not in the format of {reader.NAME} ({error}); export them again") from error
-    for answer in found:
+    answers = [record for record in found if isinstance(record, Answer)]
+    for answer in answers:
         if not isinstance(answer.model, str | None) or not isinstance(answer.prompt, str | None):
             raise InputError(f"{answer.at}: model or prompt is not text; export the results again")
-    return found
+    left_out = [record for record in found if isinstance(record, LeftOut)]
+    return Run(str(file.path), reader.NAME, answers, left_out)
 
 
 def _preferred(suffix: str) -> int:
@@ -208,4 +210,10 @@ def _renamed(runs: Sequence[Run], name: str, path: Path) -> list[Run]:
     if len(models) > 1:
         listed = ", ".join(sorted(map(str, models)))
         raise InputError(f"{name}={path}: the results are of {len(models)} models ({listed}); pass one run per model")
-    return [run._replace(answers=[replace(answer, model=name) for answer in run.answers]) for run in runs]
+    return [
+        run._replace(
+            answers=[replace(answer, model=name) for answer in run.answers],
+            left_out=[record._replace(model=name) for record in run.left_out],
+        )
+        for run in runs
+    ]

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,27 @@ class Answer:
     currency: str = ""
     tokens: Tokens = UNKNOWN
     failed: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A record of a run that is no answer to a prompt: whose, and what such records are called."""
+
+    model: str | None
+    kind: str
+
+
+class Run(NamedTuple):
+    """What one file holds: its name, the tool that wrote it, and its answers.
+
+    left_out: its records that are no answers to a prompt. beside: files of the same folder that are not read, and why;
+    the first run of a folder has them.
+    """
+
+    source: str
+    tool: str
+    answers: list[Answer]
+    left_out: Sequence[LeftOut] = ()
+    beside: Mapping[str, str] = {}
 
 
 class File:

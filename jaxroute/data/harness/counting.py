@@ -12,6 +12,8 @@ from jaxroute.types import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from jaxroute.data.harness.answers import Run
+
 SAID = {
     "unscored": "answers have no score and count as missing",
     "repeats_averaged": "further answers of a model to the same prompt were averaged",
@@ -63,6 +65,15 @@ def alike(models: Sequence[str]) -> list[list[str]]:
     return [names for names in by.values() if len(names) > 1]
 
 
+def left_out(runs: Sequence[Run]) -> list[str]:
+    """A sentence for every kind of records that are no answers, with their number by model."""
+    by: dict[str, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        for record in run.left_out:
+            by[record.kind][record.model or run.source] += 1
+    return [f"{found.total()} {kind} are left out ({kinds(found)})" for kind, found in by.items()]
+
+
 def said(counts: Mapping[str, Any]) -> list[str]:
     """What the counts of a table say of all models together: which score is the quality, and what is left out.
 
@@ -70,13 +81,15 @@ def said(counts: Mapping[str, Any]) -> list[str]:
         counts: of ``join``.
 
     Example:
-        >>> counts = {"prompts": 2, "answers": 4, "scores": {"all": "acc"}, **dict.fromkeys(SAID, 0), "named_alike": []}
+        >>> counts = {"prompts": 2, "answers": 4, "scores": {"all": "acc"}, **dict.fromkeys(SAID, 0), "named_alike": [],
+        ...           "left_out": []}
         >>> said(counts | {"unscored": 3, "files_left_out": {"a.csv": "another form of a.json"}})[1:]
         ['3 answers have no score and count as missing', '1 files are not read: a.csv (another form of a.json)']
     """
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     found = [f"{counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]
     found += [f"{counts[key]} {what}" for key, what in SAID.items() if counts[key]]
+    found += counts["left_out"]
     if others := counts["files_left_out"]:
         named = ", ".join(f"{name} ({why})" for name, why in itertools.islice(others.items(), SHOWN))
         more = f", and {len(others) - SHOWN} more" if len(others) > SHOWN else ""

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data.harness import columns
-from jaxroute.data.harness.answers import Answer, File
-from jaxroute.data.harness.joining import Run
+from jaxroute.data.harness.answers import Answer, File, Run
 from jaxroute.types import InputError
 
 

@@ -13,7 +13,7 @@ from jaxroute import settings
 from jaxroute.data import prices as price_table
 from jaxroute.data import shapes, ties
 from jaxroute.data.harness import counting, scores
-from jaxroute.data.harness.answers import Answer, Tokens
+from jaxroute.data.harness.answers import Answer, Run, Tokens
 from jaxroute.data.logs.costs import DOLLARS, SIGNS
 from jaxroute.system.wording import here
 from jaxroute.types import InputError
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 
 NUMBERS = ["quality", "cost", "input_tokens", "output_tokens"]
-
-
-class Run(NamedTuple):
-    """What one file holds: its name, the tool that wrote it, and its answers.
-
-    left_out: files of the same folder that are not read, and why; the first run of a folder has them.
-    """
-
-    source: str
-    tool: str
-    answers: list[Answer]
-    left_out: Mapping[str, str] = {}
 
 
 class Joined(NamedTuple):
@@ -80,7 +68,8 @@ def join(
     """
     answers = [answer for run in runs for answer in run.answers]
     if not answers:
-        raise InputError(f"{', '.join(run.source for run in runs)}: the runs hold no answers; check the files")
+        what = ", ".join(counting.left_out(runs)) or "the runs hold no answers"
+        raise InputError(f"{', '.join(run.source for run in runs)}: {what}; check the files")
     _same_prompts(runs)
     names = scores.chosen(answers, wanted)
     missed = {"drop": math.nan, "zero": 0.0}.get(failures)
@@ -120,7 +109,8 @@ def join(
         "named_alike": counting.alike([found["model"] for found in by_model]),
         "scores": names,
         "runs": {run.source: run.tool for run in runs},
-        "files_left_out": {name: why for run in runs for name, why in run.left_out.items()},
+        "left_out": counting.left_out(runs),
+        "files_left_out": {name: why for run in runs for name, why in run.beside.items()},
         "by_model": by_model,
     }
     return Joined(queries, outcomes, counts)

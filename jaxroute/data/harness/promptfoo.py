@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jaxroute.data import messages
 from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner, kind
@@ -55,8 +56,15 @@ def read(file: File) -> Iterator[Answer]:
             main="score",
             cost=amount(answer.get("cost") if fresh else None, at, "cost"),
             tokens=Tokens(*(amount(used.get(name) if fresh else None, at, name) for name in ("prompt", "completion"))),
-            failed=(kind(result.get("error")) or "error") if result.get("failureReason") == ERROR else "",
+            failed=(kind(result.get("error")) or "error") if _broken(result) else "",
         )
+
+
+def _broken(result: Mapping[str, Any]) -> bool:
+    """Whether a result is no answer; early releases do not write why it failed, but no output either."""
+    if "failureReason" in result:
+        return bool(result["failureReason"] == ERROR)
+    return bool(inner(result, "response", "error")) or inner(result, "response", "output") is None
 
 
 def _columns(file: File) -> Iterator[Answer]:
