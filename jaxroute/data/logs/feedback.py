@@ -9,7 +9,9 @@ Langfuse's scores.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +43,26 @@ class Joined(NamedTuple):
 
     quality: np.ndarray
     counts: dict[str, int]
+
+
+def apart(tables: Sequence[records.Source], given: Any) -> list[records.Source]:
+    """The tables of a log, without those of ratings alone that are given as its feedback.
+
+    A gateway keeps its ratings in a folder within the log's.
+    """
+    if not isinstance(given, str | os.PathLike):
+        return list(tables)
+    own = {table.resolve() for table in records.sources(given) if isinstance(table, Path)}
+    return [
+        table
+        for table in tables
+        if not (isinstance(table, Path) and table.resolve() in own and ratings_alone(next(records.read(table)).names))
+    ]
+
+
+def ratings_alone(names: Sequence[str]) -> bool:
+    """Whether a table of these columns holds ratings, and no requests."""
+    return {"request_id", "quality"} <= set(names) <= set(records.RATING)
 
 
 def read(source: Any) -> list[Judgement]:

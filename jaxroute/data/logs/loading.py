@@ -30,6 +30,7 @@ from jaxroute.data.logs import cells, convert, costs, formats, joining, naming, 
 from jaxroute.data.logs.assembling import assemble
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
+from jaxroute.data.logs.feedback import apart
 from jaxroute.data.logs.qualities import rate
 from jaxroute.data.logs.table import LogTable
 from jaxroute.system.wording import mapped, named
@@ -100,7 +101,7 @@ def load(
     _check(asked, quality_range, failures, form)
     listed = tariffs.listed(prices)
     asked = asked._replace(columns={**asked.columns, **{f"{convert.CONTEXT}{name}": name for name in context}})
-    tables = records.sources(source)
+    tables = apart(records.sources(source), feedback)
     amounts = ["cost"] if listed is None else ["cost", "input_tokens"]
     rated = [] if feedback is not None else [["quality"]]
     log = cells.gather(tables, asked, form, [["model"], *rated, amounts])
