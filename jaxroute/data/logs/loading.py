@@ -108,7 +108,7 @@ def load(
     shared = joining.join(log, chat)
     naming.resolve(log, keep_dates)
     _simulate(log)
-    chosen = rate(log, feedback, score, shared)
+    chosen = rate(log, feedback, score, shared, drop_bad)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
     costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))
