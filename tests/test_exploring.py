@@ -228,7 +228,7 @@ def test_a_roll_out_is_sent_back_when_it_is_worse_and_stays_so(folder, tmp_path)
     settings.feedback_file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in named))
     for score in (None, "other"):
         with pytest.raises(
-            InputError, match=r"the ratings are called brief, useful; name those that count: score=NAME"
+            InputError, match=r"the ratings are called 'brief', 'useful'; name those that count: score=NAME"
         ):
             rollout.look(settings, score=score)
     by_name = rollout.look(settings, score="useful")

@@ -140,8 +140,7 @@ def look(
     """Compare once, and write what follows; a roll-out that is over stays so, and is not compared again.
 
     Args:
-        settings: of the gateway. quality_range: (worst, best) of the ratings. score: the name of those that count, where
-            they have several.
+        settings: of the gateway. quality_range: (worst, best) of the ratings. score: the name of those that count.
 
     Returns:
         What the file says: router (version of the new one), status, rows, difference, lower, upper, left_out, at.
@@ -176,11 +175,9 @@ def _chosen(rows: Sequence[dict[str, Any]], score: str | None) -> list[dict[str,
     """The ratings of one name, the latest of a request last."""
     rated = [row for row in rows if isinstance(row.get("quality"), int | float)]
     names = sorted({str(row.get("name") or "") for row in rated})
-    if len(names) > 1 and score is None or names and score not in (None, *names):
-        listed = ", ".join(name or "no name" for name in names)
-        raise InputError(
-            f"the ratings are called {listed}; name those that count: {here('score=NAME', '--score NAME')}"
-        )
+    if names and (score not in names if score is not None else len(names) > 1):
+        how = here("score=NAME", "--score NAME")
+        raise InputError(f"the ratings are called {', '.join(map(repr, names))}; name those that count: {how}")
     kept = [row for row in rated if score in (None, row.get("name") or "")]
     return sorted(kept, key=lambda row: row["timestamp"] if isinstance(row.get("timestamp"), int | float) else 0.0)
 
