@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxroute.data import logs, records
+from jaxroute.data.logs import describing
 from jaxroute.gateway import Choice, LogWriter, read_tail, rows
 from jaxroute.gateway.compacting import compact
 from jaxroute.gateway.feedback import ratings
@@ -225,6 +226,7 @@ def test_ratings_within_the_folder_of_the_log_are_no_requests(tmp_path):
     for i in range(4):
         ratings.write(request_id=f"call-{i}", quality=i / 4, timestamp=1e9 + i)
     ratings.close()
+    assert describing.propose(tmp_path / "logs").title == "jaxroute's gateway"  # f comes before r
     assert compact(tmp_path / "logs", tmp_path / "all.parquet") == (4, 0, 1)
     for source in ("logs", "all.parquet"):
         for given in ("logs/feedback", "logs/feedback/feedback.jsonl"):

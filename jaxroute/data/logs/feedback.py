@@ -58,8 +58,19 @@ def apart(tables: Sequence[records.Source], given: Any) -> list[records.Source]:
     return [
         table
         for table in tables
-        if not (isinstance(table, Path) and table.resolve() in own and ratings_alone(next(records.read(table)).names))
+        if not (isinstance(table, Path) and table.resolve() in own and ratings_alone(_names(table)))
     ]
+
+
+def first_log(tables: Sequence[records.Source]) -> records.Source:
+    """The first table that holds more than ratings; the first one if none does."""
+    several = len(tables) > 1
+    return next((one for one in tables if several and (found := _names(one)) and not ratings_alone(found)), tables[0])
+
+
+def _names(table: records.Source) -> Sequence[str]:
+    first = next(records.read(table), None)
+    return () if first is None else first.names
 
 
 def ratings_alone(names: Sequence[str]) -> bool:
