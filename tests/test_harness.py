@@ -293,3 +293,11 @@ def test_files_that_are_not_read_are_said(tmp_path):
     harness.load(tmp_path / "runs", note=told.append)
     assert told[0].endswith("1 prompts, 2 answers; quality is quality")
     assert "4 files are not read" in told[1]
+
+
+def test_a_score_by_its_whole_name_is_that_one():
+    """Where another score had the name as a part, it could not be chosen at all."""
+    answer = Answer(at="a", model="m", prompt="p", scores={"judge.correct": 0, "correct": 1, "judge.style": 0})
+    assert scores.chosen([answer], ["correct"]) == {"all": "correct"}
+    with pytest.raises(InputError, match=r"several scores; .*: judge\.correct, judge\.style$"):
+        scores.chosen([answer], ["judge"])

@@ -29,8 +29,8 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
 
     Args:
         answers: of all runs.
-        wanted: names, or parts of names (a metric or a filter of ``metric,filter``), as many as needed for every
-            task to have one. Where none is wanted: the tool's main score, else the only one.
+        wanted: names, or parts of names (a metric or a filter of ``metric,filter``) where none is a name, as many as
+            needed for every task to have one. Where none is wanted: the tool's main score, else the only one.
 
     Returns:
         task -> name. A task that has only one score has that, as long as each wanted name is another task's.
@@ -64,7 +64,8 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
                 raise InputError(f"{own[0].at}: all {len(own)} answers failed ({why}); run the evaluation again")
             how = here("data.harness.judged", "--scores FILE")
             raise InputError(f"{own[0].at}: no answer has a score; give them with {how} (see docs/tables.md)")
-        fits = [score for score in some if any(_is(name, score) for name in wanted)]
+        fits = [score for score in some if score in wanted]
+        fits = fits or [score for score in some if any(_is(name, score) for name in wanted)]
         if not wanted:
             fits = [score for score in some if (task, score) in main]
         fits = fits or list(some)
