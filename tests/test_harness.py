@@ -288,11 +288,11 @@ def test_files_that_are_not_read_are_said(tmp_path):
     assert why.pop("empty.json") == "no answers in this file of promptfoo"
     assert why == {"run.csv": "taken for another form of run.jsonl", "d.csv": "no answers in a known form"}
     ran = CliRunner().invoke(cli.app, ["table", str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
-    assert "4 files are not read" in ran.output
+    assert "files that are not read (4)" in ran.output
     told = []
     harness.load(tmp_path / "runs", note=told.append)
     assert told[0].endswith("1 prompts, 2 answers; quality is quality")
-    assert "4 files are not read" in told[1]
+    assert "files that are not read (4)" in told[1]
 
 
 def test_a_score_by_its_whole_name_is_that_one():

@@ -84,7 +84,7 @@ def said(counts: Mapping[str, Any]) -> list[str]:
         >>> counts = {"prompts": 2, "answers": 4, "scores": {"all": "acc"}, **dict.fromkeys(SAID, 0), "named_alike": [],
         ...           "left_out": []}
         >>> said(counts | {"unscored": 3, "files_left_out": {"a.csv": "another form of a.json"}})[1:]
-        ['3 answers have no score and count as missing', '1 files are not read: a.csv (another form of a.json)']
+        ['3 answers have no score and count as missing', 'files that are not read (1): a.csv (another form of a.json)']
     """
     used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
     found = [f"{counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]
@@ -93,7 +93,7 @@ def said(counts: Mapping[str, Any]) -> list[str]:
     if others := counts["files_left_out"]:
         named = ", ".join(f"{name} ({why})" for name, why in itertools.islice(others.items(), SHOWN))
         more = f", and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        found.append(f"{len(others)} files are not read: {named}{more}")
+        found.append(f"files that are not read ({len(others)}): {named}{more}")
     for names in counts["named_alike"]:
         *before, last = map(repr, names)
         found.append(
