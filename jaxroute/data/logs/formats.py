@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from jaxroute.data.logs import (
     adk,
     bandits,
+    coding_agents,
     gateway,
     haystack,
     langfuse,
@@ -53,6 +54,7 @@ FORMATS = (
     PLAIN,
 )
 CONVENTIONS = (
+    coding_agents.CONVENTION,
     mlflow.CONVENTION,
     langfuse.CONVENTION,
     vercel.CONVENTION,

@@ -110,5 +110,5 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         CONVENTION,
         "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
         "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI "
-        "SDK: recordInputs: true), or give the log records beside the spans",
+        "SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or give the log records beside the spans",
     )
