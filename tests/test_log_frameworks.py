@@ -148,3 +148,21 @@ def test_arguments_of_a_function_are_no_prompt(tmp_path):
             span["attributes"]["llm.prompts.0.prompt.text"] = prompts[0]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, flat)))
     assert "What is 3 + 3?" in logs.load(tmp_path / "log.jsonl", prices=LISTED).prompt
+
+
+def test_pipecat_has_the_prompt_in_an_attribute_of_its_own_and_input_without_the_cache():
+    """Pipecat 1.14.0; what it counts of Anthropic's input is 2,000, beside 1,000 from the cache and 200 written."""
+
+    def span(name, provider, **counted):
+        chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Who is {name}?"}]
+        used = {f"gen_ai.usage.{kind}_tokens": count for kind, count in counted.items()}
+        return {"name": "llm", "context": {"trace_id": "1", "span_id": name}, "start_time": "2026-12-01T03:47:46Z",
+                "attributes": {"gen_ai.provider.name": provider, "gen_ai.request.model": name, "param.model": name,
+                               "gen_ai.operation.name": "chat", "input": json.dumps(chat)} | used}  # fmt: skip
+
+    parts = {"cache_read.input": 1000, "cache_creation.input": 200}
+    spans = [span("small", "openai", input=1000, output=58, **{"cache_read.input": 600}),
+             span("large", "anthropic", input=2000, output=58, **parts)]  # fmt: skip
+    log = logs.load(spans, prices=LISTED)
+    assert log.prompt.tolist() == ["Who is small?", "Who is large?"]
+    np.testing.assert_allclose(log.cost, [cost("small", (400, 58, 600, 0, 0)), cost("large", (2000, 58, 1000, 200, 0))])
