@@ -208,3 +208,25 @@ def test_trulens_records_have_the_version_of_the_app_as_their_model(tmp_path):
     path.write_text((DATA / "trulens/records.csv").read_text().replace(",True,True", ",False,True"))
     with pytest.raises(InputError, match=r"row 0: for score 'short' lower is better"):
         joined(path, wanted=["short"])
+
+
+@pytest.mark.parametrize(("namer", "prompt"), [("name", "input"), ("key", "inputs")])
+def test_scores_with_a_row_each_are_no_repeats(tmp_path, namer, prompt):
+    """As autoevals 0.4.1 and openevals 0.2.2 return them."""
+    given = {("small", "style"): 0.2, ("small", "correct"): True, ("large", "style"): 0.8, ("large", "correct"): False}
+    rows = [{prompt: q, "model": model, "outputs": "1", namer: name, "score": score, "metadata": None, "cost": 0.5}
+            for q in ("p", "q") for (model, name), score in given.items()]  # fmt: skip
+    rows += [rows[0] | {"score": 0.4}, rows[1] | {"score": None, "error": "no verdict"}]
+    file = tmp_path / "scores.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"several scores; choose with .*: style, correct"):
+        joined(file)
+    found = joined(file, wanted=["correct"])
+    assert wide(found) == {"0": {"small": 1.0, "large": 0.0}, "1": {"small": 1.0, "large": 0.0}}
+    assert found.counts["failed"] == 0
+    assert wide(joined(file, wanted=["style"])) == near(
+        {"0": {"small": 0.3, "large": 0.8}, "1": {"small": 0.2, "large": 0.8}}
+    )
+    # A text of its own in every row names no score.
+    file.write_text("\n".join(json.dumps(row | {namer: str(i)}) for i, row in enumerate(rows[:-1])))
+    assert joined(file).counts["repeats_averaged"] == 5

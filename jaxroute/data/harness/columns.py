@@ -2,13 +2,15 @@
 
 A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
 the second answer is the model's. Every other column of numbers or truth values is a score; one called quality or score
-is the main one.
+is the main one. Where each score of an answer has a row of its own, as autoevals and openevals return them, a column
+names it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxroute.data import records, values
@@ -47,8 +49,10 @@ OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion
 TRULENS = ("app_name", "app_version", "record_id")
 """The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
-TEXTS = ("output", "response", "answer", "completion", "prediction", "expected", "expected_output", "reference",
-         "ground_truth", "target")  # fmt: skip
+NAMERS = ("metric", "metric_name", "scorer", "evaluator", "key", "name")
+"""Columns that may name the score of a row."""
+TEXTS = ("output", "outputs", "reference_outputs", "response", "answer", "completion", "prediction", "expected",
+         "expected_output", "reference", "ground_truth", "target")  # fmt: skip
 """Columns of what was answered or expected, which are no scores where these are numbers."""
 SCORES = "scores"
 """The column of scores by name."""
@@ -73,6 +77,13 @@ def read(file: File) -> Iterator[Answer]:
     """
     rows = list(file.table())
     called, scores = _columns([record for _, record in rows])
+    found = list(_answers(file, rows, called, scores))
+    yield from _together(found, [record for _, record in rows])
+
+
+def _answers(
+    file: File, rows: Sequence[tuple[str, dict[str, Any]]], called: Mapping[str, str], scores: Sequence[str]
+) -> Iterator[Answer]:
     for at, record in rows:
         cell = {field: records.at(record, name) for field, name in called.items()}
         inputs = records.parsed(cell.get("prompt"))
@@ -98,6 +109,34 @@ def read(file: File) -> Iterator[Answer]:
             failed=texts["failed"] or "",
             currency=texts["currency"] or "",
         )
+
+
+def _together(answers: Sequence[Answer], rows: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+    """Answers with all their scores, where the rows of an answer differ in what names the score of the row.
+
+    A second score of one name is of a repeat. An answer failed if all of its rows say so: one may be of its scorer.
+    """
+    about = [(answer.model, answer.task, answer.prompt, answer.key) for answer in answers]
+    many = len(set(about))
+    columns = ([cell if isinstance(cell := row.get(name), str) else "" for row in rows] for name in NAMERS)
+    # What has another text in every row is an identifier.
+    named = (texts for texts in columns if len(set(texts)) <= many < len({*zip(about, texts, strict=True)}))
+    names = next(named, None) if any(answer.main for answer in answers) else None
+    if names is None:
+        yield from answers
+        return
+    found: dict[Any, list[Answer]] = {}
+    for answer, whose, name in zip(answers, about, names, strict=True):
+        own = replace(answer, scores={name or answer.main: answer.scores.get(answer.main)}, main="")
+        repeats = found.setdefault(whose, [])
+        place = next((i for i, one in enumerate(repeats) if own.scores.keys().isdisjoint(one.scores)), len(repeats))
+        if place < len(repeats):
+            before = repeats[place]
+            scores = {**before.scores, **own.scores}
+            own = replace(before, scores=scores, failed=before.failed and own.failed)
+        repeats[place : place + 1] = [own]
+    for repeats in found.values():
+        yield from repeats
 
 
 def scores(file: File) -> Iterator[tuple[str, Answer]]:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxroute.data import messages, values
 from jaxroute.types import InputError
 
-PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction")
+PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction", "inputs")
 """What tools call the prompt among the columns of a table, or among the inputs of a task."""
 PRINTED = re.compile(r"\[?\{'\w+': .*\}\]?", re.DOTALL)
 """Messages, or inputs by name, as Python prints them; those that can be read are no text any more."""
