@@ -230,3 +230,24 @@ def test_scores_with_a_row_each_are_no_repeats(tmp_path, namer, prompt):
     # A text of its own in every row names no score.
     file.write_text("\n".join(json.dumps(row | {namer: str(i)}) for i, row in enumerate(rows[:-1])))
     assert joined(file).counts["repeats_averaged"] == 5
+
+
+def test_errors_that_stand_where_answers_do_are_failures(tmp_path):
+    """As lmms-eval 0.7.3 and VLMEvalKit write and score them: a letter in the error can be the right one."""
+    error = "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 500 - A server failed"
+    said = {"small": [["B"], [error]], "large": ["A", "[LMMS_EVAL_BUDGET_EXCEEDED]"]}
+    runs = []
+    for model, answers in said.items():
+        same = {"target": "A", "token_counts": [None], "doc_hash": "h"}
+        rows = [{"doc_id": i, "input": f"p{i}", "filtered_resps": answer, "exact_match": float("A" in answer[0])} | same
+                for i, answer in enumerate(answers)]  # fmt: skip
+        rows += [rows[0] | {"doc_id": 2, "input": "p2"}]
+        file = tmp_path / f"{model}_samples_mcq.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        runs += harness.read(f"{model}={file}")
+    found = harness.join(runs)
+    assert wide(found) == {"0": {"small": 0.0, "large": 1.0}, "2": {"small": 0.0, "large": 1.0}}
+    assert [one["failed"] for one in found.counts["by_model"]] == [{"no answer but an error": 1}] * 2
+    (tmp_path / "small_MMBench.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match="a spreadsheet: save the sheet with an answer a row as CSV"):
+        harness.read(tmp_path / "small_MMBench.xlsx")

@@ -23,7 +23,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": PROMPTS,
     "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
-    "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
+    "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id", "doc_id", "index"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
     "input_tokens": ("input_tokens", "prompt_tokens", "tokens_prompt", "usage.prompt_tokens", "usage.input_tokens"),
     "output_tokens": (
@@ -54,6 +54,9 @@ NAMERS = ("metric", "metric_name", "scorer", "evaluator", "key", "name")
 TEXTS = ("output", "outputs", "reference_outputs", "response", "answer", "completion", "prediction", "expected",
          "expected_output", "reference", "ground_truth", "target")  # fmt: skip
 """Columns of what was answered or expected, which are no scores where these are numbers."""
+ANSWERS = ("filtered_resps", "prediction", "response", "output")
+NO_ANSWER = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED", "Failed to obtain answer")
+"""What lmms-eval and VLMEvalKit write, and score, instead of the answer to a request that failed."""
 SCORES = "scores"
 """The column of scores by name."""
 DIRECTION = " direction"
@@ -106,9 +109,18 @@ def _answers(
             lower=frozenset(name for name in scores if str(record.get(name + DIRECTION)).lower() == "false"),
             cost=amounts.get("cost", math.nan),
             tokens=counted(said if nested and isinstance(said, Mapping) else used, at),
-            failed=texts["failed"] or "",
+            failed=texts["failed"] or _no_answer(record),
             currency=texts["currency"] or "",
         )
+
+
+def _no_answer(record: Mapping[str, Any]) -> str:
+    for name in ANSWERS:
+        said = record.get(name)
+        said = said[0] if isinstance(said, list) and said else said
+        if isinstance(said, str) and said.startswith(NO_ANSWER):
+            return "no answer but an error"
+    return ""
 
 
 def _together(answers: Sequence[Answer], rows: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
