@@ -47,7 +47,7 @@ def test_helicone_has_failures_cached_answers_and_notes_for_bodies(tmp_path):
     np.testing.assert_allclose(log.cost, [0.002, (100 * 5 + 40 * 0.5 + 58 * 50) / 1e6])
     assert (log.prompt.tolist(), log.quality.tolist(), log.latency.tolist()) == (["Why?"] * 2, [1, 0], [1.5] * 2)
     kinds = ("failed requests", "answers from a cache", "other calls than for text")
-    assert log.left_out == dict.fromkeys(kinds, {"large": 1}) | {"prompts that were not recorded": {"small": 1}}
+    assert log.left_out == {kind: {"large": 1} for kind in kinds} | {"prompts that were not recorded": {"small": 1}}
     rows[1]["response_body"] = {}  # then nobody says whether 100 tokens are with or without the cache
     with pytest.raises(InputError, match=r"cost is 0 and no tokens were counted, so unknown: 1 row.*large 1"):
         logs.load(rows, prices=LISTED)
