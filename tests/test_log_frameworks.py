@@ -166,3 +166,22 @@ def test_pipecat_has_the_prompt_in_an_attribute_of_its_own_and_input_without_the
     log = logs.load(spans, prices=LISTED)
     assert log.prompt.tolist() == ["Who is small?", "Who is large?"]
     np.testing.assert_allclose(log.cost, [cost("small", (400, 58, 600, 0, 0)), cost("large", (2000, 58, 1000, 200, 0))])
+
+
+def test_an_answer_after_another_model_failed_below_the_same_span_is_a_fallback():
+    """As LiveKit Agents 1.8.9 writes it, whose adapter asks one model after another with the same messages."""
+
+    def span(number, model, around, text="Why?", **more):
+        chat = json.dumps([{"role": "user", "parts": [{"type": "text", "content": text}]}])
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model, "jaxroute.propensity": 0.5,
+                      "gen_ai.input.messages": chat, "gen_ai.usage.cost": 0.1} | more  # fmt: skip
+        return {"context": {"trace_id": "1", "span_id": f"s{number}"}, "parent_id": around, "name": "llm_request",
+                "start_time": "2026-12-01T03:47:46Z", "attributes": attributes}  # fmt: skip
+
+    broken = {"error.type": "500"}
+    spans = [span(0, "small", "a", **broken), span(1, "large", "a"), span(2, "small", "b", **broken),
+             span(3, "small", "b"), span(4, "small", "c", **broken), span(5, "large", "c", text="And why?"),
+             span(6, "large", "d")]  # fmt: skip
+    log = logs.load(spans)
+    np.testing.assert_array_equal(log.propensity, [np.nan, 0.5, 0.5, 0.5])
+    assert log.counts["answers after a fallback, propensity unknown"] == 1
