@@ -248,3 +248,46 @@ def test_what_tools_write_of_no_error_is_no_failure(tmp_path):
         counts = joined(tmp_path / name).counts
         assert counts["by_model"][0]["failed"] == {"timeout": 2, "429": 1, "500": 1, "True": 1}
         assert (counts["by_model"][0]["answers"], counts["by_model"][1]["failed"]) == (5, {})
+
+
+@pytest.mark.parametrize(("namer", "prompt"), [("name", "input"), ("key", "inputs")])
+def test_scores_with_a_row_each_are_no_repeats(tmp_path, namer, prompt):
+    """As autoevals 0.4.1 and openevals 0.2.2 return them."""
+    given = {("small", "style"): 0.2, ("small", "correct"): True, ("large", "style"): 0.8, ("large", "correct"): False}
+    rows = [{prompt: q, "model": model, "outputs": "1", namer: name, "score": score, "metadata": None, "cost": 0.5}
+            for q in ("p", "q") for (model, name), score in given.items()]  # fmt: skip
+    rows += [rows[0] | {"score": 0.4}, rows[1] | {"score": None, "error": "no verdict"}]
+    file = tmp_path / "scores.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"several scores; choose with .*: style, correct"):
+        joined(file)
+    found = joined(file, wanted=["correct"])
+    assert wide(found) == {"0": {"small": 1.0, "large": 0.0}, "1": {"small": 1.0, "large": 0.0}}
+    assert found.counts["failed"] == 0
+    assert wide(joined(file, wanted=["style"])) == near(
+        {"0": {"small": 0.3, "large": 0.8}, "1": {"small": 0.2, "large": 0.8}}
+    )
+    # A text of its own in every row names no score.
+    file.write_text("\n".join(json.dumps(row | {namer: str(i)}) for i, row in enumerate(rows[:-1])))
+    assert joined(file).counts["repeats_averaged"] == 5
+
+
+def test_errors_that_stand_where_answers_do_are_failures(tmp_path):
+    """As lmms-eval 0.7.3 and VLMEvalKit write and score them: a letter in the error can be the right one."""
+    error = "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 500 - A server failed"
+    said = {"small": [["B"], [error]], "large": ["A", "[LMMS_EVAL_BUDGET_EXCEEDED]"]}
+    runs = []
+    for model, answers in said.items():
+        same = {"target": "A", "token_counts": [None], "doc_hash": "h"}
+        rows = [{"doc_id": i, "input": f"p{i}", "filtered_resps": answer, "exact_match": float("A" in answer[0])} | same
+                for i, answer in enumerate(answers)]  # fmt: skip
+        rows += [rows[0] | {"doc_id": 2, "input": "p2"}]
+        file = tmp_path / f"{model}_samples_mcq.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        runs += harness.read(f"{model}={file}")
+    found = harness.join(runs)
+    assert wide(found) == {"0": {"small": 0.0, "large": 1.0}, "2": {"small": 0.0, "large": 1.0}}
+    assert [one["failed"] for one in found.counts["by_model"]] == [{"no answer but an error": 1}] * 2
+    (tmp_path / "small_MMBench.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match="a spreadsheet: save the sheet with an answer a row as CSV"):
+        harness.read(tmp_path / "small_MMBench.xlsx")

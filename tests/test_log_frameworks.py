@@ -148,3 +148,40 @@ def test_arguments_of_a_function_are_no_prompt(tmp_path):
             span["attributes"]["llm.prompts.0.prompt.text"] = prompts[0]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, flat)))
     assert "What is 3 + 3?" in logs.load(tmp_path / "log.jsonl", prices=LISTED).prompt
+
+
+def test_pipecat_has_the_prompt_in_an_attribute_of_its_own_and_input_without_the_cache():
+    """Pipecat 1.14.0; what it counts of Anthropic's input is 2,000, beside 1,000 from the cache and 200 written."""
+
+    def span(name, provider, **counted):
+        chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Who is {name}?"}]
+        used = {f"gen_ai.usage.{kind}_tokens": count for kind, count in counted.items()}
+        return {"name": "llm", "context": {"trace_id": "1", "span_id": name}, "start_time": "2026-12-01T03:47:46Z",
+                "attributes": {"gen_ai.provider.name": provider, "gen_ai.request.model": name, "param.model": name,
+                               "gen_ai.operation.name": "chat", "input": json.dumps(chat)} | used}  # fmt: skip
+
+    parts = {"cache_read.input": 1000, "cache_creation.input": 200}
+    spans = [span("small", "openai", input=1000, output=58, **{"cache_read.input": 600}),
+             span("large", "anthropic", input=2000, output=58, **parts)]  # fmt: skip
+    log = logs.load(spans, prices=LISTED)
+    assert log.prompt.tolist() == ["Who is small?", "Who is large?"]
+    np.testing.assert_allclose(log.cost, [cost("small", (400, 58, 600, 0, 0)), cost("large", (2000, 58, 1000, 200, 0))])
+
+
+def test_an_answer_after_another_model_failed_below_the_same_span_is_a_fallback():
+    """As LiveKit Agents 1.8.9 writes it, whose adapter asks one model after another with the same messages."""
+
+    def span(number, model, around, text="Why?", **more):
+        chat = json.dumps([{"role": "user", "parts": [{"type": "text", "content": text}]}])
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model, "jaxroute.propensity": 0.5,
+                      "gen_ai.input.messages": chat, "gen_ai.usage.cost": 0.1} | more  # fmt: skip
+        return {"context": {"trace_id": "1", "span_id": f"s{number}"}, "parent_id": around, "name": "llm_request",
+                "start_time": "2026-12-01T03:47:46Z", "attributes": attributes}  # fmt: skip
+
+    broken = {"error.type": "500"}
+    spans = [span(0, "small", "a", **broken), span(1, "large", "a"), span(2, "small", "b", **broken),
+             span(3, "small", "b"), span(4, "small", "c", **broken), span(5, "large", "c", text="And why?"),
+             span(6, "large", "d")]  # fmt: skip
+    log = logs.load(spans)
+    np.testing.assert_array_equal(log.propensity, [np.nan, 0.5, 0.5, 0.5])
+    assert log.counts["answers after a fallback, propensity unknown"] == 1

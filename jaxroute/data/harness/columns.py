@@ -2,13 +2,15 @@
 
 A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
 the second answer is the model's. Every other column of numbers, truth values, or words such as pass and fail is a
-score; one called quality or score is the main one, whatever it holds.
+score; one called quality or score is the main one, whatever it holds. Where each score of an answer has a row of its
+own, as autoevals and openevals return them, a column names it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxroute.data import records, values
@@ -22,7 +24,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": PROMPTS,
     "model": ("model", "model_name", "model_group", "model_permaslug", "model_id", "generator_2"),
     "task": ("task", "category", "dataset", "eval_name", "subject"),
-    "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id"),
+    "id": ("query_id", "sample_id", "prompt_id", "custom_id", "id", "request_id", "generation_id", "doc_id", "index"),
     "cost": ("cost", "total_cost", "cost_total", "response_cost", "spend", "cost_usd", "usage.cost"),
     "input_tokens": ("input_tokens", "prompt_tokens", "tokens_prompt", "usage.prompt_tokens", "usage.input_tokens"),
     "output_tokens": (
@@ -48,8 +50,10 @@ OPENROUTER = {"tokens_prompt": "prompt_tokens", "tokens_completion": "completion
 TRULENS = ("app_name", "app_version", "record_id")
 """The columns by which TruLens' records are known, whose models are the versions of an app."""
 MAIN = ("quality", "score")
-TEXTS = ("output", "response", "answer", "completion", "prediction", "expected", "expected_output", "reference",
-         "ground_truth", "target")  # fmt: skip
+NAMERS = ("metric", "metric_name", "scorer", "evaluator", "key", "name")
+"""Columns that may name the score of a row."""
+TEXTS = ("output", "outputs", "reference_outputs", "response", "answer", "completion", "prediction", "expected",
+         "expected_output", "reference", "ground_truth", "target")  # fmt: skip
 """Columns of what was answered or expected, which are no scores where these are numbers."""
 MEASURES = (
     *("latency", "latency_ms", "latency_s", "duration", "duration_ms", "duration_s", "elapsed", "execution_time"),
@@ -60,6 +64,9 @@ MEASURES = (
 """Columns of how and when an answer was made, and the index that pandas writes, which are no scores."""
 WORDS = tuple(word for word in MEANING if len(word) > 1)
 """Words by which a column is known to hold scores; a letter may as well be the answer to a question."""
+ANSWERS = ("filtered_resps", "prediction", "response", "output")
+NO_ANSWER = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED", "Failed to obtain answer")
+"""What lmms-eval and VLMEvalKit write, and score, instead of the answer to a request that failed."""
 SCORES = "scores"
 """The column of scores by name."""
 DIRECTION = " direction"
@@ -83,6 +90,13 @@ def read(file: File) -> Iterator[Answer]:
     """
     rows = list(file.table())
     called, scores = _columns([record for _, record in rows])
+    found = list(_answers(file, rows, called, scores))
+    yield from _together(found, [record for _, record in rows])
+
+
+def _answers(
+    file: File, rows: Sequence[tuple[str, dict[str, Any]]], called: Mapping[str, str], scores: Sequence[str]
+) -> Iterator[Answer]:
     for at, record in rows:
         cell = {field: records.at(record, name) for field, name in called.items()}
         inputs = records.parsed(prompt_of(record))
@@ -105,9 +119,46 @@ def read(file: File) -> Iterator[Answer]:
             lower=frozenset(name for name in scores if str(record.get(name + DIRECTION)).lower() == "false"),
             cost=amounts.get("cost", math.nan),
             tokens=counted(said if nested and isinstance(said, Mapping) else used, at),
-            failed=kind(records.parsed(cell.get("failed"))),
+            failed=kind(records.parsed(cell.get("failed"))) or _no_answer(record),
             currency=texts["currency"] or "",
         )
+
+
+def _no_answer(record: Mapping[str, Any]) -> str:
+    for name in ANSWERS:
+        said = record.get(name)
+        said = said[0] if isinstance(said, list) and said else said
+        if isinstance(said, str) and said.startswith(NO_ANSWER):
+            return "no answer but an error"
+    return ""
+
+
+def _together(answers: Sequence[Answer], rows: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+    """Answers with all their scores, where the rows of an answer differ in what names the score of the row.
+
+    A second score of one name is of a repeat. An answer failed if all of its rows say so: one may be of its scorer.
+    """
+    about = [(answer.model, answer.task, answer.prompt, answer.key) for answer in answers]
+    many = len(set(about))
+    columns = ([cell if isinstance(cell := row.get(name), str) else "" for row in rows] for name in NAMERS)
+    # What has another text in every row is an identifier.
+    named = (texts for texts in columns if len(set(texts)) <= many < len({*zip(about, texts, strict=True)}))
+    names = next(named, None) if any(answer.main for answer in answers) else None
+    if names is None:
+        yield from answers
+        return
+    found: dict[Any, list[Answer]] = {}
+    for answer, whose, name in zip(answers, about, names, strict=True):
+        own = replace(answer, scores={name or answer.main: answer.scores.get(answer.main)}, main="")
+        repeats = found.setdefault(whose, [])
+        place = next((i for i, one in enumerate(repeats) if own.scores.keys().isdisjoint(one.scores)), len(repeats))
+        if place < len(repeats):
+            before = repeats[place]
+            scores = {**before.scores, **own.scores}
+            own = replace(before, scores=scores, failed=before.failed and own.failed)
+        repeats[place : place + 1] = [own]
+    for repeats in found.values():
+        yield from repeats
 
 
 def scores(file: File) -> Iterator[tuple[str, Answer]]:

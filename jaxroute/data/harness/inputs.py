@@ -11,7 +11,7 @@ from typing import Any
 from jaxroute.data import messages, values
 from jaxroute.types import InputError
 
-PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction")
+PROMPTS = ("prompt", "messages", "user_input", "input", "question", "query", "instruction", "inputs")
 """What tools call the prompt among the columns of a table, or among the inputs of a task."""
 INSTRUCTED = ("instruction", "input")
 PRINTED = re.compile(r"\[?\{'\w+': .*\}\]?", re.DOTALL)

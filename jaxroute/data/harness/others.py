@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxroute.data.harness.answers import File
 
+SHEETS = (".xlsx", ".xls", ".ods")
 TIMES = "times of requests without the quality of their answers; evaluate the models with a tool that is read"
 KNOWN = (
     (
@@ -36,5 +37,7 @@ def reason(file: File) -> str:
         >>> reason(File(Path("answers.txt")))
         ''
     """
+    if file.suffix in SHEETS:
+        return "a spreadsheet: save the sheet with an answer a row as CSV"
     keys = set(file.document if isinstance(file.document, dict) else file.first)
     return next((f"{title}: {why}" for title, told, why in KNOWN if told <= keys), "")

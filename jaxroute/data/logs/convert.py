@@ -17,7 +17,7 @@ UNFIT = "not a list of finite numbers"
 NAMED = ("model", "asked", "answered", "paid")
 """Columns of models' names, which share their codes."""
 CODED = (*NAMED, "group", "deployment", "endpoint", "lost", "currency")
-KEYS = ("key", "parent", "trace", "chain", "stream", "told", "called")
+KEYS = ("key", "parent", "trace", "chain", "stream", "told", "called", "turn")
 CONTEXT = "context:"
 """Before the names of columns that are no field of a log, but said beside the text."""
 Bad = tuple[int, str, Any]

@@ -31,8 +31,8 @@ TOOLS = "turns of tools only"
 LOST = "prompts that were not recorded"
 CUT = "prompts that were cut"
 FOREIGN = "records of another kind"
-HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|redacted-by-litellm)\s*)+")
-"""What OpenInference, Strands and LiteLLM write instead of a text that they were told to hide."""
+HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|<REDACTED>|redacted-by-litellm)\s*)+")
+"""What OpenInference, Strands, Claude Code and LiteLLM write instead of a text that they were told to hide."""
 
 Row = dict[str, Any]
 
@@ -53,9 +53,9 @@ class Entry(NamedTuple):
     """What a record says of a request.
 
     fields: by ``FIELDS``, and those that only joining needs: asked and answered (models), deployment, spare_id,
-    paid (the model whose price it has), endpoint, chain and trace (hashes), told (which convention), called (a hash of
-    the span's name), failed, fallback, stream, lost, sampled, scores. left: why it is no answered request; "" where it
-    is one.
+    paid (the model whose price it has), endpoint, chain, trace and turn (hashes), told (which convention), called (a
+    hash of the span's name), failed, fallback, stream, lost, sampled, scores. left: why it is no answered request; ""
+    where it is one.
     key, parent: of the span it is and the span around it; 0 without one. said: messages that belong to the span
     ``key``. judged: an evaluation.
     """

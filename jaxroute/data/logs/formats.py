@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from jaxroute.data.logs import (
     adk,
     bandits,
+    coding_agents,
     gateway,
     haystack,
+    helicone,
     langfuse,
     langsmith,
     litellm,
@@ -19,6 +21,7 @@ from jaxroute.data.logs import (
     openinference,
     opentelemetry,
     opik,
+    portkey,
     router_replay,
     vercel,
     weave,
@@ -43,6 +46,8 @@ FORMATS = (
     opik.FORMAT,
     weave.FORMAT,
     llm.FORMAT,
+    helicone.FORMAT,
+    portkey.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
     langfuse.format_of(conventions),
@@ -53,6 +58,7 @@ FORMATS = (
     PLAIN,
 )
 CONVENTIONS = (
+    coding_agents.CONVENTION,
     mlflow.CONVENTION,
     langfuse.CONVENTION,
     vercel.CONVENTION,
@@ -104,6 +110,11 @@ OTHERS = (
         "OpenRouter's activity",
         {"generation_id", "model_permaslug"},
         "requests without their prompts; add a column prompt from your own records, by generation_id",
+    ),
+    (
+        "analytics of aider",
+        {"event", "properties", "user_id", "time"},
+        "requests without their prompts, and with models as REDACTED; write rows of prompt, model and cost",
     ),
     (
         "a run of OpenAI's Evals",

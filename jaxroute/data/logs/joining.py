@@ -1,7 +1,8 @@
 """One request, one row: what several records say of one request is put together, and what was merged is counted.
 
 the same span twice (a span and its details record, a file exported twice)     one row, gaps filled
-messages and evaluations in log records of their own                           joined by span
+messages and evaluations in log records of their own                           joined by span,
+                                                                               or by the turn they begin
 a stream's start and its end                                                   one row
 a span around a span of a call (framework and provider, an agent's run)        the inner one, gaps filled
 the same identifier on different requests                                      the call's or the span's instead
@@ -122,7 +123,8 @@ def _same_span(log: Columns) -> None:
 def _messages(log: Columns, chat: str) -> None:
     if not log.said:
         return
-    key, prompt = log.column["key"], log.column["prompt"]
+    prompt, turn = log.column["prompt"], log.column.get("turn", np.zeros(len(log), np.int64))
+    key = np.where(turn != 0, turn, log.column["key"])
     rows = np.flatnonzero(np.isin(key, np.fromiter(log.said, np.int64, len(log.said))) & ~log.gone)
     for i in rows.tolist():
         said = log.said[int(key[i])]

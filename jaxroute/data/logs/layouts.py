@@ -6,6 +6,7 @@
                            names of the protocol, resource_spans
     tables                 a column an attribute, ``attributes.x`` or ``x``, or a column ``attributes`` of structs, maps
                            or JSON texts; ids as ``context.span_id`` or ``span_id``; also ClickHouse's exporter's names
+    records in memory      what the library for JavaScript holds, as Gemini CLI writes it to a file
 
 Reference:
     OpenTelemetry, "OTLP specification".
@@ -30,19 +31,22 @@ OTLP = (
 START = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "timeUnixNano", "time_unix_nano", "timestamp",
          "Timestamp", "observedTimeUnixNano", "observed_time_unix_nano", "observed_timestamp")  # fmt: skip
 END = ("endTimeUnixNano", "end_time_unix_nano", "end_time")
+PARTS = "hrTime"
+"""Seconds and nanoseconds of a log record, as OpenTelemetry's library for JavaScript holds it in memory."""
 LENGTH = "Duration"
 """Nanoseconds, where ClickHouse's exporter writes no end."""
 TRACE = ("traceId", "trace_id", "context.trace_id", "TraceId")
 SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
+SCOPE = "instrumentationScope"
 SCOPED = "otel.scope.name"
 """The attribute in which OpenTelemetry has the name of what wrote a span, where a layout has no other place for it."""
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
 NAME = ("name", "SpanName", "span_name")
-OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body", "Body",
-          "event.name")  # fmt: skip
+OTHERS = ("scope", SCOPE, PARTS, "ScopeName", "events", "context", "status", "status_code", "StatusCode", "body",
+          "Body", "event.name")  # fmt: skip
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
          "embedding")  # fmt: skip
@@ -69,7 +73,7 @@ def detect(names: Collection[str]) -> bool:
     """Whether a table's columns, or a record's keys, are those of spans or log records."""
     if any(batch[0] in names for batch in OTLP):
         return True
-    return any(holder in names for holder in HOLDERS) and any(start in names for start in START)
+    return any(holder in names for holder in HOLDERS) and any(start in names for start in (*START, PARTS))
 
 
 def reads(name: str) -> bool:
@@ -106,7 +110,7 @@ def opened(record: Row) -> Span:
     for name, value in record.items():
         if "." in name and value is not None:
             attributes[name.removeprefix("attributes.")] = value
-    scope = record.get("scope")
+    scope = first(record, ("scope", SCOPE))
     if writer := scope.get("name") if isinstance(scope, dict) else record.get("ScopeName"):
         attributes.setdefault(SCOPED, writer)
     if record.get("span_kind") in KINDS:

@@ -63,10 +63,15 @@ def resolve(log: Columns, keep_dates: bool) -> None:
 
 
 def _after_failure(log: Columns) -> np.ndarray:
-    """Answers [N] to a request that another model had failed before."""
-    chain, failed, model = log.column.get("chain"), log.flag("failed"), log.code("model")
-    if chain is None or not failed.any():
+    """Answers [N] to a request that another model had failed before: of one chain, or asked the same by one span."""
+    failed, model = log.flag("failed"), np.where(log.code("model") >= 0, log.code("model"), log.code("asked"))
+    if not failed.any():
         return np.zeros(len(log), bool)
+    chain = log.column.get("chain", np.zeros(len(log), np.int64)).copy()
+    if "parent" in log.column and "prompt" in log.column:
+        for i in np.flatnonzero((chain == 0) & (log.column["parent"] != 0) & ~log.gone).tolist():
+            if (text := log.column["prompt"][i]) is not None:
+                chain[i] = hash((int(log.column["parent"][i]), text))
     by: dict[int, set[int]] = defaultdict(set)
     for i in np.flatnonzero(failed & (chain != 0)).tolist():
         by[int(chain[i])].add(int(model[i]))

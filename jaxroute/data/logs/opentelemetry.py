@@ -39,6 +39,10 @@ ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish
           "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
 
 APART = "@traceloop/instrumentation-anthropic"
+PIPECAT = "param.model"
+"""What begins the settings of a service in Pipecat's spans."""
+PROVIDERS = ("anthropic", "aws.bedrock")
+"""Whose counts of input, without the cache, Pipecat writes as they are."""
 
 
 def told(attributes: Row) -> bool:
@@ -65,6 +69,7 @@ def chat(attributes: Row) -> Iterator[Any]:
         content = parsed(attributes.get(start + "content"))
         numbered.append({"role": attributes.get(start + "role"), "content": content})
     yield numbered
+    yield attributes.get("input")  # Pipecat's
 
 
 def _unwrapped(messages: Any) -> Any:
@@ -82,8 +87,9 @@ def _unwrapped(messages: Any) -> Any:
 
 
 def more(attributes: Row) -> Row:
-    """Counts of input with the cache, which Traceloop's JavaScript package for Anthropic leaves out of them."""
-    if attributes.get(layouts.SCOPED) != APART:
+    """Counts of input with the cache, where Traceloop's JavaScript package for Anthropic and Pipecat leave it out."""
+    pipecat = PIPECAT in attributes and attributes.get("gen_ai.provider.name") in PROVIDERS
+    if attributes.get(layouts.SCOPED) != APART and not pipecat:
         return {}
     names = ("input_tokens", "cache_read.input_tokens", "cache_creation.input_tokens")
     counts = [attributes.get(f"gen_ai.usage.{name}") for name in names]
@@ -110,5 +116,5 @@ def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
         CONVENTION,
         "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
         "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI "
-        "SDK: recordInputs: true), or give the log records beside the spans",
+        "SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or give the log records beside the spans",
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from jaxroute.data.logs import coding_agents
 from jaxroute.data.logs.entries import (
     CARRIED,
     ELSE,
@@ -72,7 +73,8 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         yield Entry({name: fields.get(name) for name in ("model", "asked", "answered", "endpoint")}, left, span.key,
                     span.parent)  # fmt: skip
         return
-    fields["timestamp"] = first(record, START)
+    key = fields.pop("key", span.key)
+    fields["timestamp"] = first(record, START) or attributes.get("event.timestamp")
     if fields.get("latency") is None and not fields.get("stream"):
         fields["latency"] = took(record)
     fields["spare_id"] = span.id
@@ -89,7 +91,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         )
     if scores:
         fields["scores"] = scores + fields.get("scores", [])
-    yield Entry(fields, FAILED if fields.get("failed") else "", span.key, span.parent)
+    yield Entry(fields, FAILED if fields.get("failed") else "", key, span.parent)
 
 
 def _notes(span: Span) -> Iterator[Entry]:
@@ -109,6 +111,8 @@ def _notes(span: Span) -> Iterator[Entry]:
             ids = {"request": span.attributes.get("gen_ai.response.id"), "span": span.id, "trace": span.trace}
             known = {kind: value for kind, value in ids.items() if isinstance(value, str) and value}
             yield Entry({}, judged=Judgement(known, name, value, first(span.record, START)))
+    elif (wrote := coding_agents.prompted(span.attributes)) is not None:
+        yield Entry({}, key=coding_agents.turn(span.attributes), said=wrote)
     elif span.event.startswith("gen_ai.") and span.event.endswith((".message", ".choice")):
         yield Entry({}, key=span.key, said=[])
 
