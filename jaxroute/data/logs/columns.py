@@ -21,8 +21,8 @@ class Columns:
     "available". odd: bad rows by (field, what is wrong). broken: rows that could not be read, and why. raw: some of
     the bad cells. left: how many records were no answered request, by (reason, model, endpoint). counts: of other
     things. scores: {evaluation: {row: value}}. judged, said: what was recorded apart from its request. around: key
-    and parent of spans that are no request. gone: rows that are not to be used. forms: format by table.
-    chats: whether prompts are parts of chats.
+    and parent of spans that are no request, and the hash of their group's name (0: none). gone: rows that are not to
+    be used. forms: format by table. chats: whether prompts are parts of chats.
     """
 
     source: np.ndarray

@@ -79,9 +79,9 @@ class Format(NamedTuple):
     """One kind of log.
 
     name: by which a caller asks for it. title: for messages. detect: whether a table's columns, or a record's keys,
-    are of the kind. reads: whether a column of a table is looked at. entries: of a record. convention: how spans of
-    the kind name things, for tools that write OpenTelemetry's spans. hint: what to do where prompts are missing.
-    notes: {what is said of every row, as a count: the field it is about, unless the caller maps that}.
+    are of the kind. reads: whether a column of a table is looked at. entries: of a record. hint: what to do where
+    prompts are missing. notes: {what is said of every row, as a count: the field it is about, unless the caller maps
+    that}.
     """
 
     name: str
@@ -89,7 +89,6 @@ class Format(NamedTuple):
     detect: Callable[[Collection[str]], bool]
     reads: Callable[[str], bool]
     entries: Callable[[Row, Asked], Iterator[Entry]] | None
-    convention: Convention | None = None
     hint: str = ""
     notes: Mapping[str, str] = {}
 

@@ -48,7 +48,7 @@ def join(log: Columns, chat: str) -> set[str]:
         _same_response(log)
     if "group" in log.column:  # a row without a group stands alone
         group = log.column["group"]
-        log.column["group"] = np.where(group < 0, len(log.codes["group"]) + np.arange(len(log)), group)
+        log.column["group"] = np.where(group < 0, group.max() + 1 + np.arange(len(log)), group)
     return _identifiers(log)
 
 
@@ -64,9 +64,9 @@ def repeated(ids: np.ndarray) -> np.ndarray:
     return np.array([i in twice for i in ids], bool) if twice else np.zeros(len(ids), bool)
 
 
-def fill(log: Columns, into: np.ndarray, of: np.ndarray, fields: tuple[str, ...] = FILLED) -> None:
+def fill(log: Columns, into: np.ndarray, of: np.ndarray) -> None:
     """Fill what rows ``into`` [M] miss with what rows ``of`` [M] have."""
-    for name in fields:
+    for name in FILLED:
         if (column := log.column.get(name)) is None:
             continue
         empty = _empty(name, column[into])
@@ -157,7 +157,8 @@ def _streams(log: Columns) -> None:
 
 
 def _around(log: Columns) -> None:
-    """Of a span around a span of a call, only the inner one is a request.
+    """Of a span around a span of a call, only the inner one is a request; it is of the group of the nearest span
+    around it that has one, if it has none itself.
 
     A span that answered although the calls inside it failed stays: it knows an answer that they do not.
     """
@@ -168,8 +169,10 @@ def _around(log: Columns) -> None:
     keys = np.concatenate([key[rows], log.around[:, 0]])
     above = np.concatenate([parent[rows], log.around[:, 1]])
     owner = np.concatenate([rows, np.full(len(log.around), -1)])
+    group = log.code("group").copy()
+    groups = np.concatenate([group[rows], _group_codes(log)])
     order = np.argsort(keys, kind="stable")
-    keys, above, owner = keys[order], above[order], owner[order]
+    keys, above, owner, groups = keys[order], above[order], owner[order], groups[order]
 
     child, current = rows[parent[rows] != 0], parent[rows][parent[rows] != 0]
     nearest = np.full(len(log), -1)
@@ -180,6 +183,7 @@ def _around(log: Columns) -> None:
         place = np.minimum(np.searchsorted(keys, current), len(keys) - 1)
         there = keys[place] == current
         child, place = child[there], place[there]
+        group[child] = np.where(group[child] < 0, groups[place], group[child])
         call = owner[place]
         found = (call >= 0) & (call != child)
         nearest[child[found & (nearest[child] < 0)]] = call[found & (nearest[child] < 0)]
@@ -192,10 +196,17 @@ def _around(log: Columns) -> None:
     calls = np.bincount(nearest[inner], minlength=len(log))
     only = inner[(calls[nearest[inner]] == 1) & outer[nearest[inner]]]
     fill(log, only, nearest[only])
-    several = inner[(calls[nearest[inner]] > 1) & outer[nearest[inner]]]
-    fill(log, several, nearest[several], ("group",))
+    if (group >= 0).any():
+        log.column["group"] = group
     log.counts[AROUND] += int((outer & ~log.gone).sum())
     log.gone |= outer
+
+
+def _group_codes(log: Columns) -> np.ndarray:
+    """Codes of the groups of spans that are no request, -1 where there is none; beyond those of rows where no row
+    has the group."""
+    known = {hash(name): code for code, name in enumerate(log.codes["group"])} | {0: -1}
+    return np.array([known.setdefault(name, len(known)) for name in log.around[:, 2].tolist()], np.int64)
 
 
 def _same_response(log: Columns) -> None:

@@ -51,23 +51,24 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     trace = str(record.get("trace_id") or "")
     key, parent = keyed(trace, record.get("id"), record.get("parent_run_id"))
     scores = list(_scores(record.get("feedback_stats")))
+    inputs, outputs, extra = (opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
+    about = opened(extra.get("metadata"))
+    fields = {"endpoint": record.get("name"), "group": first(about, THREAD)}
+    told = own({k: v for k, v in record.items() if k not in HELD}, asked, record)
     if record.get("run_type") != "llm":
-        yield Entry({"endpoint": record.get("name")}, ELSE, key, parent)
+        yield Entry(fields | told, ELSE, key, parent)
         for title, value in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value))
         return
-    inputs, outputs, extra = (opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
-    about, answer = opened(extra.get("metadata")), _answer(outputs)
+    answer = _answer(outputs)
     failed = bool(record.get("error")) or record.get("status") == "error"
     usage = first(about, ("usage_metadata",)) or outputs.get("usage_metadata") or answer.get("usage_metadata")
-    fields = _counts(record, opened(usage)) | {
+    fields |= _counts(record, opened(usage)) | {
         "cost": record.get("total_cost"),
         "asked": about.get("ls_model_name"),
         "answered": outputs.get("model") or at(answer, "response_metadata.model_name") or about.get("ls_model_name"),
-        "endpoint": record.get("name"),
         "timestamp": record.get("start_time"),
         "latency": convert.seconds(record.get("start_time"), record.get("end_time")),
-        "group": first(about, THREAD),
         "request_id": outputs.get("id") or at(answer, "response_metadata.id") or record.get("id"),
         "spare_id": record.get("id"),
         "trace": hash(trace),
@@ -75,7 +76,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
         "scores": scores,
     }
     fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
-    fields |= own({k: v for k, v in record.items() if k not in HELD}, asked, record)
+    fields |= told
     read_prompt(fields, _chats(inputs), asked)
     yield Entry(fields, FAILED if failed else "", key, parent)
 

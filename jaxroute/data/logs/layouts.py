@@ -37,6 +37,8 @@ SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
 SCOPED = "otel.scope.name"
 """The attribute in which OpenTelemetry has the name of what wrote a span, where a layout has no other place for it."""
+GROUP = ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id")
+"""Whose a span is, by OpenTelemetry's names: a user, else a conversation."""
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
@@ -46,6 +48,9 @@ OTHERS = ("scope", "ScopeName", "events", "context", "status", "status_code", "S
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
          "embedding")  # fmt: skip
+OWNERS = ("gen_ai.", "llm.", "openinference.", "langfuse.", "mlflow.", "logfire.", "langsmith.", "mastra.", "haystack.",
+          "ai.operationId")  # fmt: skip
+"""How attributes begin by which the columns of a table are told to be spans."""
 KIND = "openinference.span.kind"
 KINDS = ("LLM", "CHAIN", "TOOL", "RETRIEVER", "EMBEDDING", "AGENT", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT")
 """What OpenInference calls kinds of spans; Phoenix's own records of spans have them outside the attributes."""
@@ -69,12 +74,14 @@ def detect(names: Collection[str]) -> bool:
     """Whether a table's columns, or a record's keys, are those of spans or log records."""
     if any(batch[0] in names for batch in OTLP):
         return True
-    return any(holder in names for holder in HOLDERS) and any(start in names for start in START)
+    if any(holder in names for holder in HOLDERS) and any(start in names for start in START):
+        return True
+    return any(name.removeprefix("attributes.").startswith(OWNERS) for name in names)
 
 
 def reads(name: str) -> bool:
-    """Whether a column of a table is looked at."""
-    return name in COLUMNS or name.startswith(("attributes.", "error."))
+    """Whether a column of a table is looked at: each with a dot may be an attribute, whoever wrote it."""
+    return name in COLUMNS or "." in name
 
 
 def spans_of(record: Row) -> Iterator[Row]:

@@ -10,7 +10,7 @@ Reference:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from jaxroute.data.logs import layouts, spans
@@ -18,7 +18,7 @@ from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Fo
 from jaxroute.data.records import parsed
 
 CALLS = ("CHAT_MODEL", "LLM")
-NAMES: dict[str, tuple[str, ...]] = {}
+NAMES = {"group": layouts.GROUP}
 USER = ("mlflow.trace.session", "mlflow.trace.user")
 
 
@@ -116,18 +116,5 @@ TRACES = Format(
     lambda name: name in ("trace_id", "request_id", "info", "data", "spans", "trace_metadata", "request_metadata",
                           "tags", "assessments"),
     entries,
-    CONVENTION,
-    "search with include_spans=True, or write trace.to_json()",
+    hint="search with include_spans=True, or write trace.to_json()",
 )  # fmt: skip
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of MLflow's spans as any exporter writes them."""
-    return Format(
-        "mlflow-spans",
-        "MLflow's spans",
-        lambda names: any(name.startswith(("attributes.mlflow.", "mlflow.")) for name in names),
-        lambda name: layouts.reads(name) or name.startswith("mlflow."),
-        spans.reader(conventions),
-        CONVENTION,
-    )

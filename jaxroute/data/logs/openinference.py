@@ -9,12 +9,12 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data import messages
-from jaxroute.data.logs import layouts, opentelemetry, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
+from jaxroute.data.logs import layouts, opentelemetry
+from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked
 from jaxroute.data.records import parsed
 
 OWN = {
@@ -115,26 +115,4 @@ def _message(found: Row) -> Row:
     return {"role": found.get("message.role"), "content": texts if content is None else content}
 
 
-def reads(name: str) -> bool:
-    """Whether a column of a table of spans is looked at."""
-    return (
-        layouts.reads(name)
-        or name.startswith(("llm.", "input.", "openinference.", "gen_ai."))
-        or name in ("user.id", "session.id")
-    )
-
-
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of spans that have these names, in any layout."""
-    return Format(
-        "openinference",
-        "OpenInference spans",
-        lambda names: any(n.startswith(("attributes.llm.", "llm.", "attributes.openinference.")) for n in names),
-        reads,
-        spans.reader(conventions),
-        CONVENTION,
-        "unset OPENINFERENCE_HIDE_INPUTS and OPENINFERENCE_HIDE_INPUT_MESSAGES",
-    )

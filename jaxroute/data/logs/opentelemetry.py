@@ -7,12 +7,12 @@ a workflow, as a framework's spans do, whose usage is the sum of the calls withi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data import values
-from jaxroute.data.logs import layouts, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
+from jaxroute.data.logs import layouts
+from jaxroute.data.logs.entries import OTHER, Convention, Row, ranked
 from jaxroute.data.records import parsed
 
 NAMES = {
@@ -29,7 +29,7 @@ NAMES = {
                            "gen_ai.usage.cache_write_input_tokens"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
                          "gen_ai.usage.details.reasoning_tokens"),
-    "group": ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id"),
+    "group": layouts.GROUP,
     "request_id": ("gen_ai.response.id",),
     "endpoint": ("gen_ai.operation.name",),
 }  # fmt: skip
@@ -92,23 +92,3 @@ def more(attributes: Row) -> Row:
 
 
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
-
-
-def reads(name: str) -> bool:
-    """Whether a column of a table of spans is looked at."""
-    return layouts.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of spans, whoever wrote them."""
-    return Format(
-        "opentelemetry",
-        "OpenTelemetry spans",
-        lambda names: layouts.detect(names) or any(n.startswith(("gen_ai.", "attributes.gen_ai.")) for n in names),
-        reads,
-        spans.reader(conventions),
-        CONVENTION,
-        "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
-        "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI "
-        "SDK: recordInputs: true), or give the log records beside the spans",
-    )

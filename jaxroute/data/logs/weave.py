@@ -62,7 +62,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if isinstance(record.get("inputs"), str) and not inputs:
         yield Entry({}, LOST, key, parent)
     elif kind != "llm" and not (kind is None and output.get("model") and opened(output.get("usage"))):
-        yield Entry({"endpoint": name}, ELSE, key, parent)
+        yield Entry({"endpoint": name, "group": record.get("thread_id")} | own(record, asked), ELSE, key, parent)
         for title, value, time in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value, time))
     else:
