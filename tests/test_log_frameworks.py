@@ -30,6 +30,8 @@ FILES = {
     "google-adk-2.13.0": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "openinference-google-adk-1.0.5.jsonl": (THOUGHT, (0, 1, 3, 4), [0, 0, 1, 2]),
     "openinference-llama-index-4.6.1.jsonl": (THOUGHT, range(5), None),
+    "openinference-langchain-0.1.80-and-openai.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
+    "openinference-langchain-0.1.80-and-anthropic.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
     "langsmith-0.15.1_otel.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "haystack-3.4.1.jsonl": (THOUGHT, range(5), None),
     "azure-ai-inference-1.0.0b9.jsonl": ((140, 58, 0, 0, 0), (0, 1, 4), None),
@@ -84,12 +86,21 @@ def test_cached_tokens_are_beside_the_input_where_the_total_says_so():
 
 
 def test_a_stream_whose_tokens_are_counted_as_none_has_no_price():
-    """The Agents SDK writes 0 tokens in and 0 out of a stream without usage; the answer was free."""
+    """The Agents SDK writes 0 tokens in and 0 out of a stream without usage; the answer was free. Where an Anthropic
+    stream's last event has no input, LangChain (langchain-anthropic 1.7.10) counts 0 in and 58 out.
+    """
     name = "logfire-5.4.0_agents.jsonl"
     log = logs.load(HERE / name, prices=LISTED, drop_bad=True)
-    assert log.left_out["no tokens were counted, so the cost is unknown"] == {"large": 1}
-    with pytest.raises(InputError, match=r"no tokens were counted, so the cost is unknown: 1 row\(s\) \(large 1\)"):
+    assert log.left_out["no tokens of the input were counted, so the cost is unknown"] == {"large": 1}
+    with pytest.raises(
+        InputError, match=r"no tokens of the input were counted, so the cost is unknown: 1 row\(s\) \(large 1\)"
+    ):
         logs.load(HERE / name, prices=LISTED)
+    counted = {"prompt": "hi", "model": "small", "quality": 1, "input_tokens": 0, "output_tokens": 58}
+    whole = [{}, {"total_tokens": 198}, {"cached_tokens": 140}]
+    log = logs.load([counted | more for more in whole] + [counted | {"model": "large", "input_tokens": 140}],
+                    prices=LISTED, drop_bad=True)  # fmt: skip
+    assert log.left_out == {"no tokens of the input were counted, so the cost is unknown": {"small": 1}}
     free = [
         {"prompt": "hi", "model": m, "quality": 1, "input_tokens": 0, "output_tokens": 0} for m in ("small", "large")
     ]

@@ -14,8 +14,9 @@ TIME = "2026-01-01T00:00:0{}Z"
 
 
 def span(trace, name, parent, **attributes):
-    return {"name": name, "context": {"trace_id": trace, "span_id": name + trace}, "parent_id": parent and parent + trace,
-            "start_time": TIME.format(0), "end_time": TIME.format(1), "attributes": attributes, "events": []}  # fmt: skip
+    return {"name": name, "context": {"trace_id": trace, "span_id": name + trace},
+            "parent_id": parent and parent + trace, "start_time": TIME.format(0), "end_time": TIME.format(1),
+            "attributes": attributes, "events": []}  # fmt: skip
 
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 3}
@@ -55,7 +56,7 @@ def asks(model, text):
 
 
 def spans(kind):
-    """Three runs of an agent of two conversations, two calls each, one beside a function around it; and a call alone."""
+    """Three runs of an agent of two conversations, two calls each, one of them in a step; and a call alone."""
     outer, middle, call = SPANS[kind]
     names = {"gen_ai.request.model", "gen_ai.input.messages"} if kind in ("gen_ai", "http") else set()
     for i, name in enumerate(("ann", "bob", "ann")):
