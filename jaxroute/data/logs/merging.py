@@ -52,11 +52,18 @@ def runs(key: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
 
 def at_odds(log: Columns, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Where two rows [M] cannot be of one request: they name different responses, or only one of them failed."""
-    spare = log.column.get("spare_id")
-    ids = log.column["request_id"]
-    own = [np.where(ids[i] == spare[i], None, ids[i]) if spare is not None else ids[i] for i in (a, b)]
-    differ = np.array([x is not None and y is not None and x != y for x, y in zip(*own, strict=True)], bool)
-    return differ | (log.flag("failed")[a] != log.flag("failed")[b])
+    differ = [
+        x is not None and y is not None and x != y for x, y in zip(responses(log, a), responses(log, b), strict=True)
+    ]
+    return np.array(differ, bool) | (log.flag("failed")[a] != log.flag("failed")[b])
+
+
+def responses(log: Columns, rows: np.ndarray) -> np.ndarray:
+    """Identifiers [M] of the answers of rows; None where a row has only that of its span or call."""
+    ids = log.column["request_id"][rows]
+    if "spare_id" in log.column:
+        ids[ids == log.column["spare_id"][rows]] = None
+    return ids
 
 
 def repeated(ids: np.ndarray) -> np.ndarray:

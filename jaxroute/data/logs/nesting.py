@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxroute.data.logs.columns import Columns
-from jaxroute.data.logs.merging import at_odds, fill, repeated, runs
+from jaxroute.data.logs.merging import fill, repeated, responses, runs
 from jaxroute.data.logs.naming import bare
 
 MERGED = "records merged into another of the same request"
@@ -112,29 +114,52 @@ def _within(log: Columns, key: np.ndarray, inside: np.ndarray, seen: dict[int, s
     Args:
         seen: {row: which instrumentations saw its request}; filled in.
     """
-    start, prompt = log.number("timestamp"), log.column["prompt"]
+    start, writer = log.number("timestamp"), log.column["told"] ^ log.column["called"]
     end = start + log.number("latency")
-    writer = log.column["told"] ^ log.column["called"]
     rows = np.flatnonzero(~log.gone & (key != 0) & np.isfinite(end))
     rows = rows[np.lexsort((-end[rows], start[rows], key[rows]))]
     mixed = writer[rows] != writer[rows][np.searchsorted(key[rows], key[rows])]  # than the first of its key
     rows = rows[np.isin(key[rows], key[rows][mixed])]
-    codes = np.stack([log.code(name)[rows] for name in ("model", "asked", "answered")], axis=1)
-    models = [{bare(log.codes["model"][code]) for code in several if code >= 0} for several in codes.tolist()]
-    open_: list[tuple[int, set[str]]] = []
-    for i, model in zip(rows.tolist(), models, strict=True):
-        seen.setdefault(i, {int(writer[i])})
-        open_ = [one for one in open_ if key[one[0]] == key[i] and end[one[0]] >= start[i]]
-        for one in reversed(open_ if inside[i] else []):
-            o, other = one
-            fits = end[o] >= end[i] and seen[o].isdisjoint(seen[i]) and model & other
-            if fits and (prompt[o] is None or prompt[i] is None or prompt[o] == prompt[i]):
-                inner, outer = np.array([i]), np.array([o])
-                if not at_odds(log, inner, outer)[0]:
-                    fill(log, inner, outer)
-                    log.gone[outer] = True
-                    log.counts[MERGED] += 1
-                    open_.remove(one)
-                    seen[i] |= seen[o]
-                    break
-        open_.append((i, model))
+    codes = np.stack([log.code(name)[rows] for name in ("model", "asked", "answered")], axis=1).tolist()
+    models = [{bare(log.codes["model"][code]) for code in several if code >= 0} for several in codes]
+    columns = (rows, key[rows], start[rows], end[rows], inside[rows], writer[rows], log.flag("failed")[rows],
+               log.column["prompt"][rows], responses(log, rows))  # fmt: skip
+    pairs: dict[int, list[tuple[int, int]]] = {}
+    open_: list[Call] = []
+    for told in zip(*(column.tolist() for column in columns), models, strict=True):
+        one = Call(*told)
+        by = seen.setdefault(one.row, {one.writer})
+        open_ = [other for other in open_ if other.key == one.key and other.end >= one.start]
+        fits = (o for o in reversed(open_ if one.inside else []) if by.isdisjoint(seen[o.row]) and one.within(o))
+        if outer := next(fits, None):
+            by |= seen[outer.row]
+            pairs.setdefault(len(by), []).append((one.row, outer.row))
+            open_.remove(outer)
+            one = one._replace(prompt=one.prompt or outer.prompt, response=one.response or outer.response)
+        open_.append(one)
+    for _, found in sorted(pairs.items()):  # what was filled in fills in
+        inner, outer_ = np.array(found).T
+        fill(log, inner, outer_)
+        log.gone[outer_] = True
+        log.counts[MERGED] += len(found)
+
+
+class Call(NamedTuple):
+    """What of a row says whether it is of the same request as another one: prompt and response None where unknown."""
+
+    row: int
+    key: int
+    start: float
+    end: float
+    inside: bool
+    writer: int
+    failed: bool
+    prompt: str | None
+    response: str | None
+    models: set[str]
+
+    def within(self, other: Call) -> bool:
+        if other.end < self.end or other.failed != self.failed or self.models.isdisjoint(other.models):
+            return False
+        pairs = ((self.prompt, other.prompt), (self.response, other.response))
+        return all(a is None or b is None or a == b for a, b in pairs)
