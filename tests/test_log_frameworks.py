@@ -26,6 +26,9 @@ THOUGHT = (110, 8, 30, 0, 50)
 FILES = {
     "strands-1.40.0_bedrock.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 1]),
     "strands-1.62.0.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 1]),
+    "botocore-0.66b2": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
+    "traceloop-bedrock-0.62.4.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
+    "openlit-1.45.0_bedrock.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
     "google-adk-1.18.0.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "google-adk-2.13.0": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "openinference-google-adk-1.0.5.jsonl": (THOUGHT, (0, 1, 3, 4), [0, 0, 1, 2]),
@@ -39,8 +42,10 @@ FILES = {
     "semantic-kernel-1.45.0": ((140, 58, 0, 0, 0), range(5), None),
     "logfire-5.4.0_agents.jsonl": ((140, 58, 0, 0, 0), range(4), None),
 }
-FAILURES = {"azure-ai-inference-1.0.0b9.jsonl": {"chat": 1}, "haystack-3.4.1.jsonl": None}
-"""Azure's package calls the model so if the client names it; Haystack's failed components name none."""
+FAILURES = {"azure-ai-inference-1.0.0b9.jsonl": {"chat": 1}, "haystack-3.4.1.jsonl": None,
+            "openlit-1.45.0_bedrock.jsonl": None}  # fmt: skip
+"""Azure's package calls the model so if the client names it; failed components of Haystack, and failed requests of
+OpenLIT's package for Bedrock, name none."""
 
 
 def cost(model, used):

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxroute.data import values
 from jaxroute.data.logs import layouts
-from jaxroute.data.logs.entries import OTHER, Convention, Row, ranked
+from jaxroute.data.logs.entries import OTHER, Convention, Row, first, ranked
 from jaxroute.data.records import parsed
 
 NAMES = {
@@ -37,8 +37,10 @@ OPERATIONS = ("chat", "text_completion", "generate_content", "completion", "resp
 AROUND = ("gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.tool.name", "gen_ai.workflow.name", "traceloop.span.kind")
 ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons", "llm.request.type",
           "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
-
-APART = "@traceloop/instrumentation-anthropic"
+PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
+TRACELOOP = "@traceloop/instrumentation-anthropic"
+LANGCHAIN = "traceloop.association.properties.ls_provider"
+"""What Traceloop's package for LangChain writes, which counts as LangChain does."""
 
 
 def told(attributes: Row) -> bool:
@@ -82,13 +84,23 @@ def _unwrapped(messages: Any) -> Any:
 
 
 def more(attributes: Row) -> Row:
-    """Counts of input with the cache, which Traceloop's JavaScript package for Anthropic leaves out of them."""
-    if attributes.get(layouts.SCOPED) != APART:
+    """Counts of input with the cache, where a package leaves it out of them as Anthropic and Bedrock do."""
+    if not _apart(attributes):
         return {}
-    names = ("input_tokens", "cache_read.input_tokens", "cache_creation.input_tokens")
-    counts = [attributes.get(f"gen_ai.usage.{name}") for name in names]
+    counts = [first(attributes, NAMES[name]) for name in ("input_tokens", "cached_tokens", "cache_write_tokens")]
     whole = None if counts[0] is None else sum(values.number(count) for count in counts if count is not None)
     return {"input_tokens": whole, "total_tokens": None}
+
+
+def _apart(attributes: Row) -> bool:
+    """Traceloop's package for Anthropic in JavaScript, OpenLIT's, and those that write Bedrock's counts as they are:
+    OpenTelemetry's for botocore, OpenLIT's and Traceloop's.
+    """
+    openlit = attributes.get("telemetry.sdk.name") == "openlit"
+    if first(attributes, PROVIDER) == "aws.bedrock":
+        traceloop = "gen_ai.usage.total_tokens" in attributes and LANGCHAIN not in attributes
+        return openlit or traceloop or attributes.get("rpc.system") == "aws-api"
+    return attributes.get(layouts.SCOPED) == TRACELOOP or (openlit and first(attributes, PROVIDER) == "anthropic")
 
 
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
