@@ -33,6 +33,7 @@ SPANS = {
         {"langfuse.observation.type": "agent"},
         {"langfuse.observation.type": "generation", "langfuse.observation.usage_details": '{"input": 9, "output": 3}'},
     ),
+    "traceloop": ({"traceloop.span.kind": "workflow", "traceloop.association.properties.chat_id": None}, {}, CHAT),
     "mastra": ({"mastra.span.type": "agent_run", "mastra.metadata.sessionId": None}, {},
                CHAT | {"mastra.span.type": "model_inference"}),
     "langsmith": (
@@ -58,7 +59,7 @@ def asks(model, text):
 def spans(kind):
     """Three runs of an agent of two conversations, two calls each, one of them in a step; and a call alone."""
     outer, middle, call = SPANS[kind]
-    names = {"gen_ai.request.model", "gen_ai.input.messages"} if kind in ("gen_ai", "http") else set()
+    names = {"gen_ai.request.model", "gen_ai.input.messages"} if kind in ("gen_ai", "http", "traceloop") else set()
     for i, name in enumerate(("ann", "bob", "ann")):
         yield span(f"t{i}", "run", None, **{k: name if v is None else v for k, v in outer.items()})
         yield span(f"t{i}", "step", "run", **middle)
@@ -88,6 +89,15 @@ def test_the_nearest_span_counts_and_a_call_that_names_its_own_conversation_keep
     group = dict(zip(log.prompt, log.group.tolist(), strict=True))
     assert group["0 small"] == group["1 small"] == group["2 large"]
     assert len({group["0 small"], group["0 large"], group["1 large"], group["alone"]}) == 4
+
+
+def test_a_trace_of_mlflow_is_of_its_user_else_of_its_session(tmp_path):
+    rows = [{"info": {"trace_id": f"t{i}", "trace_metadata": about}, "data": {"spans": [s for s in spans("mlflow")
+             if s["context"]["trace_id"] == f"t{i}" and s["name"] != "run"]}}
+            for i, about in enumerate(({"mlflow.trace.user": "ann", "mlflow.trace.session": "1"},
+                                       {"mlflow.trace.session": "1"},
+                                       {"mlflow.trace.user": "ann", "mlflow.trace.session": "2"}))]  # fmt: skip
+    assert logs.load(rows, prices=PRICE).group.tolist() == [0, 0, 1, 1, 0, 0]
 
 
 def test_a_mapped_group_may_be_in_the_span_around_alone(tmp_path):

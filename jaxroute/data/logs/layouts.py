@@ -37,8 +37,10 @@ SPAN = ("spanId", "span_id", "context.span_id", "SpanId")
 PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
 SCOPED = "otel.scope.name"
 """The attribute in which OpenTelemetry has the name of what wrote a span, where a layout has no other place for it."""
-GROUP = ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id")
-"""Whose a span is, by OpenTelemetry's names: a user, else a conversation."""
+GIVEN = "traceloop.association.properties."
+GROUP = ("user.id", "enduser.id", GIVEN + "user_id", "gen_ai.conversation.id", "session.id",
+         *(GIVEN + name for name in ("conversation_id", "session_id", "chat_id", "thread_id")))  # fmt: skip
+"""Whose a span is, by OpenTelemetry's names and Traceloop's: a user, else a conversation."""
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")

@@ -19,7 +19,7 @@ from jaxroute.data.records import parsed
 
 CALLS = ("CHAT_MODEL", "LLM")
 NAMES = {"group": layouts.GROUP}
-USER = ("mlflow.trace.session", "mlflow.trace.user")
+GROUP = ("mlflow.trace.user", "mlflow.trace.session")
 
 
 def told(attributes: Row) -> bool:
@@ -90,7 +90,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
                 found = {field: value for field, value in whole.items() if entry.fields.get(field) is None}
                 entry.fields.update(found)
                 if entry.fields.get("group") is None:
-                    entry.fields["group"] = first(metadata, USER[:1])
+                    entry.fields["group"] = first(metadata, GROUP)
                 entry.fields.setdefault("scores", []).extend(scores)
             yield entry
 

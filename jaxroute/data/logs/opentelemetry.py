@@ -39,7 +39,7 @@ ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish
           "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
 TRACELOOP = "@traceloop/instrumentation-anthropic"
-LANGCHAIN = "traceloop.association.properties.ls_provider"
+LANGCHAIN = layouts.GIVEN + "ls_provider"
 """What Traceloop's package for LangChain writes, which counts as LangChain does."""
 
 
