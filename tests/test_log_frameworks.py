@@ -5,6 +5,7 @@ written to the cache, and 58 out, of which (not as these two) 50 are reasoning. 
 """
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -133,7 +134,17 @@ def test_details_of_no_span_are_messages_of_no_request():
         logs.load(HERE / "google-adk-2.13.0" / "logs.jsonl", prices=LISTED)
 
 
-@pytest.mark.parametrize("mark", ["__REDACTED__", "[REDACTED]", "redacted-by-litellm"])
+@pytest.mark.parametrize("name", ["google-genai-0.7b2", "google-adk-2.13.0"])
+def test_a_text_that_was_hidden_in_a_log_record_is_no_prompt(tmp_path, name):
+    """Google's ADK writes <elided> (2.13.0, where no content is captured); it was the prompt of every request."""
+    for file in (HERE / name).iterdir():
+        text = re.sub(r'("(?:content|text)": )"(?:[^"\\]|\\.)*"', r'\1"<elided>"', file.read_text())
+        (tmp_path / file.name).write_text(text)
+    with pytest.raises(InputError, match=r"prompts that were not recorded: [567] "):
+        logs.load(tmp_path, prices=LISTED)
+
+
+@pytest.mark.parametrize("mark", ["__REDACTED__", "[REDACTED]", "redacted-by-litellm", "<elided>"])
 def test_a_text_that_was_hidden_is_no_prompt(tmp_path, mark):
     spans = records_of("openinference-llama-index-4.6.1.jsonl")
     for span in spans:

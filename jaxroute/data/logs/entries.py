@@ -31,8 +31,8 @@ TOOLS = "turns of tools only"
 LOST = "prompts that were not recorded"
 CUT = "prompts that were cut"
 FOREIGN = "records of another kind"
-HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|redacted-by-litellm)\s*)+")
-"""What OpenInference, Strands and LiteLLM write instead of a text that they were told to hide."""
+HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|redacted-by-litellm|<elided>)\s*)+")
+"""What OpenInference, Strands, LiteLLM and Google's ADK write instead of a text that they were told to hide."""
 
 Row = dict[str, Any]
 
@@ -179,7 +179,7 @@ def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
     if text is None or isinstance(text, list):
         why = LOST
         for chat in chats if text is None else [text]:
-            if chat is not None and (text := _text_of(chat, asked)) is not None:
+            if chat is not None and (text := text_of(chat, asked.chat)) is not None:
                 break
             if chat and messages.only_tools(chat):
                 why = TOOLS
@@ -191,8 +191,9 @@ def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
         fields["lost"] = CUT
 
 
-def _text_of(chat: Any, asked: Asked) -> str | None:
-    text = messages.text_of(chat, asked.chat)
+def text_of(chat: Any, rule: str) -> str | None:
+    """The part of a chat that is the prompt; None where there is none, or a tool was told to hide it."""
+    text = messages.text_of(chat, rule)
     return None if text is not None and HIDDEN.fullmatch(text) else text
 
 

@@ -14,9 +14,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from jaxroute.data import messages
 from jaxroute.data.logs import nesting
 from jaxroute.data.logs.columns import Columns
+from jaxroute.data.logs.entries import text_of
 from jaxroute.data.logs.merging import at_odds, empty, fill, repeated, runs
 
 STREAMS = "ends of streams joined to their starts"
@@ -65,7 +65,7 @@ def _messages(log: Columns, chat: str) -> None:
     rows = np.flatnonzero(np.isin(key, np.fromiter(log.said, np.int64, len(log.said))) & ~log.gone)
     for i in rows.tolist():
         said = log.said[int(key[i])]
-        if prompt[i] is None and (text := messages.text_of(said, chat)) is not None:
+        if prompt[i] is None and (text := text_of(said, chat)) is not None:
             prompt[i] = text
             log.column["lost"][i] = -1
     strays = log.said.keys() - set(key[rows].tolist())
