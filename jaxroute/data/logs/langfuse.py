@@ -20,14 +20,16 @@ from jaxroute.data.logs.entries import (
     Format,
     Judgement,
     Row,
+    carried,
     first,
     keyed,
+    opened,
     own,
     ranked,
     read_prompt,
-    usage,
 )
 from jaxroute.data.logs.feedback import KIND, TIME, WORD, said
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import parsed
 
 START = "langfuse.observation."
@@ -84,7 +86,7 @@ OBSERVATION = {
     "endpoint": ("type",),
 }
 HELD = (*ENDED, "type", "level", "input", "usage", "usageDetails", "usage_details", "costDetails", "cost_details",
-        "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores")  # fmt: skip
+        "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores", "metadata")  # fmt: skip
 
 
 def detect(names: Collection[str]) -> bool:
@@ -98,7 +100,9 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     around = first(record, ("parentObservationId", "parent_observation_id"))
     key, parent = keyed(trace, record.get("id"), around)
     fields = {field: first(record, names) for field, names in OBSERVATION.items()}
-    told = own({k: v for k, v in record.items() if k != "cost"}, asked)
+    about = opened(record.get("metadata"))
+    told = carried(about | opened(about.get("attributes")))  # where its server puts what a span has beside its own
+    told |= own({k: v for k, v in record.items() if k != "cost"}, asked)
     scores = list(_scores(record))
     if str(record.get("type")).upper() != "GENERATION" or not fields["answered"]:
         yield Entry(fields | told, OTHER, key, parent)

@@ -16,7 +16,6 @@ from typing import Any
 
 from jaxroute.data.logs import convert, opentelemetry
 from jaxroute.data.logs.entries import (
-    CARRIED,
     ELSE,
     FAILED,
     OTHER,
@@ -26,6 +25,7 @@ from jaxroute.data.logs.entries import (
     Format,
     Judgement,
     Row,
+    carried,
     first,
     keyed,
     opened,
@@ -56,7 +56,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     fields = {"endpoint": record.get("name"), "group": first(about, THREAD)}
     told = own({k: v for k, v in record.items() if k not in HELD}, asked, record)
     if record.get("run_type") != "llm":
-        yield Entry(fields | told, ELSE, key, parent)
+        yield Entry(fields | carried(about) | told, ELSE, key, parent)
         for title, value in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value))
         return
@@ -75,7 +75,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
         "failed": failed,
         "scores": scores,
     }
-    fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
+    fields |= carried(about)
     fields |= told
     read_prompt(fields, _chats(inputs), asked)
     yield Entry(fields, FAILED if failed else "", key, parent)

@@ -30,8 +30,8 @@ from jaxroute.data.logs.entries import (
     own,
     ranked,
     read_prompt,
-    usage,
 )
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import at
 
 # The first that is there counts.

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from jaxroute.data.logs import layouts, spans
-from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked, usage
+from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import parsed
 
 CALLS = ("CHAT_MODEL", "LLM")

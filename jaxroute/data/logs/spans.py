@@ -23,6 +23,7 @@ from jaxroute.data.logs.entries import (
     Entry,
     Judgement,
     Row,
+    carried,
     first,
     named,
     own,
@@ -63,7 +64,7 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         fields = named(attributes, convention.names) | convention.more(attributes)
         left = convention.left(attributes) or (OTHER if called.endswith(EMBEDDINGS) else "")
     if not CARRIED.keys().isdisjoint(attributes):
-        fields |= {field: attributes[name] for name, field in CARRIED.items() if name in attributes}
+        fields |= carried(attributes)
     scores = list(chain.from_iterable(map(_scores, span.events)))
     if "gen_ai.evaluation.score.value" in attributes:
         scores.append(

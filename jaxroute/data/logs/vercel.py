@@ -18,7 +18,8 @@ from typing import Any
 
 from jaxroute.data import values
 from jaxroute.data.logs import opentelemetry
-from jaxroute.data.logs.entries import CARRIED, ELSE, OTHER, Convention, Row, first, opened, ranked, usage
+from jaxroute.data.logs.entries import ELSE, OTHER, Convention, Row, carried, first, opened, ranked
+from jaxroute.data.logs.usages import usage
 
 OPERATION = "ai.operationId"
 METADATA = "ai.telemetry.metadata."
@@ -58,8 +59,7 @@ def more(attributes: Row) -> Row:
     """
     if left(attributes):
         return {"asked": attributes.get("ai.model.id")} if left(attributes) == OTHER else {}
-    carried = {field: attributes[METADATA + name] for name, field in CARRIED.items() if METADATA + name in attributes}
-    return carried | _counts(attributes)
+    return carried(attributes, METADATA) | _counts(attributes)
 
 
 def _counts(attributes: Row) -> Row:
