@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxroute.data import logs, prices
@@ -64,3 +65,15 @@ def test_the_id_of_a_response_that_the_span_around_names_is_kept():
     log = logs.load([outer, span(2, "chat", 1.5, 2.5, parent="s1"), LARGE], prices=PRICE)
     assert log.request_id.tolist() == ["resp_1", "s99"]
     assert log.latency.tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("parent", ["s1", None])
+def test_a_rating_of_the_span_around_a_call_is_of_the_call(parent):
+    """Of Phoenix's annotations, say; where the trace had several calls, it was of no request."""
+    calls = [span(1, "framework", 1, 3), span(2, "chat", 1.5, 2.5, parent=parent), span(3, "chat", 4, 5)]
+    ratings = [{"span_id": "s1", "score": 1}, {"span_id": "s99", "score": 0}]
+    log = logs.load([*calls, LARGE], prices=PRICE, feedback=ratings)
+    np.testing.assert_array_equal(log.quality, [1, np.nan, 0])
+    again = [calls[0], calls[0], *calls[2:], LARGE]  # a file that was exported twice
+    log = logs.load(again, prices=PRICE, feedback=ratings[:1])
+    np.testing.assert_array_equal(log.quality, [1, np.nan, np.nan])

@@ -28,6 +28,7 @@ def fill(log: Columns, into: np.ndarray, of: np.ndarray) -> None:
             found = np.array([text is not None for text in column[into]], bool)
             log.column["lost"][into] = np.where(lacking & found, -1, log.column["lost"][into])
     place = dict(zip(of.tolist(), into.tolist(), strict=True))
+    log.into |= place
     for scores in log.scores.values():
         for row in place.keys() & scores.keys():
             scores.setdefault(place[row], scores[row])
