@@ -33,6 +33,7 @@ def test_calls_at_one_time_go_in_pairs():
     assert count(*outer, *inner) == count(*inner, *outer) == 3
     assert count(*outer, *inner[:1]) == 3
     assert count(*inner) == 3  # the client alone
+    assert count(span(1, "one callback", 1, 3), span(2, "the next callback", 1.01, 3.01)) == 1
 
 
 NOT_ONE = {

@@ -13,6 +13,8 @@ from jaxroute.data.logs.naming import bare
 MERGED = "records merged into another of the same request"
 AROUND = "spans around another span of the same call"
 DEPTH = 1000
+LATE = 0.1
+"""Share of a span's time for which it may outlast the one that it is within."""
 
 
 def around(log: Columns) -> None:
@@ -159,7 +161,8 @@ class Call(NamedTuple):
     models: set[str]
 
     def within(self, other: Call) -> bool:
-        if other.end < self.end or other.failed != self.failed or self.models.isdisjoint(other.models):
+        late = self.end - other.end  # a little, where each was told of the call in turn
+        if late > LATE * (self.end - self.start) or other.failed != self.failed or self.models.isdisjoint(other.models):
             return False
         pairs = ((self.prompt, other.prompt), (self.response, other.response))
         return all(a is None or b is None or a == b for a, b in pairs)
