@@ -12,6 +12,7 @@ import pytest
 from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, messages, prices
+from jaxroute.data.logs import vercel
 from jaxroute.data.prices.billing import apart
 from jaxroute.types import InputError
 
@@ -71,6 +72,20 @@ def test_every_request_of_a_framework_once(name):
     else:
         order = np.lexsort((log.cost, [[p for p, *_ in ASKED].index(p) for p in log.prompt]))
         assert np.unique(log.group[order], return_inverse=True)[1].tolist() == groups
+
+
+def test_a_count_that_is_no_number_is_unknown(tmp_path):
+    """Where counts are added up, the file could not be read because of it."""
+    spans = records_of("traceloop-bedrock-0.62.4.jsonl")
+    spans[0]["attributes"]["gen_ai.usage.input_tokens"] = "many"
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, spans)))
+    log = logs.load(tmp_path / "log.jsonl", prices=LISTED, drop_bad=True)
+    assert len(log) == 4
+    assert log.left_out["input_tokens is empty, infinite or negative"] == {"small": 1}
+    span = {"ai.operationId": "ai.generateText.doGenerate", "gen_ai.system": "amazon-bedrock"}
+    assert np.isnan(
+        vercel.more(span | {"ai.usage.inputTokens": "many", "ai.usage.cachedInputTokens": 3})["input_tokens"]
+    )
 
 
 def test_traces_of_the_agents_sdk_are_refused_by_their_name():

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data import values
 from jaxroute.data.logs import layouts
+from jaxroute.data.logs.convert import number_or_nan
 from jaxroute.data.logs.entries import OTHER, Convention, Row, first, ranked
 from jaxroute.data.records import parsed
 
@@ -88,7 +88,7 @@ def more(attributes: Row) -> Row:
     if not _apart(attributes):
         return {}
     counts = [first(attributes, NAMES[name]) for name in ("input_tokens", "cached_tokens", "cache_write_tokens")]
-    whole = None if counts[0] is None else sum(values.number(count) for count in counts if count is not None)
+    whole = None if counts[0] is None else sum(number_or_nan(count) for count in counts if count is not None)
     return {"input_tokens": whole, "total_tokens": None}
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data import values
 from jaxroute.data.logs import opentelemetry
+from jaxroute.data.logs.convert import number_or_nan
 from jaxroute.data.logs.entries import ELSE, OTHER, Convention, Row, carried, first, opened, ranked
 from jaxroute.data.logs.usages import usage
 
@@ -85,7 +85,7 @@ def _with_cache(attributes: Row, metadata: Row) -> Row:
         "cache_write_tokens": first(beside, ("cacheCreationInputTokens", "cacheWriteInputTokens")),
     }
     fresh = first(attributes, NAMES["input_tokens"])
-    numbers = [values.number(one) for one in (fresh, *parts.values()) if one is not None]
+    numbers = [number_or_nan(one) for one in (fresh, *parts.values()) if one is not None]
     if fresh is None or not any(numbers[1:]):
         return {}
     whole = None if "Object" in str(attributes[OPERATION]) else sum(numbers)
