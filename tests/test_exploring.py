@@ -194,6 +194,10 @@ def rows_of(gain, count=3000, share=0.3):
         }  # fmt: skip
 
 
+def _unrated(line):
+    return json.dumps(json.loads(line) | {"quality": None})
+
+
 def test_a_roll_out_is_sent_back_when_it_is_worse_and_stays_so(folder, tmp_path):
     plan = folder(rollout={"router": "new", "share": 0.3}).rollout
     worse, same = (rollout.compare(list(rows_of(gain)), {}, "v2") for gain in (-0.2, 0.0))
@@ -212,6 +216,26 @@ def test_a_roll_out_is_sent_back_when_it_is_worse_and_stays_so(folder, tmp_path)
     with (tmp_path / "log.jsonl").open("w") as log:
         for row in rows_of(-0.2):
             log.write(json.dumps(row | {"candidate": version}) + "\n")
+    before = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in map(_unrated, before.splitlines())))
+    named = [
+        (f"{row['request_id']}", row["quality"], kind, 1.0) for row in rows_of(-0.2) for kind in ("useful", "brief")
+    ]
+    named = [(name, y if kind == "useful" else 1.0, kind, at) for name, y, kind, at in named]
+    named += [("0", 0.0, "useful", 0.0)]  # an earlier one that was written later
+    settings.feedback_file.parent.mkdir(exist_ok=True)
+    keys = ("request_id", "quality", "name", "timestamp")
+    settings.feedback_file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in named))
+    for score in (None, "other"):
+        with pytest.raises(
+            InputError, match=r"the ratings are called 'brief', 'useful'; name those that count: score=NAME"
+        ):
+            rollout.look(settings, score=score)
+    by_name = rollout.look(settings, score="useful")
+    assert by_name["difference"] == pytest.approx(worse.difference)
+    settings.feedback_file.unlink()
+    (tmp_path / "rollout.json").unlink()
+    (tmp_path / "log.jsonl").write_text(before)
     assert rollout.look(settings)["status"] == "returned"
     returned = Gate(settings)
     said = Recorder(returned).ready()["rollout"]

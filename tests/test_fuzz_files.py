@@ -80,7 +80,7 @@ def price_list(folder):
 def ratings(folder):
     (folder / "f.csv").write_text("request_id,quality\na,1\nb,\n")
     ids = {"request": np.array(["a", "b", None], object)}
-    return lambda: feedback.join(feedback.read(folder / "f.csv"), ids, np.array([0.5, 0.5, 0.5]))
+    return lambda: feedback.join(feedback.read(folder / "f.csv")[0], ids, np.array([0.5, 0.5, 0.5]))
 
 
 def rewards(folder):

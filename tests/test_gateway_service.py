@@ -42,8 +42,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(folder, settings):
-    """The service of a models.yaml, as a process; its port."""
+def serving(folder, settings, *, stopped=False):
+    """The service of a models.yaml, as a process; its port. At the end it is killed, or stopped as by Docker."""
     (folder / "models.yaml").write_text(settings)
     port = ports.free()
     command = [sys.executable, "-m", "jaxroute.gateway.service", "models.yaml", "--port", str(port)]
@@ -54,6 +54,9 @@ def serving(folder, settings):
         wait(lambda: running.poll() is not None or answers(port), 60)
         assert running.poll() is None, (folder / "said").read_text()
         yield port
+        if stopped:
+            running.terminate()
+            running.wait(20)
     finally:
         running.kill()
         running.wait()
@@ -239,3 +242,14 @@ def test_the_share_of_a_roll_out_is_on_the_metrics_page(tmp_path):
             (tmp_path / "rollout.json").write_text(json.dumps({"router": version, "status": status}))
             wait(lambda share=share: shown() == share)
             assert Client(port).ask("/ready")[1]["rollout"]["status"] == status
+
+
+def test_requests_under_way_have_a_row_when_the_sidecar_is_stopped(tmp_path):
+    """uvicorn ends by the signal that it got, so what is registered for the exit was not run: their rows were lost."""
+    with serving(tmp_path, "models: [a, b]\ndefault: a\nlog: requests.jsonl\n", stopped=True) as port:
+        client = Client(port)
+        ids = [client.ask("/v1/route", {"prompt": f"Hello {i}"})[1]["request_id"] for i in range(2)]
+        assert client.ask("/v1/outcome", {"request_id": ids[0]})[0] == 200
+        client.connection.close()
+    rows = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    assert {row["request_id"]: row["status"] for row in rows} == dict(zip(ids, ("answered", "unknown"), strict=True))

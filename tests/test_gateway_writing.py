@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jaxroute.data import logs, records
+from jaxroute.data.logs import describing
 from jaxroute.gateway import Choice, LogWriter, read_tail, rows
 from jaxroute.gateway.compacting import compact
 from jaxroute.gateway.feedback import ratings
@@ -170,7 +171,7 @@ def test_a_compacted_log_reads_as_the_log_itself(tmp_path):
     with (tmp_path / "logs" / "log.jsonl").open("a") as file:
         file.write('{"half": ')
     written = compact(tmp_path / "logs", tmp_path / "all.parquet")
-    assert written == (30, 1)
+    assert written == (30, 1, 0)
     before, after = logs.load(tmp_path / "logs", drop_bad=True), logs.load(tmp_path / "all.parquet", drop_bad=True)
     assert len(before) == len(after) > 0
     assert before.left_out["failed requests"] == after.left_out["failed requests"] == {"b": 1}
@@ -212,3 +213,26 @@ def test_a_rating_that_fit_cannot_read_is_refused_when_it_comes(changes, says):
     """One of them among thousands, and fit --feedback refused the file."""
     with pytest.raises(InputError, match=says):
         ratings({"request_id": "0", "quality": 1} | changes)
+
+
+def test_ratings_within_the_folder_of_the_log_are_no_requests(tmp_path):
+    """As by default: the folder could not be read, and a compacted one had them as requests, so no rating joined."""
+    writer = LogWriter(tmp_path / "logs" / "requests.jsonl")
+    for i in range(4):
+        one = Request(f"call-{i}", Choice("ab"[i % 2], 0.5, ("a", "b"), "router"), f"prompt {i}", "chat", 1e9 + i)
+        writer.write(**rows.row(one, "answered", texts=True, model="ab"[i % 2], answer={"cost": 0.1}))
+    writer.close()
+    ratings = LogWriter(tmp_path / "logs" / "feedback" / "feedback.jsonl")
+    for i in range(4):
+        ratings.write(request_id=f"call-{i}", quality=i / 4, timestamp=1e9 + i)
+    ratings.close()
+    assert describing.propose(tmp_path / "logs").title == "jaxroute's gateway"  # f comes before r
+    assert compact(tmp_path / "logs", tmp_path / "all.parquet") == (4, 0, 1)
+    for source in ("logs", "all.parquet"):
+        for given in ("logs/feedback", "logs/feedback/feedback.jsonl"):
+            log = logs.load(tmp_path / source, feedback=tmp_path / given)
+            assert log.quality.tolist() == [0, 0.25, 0.5, 0.75]
+    with pytest.raises(
+        InputError, match=r"feedback\.jsonl: holds ratings of answers and no requests; give it with feed"
+    ):
+        logs.load(tmp_path / "logs")

@@ -43,14 +43,14 @@ def test_what_is_no_table(tmp_path):
         (rows(("p", "a", 1), ("q", "b", 0)), "no prompt was answered by two models, .* use jaxroute fit LOG"),
         (rows(("p", "a", 1), ("q", "a", 0)), r"run\.csv: all answers are of one model \('a'\); give runs of two"),
         (rows(("p", "a", 7), ("p", "b", 0)), r"run\.csv, row 0: score 'quality' is 7, outside \[0, 1\]"),
-        (rows(("p", "a", 1), ("p", "b", None)), r"model 'b' has no answer with a score \(all unscored\)"),
+        (rows(("p", "a", 1), ("p", "b", None)), r"model 'b' has no answer with a score 'quality' \(1 without it\)"),
         (rows(("p", None, 1), ("p", "b", 1)), r"run\.csv: names no model"),
         (rows((None, "a", 1), ("p", "b", 1)), r"run\.csv, row 0: the prompt is empty"),
         (
             rows(("p", "a", 1), ("p", "b", 0), names=("text", "model", "quality")),
-            r"run\.csv: no result files of a known tool",
+            r"run\.csv: no results of a known tool",
         ),
-        (rows(("p", "a", "good"), ("p", "b", "bad")), "row 0: no answer has a score"),
+        (rows(("p", "a", "good"), ("p", "b", "bad")), "row 0: score 'quality' is 'good'; say what it is worth"),
         (
             rows(("p", "a", 1, -1), ("p", "b", 0, 1), names=("prompt", "model", "quality", "cost")),
             r"run\.csv, row 0: cost is '-1', expected a number of at least 0",
@@ -229,3 +229,75 @@ def test_a_score_of_an_id_is_of_one_answer(tmp_path):
     judge.to_csv(tmp_path / "judge.csv", index=False)
     one = [run._replace(answers=[answer for answer in run.answers if answer.model == "a"]) for run in runs]
     assert len(harness.judged(one, tmp_path / "judge.csv")[0].answers) == 2
+
+
+def test_a_score_of_an_id_is_of_one_prompt(tmp_path):
+    """Tools number the prompts of each task from 0: a judge's row for 0 would count for all of them."""
+    cells = [("0", f"{task}?", model, task) for task in ("x", "y") for model in "ab"]
+    rows(*cells, names=("id", "prompt", "model", "task")).to_csv(tmp_path / "run.csv", index=False)
+    rows(*(("0", model, 1) for model in "ab"), names=("id", "model", "quality")).to_csv(
+        tmp_path / "judge.csv", index=False
+    )
+    with pytest.raises(InputError, match=r"judge\.csv, row 0: '0' is the id of several prompts \(.*row 0, .*row 2\)"):
+        harness.judged(harness.read(tmp_path / "run.csv"), tmp_path / "judge.csv")
+
+
+@pytest.mark.parametrize(
+    ("value", "labels", "worth"),
+    [(True, "true=0,false=1", 0), ("True", "true=0", 0), ("PASS", "pass=0.5", 0.5), (1.0, "1=0.25", 0.25),
+     ("2.0", "2=0.75", 0.75), ("N/A", "good=1", np.nan), ("None", "good=1", np.nan)],
+)  # fmt: skip
+def test_labels_count_however_a_tool_writes_them(value, labels, worth):
+    """--quality true=0 had no effect on truth values, and pass=0.5 none on PASS: both counted 1."""
+    assert scores.quality(value, scores.mapping(labels)) == pytest.approx(worth, nan_ok=True)
+    assert scores.labelled(value, scores.mapping(labels)) == (not np.isnan(worth))
+
+
+def test_two_main_scores_are_a_choice(tmp_path):
+    """Which file came last decided whether score or quality was meant."""
+    rows(("p", "a", 0.5), names=("prompt", "model", "score")).to_csv(tmp_path / "a.csv", index=False)
+    both = rows(("p", "b", 0.1, 0.9), names=("prompt", "model", "score", "quality"))
+    both.to_csv(tmp_path / "b.csv", index=False)
+    for order in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
+        with pytest.raises(InputError, match=r"several scores; choose with .*: (score, quality|quality, score)"):
+            joined(*(tmp_path / name for name in order))
+    assert wide(joined(tmp_path / "a.csv", tmp_path / "b.csv", wanted=["score"]))["0"] == {"a": 0.5, "b": 0.1}
+
+
+def test_files_that_are_not_read_are_said(tmp_path):
+    """A file of the same name in another form, one of unknown columns, and one that is no table went without a word."""
+    for name, frame in {
+        "run.jsonl": rows(("p", "b", 0)),
+        "run.csv": rows(("p", "a", 1)),
+        "c.csv": rows(("p", "c", 1)),
+        "d.csv": rows(("p", "d", 1), names=("Prompt!", "model", "quality")),
+    }.items():
+        path = tmp_path / "runs" / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_json(path, orient="records", lines=True)
+    (tmp_path / "runs/vllm.json").write_text('{"request_throughput": 1, "mean_ttft_ms": 2}')
+    (tmp_path / "runs/notes.txt").write_text("Notes.")
+    (tmp_path / "runs/empty.json").write_text('{"results": {"results": []}}')
+    found = joined(tmp_path / "runs")
+    assert found.counts["models"] == ["c", "b"]
+    why = {name.rpartition("/")[2]: why for name, why in found.counts["files_left_out"].items()}
+    assert why.pop("vllm.json").startswith("a benchmark of vLLM: times of requests")
+    assert why.pop("empty.json") == "no answers in this file of promptfoo"
+    assert why == {"run.csv": "taken for another form of run.jsonl", "d.csv": "no answers in a known form"}
+    ran = CliRunner().invoke(cli.app, ["table", str(tmp_path / "runs"), "--out", str(tmp_path / "table")])
+    assert "4 files are not read" in ran.output
+    told = []
+    harness.load(tmp_path / "runs", note=told.append)
+    assert told[0].endswith("1 prompts, 2 answers; quality is quality")
+    assert "4 files are not read" in told[1]
+
+
+def test_a_score_by_its_whole_name_is_that_one():
+    """Where another score had the name as a part, it could not be chosen at all."""
+    answer = Answer(at="a", model="m", prompt="p", scores={"judge.correct": 0, "correct": 1, "judge.style": 0})
+    assert scores.chosen([answer], ["correct"]) == {"all": "correct"}
+    with pytest.raises(InputError, match=r"several scores; .*: judge\.correct, judge\.style$"):
+        scores.chosen([answer], ["judge"])

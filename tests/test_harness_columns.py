@@ -208,3 +208,43 @@ def test_trulens_records_have_the_version_of_the_app_as_their_model(tmp_path):
     path.write_text((DATA / "trulens/records.csv").read_text().replace(",True,True", ",False,True"))
     with pytest.raises(InputError, match=r"row 0: for score 'short' lower is better"):
         joined(path, wanted=["short"])
+
+
+def test_an_instruction_and_its_input_are_one_prompt(tmp_path):
+    """The input alone was the prompt: two instructions for one input were averaged as repeats."""
+    asked = [("Translate to French.", "Hello", 1), ("Translate to German.", "Hello", 0), ("Tell a joke.", None, 1)]
+    rows = [{"instruction": i, "input": x, "model": m, "score": y} for i, x, y in asked for m in "ab"]
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ("rows.csv", "rows.jsonl"):
+        found = joined(tmp_path / name)
+        assert found.queries["prompt"].tolist() == [f"{i}\n\n{x}" if x else i for i, x, _ in asked]
+        assert found.outcomes["quality"].tolist() == [1, 1, 0, 0, 1, 1]
+
+
+def test_times_and_an_index_are_no_scores(tmp_path):
+    """Latencies below a second were the quality of a file without a score."""
+    frame = pd.DataFrame({"prompt": ["p", "p"], "model": ["a", "b"], "latency": [0.3, 0.9]})
+    frame.to_csv(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match=r"row 0: no answer has a score"):
+        joined(tmp_path / "rows.csv")
+    frame.assign(accuracy=[1, 0], verdict=["pass", "N/A"]).to_csv(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match=r"several scores; choose with .*: accuracy, verdict$"):
+        joined(tmp_path / "rows.csv")
+    found = joined(tmp_path / "rows.csv", wanted=["accuracy"])
+    assert wide(found) == {"0": {"a": 1, "b": 0}}
+
+
+def test_what_tools_write_of_no_error_is_no_failure(tmp_path):
+    """error: false was refused, and None in a .csv counted as a failure; errors that begin with a bracket did not."""
+    none = (False, None, "None", "", 0)
+    rows = [{"prompt": f"p{i}", "model": m, "score": 1, "error": e} for i, e in enumerate(none) for m in "ab"]
+    broken = ("timeout: 30 s", "timeout: 31 s", "(429) Too many requests", {"code": 500, "message": "?"}, True)
+    rows += [{"prompt": f"q{i}", "model": "a", "score": 0, "error": e} for i, e in enumerate(broken)]
+    rows += [{"prompt": f"q{i}", "model": "b", "score": 1} for i, _ in enumerate(broken)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    for name in ("rows.jsonl", "rows.csv"):
+        counts = joined(tmp_path / name).counts
+        assert counts["by_model"][0]["failed"] == {"timeout": 2, "429": 1, "500": 1, "True": 1}
+        assert (counts["by_model"][0]["answers"], counts["by_model"][1]["failed"]) == (5, {})

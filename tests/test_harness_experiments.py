@@ -78,7 +78,7 @@ def test_braintrust_results_have_their_scores_in_one_column():
         joined(*files)
     found = joined(*files, wanted=["correct"])
     assert by_prompt(found) == ASKED
-    assert failures(found) == [{"Error code: 400 - broken": 1}, {}]
+    assert failures(found) == [{"Error code: 400": 1}, {}]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

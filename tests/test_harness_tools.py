@@ -1,6 +1,7 @@
 """Results of lm-eval, lighteval, promptfoo, DeepEval, HELM and Ragas as tables: every value of real files is known."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -145,7 +146,9 @@ def test_helm_runs_that_are_not_whole(tmp_path):
 
 def test_ragas_columns_name_no_model():
     small, large = DATA / "ragas/small.csv", DATA / "ragas/large.csv"
-    with pytest.raises(InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv$"):
+    with pytest.raises(
+        InputError, match=r"small\.csv: names no model; name it as NAME=.*small\.csv, or add a column model$"
+    ):
         joined(small, large, wanted=["exact_match"])
     with pytest.raises(InputError, match=r"several scores; choose with wanted=\[NAME\]: exact_match, string_present"):
         joined(f"small={small}", f"large={large}")
@@ -243,3 +246,49 @@ def test_alpaca_eval_preferences_are_of_the_second_answer():
     found = joined(*files, wanted=["preference"], quality_range=(1, 2))
     assert wide(found) == {"tiny/0": {"small": 0.0, "large": 1.0}, "tiny/1": {"small": 1.0, "large": 1.0}}
     assert (found.counts["cost_unknown"], found.counts["prompts_without_a_score"]) == (4, 1)
+
+
+def test_what_helm_writes_beside_a_run_is_no_answer(tmp_path):
+    """helm-summarize writes the instances, which have prompts, into every run's folder: none of them could be read."""
+    alone = joined(DATA / "helm", wanted=["exact_match"])
+    shutil.copytree(DATA / "helm", tmp_path / "runs")
+    for stats in (tmp_path / "runs").rglob("per_instance_stats.json"):
+        instances = [{"input": {"text": "What?"}, "references": [], "split": "test", "id": "id1"}]
+        stats.with_name("instances.json").write_text(json.dumps(instances))
+    found = joined(tmp_path / "runs", wanted=["exact_match"])
+    assert wide(found) == wide(alone)
+    assert len(found.counts["runs"]) == 2
+    assert not found.counts["files_left_out"]
+
+
+def test_failures_of_early_promptfoo_are_failures(tmp_path):
+    """Before there was a failureReason, an answer that failed has the score 0 and no output."""
+    whole = json.loads((DATA / "promptfoo/tiny.json").read_text())
+    for result in whole["results"]["results"]:
+        del result["failureReason"]
+    (tmp_path / "tiny.json").write_text(json.dumps(whole))
+    found, expected = joined(tmp_path / "tiny.json"), joined(DATA / "promptfoo/tiny.json")
+    assert found.counts["by_model"] == expected.counts["by_model"]
+    assert found.counts["failed"] == 4
+
+
+def test_records_that_are_no_answers_are_counted(tmp_path):
+    """HELM's perturbed instances and DeepEval's conversations were left out without a word."""
+    shutil.copytree(DATA / "helm", tmp_path / "helm")
+    for stats in (tmp_path / "helm").rglob("per_instance_stats.json"):
+        records = json.loads(stats.read_text())
+        stats.write_text(json.dumps([*records, {**records[0], "perturbation": {"name": "typos"}}]))
+    found = joined(tmp_path / "helm", wanted=["exact_match"])
+    assert wide(found) == wide(joined(DATA / "helm", wanted=["exact_match"]))
+    (sentence,) = found.counts["left_out"]
+    assert re.fullmatch(r"2 perturbed instances are left out \(1 \S+, 1 \S+\)", sentence)
+    (source, *_) = sorted((DATA / "deepeval").rglob("*.json"))
+    whole = json.loads(source.read_text())
+    (whole.get("testRunData") or whole)["conversationalTestCases"] = [{"turns": []}]
+    (tmp_path / "run.json").write_text(json.dumps(whole))
+    (run,) = harness.read(f"mine={tmp_path / 'run.json'}")
+    assert [tuple(record) for record in run.left_out] == [("mine", "conversations")]
+    (whole.get("testRunData") or whole)["testCases"] = []
+    (tmp_path / "run.json").write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=r"run\.json: 1 conversations are left out \(1 mine\); check the files"):
+        joined(f"mine={tmp_path / 'run.json'}")

@@ -57,7 +57,6 @@ def evaluate(
 
       jaxroute evaluate router --table tables/routerbench
     """
-    from jaxroute.data import harness
     from jaxroute.serving import evaluation
     from jaxroute.serving.router import Router
 
@@ -72,7 +71,7 @@ def evaluate(
     written: str | None = None
     found: evaluation.LogEvaluation | evaluation.TableEvaluation | Stored
     if table is not None:
-        answers = harness.load(table)
+        answers = reading.results(table)
         found = evaluation.on_table(loaded, answers, normalised_cost_weights=_grid(loaded, answers=answers))
     else:
         assert log is not None

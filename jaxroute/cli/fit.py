@@ -228,7 +228,7 @@ def _answers(path: Path, how: options.How, encoder: str, features_by: str | None
 
     if harness.is_run(path):
         prices = options.price_list(how.prices, how.reprice)
-        table, own = harness.load(path, encoder=encoder, prices=prices, reprice=how.reprice), False
+        table, own = reading.results(path, encoder=encoder, prices=prices, reprice=how.reprice), False
     else:
         if how != options.AS_IT_IS:
             raise InputError("--prices belong to a log or to results; give them to jaxroute table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxroute.cli.options import How, mapping, price_list, scale
 from jaxroute.cli.progress import doing, note
@@ -74,17 +74,23 @@ def note_rows(log: people.LogTable) -> None:
             note(f"note: {said}")
 
 
+def results(path: Path, **options: Any) -> Table:
+    """A table, or results of evaluation tools as they are; notes what was read of these, and what was not."""
+    from jaxroute.data import harness
+
+    return harness.load(path, note=lambda line: note(f"note: {line}"), **options)
+
+
 def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | None:
     """The table that --shadow names; notes which models it and the log do not share, and unknown costs."""
     if path is None:
         return None
-    from jaxroute.data import harness
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
     from jaxroute.estimators.prediction_powered import check_scale
 
     check_scale(people.corrected(log), path)
-    table = harness.load(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
+    table = results(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     unknown, lacking = shadows.unmatched(table, log.models)
     if unknown:
         note(f"note: left out of the shadow sample, as the log does not have them: {', '.join(unknown)}")

@@ -43,10 +43,10 @@ def table(
     """Turn results of evaluation tools into a table of prompts that several models answered.
 
     Reads Inspect AI, lm-evaluation-harness, lighteval, promptfoo, OpenAI Batch, HELM, DeepEval, EvalPlus, BFCL,
-    OpenCompass, experiments of platforms (Langfuse, MLflow and others), and files of one answer a row (Ragas and
-    others). Runs are joined by prompt; what a model did not answer is a hole, a cost that is
-    not known stays unknown. A router can be fitted to the table alone (jaxroute fit --table), or to a log with the
-    table beside it (--shadow).
+    OpenCompass, SWE-bench, experiments of platforms (Langfuse, MLflow and others), and files of one answer a row (Ragas
+    and others). Runs are joined by prompt. What a model did not answer is missing, and a cost that is not known stays
+    unknown. A router can be fitted to the table alone (jaxroute fit --table), or to a log with the table beside it
+    (--shadow).
 
     Examples:
 
@@ -78,30 +78,16 @@ def table(
 
 
 def _shown(counts: dict[str, Any]) -> tuple[list[str], list[Sheet]]:
-    used = ", ".join(f"{name} of {task}" if task != "all" else name for task, name in counts["scores"].items())
-    all_said = [f"{counts['table']}: {counts['prompts']} prompts, {counts['answers']} answers; quality is {used}"]
+    from jaxroute.data.harness import counting
+
+    first, *all_said = counting.said(counts)
+    all_said = [f"{counts['table']}: {first}", *all_said]
     keys = ("model", "answers", "quality", "cost", "missing", "cost_unknown")
     lines = []
     for row in counts["by_model"]:
         cost = "unknown" if math.isnan(row["cost"]) else f"{row['cost']:.4g}"
-        failed = ", ".join(f"{count} {why}" for why, count in row["failed"].items()) or "none"
-        lines.append([*({**row, "cost": cost}[key] for key in keys), failed])
+        lines.append([*({**row, "cost": cost}[key] for key in keys), counting.kinds(row["failed"]) or "none"])
     header = ["model", "answers", "quality", "cost", "missing", "cost unknown", "failed"]
-    said = {
-        "unscored": "answers without a score are holes",
-        "repeats_averaged": "further answers of a model to the same prompt were averaged",
-        "prompts_without_a_score": "prompts have no score of any model and are left out",
-        "prompts_worded_differently": "prompts are worded differently from run to run; the first wording counts",
-        "near_duplicate_prompts": "prompts repeat another, case and punctuation apart",
-    }
-    for key, what in said.items():
-        if counts[key]:
-            all_said.append(f"{counts[key]} {what}")
-    for names in counts["named_alike"]:
-        *others, last = map(repr, names)
-        all_said.append(
-            f"{', '.join(others)} and {last} count as models of their own; if they are one, name one of them NAME=RUN"
-        )
     if counts["cost_unknown"]:
         all_said.append(
             f"{counts['cost_unknown']} costs are unknown, so jaxroute fit --table takes cost weight 0 alone; "

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from jaxroute.data import files as doors
 from jaxroute.data import json_lines, memory, postgres
 from jaxroute.data.sources import JSON as JSON
+from jaxroute.data.sources import RATING as RATING
 from jaxroute.data.sources import SUFFIXES as SUFFIXES
 from jaxroute.data.sources import Source as Source
 from jaxroute.data.sources import Stream as Stream

@@ -16,6 +16,8 @@ from jaxroute.types import InputError
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz",
             ".dsjson", ".dsjson.gz")  # fmt: skip
 JSON = (".json", ".json.gz")
+RATING = ("request_id", "quality", "name", "timestamp")
+"""The fields of a rating that a gateway writes; a table that has none but these holds no requests."""
 
 
 class Stream(NamedTuple):

@@ -10,7 +10,7 @@ conversations  which requests belong together, and stay with one model
 recorder       decides, keeps the decisions, writes the rows
 watching       a new models.yaml or router, taken up without a restart
 rows           the row of a request in the log
-writing        the file: complete lines, several writers, turned over by size and day
+writing        the file: complete lines, several writers, rotation by size and day
 compacting     the log as Parquet
 handler        LiteLLM's proxy (extra ``gateway``)
 abilities      what LiteLLM knows of the models

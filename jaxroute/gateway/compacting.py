@@ -2,12 +2,13 @@
 
     python -m jaxroute.gateway.compacting logs/ 2026-01.parquet
 
-Files that were turned over can be removed afterwards; the file that is being written belongs to the gateway. Half lines
-of killed processes are left out and counted.
+Files that were rotated can be removed afterwards; the file that is being written belongs to the gateway. Half lines
+of killed processes are left out and counted, and so are files of ratings, which stay as they are.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,14 +36,14 @@ FLAGS = ("exploration", "cache_hit", "stream")
 LISTS = ("available", "failed", "needs")
 
 
-def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[int, int]:
+def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[int, int, int]:
     """Write the rows of a log as Parquet, all of them or nothing.
 
     Args:
-        source: a file, or the folder of the log and of what was turned over. out: the Parquet file.
+        source: a file, or the folder of the log and of its rotated files. out: the Parquet file.
 
     Returns:
-        (rows written, lines that could not be read).
+        (rows written, lines that could not be read, files of ratings).
 
     Raises:
         InputError: nothing to read, a field that no gateway of this release writes, a file that is there already, or
@@ -59,13 +60,18 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
              **dict.fromkeys(LISTS, pa.list_(pa.string())), "explore_width": pa.list_(pa.float64()),
              "features": pa.list_(pa.float32())}  # fmt: skip
     schema = pa.schema(list(kinds.items()))
-    part, rows, broken = out.with_name(f".{out.name}.part"), 0, 0
+    part, rows, broken, ratings = out.with_name(f".{out.name}.part"), 0, 0, 0
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
             before = records.sources(source)
             for file in before:
-                for chunk in records.read(file):
+                chunks = records.read(file)
+                first = next(chunks, None)
+                if first is not None and set(first.names) and set(first.names) <= set(records.RATING):
+                    ratings += 1
+                    continue
+                for chunk in itertools.chain([] if first is None else [first], chunks):
                     broken += len(chunk.broken)
                     found: Any = chunk.data
                     if not chunk.row:
@@ -75,11 +81,11 @@ def compact(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> tupl
                     writer.write_table(pa.Table.from_pylist(found, schema))
                     rows += len(chunk.row)
         if records.sources(source) != before:
-            raise InputError(f"{source}: a file was turned over or compressed while it was read; run this again")
+            raise InputError(f"{source}: a file was rotated or compressed while it was read; run this again")
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
-    return rows, broken
+    return rows, broken, ratings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,10 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", help="Parquet file to write")
     asked = parser.parse_args(arguments)
     try:
-        rows, broken = compact(asked.source, asked.out)
+        rows, broken, ratings = compact(asked.source, asked.out)
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
-    print(f"{asked.out}: {rows} rows" + (f"; {broken} lines could not be read and were left out" if broken else ""))
+    said = [f"{asked.out}: {rows} rows"]
+    said += [f"{broken} lines could not be read and were left out"] if broken else []
+    said += [f"{ratings} files of ratings were left out: give them with --feedback, as before"] if ratings else []
+    print("; ".join(said))
 
 
 if __name__ == "__main__":

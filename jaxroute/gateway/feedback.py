@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from jaxroute import settings
+from jaxroute.data import sources
 from jaxroute.data.values import moment
 from jaxroute.types import InputError
 
-FIELDS = ("request_id", "quality", "name", "timestamp")
+FIELDS = sources.RATING
 MOST = 10_000
 
 

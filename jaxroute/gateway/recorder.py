@@ -72,7 +72,7 @@ class Recorder:
         metrics.trying(gate.rollout)
 
     def close(self) -> None:
-        """Write the rows of requests of which LiteLLM has not said how they ended."""
+        """Write the rows of requests of which nobody has said how they ended; called again, it writes none twice."""
         for request in self.store.stale(everything=True):
             self.end(request, "unknown")
 

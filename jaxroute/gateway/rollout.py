@@ -28,6 +28,7 @@ import numpy as np
 
 from jaxroute.gateway.writing import LOG
 from jaxroute.system import parsing, stopping
+from jaxroute.system.wording import as_options, here
 from jaxroute.types import InputError
 
 if TYPE_CHECKING:
@@ -133,8 +134,13 @@ def decided(found: Compared, plan: Rollout) -> str:
     return "running"
 
 
-def look(settings: Settings, *, quality_range: tuple[float, float] = (0.0, 1.0)) -> dict[str, Any]:
+def look(
+    settings: Settings, *, quality_range: tuple[float, float] = (0.0, 1.0), score: str | None = None
+) -> dict[str, Any]:
     """Compare once, and write what follows; a roll-out that is over stays so, and is not compared again.
+
+    Args:
+        settings: of the gateway. quality_range: (worst, best) of the ratings. score: the name of those that count.
 
     Returns:
         What the file says: router (version of the new one), status, rows, difference, lower, upper, left_out, at.
@@ -154,8 +160,7 @@ def look(settings: Settings, *, quality_range: tuple[float, float] = (0.0, 1.0))
         return before
     ratings = {
         str(row["request_id"]): (float(row["quality"]) - quality_range[0]) / (quality_range[1] - quality_range[0])
-        for row in _rows(settings.feedback_file)
-        if isinstance(row.get("quality"), int | float)
+        for row in _chosen(list(_rows(settings.feedback_file)), score)
     }
     if odd := [name for name, quality in ratings.items() if not 0 <= quality <= 1]:
         raise InputError(f"rating of {odd[0]}: is outside the scale; name it with --quality-range, as in 1,5")
@@ -164,6 +169,17 @@ def look(settings: Settings, *, quality_range: tuple[float, float] = (0.0, 1.0))
     with saving.text(state) as file:
         file.write(json.dumps(said) + "\n")
     return said
+
+
+def _chosen(rows: Sequence[dict[str, Any]], score: str | None) -> list[dict[str, Any]]:
+    """The ratings of one name, the latest of a request last."""
+    rated = [row for row in rows if isinstance(row.get("quality"), int | float)]
+    names = sorted({str(row.get("name") or "") for row in rated})
+    if names and (score not in names if score is not None else len(names) > 1):
+        how = here("score=NAME", "--score NAME")
+        raise InputError(f"the ratings are called {', '.join(map(repr, names))}; name those that count: {how}")
+    kept = [row for row in rated if score in (None, row.get("name") or "")]
+    return sorted(kept, key=lambda row: row["timestamp"] if isinstance(row.get("timestamp"), int | float) else 0.0)
 
 
 def sentence(said: Mapping[str, Any]) -> str:
@@ -188,7 +204,7 @@ def sentence(said: Mapping[str, Any]) -> str:
 
 
 def _rows(path: Path | None) -> Iterator[dict[str, Any]]:
-    """The rows of a log of the gateway, and of what was turned over beside it; none where there is no file yet."""
+    """The rows of a log of the gateway, and of the rotated files beside it; none where there is no file yet."""
     from jaxroute.data import records
 
     if path is None or not path.exists():
@@ -209,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("settings", help="models.yaml")
     parser.add_argument("--every", type=float, help="look again after so many seconds, until the roll-out is over")
+    parser.add_argument("--score", help="the name of the ratings that count, where there are several")
     parser.add_argument("--quality-range", default="0,1", help="WORST,BEST of the ratings, as in 1,5")
     asked = parser.parse_args(arguments)
     try:
@@ -217,7 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("error: --quality-range: write WORST,BEST, as in 1,5") from None
     while True:
         try:
-            said = look(load_settings(os.fspath(asked.settings)), quality_range=(worst, best))
+            with as_options():
+                said = look(load_settings(os.fspath(asked.settings)), quality_range=(worst, best), score=asked.score)
         except InputError as error:
             raise SystemExit(f"error: {error}") from None
         print(sentence(said), flush=True)

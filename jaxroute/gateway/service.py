@@ -19,10 +19,11 @@ request's route and outcome together.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def app(recorder: Recorder, feedback: LogWriter | None = None) -> Starlette:
             return JSONResponse({"error": "metrics need prometheus-client"}, 404)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        recorder.close()  # uvicorn ends the process by the signal that it got, and nothing is run at its exit
+
     return Starlette(
         routes=[
             Route("/v1/route", _answering(route), methods=["POST"]),
@@ -108,7 +114,8 @@ def app(recorder: Recorder, feedback: LogWriter | None = None) -> Starlette:
             Route("/health", health),
             Route("/ready", ready),
             Route("/metrics", measured),
-        ]
+        ],
+        lifespan=lifespan,
     )
 
 

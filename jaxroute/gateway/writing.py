@@ -63,7 +63,7 @@ class LogWriter:
             sync: flush every row to the disk before continuing, for logs that must survive a power cut.
             megabytes: turn the file over before it grows larger than that; None: whatever its size.
             daily: turn the file over on the first row of a day (UTC).
-            compress: gzip files that were turned over.
+            compress: gzip files that were rotated.
 
         Raises:
             InputError: the file cannot be opened.
@@ -106,7 +106,7 @@ class LogWriter:
         return True
 
     def close(self) -> None:
-        """Close the file, once what was turned over is compressed; rows that come later are lost, and counted."""
+        """Close the file, once rotated files are compressed; rows that come later are lost, and counted."""
         for thread in self._compressing:
             thread.join()
         os.close(self._file)

@@ -4,14 +4,17 @@ answers   what every reader makes
 inputs    the prompt among what a task was given
 scores    which score is the quality
 joining   answers of several runs as one table
+counting  what the table has of each model and what not
+grades    scores from a file of their own
 others    results that are known and are no table
-and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``
+and a module a tool, with ``NAME``, ``sees`` and ``read``; a new one is a line in ``READERS``. Where other files are
+read with those of the answers, ``beside`` knows them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +23,7 @@ from jaxroute.data import encoders, shapes, tables
 from jaxroute.data.harness import (
     bfcl,
     columns,
+    counting,
     deepeval,
     evalplus,
     evals,
@@ -39,9 +43,10 @@ from jaxroute.data.harness import (
     pydantic_evals,
     swe_bench,
 )
-from jaxroute.data.harness.answers import Answer, File
+from jaxroute.data.harness.answers import Answer, File, LeftOut
+from jaxroute.data.harness.answers import Run as Run
+from jaxroute.data.harness.grades import judged as judged
 from jaxroute.data.harness.joining import Joined as Joined
-from jaxroute.data.harness.joining import Run as Run
 from jaxroute.data.harness.joining import join as join
 from jaxroute.types import InputError, Table
 
@@ -54,8 +59,8 @@ class Reader(Protocol):
     def sees(self, file: File) -> bool:
         """Whether a file is this tool's."""
 
-    def read(self, file: File) -> Iterator[Answer]:
-        """The answers in a file that ``sees`` knows."""
+    def read(self, file: File) -> Iterator[Answer] | Iterator[Answer | LeftOut]:
+        """The answers in a file that ``sees`` knows, and its other records, which are counted."""
 
 
 READERS: tuple[Reader, ...] = (
@@ -66,7 +71,9 @@ READERS: tuple[Reader, ...] = (
 )
 
 
-SUFFIXES = (".eval", ".json", ".jsonl", ".parquet", ".csv")
+WITH_OTHERS = (bfcl, helm, lm_eval, openai_batch, evalplus, opencompass, swe_bench)
+"""Readers that know files (prompts, predictions) which are read with those of the answers: ``beside`` says which."""
+SUFFIXES = (".eval", ".json", ".jsonl", ".ndjson", ".parquet", ".csv")
 
 
 def read(run: str | os.PathLike[str]) -> list[Run]:
@@ -90,27 +97,53 @@ def read(run: str | os.PathLike[str]) -> list[Run]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     found: dict[tuple[str, Path], tuple[File, Reader]] = {}
+    forms: dict[str, str] = {}
+    known: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for file in sorted(map(File, _files(path)), key=lambda file: _preferred(file.suffix)):
-        reader = None if others.reason(file) else next((reader for reader in READERS if reader.sees(file)), None)
-        if reader is not None:
-            found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
+        if owner := next((reader.NAME for reader in WITH_OTHERS if reader.beside(file)), None):
+            parts[str(file.path)] = f"is a part of results of {owner} without their scores; give the scores with it"
+        elif why := others.reason(file):
+            known[str(file.path)] = why
+        elif reader := next((reader for reader in READERS if reader.sees(file)), None):
+            first, _ = found.setdefault((reader.NAME, file.path.with_suffix("")), (file, reader))
+            if first is not file:
+                forms[str(file.path)] = f"taken for another form of {first.path.name}"
+        elif file.suffix in SUFFIXES:
+            unknown[str(file.path)] = "no answers in a known form"
     if not found:
-        if why := next((f"{file}: {why}" for file in _files(path) if (why := others.reason(File(file)))), ""):
-            raise InputError(why)
-        known = ", ".join(reader.NAME for reader in READERS)
-        raise InputError(f"{path}: no result files of a known tool ({known}); see docs/tables.md")
+        for named, why in (known | parts).items():
+            raise InputError(f"{named}: {why}")
+        tools = ", ".join(reader.NAME for reader in READERS if reader is not columns)
+        there = columns.names(File(path)) if path.is_file() and path.suffix.lower() in columns.SUFFIXES else ()
+        have = f" (it has {', '.join(map(repr, there))})" if there else ""
+        raise InputError(
+            f"{path}: no results of a known tool ({tools}), and no columns of which one is called prompt{have}; see "
+            "docs/tables.md"
+        )
     kept = sorted(found.values(), key=lambda pair: pair[0].path)
-    runs = [Run(str(file.path), reader.NAME, _answers(file, reader)) for file, reader in kept]
+    runs = [_run(file, reader) for file, reader in kept]
+    empty = {run.source: f"no answers in this file of {run.tool}" for run in runs if not run.answers}
+    runs[0] = runs[0]._replace(beside=forms | empty | known | unknown)
     return _renamed(runs, name, path) if name else runs
 
 
-def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool = False, **options: Any) -> Table:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    encoder: str = "hashed",
+    alone: bool = False,
+    note: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Table:
     """A table from whatever holds one: a folder or wide file of tables, or results of evaluation tools as they are.
 
     Args:
         path: see ``tables.load``, or a run, see ``read``.
         encoder: of the prompts, where the folder has no features.
         alone: accept answers of one model, as a shadow sample may hold.
+        note: called with every sentence about what was read of runs (see ``counting.said``).
         options: of ``join``, for runs.
 
     Returns:
@@ -125,6 +158,9 @@ def load(path: str | os.PathLike[str], *, encoder: str = "hashed", alone: bool =
         found = join(read(path), alone=alone, **options)
     except InputError as error:
         raise InputError(f"{error}; or make a table of it with jaxroute table, which has more options") from error
+    if note is not None:
+        for sentence in (*counting.said(found.counts), *counting.failed(found.counts)):
+            note(f"{path}: {sentence}")
     table = shapes.from_long(found.queries, found.outcomes, unknown_costs=True, alone=alone)
     return replace(table, features=encoders.encode(table.prompt, encoder))
 
@@ -141,7 +177,7 @@ def is_run(path: str | os.PathLike[str]) -> bool:
     return not any(str(name).endswith(shapes.COST_SUFFIX) for name in names)
 
 
-def _answers(file: File, reader: Reader) -> list[Answer]:
+def _run(file: File, reader: Reader) -> Run:
     """What a reader finds in a file; a shape that its tool does not write is one error."""
     try:
         found = list(reader.read(file))
@@ -149,10 +185,12 @@ def _answers(file: File, reader: Reader) -> list[Answer]:
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{file.path}: not in the format of {reader.NAME} ({error}); export them again") from error
-    for answer in found:
+    answers = [record for record in found if isinstance(record, Answer)]
+    for answer in answers:
         if not isinstance(answer.model, str | None) or not isinstance(answer.prompt, str | None):
             raise InputError(f"{answer.at}: model or prompt is not text; export the results again")
-    return found
+    left_out = [record for record in found if isinstance(record, LeftOut)]
+    return Run(str(file.path), reader.NAME, answers, left_out)
 
 
 def _preferred(suffix: str) -> int:
@@ -167,55 +205,15 @@ def _files(path: Path) -> Sequence[Path]:
     return sorted(file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts))
 
 
-def judged(runs: Sequence[Run], path: str | os.PathLike[str]) -> list[Run]:
-    """Runs with scores from a file of their own, as for answers of a batch that a judge graded later.
-
-    Args:
-        runs: see ``read``.
-        path: a .csv, .parquet or .jsonl file of what the tool calls the prompts (custom_id, query_id, sample_id or
-            id), optional model, and columns of scores.
-
-    Returns:
-        The runs; scores of the file come beside those that an answer has.
-
-    Raises:
-        InputError: no ids, no score, a row that fits no answer or those of several models, or an answer that two rows
-            fit; names file and row.
-    """
-    file = File(Path(path).expanduser())
-    if not file.path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    known: dict[tuple[str, str | None], tuple[str, Mapping[str, Any]]] = {}
-    for at, row in columns.scores(file):
-        if (row.id, row.model) in known:
-            raise InputError(f"{at}: a second row for {row.id!r}; keep one per prompt and model")
-        known[row.id, row.model] = at, row.scores
-    used: dict[tuple[str, str | None], list[Answer]] = {}
-
-    def with_scores(answer: Answer) -> Answer:
-        place = next((key for key in ((answer.id, answer.model), (answer.id, None)) if key in known), None)
-        if place is None:
-            return answer
-        used.setdefault(place, []).append(answer)
-        return replace(answer, scores={**answer.scores, **known[place][1]})
-
-    found = [run._replace(answers=[with_scores(answer) for answer in run.answers]) for run in runs]
-    for (name, model), (at, _) in known.items():
-        if (name, model) not in used:
-            models = ", ".join(sorted({str(answer.model) for run in runs for answer in run.answers}))
-            whose = "" if model is None else f" of model {model!r}"
-            raise InputError(f"{at}: no answer{whose} to {name!r} in the runs (models: {models}); correct the row")
-        if len(several := sorted({str(answer.model) for answer in used[name, model]})) > 1:
-            raise InputError(
-                f"{at}: {name!r} is the id of answers of several models ({', '.join(several)}); add a column model, so "
-                "that each answer has its own score"
-            )
-    return found
-
-
 def _renamed(runs: Sequence[Run], name: str, path: Path) -> list[Run]:
     models = {answer.model for run in runs for answer in run.answers}
     if len(models) > 1:
         listed = ", ".join(sorted(map(str, models)))
         raise InputError(f"{name}={path}: the results are of {len(models)} models ({listed}); pass one run per model")
-    return [run._replace(answers=[replace(answer, model=name) for answer in run.answers]) for run in runs]
+    return [
+        run._replace(
+            answers=[replace(answer, model=name) for answer in run.answers],
+            left_out=[record._replace(model=name) for record in run.left_out],
+        )
+        for run in runs
+    ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,10 @@ class Tokens(NamedTuple):
 UNKNOWN = Tokens()
 COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", **APART}
 """The names in ``usages.usage`` of the fields of ``Tokens``."""
+NO_ERROR = ("", "none", "null", "nan", "<na>", "false", "0", "0.0")
+"""What tools write of an answer without an error."""
+KIND = re.compile(r"[^():\s][^():\n]*((?<=code): \d{3})?")
+"""What stands before the details of an error: a bracket, a colon, the end of the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,27 @@ class Answer:
     currency: str = ""
     tokens: Tokens = UNKNOWN
     failed: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A record of a run that is no answer to a prompt: whose, and what such records are called."""
+
+    model: str | None
+    kind: str
+
+
+class Run(NamedTuple):
+    """What one file holds: its name, the tool that wrote it, and its answers.
+
+    left_out: its records that are no answers to a prompt. beside: files of the same folder that are not read, and why;
+    the first run of a folder has them.
+    """
+
+    source: str
+    tool: str
+    answers: list[Answer]
+    left_out: Sequence[LeftOut] = ()
+    beside: Mapping[str, str] = {}
 
 
 class File:
@@ -175,10 +201,16 @@ def kind(error: Any) -> str:
     """What kind of failure an error's text tells, "" where there is none.
 
     Example:
-        >>> kind("BadRequestError('Error code: 400 - broken')"), kind(None)
-        ('BadRequestError', '')
+        >>> kind("BadRequestError('code: 400 - broken')"), kind("(404) not found"), kind({"code": 429}), kind(None)
+        ('BadRequestError', '404', '429', '')
     """
-    return str(values.label(error) or "").strip().split("(")[0].split("\n")[0]
+    if isinstance(error, Mapping):
+        error = next((error[name] for name in ("code", "type", "message") if error.get(name)), "error" if error else "")
+    text = str(error).strip()
+    if text.casefold() in NO_ERROR:
+        return ""
+    found = KIND.search(text)
+    return found[0].strip()[:60] if found else "error"
 
 
 def inner(record: Any, *keys: str | int) -> Any:

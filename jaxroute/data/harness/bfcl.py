@@ -28,20 +28,23 @@ COUNTS = ("input_token_count", "output_token_count")
 
 
 def sees(file: File) -> bool:
-    """Whether a file is one of BFCL's; only scores are read, with the others beside them."""
-    return FILE.fullmatch(file.path.name) is not None
+    """Whether a file is the scores of a task."""
+    return _kind(file) == "_score"
+
+
+def beside(file: File) -> bool:
+    """Whether a file is the results or the prompts of a task, which are read with its scores."""
+    return _kind(file) in ("_result", "")
 
 
 def read(file: File) -> Iterator[Answer]:
-    """The answers to a task; none of results and prompts, which are read with their scores.
+    """The answers to a task.
 
     Raises:
         InputError: results or prompts that are not beside the scores, or other ones; names file and id.
     """
     named = FILE.fullmatch(file.path.name)
     assert named is not None
-    if named["end"] != "_score":
-        return
     path = file.path.absolute()
     results, prompts = (f"{named['start']}{named['task']}{end}.json" for end in ("_result", ""))
     header, *wrong = _records(file)
@@ -69,6 +72,11 @@ def read(file: File) -> Iterator[Answer]:
             tokens=Tokens(*(_sum(answer.get(count), at, count) for count in COUNTS)),
             failed=ERROR if isinstance(said, str) and said.startswith(ERROR) else "",
         )
+
+
+def _kind(file: File) -> str | None:
+    named = FILE.fullmatch(file.path.name)
+    return named and (named["end"] or "")
 
 
 def _records(file: File) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Answers in columns, one a row: CSV, Parquet, JSON lines, with the names of Ragas, OpenRouter, LiteLLM and others.
 
 A column is known by its name (``FIELDS``), nested ones by their path (``usage.cost``); of AlpacaEval's comparisons,
-the second answer is the model's. Every other column of numbers or truth values is a score; one called quality or score
-is the main one.
+the second answer is the model's. Every other column of numbers, truth values, or words such as pass and fail is a
+score; one called quality or score is the main one, whatever it holds.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxroute.data import records, values
-from jaxroute.data.harness.answers import Answer, File, amount, counted
-from jaxroute.data.harness.inputs import PROMPTS, asked, model_of
+from jaxroute.data.harness.answers import Answer, File, amount, counted, kind
+from jaxroute.data.harness.inputs import PROMPTS, asked, model_of, prompt_of
+from jaxroute.data.harness.scores import MEANING, MISSING
 from jaxroute.types import InputError
 
 NAME = "columns"
@@ -50,6 +51,15 @@ MAIN = ("quality", "score")
 TEXTS = ("output", "response", "answer", "completion", "prediction", "expected", "expected_output", "reference",
          "ground_truth", "target")  # fmt: skip
 """Columns of what was answered or expected, which are no scores where these are numbers."""
+MEASURES = (
+    *("latency", "latency_ms", "latency_s", "duration", "duration_ms", "duration_s", "elapsed", "execution_time"),
+    *("response_time", "response_time_ms", "generation_time", "generation_time_ms", "time_to_first_token", "ttft"),
+    *("timestamp", "time", "created", "created_at", "temperature", "top_p", "max_tokens", "seed"),
+    *("epoch", "trial", "repetition", "attempt", "index", "row", "", "Unnamed: 0", "__index_level_0__"),
+)
+"""Columns of how and when an answer was made, and the index that pandas writes, which are no scores."""
+WORDS = tuple(word for word in MEANING if len(word) > 1)
+"""Words by which a column is known to hold scores; a letter may as well be the answer to a question."""
 SCORES = "scores"
 """The column of scores by name."""
 DIRECTION = " direction"
@@ -75,11 +85,11 @@ def read(file: File) -> Iterator[Answer]:
     called, scores = _columns([record for _, record in rows])
     for at, record in rows:
         cell = {field: records.at(record, name) for field, name in called.items()}
-        inputs = records.parsed(cell.get("prompt"))
+        inputs = records.parsed(prompt_of(record))
         try:
-            texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "failed", "currency")}
+            texts = {field: values.label(cell.get(field)) for field in ("model", "task", "id", "currency")}
         except ValueError as error:
-            raise InputError(f"{at}: model, task, id, error or currency is {error}; correct it") from error
+            raise InputError(f"{at}: model, task, id or currency is {error}; correct it") from error
         said, nested = records.parsed(record.get("usage")), called.get("input_tokens", "usage.").startswith("usage.")
         amounts = {field: amount(cell.get(field), at, called[field]) for field in ("cost", *COUNTS) if field in called}
         last = {field: called[field].rpartition(".")[2] for field in COUNTS if field in called}
@@ -95,7 +105,7 @@ def read(file: File) -> Iterator[Answer]:
             lower=frozenset(name for name in scores if str(record.get(name + DIRECTION)).lower() == "false"),
             cost=amounts.get("cost", math.nan),
             tokens=counted(said if nested and isinstance(said, Mapping) else used, at),
-            failed=texts["failed"] or "",
+            failed=kind(records.parsed(cell.get("failed"))),
             currency=texts["currency"] or "",
         )
 
@@ -126,8 +136,9 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[st
     if "model" not in called and all(name in there for name in TRULENS):
         called["model"] = "app_version"
     known = {records.outermost(name, there) for name in called.values()}
-    known |= {*TEXTS, *(name for names in FIELDS.values() for name in names)} | {name + DIRECTION for name in there}
-    return called, [name for name in there if name not in known and _are_scores([row.get(name) for row in rows])]
+    known |= {*TEXTS, *MEASURES, *(name for names in FIELDS.values() for name in names)}
+    others = [name for name in there if name not in known and not name.endswith(DIRECTION)]
+    return called, [name for name in others if name in MAIN or _are_scores([row.get(name) for row in rows])]
 
 
 def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,8 +158,10 @@ def names(file: File) -> Sequence[str]:
 
 
 def _are_scores(cells: Sequence[Any]) -> bool:
-    """Whether a column is of numbers or truth values, apart from what is missing."""
+    """Whether a column is of numbers, truth values or known words, apart from what is missing."""
     there = [cell for cell in cells if cell is not None and not (isinstance(cell, float) and math.isnan(cell))]
     if not there or any(isinstance(cell, Mapping | list) for cell in there):
         return False
-    return not values.each(values.number, there, math.nan)[1]
+    numbers = [cell for cell in there if not (isinstance(cell, str) and cell.strip().lower() in (*WORDS, *MISSING))]
+    blank = all(isinstance(cell, str) and cell.strip().lower() in MISSING for cell in there)
+    return not blank and not values.each(values.number, numbers, math.nan)[1]

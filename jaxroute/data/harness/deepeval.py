@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jaxroute.data.harness.answers import Answer, File, amount, inner
+from jaxroute.data.harness.answers import Answer, File, LeftOut, amount, inner
 
 NAME = "DeepEval"
 
@@ -19,18 +19,21 @@ def sees(file: File) -> bool:
     return isinstance(_cases(file), list) and "metricsScores" in (inner(file.document, "testRunData") or file.document)
 
 
-def read(file: File) -> Iterator[Answer]:
-    """The test cases of a run; conversations are left out, as they have no single prompt."""
+def read(file: File) -> Iterator[Answer | LeftOut]:
+    """The test cases of a run; conversations are left out and counted, as they have no single prompt."""
     run = inner(file.document, "testRunData") or file.document
     cases = _cases(file) or []
     model = inner(run, "hyperparameters", "model")
     lower = frozenset(_lower([metric for case in cases for metric in case.get("metricsData") or []]))
+    model = None if model is None else str(model)
+    for _ in run.get("conversationalTestCases") or []:
+        yield LeftOut(model, "conversations")
     for i, case in enumerate(cases):
         at = f"{file.path}, test case {i}"
         judged = case.get("metricsData") or []
         yield Answer(
             at=at,
-            model=None if model is None else str(model),
+            model=model,
             prompt=case.get("input"),
             id=str(case.get("name") or i),
             scores={str(metric.get("name")): metric.get("score") for metric in judged},

@@ -28,18 +28,22 @@ CACHES = {
 
 
 def sees(file: File) -> bool:
-    """Whether a file holds results, or the problems, which are no answers."""
-    return _of_problems(file) or (file.path.name.endswith(RESULTS) and isinstance(inner(file.document, "eval"), dict))
+    """Whether a file holds results."""
+    return file.path.name.endswith(RESULTS) and isinstance(inner(file.document, "eval"), dict)
+
+
+def beside(file: File) -> bool:
+    """Whether a file holds problems, or the rates of solved ones."""
+    of_problems = file.suffix == ".jsonl" and {"task_id", "entry_point", "canonical_solution"} <= file.first.keys()
+    return of_problems or file.path.name.endswith(RATES)
 
 
 def read(file: File) -> Iterator[Answer]:
-    """The samples of a run; none of problems.
+    """The samples of a run.
 
     Raises:
         InputError: problems that are not beside it, or that have two prompts; names file and problem.
     """
-    if _of_problems(file):
-        return
     name = file.path.name.removesuffix(RESULTS).rstrip("_") or file.path.absolute().parent.name
     run = RUN.fullmatch(name)
     rates = file.path.with_name(file.path.name.removesuffix(RESULTS) + RATES)
@@ -83,10 +87,6 @@ def _problems(file: File) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     folder = file.path.absolute().parent
     for listed in map(File, sorted([*folder.glob("*.jsonl"), *folder.parent.glob("*.jsonl")])):
-        if _of_problems(listed):
+        if beside(listed):
             found |= {str(record.get("task_id")): record for _, record in listed.lines()}
     return found
-
-
-def _of_problems(file: File) -> bool:
-    return file.suffix == ".jsonl" and {"task_id", "entry_point", "canonical_solution"} <= file.first.keys()

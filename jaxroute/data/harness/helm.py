@@ -1,7 +1,7 @@
 """Runs of HELM (crfm-helm): ``per_instance_stats.json``, with ``run_spec.json`` and ``scenario_state.json`` beside it.
 
 The prompt is the instance as it stands in the scenario, without the examples before it; choices stand below it. Train
-trials are repeats. Perturbed instances are left out. HELM counts tokens with tokenizers of its own choice.
+trials are repeats. Perturbed instances are left out, and counted. HELM counts tokens with tokenizers of its own choice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner
+from jaxroute.data.harness.answers import Answer, File, LeftOut, Tokens, amount, inner
 from jaxroute.types import InputError
 
 NAME = "HELM"
@@ -28,7 +28,12 @@ def sees(file: File) -> bool:
     return file.path.name == FILE and {"instance_id", "stats"} <= file.first.keys()
 
 
-def read(file: File) -> Iterator[Answer]:
+def beside(file: File) -> bool:
+    """Whether a file lies beside the scores of a run; what ``helm-summarize`` writes there has prompts."""
+    return file.path.name != FILE and all(file.path.with_name(name).is_file() for name in (FILE, SPEC))
+
+
+def read(file: File) -> Iterator[Answer | LeftOut]:
     """The answers of a run, a train trial each.
 
     Raises:
@@ -44,7 +49,9 @@ def read(file: File) -> Iterator[Answer]:
             asked.setdefault((inner(request, "instance", "id"), request.get("train_trial_index")), request)
     means: dict[tuple[Any, Any], dict[str, Any]] = defaultdict(dict)
     for _, found in file.table():
-        if found.get("perturbation") is None:
+        if found.get("perturbation") is not None:
+            yield LeftOut(model, "perturbed instances")
+        else:
             here = means[found.get("instance_id"), found.get("train_trial_index")]
             for stat in found.get("stats") or []:
                 if inner(stat, "count"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data import files, messages
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner, kind
 from jaxroute.types import InputError
 
 NAME = "Inspect AI"
@@ -66,7 +66,7 @@ def read(file: File) -> Iterator[Answer]:
             scores=_scores(sample.get("scores") or {}),
             cost=count("total_cost"),
             tokens=_whole(Tokens(**{field: count(name) for field, name in COUNTS.items()})),
-            failed=str(inner(sample, "error", "message")).split("(")[0] if sample.get("error") else "",
+            failed=(kind(inner(sample, "error", "message")) or "error") if sample.get("error") else "",
         )
 
 

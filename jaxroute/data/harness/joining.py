@@ -1,4 +1,4 @@
-"""Answers of several runs as one full-feedback table: joined by prompt, holes masked, everything left out counted."""
+"""Answers of several runs as one full-feedback table: joined by prompt, and what is left out counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import prices as price_table
 from jaxroute.data import shapes, ties
-from jaxroute.data.harness import scores
-from jaxroute.data.harness.answers import Answer, Tokens
+from jaxroute.data.harness import counting, scores
+from jaxroute.data.harness.answers import Answer, Run, Tokens
 from jaxroute.data.logs.costs import DOLLARS, SIGNS
 from jaxroute.system.wording import here
 from jaxroute.types import InputError
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 
 NUMBERS = ["quality", "cost", "input_tokens", "output_tokens"]
-
-
-class Run(NamedTuple):
-    """What one file holds: its name, the tool that wrote it, and its answers."""
-
-    source: str
-    tool: str
-    answers: list[Answer]
 
 
 class Joined(NamedTuple):
@@ -64,11 +56,11 @@ def join(
         quality_range: (worst, best) of scores that are numbers; worst above best where less is better. Default: 0, 1.
         prices: see ``prices.load``.
         reprice: compute every cost from prices and tokens where there are both, not only the unknown ones.
-        failures: "drop": a failed answer is a hole; "zero": it has quality 0.
+        failures: "drop": a failed answer is missing; "zero": it has quality 0.
         alone: accept answers of one model, as a shadow sample may hold.
 
     Returns:
-        Joined. An answer without a score is a hole; a cost that is not known is NaN.
+        Joined. An answer without a score is missing; a cost that is not known is NaN.
 
     Raises:
         InputError: no or several scores, a label or number that is no quality, a model's runs of different prompts,
@@ -76,7 +68,8 @@ def join(
     """
     answers = [answer for run in runs for answer in run.answers]
     if not answers:
-        raise InputError(f"{', '.join(run.source for run in runs)}: the runs hold no answers; check the files")
+        what = ", ".join(counting.left_out(runs)) or "the runs hold no answers"
+        raise InputError(f"{', '.join(run.source for run in runs)}: {what}; check the files")
     _same_prompts(runs)
     names = scores.chosen(answers, wanted)
     missed = {"drop": math.nan, "zero": 0.0}.get(failures)
@@ -89,7 +82,7 @@ def join(
     queries = queries.assign(query_id=_query_ids(queries["task"].tolist(), queries["id"].tolist()))
     outcomes = scored.merge(queries[["task", "key", "query_id"]], on=["task", "key"])
     outcomes = outcomes.groupby(["model", "query_id"], sort=False)[NUMBERS].mean().reset_index()
-    by_model = [_counted(asked, outcomes, model, len(queries)) for model in asked["model"].unique()]
+    by_model = [counting.of_model(asked, outcomes, model, len(queries), names) for model in asked["model"].unique()]
     same = asked.groupby(["task", "key"])
     queries = queries[["query_id", "prompt", "task"]].reset_index(drop=True)
     if len(by_model) == 1 and not alone:
@@ -113,9 +106,11 @@ def join(
         "prompts_without_a_score": same.ngroups - len(queries),
         "prompts_worded_differently": int((same["prompt"].nunique() > 1).sum()),
         "near_duplicate_prompts": ties.near_duplicates(queries["prompt"].tolist()),
-        "named_alike": _alike([found["model"] for found in by_model]),
+        "named_alike": counting.alike([found["model"] for found in by_model]),
         "scores": names,
         "runs": {run.source: run.tool for run in runs},
+        "left_out": counting.left_out(runs),
+        "files_left_out": {name: why for run in runs for name, why in run.beside.items()},
         "by_model": by_model,
     }
     return Joined(queries, outcomes, counts)
@@ -141,41 +136,14 @@ def _frame(answers: Sequence[Answer], missed: float, quality: Sequence[float], c
     )
 
 
-def _counted(asked: pd.DataFrame, outcomes: pd.DataFrame, model: str, prompts: int) -> dict[str, Any]:
-    """What there is of a model, and what there is not."""
-    own, mine = outcomes[outcomes["model"] == model], asked[asked["model"] == model]
-    failed = mine.loc[mine["failed"] != "", "failed"].value_counts().to_dict()
-    if own.empty:
-        why = ", ".join(f"{count} {kind}" for kind, count in failed.items()) or "all unscored"
-        raise InputError(f"model {model!r} has no answer with a score ({why}); leave its run out")
-    return {
-        "model": model,
-        "answers": len(own),
-        "quality": float(own["quality"].mean()),
-        "cost": float(own["cost"].mean()),
-        "missing": prompts - len(own),
-        "failed": failed,
-        "unscored": int((mine["quality"].isna() & (mine["failed"] == "")).sum()),
-        "repeats_averaged": int(mine["quality"].notna().sum()) - len(own),
-        "cost_unknown": int(own["cost"].isna().sum()),
-    }
-
-
-def _alike(models: Sequence[str]) -> list[list[str]]:
-    """Names that differ in case, spaces or the provider before a slash alone."""
-    by: dict[str, list[str]] = defaultdict(list)
-    for name in models:
-        by["".join(name.casefold().split()).rpartition("/")[2]].append(name)
-    return [names for names in by.values() if len(names) > 1]
-
-
 def _same_prompts(runs: Sequence[Run]) -> None:
     """Refuse runs of one model and task that asked different prompts: which of them is meant cannot be told."""
     asked: dict[tuple[str | None, str], dict[str, set[str]]] = defaultdict(dict)
     for run in runs:
         for answer in run.answers:
             if answer.model is None:
-                raise InputError(f"{run.source}: names no model; name it as NAME={run.source}")
+                beside = ", or add a column model" if run.tool == "columns" else ""
+                raise InputError(f"{run.source}: names no model; name it as NAME={run.source}{beside}")
             keys = asked[answer.model, answer.task].setdefault(run.source, set())
             keys.add(answer.key or answer.prompt or "")
     for (model, task), by_run in asked.items():
@@ -211,6 +179,8 @@ def _qualities(
         try:
             number = scores.quality(value, labels)
         except (ValueError, TypeError, OverflowError):
+            if isinstance(value, Mapping | list):
+                raise InputError(f"{answer.at}: score {name!r} is {value!r:.60}, expected one number or word") from None
             raise InputError(
                 f"{answer.at}: score {name!r} is {value!r:.60}; say what it is worth with "
                 f"{here(f'labels={{{value!r}: 1, ...}}', f'--quality {value}=1,...')}"

@@ -28,6 +28,11 @@ def sees(file: File) -> bool:
     return FILE.fullmatch(file.path.name) is not None and {"doc_hash", "filter"} <= file.first.keys()
 
 
+def beside(file: File) -> bool:
+    """Whether a file holds the results of a run, which are read with its samples."""
+    return re.fullmatch(r"results_\d{4}-\d\d-\d\dT[\d.-]+\.json", file.path.name) is not None
+
+
 def read(file: File) -> Iterator[Answer]:
     """The answers to a task's documents.
 

@@ -23,6 +23,11 @@ def sees(file: File) -> bool:
     return {"custom_id", "response", "error"} <= file.first.keys()
 
 
+def beside(file: File) -> bool:
+    """Whether a file is a batch's input."""
+    return {"custom_id", "body"} <= file.first.keys()
+
+
 def read(file: File) -> Iterator[Answer]:
     """The answers of a batch.
 
@@ -66,7 +71,7 @@ def _asked(file: File) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for path in sorted(file.path.parent.glob("*.jsonl")):
         inputs = File(path)
-        if not {"custom_id", "body"} <= inputs.first.keys():
+        if not beside(inputs):
             continue
         for at, line in inputs.lines():
             body = line.get("body")

@@ -27,6 +27,13 @@ def sees(file: File) -> bool:
     return bool(found) and (isinstance(file.document.get("details"), list | dict) or bool(_predictions(file.path)))
 
 
+def beside(file: File) -> bool:
+    """Whether a file holds the predictions of a run with results."""
+    above = [folder.name for folder in file.path.absolute().parents]
+    at = above.index(PREDICTIONS) if PREDICTIONS in above else None
+    return at is not None and (file.path.absolute().parents[at + 1] / RESULTS).is_dir()
+
+
 def read(file: File) -> Iterator[Answer]:
     """The answers to the questions of a task, several where it was run several times.
 

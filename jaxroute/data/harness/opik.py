@@ -27,8 +27,7 @@ def sees(file: File) -> bool:
 def read(file: File) -> Iterator[Answer]:
     """The items of an experiment, a trial each."""
     whole = file.document
-    about = inner(whole, "experiment", "metadata")
-    model = next((name for key in columns.FIELDS["model"] if (name := inner(about, key))), None)
+    model = model_of(inner(whole, "experiment", "metadata"), columns.FIELDS["model"])
     for i, found in enumerate(whole.get("test_results") or whole["items"]):
         at = f"{file.path}, item {i}"
         case = found.get("test_case") or found

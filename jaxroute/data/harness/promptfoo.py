@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxroute.data import messages
-from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner
+from jaxroute.data.harness.answers import Answer, File, Tokens, amount, inner, kind
 from jaxroute.types import InputError
 
 NAME = "promptfoo"
@@ -41,8 +41,8 @@ def read(file: File) -> Iterator[Answer]:
         yield from _columns(file)
         return
     whole = inner(file.document, "results", "results")
-    listed = ((f"{file.path}, result {i}", result) for i, result in enumerate(whole)) if whole else file.lines()
-    for at, result in listed:
+    listed = None if whole is None else ((f"{file.path}, result {i}", result) for i, result in enumerate(whole))
+    for at, result in listed or file.lines():
         provider, answer = inner(result, "provider") or {}, inner(result, "response") or {}
         used = inner(answer, "tokenUsage") or {}
         fresh = not answer.get("cached")
@@ -56,13 +56,15 @@ def read(file: File) -> Iterator[Answer]:
             main="score",
             cost=amount(answer.get("cost") if fresh else None, at, "cost"),
             tokens=Tokens(*(amount(used.get(name) if fresh else None, at, name) for name in ("prompt", "completion"))),
-            failed=_failure(result.get("error")) if result.get("failureReason") == ERROR else "",
+            failed=(kind(result.get("error")) or "error") if _broken(result) else "",
         )
 
 
-def _failure(error: Any) -> str:
-    """The kind of an error: what stands before its first colon."""
-    return str(error or "error").split(":")[0].split("\n")[0].strip()[:60]
+def _broken(result: Mapping[str, Any]) -> bool:
+    """Whether a result is no answer; early releases do not write why it failed, but no output either."""
+    if "failureReason" in result:
+        return bool(result["failureReason"] == ERROR)
+    return bool(inner(result, "response", "error")) or inner(result, "response", "output") is None
 
 
 def _columns(file: File) -> Iterator[Answer]:
@@ -94,7 +96,7 @@ def _columns(file: File) -> Iterator[Answer]:
                 id=given.get("id", ""),
                 scores={"score": said["Score"] or math.nan, "pass": said["Status"] == "PASS", **others},
                 main="score",
-                failed=_failure(cells[start]) if said["Status"] == "ERROR" else "",
+                failed=(kind(cells[start]) or "error") if said["Status"] == "ERROR" else "",
             )
 
 

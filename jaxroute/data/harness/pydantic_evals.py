@@ -32,8 +32,7 @@ def sees(file: File) -> bool:
 def read(file: File) -> Iterator[Answer]:
     """The cases of a report, a run each where they were repeated, and those that failed."""
     whole = file.document
-    about = whole.get("experiment_metadata")
-    model = next((name for key in columns.FIELDS["model"] if (name := inner(about, key))), None)
+    model = model_of(whole.get("experiment_metadata"), columns.FIELDS["model"])
     for part in ("cases", "failures"):
         for i, case in enumerate(whole[part]):
             at = f"{file.path}, {part}, number {i}"
@@ -47,7 +46,7 @@ def read(file: File) -> Iterator[Answer]:
                 scores=_scores(case),
                 cost=amount(used.get("cost"), at, "cost"),
                 tokens=Tokens(*(amount(used.get(name), at, name) for name in COUNTS)),
-                failed=kind(case.get("error_message")).split(":")[0],
+                failed=kind(case.get("error_message")),
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import values
+from jaxroute.data.harness import counting
 from jaxroute.data.harness.answers import Answer
 from jaxroute.system.wording import here, named
 from jaxroute.types import InputError
@@ -19,6 +20,8 @@ from jaxroute.types import InputError
 MEANING = {"c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0} | {
     label: float(good) for good, labels in enumerate(("no false fail", "yes true pass")) for label in labels.split()
 }
+MISSING = ("", "na", "n/a", "nan", "<na>", "none", "null")
+"""Words that tables have in a cell without a score."""
 
 
 def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
@@ -26,8 +29,8 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
 
     Args:
         answers: of all runs.
-        wanted: names, or parts of names (a metric or a filter of ``metric,filter``), as many as needed for every
-            task to have one. Where none is wanted: the tool's main score, else the only one.
+        wanted: names, or parts of names (a metric or a filter of ``metric,filter``) where none is a name, as many as
+            needed for every task to have one. Where none is wanted: the tool's main score, else the only one.
 
     Returns:
         task -> name. A task that has only one score has that, as long as each wanted name is another task's.
@@ -43,7 +46,7 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
     names: dict[str, dict[str, None]] = {}
     for answer in answers:
         names.setdefault(answer.task, {}).update(dict.fromkeys(answer.scores))
-    main = {answer.task: answer.main for answer in answers if answer.main}
+    main = {(answer.task, answer.main) for answer in answers if answer.main}
     everything = ", ".join(dict.fromkeys(name for some in names.values() for name in some))
     for name in wanted:
         if not any(_is(name, score) for some in names.values() for score in some):
@@ -57,13 +60,14 @@ def chosen(answers: Sequence[Answer], wanted: Sequence[str]) -> dict[str, str]:
             own = [answer for answer in answers if answer.task == task]
             failed = Counter(answer.failed for answer in own if answer.failed)
             if failed.total() == len(own):
-                why = ", ".join(f"{count} {kind}" for kind, count in failed.most_common(3))
+                why = counting.kinds(dict(failed.most_common(3)))
                 raise InputError(f"{own[0].at}: all {len(own)} answers failed ({why}); run the evaluation again")
             how = here("data.harness.judged", "--scores FILE")
             raise InputError(f"{own[0].at}: no answer has a score; give them with {how} (see docs/tables.md)")
-        fits = [score for score in some if any(_is(name, score) for name in wanted)]
-        if not wanted and main.get(task) in some:
-            fits = [main[task]]
+        fits = [score for score in some if score in wanted]
+        fits = fits or [score for score in some if any(_is(name, score) for name in wanted)]
+        if not wanted:
+            fits = [score for score in some if (task, score) in main]
         fits = fits or list(some)
         if len(fits) > 1:
             how = here("wanted=[NAME]", "--score NAME")
@@ -81,23 +85,32 @@ def quality(value: Any, labels: Mapping[str, float]) -> float:
 
     Args:
         value: as written: a number, a truth value, or a label.
-        labels: what labels count, before ``MEANING``.
+        labels: what labels count, before ``MEANING``; the case of letters does not count, nor how a number is written.
 
     Raises:
         ValueError: a label that is in neither.
 
     Example:
-        >>> quality("C", {}), quality("I", {"I": 0.25}), quality(True, {}), quality("0.5", {})
-        (1.0, 0.25, 1.0, 0.5)
+        >>> quality("C", {}), quality("I", {"i": 0.25}), quality(True, {"true": 0.0}), quality("0.5", {})
+        (1.0, 0.25, 0.0, 0.5)
     """
     if value is None:
         return math.nan
-    label = str(value).strip()
-    if label in labels:
-        return labels[label]
-    if isinstance(value, str) and label.lower() in MEANING:
-        return MEANING[label.lower()]
-    return values.number(value)
+    word = _word(value)
+    if word in (given := {_word(label): worth for label, worth in labels.items()}):
+        return given[word]
+    if isinstance(value, str) and word in MEANING:
+        return MEANING[word]
+    return math.nan if word in MISSING else values.number(value)
+
+
+def _word(value: Any) -> str:
+    """A label as it is compared: ``True`` is ``true``, and ``1.0`` is ``1``."""
+    word = str(value).strip().casefold()
+    try:
+        return f"{float(word)!r}"
+    except ValueError:
+        return word
 
 
 def labelled(value: Any, labels: Mapping[str, float]) -> bool:
@@ -107,8 +120,9 @@ def labelled(value: Any, labels: Mapping[str, float]) -> bool:
         >>> labelled("pass", {}), labelled(True, {}), labelled(1, {})
         (True, True, False)
     """
-    word = str(value).strip()
-    return word in labels or isinstance(value, bool | np.bool_) or (isinstance(value, str) and word.lower() in MEANING)
+    word = _word(value)
+    given = any(word == _word(label) for label in labels)
+    return given or isinstance(value, bool | np.bool_) or (isinstance(value, str) and word in MEANING)
 
 
 def mapping(text: str | None) -> dict[str, float]:

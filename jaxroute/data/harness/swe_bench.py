@@ -24,6 +24,11 @@ def sees(file: File) -> bool:
     return all(isinstance(inner(file.document, name), list) for name in ("submitted_ids", "resolved_ids", "error_ids"))
 
 
+def beside(file: File) -> bool:
+    """Whether a file holds issues with their texts."""
+    return file.suffix in (".parquet", ".jsonl") and {ISSUE, TEXT} <= set(columns.names(file))
+
+
 def read(file: File) -> Iterator[Answer]:
     """The issues that a run was given.
 
@@ -59,6 +64,6 @@ def _issues(file: File) -> dict[str, Any]:
     folder = file.path.absolute().parent
     for path in sorted([*folder.glob("*.parquet"), *folder.glob("*.jsonl")]):
         listed = File(path)
-        if {ISSUE, TEXT} <= set(columns.names(listed)):
+        if beside(listed):
             found |= {str(row[ISSUE]): row[TEXT] for _, row in listed.table()}
     return found

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroute.data import records, values
-from jaxroute.data.logs import formats
+from jaxroute.data.logs import feedback, formats
 from jaxroute.types import InputError
 
 NAME = "jaxroute.toml"
@@ -158,7 +158,7 @@ def _sample(source: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """The first rows as records, and all names."""
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
-    for chunk in records.read(records.sources(source)[0]):
+    for chunk in records.read(feedback.first_log(records.sources(source))):
         names |= dict.fromkeys(chunk.names)
         if isinstance(chunk.data, dict):
             cells = zip(*chunk.data.values(), strict=True)

@@ -9,7 +9,9 @@ Langfuse's scores.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +19,14 @@ import numpy as np
 from jaxroute.data import records, values
 from jaxroute.data.logs import convert, layouts, spans
 from jaxroute.data.logs.entries import Asked, Judgement
+from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
 EXAMPLES = 10
 UNKNOWN = "feedback on no request of the log"
 SHARED = "feedback on identifiers that several requests share"
 WORDS = "feedback that is a category and no number"
+UNREAD = "feedback that cannot be read"
 UNTIMED = "feedback without a time: the last in order counts"
 IDS = {
     "request": ("request_id", "response_id", "gen_ai.response.id", "litellm_call_id"),
@@ -43,11 +47,43 @@ class Joined(NamedTuple):
     counts: dict[str, int]
 
 
-def read(source: Any) -> list[Judgement]:
-    """The judgements of a table.
+def apart(tables: Sequence[records.Source], given: Any) -> list[records.Source]:
+    """The tables of a log, without those of ratings alone that are given as its feedback.
+
+    A gateway keeps its ratings in a folder within the log's.
+    """
+    if not isinstance(given, str | os.PathLike):
+        return list(tables)
+    own = {table.resolve() for table in records.sources(given) if isinstance(table, Path)}
+    return [
+        table
+        for table in tables
+        if not (isinstance(table, Path) and table.resolve() in own and ratings_alone(_names(table)))
+    ]
+
+
+def first_log(tables: Sequence[records.Source]) -> records.Source:
+    """The first table that holds more than ratings; the first one if none does."""
+    several = len(tables) > 1
+    return next((one for one in tables if several and (found := _names(one)) and not ratings_alone(found)), tables[0])
+
+
+def _names(table: records.Source) -> Sequence[str]:
+    first = next(records.read(table), None)
+    return () if first is None else first.names
+
+
+def ratings_alone(names: Sequence[str]) -> bool:
+    """Whether a table of these columns holds ratings, and no requests."""
+    return {"request_id", "quality"} <= set(names) <= set(records.RATING)
+
+
+def read(source: Any, *, drop_bad: bool = False) -> tuple[list[Judgement], int]:
+    """The judgements of a table, and how many of its rows were dropped.
 
     Args:
         source: as ``records.sources`` takes; columns request_id and quality, optionally timestamp and name.
+        drop_bad: drop rows that cannot be read, as a killed gateway may leave one.
 
     Raises:
         InputError: a column is missing, or rows without id or number (every one of them bad: ten examples); names
@@ -55,25 +91,29 @@ def read(source: Any) -> list[Judgement]:
     """
     found: list[Judgement] = []
     bad: list[str] = []
+    dropped = 0
     for table in records.sources(source):
         for chunk in records.read(table):
             bad += [f"  {table}, row {row}: {why}" for row, why in chunk.broken]
+            dropped += len(chunk.broken)
             if layouts.detect(chunk.names) and isinstance(chunk.data, list):
                 for record in chunk.data:
                     for one in layouts.spans_of(record):
                         entries = spans.entries_of(one, (), Asked({}))
                         found += [entry.judged for entry in entries if entry.judged is not None]
                 continue
-            _judgements(chunk, table, found, bad)
-    if bad:
-        head = f"feedback that cannot be read: {len(bad)} cell(s) or row(s); correct them"
+            dropped += _judgements(chunk, table, found, bad)
+    if bad and not drop_bad:
+        head = f"{UNREAD}: {len(bad)} cell(s) or row(s); correct or drop them ({here('drop_bad=True', '--drop-bad')})"
         raise InputError("\n".join([head, *bad[:EXAMPLES]]))
-    return found
+    return found, dropped
 
 
-def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgement], bad: list[str]) -> None:
+def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgement], bad: list[str]) -> int:
+    """Gather the judgements of rows that can be read; how many others there are."""
     if not chunk.names:
-        return
+        return 0
+    wrong: set[int] = set()
     named = {kind: name for kind, names in IDS.items() if (name := records.first_of(names, chunk.names))}
     quality = records.first_of(QUALITY, chunk.names)
     if not named or not quality:
@@ -86,6 +126,7 @@ def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgeme
         cells = records.column(chunk, name)
         read, odd = values.each(reader, cells, None)
         empty = [i for i, cell in enumerate(read) if cell is None and not may_be_empty]
+        wrong.update(odd, empty)
         for i in sorted({*odd, *empty}):
             bad.append(f"  {table}, row {chunk.row[i]}, column {name!r}: {values.short(cells[i])}")
         return read
@@ -99,9 +140,10 @@ def _judgements(chunk: records.Chunk, table: records.Source, found: list[Judgeme
     if kind is not None:
         words = records.column(chunk, word) if word else [None] * len(chunk.row)
         score = [said(*cells) for cells in zip(score, records.column(chunk, kind), words, strict=True)]
-    for i in range(len(chunk.row)):
+    for i in sorted(set(range(len(chunk.row))) - wrong):
         known = {kind: cells[i] for kind, cells in ids.items() if cells[i] is not None}
         found.append(Judgement(known, names[i] or "", score[i], times[i]))
+    return len(wrong)
 
 
 def said(value: Any, kind: Any, word: Any) -> Any:

@@ -11,6 +11,7 @@ from jaxroute.data import records, values
 from jaxroute.data.logs import convert, formats
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import FAILED, FIELDS, Asked, Format, Row
+from jaxroute.data.logs.feedback import ratings_alone
 from jaxroute.system.wording import here, mapped
 from jaxroute.types import InputError
 
@@ -93,6 +94,9 @@ def _need(
     ]
     if not lacking:
         return
+    if ratings_alone(names):
+        how = here("feedback=", "--feedback")
+        raise InputError(f"{table}: holds ratings of answers and no requests; give it with {how}")
     if (known := formats.unusable(names)) is not None:
         raise InputError(f"{table}: {known}")
     fields = list(dict.fromkeys(several[0] for several in lacking))

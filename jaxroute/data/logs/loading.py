@@ -30,6 +30,7 @@ from jaxroute.data.logs import cells, convert, costs, formats, joining, naming, 
 from jaxroute.data.logs.assembling import assemble
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
+from jaxroute.data.logs.feedback import apart
 from jaxroute.data.logs.qualities import rate
 from jaxroute.data.logs.table import LogTable
 from jaxroute.system.wording import mapped, named
@@ -100,14 +101,14 @@ def load(
     _check(asked, quality_range, failures, form)
     listed = tariffs.listed(prices)
     asked = asked._replace(columns={**asked.columns, **{f"{convert.CONTEXT}{name}": name for name in context}})
-    tables = records.sources(source)
+    tables = apart(records.sources(source), feedback)
     amounts = ["cost"] if listed is None else ["cost", "input_tokens"]
     rated = [] if feedback is not None else [["quality"]]
     log = cells.gather(tables, asked, form, [["model"], *rated, amounts])
     shared = joining.join(log, chat)
     naming.resolve(log, keep_dates)
     _simulate(log)
-    chosen = rate(log, feedback, score, shared)
+    chosen = rate(log, feedback, score, shared, drop_bad)
     _leave_earlier(log, since)
     _set_aside(log, failures, quality_range)
     costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))

@@ -12,7 +12,7 @@ from jaxroute.system.wording import here, mapped
 from jaxroute.types import InputError
 
 
-def rate(log: Columns, source: Any, score: str | None, shared: set[str]) -> str:
+def rate(log: Columns, source: Any, score: str | None, shared: set[str], drop_bad: bool = False) -> str:
     """Qualities: the log's own column, else an evaluation by name; then what feedback says of them; its name."""
     rows = _merged(log)
     gone = log.gone[rows]
@@ -23,7 +23,9 @@ def rate(log: Columns, source: Any, score: str | None, shared: set[str]) -> str:
     if source is not None and not ids:
         how = mapped({"request_id": "NAME"})
         raise InputError(f"feedback is joined by request_id, which the log does not have; map the column, {how}")
-    given = [] if source is None else feedback.read(source)
+    given, dropped = ([], 0) if source is None else feedback.read(source, drop_bad=drop_bad)
+    if dropped:
+        log.counts[feedback.UNREAD] = dropped
     said = [*log.judged, *given]
     names = {name for name, rows in log.scores.items() if rows} | {one.name for one in log.judged}
     chosen = _chosen({*names, *(one.name for one in given)}, score, "quality" in log.column)
