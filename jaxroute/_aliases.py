@@ -89,7 +89,7 @@ NAMES = {
     "contrasts.DOUBT": "recipe.contrasts.SHARE_DEVIATION",
     "data.cells.Bad": "data.logs.convert.Bad",
     "data.cells.UNFIT": "data.logs.convert.UNFIT",
-    "data.cells.repeated": "data.logs.joining.repeated",
+    "data.cells.repeated": "data.logs.merging.repeated",
     "data.encoders.encoding.ENCODERS": "data.encoders.choosing.ENCODERS",
     "data.encoders.encoding.MODELS": "data.encoders.choosing.MODELS",
     "data.exports.text_of": "data.messages.text_of",

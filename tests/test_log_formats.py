@@ -143,3 +143,15 @@ def test_payloads_of_litellms_router():
     assert log.left_out["cost is 0 though tokens were used, so unknown"] == {"own": 1}
     again = logs.load(HERE / "litellm-1.110.2.jsonl", prices=prices.load(), reprice=True, drop_bad=True)
     np.testing.assert_allclose(again.cost[:3], log.cost[:3])  # a group's price is its deployment's
+
+
+def test_answers_from_litellms_cache_in_its_spans():
+    """1.110.2 says it by litellm.cache_hit, earlier releases by metadata.cache_hit; it counted as an answer.
+
+    The usage of the provider, 30 of 140 tokens cached and 50 of 58 of reasoning, is in the metadata alone.
+    """
+    price = prices.Price(1, 1e3, cached_input=1e6, reasoning=1e9)
+    log = logs.load(HERE / "litellm-1.110.2_otel.jsonl", prices={"small": price, "large": price}, reprice=True)
+    assert log.prompt.tolist() == ["What is 3 + 3?", "What is 9 + 9?", "What is 5 + 5?"]
+    assert log.left_out["answers from a cache"] == {"small": 1}
+    np.testing.assert_allclose(log.cost, (110 + 8e3 + 30e6 + 50e9) / 1e6)

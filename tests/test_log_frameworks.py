@@ -5,12 +5,14 @@ written to the cache, and 58 out, of which (not as these two) 50 are reasoning. 
 """
 
 import json
+import re
 
 import numpy as np
 import pytest
 from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, messages, prices
+from jaxroute.data.logs import vercel
 from jaxroute.data.prices.billing import apart
 from jaxroute.types import InputError
 
@@ -26,10 +28,15 @@ THOUGHT = (110, 8, 30, 0, 50)
 FILES = {
     "strands-1.40.0_bedrock.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 1]),
     "strands-1.62.0.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 1]),
+    "botocore-0.66b2": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
+    "traceloop-bedrock-0.62.4.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
+    "openlit-1.45.0_bedrock.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
     "google-adk-1.18.0.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "google-adk-2.13.0": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "openinference-google-adk-1.0.5.jsonl": (THOUGHT, (0, 1, 3, 4), [0, 0, 1, 2]),
     "openinference-llama-index-4.6.1.jsonl": (THOUGHT, range(5), None),
+    "openinference-langchain-0.1.80-and-openai.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
+    "openinference-langchain-0.1.80-and-anthropic.jsonl": ((90, 58, 30, 20, 0), range(5), [0, 0, 1, 1, 2]),
     "langsmith-0.15.1_otel.jsonl": (THOUGHT, range(5), [0, 0, 1, 1, 2]),
     "haystack-3.4.1.jsonl": (THOUGHT, range(5), None),
     "azure-ai-inference-1.0.0b9.jsonl": ((140, 58, 0, 0, 0), (0, 1, 4), None),
@@ -37,8 +44,10 @@ FILES = {
     "semantic-kernel-1.45.0": ((140, 58, 0, 0, 0), range(5), None),
     "logfire-5.4.0_agents.jsonl": ((140, 58, 0, 0, 0), range(4), None),
 }
-FAILURES = {"azure-ai-inference-1.0.0b9.jsonl": {"chat": 1}, "haystack-3.4.1.jsonl": None}
-"""Azure's package calls the model so if the client names it; Haystack's failed components name none."""
+FAILURES = {"azure-ai-inference-1.0.0b9.jsonl": {"chat": 1}, "haystack-3.4.1.jsonl": None,
+            "openlit-1.45.0_bedrock.jsonl": None}  # fmt: skip
+"""Azure's package calls the model so if the client names it; failed components of Haystack, and failed requests of
+OpenLIT's package for Bedrock, name none."""
 
 
 def cost(model, used):
@@ -65,6 +74,20 @@ def test_every_request_of_a_framework_once(name):
         assert np.unique(log.group[order], return_inverse=True)[1].tolist() == groups
 
 
+def test_a_count_that_is_no_number_is_unknown(tmp_path):
+    """Where counts are added up, the file could not be read because of it."""
+    spans = records_of("traceloop-bedrock-0.62.4.jsonl")
+    spans[0]["attributes"]["gen_ai.usage.input_tokens"] = "many"
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, spans)))
+    log = logs.load(tmp_path / "log.jsonl", prices=LISTED, drop_bad=True)
+    assert len(log) == 4
+    assert log.left_out["input_tokens is empty, infinite or negative"] == {"small": 1}
+    span = {"ai.operationId": "ai.generateText.doGenerate", "gen_ai.system": "amazon-bedrock"}
+    assert np.isnan(
+        vercel.more(span | {"ai.usage.inputTokens": "many", "ai.usage.cachedInputTokens": 3})["input_tokens"]
+    )
+
+
 def test_traces_of_the_agents_sdk_are_refused_by_their_name():
     span = {"object": "trace.span", "id": "span_1", "trace_id": "trace_1", "parent_id": None, "error": None,
             "span_data": {"type": "response", "response_id": "resp_1", "usage": {"input_tokens": 1}}}  # fmt: skip
@@ -84,12 +107,21 @@ def test_cached_tokens_are_beside_the_input_where_the_total_says_so():
 
 
 def test_a_stream_whose_tokens_are_counted_as_none_has_no_price():
-    """The Agents SDK writes 0 tokens in and 0 out of a stream without usage; the answer was free."""
+    """The Agents SDK writes 0 tokens in and 0 out of a stream without usage; the answer was free. Where an Anthropic
+    stream's last event has no input, LangChain (langchain-anthropic 1.7.10) counts 0 in and 58 out.
+    """
     name = "logfire-5.4.0_agents.jsonl"
     log = logs.load(HERE / name, prices=LISTED, drop_bad=True)
-    assert log.left_out["no tokens were counted, so the cost is unknown"] == {"large": 1}
-    with pytest.raises(InputError, match=r"no tokens were counted, so the cost is unknown: 1 row\(s\) \(large 1\)"):
+    assert log.left_out["no tokens of the input were counted, so the cost is unknown"] == {"large": 1}
+    with pytest.raises(
+        InputError, match=r"no tokens of the input were counted, so the cost is unknown: 1 row\(s\) \(large 1\)"
+    ):
         logs.load(HERE / name, prices=LISTED)
+    counted = {"prompt": "hi", "model": "small", "quality": 1, "input_tokens": 0, "output_tokens": 58}
+    whole = [{}, {"total_tokens": 198}, {"cached_tokens": 140}]
+    log = logs.load([counted | more for more in whole] + [counted | {"model": "large", "input_tokens": 140}],
+                    prices=LISTED, drop_bad=True)  # fmt: skip
+    assert log.left_out == {"no tokens of the input were counted, so the cost is unknown": {"small": 1}}
     free = [
         {"prompt": "hi", "model": m, "quality": 1, "input_tokens": 0, "output_tokens": 0} for m in ("small", "large")
     ]
@@ -117,7 +149,17 @@ def test_details_of_no_span_are_messages_of_no_request():
         logs.load(HERE / "google-adk-2.13.0" / "logs.jsonl", prices=LISTED)
 
 
-@pytest.mark.parametrize("mark", ["__REDACTED__", "[REDACTED]", "redacted-by-litellm"])
+@pytest.mark.parametrize("name", ["google-genai-0.7b2", "google-adk-2.13.0"])
+def test_a_text_that_was_hidden_in_a_log_record_is_no_prompt(tmp_path, name):
+    """Google's ADK writes <elided> (2.13.0, where no content is captured); it was the prompt of every request."""
+    for file in (HERE / name).iterdir():
+        text = re.sub(r'("(?:content|text)": )"(?:[^"\\]|\\.)*"', r'\1"<elided>"', file.read_text())
+        (tmp_path / file.name).write_text(text)
+    with pytest.raises(InputError, match=r"prompts that were not recorded: [567] "):
+        logs.load(tmp_path, prices=LISTED)
+
+
+@pytest.mark.parametrize("mark", ["__REDACTED__", "[REDACTED]", "redacted-by-litellm", "<elided>"])
 def test_a_text_that_was_hidden_is_no_prompt(tmp_path, mark):
     spans = records_of("openinference-llama-index-4.6.1.jsonl")
     for span in spans:

@@ -12,7 +12,7 @@ import pytest
 from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, prices
-from jaxroute.data.logs.entries import usage
+from jaxroute.data.logs.usages import usage
 from jaxroute.types import InputError
 
 WHOLE, FRESH, WRITTEN = 693, 720, 713

@@ -9,7 +9,7 @@ import pytest
 from tool_logs import HERE, records_of
 
 from jaxroute.data import logs, prices
-from jaxroute.data.logs.entries import usage
+from jaxroute.data.logs.usages import usage
 from jaxroute.types import InputError
 
 
@@ -170,6 +170,16 @@ def test_observations_of_langfuse():
     assert log.left_out["failed requests"] == {"large": 1}
     with pytest.raises(InputError, match=r"several evaluations.*fit, tone"):
         logs.load(rows, feedback=scores)
+
+
+def test_observations_of_langfuse_carry_our_names():
+    """Its server puts the attributes of spans that it has no name for under the metadata's attributes."""
+    row = {"type": "GENERATION", "parentObservationId": None, "input": "q", "costDetails": {"total": 0.5},
+           "startTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    said = [{"attributes": {"jaxroute.propensity": 0.25}, "scope": {}}, '{"jaxroute.propensity": 0.5}', None]
+    rows = [row | {"id": f"o{i}", "traceId": f"t{i}", "model": "ab"[i % 2], "metadata": one}
+            for i, one in enumerate(said)]  # fmt: skip
+    np.testing.assert_array_equal(logs.load(rows).propensity, [0.25, 0.5, np.nan])
 
 
 def test_a_category_of_langfuse_is_no_number(tmp_path):

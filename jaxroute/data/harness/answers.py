@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxroute.data import files, records, values
-from jaxroute.data.logs import entries
+from jaxroute.data.logs import usages
 from jaxroute.data.prices.billing import APART
 from jaxroute.types import InputError
 
@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
 
 UNKNOWN = Tokens()
 COUNTS = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", **APART}
-"""The names in ``entries.usage`` of the fields of ``Tokens``."""
+"""The names in ``usages.usage`` of the fields of ``Tokens``."""
 NO_ERROR = ("", "none", "null", "nan", "<na>", "false", "0", "0.0")
 """What tools write of an answer without an error."""
 KIND = re.compile(r"[^():\s][^():\n]*((?<=code): \d{3})?")
@@ -184,7 +184,7 @@ def amount(value: Any, at: str, what: str) -> float:
 
 
 def counted(usage: Any, at: str) -> Tokens:
-    """The counts of a usage object, whoever's names it has (see ``logs.entries.usage``).
+    """The counts of a usage object, whoever's names it has (see ``logs.usages.usage``).
 
     Raises:
         InputError: a count that is none.
@@ -193,7 +193,7 @@ def counted(usage: Any, at: str) -> Tokens:
         >>> counted({"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 2}, "batch.jsonl, row 1").cached
         4.0
     """
-    found = entries.usage(usage)
+    found = usages.usage(usage)
     return Tokens(**{field: amount(found.get(name), at, name) for field, name in COUNTS.items()})
 
 

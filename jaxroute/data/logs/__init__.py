@@ -4,7 +4,7 @@ loading    reading and checking: ``load``, which ends in `assembling` the table
 table      the checked log; its folds, its splits
 problems   what is wrong with rows, and what is left out
 formats    the kinds of logs, one line each
-entries    what one record of a tool says
+entries    what one record of a tool says; `usages`: its tokens
 layouts    the layouts of OpenTelemetry's spans, and `spans` what they say; by whose names: opentelemetry,
            openinference, langfuse, mlflow, logfire, vercel, mastra, adk, haystack
 bandits    Vowpal Wabbit and the Open Bandit Pipeline
@@ -12,7 +12,7 @@ litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
 opik       exported traces of Opik; weave: calls of Weave; langsmith: runs of LangSmith; llm: of that command
 cells      all tables of a log as `columns`; `fielding`: a table as fields, `convert`: cells as a column of one kind
-joining    one request, one row
+joining    one request, one row: `nesting` of spans, `merging` of rows
 naming     which model a row is of
 costs      what an answer cost
 latency    how long the models take

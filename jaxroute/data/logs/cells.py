@@ -39,7 +39,7 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     odd: dict[tuple[str, str], list[int]] = {(name, "not a number"): [] for name in NUMBERS}
     codes: dict[str, dict[Any, int]] = {name: {} for name in convert.CODED} | {"available": {(): 0}}
     found = Columns(np.zeros(0, np.int32), np.zeros(0, np.int64), [], {}, {}, {}, {}, {}, Counter(), Counter(), {}, [],
-                    {}, np.zeros((0, 2), np.int64), [])  # fmt: skip
+                    {}, np.zeros((0, 3), np.int64), [])  # fmt: skip
     placed: list[tuple[np.ndarray, np.ndarray]] = []
     around: list[np.ndarray] = []
     done = width = 0
@@ -66,9 +66,12 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
     if not done:
         raise InputError(_nothing(tables, found))
     blank = {name for name, parts in pieces.items() if all(_blank(name, part) for _, part in parts)}
+    found.around = np.concatenate([found.around, *around])
+    outside = {"group"} if found.around[:, 2].any() else set()
+    blank -= outside
     for name, called_so in asked.columns.items():
         said = any(rows for (field, _), rows in odd.items() if field == name)
-        if name not in pieces or ("." in called_so and not said and name in blank):
+        if name not in pieces.keys() | outside or ("." in called_so and not said and name in blank):
             raise InputError(f"{tables[0]}: no record has {called_so!r}, which is mapped to {name}; check the mapping")
     unneeded = ("prompt", "empty") if "features" in pieces else ("features", convert.UNFIT)
     odd.pop(unneeded, None)
@@ -87,7 +90,6 @@ def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Se
         found.column["model"] = np.full(done, -1, np.int64)
     found.codes = {name: list(known) for name, known in codes.items()}
     found.odd = {kind: marked(rows, done) for kind, rows in odd.items()}
-    found.around = np.concatenate(around) if around else found.around
     found.gone = np.zeros(done, bool)
     return found
 

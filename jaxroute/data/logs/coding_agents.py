@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data.logs.convert import number_or_nan
-from jaxroute.data.logs.entries import ELSE, HIDDEN, Convention, Row, ranked, usage
+from jaxroute.data.logs.entries import ELSE, HIDDEN, Convention, Row, ranked
 from jaxroute.data.logs.layouts import SCOPED
+from jaxroute.data.logs.usages import usage
 
 CLAUDE, GEMINI, CODEX = "com.anthropic.claude_code.", "gemini-cli", "codex."
 UNTIED = "events of Codex, whose answers do not name their prompts"
@@ -43,7 +44,7 @@ COUNTS = {
     "thoughts_token_count": "thoughtsTokenCount",
     "total_token_count": "totalTokenCount",
 }
-"""Names of counts, and those that ``entries.usage`` knows them by."""
+"""Names of counts, and those that ``usages.usage`` knows them by."""
 INPUT = ("input_token_count", "tool_token_count")
 """Gemini's counts of input, which the total has both of."""
 NAMES = {"model": ("model",), "group": ("session.id",), "request_id": ("request_id",)}

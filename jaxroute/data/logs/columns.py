@@ -21,8 +21,9 @@ class Columns:
     "available". odd: bad rows by (field, what is wrong). broken: rows that could not be read, and why. raw: some of
     the bad cells. left: how many records were no answered request, by (reason, model, endpoint). counts: of other
     things. scores: {evaluation: {row: value}}. judged, said: what was recorded apart from its request. around: key
-    and parent of spans that are no request. gone: rows that are not to be used. forms: format by table.
-    chats: whether prompts are parts of chats.
+    and parent of spans that are no request, and the hash of their group's name (0: none). gone: rows that are not to
+    be used. forms: format by table. chats: whether prompts are parts of chats. into: {row that is gone:
+    the one of the same request that it was merged into}.
     """
 
     source: np.ndarray
@@ -41,6 +42,7 @@ class Columns:
     around: np.ndarray
     forms: list[Format]
     chats: bool = False
+    into: dict[int, int] = field(default_factory=dict)
     gone: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:

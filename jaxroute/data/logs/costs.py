@@ -2,8 +2,8 @@
 
 A cost of 0 beside tokens that were used, or beside a usage of no tokens at all, is what tools write of models they
 have no price for and of streams whose usage they did not see. It is unknown, unless the price table has 0 for the
-model. In a table of our own columns, a 0 without token counts is meant. No request has no tokens in and none out: where
-these are counted so, nobody saw its usage, and they are not priced.
+model. In a table of our own columns, a 0 without token counts is meant. No prompt has no tokens: where the input is
+counted so, nobody saw the usage, and the answer is not priced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOKENS = ("input_tokens", "output_tokens")
 APART = table.APART
 USED = "cost is 0 though tokens were used, so unknown"
 EMPTY = "cost is 0 and no tokens were counted, so unknown"
-UNCOUNTED = "no tokens were counted, so the cost is unknown"
+UNCOUNTED = "no tokens of the input were counted, so the cost is unknown"
 LOWERED = "costs are beyond all measure, lowered to the largest other cost of their model"
 FEWEST, ORDINARY = 8, 1e5
 FILLED = "costs filled in from prices"
@@ -193,9 +193,10 @@ def _zeros(log: Columns) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _uncounted(log: Columns) -> np.ndarray:
-    """Rows [N] of answers whose tokens are counted as 0 in and 0 out, and no more in total."""
-    zero = np.all([log.number(name) == 0 for name in TOKENS], axis=0)
-    return zero & ~(log.number("total_tokens") > 0) & ~log.flag("failed")
+    """Rows [N] of answers whose input is counted as 0, also in the total and from a cache: no prompt has no tokens."""
+    cached = (log.number("cached_tokens") > 0) | (log.number("cache_write_tokens") > 0)
+    more = log.number("total_tokens") > np.nan_to_num(log.number("output_tokens"))
+    return (log.number("input_tokens") == 0) & ~cached & ~more & ~log.flag("failed")
 
 
 def problems(log: Columns, prices: Mapping[str, Sequence[Any]] | None) -> dict[tuple[str, str], np.ndarray]:

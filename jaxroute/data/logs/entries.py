@@ -31,8 +31,8 @@ TOOLS = "turns of tools only"
 LOST = "prompts that were not recorded"
 CUT = "prompts that were cut"
 FOREIGN = "records of another kind"
-HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|<REDACTED>|redacted-by-litellm)\s*)+")
-"""What OpenInference, Strands, Claude Code and LiteLLM write instead of a text that they were told to hide."""
+HIDDEN = re.compile(r"\s*(?:(?:__REDACTED__|\[REDACTED\]|<REDACTED>|redacted-by-litellm|<elided>)\s*)+")
+"""What OpenInference, Strands, Claude Code, LiteLLM and Google's ADK write instead of a text that they hide."""
 
 Row = dict[str, Any]
 
@@ -79,9 +79,9 @@ class Format(NamedTuple):
     """One kind of log.
 
     name: by which a caller asks for it. title: for messages. detect: whether a table's columns, or a record's keys,
-    are of the kind. reads: whether a column of a table is looked at. entries: of a record. convention: how spans of
-    the kind name things, for tools that write OpenTelemetry's spans. hint: what to do where prompts are missing.
-    notes: {what is said of every row, as a count: the field it is about, unless the caller maps that}.
+    are of the kind. reads: whether a column of a table is looked at. entries: of a record. hint: what to do where
+    prompts are missing. notes: {what is said of every row, as a count: the field it is about, unless the caller maps
+    that}.
     """
 
     name: str
@@ -89,7 +89,6 @@ class Format(NamedTuple):
     detect: Callable[[Collection[str]], bool]
     reads: Callable[[str], bool]
     entries: Callable[[Row, Asked], Iterator[Entry]] | None
-    convention: Convention | None = None
     hint: str = ""
     notes: Mapping[str, str] = {}
 
@@ -171,6 +170,16 @@ def own(record: Row, asked: Asked, *holders: Row) -> Row:
     return found
 
 
+def carried(attributes: Row, before: str = "") -> Row:
+    """Fields by ``CARRIED``, of attributes or metadata that a caller's program gave; ``before`` their names.
+
+    Example:
+        >>> carried({"jaxroute.propensity": 0.25, "tier": "gold"})
+        {'propensity': 0.25}
+    """
+    return {field: attributes[before + name] for name, field in CARRIED.items() if before + name in attributes}
+
+
 def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
     """Fill in the text of a chat, the first of several places that has one, or why there is none.
 
@@ -180,7 +189,7 @@ def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
     if text is None or isinstance(text, list):
         why = LOST
         for chat in chats if text is None else [text]:
-            if chat is not None and (text := _text_of(chat, asked)) is not None:
+            if chat is not None and (text := text_of(chat, asked.chat)) is not None:
                 break
             if chat and messages.only_tools(chat):
                 why = TOOLS
@@ -192,70 +201,7 @@ def read_prompt(fields: Row, chats: Iterable[Any], asked: Asked) -> None:
         fields["lost"] = CUT
 
 
-def _text_of(chat: Any, asked: Asked) -> str | None:
-    text = messages.text_of(chat, asked.chat)
+def text_of(chat: Any, rule: str) -> str | None:
+    """The part of a chat that is the prompt; None where there is none, or a tool was told to hide it."""
+    text = messages.text_of(chat, rule)
     return None if text is not None and HIDDEN.fullmatch(text) else text
-
-
-def usage(counts: Any) -> Row:
-    """Tokens of a usage object by anyone's names: OpenAI's, Anthropic's, Gemini's, LiteLLM's, Langfuse's or MLflow's.
-
-    Input includes what was cached and written, and output the reasoning, as ``prices.bill`` counts them. Langfuse's
-    ``input`` and ``output`` leave out the parts beside them, Anthropic's ``input_tokens`` what is cached, and
-    Gemini's ``candidatesTokenCount`` the reasoning. Where a total is given with Anthropic's names, a tool has added
-    them up already.
-
-    Example:
-        >>> usage({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}})
-        {'input_tokens': 9, 'output_tokens': 2, 'cached_tokens': 4}
-        >>> usage({"input": 5, "input_cache_read": 4, "output": 2, "total": 11})
-        {'input_tokens': 9, 'output_tokens': 2, 'total_tokens': 11, 'cached_tokens': 4}
-        >>> usage({"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 2})
-        {'input_tokens': 9, 'output_tokens': 2, 'cached_tokens': 4}
-    """
-    counts = parsed(counts)
-    if not isinstance(counts, dict):
-        return {}
-    inside = [parsed(counts.get(name)) for name in DETAILS if counts.get(name)]
-    flat = counts | {k: v for details in inside if isinstance(details, dict) for k, v in details.items()}
-    for whole, parts in BESIDE.items():
-        if isinstance(counts.get(whole), int | float) and first(counts, SUMS[whole]) is None:
-            beside = {k: v for k, v in counts.items() if parts.match(k) and isinstance(v, int | float)}
-            flat[whole] = counts[whole] + sum(beside.values())
-            for field, kind in KINDS.items():
-                if told := [value for name, value in beside.items() if kind.search(name)]:
-                    flat[field] = sum(told)
-    found = {field: first(flat, names) for field, names in USAGE.items()}
-    return {field: value for field, value in found.items() if value is not None}
-
-
-DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details")
-USAGE = {
-    "input_tokens": ("prompt_tokens", "input_tokens", "input", "promptTokenCount"),
-    "output_tokens": ("completion_tokens", "output_tokens", "output", "candidatesTokenCount"),
-    "total_tokens": ("total_tokens", "total", "totalTokenCount"),
-    "cached_tokens": ("cached_tokens", "cache_read_input_tokens", "input_cached_tokens", "cachedContentTokenCount"),
-    "cache_write_tokens": ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens",
-                           "input_cache_creation"),
-    "reasoning_tokens": ("reasoning_tokens", "output_reasoning_tokens", "thoughtsTokenCount"),
-}  # fmt: skip
-_CACHE = "cache_(?:read|creation)_input_tokens$"
-BESIDE = {
-    "input": re.compile(f"(?:input_(?!priority|tokens)|{_CACHE})"),
-    "output": re.compile("output_(?!priority|tokens)"),
-    "input_tokens": re.compile(_CACHE),
-    "candidatesTokenCount": re.compile("thoughtsTokenCount$"),
-}
-"""Counts that leave out their parts, and the names of these beside them."""
-SUMS = {
-    "input": ("prompt_tokens", "input_tokens"),
-    "output": ("completion_tokens", "output_tokens"),
-    "input_tokens": ("total_tokens", "total", "prompt_tokens"),
-    "candidatesTokenCount": (),
-}
-"""Names beside which a count of ``BESIDE`` is no such count."""
-KINDS = {
-    "cached_tokens": re.compile("cache_read|cached"),
-    "cache_write_tokens": re.compile("cache_(?:creation|write)|ephemeral"),
-    "reasoning_tokens": re.compile("reasoning"),
-}

@@ -161,6 +161,7 @@ def join(
     ids: dict[str, np.ndarray],
     quality: np.ndarray,
     shared: set[str] = frozenset(),  # type: ignore[assignment]
+    rows: np.ndarray | None = None,
 ) -> Joined:
     """Fill in the qualities of a log's rows by their identifiers.
 
@@ -169,6 +170,7 @@ def join(
         ids: {"request", "call" or "span": [N], None where a row has none; "trace": hashes [N], 0 for none}.
         quality: [N] as in the log, NaN where missing.
         shared: identifiers that several requests have had, by which nothing is joined.
+        rows: [N] the row that each row's identifiers are of; None: itself.
 
     Returns:
         Joined, on the scale that the judgements are written in.
@@ -182,10 +184,10 @@ def join(
     place: dict[str, dict[str, int]] = {}
     for kind, column in ids.items():
         known: dict[str, int] = {}
-        for i, name in enumerate(column.tolist()):
+        for i, name in zip(range(len(column)) if rows is None else rows.tolist(), column.tolist(), strict=True):
             if name is not None and name != 0:
                 name = plain_id(name) if kind == "span" else name
-                known[name] = -1 if name in known else i  # -1: of several requests
+                known[name] = i if known.get(name, i) == i else -1  # -1: of several requests
         place[kind] = known
     counts = {UNKNOWN: 0, SHARED: 0}
     last: dict[int, tuple[float, int, float]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxroute.data import records
+from jaxroute.data import records, values
 from jaxroute.data.logs import convert, formats
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import FAILED, FIELDS, Asked, Format, Row
@@ -128,7 +128,7 @@ def _exported(
     assert form.entries is not None
     row: list[int] = []
     found: list[Row] = []
-    edges: list[tuple[int, int]] = []
+    edges: list[tuple[int, int, int]] = []
     for place, record in zip(chunk.row, data, strict=True):
         for entry in form.entries(record, asked):
             fields = entry.fields
@@ -139,8 +139,9 @@ def _exported(
             elif entry.left and entry.left != FAILED:
                 model = fields.get("model") or fields.get("answered") or fields.get("asked") or ""
                 log.left[entry.left, str(model), str(fields.get("endpoint") or "")] += 1
-                if entry.parent:
-                    edges.append((entry.key, entry.parent))
+                group = _hashed(fields.get("group"))
+                if entry.parent or group:
+                    edges.append((entry.key, entry.parent, group))
             else:
                 for name, value in fields.pop("scores", ()):
                     log.scores.setdefault(name, {})[done + len(found)] = value
@@ -160,3 +161,12 @@ def _exported(
     return records.Chunk(
         row, {name: [fields.get(name) for fields in found] for name in present}, chunk.names, chunk.broken
     )
+
+
+def _hashed(group: Any) -> int:
+    """The hash of a group's name as its column has it, see ``convert``; 0 where there is none."""
+    try:
+        name = values.identity(group)
+    except ValueError:
+        return 0
+    return 0 if name is None else hash(name)

@@ -13,6 +13,7 @@ from jaxroute.data.logs import (
     helicone,
     langfuse,
     langsmith,
+    layouts,
     litellm,
     llm,
     logfire,
@@ -23,18 +24,39 @@ from jaxroute.data.logs import (
     opik,
     portkey,
     router_replay,
+    spans,
     vercel,
     weave,
 )
 from jaxroute.data.logs.entries import FIELDS, Convention, Format
 from jaxroute.types import InputError
 
-
-def conventions() -> Sequence[Convention]:
-    """How spans may name things; the first that a span's attributes are of says what it means."""
-    return CONVENTIONS
-
-
+CONVENTIONS: Sequence[Convention] = (
+    coding_agents.CONVENTION,
+    mlflow.CONVENTION,
+    langfuse.CONVENTION,
+    vercel.CONVENTION,
+    mastra.CONVENTION,
+    openinference.CONVENTION,
+    litellm.CALLBACK,
+    logfire.CONVENTION,
+    langsmith.CONVENTION,
+    adk.CONVENTION,
+    haystack.CONVENTION,
+    opentelemetry.CONVENTION,
+)
+"""How spans may name things; the first that a span's attributes are of says what it means."""
+SPANS = Format(
+    "opentelemetry",
+    "OpenTelemetry spans",
+    layouts.detect,
+    layouts.reads,
+    spans.reader(CONVENTIONS),
+    "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
+    "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS and "
+    "OPENINFERENCE_HIDE_INPUT_MESSAGES; Vercel's AI SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or "
+    "give the log records beside the spans",
+)
 PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda name: name in FIELDS, None)
 FORMATS = (
     gateway.FORMAT,
@@ -50,26 +72,8 @@ FORMATS = (
     portkey.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
-    langfuse.format_of(conventions),
-    openinference.format_of(conventions),
-    mlflow.format_of(conventions),
-    logfire.format_of(conventions),
-    opentelemetry.format_of(conventions),
+    SPANS,
     PLAIN,
-)
-CONVENTIONS = (
-    coding_agents.CONVENTION,
-    mlflow.CONVENTION,
-    langfuse.CONVENTION,
-    vercel.CONVENTION,
-    mastra.CONVENTION,
-    openinference.CONVENTION,
-    litellm.CALLBACK,
-    logfire.CONVENTION,
-    langsmith.CONVENTION,
-    adk.CONVENTION,
-    haystack.CONVENTION,
-    opentelemetry.CONVENTION,
 )
 NAMES = tuple(form.name for form in FORMATS)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data.logs import layouts
-from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked, usage
+from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked
+from jaxroute.data.logs.usages import usage
 
 PLACES = ("haystack.component", "haystack.agent.step.llm")
 NAMES = {"endpoint": ("haystack.component.type",)}

@@ -14,7 +14,7 @@ from typing import Any
 
 from jaxroute.data.logs.convert import number_or_nan
 from jaxroute.data.logs.entries import CACHED, FAILED, OTHER, Asked, Entry, Format, Row, first, opened, own, read_prompt
-from jaxroute.data.logs.entries import usage as counted
+from jaxroute.data.logs.usages import usage as counted
 
 SESSION = "Helicone-Session-Id"
 UNCACHED = "00000000-0000-0000-0000-000000000000"

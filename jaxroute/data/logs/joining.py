@@ -5,30 +5,25 @@ messages and evaluations in log records of their own                           j
                                                                                or by the turn they begin
 a stream's start and its end                                                   one row
 a span around a span of a call (framework and provider, an agent's run)        the inner one, gaps filled
+what two instrumentations wrote of one call, by its response or by its time     one row, gaps filled
 the same identifier on different requests                                      the call's or the span's instead
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 
-from jaxroute.data import messages
+from jaxroute.data.logs import nesting
 from jaxroute.data.logs.columns import Columns
-from jaxroute.data.logs.convert import EMPTY, NAMED
+from jaxroute.data.logs.entries import text_of
+from jaxroute.data.logs.merging import at_odds, empty, fill, repeated, runs
 
-MERGED = "records merged into another of the same request"
-AROUND = "spans around another span of the same call"
 STREAMS = "ends of streams joined to their starts"
 AGAIN = "records that are there twice"
 SHARED = "rows without an identifier of their own"
 STRAYS = "messages of no request"
-FILLED = ("prompt", "quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens",
-          "cache_write_tokens", "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate", "latency",
-          "timestamp", "group", "available", *NAMED)  # fmt: skip
-DEPTH = 1000
 
 
 def join(log: Columns, chat: str) -> set[str]:
@@ -45,79 +40,23 @@ def join(log: Columns, chat: str) -> set[str]:
         _same_span(log)
         _messages(log, chat)
         _streams(log)
-        _around(log)
-        _same_response(log)
+        nesting.around(log)
+        nesting.same_response(log)
+        nesting.same_time(log)
     if "group" in log.column:  # a row without a group stands alone
         group = log.column["group"]
-        log.column["group"] = np.where(group < 0, len(log.codes["group"]) + np.arange(len(log)), group)
+        log.column["group"] = np.where(group < 0, group.max() + 1 + np.arange(len(log)), group)
     return _identifiers(log)
-
-
-def repeated(ids: np.ndarray) -> np.ndarray:
-    """Where an id [N] occurs more than once; None is no id.
-
-    Example:
-        >>> repeated(np.array(["a", None, "a", None, "b"], object)).tolist()
-        [True, False, True, False, False]
-    """
-    seen: set[str] = set()
-    twice = {i for i in ids if i is not None and (i in seen or seen.add(i))}  # type: ignore[func-returns-value]
-    return np.array([i in twice for i in ids], bool) if twice else np.zeros(len(ids), bool)
-
-
-def fill(log: Columns, into: np.ndarray, of: np.ndarray, fields: tuple[str, ...] = FILLED) -> None:
-    """Fill what rows ``into`` [M] miss with what rows ``of`` [M] have."""
-    for name in fields:
-        if (column := log.column.get(name)) is None:
-            continue
-        empty = _empty(name, column[into])
-        column[into] = np.where(empty, column[of], column[into])
-        if name == "prompt" and "lost" in log.column:
-            found = np.array([text is not None for text in column[into]], bool)
-            log.column["lost"][into] = np.where(empty & found, -1, log.column["lost"][into])
-    place = dict(zip(of.tolist(), into.tolist(), strict=True))
-    for scores in log.scores.values():
-        for row in place.keys() & scores.keys():
-            scores.setdefault(place[row], scores[row])
-
-
-def _empty(name: str, cells: np.ndarray) -> np.ndarray:
-    if cells.dtype == object:
-        return np.array([cell is None for cell in cells], bool)
-    return np.isnan(cells) if cells.dtype.kind == "f" else cells == EMPTY[name]
-
-
-def _runs(key: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(first rows, later rows) with equal keys, all second ones, then all third ones, ..."""
-    order = rows[np.argsort(key[rows], kind="stable")]
-    sorted_key = key[order]
-    start = np.flatnonzero(np.r_[True, sorted_key[1:] != sorted_key[:-1]]) if len(order) else np.zeros(0, int)
-    length = np.diff(np.r_[start, len(order)])
-    for nth in range(1, int(length.max(initial=0))):
-        many = length > nth
-        yield order[start[many]], order[start[many] + nth]
-
-
-def _at_odds(log: Columns, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where two rows [M] cannot be of one request: they name different responses, or only one of them failed."""
-    spare = log.column.get("spare_id")
-    ids = log.column["request_id"]
-    own = [np.where(ids[i] == spare[i], None, ids[i]) if spare is not None else ids[i] for i in (a, b)]
-    differ = np.array([x is not None and y is not None and x != y for x, y in zip(*own, strict=True)], bool)
-    return differ | (log.flag("failed")[a] != log.flag("failed")[b])
 
 
 def _same_span(log: Columns) -> None:
     key = log.column["key"]
-    for base, other in _runs(key, np.flatnonzero((key != 0) & ~log.gone)):
-        fits = ~_at_odds(log, base, other)
+    for base, other in runs(key, np.flatnonzero((key != 0) & ~log.gone)):
+        fits = ~at_odds(log, base, other)
         base, other = base[fits], other[fits]
-        ids, spare = log.column["request_id"], log.column.get("spare_id")
-        if spare is not None:  # a span's own id gives way to the response's
-            ids[base] = np.where(ids[base] == spare[base], ids[other], ids[base])
         fill(log, base, other)
         log.gone[other] = True
-        log.counts[MERGED] += len(other)
+        log.counts[nesting.MERGED] += len(other)
 
 
 def _messages(log: Columns, chat: str) -> None:
@@ -128,7 +67,7 @@ def _messages(log: Columns, chat: str) -> None:
     rows = np.flatnonzero(np.isin(key, np.fromiter(log.said, np.int64, len(log.said))) & ~log.gone)
     for i in rows.tolist():
         said = log.said[int(key[i])]
-        if prompt[i] is None and (text := messages.text_of(said, chat)) is not None:
+        if prompt[i] is None and (text := text_of(said, chat)) is not None:
             prompt[i] = text
             log.column["lost"][i] = -1
     strays = log.said.keys() - set(key[rows].tolist())
@@ -149,78 +88,13 @@ def _streams(log: Columns) -> None:
             start, end = np.array([open_[-which].pop(0)]), np.array([i])
             # The end knows the answer: its identifier and its model count.
             for name in ("request_id", "answered"):
-                if name in log.column and not _empty(name, log.column[name][end])[0]:
+                if name in log.column and not empty(name, log.column[name][end])[0]:
                     log.column[name][start] = log.column[name][end]
             if latency is not None and time is not None and time[i] > time[start[0]]:
                 latency[start] = time[i] - time[start]
             fill(log, start, end)
             log.gone[end] = True
             log.counts[STREAMS] += 1
-
-
-def _around(log: Columns) -> None:
-    """Of a span around a span of a call, only the inner one is a request.
-
-    A span that answered although the calls inside it failed stays: it knows an answer that they do not.
-    """
-    if "parent" not in log.column or not log.column["parent"].any():
-        return
-    key, parent, failed = log.column["key"], log.column["parent"], log.flag("failed")
-    rows = np.flatnonzero((key != 0) & ~log.gone)
-    keys = np.concatenate([key[rows], log.around[:, 0]])
-    above = np.concatenate([parent[rows], log.around[:, 1]])
-    owner = np.concatenate([rows, np.full(len(log.around), -1)])
-    order = np.argsort(keys, kind="stable")
-    keys, above, owner = keys[order], above[order], owner[order]
-
-    child, current = rows[parent[rows] != 0], parent[rows][parent[rows] != 0]
-    nearest = np.full(len(log), -1)
-    answered, failing = np.zeros(len(log), bool), np.zeros(len(log), bool)
-    for _ in range(DEPTH):
-        if not len(child):
-            break
-        place = np.minimum(np.searchsorted(keys, current), len(keys) - 1)
-        there = keys[place] == current
-        child, place = child[there], place[there]
-        call = owner[place]
-        found = (call >= 0) & (call != child)
-        nearest[child[found & (nearest[child] < 0)]] = call[found & (nearest[child] < 0)]
-        answered[call[found & ~failed[child]]] = True
-        failing[call[found & failed[child]]] = True
-        current = above[place]
-        child, current = child[current != 0], current[current != 0]
-    outer = answered | (failed & failing)
-    inner = np.flatnonzero((nearest >= 0) & ~outer & ~log.gone)
-    calls = np.bincount(nearest[inner], minlength=len(log))
-    only = inner[(calls[nearest[inner]] == 1) & outer[nearest[inner]]]
-    fill(log, only, nearest[only])
-    several = inner[(calls[nearest[inner]] > 1) & outer[nearest[inner]]]
-    fill(log, several, nearest[several], ("group",))
-    log.counts[AROUND] += int((outer & ~log.gone).sum())
-    log.gone |= outer
-
-
-def _same_response(log: Columns) -> None:
-    """Spans that name the same response and ask the same are one call, where they are of one trace, or where two
-    instrumentations saw it within a minute: they follow different conventions, or call their spans of the same model
-    differently."""
-    if "trace" not in log.column or "spare_id" not in log.column:
-        return
-    ids, trace, prompt = (log.column[name] for name in ("request_id", "trace", "prompt"))
-    told, called = (log.column.get(name, np.zeros(len(log), np.int64)) for name in ("told", "called"))
-    answered = log.code("answered")
-    rows = np.flatnonzero(~log.gone & (ids != log.column["spare_id"]))
-    rows = rows[repeated(ids[rows])]
-    time = np.nan_to_num(log.number("timestamp"))
-    key = np.array([hash(ids[i]) for i in rows.tolist()], np.int64)
-    for base, other in _runs(key, np.arange(len(rows))):
-        a, b = rows[base], rows[other]
-        fits = np.array([p is None or q is None or p == q for p, q in zip(prompt[a], prompt[b], strict=True)], bool)
-        others = (told[a] != told[b]) | (called[a] != called[b]) & (answered[a] == answered[b]) & (answered[a] >= 0)
-        fits &= (trace[a] == trace[b]) & (trace[a] != 0) | others & (np.abs(time[a] - time[b]) < 60)
-        fill(log, a[fits], b[fits])
-        log.gone[b[fits]] = True
-        log.counts[MERGED] += int(fits.sum())
 
 
 def _identifiers(log: Columns) -> set[str]:

@@ -6,10 +6,10 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from jaxroute.data.logs import layouts, spans
+from jaxroute.data.logs import layouts
 from jaxroute.data.logs.convert import seconds
 from jaxroute.data.logs.entries import (
     FAILED,
@@ -18,15 +18,18 @@ from jaxroute.data.logs.entries import (
     Convention,
     Entry,
     Format,
+    Judgement,
     Row,
+    carried,
     first,
     keyed,
+    opened,
     own,
     ranked,
     read_prompt,
-    usage,
 )
 from jaxroute.data.logs.feedback import KIND, TIME, WORD, said
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import parsed
 
 START = "langfuse.observation."
@@ -83,7 +86,7 @@ OBSERVATION = {
     "endpoint": ("type",),
 }
 HELD = (*ENDED, "type", "level", "input", "usage", "usageDetails", "usage_details", "costDetails", "cost_details",
-        "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores")  # fmt: skip
+        "traceId", "trace_id", "parentObservationId", "parent_observation_id", "scores", "metadata")  # fmt: skip
 
 
 def detect(names: Collection[str]) -> bool:
@@ -97,8 +100,14 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     around = first(record, ("parentObservationId", "parent_observation_id"))
     key, parent = keyed(trace, record.get("id"), around)
     fields = {field: first(record, names) for field, names in OBSERVATION.items()}
+    about = opened(record.get("metadata"))
+    told = carried(about | opened(about.get("attributes")))  # where its server puts what a span has beside its own
+    told |= own({k: v for k, v in record.items() if k != "cost"}, asked)
+    scores = list(_scores(record))
     if str(record.get("type")).upper() != "GENERATION" or not fields["answered"]:
-        yield Entry({"answered": fields["answered"], "endpoint": record.get("type")}, OTHER, key, parent)
+        yield Entry(fields | told, OTHER, key, parent)
+        for name, value, time in scores:
+            yield Entry({}, judged=Judgement({"trace": trace}, name, value, time))
         return
     fields |= usage(first(record, ("usageDetails", "usage_details", "usage")))
     if fields["cost"] is None:
@@ -106,16 +115,18 @@ def observation(record: Row, asked: Asked) -> Iterator[Entry]:
     fields["latency"] = seconds(first(record, BEGAN), first(record, ENDED))
     fields["failed"] = record.get("level") == "ERROR"
     fields["spare_id"], fields["trace"] = record.get("id"), hash(trace)
-    scores = [score for score in layouts.listed(record.get("scores")) if isinstance(score, dict)]
-    if scores:
-        scores.sort(key=lambda score: str(first(score, TIME) or ""))  # the latest counts, whichever comes first
-        fields["scores"] = [
-            (str(score.get("name") or ""), said(*(first(score, names) for names in (("value",), KIND, WORD))))
-            for score in scores
-        ]
-    fields |= own({k: v for k, v in record.items() if k != "cost"}, asked)
+    fields["scores"] = [(name, value) for name, value, _ in scores]
+    fields |= told
     read_prompt(fields, [record.get("input")], asked)
     yield Entry(fields, FAILED if fields["failed"] else "", key, parent)
+
+
+def _scores(record: Row) -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, time) of each score, the latest last, which counts."""
+    scores = [score for score in layouts.listed(record.get("scores")) if isinstance(score, dict)]
+    for one in sorted(scores, key=lambda score: str(first(score, TIME) or "")):
+        value = said(*(first(one, names) for names in (("value",), KIND, WORD)))
+        yield str(one.get("name") or ""), value, first(one, TIME)
 
 
 OBSERVATIONS = Format(
@@ -125,15 +136,3 @@ OBSERVATIONS = Format(
     lambda name: name in HELD or any(name in several for several in OBSERVATION.values()),
     observation,
 )
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of the SDK's spans."""
-    return Format(
-        "langfuse",
-        "Langfuse's spans",
-        lambda names: any(name.startswith(("attributes.langfuse.", "langfuse.")) for name in names),
-        lambda name: layouts.reads(name) or name.startswith("langfuse."),
-        spans.reader(conventions),
-        CONVENTION,
-    )

@@ -16,7 +16,6 @@ from typing import Any
 
 from jaxroute.data.logs import convert, opentelemetry
 from jaxroute.data.logs.entries import (
-    CARRIED,
     ELSE,
     FAILED,
     OTHER,
@@ -26,6 +25,7 @@ from jaxroute.data.logs.entries import (
     Format,
     Judgement,
     Row,
+    carried,
     first,
     keyed,
     opened,
@@ -51,41 +51,49 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     trace = str(record.get("trace_id") or "")
     key, parent = keyed(trace, record.get("id"), record.get("parent_run_id"))
     scores = list(_scores(record.get("feedback_stats")))
+    inputs, outputs, extra = (opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
+    about = opened(extra.get("metadata"))
+    fields = {"endpoint": record.get("name"), "group": first(about, THREAD)}
+    told = own({k: v for k, v in record.items() if k not in HELD}, asked, record)
     if record.get("run_type") != "llm":
-        yield Entry({"endpoint": record.get("name")}, ELSE, key, parent)
+        yield Entry(fields | carried(about) | told, ELSE, key, parent)
         for title, value in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value))
         return
-    inputs, outputs, extra = (opened(record.get(name)) for name in ("inputs", "outputs", "extra"))
-    about, answer = opened(extra.get("metadata")), _answer(outputs)
+    reply = replied(outputs)
     failed = bool(record.get("error")) or record.get("status") == "error"
-    usage = first(about, ("usage_metadata",)) or outputs.get("usage_metadata") or answer.get("usage_metadata")
-    fields = _counts(record, opened(usage)) | {
+    usage = first(about, ("usage_metadata",)) or reply["usage"]
+    fields |= _counts(record, opened(usage)) | {
         "cost": record.get("total_cost"),
         "asked": about.get("ls_model_name"),
-        "answered": outputs.get("model") or at(answer, "response_metadata.model_name") or about.get("ls_model_name"),
-        "endpoint": record.get("name"),
+        "answered": reply["answered"] or about.get("ls_model_name"),
         "timestamp": record.get("start_time"),
         "latency": convert.seconds(record.get("start_time"), record.get("end_time")),
-        "group": first(about, THREAD),
-        "request_id": outputs.get("id") or at(answer, "response_metadata.id") or record.get("id"),
+        "request_id": reply["request_id"] or record.get("id"),
         "spare_id": record.get("id"),
         "trace": hash(trace),
         "failed": failed,
         "scores": scores,
     }
-    fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
-    fields |= own({k: v for k, v in record.items() if k not in HELD}, asked, record)
+    fields |= carried(about)
+    fields |= told
     read_prompt(fields, _chats(inputs), asked)
     yield Entry(fields, FAILED if failed else "", key, parent)
 
 
-def _answer(outputs: Row) -> Row:
-    """The first message that LangChain has of a model, or its first text's surroundings."""
+def replied(outputs: Row) -> Row:
+    """Who answered, the answer's identifier and what was used, by what a client returned, or LangChain: then by the
+    first message of the first prompt.
+    """
     inside: Any = outputs.get("generations")
     while isinstance(inside, list) and inside:
         inside = inside[0]
-    return _message(opened(inside).get("message"))
+    message = _message(opened(inside).get("message"))
+    return {
+        "answered": outputs.get("model") or at(message, "response_metadata.model_name"),
+        "request_id": outputs.get("id") or at(message, "response_metadata.id"),
+        "usage": outputs.get("usage_metadata") or message.get("usage_metadata"),
+    }
 
 
 def _message(said: Any) -> Row:
@@ -146,13 +154,9 @@ def left(attributes: Row) -> str:
 
 def more(attributes: Row) -> Row:
     """What a span's own attributes do not say: it has the whole outputs, and LangChain's usage as metadata."""
-    outputs = opened(attributes.get("gen_ai.completion"))
-    answer = _answer(outputs)
-    usage = opened(attributes.get(ABOUT + "usage_metadata")) or opened(outputs.get("usage_metadata"))
-    found = _counts({}, usage or opened(answer.get("usage_metadata"))) | {
-        "answered": outputs.get("model") or at(answer, "response_metadata.model_name"),
-        "request_id": outputs.get("id") or at(answer, "response_metadata.id"),
-    }
+    reply = replied(opened(attributes.get("gen_ai.completion")))
+    usage = opened(attributes.get(ABOUT + "usage_metadata")) or opened(reply["usage"])
+    found = _counts({}, usage) | {name: reply[name] for name in ("answered", "request_id")}
     return {field: value for field, value in found.items() if value is not None}
 
 

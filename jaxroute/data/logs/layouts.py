@@ -41,6 +41,10 @@ PARENT = ("parentSpanId", "parent_span_id", "parent_id", "ParentSpanId")
 SCOPE = "instrumentationScope"
 SCOPED = "otel.scope.name"
 """The attribute in which OpenTelemetry has the name of what wrote a span, where a layout has no other place for it."""
+GIVEN = "traceloop.association.properties."
+GROUP = ("user.id", "enduser.id", GIVEN + "user_id", "gen_ai.conversation.id", "session.id",
+         *(GIVEN + name for name in ("conversation_id", "session_id", "chat_id", "thread_id")))  # fmt: skip
+"""Whose a span is, by OpenTelemetry's names and Traceloop's: a user, else a conversation."""
 HOLDERS = ("attributes", "SpanAttributes", "LogAttributes", "span_attributes")
 SCALARS = {"stringValue", "intValue", "doubleValue", "boolValue"}
 EVENT = ("eventName", "event_name")
@@ -50,6 +54,9 @@ OTHERS = ("scope", SCOPE, PARTS, "ScopeName", "events", "context", "status", "st
 COLUMNS = {*START, *END, LENGTH, *TRACE, *SPAN, *PARENT, *HOLDERS, *EVENT, *NAME, *OTHERS, *(name for name, *_ in OTLP)}
 ROOTS = ("gen_ai", "ai", "llm", "openinference", "langfuse", "mlflow", "mastra", "traceloop", "litellm", "input",
          "embedding")  # fmt: skip
+OWNERS = ("gen_ai.", "llm.", "openinference.", "langfuse.", "mlflow.", "logfire.", "langsmith.", "mastra.", "haystack.",
+          "ai.operationId")  # fmt: skip
+"""How attributes begin by which the columns of a table are told to be spans."""
 KIND = "openinference.span.kind"
 KINDS = ("LLM", "CHAIN", "TOOL", "RETRIEVER", "EMBEDDING", "AGENT", "RERANKER", "GUARDRAIL", "EVALUATOR", "PROMPT")
 """What OpenInference calls kinds of spans; Phoenix's own records of spans have them outside the attributes."""
@@ -73,12 +80,14 @@ def detect(names: Collection[str]) -> bool:
     """Whether a table's columns, or a record's keys, are those of spans or log records."""
     if any(batch[0] in names for batch in OTLP):
         return True
-    return any(holder in names for holder in HOLDERS) and any(start in names for start in (*START, PARTS))
+    if any(holder in names for holder in HOLDERS) and any(start in names for start in (*START, PARTS)):
+        return True
+    return any(name.removeprefix("attributes.").startswith(OWNERS) for name in names)
 
 
 def reads(name: str) -> bool:
-    """Whether a column of a table is looked at."""
-    return name in COLUMNS or name.startswith(("attributes.", "error."))
+    """Whether a column of a table is looked at: each with a dot may be an attribute, whoever wrote it."""
+    return name in COLUMNS or "." in name
 
 
 def spans_of(record: Row) -> Iterator[Row]:

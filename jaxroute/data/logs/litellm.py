@@ -30,8 +30,8 @@ from jaxroute.data.logs.entries import (
     own,
     ranked,
     read_prompt,
-    usage,
 )
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import at
 
 # The first that is there counts.
@@ -61,6 +61,8 @@ HELD = (
     "trace_id",
     "session_id",
 )
+CACHE = ("litellm.cache_hit", "metadata.cache_hit")
+"""By which a span says that its answer is from a cache: from release 1.110 on, and before."""
 CALLS = ("completion", "responses", "messages", "generate_content")
 
 
@@ -133,13 +135,18 @@ def _left(attributes: Row) -> str:
     call = first(attributes, ("llm.request.type", "gen_ai.operation.name"))
     if not isinstance(call, str) or not any(name in call for name in (*CALLS, *opentelemetry.OPERATIONS)):
         return OTHER
-    return CACHED if str(attributes.get("metadata.cache_hit")).lower() == "true" else ""
+    return CACHED if str(first(attributes, CACHE)).lower() == "true" else ""
+
+
+def _more(attributes: Row) -> Row:
+    """The call's identifier, and the usage as the provider said it, with what was cached and thought of."""
+    return usage(attributes.get("metadata.usage_object")) | {"spare_id": attributes.get("litellm.call_id")}
 
 
 CALLBACK = Convention(
     lambda attributes: "litellm.model_group" in attributes or "litellm.call_id" in attributes,
     _left,
     ranked(opentelemetry.NAMES | {"model": ("litellm.model_group",), "deployment": ("litellm.model_id",)}),
-    lambda attributes: {"spare_id": attributes.get("litellm.call_id")},
+    _more,
     opentelemetry.chat,
 )

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from jaxroute.data.logs.entries import LOST, TOOLS, Asked, Entry, Format, Row, first, opened, own, read_prompt, usage
+from jaxroute.data.logs.entries import LOST, TOOLS, Asked, Entry, Format, Row, first, opened, own, read_prompt
+from jaxroute.data.logs.usages import usage
 
 GEMINI = {"cachedContentTokenCount": "cached_tokens", "thoughtsTokenCount": "reasoning_tokens"}
 HELD = ("id", "model", "resolved_model", "prompt", "response_json", "conversation_id", "duration_ms", "datetime_utc",

@@ -10,11 +10,11 @@ details of the usage in ``response_data``, and no operation is named: a request 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data.logs import opentelemetry, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
+from jaxroute.data.logs import opentelemetry
+from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked
 from jaxroute.data.records import parsed
 
 ENDED = "streaming response from"
@@ -60,15 +60,3 @@ def chat(attributes: Row) -> Iterator[Any]:
 
 
 CONVENTION = Convention(told, left, ranked(opentelemetry.NAMES), more, chat)
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of Logfire's spans."""
-    return Format(
-        "logfire",
-        "Logfire's spans",
-        lambda names: any(name.startswith(("attributes.logfire.", "logfire.")) for name in names),
-        opentelemetry.reads,
-        spans.reader(conventions),
-        CONVENTION,
-    )

@@ -10,16 +10,17 @@ Reference:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from jaxroute.data.logs import layouts, spans
-from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked, usage
+from jaxroute.data.logs.entries import LOST, OTHER, Asked, Convention, Entry, Format, Row, first, own, ranked
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import parsed
 
 CALLS = ("CHAT_MODEL", "LLM")
-NAMES: dict[str, tuple[str, ...]] = {}
-USER = ("mlflow.trace.session", "mlflow.trace.user")
+NAMES = {"group": layouts.GROUP}
+GROUP = ("mlflow.trace.user", "mlflow.trace.session")
 
 
 def told(attributes: Row) -> bool:
@@ -90,7 +91,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
                 found = {field: value for field, value in whole.items() if entry.fields.get(field) is None}
                 entry.fields.update(found)
                 if entry.fields.get("group") is None:
-                    entry.fields["group"] = first(metadata, USER[:1])
+                    entry.fields["group"] = first(metadata, GROUP)
                 entry.fields.setdefault("scores", []).extend(scores)
             yield entry
 
@@ -116,18 +117,5 @@ TRACES = Format(
     lambda name: name in ("trace_id", "request_id", "info", "data", "spans", "trace_metadata", "request_metadata",
                           "tags", "assessments"),
     entries,
-    CONVENTION,
-    "search with include_spans=True, or write trace.to_json()",
+    hint="search with include_spans=True, or write trace.to_json()",
 )  # fmt: skip
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of MLflow's spans as any exporter writes them."""
-    return Format(
-        "mlflow-spans",
-        "MLflow's spans",
-        lambda names: any(name.startswith(("attributes.mlflow.", "mlflow.")) for name in names),
-        lambda name: layouts.reads(name) or name.startswith("mlflow."),
-        spans.reader(conventions),
-        CONVENTION,
-    )

@@ -9,12 +9,12 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from jaxroute.data import messages
-from jaxroute.data.logs import layouts, opentelemetry, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, opened, ranked
+from jaxroute.data.logs import langsmith, layouts, opentelemetry
+from jaxroute.data.logs.entries import OTHER, Convention, Row, opened, ranked
 from jaxroute.data.records import parsed
 
 OWN = {
@@ -51,17 +51,21 @@ def left(attributes: Row) -> str:
 
 
 def more(attributes: Row) -> Row:
-    """The model that was asked, and the answer's identifier, from the request and the response as they were sent."""
+    """The model that was asked, and the answer's identifier and model, from the request and the response as they were
+    sent.
+    """
     asked = opened(attributes.get("llm.invocation_parameters"))
     if not asked.get("model"):
         asked = opened(attributes.get("input.value"))
+    found = {"asked": asked.get("model") or asked.get("model_name")}
     answer = attributes.get("output.value")
     start = '{"id":"'
-    told = isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start)
-    found = {
-        "asked": asked.get("model") or asked.get("model_name"),
-        "request_id": answer.split('"')[3] if isinstance(answer, str) and told else None,
-    }
+    if isinstance(answer, str) and answer[:200].replace('": "', '":"').startswith(start):
+        found["request_id"] = answer.split('"')[3]
+    elif attributes.get(layouts.KIND) == "LLM" and attributes.get("output.mime_type") == "application/json":
+        body = opened(answer)
+        if isinstance(body.get("generations") or body.get("choices"), list):  # LangChain's, or a stream put together
+            found |= {field: value for field, value in langsmith.replied(body).items() if field != "usage"}
     return {field: value for field, value in found.items() if value is not None}
 
 
@@ -115,26 +119,4 @@ def _message(found: Row) -> Row:
     return {"role": found.get("message.role"), "content": texts if content is None else content}
 
 
-def reads(name: str) -> bool:
-    """Whether a column of a table of spans is looked at."""
-    return (
-        layouts.reads(name)
-        or name.startswith(("llm.", "input.", "openinference.", "gen_ai."))
-        or name in ("user.id", "session.id")
-    )
-
-
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of spans that have these names, in any layout."""
-    return Format(
-        "openinference",
-        "OpenInference spans",
-        lambda names: any(n.startswith(("attributes.llm.", "llm.", "attributes.openinference.")) for n in names),
-        reads,
-        spans.reader(conventions),
-        CONVENTION,
-        "unset OPENINFERENCE_HIDE_INPUTS and OPENINFERENCE_HIDE_INPUT_MESSAGES",
-    )

@@ -7,12 +7,12 @@ a workflow, as a framework's spans do, whose usage is the sum of the calls withi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data import values
-from jaxroute.data.logs import layouts, spans
-from jaxroute.data.logs.entries import OTHER, Convention, Format, Row, ranked
+from jaxroute.data.logs import layouts
+from jaxroute.data.logs.convert import number_or_nan
+from jaxroute.data.logs.entries import OTHER, Convention, Row, first, ranked
 from jaxroute.data.records import parsed
 
 NAMES = {
@@ -29,7 +29,7 @@ NAMES = {
                            "gen_ai.usage.cache_write_input_tokens"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
                          "gen_ai.usage.details.reasoning_tokens"),
-    "group": ("user.id", "enduser.id", "gen_ai.conversation.id", "session.id"),
+    "group": layouts.GROUP,
     "request_id": ("gen_ai.response.id",),
     "endpoint": ("gen_ai.operation.name",),
 }  # fmt: skip
@@ -37,12 +37,14 @@ OPERATIONS = ("chat", "text_completion", "generate_content", "completion", "resp
 AROUND = ("gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.tool.name", "gen_ai.workflow.name", "traceloop.span.kind")
 ANSWER = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons", "llm.request.type",
           "gen_ai.prompt.0.content", "gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.completion")  # fmt: skip
-
-APART = "@traceloop/instrumentation-anthropic"
+PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
+TRACELOOP = "@traceloop/instrumentation-anthropic"
+LANGCHAIN = layouts.GIVEN + "ls_provider"
+"""What Traceloop's package for LangChain writes, which counts as LangChain does."""
 PIPECAT = "param.model"
 """What begins the settings of a service in Pipecat's spans."""
-PROVIDERS = ("anthropic", "aws.bedrock")
-"""Whose counts of input, without the cache, Pipecat writes as they are."""
+APART = ("anthropic", "aws.bedrock")
+"""Providers whose counts of input leave out the cache."""
 
 
 def told(attributes: Row) -> bool:
@@ -87,34 +89,25 @@ def _unwrapped(messages: Any) -> Any:
 
 
 def more(attributes: Row) -> Row:
-    """Counts of input with the cache, where Traceloop's JavaScript package for Anthropic and Pipecat leave it out."""
-    pipecat = PIPECAT in attributes and attributes.get("gen_ai.provider.name") in PROVIDERS
-    if attributes.get(layouts.SCOPED) != APART and not pipecat:
+    """Counts of input with the cache, where a package leaves it out of them as Anthropic and Bedrock do."""
+    if not _apart(attributes):
         return {}
-    names = ("input_tokens", "cache_read.input_tokens", "cache_creation.input_tokens")
-    counts = [attributes.get(f"gen_ai.usage.{name}") for name in names]
-    whole = None if counts[0] is None else sum(values.number(count) for count in counts if count is not None)
+    counts = [first(attributes, NAMES[name]) for name in ("input_tokens", "cached_tokens", "cache_write_tokens")]
+    whole = None if counts[0] is None else sum(number_or_nan(count) for count in counts if count is not None)
     return {"input_tokens": whole, "total_tokens": None}
 
 
+def _apart(attributes: Row) -> bool:
+    """Traceloop's package for Anthropic in JavaScript, OpenLIT's and Pipecat's spans, and those that write Bedrock's
+    counts as they are: OpenTelemetry's for botocore and Traceloop's.
+    """
+    provider = first(attributes, PROVIDER)
+    if provider in APART and (attributes.get("telemetry.sdk.name") == "openlit" or PIPECAT in attributes):
+        return True
+    if provider == "aws.bedrock":
+        traceloop = "gen_ai.usage.total_tokens" in attributes and LANGCHAIN not in attributes
+        return traceloop or attributes.get("rpc.system") == "aws-api"
+    return attributes.get(layouts.SCOPED) == TRACELOOP
+
+
 CONVENTION = Convention(told, left, ranked(NAMES), more, chat)
-
-
-def reads(name: str) -> bool:
-    """Whether a column of a table of spans is looked at."""
-    return layouts.reads(name) or name.startswith(("gen_ai.", "ai.", "mastra.")) or name == "operation.cost"
-
-
-def format_of(conventions: Callable[[], Sequence[Convention]]) -> Format:
-    """The format of spans, whoever wrote them."""
-    return Format(
-        "opentelemetry",
-        "OpenTelemetry spans",
-        lambda names: layouts.detect(names) or any(n.startswith(("gen_ai.", "attributes.gen_ai.")) for n in names),
-        reads,
-        spans.reader(conventions),
-        CONVENTION,
-        "switch the capture of message content on in the instrumentation (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_"
-        "CONTENT=true, or SPAN_ONLY where that is refused; OpenInference: unset OPENINFERENCE_HIDE_INPUTS; Vercel's AI "
-        "SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or give the log records beside the spans",
-    )

@@ -16,7 +16,6 @@ from typing import Any
 
 from jaxroute.data.logs import convert, layouts
 from jaxroute.data.logs.entries import (
-    CARRIED,
     ELSE,
     FAILED,
     OTHER,
@@ -25,13 +24,14 @@ from jaxroute.data.logs.entries import (
     Format,
     Judgement,
     Row,
+    carried,
     first,
     keyed,
     opened,
     own,
     read_prompt,
-    usage,
 )
+from jaxroute.data.logs.usages import usage
 
 WRITTEN = "original_usage."
 GOOGLE = {"cached_content_token_count": "cached_tokens", "thoughts_token_count": "reasoning_tokens"}
@@ -76,7 +76,7 @@ def _entry(span: Row, trace: Row, record: Row, asked: Asked) -> Entry:
         "failed": failed,
         "scores": [(title, value) for title, value, _ in _scores(span)],
     }
-    fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
+    fields |= carried(about)
     fields |= own(record, asked, span, trace)
     read_prompt(fields, [span.get("input")], asked)
     return Entry(fields, FAILED if failed else "", key, parent)

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from jaxroute.data.logs.convert import number_or_nan
-from jaxroute.data.logs.entries import CACHED, FAILED, Asked, Entry, Format, Row, opened, own, read_prompt, usage
+from jaxroute.data.logs.entries import CACHED, FAILED, Asked, Entry, Format, Row, opened, own, read_prompt
+from jaxroute.data.logs.usages import usage
 from jaxroute.data.records import at
 
 HELD = ("id", "trace_id", "created_at", "request", "response", "request.body", "response.body", "is_success",

@@ -14,10 +14,12 @@ from jaxroute.types import InputError
 
 def rate(log: Columns, source: Any, score: str | None, shared: set[str], drop_bad: bool = False) -> str:
     """Qualities: the log's own column, else an evaluation by name; then what feedback says of them; its name."""
-    ids = {kind: np.where(log.gone, np.array(None, object), log.column[name]) for kind, name in
+    rows = _merged(log)
+    gone = log.gone[rows]
+    ids = {kind: np.where(gone, np.array(None, object), log.column[name]) for kind, name in
            (("request", "request_id"), ("call", "spare_id"), ("span", "spare_id")) if name in log.column}  # fmt: skip
     if "trace" in log.column:
-        ids["trace"] = np.where(log.gone, 0, log.column["trace"])
+        ids["trace"] = np.where(gone, 0, log.column["trace"])
     if source is not None and not ids:
         how = mapped({"request_id": "NAME"})
         raise InputError(f"feedback is joined by request_id, which the log does not have; map the column, {how}")
@@ -33,7 +35,7 @@ def rate(log: Columns, source: Any, score: str | None, shared: set[str], drop_ba
             quality[row] = convert.number_or_nan(value)
     if said:
         kept = [one for one in said if one.name == chosen or (chosen is None and one.name == "")]
-        joined = feedback.join(kept, ids, quality, shared)
+        joined = feedback.join(kept, ids, quality, shared, rows)
         rated = dict.fromkeys(tuple(one.ids.values()) for one in given if one in kept)
         if rated and joined.counts.get(feedback.UNKNOWN, 0) >= len(rated):
             first = next(iter(next(iter(rated))))
@@ -46,6 +48,15 @@ def rate(log: Columns, source: Any, score: str | None, shared: set[str], drop_ba
     if said or chosen is not None or "quality" in log.column:
         log.column["quality"] = quality
     return chosen or ""
+
+
+def _merged(log: Columns) -> np.ndarray:
+    """The row [N] that says the request of each row: another one where it was merged into that."""
+    rows = np.arange(len(log))
+    rows[list(log.into)] = list(log.into.values())
+    while (rows[rows] != rows).any():
+        rows = rows[rows]
+    return rows
 
 
 def _chosen(names: set[str], score: str | None, has_quality: bool) -> str | None:

@@ -24,12 +24,13 @@ from jaxroute.data.logs.entries import (
     Entry,
     Judgement,
     Row,
+    carried,
     first,
     named,
     own,
 )
 from jaxroute.data.logs.entries import read_prompt as _read_prompt
-from jaxroute.data.logs.layouts import NAME, START, Span, attributes_of, listed, opened, spans_of, took, typed
+from jaxroute.data.logs.layouts import GROUP, NAME, START, Span, attributes_of, listed, opened, spans_of, took, typed
 from jaxroute.data.records import parsed
 
 MESSAGES = ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message", "gen_ai.tool.message")
@@ -39,13 +40,12 @@ EMBEDDINGS = ".embeddings"
 """How Langfuse's client in JavaScript ends the names of calls for embeddings, which it calls generations."""
 
 
-def reader(conventions: Callable[[], Sequence[Convention]]) -> Callable[[Row, Asked], Iterator[Entry]]:
+def reader(conventions: Sequence[Convention]) -> Callable[[Row, Asked], Iterator[Entry]]:
     """The function that reads a record's entries, spans being told apart by the conventions."""
 
     def entries(record: Row, asked: Asked) -> Iterator[Entry]:
-        known = conventions()
         for found in spans_of(record):
-            yield from entries_of(found, known, asked)
+            yield from entries_of(found, conventions, asked)
 
     return entries
 
@@ -57,22 +57,27 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         yield from notes
         return
     place, convention = next(((i, one) for i, one in enumerate(conventions) if one.told(span.attributes)), (0, None))
-    if convention is None:
-        yield Entry({}, ELSE, span.key, span.parent)
-        return
     attributes = span.attributes
-    fields = named(attributes, convention.names)
-    fields |= convention.more(attributes)
-    if not CARRIED.keys().isdisjoint(attributes):
-        fields |= {field: attributes[name] for name, field in CARRIED.items() if name in attributes}
     called = str(first(record, NAME))
-    left = convention.left(attributes) or (OTHER if called.endswith(EMBEDDINGS) else "")
-    if span.failed and not left:
-        fields["failed"] = True
-    elif left:
-        yield Entry({name: fields.get(name) for name in ("model", "asked", "answered", "endpoint")}, left, span.key,
-                    span.parent)  # fmt: skip
+    if convention is None:
+        fields, left = {"group": first(attributes, GROUP)}, ELSE
+    else:
+        fields = named(attributes, convention.names) | convention.more(attributes)
+        left = convention.left(attributes) or (OTHER if called.endswith(EMBEDDINGS) else "")
+    if not CARRIED.keys().isdisjoint(attributes):
+        fields |= carried(attributes)
+    scores = list(chain.from_iterable(map(_scores, span.events)))
+    if "gen_ai.evaluation.score.value" in attributes:
+        scores.append(
+            (str(attributes.get("gen_ai.evaluation.name") or ""), attributes["gen_ai.evaluation.score.value"])
+        )
+    if left or convention is None:
+        yield Entry(fields | own(record, asked, attributes), left, span.key, span.parent)
+        for name, value in scores:
+            yield Entry({}, judged=Judgement(_ids(span), name, value, first(record, START)))
         return
+    if span.failed:
+        fields["failed"] = True
     key = fields.pop("key", span.key)
     fields["timestamp"] = first(record, START) or attributes.get("event.timestamp")
     if fields.get("latency") is None and not fields.get("stream"):
@@ -84,11 +89,6 @@ def entries_of(record: Row, conventions: Sequence[Convention], asked: Asked) -> 
         fields["request_id"] = span.id
     fields |= own(record, asked, attributes)
     _read_prompt(fields, chain(convention.chat(attributes), _in_events(span)), asked)
-    scores = [score for event in span.events for score in _scores(event)]
-    if "gen_ai.evaluation.score.value" in attributes:
-        scores.append(
-            (str(attributes.get("gen_ai.evaluation.name") or ""), attributes["gen_ai.evaluation.score.value"])
-        )
     if scores:
         fields["scores"] = scores + fields.get("scores", [])
     yield Entry(fields, FAILED if fields.get("failed") else "", key, span.parent)
@@ -108,13 +108,17 @@ def _notes(span: Span) -> Iterator[Entry]:
         yield Entry({}, key=span.key, said=[one for one in said if isinstance(one, dict)])
     elif span.event == EVALUATION:
         for name, value in _scores({"name": EVALUATION, "attributes": span.attributes}):
-            ids = {"request": span.attributes.get("gen_ai.response.id"), "span": span.id, "trace": span.trace}
-            known = {kind: value for kind, value in ids.items() if isinstance(value, str) and value}
-            yield Entry({}, judged=Judgement(known, name, value, first(span.record, START)))
+            yield Entry({}, judged=Judgement(_ids(span), name, value, first(span.record, START)))
     elif (wrote := coding_agents.prompted(span.attributes)) is not None:
         yield Entry({}, key=coding_agents.turn(span.attributes), said=wrote)
     elif span.event.startswith("gen_ai.") and span.event.endswith((".message", ".choice")):
         yield Entry({}, key=span.key, said=[])
+
+
+def _ids(span: Span) -> dict[str, str]:
+    """By which the request may be known that an evaluation is of."""
+    ids = {"request": span.attributes.get("gen_ai.response.id"), "span": span.id, "trace": span.trace}
+    return {kind: value for kind, value in ids.items() if isinstance(value, str) and value}
 
 
 def _scores(event: Row) -> Iterator[tuple[str, Any]]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jaxroute.data import values
 from jaxroute.data.logs import opentelemetry
-from jaxroute.data.logs.entries import CARRIED, ELSE, OTHER, Convention, Row, first, opened, ranked, usage
+from jaxroute.data.logs.convert import number_or_nan
+from jaxroute.data.logs.entries import ELSE, OTHER, Convention, Row, carried, first, opened, ranked
+from jaxroute.data.logs.usages import usage
 
 OPERATION = "ai.operationId"
 METADATA = "ai.telemetry.metadata."
@@ -58,8 +59,7 @@ def more(attributes: Row) -> Row:
     """
     if left(attributes):
         return {"asked": attributes.get("ai.model.id")} if left(attributes) == OTHER else {}
-    carried = {field: attributes[METADATA + name] for name, field in CARRIED.items() if METADATA + name in attributes}
-    return carried | _counts(attributes)
+    return carried(attributes, METADATA) | _counts(attributes)
 
 
 def _counts(attributes: Row) -> Row:
@@ -85,7 +85,7 @@ def _with_cache(attributes: Row, metadata: Row) -> Row:
         "cache_write_tokens": first(beside, ("cacheCreationInputTokens", "cacheWriteInputTokens")),
     }
     fresh = first(attributes, NAMES["input_tokens"])
-    numbers = [values.number(one) for one in (fresh, *parts.values()) if one is not None]
+    numbers = [number_or_nan(one) for one in (fresh, *parts.values()) if one is not None]
     if fresh is None or not any(numbers[1:]):
         return {}
     whole = None if "Object" in str(attributes[OPERATION]) else sum(numbers)

@@ -17,7 +17,6 @@ from typing import Any
 
 from jaxroute.data.logs import convert, layouts
 from jaxroute.data.logs.entries import (
-    CARRIED,
     ELSE,
     FAILED,
     LOST,
@@ -26,13 +25,14 @@ from jaxroute.data.logs.entries import (
     Format,
     Judgement,
     Row,
+    carried,
     first,
     keyed,
     opened,
     own,
     read_prompt,
-    usage,
 )
+from jaxroute.data.logs.usages import usage
 
 HELD = ("id", "trace_id", "parent_id", "op_name", "inputs", "output", "exception", "summary", "attributes",
         "started_at", "ended_at", "thread_id", "display_name")  # fmt: skip
@@ -62,7 +62,8 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if isinstance(record.get("inputs"), str) and not inputs:
         yield Entry({}, LOST, key, parent)
     elif kind != "llm" and not (kind is None and output.get("model") and opened(output.get("usage"))):
-        yield Entry({"endpoint": name}, ELSE, key, parent)
+        fields = {"endpoint": name, "group": record.get("thread_id")} | carried(about) | own(record, asked)
+        yield Entry(fields, ELSE, key, parent)
         for title, value, time in scores:
             yield Entry({}, judged=Judgement({"trace": trace}, title, value, time))
     else:
@@ -82,7 +83,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
             "failed": failed,
             "scores": [(title, value) for title, value, _ in scores],
         }
-        fields |= {field: about[name] for name, field in CARRIED.items() if name in about}
+        fields |= carried(about)
         fields |= own(record, asked)
         read_prompt(fields, [{k: v for k, v in inputs.items() if not _elsewhere(v)}], asked)
         yield Entry(fields, FAILED if failed else "", key, parent)
