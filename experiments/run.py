@@ -31,7 +31,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from threadpoolctl import threadpool_limits
 
 from experiments import commands, configs, evaluate, methods, source, storage
 from experiments.cells import Cells, KeptFits, key
@@ -43,6 +42,7 @@ from jaxroute import report, sweep
 from jaxroute.data import ties
 from jaxroute.estimators.evidence import Evidence
 from jaxroute.system import stopping
+from jaxroute.system.threads import one_blas_thread
 
 FINISHED, PAGE = "finished", ("report.html", "results.parquet", "tables.md")
 STEPS_PER_FIT = 200  # the fits of one seed on its log or on its table, in units of training steps, for the time left
@@ -187,7 +187,7 @@ def side_by_side(work: Sequence[Callable[[], Any]], stopped: threading.Event) ->
     """
     alone = jax.device_count() > 1 or jax.default_backend() != "cpu"
     # Set around all pieces: each that sets it itself would else undo it for the others when it ends.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(1 if alone else AT_A_TIME) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(1 if alone else AT_A_TIME) as pool:
         futures = [pool.submit(piece) for piece in work]
         try:
             return [future.result() for future in futures]

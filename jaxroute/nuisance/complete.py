@@ -94,15 +94,14 @@ def fit(
         x, aim = (y.at[row].get(mode="clip") for y in (features, residual))
         root = jnp.sqrt(weight.at[row, 0].get(mode="fill", fill_value=0.0))[:, None]
         near = root * gp.kernel(x, x, length) * root.T
-        scales = jnp.stack([models * shared + specific, specific])
         identity = jnp.eye(len(row), dtype=near.dtype)
-        factors = jax.lax.map(lambda scale: jnp.linalg.cholesky(scale * near + identity), scales)
+        factors = [_factor(scale * near + identity) for scale in (models * shared + specific, specific)]
 
         def solve(y: Float[Array, "n T K"]) -> Float[Array, "n T K"]:
             mean = jnp.broadcast_to(jnp.mean(y, -1, keepdims=True), y.shape)
-            parts = jnp.stack([mean, y - mean]).reshape(2, len(y), -1)
-            solved = jax.lax.map(lambda part: cho_solve((part[0], True), root * part[1]), (factors, parts))
-            return jnp.sum(solved, 0).reshape(y.shape)
+            parts = jax.lax.optimization_barrier(jnp.stack([mean, y - mean]).reshape(2, len(y), -1))
+            of_mean, of_rest = (cho_solve((f, True), root * part) for f, part in zip(factors, parts, strict=True))
+            return (of_mean + of_rest).reshape(y.shape)
 
         def winsorised(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             """Around the solution, which is the target less the noise that it leaves."""
@@ -123,3 +122,8 @@ def fit(
     folds = jnp.asarray(plan.rows), residual, weight
     found = jax.lax.map(lambda setting: jax.lax.map(lambda fold: of_fold(setting, fold), folds), settings)
     return gp.Process(features, settings[:, 0], jax.tree.map(lambda w: jnp.moveaxis(w, 0, 1), found))
+
+
+def _factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The lower Cholesky factor of a matrix that is symmetric already: to make it so takes longer than to factor it."""
+    return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
@@ -13,19 +15,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def one_blas_thread() -> Any:
-    """Decorator: the function's BLAS and LAPACK calls run on one thread each, whatever is set outside.
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Inside, or in a function that this decorates, BLAS and LAPACK calls run on one thread each.
 
     OpenBLAS divides even a system of a hundred equations among all cores, where its threads wait for each other by
     spinning. With another process on the cores, nine inverses of 129 x 129 took 171 ms of CPU time, and 9 ms on one
     thread. JAX's own products have threads of their own, which this leaves alone. The limit holds for the whole
-    process while the function runs, so the function has to wait for the arrays that it returns.
+    process, so a function has to wait for the arrays that it returns.
+
+    A limit holds for the libraries that are there already, and JAX loads SciPy's with the first program that needs
+    LAPACK, so it is loaded here: a first fit would else be slower than a second one, and round differently.
 
     Example:
         >>> from threadpoolctl import threadpool_info
-        >>> limited = one_blas_thread()(lambda: [lib["num_threads"] for lib in threadpool_info()])
-        >>> import numpy as np  # which has a BLAS
-        >>> 1 in limited()
-        True
+        >>> with one_blas_thread():
+        ...     print({lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"})
+        {1}
     """
-    return threadpool_limits.wrap(limits=1, user_api="blas")
+    importlib.import_module("scipy.linalg.cython_lapack")
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
