@@ -49,8 +49,26 @@ def test_a_row_with_some_cells_or_one_model_is_left_to_the_solver():
     assert isinstance(complete.plan(SEEN[:, :1], OWN), gp.Plan)
 
 
-def test_many_rows_are_left_to_the_solver(monkeypatch):
-    monkeypatch.setattr(gp, "ROWS", N - 1)
+@pytest.mark.modes
+def test_many_rows_go_through_the_same_centres(monkeypatch):
+    for name, value in (("ROWS", N - 1), ("CENTRES", 12), ("CHUNK", 8), ("TOLERANCE", 1e-6)):
+        monkeypatch.setattr(gp, name, value)
+    arguments, plan = given(SEEN), complete.plan(SEEN, OWN)
+    assert isinstance(plan, complete.Plan)
+    got, want = complete.fit(*arguments, SETTINGS, plan), gp.fit(*arguments, SETTINGS, plan.other)
+    np.testing.assert_array_equal(got.centres, want.centres)
+    assert np.abs(want.weights.cost).max() > 0.3
+
+    def predicted(process, x):
+        of_fold = jax.vmap(gp.predict, (gp.Process(None, None, 0), None, 0))
+        return jax.vmap(of_fold, (None, 0, None))(process, x, arguments[3])
+
+    for ours, theirs in zip(predicted(got, X + 0.1), predicted(want, X + 0.1), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_more_rows_than_the_process_takes_are_left_to_the_solver(monkeypatch):
+    monkeypatch.setattr(gp, "MOST", N - 1)
     assert isinstance(complete.plan(SEEN, OWN), gp.Plan)
 
 

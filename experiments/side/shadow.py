@@ -153,8 +153,8 @@ def former(of: Setting) -> Outcomes:
 
 def ceiling(of: Setting, answered: Table) -> Outcomes:
     """The stack's predictions of the test prompts, where it was shown every model's answer to the log's prompts."""
-    outcomes = jax.tree.map(jnp.asarray, answered.outcomes)
-    _, model = nuisance.fit_outcomes(of.key, jnp.asarray(answered.features), outcomes, answered.available, of.spec)
+    outcomes, seen = jax.tree.map(jnp.asarray, (answered.outcomes, answered.available))
+    _, model = nuisance.fit_outcomes(of.key, jnp.asarray(answered.features), outcomes, seen, of.spec)
     return nuisance.predict_outcomes(model, jnp.asarray(of.test.features))
 
 

@@ -99,8 +99,8 @@ def fit(
     _check_arguments(
         log, models, shadow, prior, prices, encoder, features_by, holdout, split_time, max_latency, recency
     )
-    fits = fitting.fit, full_feedback.fit
-    keywords.check_names(*(fits[::-1] if isinstance(log, Table) else fits), options)
+    own, other = (full_feedback.fit, fitting.fit) if isinstance(log, Table) else (fitting.fit, full_feedback.fit)
+    keywords.check_names(own, other, options)
     given: dict[str, Any] = {"encoder": encoder, "outcome_models": outcome_models, "members": members, "seed": seed}
     given |= {"holdout": holdout, "max_latency": max_latency, "recency": recency, "fingerprint": fingerprint}
     keywords.check({**given, **options})
