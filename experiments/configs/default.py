@@ -3,7 +3,7 @@
     make experiment            SMOKE=1 for seconds
 
 10 models, 6,000 prompts, the log of a biased weak router, 5 seeds, 6 cost weights; the library's own stack of outcome
-models (mean, Gaussian process). 46 s from an empty compile cache on two idle cores, 3 s when it is finished. Mean
+models (mean, Gaussian process). 51 s from an empty compile cache on two idle cores, 5 s when it is finished. Mean
 regret: stacked plug-in 28.22 ± 1.59 points, recommended recipe 28.36 ± 1.33, best router trained end to end
 (rm_classification) 28.44 ± 1.46, best single model 39.15 ± 2.69 (experiments/results/default.md).
 """
