@@ -49,6 +49,15 @@ def test_a_row_with_some_cells_or_one_model_is_left_to_the_solver():
     assert isinstance(complete.plan(SEEN[:, :1], OWN), gp.Plan)
 
 
+@pytest.mark.parametrize("rows", [N, N - 1])
+def test_where_nothing_is_rated_the_levels_are_left(monkeypatch, rows):
+    """A fit of no row at all ended in a ZeroDivisionError."""
+    monkeypatch.setattr(gp, "ROWS", rows)
+    none = np.zeros_like(SEEN)
+    found = complete.fit(*given(none), SETTINGS, complete.plan(none, OWN))
+    assert all(np.isfinite(w).all() and not np.any(w) for w in found.weights)
+
+
 @pytest.mark.modes
 def test_many_rows_go_through_the_same_centres(monkeypatch):
     for name, value in (("ROWS", N - 1), ("CENTRES", 12), ("CHUNK", 8), ("TOLERANCE", 1e-6)):

@@ -35,7 +35,8 @@ class Plan(NamedTuple):
 
 
 def plan(observed: np.ndarray, own: np.ndarray, features: Float[Array, "N d"] | None = None) -> Plan | gp.Plan:
-    """What ``fit`` is fitted to; `gp`'s plan where a row has some of its cells, or where rows are too many.
+    """What ``fit`` is fitted to; `gp`'s plan where a row has some of its cells, where no row has any, and for more than
+    ``gp.MOST`` rows.
 
     Args:
         observed: [N, K] bool. own: [F, R] every fold's rows, filled up with N. features: [N, d], see ``gp.plan``.
@@ -47,7 +48,8 @@ def plan(observed: np.ndarray, own: np.ndarray, features: Float[Array, "N d"] | 
     """
     count, whole = len(observed), observed.all(1)
     other = gp.plan(observed, features=features)
-    if count > gp.MOST or observed.shape[1] == 1 or (observed.any(1) != whole).any():
+    one_kind = whole.any() and (observed.any(1) == whole).all()
+    if not one_kind or observed.shape[1] == 1 or count > gp.MOST:
         return other
     rows = [np.setdiff1d(np.flatnonzero(whole), fold) for fold in own]
     step = max(1, count // (8 * len(own)))  # as in `folding.rows_of_folds`: about the same sizes compile once
