@@ -7,7 +7,7 @@ formats    the kinds of logs, one line each
 entries    what one record of a tool says; `usages`: its tokens
 layouts    the layouts of OpenTelemetry's spans, and `spans` what they say; by whose names: opentelemetry,
            openinference, langfuse, mlflow, logfire, vercel, mastra, adk, haystack
-bandits    Vowpal Wabbit and the Open Bandit Pipeline
+bandits    Vowpal Wabbit and the Open Bandit Pipeline; comparisons: two answers and which is better
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
 opik       exported traces of Opik; weave: calls of Weave; langsmith: runs of LangSmith; llm: of that command

@@ -126,6 +126,7 @@ DSJSON = Format(
     lambda name: name in HELD,
     dsjson,
     notes={"qualities that are minus _label_cost": "quality", FREE: "cost"},
+    bills=False,
 )
 FEEDBACK = Format(
     "open-bandit",
@@ -134,4 +135,5 @@ FEEDBACK = Format(
     lambda name: name in ("context", "action", "reward", "pscore", "position", "n_actions"),
     feedback,
     notes={FREE: "cost"},
+    bills=False,
 )

@@ -80,8 +80,7 @@ def _named(log: Columns) -> tuple[list[str], np.ndarray]:
 
 def _recorded(log: Columns) -> np.ndarray:
     """Rows [N] that a tool wrote which records costs."""
-    tool = [form.entries is not None and "cost" not in form.notes.values() for form in log.forms]
-    return np.array(tool, bool)[log.source]
+    return np.array([form.entries is not None and form.bills for form in log.forms], bool)[log.source]
 
 
 def outliers(cost: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

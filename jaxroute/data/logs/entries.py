@@ -81,7 +81,8 @@ class Format(NamedTuple):
     name: by which a caller asks for it. title: for messages. detect: whether a table's columns, or a record's keys,
     are of the kind. reads: whether a column of a table is looked at. entries: of a record. hint: what to do where
     prompts are missing. notes: {what is said of every row, as a count: the field it is about, unless the caller maps
-    that}.
+    that}. bills: whether its records have costs, which are in US dollars. versions: whether names that differ in their
+    date are different models.
     """
 
     name: str
@@ -91,6 +92,8 @@ class Format(NamedTuple):
     entries: Callable[[Row, Asked], Iterator[Entry]] | None
     hint: str = ""
     notes: Mapping[str, str] = {}
+    bills: bool = True
+    versions: bool = False
 
 
 class Convention(NamedTuple):

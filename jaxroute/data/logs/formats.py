@@ -8,6 +8,7 @@ from jaxroute.data.logs import (
     adk,
     bandits,
     coding_agents,
+    comparisons,
     gateway,
     haystack,
     helicone,
@@ -60,6 +61,7 @@ SPANS = Format(
 PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda name: name in FIELDS, None)
 FORMATS = (
     gateway.FORMAT,
+    comparisons.FORMAT,
     litellm.FORMAT,
     router_replay.FORMAT,
     bandits.DSJSON,

@@ -26,13 +26,13 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import messages, records, values
 from jaxroute.data import prices as tariffs
-from jaxroute.data.logs import cells, convert, costs, formats, joining, naming, problems, router_replay
-from jaxroute.data.logs.assembling import assemble
+from jaxroute.data.logs import cells, comparisons, convert, costs, formats, joining, naming, problems, router_replay
+from jaxroute.data.logs.assembling import REQUESTS, assemble
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.feedback import apart
 from jaxroute.data.logs.qualities import rate
-from jaxroute.data.logs.table import LogTable
+from jaxroute.data.logs.table import COMPARED, LogTable
 from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError
 
@@ -117,7 +117,11 @@ def load(
     lines = tuple(problems.lines(log, found, tables))
     if bad.any() and not drop_bad:
         raise InputError("\n".join(lines))
+    if comparisons.balance(log, ~bad & ~log.gone):
+        chosen = COMPARED
     table = assemble(log, found, lines, ~bad & ~log.gone, tables, quality_range, chat)
+    if chosen == COMPARED:  # a weight is of the opponent there, and no number of requests
+        table.counts.pop(REQUESTS, None)
     scale = "{:g},{:g}".format(*quality_range)
     return replace(table, read_as={"quality_range": scale, "failures": failures, "score": chosen})
 

@@ -113,6 +113,7 @@ def _without_dates(log: Columns, model: np.ndarray, keep_dates: bool) -> np.ndar
     if keep_dates or not any(DATE.search(name) for name in names):
         return model
     plain = np.array([form.entries is None for form in log.forms], bool)[log.source]
+    apart = np.array([form.versions for form in log.forms], bool)[log.source]
     there = set(names)
     new = {name: undated(name) for name in names}
     code = {name: k for k, name in enumerate(names)}
@@ -122,10 +123,11 @@ def _without_dates(log: Columns, model: np.ndarray, keep_dates: bool) -> np.ndar
             names.append(name)
     always = np.array([code[new.get(name, name)] for name in names], np.int64)
     where_known = np.array([code[u] if (u := new.get(n, n)) in there else code[n] for n in names], np.int64)
-    found = np.where(model < 0, model, np.where(plain, where_known[model], always[model]))
-    log.counts[DATED] += int(((found != model) & ~log.gone).sum())
+    found = np.where((model < 0) | apart, model, np.where(plain, where_known[model], always[model]))
+    if lost := int(((found != model) & ~log.gone).sum()):
+        log.counts[DATED] += lost
     for (why, name, endpoint), count in list(log.left.items()):
-        if undated(name) != name:
+        if undated(name) != name and not apart.all():
             del log.left[why, name, endpoint]
             log.left[why, undated(name), endpoint] += count
     return found

@@ -15,6 +15,8 @@ from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
+COMPARED = "wins over the log's other models"
+"""What the qualities of a log of comparisons are called (`comparisons`)."""
 FEW = 20
 FEWEST_RATED = 30
 """Rows that people rated below which a judge's scores are not corrected by them."""
@@ -183,7 +185,7 @@ def is_table(log: LogTable) -> bool:
         >>> is_table(load(rows)), is_table(load(rows[::2]))
         (True, False)
     """
-    if log.prompt is None or np.isfinite(log.propensity).any():
+    if log.prompt is None or np.isfinite(log.propensity).any() or log.read_as.get("score") == COMPARED:
         return False
     prompts = len(set(log.prompt.tolist()))
     pairs = len(set(zip(log.prompt.tolist(), log.action.tolist(), strict=True)))

@@ -1,0 +1,111 @@
+"""Verdicts between two models' answers as the quality of each: how often it wins against the models of the log.
+
+    q_k(x) = sum_c r_c P(k wins against c | x),   P(k wins against k) = 1/2
+
+r_c is the share of model c among all answers, so that every model is held against the same opponents; a tie is half a
+win. A verdict is one observation of both models, whose opponents were often not drawn by r: strong models are set
+against strong ones, new models more often than others, some pairs never. A row of model k against c, with win y, has
+
+    quality  b_k + s_k y        weight  n_k s_kc / (s_k n_kc)
+    s_kc = min(r_c, LARGEST n_kc / n_k),   s_k = sum_c s_kc,   b_k = r_k / 2 + sum_c (r_c - s_kc) B(k, c)
+
+with n_kc rows of k against c, and n_k of k. The weights make opponents count by r. What of r no weight of ordinary size
+can make up for is taken from B, a Bradley-Terry model of all verdicts. The mean quality of k's rows is then q_k, if
+the opponent was drawn without a look at the prompt.
+
+Reference:
+    Borda scores of dueling bandits: Preference-based Online Learning with Dueling Bandits, by Bengs et al. (2021);
+    Rank Analysis of Incomplete Block Designs, by Bradley and Terry (1952).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+LARGEST = 4.0
+"""Most that a row may count for its opponent's sake, about: what it cannot make up for is taken from the model B."""
+PRIOR_DEVIATION = 2.0
+"""Standard deviation of the log odds of a model in B, before any verdict: what keeps an unbeaten model finite."""
+
+
+class Held(NamedTuple):
+    """What makes verdicts qualities.
+
+    weight: [N, 2] of the rows of each verdict's two models, a mean of 1 for every model. least, scale: [K] b and s.
+    modelled: [K] share of r without the model itself that B fills in.
+    """
+
+    weight: Float[np.ndarray, "N 2"]
+    least: Float[np.ndarray, " K"]
+    scale: Float[np.ndarray, " K"]
+    modelled: Float[np.ndarray, " K"]
+
+
+def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Held:
+    """Hold every model against the same opponents.
+
+    Args:
+        pair: the two models of N verdicts, below ``models``, not the same one. won: 1 where the first one won, 0 where
+            the second did, 0.5 for a tie.
+
+    Returns:
+        Held; NaN for models without a verdict.
+
+    Example:
+        Models 0 and 1 met the weak model 2 nine times as often as each other, so their own meetings count more:
+
+        >>> pair = np.array([[0, 2]] * 90 + [[1, 2]] * 90 + [[0, 1]] * 10 + [[1, 0]] * 10)
+        >>> won = np.array(([1.0] * 8 + [0.0]) * 20 + [1.0, 0.0] * 10)
+        >>> held = hold(pair, won, 3)
+        >>> print(np.round(held.weight[[0, -1]], 2))
+        [[0.76 1.  ]
+         [2.09 2.09]]
+        >>> print(np.round(held.scale, 2), np.round(held.modelled, 2))
+        [0.73 0.73 0.55] [0. 0. 0.]
+    """
+    met = np.zeros((models, models))
+    np.add.at(met, (pair[:, 0], pair[:, 1]), 1)
+    met += met.T
+    rows = met.sum(1)
+    share = rows / rows.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covered = np.where(np.eye(models) > 0, 0.0, np.minimum(share, LARGEST * met / rows[:, None]))
+        scale = covered.sum(1)
+        ratio = rows[:, None] * covered / (scale[:, None] * met)
+        missing = np.where(np.eye(models) > 0, 0.0, share - covered)
+        modelled = missing.sum(1) / (1 - share)
+    least = share / 2 + (missing * odds(pair, won, models)).sum(1)
+    first, second = pair.T
+    return Held(np.stack([ratio[first, second], ratio[second, first]], 1), least, scale, modelled)
+
+
+def odds(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Float[np.ndarray, "K K"]:
+    """Bradley-Terry model: the probability that the first model wins against the second, over all prompts.
+
+    Args:
+        pair, won, models: see ``hold``.
+
+    Example:
+        >>> print(np.round(odds(np.array([[0, 1], [1, 2]] * 500), np.array([0.9, 0.8] * 500), 3), 2))
+        [[0.5  0.9  0.97]
+         [0.1  0.5  0.8 ]
+         [0.03 0.2  0.5 ]]
+    """
+    from scipy.special import expit
+    from sklearn.linear_model import LogisticRegression
+
+    met, wins = np.zeros((models, models)), np.zeros((models, models))
+    np.add.at(met, (pair[:, 0], pair[:, 1]), 1)
+    np.add.at(wins, (pair[:, 0], pair[:, 1]), won)
+    first, second = np.nonzero(met)
+    design = np.eye(models)[first] - np.eye(models)[second]
+    gained, lost = wins[first, second], (met - wins)[first, second]
+    # Wins of the second are wins of the first with the signs turned, so that both outcomes are there.
+    x, times = np.concatenate([design, -design]), np.concatenate([gained, lost])
+    x, y = np.concatenate([x, -x]), np.repeat([1, 0], len(x))
+    fitted = LogisticRegression(C=PRIOR_DEVIATION**2, fit_intercept=False, tol=1e-8, max_iter=1000)
+    strength = fitted.fit(x, y, sample_weight=np.tile(times, 2) / 2).coef_[0]
+    return expit(strength[:, None] - strength)

@@ -1,0 +1,197 @@
+"""Comparisons of two answers to one prompt: arenas, side-by-side ratings and judges' verdicts.
+
+A record names two models and the winner (``model_a``, ``model_b``, ``winner``; or ``winner_model_a`` and so on). It is
+two rows, one for each answer; what ends in ``_a`` or ``_b`` is of that answer: its cost, tokens, latency. The quality
+is a win, held against the same opponents for every model (`data.comparisons`).
+
+Voters that saw the models' names are left out, as are comparisons of a model with itself. Rows of one voter are a
+group, and so are the two of one comparison.
+
+Reference:
+    Chatbot Arena: An Open Platform for Evaluating LLMs by Human Preference, by Chiang et al. (2024), and the data
+    sets that it and MT-bench published; FastChat's ``clean_battle_data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxroute.data import comparisons
+from jaxroute.data.logs.columns import Columns, marked
+from jaxroute.data.logs.convert import number_or_nan
+from jaxroute.data.logs.entries import NUMBERS, Asked, Entry, Format, Row, first, opened, own, read_prompt
+from jaxroute.data.logs.table import CLUSTERS
+from jaxroute.data.records import parsed
+from jaxroute.types import InputError
+
+SIDES = ("_a", "_b")
+VERDICTS = {"model_a": 1.0, "a": 1.0, "model_b": 0.0, "b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5}
+COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
+VOTERS = ("group", "user", "judge_hash", "judge", "evaluation_session_id")
+IDS = ("question_id", "id", "request_id")
+
+SEEN = "comparisons whose voter saw the models' names"
+ITSELF = "comparisons of a model with itself"
+TURNS = "comparisons of several turns, whose tokens are not counted by request"
+MODELLED = "pairs of models that met too seldom, their wins taken from a Bradley-Terry model"
+
+
+def told(names: Collection[str]) -> bool:
+    """Whether a table's columns, or a record's keys, are of comparisons.
+
+    Example:
+        >>> told(["model_a", "model_b", "winner", "prompt"]), told(["model", "quality"])
+        (True, False)
+    """
+    return {"model_a", "model_b"} <= set(names) and ("winner" in names or set(COLUMNS[:2]) <= set(names))
+
+
+def verdict(record: Row) -> Any:
+    """1 where the first model won, 0 where the second did, 0.5 for a tie; None for no verdict, else what was said.
+
+    Example:
+        >>> verdict({"model_a": "x", "model_b": "y", "winner": "tie (bothbad)"}), verdict({"winner_model_b": "1"})
+        (0.5, 0.0)
+    """
+    said = first(record, ("winner",))
+    if said is None:
+        found = [number_or_nan(record.get(name)) == 1 for name in COLUMNS]
+        return (1.0, 0.0, 0.5)[found.index(True)] if sum(found) == 1 else None
+    for side, won in zip(SIDES, (1.0, 0.0), strict=True):
+        if said == record.get(f"model{side}"):
+            return won
+    return VERDICTS.get(str(said).strip().lower(), said)
+
+
+def entries(record: Row, asked: Asked) -> Iterator[Entry]:
+    """The two answers of a comparison.
+
+    Example:
+        >>> record = {"model_a": "x", "model_b": "y", "winner": "model_b", "prompt": "hi", "cost_a": 1, "cost_b": 2}
+        >>> for entry in entries(record, Asked({})):
+        ...     print([entry.fields[name] for name in ("model", "quality", "cost")])
+        ['x', 0.0, 1]
+        ['y', 1.0, 2]
+    """
+    if "quality" in asked.columns:
+        raise InputError("the quality of a comparison is its verdict, so that no column is mapped to quality")
+    won, models = verdict(record), [record.get(f"model{side}") for side in SIDES]
+    left = SEEN if str(record.get("anony")).lower() in ("false", "0") else ITSELF if models[0] == models[1] else ""
+    counted = [_tokens(record, side) for side in SIDES]
+    if not left and None in counted and "cost_a" not in record:
+        left = TURNS
+    for side, model, tokens in zip(SIDES, models, counted, strict=True):
+        if left:
+            yield Entry({"model": model}, left)
+            continue
+        there = {name.removesuffix(side): value for name, value in record.items() if name.endswith(side)}
+        there |= {name: value for name, value in record.items() if not name.endswith(SIDES)}
+        fields = (tokens or {}) | {name: there[name] for name in NUMBERS if name in there}
+        fields |= {
+            "model": model,
+            "quality": won if isinstance(won, str) or side == SIDES[0] or won is None else 1 - won,
+            "timestamp": first(record, ("timestamp", "tstamp")),
+            "group": first(record, VOTERS),
+        }
+        if (number := first(record, IDS)) is not None:
+            fields["request_id"] = f"{number}{side}"
+        fields |= own({name: value for name, value in there.items() if name not in ("prompt", "quality")}, asked, there)
+        read_prompt(fields, [_asked(there)], asked)
+        yield Entry(fields)
+
+
+def _asked(there: Row) -> Any:
+    """The messages that were sent: a chat without its last answer, or the turns of a user."""
+    chat = parsed(first(there, ("conversation", "prompt", "question", "messages")))
+    if isinstance(chat, list) and all(isinstance(turn, str) for turn in chat):
+        return [{"role": "user", "content": turn} for turn in chat]
+    while isinstance(chat, list) and chat and isinstance(chat[-1], dict) and chat[-1].get("role") == "assistant":
+        chat = chat[:-1]
+    return chat
+
+
+def _tokens(record: Row, side: str) -> Row | None:
+    """Tokens of an answer, {} where nothing is counted; None where those of several turns are not told apart.
+
+    Every request of a chat is billed for all that was said before: with counts by message they add up, and the sums
+    over a chat that its metadata have are of one request alone.
+    """
+    chat = parsed(record.get(f"conversation{side}"))
+    if isinstance(chat, list) and chat and all(isinstance(turn, dict) and turn.get("num_tokens") for turn in chat):
+        counts = np.array([float(turn["num_tokens"]) for turn in chat])
+        answers = np.array([turn.get("role") == "assistant" for turn in chat])
+        return {"input_tokens": (np.cumsum(counts) - counts)[answers].sum(), "output_tokens": counts[answers].sum()}
+    about = opened(record.get("conv_metadata"))
+    if (written := about.get(f"sum_assistant{side}_tokens")) is None:
+        return {}
+    if number_or_nan(first({**record, **about}, ("turns", "turn"))) != 1:
+        return None
+    return {"input_tokens": about.get("sum_user_tokens"), "output_tokens": written}
+
+
+def balance(log: Columns, good: np.ndarray) -> bool:
+    """Make the verdicts of a log qualities of its models, each held against the same opponents; in place.
+
+    Args:
+        log: all rows. good: [N], True for those that are kept.
+
+    Returns:
+        Whether the log has comparisons.
+
+    Raises:
+        InputError: some rows are comparisons and others ratings of an answer by itself.
+    """
+    ours = np.array([form is FORMAT for form in log.forms], bool)[log.source] & ~marked(log.broken, len(log))
+    quality = log.number("quality")
+    if not ours.any():
+        return False
+    if (good & ~ours & np.isfinite(quality)).any():
+        raise InputError(
+            "some rows are comparisons of two answers, and others ratings of one: a win is no rating, so give "
+            "them as two logs"
+        )
+    rows = np.flatnonzero(ours)
+    place = np.lexsort((log.row[rows], log.source[rows]))
+    pairs = rows[place].reshape(-1, 2)
+    _group(log, pairs, good)
+    model = log.code("model")
+    both = model[pairs]
+    use = good[pairs].any(1) & np.isfinite(quality[pairs]).all(1) & (both >= 0).all(1) & (both[:, 0] != both[:, 1])
+    pairs, both = pairs[use], both[use]
+    if not len(pairs):
+        return True
+    names, coded = np.unique(both, return_inverse=True)
+    coded = coded.reshape(both.shape)
+    held = comparisons.hold(coded, quality[pairs[:, 0]], len(names))
+    weight = log.number("weight").copy()
+    weight[pairs] = held.weight * np.where(np.isnan(weight[pairs]), 1.0, weight[pairs])
+    quality = quality.copy()
+    quality[pairs] = held.least[coded] + held.scale[coded] * quality[pairs]
+    log.column["quality"], log.column["weight"] = quality, weight
+    if few := int((held.modelled > 0).sum()):
+        log.counts[MODELLED] = few
+    return True
+
+
+def _group(log: Columns, pairs: np.ndarray, good: np.ndarray) -> None:
+    """The two rows of a comparison are of one group: their voter's, or their own where there are few voters."""
+    group = log.column["group"].copy() if "group" in log.column else np.arange(len(log))
+    group[pairs[:, 1]] = group[pairs[:, 0]]
+    if len(np.unique(group[good])) < CLUSTERS:
+        group[pairs] = group.max() + 1 + np.arange(len(pairs))[:, None]
+    log.column["group"] = group
+
+
+FORMAT = Format(
+    "comparisons",
+    "comparisons of two answers",
+    told,
+    lambda name: name != "full_conversation",
+    entries,
+    notes={"qualities that are wins over another model's answer": "quality"},
+    bills=False,
+    versions=True,
+)

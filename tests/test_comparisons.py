@@ -1,0 +1,202 @@
+"""Logs of comparisons: what of a record is a verdict, and qualities whose mean is the chance to win."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from jaxroute import estimators
+from jaxroute.data import comparisons, logs
+from jaxroute.data.logs import comparisons as reader
+from jaxroute.types import InputError, Logs, Nuisances, Outcomes
+
+
+def record(i=0, winner="model_a", a="x", b="y", **more):
+    chat = [{"role": "user", "content": f"question {i}"}, {"role": "assistant", "content": "an answer"}]
+    tokens = {"sum_user_tokens": 10, "sum_assistant_a_tokens": 100, "sum_assistant_b_tokens": 200, "turns": 1}
+    return {
+        "question_id": f"q{i}", "model_a": a, "model_b": b, "winner": winner, "conversation_a": chat,
+        "conversation_b": chat, "conv_metadata": tokens, "tstamp": 1.7e9 + i, "judge_hash": f"u{i}", "anony": True,
+    } | more  # fmt: skip
+
+
+PRICES = {"x": (1.0, 10.0), "y": (2.0, 20.0), "z": (1.0, 1.0)}
+
+
+def round_robin(**more):
+    """Every pair of x, y and z ten times, the first one winning."""
+    pairs = [("x", "y"), ("y", "z"), ("x", "z")] * 10
+    return [record(i, a=a, b=b, **more) for i, (a, b) in enumerate(pairs)]
+
+
+def test_a_comparison_is_two_rows_with_their_own_tokens():
+    log = logs.load(round_robin(), prices=PRICES)
+    assert len(log) == 60
+    assert log.models == ("x", "y", "z")
+    assert log.prompt[:2].tolist() == ["question 0", "question 0"]
+    assert log.request_id[:2].tolist() == ["q0_a", "q0_b"]
+    assert log.timestamp[:2].tolist() == [1.7e9, 1.7e9]
+    np.testing.assert_allclose(log.cost[:2], [(10 + 100 * 10) / 1e6, (10 * 2 + 200 * 20) / 1e6])
+    assert log.weight is None  # every pair met as often: 1 for all
+    # x wins against both, and every model ties with itself: 1/6 + 2/3, 1/6 + 1/3, 1/6.
+    means = [log.quality[log.action == k].mean() for k in range(3)]
+    np.testing.assert_allclose(means, [5 / 6, 1 / 2, 1 / 6], atol=1e-6)
+    np.testing.assert_array_equal(log.group[::2], log.group[1::2])
+    assert len(set(log.group.tolist())) == 30
+    assert log.counts["qualities that are wins over another model's answer"] == 60
+    assert log.read_as["score"] == "wins over the log's other models"
+
+
+@pytest.mark.parametrize(
+    ("winner", "won"),
+    [("model_a", 1), ("model_b", 0), ("tie", 0.5), ("tie (bothbad)", 0.5), ("both_bad", 0.5), ("A", 1), ("y", 0),
+     (None, None), ("", None)],
+)  # fmt: skip
+def test_verdicts(winner, won):
+    assert reader.verdict(record(winner=winner)) == won
+    log = logs.load([record(winner=winner), *round_robin()], prices=PRICES)
+    assert np.isnan(log.quality[:2]).tolist() == [won is None] * 2
+    assert np.isfinite(log.quality[2:]).all()
+
+
+def test_a_winner_that_is_none_is_refused_by_its_row():
+    with pytest.raises(InputError, match=r"(?s)quality is not a number: 2 row.*row 1, column 'quality': 'model_c'"):
+        logs.load([record(0), record(1, winner="model_c")], prices=PRICES)
+
+
+def test_what_no_vote_is_made_of_is_left_out_and_counted():
+    rows = [record(100, anony=False), record(101, b="x"), *round_robin(),
+            record(102, conv_metadata=record()["conv_metadata"] | {"turns": 2})]  # fmt: skip
+    log = logs.load(rows, prices=PRICES)
+    assert len(log) == 60
+    assert log.left_out == {
+        "comparisons whose voter saw the models' names": {"x": 1, "y": 1},
+        "comparisons of a model with itself": {"x": 2},
+        "comparisons of several turns, whose tokens are not counted by request": {"x": 1, "y": 1},
+    }
+
+
+def test_every_request_of_a_chat_is_billed_for_what_was_said_before():
+    chat = [{"role": role, "content": text, "num_tokens": count} for role, text, count in
+            (("user", "one", 10), ("assistant", "1", 30), ("user", "two", 5), ("assistant", "2", 40))]  # fmt: skip
+    log = logs.load([record(50, conversation_a=chat, conversation_b=chat), *round_robin()], prices=PRICES)
+    assert log.prompt[0] == "two"
+    np.testing.assert_allclose(log.cost[0], ((10 + 10 + 30 + 5) * 1 + (30 + 40) * 10) / 1e6)
+
+
+def test_columns_of_winners_texts_in_lists_and_costs_of_ones_own():
+    """The layout of the 55k battles, which has no tokens, with columns for costs."""
+    rows = pd.DataFrame(
+        {
+            "id": range(30), "model_a": ["x", "y", "x"] * 10, "model_b": ["y", "z", "z"] * 10,
+            "prompt": [json.dumps(["hello", f"question {i}"]) for i in range(30)],
+            "response_a": '["an answer"]', "response_b": '["another"]',
+            "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0, "paid_a": 0.5, "paid_b": 0.0,
+        }
+    )  # fmt: skip
+    log = logs.load(rows, columns={"cost": "paid"})
+    assert log.prompt[0] == "question 0"
+    assert log.cost[:2].tolist() == [0.5, 0.0]  # one's own 0 is free
+    assert log.currency == ""
+    assert log.quality[log.action == 0].mean() == pytest.approx(5 / 6, abs=1e-6)
+    with pytest.raises(InputError, match=r"cost is empty.*x 20, y 20, z 20"):
+        logs.load(rows)
+    with pytest.raises(InputError, match="quality of a comparison is its verdict"):
+        logs.load(rows, columns={"quality": "winner_model_a", "cost": "paid"})
+
+
+def test_a_few_voters_are_no_groups_but_comparisons_are():
+    log = logs.load(round_robin(judge_hash="expert"), prices=PRICES)
+    assert len(set(log.group.tolist())) == 30
+    np.testing.assert_array_equal(log.group[::2], log.group[1::2])
+
+
+def test_versions_of_a_model_are_different_models():
+    prices = {"gpt-4-0314": (1, 1), "gpt-4-0613": (1, 1)}
+    log = logs.load([record(i, a="gpt-4-0314", b="gpt-4-0613") for i in range(20)], prices=prices)
+    assert log.models == ("gpt-4-0314", "gpt-4-0613")
+    assert not logs.is_table(log)  # though every prompt has an answer of both
+
+
+def test_wins_and_ratings_are_not_averaged(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, round_robin())))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"prompt": "hi", "model": "x", "quality": 1, "cost": 1}))
+    with pytest.raises(InputError, match="some rows are comparisons of two answers, and others ratings of one"):
+        logs.load(tmp_path, prices=PRICES)
+
+
+def drawn(rng, rows, near, theta):
+    """Comparisons whose pairs are drawn by ``near``: prompts of two kinds, pairs, who won, chances [2, K, K]."""
+    chance = np.stack([expit(t[:, None] - t) for t in theta])
+    kind, pair = rng.integers(0, 2, rows), rng.choice(near.size, rows, p=near.ravel() / near.sum())
+    pair = np.stack(np.divmod(pair, len(near)), 1)
+    return kind, pair, (rng.random(rows) < chance[kind, pair[:, 0], pair[:, 1]]) * 1.0, chance
+
+
+def test_intervals_of_values_hold_the_chance_to_win_though_the_strong_meet_the_strong():
+    """Of 120 simulated logs; wins as they are favour models that met weak ones."""
+    base, more = np.array([1.0, 0.8, 0.3, 0.0, -0.3, -0.8]), np.array([0.8, -0.8, 0.5, -0.5, 0.0, 0.3])
+    popular = np.array([1.0, 1, 2, 1, 1, 2])
+    near = np.exp(-1.5 * np.abs(base[:, None] - base)) * np.outer(popular, popular) * (1 - np.eye(6))
+    policy = np.array([[0.1, 0.6, 0.1, 0.1, 0.05, 0.05], [0.6, 0.1, 0.2, 0.05, 0.0, 0.05]])
+    share = (near.sum(0) + near.sum(1)) / 2 / near.sum()
+    found = {"held": [], "as they are": []}
+    for seed in range(120):
+        kind, pair, won, chance = drawn(np.random.default_rng(seed), 2000, near, np.stack([base - more, base + more]))
+        held, y = comparisons.hold(pair, won, 6), np.stack([won, 1 - won], 1)
+        of = {"held": (held.least[pair] + held.scale[pair] * y, held.weight), "as they are": (y, np.ones_like(y))}
+        action, x = pair.ravel(), np.repeat(kind, 2)
+        for name, (quality, weight) in of.items():
+            quality, weight = quality.ravel(), weight.ravel()
+            means = np.stack([[np.average(quality[own], weights=weight[own]) for k in range(6)
+                               if (own := (x == at) & (action == k)).any()] for at in (0, 1)])  # fmt: skip
+            rate = np.tile(np.bincount(action, weight) / weight.sum(), (len(x), 1))
+            log = Logs(
+                jnp.array(x[:, None], float), jnp.array(action), jnp.array(quality), jnp.ones(len(x)),
+                jnp.array(rate[np.arange(len(x)), action]), jnp.ones(rate.shape, bool),
+                jnp.repeat(jnp.arange(len(kind)), 2), jnp.array(weight),
+            )  # fmt: skip
+            nuisances = Nuisances(jnp.array(rate), Outcomes(jnp.array(means[x]), jnp.ones(rate.shape)))
+            (value,) = estimators.evaluate(log, jnp.array(policy[x]), 0.0, nuisances)
+            found[name].append(value.interval)
+    truth = 0.5 * (policy * (chance * share).sum(2)).sum()
+    covered = {name: np.mean([low <= truth <= high for low, high in lines]) for name, lines in found.items()}
+    assert covered["held"] >= 0.90
+    assert covered["as they are"] < 0.85
+
+
+def test_weights_and_qualities_against_a_loop():
+    """The formula, model by model; a pair that never met is taken from the model of Bradley and Terry."""
+    near = np.exp(-np.abs(np.arange(5)[:, None] - np.arange(5)) / 1.0) * (1 - np.eye(5))
+    near[0, 4] = near[4, 0] = 0
+    _, pair, won, _ = drawn(np.random.default_rng(0), 900, near, np.tile(np.linspace(1, -1, 5), (2, 1)))
+    held, chance = comparisons.hold(pair, won, 5), comparisons.odds(pair, won, 5)
+    rows = [(a, b, y) for (a, b), y in zip(pair, won, strict=True)]
+    rows += [(b, a, 1 - y) for a, b, y in rows]
+    share = np.bincount([a for a, _, _ in rows]) / len(rows)
+    both = [*map(tuple, pair), *map(tuple, pair[:, ::-1])]
+    weight = dict(zip(both, held.weight.T.ravel(), strict=True))
+    for k in range(5):
+        own = [(b, y) for a, b, y in rows if a == k]
+        value = share[k] / 2
+        for c in set(range(5)) - {k}:
+            wins = [y for b, y in own if b == c]
+            part = min(share[c], 4 * len(wins) / len(own))
+            value += part * np.mean(wins or [0]) + (share[c] - part) * chance[k, c]
+        ours = np.average([held.least[k] + held.scale[k] * y for _, y in own], weights=[weight[k, b] for b, _ in own])
+        assert ours == pytest.approx(value, abs=1e-9)
+        assert np.mean([weight[k, b] for b, _ in own]) == pytest.approx(1)
+        assert 0 <= held.least[k] <= held.least[k] + held.scale[k] <= 1 + 1e-12
+    assert (held.modelled[[0, 4]] > 0.1).all()
+    np.testing.assert_allclose(held.modelled[1:4], 0, atol=0.05)
+
+
+def test_odds_find_the_strengths_that_made_the_wins():
+    strength = np.array([0.8, 0.1, -0.9])
+    pair = np.array([[0, 1], [1, 2], [2, 0]] * 2000)
+    chance = expit(strength[pair[:, 0]] - strength[pair[:, 1]])
+    np.testing.assert_allclose(comparisons.odds(pair, chance, 3), expit(strength[:, None] - strength), atol=1e-3)
+    assert 0.95 < comparisons.odds(np.array([[0, 1]] * 50), np.ones(50), 2)[0, 1] < 1  # never beaten, and finite
