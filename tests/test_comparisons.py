@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit
 
 from jaxroute import estimators
-from jaxroute.data import comparisons, logs
+from jaxroute.data import comparisons, logs, priors, standings
 from jaxroute.data.logs import comparisons as reader
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
@@ -200,3 +200,25 @@ def test_odds_find_the_strengths_that_made_the_wins():
     chance = expit(strength[pair[:, 0]] - strength[pair[:, 1]])
     np.testing.assert_allclose(comparisons.odds(pair, chance, 3), expit(strength[:, None] - strength), atol=1e-3)
     assert 0.95 < comparisons.odds(np.array([[0, 1]] * 50), np.ones(50), 2)[0, 1] < 1  # never beaten, and finite
+
+
+def test_votes_are_a_prior_of_the_models_that_they_name(tmp_path):
+    rows = [record(i, a=a, b=b, conv_metadata={}) for i, (a, b) in enumerate([("x", "y"), ("y", "z"), ("x", "z")] * 10)]
+    path = tmp_path / "votes.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    for source in (path, pd.DataFrame(rows)):
+        known = priors.load(source, ["lab/z", "x", "other"])
+        np.testing.assert_allclose(known.prior.quality, [1 / 6, 5 / 6, 1 / 2], atol=1e-6)
+        assert known.missing == ("other",)
+        assert known.unused == ("y",)
+    few = standings.load(rows[:3] + [record(i, "tie", a="x", b="y") for i in range(5)])
+    assert few.deviation[few.models.index("z")] > few.deviation[few.models.index("y")] > standings.ELSEWHERE
+    with pytest.raises(InputError, match="row 1: quality is not a number: 'nobody'"):
+        standings.load([record(0), record(1, winner="nobody")])
+    with pytest.raises(InputError, match="no comparison has a winner"):
+        standings.load([record(0, winner=None)])
+
+
+def test_ratings_of_an_arena_are_told_how_to_become_chances():
+    with pytest.raises(InputError, match=r"1287\.0 is not in \[0, 1\]; write an Elo rating as the chance to win"):
+        priors.load({"model": ["x", "y"], "quality": [1287, 1100], "sd": [1, 1]}, ["x", "y"])

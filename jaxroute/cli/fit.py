@@ -53,9 +53,10 @@ def fit(
         Path | None,
         typer.Option(
             help="What is known of the models beside the log: a CSV with columns model, quality and sd (expected "
-            "quality in [0, 1] and its standard deviation), or a table of other prompts. The log decides how far it "
-            "is trusted, and no value in the report rests on it. A model of the CSV that the log never shows can be "
-            "chosen as well; its mean cost of a request stands in a column cost, or follows from --prices."
+            "quality in [0, 1] and its standard deviation), a table of other prompts, or comparisons of two answers "
+            "(model_a, model_b, winner), as an arena publishes them. The log decides how far it is trusted, and no "
+            "value in the report rests on it. A model of the CSV that the log never shows can be chosen as well; its "
+            "mean cost of a request stands in a column cost, or follows from --prices."
         ),
     ] = None,
     table: Annotated[

@@ -3,9 +3,10 @@
     model, quality, sd        quality expected on prompts like the log's, in [0, 1], and its standard deviation
     cost                      optional: mean cost of a request, in the log's unit
 
-or a table (`tables`, `harness`): the models' mean quality over its prompts, equally trusted. A model of a CSV that the
-log never shows becomes a candidate of the router (`serving.new_models`), so its cost has to be known: from the column
-cost, or from a price table and the mean tokens of the log's requests.
+or a table (`tables`, `harness`): the models' mean quality over its prompts, equally trusted; or comparisons of two
+answers, as an arena publishes them (`standings`). A model of a CSV that the log never shows becomes a candidate of the
+router (`serving.new_models`), so its cost has to be known: from the column cost, or from a price table and the mean
+tokens of the log's requests.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroute.data import harness
+from jaxroute.data import harness, standings
 from jaxroute.data import prices as price_table
 from jaxroute.data.frames import need, numbers, read, refuse, text
 from jaxroute.data.logs.naming import bare
@@ -29,7 +30,9 @@ from jaxroute.types import InputError, Table
 
 UNNAMED = 3.0
 """Deviation of a model that the file does not name, over the largest of those that it names."""
-
+LEAST_ELO = 500
+ELO = "write an Elo rating as the chance to win against an average model, 1 / (1 + 10 ** ((average - rating) / 400))"
+"""What is said of qualities that look like ratings of an arena."""
 
 PricedBy = Callable[[str], float | None]
 """Mean cost of a request that a model answers, by its name; None where unknown."""
@@ -94,8 +97,8 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) ->
 
     Args:
         source: a CSV or Parquet file, a DataFrame or a dictionary with columns model, quality and sd; or a table, as a
-            path (the folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; None:
-            nothing is known.
+            path (the folder that `jaxroute table` writes, or results of an evaluation tool) or a ``Table``; or
+            comparisons, with columns model_a, model_b and winner; None: nothing is known.
         models: K names of the log. Names meet without provider and date where they do not meet as they are.
         cost_of: of a new model for which the file has no cost, see ``by_tokens``; None: the file has the costs.
 
@@ -113,8 +116,10 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) ->
     """
     if source is None:
         return Known(None)
-    of_table = _is_table(source)
-    names, quality, deviation, cost, where = _of_table(source) if of_table else _of_file(source)
+    compared = standings.told(source)
+    of_table = not compared and _is_table(source)
+    reader = _of_comparisons if compared else _of_table if of_table else _of_file
+    names, quality, deviation, cost, where = reader(source)
     at = np.array([_place(model, names) for model in models])
     met = at >= 0
     if met.sum() < 2:
@@ -125,7 +130,7 @@ def load(source: Any, models: Sequence[str], cost_of: PricedBy | None = None) ->
     sd = np.where(met, deviation[at], UNNAMED * deviation[at[met]].max())
     missing = tuple(m for m, here in zip(models, met, strict=True) if not here)
     left = [i for i in range(len(names)) if i not in at]
-    if of_table:
+    if of_table or compared:
         return Known(Prior(mean, sd), missing, tuple(names[i] for i in left))
     new = []
     for i in left:
@@ -174,6 +179,12 @@ def _of_table(source: Any) -> Read:
     return [table.models[k] for k in kept], np.nanmean(answers[:, kept], 0), ones, np.nan * ones, where
 
 
+def _of_comparisons(source: Any) -> Read:
+    found = standings.load(source)
+    where = str(source) if isinstance(source, str | os.PathLike) else "the comparisons"
+    return list(found.models), found.quality, found.deviation, np.full(len(found.models), np.nan), where
+
+
 def _frame(source: Any) -> Any:
     import pandas as pd
 
@@ -198,7 +209,8 @@ def _of_file(source: Any) -> Read:
     quality, deviation = (numbers(frame[column], column, place) for column in ("quality", "sd"))
     cost = numbers(frame["cost"], "cost", place) if "cost" in frame else np.full(len(frame), np.nan)
     refuse(pd.Series(names).duplicated().to_numpy(), lambda i: f"{place(i, 'model')}: stands there twice; keep one row")
-    refuse(~((quality >= 0) & (quality <= 1)), lambda i: f"{place(i, 'quality')}: {quality[i]} is not in [0, 1]")
+    elo = f"; {ELO}" if (quality > LEAST_ELO).any() else ""
+    refuse(~((quality >= 0) & (quality <= 1)), lambda i: f"{place(i, 'quality')}: {quality[i]} is not in [0, 1]{elo}")
     odd = ~(np.isfinite(deviation) & (deviation > 0))
     refuse(odd, lambda i: f"{place(i, 'sd')}: {deviation[i]} is not a number above 0")
     odd = ~np.isnan(cost) & ~(np.isfinite(cost) & (cost > 0))

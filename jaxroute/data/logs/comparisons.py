@@ -80,15 +80,13 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
         raise InputError("the quality of a comparison is its verdict, so that no column is mapped to quality")
     won, models = verdict(record), [record.get(f"model{side}") for side in SIDES]
     left = SEEN if str(record.get("anony")).lower() in ("false", "0") else ITSELF if models[0] == models[1] else ""
-    counted = [_tokens(record, side) for side in SIDES]
-    if not left and None in counted and "cost_a" not in record:
-        left = TURNS
-    for side, model, tokens in zip(SIDES, models, counted, strict=True):
+    for side, model in zip(SIDES, models, strict=True):
         if left:
             yield Entry({"model": model}, left)
             continue
         there = {name.removesuffix(side): value for name, value in record.items() if name.endswith(side)}
         there |= {name: value for name, value in record.items() if not name.endswith(SIDES)}
+        tokens = _tokens(record, side)
         fields = (tokens or {}) | {name: there[name] for name in NUMBERS if name in there}
         fields |= {
             "model": model,
@@ -100,6 +98,8 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
             fields["request_id"] = f"{number}{side}"
         fields |= own({name: value for name, value in there.items() if name not in ("prompt", "quality")}, asked, there)
         read_prompt(fields, [_asked(there)], asked)
+        if tokens is None and fields.get("cost") is None:
+            fields.setdefault("lost", TURNS)
         yield Entry(fields)
 
 
