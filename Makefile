@@ -25,7 +25,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS = --config $(CONFIG) --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 # Most of a first smoke run is compiling, and its numbers are not for reading: compile with few optimisations.
-SMOKES := smoke $(if $(SMOKE),experiment sweep loop baselines stand-in worked-example study selection shadow prior caution \
+SMOKES := smoke $(if $(SMOKE),experiment sweep loop baselines stand-in worked-example study selection shadow prior caution comparisons \
   outcomes features ensemble ablation tuned since ope-study)
 $(SMOKES): export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
@@ -33,7 +33,7 @@ $(SMOKES): export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 experiment smoke: export XLA_FLAGS ?= $(shell $(RUN) -m jaxroute.system.compiled --flags 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution outcomes features ensemble loop ablation tuned since ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
+.PHONY: notebooks help setup dev experiment sweep torture smoke baselines stand-in worked-example study selection shadow prior caution comparisons outcomes features ensemble loop ablation tuned since ope-study bench bench-scale bench-encoders bench-fit bench-gateway bench-logs bench-serving bench-sidecar bench-weights bench-precision peers data test test-slow test-studies test-modes test-versions test-encoders test-gateway fuzz doctest lint format ci clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ prior: setup  ## measure what a prior of the models' quality is worth beside a l
 
 caution: setup  ## measure what the recipe's levels gain over what they were (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.caution --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
+
+comparisons: setup  ## measure what a verdict between two answers is worth beside ratings (DATA=<folder of tables> SMOKE=1)
+	@$(RUN) -m experiments.side.comparisons --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)
 
 outcomes: setup  ## measure what the end-to-end losses should learn from (DATA=<folder of tables> SMOKE=1)
 	@$(RUN) -m experiments.side.outcomes --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(SMOKE),--smoke)

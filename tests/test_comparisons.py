@@ -1,6 +1,7 @@
 """Logs of comparisons: what of a record is a verdict, and qualities whose mean is the chance to win."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import expit
 from jaxroute import estimators
 from jaxroute.data import comparisons, logs, priors, standings
 from jaxroute.data.logs import comparisons as reader
+from jaxroute.serving import alike
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
 
 
@@ -126,6 +128,18 @@ def test_wins_and_ratings_are_not_averaged(tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps({"prompt": "hi", "model": "x", "quality": 1, "cost": 1}))
     with pytest.raises(InputError, match="some rows are comparisons of two answers, and others ratings of one"):
         logs.load(tmp_path, prices=PRICES)
+
+
+def test_what_wins_are_is_said_and_a_router_of_ratings_is_told():
+    votes = logs.load(round_robin(), prices=PRICES)
+    assert logs.rating(votes).startswith("Qualities are chances to win against")
+    rows = [{"prompt": f"{i}", "model": "xy"[i % 2], "quality": 1, "cost": 1} for i in range(20)]
+    ratings = logs.load(rows)
+    for log, other, learned in ((votes, ratings, "ratings of one"), (ratings, votes, "comparisons of two answers")):
+        router = SimpleNamespace(summary={"read_as": dict(other.read_as)})
+        (line,) = alike._quality(router, log, "the router")
+        assert line.endswith(f"the router learned from {learned}.")
+        assert alike._quality(SimpleNamespace(summary={"read_as": dict(log.read_as)}), log, "the router") == []
 
 
 def drawn(rng, rows, near, theta):

@@ -10,7 +10,7 @@ import side_problem
 from levels_problem import small_log
 
 from experiments.problem import build, table
-from experiments.side import caution, common, ensemble, features, outcomes, selection, worked_example
+from experiments.side import caution, common, comparisons, ensemble, features, outcomes, selection, worked_example
 from jaxroute import nuisance
 from jaxroute.estimators.evidence import BEST_SINGLE, LOGGER
 from jaxroute.recipe import levels
@@ -180,6 +180,34 @@ def test_the_smoke_run_compares_levels_on_one_log(tmp_path, capsys):
     assert set(found["variant"]) == {caution.FIRST, caution.FORMER, *caution.BETWEEN, caution.RECIPE, caution.TRUE}
     assert found["regret"].between(0, 100).all()
     assert "| weak router 2 | synthetic" in capsys.readouterr().out
+
+
+@pytest.mark.study
+def test_the_smoke_run_compares_verdicts_and_ratings(tmp_path, capsys):
+    assert comparisons.main(["--smoke", "--out", str(tmp_path)]) == 0
+    found = pd.read_parquet(tmp_path / "comparisons" / "comparisons.parquet")
+    kinds = {comparisons.RATINGS, comparisons.UNIFORM, comparisons.ARENA, comparisons.RAW}
+    assert set(found["log"]) == kinds
+    assert found["regret"].between(0, 100).all()
+    assert "| 500 | synthetic" in capsys.readouterr().out
+
+
+def test_an_arena_sets_the_strong_against_the_strong_and_the_better_answer_wins(smoke):
+    rows = table.prepare(smoke).table
+    quality = np.asarray(rows.outcomes.quality)
+    level = quality.mean(0)
+    distance = {}
+    for near in (0.05, np.inf):
+        log = comparisons.compared(0, rows, near, held=False)
+        pair, prompts = log.action.reshape(-1, 2), np.arange(0, len(rows), 2)
+        shown = quality[prompts[:, None], pair]
+        np.testing.assert_array_equal(log.quality.reshape(-1, 2)[:, 0], (1 + np.sign(shown[:, 0] - shown[:, 1])) / 2)
+        assert (pair[:, 0] != pair[:, 1]).all()
+        distance[near] = np.abs(level[pair[:, 0]] - level[pair[:, 1]]).mean()
+    assert distance[0.05] < 0.7 * distance[np.inf]
+    held = comparisons.compared(0, rows, 0.05)
+    np.testing.assert_allclose(held.weight.mean(), 1)
+    assert held.weight.std() > 0.1
 
 
 def test_an_uncertain_log_leaves_the_votes_as_they_were():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxroute.data import messages
-from jaxroute.data.logs.entries import FAILED
+from jaxroute.data.logs.entries import COMPARED, FAILED
 from jaxroute.system.wording import here
 from jaxroute.types import InputError
 
@@ -103,6 +103,10 @@ def _quality(router: Asked, log: people.LogTable, who: str) -> list[str]:
         )
     if score and now["score"] and score != now["score"]:
         lines.append(f"The quality of this log is its evaluation {now['score']}, and {who} learned from {score}.")
+    elif (score == COMPARED) != (now["score"] == COMPARED):
+        wins, ratings = "comparisons of two answers", "ratings of one"
+        this, learned = (wins, ratings) if now["score"] == COMPARED else (ratings, wins)
+        lines.append(f"The qualities of this log are of {this}, and {who} learned from {learned}.")
     failed = log.counts.get(ZERO, 0) + sum(log.left_out.get(FAILED, {}).values())
     what = {"drop": "left out", "zero": "answers of quality 0"}
     if failed and way in what and way != now["failures"]:

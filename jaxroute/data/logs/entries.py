@@ -19,6 +19,8 @@ NUMBERS = ("quality", "cost", "input_tokens", "output_tokens", "total_tokens", "
 FIELDS = ("prompt", "model", *NUMBERS, "timestamp", "group", "request_id", "available", "features")
 OWN = frozenset(FIELDS) - {"model", "timestamp", "request_id", "weight", "latency"}
 """Our own names, which count at the top level of every tool's records; the other five mean something there."""
+COMPARED = "wins over the log's other models"
+"""What the qualities of a log of comparisons are called (`comparisons`)."""
 CARRIED = {f"jaxroute.{field}": field for field in (*OWN, "model", "weight", "latency")}
 """Attributes by which a span can carry what its tool has no name for."""
 

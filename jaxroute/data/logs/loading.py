@@ -29,10 +29,10 @@ from jaxroute.data import prices as tariffs
 from jaxroute.data.logs import cells, comparisons, convert, costs, formats, joining, naming, problems, router_replay
 from jaxroute.data.logs.assembling import REQUESTS, assemble
 from jaxroute.data.logs.columns import Columns
-from jaxroute.data.logs.entries import EARLIER, FAILED, FIELDS, LOST, Asked
+from jaxroute.data.logs.entries import COMPARED, EARLIER, FAILED, FIELDS, LOST, Asked
 from jaxroute.data.logs.feedback import apart
 from jaxroute.data.logs.qualities import rate
-from jaxroute.data.logs.table import COMPARED, LogTable
+from jaxroute.data.logs.table import LogTable
 from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError
 

@@ -11,12 +11,11 @@ import numpy as np
 from jaxroute import settings
 from jaxroute.data import context as contexts
 from jaxroute.data import encoders, messages, scale, splits, values
+from jaxroute.data.logs.entries import COMPARED
 from jaxroute.system.wording import mapped, named
 from jaxroute.types import InputError, Logs, NuisanceSpec
 
 CLUSTERS = 10
-COMPARED = "wins over the log's other models"
-"""What the qualities of a log of comparisons are called (`comparisons`)."""
 FEW = 20
 FEWEST_RATED = 30
 """Rows that people rated below which a judge's scores are not corrected by them."""
@@ -138,7 +137,7 @@ def corrected(log: LogTable) -> bool:
 
 
 def rating(log: LogTable) -> str:
-    """What is said of a log in which people rated a part of the answers; "" where they did not.
+    """What is said of a log of comparisons, or of one in which people rated a part of the answers; else "".
 
     Example:
         >>> from jaxroute.data.logs import load
@@ -148,6 +147,8 @@ def rating(log: LogTable) -> str:
         People rated 40 of the 90 rows beside the judge: values and gains are the judge's, corrected by these ratings;
         those without an interval, which are extrapolated, are the judge's alone.
     """
+    if log.read_as.get("score") == COMPARED:
+        return "Qualities are chances to win against an answer of the log's other models, where a tie is half a win."
     if not (count := rated(log)):
         return ""
     said = f"People rated {count:,} of the {len(log):,} rows beside the judge"
