@@ -2,12 +2,13 @@
 
     make comparisons DATA=<folder of tables>        SMOKE=1 for seconds
 
-Three logs of as many answers are drawn of the same prompts: ratings of one answer a prompt, the model drawn uniformly;
-and verdicts between two answers of half of the prompts, the opponent drawn uniformly, or near in mean quality, as an
-arena draws it. The better quality wins, equal ones tie. The recipe is fitted to each, and to the second kind of
-verdicts also with the wins as they are, not held against the same opponents (`jaxroute.data.comparisons`). Where
-qualities are 0 and 1, a quality that is higher by d wins more often by d / 2, so that twice the wins are decided on at
-the cost weights of the ratings. Propensities are estimated. Seeds 620 to 625, which no choice has used. Writes
+Three logs of as many answers are drawn of the same prompts, which every model answered: ratings of one answer a prompt,
+the model drawn uniformly; and verdicts between two answers of half of the prompts, the opponent drawn uniformly, or
+near in mean quality, as an arena draws it. The better quality wins, equal ones tie. The recipe is fitted to each, and
+to the second kind of verdicts also with the wins as they are, not held against the same opponents
+(`jaxroute.data.comparisons`). Where qualities are 0 and 1, a quality that is higher by d wins more often by d / 2, so
+that twice the wins are decided on at the cost weights of the ratings. Propensities are estimated. Seeds 620 to 625,
+which no choice has used. Writes
 results/comparisons/comparisons.parquet.
 """
 
@@ -82,6 +83,7 @@ def _log(
 def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
     """A row per kind of log: regret in points of the recipe that is fitted to it."""
     train, test, key = table.rows(rows.train), table.rows(rows.test), build.keys_of(seed)[build.NUISANCE]
+    train = train.rows(np.flatnonzero(np.asarray(train.available).all(1)))
     logs = {
         RATINGS: rated(seed, train),
         UNIFORM: compared(seed, train, np.inf),
