@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit
 
 from jaxroute import estimators
-from jaxroute.data import comparisons, logs, priors, standings
+from jaxroute.data import comparisons, harness, logs, priors, standings
 from jaxroute.data.logs import comparisons as reader
 from jaxroute.serving import alike
 from jaxroute.types import InputError, Logs, Nuisances, Outcomes
@@ -140,6 +140,16 @@ def test_what_wins_are_is_said_and_a_router_of_ratings_is_told():
         (line,) = alike._quality(router, log, "the router")
         assert line.endswith(f"the router learned from {learned}.")
         assert alike._quality(SimpleNamespace(summary={"read_as": dict(log.read_as)}), log, "the router") == []
+
+
+def test_a_shadow_sample_beside_comparisons_is_refused(tmp_path):
+    votes = logs.load(round_robin(), prices=PRICES)
+    with pytest.raises(InputError, match="are rated, and those of this log are compared"):
+        logs.check_shadow(votes, tmp_path)
+    logs.check_shadow(votes, None)
+    (tmp_path / "votes.jsonl").write_text("\n".join(map(json.dumps, round_robin())))
+    with pytest.raises(InputError, match="comparisons of two answers: which of two is better"):
+        harness.read(tmp_path / "votes.jsonl")
 
 
 def drawn(rng, rows, near, theta):

@@ -7,8 +7,8 @@ the model drawn uniformly; and verdicts between two answers of half of the promp
 near in mean quality, as an arena draws it. The better quality wins, equal ones tie. The recipe is fitted to each, and
 to the second kind of verdicts also with the wins as they are, not held against the same opponents
 (`jaxroute.data.comparisons`). Where qualities are 0 and 1, a quality that is higher by d wins more often by d / 2, so
-that twice the wins are decided on at the cost weights of the ratings. Propensities are estimated. Seeds 620 to 625,
-which no choice has used. Writes
+that twice the wins are decided on at the cost weights of the ratings (less than twice where they are not held against
+the model itself). Propensities are estimated. Seeds 620 to 625, which no choice has used. Writes
 results/comparisons/comparisons.parquet.
 """
 
@@ -77,7 +77,8 @@ def _log(
     mask = np.ones((count, len(table.models)), bool)
     weight = np.ones(count) if weight is None else weight
     features = np.asarray(table.features)[rows]
-    return Logs(features, action, quality, cost, np.full(count, np.nan), mask, group, weight)
+    unknown = np.full(count, np.nan)
+    return Logs(*map(jnp.asarray, (features, action, quality, cost, unknown, mask, group, weight)))
 
 
 def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame:
@@ -92,20 +93,24 @@ def measure(config: Config, table: Table, seed: int, rows: Rows) -> pd.DataFrame
     }
     found = []
     for kind, log in logs.items():
-        log = Logs(*(jnp.asarray(part) for part in log if part is not None))
         nuisances, model = nuisance.fit(key, log, config.nuisance)
         fitted = recipe.recommend(log, nuisances, model)
         decided = recipe.apply(fitted, nuisance.predict_outcomes(model.outcomes, jnp.asarray(test.features)))
-        decided = decided if kind == RATINGS else decided._replace(quality=2 * decided.quality)
+        decided = decided._replace(quality=_of_ratings(kind, len(table.models)) * decided.quality)
         found.append((kind, common.regret(decided, test, config.cost_weights)))
     return pd.DataFrame(found, columns=["log", "regret"]).assign(seed=seed)
+
+
+def _of_ratings(kind: str, models: int) -> float:
+    """Difference of two models' ratings for a difference of 1 in their wins; as they are, none is against itself."""
+    return {RATINGS: 1.0, RAW: 2 * (1 - 1 / models)}.get(kind, 2.0)
 
 
 def measured(options: argparse.Namespace) -> Iterator[pd.DataFrame]:
     seeds: dict[str, Any] = {} if options.smoke else {"first_seed": FIRST_SEED, "seeds": SEEDS}
     for table, centre in design.centres(options.data, smoke=options.smoke):
         for size in SIZES[: 1 if options.smoke else None]:
-            sized = {} if options.smoke else {"log_size": size}
+            sized: dict[str, Any] = {} if options.smoke else {"log_size": size}
             config = dataclasses.replace(centre, name=f"comparisons-{table.name}-{size}", **seeds, **sized)
             found = common.each_log(config, prepare(config), options.out, measure)
             yield found.assign(dataset=table.name, answers=size)
@@ -123,7 +128,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
             wide = mine.groupby(["seed", "log"])["regret"].mean().unstack()
             line: dict[str, object] = {"answers": answers, "dataset": dataset, RATINGS: f"{wide[RATINGS].mean():.2f}"}
             for kind in (UNIFORM, ARENA, RAW):
-                gap = metrics.paired_interval(wide[kind].to_numpy(), wide[RATINGS].to_numpy())
+                gap = metrics.paired_interval(*(jnp.asarray(wide[name]) for name in (kind, RATINGS)))
                 line[kind] = f"{float(gap.estimate):+.2f} ({float(gap.low):.2f} to {float(gap.high):.2f})"
             lines.append(line)
     return pd.DataFrame(lines)

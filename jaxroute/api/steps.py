@@ -26,7 +26,6 @@ from jaxroute.data import shadow as shadows
 from jaxroute.data.logs import LogTable, latency, oddities
 from jaxroute.estimators import recency as ages
 from jaxroute.estimators.evidence import Evidence
-from jaxroute.estimators.prediction_powered import check_scale
 from jaxroute.learn import checks, fitting, full_feedback, sufficiency
 from jaxroute.learn.methods import Method
 from jaxroute.serving import new_models
@@ -118,7 +117,7 @@ def check(
     """
     checks.check_names(rows.models)
     beside = shadows.matched(shadow, rows.models) if isinstance(shadow, Table) else shadow
-    check_scale(people.corrected(rows), beside)
+    people.check_shadow(rows, beside)
     columns = contexts.fit(rows.context)
     checks.check_rows(method, rows, beside, spec)
     taken = latency.by_model(rows)

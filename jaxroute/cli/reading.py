@@ -87,9 +87,8 @@ def shadow_table(path: Path | None, log: people.LogTable, how: How) -> Table | N
         return None
     from jaxroute.data import logs as people
     from jaxroute.data import shadow as shadows
-    from jaxroute.estimators.prediction_powered import check_scale
 
-    check_scale(people.corrected(log), path)
+    people.check_shadow(log, path)
     table = results(path, alone=True, prices=price_list(how.prices, how.reprice), reprice=how.reprice)
     unknown, lacking = shadows.unmatched(table, log.models)
     if unknown:

@@ -15,6 +15,7 @@ from jaxroute.cli.shadow_plan import Who, plan
 from jaxroute.cli.shadow_pool import ASK, draw, marked
 from jaxroute.cli.sheets import Sheet
 from jaxroute.data import saving, scale
+from jaxroute.data.logs.entries import COMPARED
 from jaxroute.system.printing import money, two_figures
 from jaxroute.types import InputError, UnsupportedLogError
 
@@ -78,6 +79,8 @@ def shadow(
     weights = options.cost_weights(normalised_cost_weights)
     offered = None if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
+    if table.read_as.get("score") == COMPARED:
+        raise InputError(f"{log}: answers of a shadow sample are rated, and those of this log are compared")
     logs, _ = reading.as_logs(table, encoder)
     if why := scale.unfit(np.asarray(logs.features)):
         raise UnsupportedLogError(why)

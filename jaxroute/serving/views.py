@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 from jaxroute import nuisance, policies
 from jaxroute.data import logs as people
 from jaxroute.data import scale, shadow
-from jaxroute.estimators.prediction_powered import check_scale
 from jaxroute.estimators.verdict import FEWEST_EFFECTIVE_ROWS
 from jaxroute.numerics import as_arrays
 from jaxroute.serving import alike, new_models
@@ -48,10 +47,10 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
     """The log and the shadow with features as the router takes them.
 
     Raises:
-        InputError: a table beside a log whose values people's ratings correct.
+        InputError: a table beside a log whose qualities are something else, see ``logs.check_shadow``.
         UnsupportedLogError: features whose squares overflow or vanish, or rows that count as few by their weight.
     """
-    check_scale(people.corrected(log), table)
+    people.check_shadow(log, table)
     if why := _unfit(log):
         raise UnsupportedLogError(why)
     encoder, beside = None, log.context if router.context else None

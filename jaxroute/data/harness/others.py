@@ -22,6 +22,11 @@ KNOWN = (
         "conversations with a simulated user, who asks each model something else; there is no prompt to join by",
     ),
     (
+        "comparisons of two answers",
+        {"model_a", "model_b", "winner"},
+        "which of two is better, and no score of one; they are a log (jaxroute fit FILE), or votes for --prior",
+    ),
+    (
         "results of aider's benchmark",
         {"testcase", "tests_outcomes"},
         "exercises without their prompts; write rows of prompt, model, score and cost",

@@ -23,6 +23,7 @@ from jaxroute.data.logs.loading import load as load
 from jaxroute.data.logs.problems import EXAMPLES as EXAMPLES
 from jaxroute.data.logs.table import LogTable as LogTable
 from jaxroute.data.logs.table import as_logs as as_logs
+from jaxroute.data.logs.table import check_shadow as check_shadow
 from jaxroute.data.logs.table import corrected as corrected
 from jaxroute.data.logs.table import folding as folding
 from jaxroute.data.logs.table import hold_out as hold_out

@@ -160,6 +160,22 @@ def rating(log: LogTable) -> str:
     )
 
 
+def check_shadow(log: LogTable, shadow: Any) -> None:
+    """Refuse a shadow sample (None: none) beside a log whose qualities are something else than its ratings.
+
+    Raises:
+        InputError: the log is of comparisons, or people's ratings correct its values.
+    """
+    if shadow is not None and log.read_as.get("score") == COMPARED:
+        raise InputError(
+            f"{named('shadow')}: the answers of a shadow sample are rated, and those of this log are compared; a win "
+            "is no rating, so give one of the two"
+        )
+    from jaxroute.estimators.prediction_powered import check_scale
+
+    check_scale(corrected(log), shadow)
+
+
 def _with_ratings(logs: Logs, log: LogTable) -> Logs:
     """With people's ratings, and the probability of each: as logged, else estimated from prompt and model."""
     import jax
