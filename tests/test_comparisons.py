@@ -208,14 +208,14 @@ def test_weights_and_qualities_against_a_loop():
         value = share[k] / 2
         for c in set(range(5)) - {k}:
             wins = [y for b, y in own if b == c]
-            part = min(share[c], 4 * len(wins) / len(own))
+            part = min(share[c], 2 * len(wins) / len(own))
             value += part * np.mean(wins or [0]) + (share[c] - part) * chance[k, c]
         ours = np.average([held.least[k] + held.scale[k] * y for _, y in own], weights=[weight[k, b] for b, _ in own])
         assert ours == pytest.approx(value, abs=1e-9)
         assert np.mean([weight[k, b] for b, _ in own]) == pytest.approx(1)
         assert 0 <= held.least[k] <= held.least[k] + held.scale[k] <= 1 + 1e-12
     assert (held.modelled[[0, 4]] > 0.1).all()
-    np.testing.assert_allclose(held.modelled[1:4], 0, atol=0.05)
+    np.testing.assert_allclose(held.modelled[1:4], 0, atol=0.1)
 
 
 def test_odds_find_the_strengths_that_made_the_wins():

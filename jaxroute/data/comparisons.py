@@ -25,9 +25,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-LARGEST = 4.0
+LARGEST = 2.0
 """Most that a row may count for its opponent's sake, about: what it cannot make up for is taken from the model B."""
-PRIOR_DEVIATION = 2.0
+PRIOR_DEVIATION = 4.0
 """Standard deviation of the log odds of a model in B, before any verdict: what keeps an unbeaten model finite."""
 
 
