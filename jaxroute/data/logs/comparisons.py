@@ -63,7 +63,9 @@ def verdict(record: Row) -> Any:
     for side, won in zip(SIDES, (1.0, 0.0), strict=True):
         if said == record.get(f"model{side}"):
             return won
-    return VERDICTS.get(str(said).strip().lower(), said)
+    return VERDICTS.get(
+        str(said).strip().lower(), f"the winner {said!r}"
+    )  # no number: 1 may be the first or the second
 
 
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
@@ -79,13 +81,15 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if "quality" in asked.columns:
         raise InputError("the quality of a comparison is its verdict, so that no column is mapped to quality")
     won, models = verdict(record), [record.get(f"model{side}") for side in SIDES]
-    left = SEEN if str(record.get("anony")).lower() in ("false", "0") else ITSELF if models[0] == models[1] else ""
+    left = (
+        SEEN if str(record.get("anony")).lower() in ("false", "0", "0.0") else ITSELF if models[0] == models[1] else ""
+    )
     for side, model in zip(SIDES, models, strict=True):
         if left:
             yield Entry({"model": model}, left)
             continue
-        there = {name.removesuffix(side): value for name, value in record.items() if name.endswith(side)}
-        there |= {name: value for name, value in record.items() if not name.endswith(SIDES)}
+        there = {name: value for name, value in record.items() if not name.endswith(SIDES)}
+        there |= {name.removesuffix(side): value for name, value in record.items() if name.endswith(side)}
         tokens = _tokens(record, side)
         fields = (tokens or {}) | {name: there[name] for name in NUMBERS if name in there}
         fields |= {
