@@ -63,9 +63,8 @@ def verdict(record: Row) -> Any:
     for side, won in zip(SIDES, (1.0, 0.0), strict=True):
         if said == record.get(f"model{side}"):
             return won
-    return VERDICTS.get(
-        str(said).strip().lower(), f"the winner {said!r}"
-    )  # no number: 1 may be the first or the second
+    unknown = f"the winner {said!r}"  # also a number: 1 may be the first or the second
+    return VERDICTS.get(str(said).strip().lower(), unknown)
 
 
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:
@@ -81,9 +80,8 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     if "quality" in asked.columns:
         raise InputError("the quality of a comparison is its verdict, so that no column is mapped to quality")
     won, models = verdict(record), [record.get(f"model{side}") for side in SIDES]
-    left = (
-        SEEN if str(record.get("anony")).lower() in ("false", "0", "0.0") else ITSELF if models[0] == models[1] else ""
-    )
+    seen = str(record.get("anony")).lower() in ("false", "0", "0.0")
+    left = SEEN if seen else ITSELF if models[0] == models[1] else ""
     for side, model in zip(SIDES, models, strict=True):
         if left:
             yield Entry({"model": model}, left)
