@@ -240,7 +240,7 @@ def test_votes_are_a_prior_of_the_models_that_they_name(tmp_path):
         assert known.unused == ("y",)
     few = standings.load(rows[:3] + [record(i, "tie", a="x", b="y") for i in range(5)])
     assert few.deviation[few.models.index("z")] > few.deviation[few.models.index("y")] > standings.ELSEWHERE
-    with pytest.raises(InputError, match="row 1: quality is not a number: .the winner 'nobody'"):
+    with pytest.raises(InputError, match=r"row 1: quality is not a number: .the winner 'nobody'"):
         standings.load([record(0), record(1, winner="nobody")])
     with pytest.raises(InputError, match="no comparison has a winner"):
         standings.load([record(0, winner=None)])
