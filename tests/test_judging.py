@@ -179,7 +179,7 @@ def test_a_value_that_is_not_finite_is_refused():
     assert said["verdict"].tolist() == ["ok", "refuse"]
 
 
-class Gathered(Exception):
+class GatheredError(Exception):
     """Raised in the place of evidence, with the opponents."""
 
 
@@ -190,7 +190,7 @@ def test_the_logging_policy_that_gains_are_over_made_every_choice_as_the_log_say
     informed = dataclasses.replace(log, propensity=known)
 
     def caught(*_, against, **__):
-        raise Gathered(against["logging policy"])
+        raise GatheredError(against["logging policy"])
 
     monkeypatch.setattr(evidence, "gather", caught)
     arrays = logs.as_logs(informed)
@@ -202,9 +202,9 @@ def test_the_logging_policy_that_gains_are_over_made_every_choice_as_the_log_say
     )  # fmt: skip
     learn = counterfactual.examples(arrays, given.nuisances)
     result = SimpleNamespace(policy=lambda weights: jnp.stack([every] * len(weights)))
-    with pytest.raises(Gathered) as of_fit:
+    with pytest.raises(GatheredError) as of_fit:
         judging.gather(jax.random.key(0), "r", log.models, given, result, 0.05, learn, None)
-    with pytest.raises(Gathered) as of_evaluate:
+    with pytest.raises(GatheredError) as of_evaluate:
         evaluation.on_log(router(a=0.1, b=0.2, c=0.3), informed, normalised_cost_weights=[0.0, 1.0])
     for found in (of_fit, of_evaluate):
         policy = np.asarray(found.value.args[0])

@@ -37,7 +37,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute import nuisance
     from jaxroute.data import context as contexts
     from jaxroute.data import ties
-    from jaxroute.data.logs import folding, latency, oddities, rating
+    from jaxroute.data.logs import crowded, folding, latency, oddities, rating
     from jaxroute.estimators import drift, judge
 
     names, taken = table.models, latency.by_model(table)
@@ -71,7 +71,8 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),
         "verdict": verdict,
-        "advice": todo
+        "advice": [said for said in [crowded(table)] if said]
+        + todo
         + lines
         + [said for said in [rating(table)] if said]
         + latency.unknown(taken)
@@ -122,6 +123,7 @@ def _models(
             {
                 "model": name,
                 "rows": int(own.sum()),
+                "judged": int(judged.sum()),
                 "share": float(np.average(own, weights=times)),
                 "feedback": float(times[judged].sum() / times[own].sum()) if own.any() else 0.0,
                 "quality": float(np.average(quality[judged], weights=times[judged])) if judged.any() else None,

@@ -66,10 +66,10 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
 
 
 def note_rows(log: people.LogTable) -> None:
-    """Note how the groups of a log are folded, and what people's ratings are for."""
+    """Note how the groups of a log are folded, whether they are enough, and what people's ratings are for."""
     from jaxroute.data import logs as people
 
-    for said in (people.folding(log, NuisanceSpec().folds), people.rating(log)):
+    for said in (people.folding(log, NuisanceSpec().folds), people.crowded(log), people.rating(log)):
         if said:
             note(f"note: {said}")
 

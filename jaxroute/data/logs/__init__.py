@@ -1,7 +1,7 @@
 """People's logs: one row a request, answered by one model.
 
 loading    reading and checking: ``load``, which ends in `assembling` the table
-table      the checked log; its folds, its splits
+table      the checked log; its folds, its splits; grouping: whether its groups are enough
 problems   what is wrong with rows, and what is left out
 formats    the kinds of logs, one line each
 entries    what one record of a tool says; `usages`: its tokens
@@ -19,6 +19,7 @@ latency    how long the models take
 qualities  which evaluation is the quality; feedback: qualities that came after the answers
 """
 
+from jaxroute.data.logs.grouping import crowded as crowded
 from jaxroute.data.logs.loading import load as load
 from jaxroute.data.logs.problems import EXAMPLES as EXAMPLES
 from jaxroute.data.logs.table import LogTable as LogTable
