@@ -184,7 +184,11 @@ def _said(
         f"{m['model']} may be better than the router's choice on {two_figures(100 * m['may_be_better'])}% of the "
         f"prompts; it would get {two_figures(100 * m['share'])}% of the requests instead of "
         f"{two_figures(100 * m['share_of_router'])}%, which "
-        + (f"proves its gain there after {days(m['days'])}." if np.isfinite(m["days"]) else "never proves its gain.")
+        + (
+            f"proves {points} there after {days(m['days'])}."
+            if np.isfinite(m["days"])
+            else f"never proves {points} there."
+        )
         for m in likely[:NAMED]
     ]
     if asked.rated < 1 and np.isfinite(best["days"]):

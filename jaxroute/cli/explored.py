@@ -212,22 +212,25 @@ def rates(explorers: list[Explorer], found: Requests, proof: Proof) -> list[dict
 
 
 def of_models(models: tuple[str, ...], found: Requests, tried: np.ndarray, proof: Proof) -> list[dict[str, Any]]:
-    """How often each model is tried, where it may be better, and when that is proven."""
+    """How often each model is tried, where it may be better, and when the gain is proven of these prompts.
+
+    Of these alone, which may be few: of all prompts it would be out of reach where few of them can bring it.
+    """
     from jaxroute.serving.exploring import LEVEL
 
     records = []
     for k, name in enumerate(models):
         there = found.beats[:, k] >= LEVEL
         target = np.where(there[:, None], np.eye(len(models))[k], found.greedy)
-        share = float(tried[:, k].mean())
+        share, part = float(tried[:, k].mean()), float(there.mean())
         records.append(
             {
                 "model": name,
                 "share_of_router": float(found.greedy[:, k].mean()),
                 "share": share,
                 "rated_a_day": share * proof.answers,
-                "may_be_better": float(there.mean()),
-                **proof.of(found, tried, target),
+                "may_be_better": part,
+                **proof._replace(gain=part * proof.gain).of(found, tried, target),
             }
         )
     return records
