@@ -206,3 +206,24 @@ def test_the_share_that_a_time_holds_out_is_that_of_the_rows():
     since = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     assert share == pytest.approx((log.timestamp >= since).mean())
     assert 0.3 < share < 0.4
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_rated_answers_that_cost_more_than_all_are_named(longer):
+    """a's dear answers are rated; b's are rated at random; one row in three stands for ten requests."""
+    found = rows(600, weight=lambda i, _: 1 if i % 3 else 10)
+    for i, row in enumerate(found):
+        dear = row["model"] == "a" and longer
+        if row["cost"] < 0.001 if dear else i % 2:
+            row["quality"] = None
+    log = load(found)
+    said = logs.rated_costs(log)
+    if not longer:
+        assert said == ""
+        return
+    own = [row for row in found if row["model"] == "a"]
+    mean, judged = (
+        np.average([row["cost"] for row in of], weights=[row["weight"] for row in of])
+        for of in (own, [row for row in own if row["quality"] is not None])
+    )
+    assert f"than all answers do: a {judged / mean - 1:.0%} more. " in said

@@ -37,7 +37,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute import nuisance
     from jaxroute.data import context as contexts
     from jaxroute.data import ties
-    from jaxroute.data.logs import crowded, folding, latency, oddities, rating
+    from jaxroute.data.logs import crowded, folding, latency, oddities, rated_costs, rating
     from jaxroute.estimators import drift, judge
 
     names, taken = table.models, latency.by_model(table)
@@ -66,7 +66,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "uniform": uniform["verdict"],
         "warnings": advice.missing(table)
         + list(table.outliers)
-        + [said for said in [folding(table, QUICK.folds)] if said]
+        + [said for said in [folding(table, QUICK.folds), rated_costs(table)] if said]
         + oddities.said(table)
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),

@@ -138,12 +138,12 @@ def of_log(logs: Logs, nuisances: Nuisances, *, clip: Float[Array, ""] | float =
     Example:
         >>> from jaxroute.types import Outcomes
         >>> logs, target = example()
-        >>> p = jnp.array([[0.9, 0.3], [0.9, 0.3], [0.3, 0.9], [0.7, 0.1]])  # known where chosen, fitted beside it
-        >>> print(of_log(logs, Nuisances(p, Outcomes(p, p))).round(3))
-        [[0.9 0.1]
-         [0.9 0.1]
-         [0.1 0.9]
-         [0.9 0.1]]
+        >>> p = jnp.array([[0.75, 0.5], [0.75, 0.5], [0.5, 0.75], [0.75, 0.5]])  # known where chosen, fitted beside it
+        >>> print(of_log(logs, Nuisances(p, Outcomes(p, p))))
+        [[0.75 0.25]
+         [0.75 0.25]
+         [0.25 0.75]
+         [0.5  0.5 ]]
 
     Reference: the logging policy's own value needs no weights, Doubly Robust Policy Evaluation and Learning, by Dudík,
     Langford and Li (https://arxiv.org/abs/1103.4601), 2011.
