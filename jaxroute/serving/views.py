@@ -78,8 +78,8 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
 
 
 def said_of(log: people.LogTable, view: View, *routers: Router) -> list[str]:
-    """What a person has to know of the rows that judge: groups that could not be kept together or are too few,
-    people's ratings, rated answers that cost otherwise than all do, and what the routers' own logs were read by."""
+    """What a person has to know of the rows that judge: groups that could not be kept together or are too few, people's
+    ratings, rated answers that cost otherwise than all do, and what was read otherwise than the routers' own logs."""
     folded = people.folding(log, SPEC.folds)
     found = [
         said
