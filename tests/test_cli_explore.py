@@ -3,13 +3,16 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 import router_kinds
 
 from jaxroute import cli
 from jaxroute.cli import explore, explored, output
+from jaxroute.estimators import support
 from jaxroute.serving import kinds, portable
+from jaxroute.types import Logs, Nuisances, Outcomes
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +49,11 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
     little, much = ({one["setting"].split()[2]: one for one in each["settings"]} for each in found)
     assert set(little) == {"uniform,", "thompson,", "contenders,", "evaluation,"}
     for policy in ("uniform,", "contenders,"):
-        assert much[policy]["rows"] < little[policy]["rows"]
+        assert much[policy]["rows"] < (little[policy]["rows"] or np.inf)  # null: too rarely to prove anything
         assert much[policy]["least_probability"] > little[policy]["least_probability"]
-    assert little["evaluation,"]["rows"] == min(one["rows"] for one in little.values())
+    assert little["evaluation,"]["rows"] == min(one["rows"] or np.inf for one in little.values())
+    assert little["uniform,"]["rows"] is None
+    assert little["uniform,"]["unsupported"] > 0.05 > much["uniform,"]["unsupported"]
     assert found[0]["feedback"] == 0.5
     for each in found:
         assert each["conclusion"][0].startswith("Exploring costs ")
@@ -215,3 +220,34 @@ def test_a_models_gain_is_proven_of_the_prompts_where_it_may_be_better():
     best = {"setting": "S", "rows": 100.0, "days": 2.0, "loss": 0.0, "extra_cost_per_1000": 0.0}
     (line,) = (line for line in explore._said(best, [one], asked, 1.0, True) if "may be better" in line)
     assert "proves a gain of 2 points there after" in line
+
+
+@pytest.mark.parametrize(("chance", "differ", "proven"), [(0.04, 0.5, False), (0.04, 0.05, True), (0.06, 0.5, True)])
+def test_what_evaluate_would_refuse_is_never_proven(chance, differ, proven):
+    """Three models: a propensity below 0.05 is no evidence, and more than 5% of such choices are refused."""
+    count = 400
+    greedy = np.tile([1.0, 0.0, 0.0], (count, 1))
+    target = np.where(np.arange(count)[:, None] < differ * count, [0.0, 1.0, 0.0], greedy)
+    tried = np.tile([1 - 2 * chance, chance, chance], (count, 1))
+    flat = np.full((count, 3), 0.5)
+    found = explored.Requests(greedy, flat, flat, flat, flat, flat, target, flat, flat > 0)
+    days = explored.Proof(0.02, 1000.0).of(found, tried, target)["days"]
+    assert np.isfinite(days) == proven
+    rng = np.random.default_rng(0)
+    action = (tried.cumsum(1) > rng.random((count, 1))).argmax(1)
+    logged = tried[np.arange(count), action]
+    logs = Logs(np.zeros((count, 1)), action, np.ones(count), np.ones(count), logged, np.ones((count, 3), bool))
+    nuisances = Nuisances(tried, Outcomes(flat, flat))
+    many = jax.tree.map(lambda x: np.repeat(x, 5, 0), (logs, nuisances, target))  # so that every model has its rows
+    report = support(many[0], many[2], many[1])
+    assert report.numbers["unsupported_mass"] == pytest.approx(explored.unsupported(target, tried), abs=1e-6)
+    assert (report.numbers["unsupported_mass"] <= 0.05) == proven
+
+
+def test_a_setting_that_tries_too_rarely_names_the_floor_that_would_do(folder, capsys):
+    assert run(folder, "--candidate", folder / "next", "--policy", "uniform", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "cannot prove" in found["conclusion"][0]
+    assert "evaluate and compare refuse a router" in found["conclusion"][1]
+    enough = min(one["floor"] for one in found["rates"] if one["days"] is not None)
+    assert f"With --floor {enough:g} it would be proven after" in found["conclusion"][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -15,6 +15,9 @@ from jaxroute.cli.progress import doing
 from jaxroute.cli.sheets import Sheet
 from jaxroute.system.printing import days, money, two_figures
 from jaxroute.types import InputError
+
+if TYPE_CHECKING:
+    from jaxroute.serving.portable import Portable
 
 NAMED = 3
 """Models that the reasons name."""
@@ -102,7 +105,10 @@ def explore(
     currency = loaded.summary.get("currency", "")  # costs are the router's expectations
     asked = Asked(gain, loss, per_day, rated, str(candidate) if candidate else None, currency)
     spend = 1000 * float((found.greedy * found.cost).sum(1).mean())
-    said = _said(records[best], models, asked, spend, bool((found.target != found.greedy).any()))
+    differs = bool((found.target != found.greedy).any())
+    said = _said(records[best], models, asked, spend, differs)
+    if differs:
+        said[1:1] = _too_rarely(records[best], [one for one in rates if one["policy"] == settings[best].policy], loaded)
     sheets = _sheets(records, models)
     written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], currency)
     return output.Result(
@@ -197,6 +203,26 @@ def _said(
             f"{days(best['days'] * asked.rated)}."
         )
     return [*said, _note(asked.currency)]
+
+
+def _too_rarely(best: dict[str, Any], rates: Sequence[dict[str, Any]], router: Portable) -> list[str]:
+    """Why a setting proves nothing that tries every choice, and the least floor that would do.
+
+    Args:
+        best: the setting. rates: of its policy, by floor.
+    """
+    from jaxroute.estimators import evaluation_clip, verdict
+
+    if best["unsupported"] <= verdict.LARGEST_UNSUPPORTED_MASS:
+        return []
+    enough = [one for one in rates if np.isfinite(one["days"])]
+    least = min(enough, key=lambda one: one["floor"], default=None)
+    then = "" if least is None else f" With --floor {least['floor']:g} it would be proven after {days(least['days'])}."
+    return [
+        f"On {two_figures(100 * best['unsupported'])}% of the prompts it tries what is to be proven with a probability "
+        f"below {evaluation_clip(len(router.models)):.3g}, and jaxroute evaluate and compare refuse a router with more "
+        f"than {verdict.LARGEST_UNSUPPORTED_MASS:.0%} such choices.{then} Explore fewer models, or more often."
+    ]
 
 
 def _note(currency: str) -> str:

@@ -46,13 +46,30 @@ class Proof(NamedTuple):
     answers: float
 
     def of(self, found: Requests, probabilities: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Rated rows, and days, after which a gain of ``target`` over the router is proven; inf: never."""
-        from jaxroute.estimators import planning
+        """Rated rows, and days, after which a gain of ``target`` over the router is proven; inf: never.
 
+        Never also where `jaxroute evaluate` and ``compare`` would refuse the target on such a log, however long.
+        """
+        from jaxroute.estimators import planning, verdict
+
+        if max(unsupported(one, probabilities) for one in (target, found.greedy)) > verdict.LARGEST_UNSUPPORTED_MASS:
+            return {"rows": float("inf"), "days": float("inf")}
         utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
         deviation = planning.row_deviation(target, found.greedy, probabilities, found.error, utility)
         rows = float("inf") if deviation == 0 else planning.rows_needed(self.gain, deviation)
         return {"rows": rows, "days": rows / self.answers}
+
+
+def unsupported(target: np.ndarray, probabilities: np.ndarray) -> float:
+    """Share of a target's choices [N, K] that are tried too rarely to count as evidence of it (``estimators.support``).
+
+    >>> unsupported(np.eye(2), np.array([[0.9, 0.1], [0.98, 0.02]]))
+    0.5
+    """
+    from jaxroute.estimators import evaluation_clip
+
+    least = evaluation_clip(target.shape[1]) * (1 - 1e-6)
+    return float(np.where(probabilities < least, target, 0.0).sum(1).mean())
 
 
 def requests(router: Portable, other: Portable | None, table: Any, weight: float) -> Requests:
@@ -195,6 +212,7 @@ def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof)
         "loss": float(np.where(np.abs(loss) <= TINY, 0.0, loss).mean()),
         "least_share": float(tried.mean(0).min()),
         "least_probability": float(tried[found.available].min()),
+        "unsupported": unsupported(found.target, tried),
         **proof.of(found, tried, found.target),
     }
 
