@@ -251,3 +251,24 @@ def test_a_setting_that_tries_too_rarely_names_the_floor_that_would_do(folder, c
     assert "evaluate and compare refuse a router" in found["conclusion"][1]
     enough = min(one["floor"] for one in found["rates"] if one["days"] is not None)
     assert f"With --floor {enough:g} it would be proven after" in found["conclusion"][1]
+
+
+def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
+    count = 400
+    greedy = np.tile([1.0, 0.0], (count, 1))
+    target = np.where(np.arange(count)[:, None] < 0.01 * count, [0.0, 1.0], greedy)
+    flat = np.full((count, 2), 0.5)
+    found = explored.Requests(greedy, flat, flat, flat, flat, flat, target, flat, flat > 0)
+    for gain, proven in ((0.02, False), (0.01, True)):
+        assert np.isfinite(explored.Proof(gain, 1000.0).of(found, flat, target)["rows"]) == proven
+    assert explore._out_of_reach(0.01, explored.parting(target, greedy)) == []
+    (line,) = explore._out_of_reach(0.02, explored.parting(target, greedy))
+    assert "differ from the router's on 1% of the prompts" in line
+
+
+def test_a_plan_of_rare_choices_says_that_they_are_no_evidence(capsys):
+    for new, said in ((0.04, True), (0.1, False)):
+        with pytest.raises(SystemExit):
+            cli.main(["sample-size", "--gain", "0.2", "--new", str(new), "--old", "0.9", "--json"])
+        lines = json.loads(capsys.readouterr().out)["conclusion"]
+        assert any("as no evidence" in line for line in lines) == said

@@ -108,7 +108,9 @@ def explore(
     differs = bool((found.target != found.greedy).any())
     said = _said(records[best], models, asked, spend, differs)
     if differs:
-        said[1:1] = _too_rarely(records[best], [one for one in rates if one["policy"] == settings[best].policy], loaded)
+        of_policy = [one for one in rates if one["policy"] == settings[best].policy]
+        part = explored.parting(found.target, found.greedy)
+        said[1:1] = _out_of_reach(gain, part) or _too_rarely(records[best], of_policy, loaded)
     sheets = _sheets(records, models)
     written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], currency)
     return output.Result(
@@ -203,6 +205,20 @@ def _said(
             f"{days(best['days'] * asked.rated)}."
         )
     return [*said, _note(asked.currency)]
+
+
+def _out_of_reach(gain: float, part: float) -> list[str]:
+    """Why a gain is more than can be proven of any policy.
+
+    Args:
+        gain: to prove. part: share of the prompts on which the choices part.
+    """
+    if gain <= part:
+        return []
+    return [
+        f"The choices differ from the router's on {two_figures(100 * part)}% of the prompts, so they cannot gain more "
+        f"than {two_figures(100 * part)} points over all of them: ask for a smaller --gain."
+    ]
 
 
 def _too_rarely(best: dict[str, Any], rates: Sequence[dict[str, Any]], router: Portable) -> list[str]:

@@ -48,16 +48,28 @@ class Proof(NamedTuple):
     def of(self, found: Requests, probabilities: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Rated rows, and days, after which a gain of ``target`` over the router is proven; inf: never.
 
-        Never also where `jaxroute evaluate` and ``compare`` would refuse the target on such a log, however long.
+        Never also where `jaxroute evaluate` and ``compare`` would refuse the target on such a log, however long, and
+        where the two part on too few prompts for a gain of this size, as qualities are in [0, 1].
         """
         from jaxroute.estimators import planning, verdict
 
         if max(unsupported(one, probabilities) for one in (target, found.greedy)) > verdict.LARGEST_UNSUPPORTED_MASS:
             return {"rows": float("inf"), "days": float("inf")}
+        if self.gain > parting(target, found.greedy) + TINY:
+            return {"rows": float("inf"), "days": float("inf")}
         utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
         deviation = planning.row_deviation(target, found.greedy, probabilities, found.error, utility)
         rows = float("inf") if deviation == 0 else planning.rows_needed(self.gain, deviation)
         return {"rows": rows, "days": rows / self.answers}
+
+
+def parting(target: np.ndarray, greedy: np.ndarray) -> float:
+    """Share of the prompts on which two policies [N, K] choose differently: the most that one can gain on the other.
+
+    >>> parting(np.eye(2), np.eye(2)[[0, 0]])
+    0.5
+    """
+    return float(np.abs(target - greedy).sum(1).mean() / 2)
 
 
 def unsupported(target: np.ndarray, probabilities: np.ndarray) -> float:
