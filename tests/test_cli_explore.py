@@ -39,7 +39,7 @@ def run(folder, *more, router="router"):
 
 def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(folder, capsys):
     found = []
-    for floor in (0.02, 0.2):
+    for floor in (0.02, 0.5):
         assert run(folder, "--candidate", folder / "next", "--floor", floor, "--json") == 0
         found.append(json.loads(capsys.readouterr().out))
         schema = output.schema("explore")
@@ -60,7 +60,7 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
         assert len(each["rates"]) >= 7 * len(each["settings"])
         drawn = {(one["policy"] + ",", one["floor"]): one["days"] for one in each["rates"]}
         for policy, one in {one["setting"].split()[2]: one for one in each["settings"]}.items():
-            assert drawn[policy, 0.02 if each is found[0] else 0.2] == one["days"]
+            assert drawn[policy, 0.02 if each is found[0] else 0.5] == one["days"]
 
 
 def test_the_page_has_the_conclusion_the_reasons_a_picture_and_the_tables_last(folder, capsys):
@@ -222,9 +222,14 @@ def test_a_models_gain_is_proven_of_the_prompts_where_it_may_be_better():
     assert "proves a gain of 2 points there after" in line
 
 
-@pytest.mark.parametrize(("chance", "differ", "proven"), [(0.04, 0.5, False), (0.04, 0.05, True), (0.06, 0.5, True)])
+@pytest.mark.parametrize(
+    ("chance", "differ", "proven"), [(0.04, 0.5, False), (0.06, 0.5, False), (0.04, 0.05, True), (0.12, 0.5, True)]
+)
 def test_what_evaluate_would_refuse_is_never_proven(chance, differ, proven):
-    """Three models: a propensity below 0.05 is no evidence, and more than 5% of such choices are refused."""
+    """Three models: a propensity below 0.05 is no evidence, and more than 5% of such choices are refused.
+
+    That of models that were not chosen is fitted: here with errors of up to a half.
+    """
     count = 400
     greedy = np.tile([1.0, 0.0, 0.0], (count, 1))
     target = np.where(np.arange(count)[:, None] < differ * count, [0.0, 1.0, 0.0], greedy)
@@ -237,10 +242,10 @@ def test_what_evaluate_would_refuse_is_never_proven(chance, differ, proven):
     action = (tried.cumsum(1) > rng.random((count, 1))).argmax(1)
     logged = tried[np.arange(count), action]
     logs = Logs(np.zeros((count, 1)), action, np.ones(count), np.ones(count), logged, np.ones((count, 3), bool))
-    nuisances = Nuisances(tried, Outcomes(flat, flat))
+    fitted = np.where(np.eye(3)[action] > 0, tried, tried * rng.uniform(0.5, 1.5, tried.shape))
+    nuisances = Nuisances(fitted, Outcomes(flat, flat))
     many = jax.tree.map(lambda x: np.repeat(x, 5, 0), (logs, nuisances, target))  # so that every model has its rows
     report = support(many[0], many[2], many[1])
-    assert report.numbers["unsupported_mass"] == pytest.approx(explored.unsupported(target, tried), abs=1e-6)
     assert (report.numbers["unsupported_mass"] <= 0.05) == proven
 
 
@@ -249,8 +254,8 @@ def test_a_setting_that_tries_too_rarely_names_the_floor_that_would_do(folder, c
     found = json.loads(capsys.readouterr().out)
     assert "cannot prove" in found["conclusion"][0]
     assert "evaluate and compare refuse a router" in found["conclusion"][1]
-    enough = min(one["floor"] for one in found["rates"] if one["days"] is not None)
-    assert f"With --floor {enough:g} it would be proven after" in found["conclusion"][1]
+    enough = min((one for one in found["rates"] if one["days"] is not None), key=lambda one: one["loss"])
+    assert f"With --policy uniform --floor {enough['floor']:g} it would be proven after" in found["conclusion"][1]
 
 
 def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
@@ -267,8 +272,8 @@ def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
 
 
 def test_a_plan_of_rare_choices_says_that_they_are_no_evidence(capsys):
-    for new, said in ((0.04, True), (0.1, False)):
+    for new, said in ((0.09, True), (0.1, False)):
         with pytest.raises(SystemExit):
             cli.main(["sample-size", "--gain", "0.2", "--new", str(new), "--old", "0.9", "--json"])
         lines = json.loads(capsys.readouterr().out)["conclusion"]
-        assert any("as no evidence" in line for line in lines) == said
+        assert any("hardly evidence" in line for line in lines) == said

@@ -37,6 +37,22 @@ def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
     return MEANS[verdict] + (f" Judged answers are too few for {several(few)}." if few else "")
 
 
+def enough(count: int) -> str:
+    """How much has to be drawn at random among so many models for their answers to be evidence.
+
+    Choices below ``explored.least_probability`` are hardly any, so a small share that is spread over many models leaves
+    every log refused, however long.
+
+    >>> enough(2), enough(20)
+    ('20% of the requests to a random model (10% to each of the 2)',
+     '100% of the requests to a random model (5% to each of the 20)')
+    """
+    from jaxroute.cli.explored import least_probability
+
+    each = least_probability(count)
+    return f"{count * each:.0%} of the requests to a random model ({100 * each:.2g}% to each of the {count})"
+
+
 def several(names: Sequence[str]) -> str:
     """Names with commas, at most ten of them.
 
@@ -69,10 +85,10 @@ def first(
     lines = []
     if source == "deterministic":
         lines.append(
-            "The model of every request was certain, so the log says nothing about the other models. Send a small "
-            "share of requests (5% is enough) to a random model, and log the probability of every choice. If the "
-            "models were drawn after all and 1 stands for what was drawn, as some bandits write it, leave the column "
-            "out, and the probabilities are estimated."
+            "The model of every request was certain, so the log says nothing about the other models. Send "
+            f"{enough(len(models))}, and log the probability of every choice, or have all models answer a sample "
+            "(jaxroute shadow LOG --ask all). If the models were drawn after all and 1 stands for what was drawn, as "
+            "some bandits write it, leave the column out, and the probabilities are estimated."
         )
     elif source != "known":
         lines.append(

@@ -108,9 +108,8 @@ def explore(
     differs = bool((found.target != found.greedy).any())
     said = _said(records[best], models, asked, spend, differs)
     if differs:
-        of_policy = [one for one in rates if one["policy"] == settings[best].policy]
         part = explored.parting(found.target, found.greedy)
-        said[1:1] = _out_of_reach(gain, part) or _too_rarely(records[best], of_policy, loaded)
+        said[1:1] = _out_of_reach(gain, part) or _too_rarely(records[best], rates, loaded)
     sheets = _sheets(records, models)
     written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], currency)
     return output.Result(
@@ -222,22 +221,26 @@ def _out_of_reach(gain: float, part: float) -> list[str]:
 
 
 def _too_rarely(best: dict[str, Any], rates: Sequence[dict[str, Any]], router: Portable) -> list[str]:
-    """Why a setting proves nothing that tries every choice, and the least floor that would do.
+    """Why a setting proves nothing that tries every choice, and the setting of least loss that would do.
 
     Args:
-        best: the setting. rates: of its policy, by floor.
+        best: the setting. rates: of every policy, by floor.
     """
-    from jaxroute.estimators import evaluation_clip, verdict
+    from jaxroute.estimators import verdict
 
     if best["unsupported"] <= verdict.LARGEST_UNSUPPORTED_MASS:
         return []
     enough = [one for one in rates if np.isfinite(one["days"])]
-    least = min(enough, key=lambda one: one["floor"], default=None)
-    then = "" if least is None else f" With --floor {least['floor']:g} it would be proven after {days(least['days'])}."
+    least = min(enough, key=lambda one: one["loss"], default=None)
+    then = ""
+    if least is not None:
+        setting = f"--policy {least['policy']} --floor {least['floor']:g}"
+        then = f" With {setting} it would be proven after {days(least['days'])}."
     return [
         f"On {two_figures(100 * best['unsupported'])}% of the prompts it tries what is to be proven with a probability "
-        f"below {evaluation_clip(len(router.models)):.3g}, and jaxroute evaluate and compare refuse a router with more "
-        f"than {verdict.LARGEST_UNSUPPORTED_MASS:.0%} such choices.{then} Explore fewer models, or more often."
+        f"below {explored.least_probability(len(router.models)):.3g}. Such choices are hardly evidence, and jaxroute "
+        f"evaluate and compare refuse a router with more than {verdict.LARGEST_UNSUPPORTED_MASS:.0%} of them.{then} "
+        "Explore fewer models, or more often."
     ]
 
 

@@ -56,10 +56,11 @@ def sample_size(
     """
     import numpy as np
 
-    from jaxroute.estimators import evaluation_clip, planning
+    from jaxroute.cli.explored import least_probability
+    from jaxroute.estimators import planning
     from jaxroute.estimators.verdict import LARGEST_UNSUPPORTED_MASS
 
-    least = evaluation_clip(1)
+    least = least_probability(1)
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
         if not 0 < value < np.inf or (option == "--feedback" and value > 1):
             raise InputError(
@@ -98,8 +99,8 @@ def sample_size(
     ]
     if min(new, old) < least and differ > LARGEST_UNSUPPORTED_MASS:
         said.append(
-            f"jaxroute evaluate and compare count choices with a probability below min({least:g}, 0.5 / K) of K models "
-            f"as no evidence, and refuse a router with more than {LARGEST_UNSUPPORTED_MASS:.0%} of them."
+            f"Choices with a probability below min({least:g}, 1 / K) of K models are hardly evidence, and jaxroute "
+            f"evaluate and compare refuse a router with more than {LARGEST_UNSUPPORTED_MASS:.0%} of them."
         )
     header = ["gain", "rows, one look", "days", "simulated power", "rows, any look", "days", "simulated power"]
     keys = [f"{what}_{looks}" for looks in ("once", "always") for what in ("rows", "days", "simulated_power")]
