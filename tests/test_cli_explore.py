@@ -3,13 +3,16 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 import router_kinds
 
 from jaxroute import cli
-from jaxroute.cli import explore, output
+from jaxroute.cli import explore, explored, output
+from jaxroute.estimators import support
 from jaxroute.serving import kinds, portable
+from jaxroute.types import Logs, Nuisances, Outcomes
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def run(folder, *more, router="router"):
 
 def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(folder, capsys):
     found = []
-    for floor in (0.02, 0.2):
+    for floor in (0.02, 0.5):
         assert run(folder, "--candidate", folder / "next", "--floor", floor, "--json") == 0
         found.append(json.loads(capsys.readouterr().out))
         schema = output.schema("explore")
@@ -46,16 +49,18 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
     little, much = ({one["setting"].split()[2]: one for one in each["settings"]} for each in found)
     assert set(little) == {"uniform,", "thompson,", "contenders,", "evaluation,"}
     for policy in ("uniform,", "contenders,"):
-        assert much[policy]["rows"] < little[policy]["rows"]
+        assert much[policy]["rows"] < (little[policy]["rows"] or np.inf)  # null: too rarely to prove anything
         assert much[policy]["least_probability"] > little[policy]["least_probability"]
-    assert little["evaluation,"]["rows"] == min(one["rows"] for one in little.values())
+    assert little["evaluation,"]["rows"] == min(one["rows"] or np.inf for one in little.values())
+    assert little["uniform,"]["rows"] is None
+    assert little["uniform,"]["unsupported"] > 0.05 > much["uniform,"]["unsupported"]
     assert found[0]["feedback"] == 0.5
     for each in found:
         assert each["conclusion"][0].startswith("Exploring costs ")
         assert len(each["rates"]) >= 7 * len(each["settings"])
         drawn = {(one["policy"] + ",", one["floor"]): one["days"] for one in each["rates"]}
         for policy, one in {one["setting"].split()[2]: one for one in each["settings"]}.items():
-            assert drawn[policy, 0.02 if each is found[0] else 0.2] == one["days"]
+            assert drawn[policy, 0.02 if each is found[0] else 0.5] == one["days"]
 
 
 def test_the_page_has_the_conclusion_the_reasons_a_picture_and_the_tables_last(folder, capsys):
@@ -193,3 +198,82 @@ def test_a_log_of_other_models_is_refused(tmp_path, folder, capsys):
 def test_numbers_that_cannot_be_are_refused(folder, capsys, option):
     assert run(folder, option) == 2
     assert f"{option.split('=')[0]} is {option.split('=')[1]}; it must be" in capsys.readouterr().err
+
+
+def test_a_models_gain_is_proven_of_the_prompts_where_it_may_be_better():
+    """On 10 of 200 prompts: a gain of 2 points of all of them would be one of 40 points of these."""
+    count, there, error, chance = 200, 10, 0.4, 0.1
+    greedy = np.tile([1.0, 0.0], (count, 1))
+    beats = np.zeros((count, 2))
+    beats[:there, 1] = 0.5
+    flat = np.full((count, 2), 0.5)
+    found = explored.Requests(greedy, flat, flat, np.full((count, 2), error), flat, beats, greedy, flat, flat > 0)
+    tried = np.tile([1 - chance, chance], (count, 1))
+    one = explored.of_models(("a", "b"), found, tried, explored.Proof(0.02, 50.0))[1]
+    part = there / count
+    variance = part * error**2 * (1 / chance + 1 / (1 - chance))
+    rows = variance * ((1.959964 + 0.841621) / (0.02 * part)) ** 2
+    assert one["may_be_better"] == part
+    assert one["rows"] == pytest.approx(rows, abs=1)
+    assert one["days"] == one["rows"] / 50
+    asked = explore.Asked(0.02, 0.01, 50.0, 1.0, None, "")
+    best = {"setting": "S", "rows": 100.0, "days": 2.0, "loss": 0.0, "extra_cost_per_1000": 0.0}
+    (line,) = (line for line in explore._said(best, [one], asked, 1.0, True) if "may be better" in line)
+    assert "proves a gain of 2 points there after" in line
+
+
+@pytest.mark.parametrize(
+    ("chance", "differ", "proven"), [(0.04, 0.5, False), (0.06, 0.5, False), (0.04, 0.05, True), (0.12, 0.5, True)]
+)
+def test_what_evaluate_would_refuse_is_never_proven(chance, differ, proven):
+    """Three models: a propensity below 0.05 is no evidence, and more than 5% of such choices are refused.
+
+    That of models that were not chosen is fitted: here with errors of up to a half.
+    """
+    count = 400
+    greedy = np.tile([1.0, 0.0, 0.0], (count, 1))
+    target = np.where(np.arange(count)[:, None] < differ * count, [0.0, 1.0, 0.0], greedy)
+    tried = np.tile([1 - 2 * chance, chance, chance], (count, 1))
+    flat = np.full((count, 3), 0.5)
+    found = explored.Requests(greedy, flat, flat, flat, flat, flat, target, flat, flat > 0)
+    days = explored.Proof(0.02, 1000.0).of(found, tried, target)["days"]
+    assert np.isfinite(days) == proven
+    rng = np.random.default_rng(0)
+    action = (tried.cumsum(1) > rng.random((count, 1))).argmax(1)
+    logged = tried[np.arange(count), action]
+    logs = Logs(np.zeros((count, 1)), action, np.ones(count), np.ones(count), logged, np.ones((count, 3), bool))
+    fitted = np.where(np.eye(3)[action] > 0, tried, tried * rng.uniform(0.5, 1.5, tried.shape))
+    nuisances = Nuisances(fitted, Outcomes(flat, flat))
+    many = jax.tree.map(lambda x: np.repeat(x, 5, 0), (logs, nuisances, target))  # so that every model has its rows
+    report = support(many[0], many[2], many[1])
+    assert (report.numbers["unsupported_mass"] <= 0.05) == proven
+
+
+def test_a_setting_that_tries_too_rarely_names_the_floor_that_would_do(folder, capsys):
+    assert run(folder, "--candidate", folder / "next", "--policy", "uniform", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "cannot prove" in found["conclusion"][0]
+    assert "evaluate and compare refuse a router" in found["conclusion"][1]
+    enough = min((one for one in found["rates"] if one["days"] is not None), key=lambda one: one["loss"])
+    assert f"With --policy uniform --floor {enough['floor']:g} it would be proven after" in found["conclusion"][1]
+
+
+def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
+    count = 400
+    greedy = np.tile([1.0, 0.0], (count, 1))
+    target = np.where(np.arange(count)[:, None] < 0.01 * count, [0.0, 1.0], greedy)
+    flat = np.full((count, 2), 0.5)
+    found = explored.Requests(greedy, flat, flat, flat, flat, flat, target, flat, flat > 0)
+    for gain, proven in ((0.02, False), (0.01, True)):
+        assert np.isfinite(explored.Proof(gain, 1000.0).of(found, flat, target)["rows"]) == proven
+    assert explore._out_of_reach(0.01, explored.parting(target, greedy)) == []
+    (line,) = explore._out_of_reach(0.02, explored.parting(target, greedy))
+    assert "differ from the router's on 1% of the prompts" in line
+
+
+def test_a_plan_of_rare_choices_says_that_they_are_no_evidence(capsys):
+    for new, said in ((0.09, True), (0.1, False)):
+        with pytest.raises(SystemExit):
+            cli.main(["sample-size", "--gain", "0.2", "--new", str(new), "--old", "0.9", "--json"])
+        lines = json.loads(capsys.readouterr().out)["conclusion"]
+        assert any("hardly evidence" in line for line in lines) == said

@@ -125,3 +125,33 @@ def test_since_needs_times(log):
     rows = [{"prompt": "hi", "model": m, "quality": 1, "cost": 1} for m in "ab"]
     with pytest.raises(InputError, match="the log has no times"):
         people.load(rows, since="2026-01-01")
+
+
+def test_rows_that_stand_for_many_requests_are_no_change_of_the_share():
+    """From half of the log on, one in five rows of model 0 is kept, and stands for five requests."""
+    draws = np.random.default_rng(0)
+    action, late = draws.integers(0, 2, 3000), np.arange(3000) >= 1500
+    kept = (action == 1) | ~late | (draws.random(3000) < 0.2)
+    action, late = action[kept], late[kept]
+    weight, count = np.where(late & (action == 0), 5.0, 1.0), len(action)
+    quality = (draws.random(count) < 0.6).astype(float)
+    half = np.full((count, 2), 0.5)
+    logs = Logs(np.zeros((count, 1)), action, quality, np.ones(count), half[:, 0], half > 0, None, weight)
+    nuisances, time = Nuisances(half, Outcomes(half + 0.1, half + 0.5)), np.arange(float(count))
+    assert not any(one.changed for one in drift.changes(logs, nuisances, time))
+    share = {one.model: one for one in drift.changes(logs, nuisances, time) if one.what == "share"}[0]
+    early = time < share.at
+    for rows, said in ((early, share.before), (~early, share.after)):
+        np.testing.assert_allclose(said, np.average(action[rows] == 0, weights=weight[rows]))
+    unweighted = drift.changes(logs._replace(weight=None), nuisances, time)
+    assert {one.what for one in unweighted if one.changed} == {"share"}
+
+
+@pytest.mark.parametrize("begins", [0.2, 0.8])
+def test_the_level_holds_where_weights_change_over_time(begins):
+    draws, time = np.random.default_rng(1), np.arange(200.0)
+    weight = np.where(time < begins * 200, 1.0, 20.0)
+    p = [drift.bridge((draws.random(200) < 0.3).astype(float), time, None, weight)[0] for _ in range(1500)]
+    assert np.mean(np.array(p) < 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1500)
+    even = drift.bridge(time % 7, time, None, np.full(200, 3.0))
+    np.testing.assert_allclose(even, drift.bridge(time % 7, time), rtol=0.05)

@@ -13,6 +13,7 @@ import router_kinds
 import jaxroute as jr
 from jaxroute.data import fingerprints, simulate, synthetic
 from jaxroute.data import logs as people
+from jaxroute.serving import unseen
 from jaxroute.serving import views as serving_views
 from jaxroute.serving.router import Router
 from jaxroute.types import InputError, NuisanceSpec, Table
@@ -203,6 +204,16 @@ def test_where_nothing_is_new_the_stored_value_stands_and_says_so_first(log):
     frame = found.to_frame()
     assert frame[["value", "low", "high", "gain_on_best_single"]].to_numpy().tolist() == [[0.7, 0.6, 0.8, 0.1]]
     assert frame[["gain_on_logging_policy", "gain_on_best_single_low", "flips_at"]].isna().all(axis=None)
+    assert "cost_per_1000" not in frame  # which an artefact of an earlier release does not keep
+    spent = dict.fromkeys(unseen.ACCOUNTS, 0.25) | {"saved_on_best_single_low": None, "shares": {"a": 1.0}}
+    kept = {**STORED, "by_cost_weight": [STORED["by_cost_weight"][0] | spent]}
+    (row,) = (
+        jr.evaluate(router_kinds.router("plug_in", summary=kept, fingerprint=marks), log).to_frame().to_dict("records")
+    )
+    assert np.isnan(row["saved_on_best_single_low"])
+    assert {name: row[name] for name in unseen.ACCOUNTS if name != "saved_on_best_single_low"} == {
+        name: value for name, value in spent.items() if value is not None
+    }
     other = {**STORED, "by_cost_weight": [STORED["by_cost_weight"][0] | {"value": 0.5}]}
     two = jr.compare(router, router_kinds.router("per_weight", summary=other), log)
     np.testing.assert_allclose(two.difference, [0.2])

@@ -1,5 +1,6 @@
 """What a log or a table says of routers that know other models than it, and of chats read by the router's rule."""
 
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -13,15 +14,18 @@ import pytest
 import router_kinds
 from commands import run
 
+from jaxroute import counterfactual
 from jaxroute.cli import options, reading
 from jaxroute.data import logs, prompts
 from jaxroute.engine import networks
+from jaxroute.estimators import evidence
 from jaxroute.estimators.accounts import PARTS
+from jaxroute.learn import judging
 from jaxroute.projection import Projection
 from jaxroute.serving import comparison, evaluation, kinds, views
 from jaxroute.serving.distil import Student
 from jaxroute.serving.router import Router
-from jaxroute.types import InputError, NuisanceSpec, Outcomes, Table
+from jaxroute.types import InputError, Nuisances, NuisanceSpec, Outcomes, Table
 
 N = 240
 QUALITY = {"a": 0.2, "b": 0.5, "c": 0.9}
@@ -173,3 +177,38 @@ def test_a_value_that_is_not_finite_is_refused():
     found = SimpleNamespace(**known, singles=(), models=(), shares=np.zeros((2, 0)))
     said = evaluation.LogEvaluation(found, 1.0, ()).to_frame()
     assert said["verdict"].tolist() == ["ok", "refuse"]
+
+
+class GatheredError(Exception):
+    """Raised in the place of evidence, with the opponents."""
+
+
+def test_the_logging_policy_that_gains_are_over_made_every_choice_as_the_log_says(log, monkeypatch):
+    """Where a row was scaled to one, choices that the features did not explain counted less: 3 points of quality."""
+    rng = np.random.default_rng(0)
+    known = rng.choice([0.04, 0.3, 0.9], N)
+    informed = dataclasses.replace(log, propensity=known)
+
+    def caught(*_, against, **__):
+        raise GatheredError(against["logging policy"])
+
+    monkeypatch.setattr(evidence, "gather", caught)
+    arrays = logs.as_logs(informed)
+    every = jnp.asarray(rng.dirichlet(np.ones(3), N), jnp.float32)
+    every = every.at[jnp.arange(N), arrays.action].set(known)
+    given = SimpleNamespace(
+        logs=arrays, nuisances=Nuisances(every, Outcomes(every, every)), cost_weights=[0.0, 1.0], times=None,
+        available=arrays.available,
+    )  # fmt: skip
+    learn = counterfactual.examples(arrays, given.nuisances)
+    result = SimpleNamespace(policy=lambda weights: jnp.stack([every] * len(weights)))
+    with pytest.raises(GatheredError) as of_fit:
+        judging.gather(jax.random.key(0), "r", log.models, given, result, 0.05, learn, None)
+    with pytest.raises(GatheredError) as of_evaluate:
+        evaluation.on_log(router(a=0.1, b=0.2, c=0.3), informed, normalised_cost_weights=[0.0, 1.0])
+    for found in (of_fit, of_evaluate):
+        policy = np.asarray(found.value.args[0])
+        assert policy.shape == (2, N, 3)
+        np.testing.assert_allclose(policy.sum(-1), 1, atol=1e-5)
+        chosen = policy[:, np.arange(N), np.asarray(log.action)]
+        np.testing.assert_allclose(chosen, np.stack([np.maximum(known, 0.05)] * 2), rtol=1e-5)  # a weight of 1

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroute import estimators
+from jaxroute.estimators import loggers
 from jaxroute.types import Logs, Nuisances, Outcomes
 
 DRAWS, ROWS = 400, 300  # of each of two policies
@@ -113,3 +114,34 @@ def test_bias_error_and_coverage():
     assert balanced[1] < 0.8 * own[1]
     assert weighted[1] < 0.9 * own[1]
     assert balanced[1] < weighted[1]
+
+
+def test_the_policy_of_a_log_has_the_value_of_the_log_where_the_logger_knew_more_than_the_features():
+    rng, worth = np.random.default_rng(0), np.array([[0.9, 0.9, 0.9], [0.2, 0.5, 0.9]])
+    hard = rng.integers(0, 2, 4000)
+    chances = np.where(hard[:, None] == 1, [0.05, 0.05, 0.9], [0.9, 0.05, 0.05])
+    action = (chances.cumsum(1) > rng.random((4000, 1))).argmax(1)
+    quality = (rng.random(4000) < worth[hard, action]).astype(float)
+    known = chances[np.arange(4000), action]
+    logs = Logs(np.zeros((4000, 1)), action, quality, np.ones(4000), known, np.ones((4000, 3), bool))
+    logs = jax.tree.map(jnp.asarray, logs)
+    share = np.tile(np.bincount(action) / 4000, (4000, 1))  # all that the features say
+    share[np.arange(4000), action] = known
+    level = jnp.tile(jnp.array([0.55, 0.7, 0.9]), (4000, 1))
+    nuisances = Nuisances(jnp.asarray(share, jnp.float32), Outcomes(level, jnp.ones((4000, 3))))
+    target = loggers.of_log(logs, nuisances, clip=0.06)
+    found = estimators.self_normalised_doubly_robust(logs, target, 0.0, nuisances, clip=0.06)
+    weights = np.asarray(target)[np.arange(4000), action] / np.maximum(known, 0.06)
+    np.testing.assert_allclose(weights, 1, rtol=1e-6)
+    predicted = np.asarray(level)
+    direct = (np.asarray(target) * predicted).sum(1)
+    by_hand = (direct + quality - predicted[np.arange(4000), action]).mean()
+    np.testing.assert_allclose(found.value, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(found.value, quality.mean(), atol=0.005)  # 0.85 of a policy that is scaled to one
+
+
+def test_the_policy_of_a_log_takes_what_is_left_where_one_model_was_available():
+    available = np.array([[True, False], [True, True]])
+    logs = Logs(np.zeros((2, 1)), np.zeros(2, int), np.ones(2), np.ones(2), np.array([0.5, 0.25]), available)
+    half = jnp.full((2, 2), 0.5).at[:, 0].set(jnp.array([0.5, 0.25]))
+    np.testing.assert_allclose(loggers.of_log(logs, Nuisances(half, Outcomes(half, half))), [[1, 0], [0.25, 0.75]])

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from collections import Counter
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ import pytest
 from commands import run
 
 from jaxroute.cli import advice
+from jaxroute.cli.examined import examine
+from jaxroute.data import logs
 from jaxroute.data.logs import load, oddities
 from jaxroute.data.seen import Seen
 from jaxroute.system import wording
@@ -152,7 +156,7 @@ def test_a_header_that_is_nearly_right_says_what_is_wrong(tmp_path):
 
 def test_what_is_said_of_hundreds_of_models_is_short():
     models = [
-        {"model": f"m{i}", "rows": 3, "feedback": 1.0, "rows_needed": 97, "verdict": "caution", "quality_error": 0.3}
+        {"model": f"m{i}", "judged": 3, "rows_needed": 97, "verdict": "caution", "quality_error": 0.3}
         for i in range(200)
     ]
     assert advice.conclusion("refuse", models).endswith("m9 (3; log 97 more) and 190 more.")
@@ -168,3 +172,58 @@ def test_an_id_that_is_met_by_chance_is_not_worth_a_sentence():
     assert line.startswith("40 rows have the request id of a row that the router learned from, and another prompt")
     (line,) = Seen(new[:20], by=("request_id",), chance=1 / 15000, reused=1).said()
     assert line.startswith("1 row has the request id")
+
+
+def test_the_doctor_counts_judged_rows_whatever_they_stand_for():
+    """Half of the judged rows stand for 10 requests each: the share of requests with feedback is no share of rows."""
+    found = [
+        row | {"quality": row["quality"] if i % 4 else None, "weight": 10 if i % 4 == 1 else 1}
+        for i, row in enumerate(rows(features=lambda i, _: [float(i % 5), float(i % 3)]))
+    ]
+    log = load(found)
+    examined = examine(log, logs.as_logs(log))
+    judged = Counter(log.models[k] for k in log.action[np.isfinite(log.quality)])
+    assert {m["model"]: m["judged"] for m in examined["models"]} == judged
+    for m in examined["models"]:
+        assert f"{m['model']} ({judged[m['model']]}; log " in examined["conclusion"]
+
+
+def test_a_group_that_holds_most_rows_is_the_reason_that_is_said_first():
+    crowd = load(rows(group=lambda i, _: "default" if i % 2 else f"user {i}"))
+    assert "count as 4 independent ones" in logs.crowded(crowd)
+    assert "the largest of 101 groups has 100" in logs.crowded(crowd)
+    even = load(rows(group=lambda i, _: f"user {i // 10}"))
+    assert "there are 20 groups" in logs.crowded(even)
+    assert logs.crowded(load(rows())) == ""
+    assert logs.crowded(load(rows(group=lambda i, _: f"user {i}"))) == ""
+
+
+def test_the_share_that_a_time_holds_out_is_that_of_the_rows():
+    """Days are whole: a fifth begins within the last one, which has a third of the rows."""
+    log = load(rows(timestamp=lambda i, _: f"2026-11-0{1 + i * 3 // 200}T{i % 24:02d}:00:00Z"))
+    moment, share = advice.last_fifth(log)
+    assert moment == "2026-11-03"
+    since = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    assert share == pytest.approx((log.timestamp >= since).mean())
+    assert 0.3 < share < 0.4
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_rated_answers_that_cost_more_than_all_are_named(longer):
+    """a's dear answers are rated; b's are rated at random; one row in three stands for ten requests."""
+    found = rows(600, weight=lambda i, _: 1 if i % 3 else 10)
+    for i, row in enumerate(found):
+        dear = row["model"] == "a" and longer
+        if row["cost"] < 0.001 if dear else i % 2:
+            row["quality"] = None
+    log = load(found)
+    said = logs.rated_costs(log)
+    if not longer:
+        assert said == ""
+        return
+    own = [row for row in found if row["model"] == "a"]
+    mean, judged = (
+        np.average([row["cost"] for row in of], weights=[row["weight"] for row in of])
+        for of in (own, [row for row in own if row["quality"] is not None])
+    )
+    assert f"than all answers do: a {judged / mean - 1:.0%} more. " in said

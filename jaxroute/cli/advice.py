@@ -30,15 +30,27 @@ def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
     """The verdict in a sentence, and which models lack judged answers.
 
     Example:
-        >>> print(conclusion("refuse", [{"model": "a", "rows": 20, "feedback": 0.6, "rows_needed": 90}]))
+        >>> print(conclusion("refuse", [{"model": "a", "judged": 12, "rows_needed": 90}]))
         This log cannot say which model should answer which prompt. Judged answers are too few for a (12; log 90 more).
     """
-    few = [
-        f"{m['model']} ({m['rows'] * m['feedback']:.0f}; log {m['rows_needed']} more)"
-        for m in models
-        if m["rows_needed"]
-    ]
+    few = [f"{m['model']} ({m['judged']}; log {m['rows_needed']} more)" for m in models if m["rows_needed"]]
     return MEANS[verdict] + (f" Judged answers are too few for {several(few)}." if few else "")
+
+
+def enough(count: int) -> str:
+    """How much has to be drawn at random among so many models for their answers to be evidence.
+
+    Choices below ``explored.least_probability`` are hardly any, so a small share that is spread over many models leaves
+    every log refused, however long.
+
+    >>> enough(2), enough(20)
+    ('20% of the requests to a random model (10% to each of the 2)',
+     '100% of the requests to a random model (5% to each of the 20)')
+    """
+    from jaxroute.cli.explored import least_probability
+
+    each = least_probability(count)
+    return f"{count * each:.0%} of the requests to a random model ({100 * each:.2g}% to each of the {count})"
 
 
 def several(names: Sequence[str]) -> str:
@@ -73,10 +85,10 @@ def first(
     lines = []
     if source == "deterministic":
         lines.append(
-            "The model of every request was certain, so the log says nothing about the other models. Send a small "
-            "share of requests (5% is enough) to a random model, and log the probability of every choice. If the "
-            "models were drawn after all and 1 stands for what was drawn, as some bandits write it, leave the column "
-            "out, and the probabilities are estimated."
+            "The model of every request was certain, so the log says nothing about the other models. Send "
+            f"{enough(len(models))}, and log the probability of every choice, or have all models answer a sample "
+            "(jaxroute shadow LOG --ask all). If the models were drawn after all and 1 stands for what was drawn, as "
+            "some bandits write it, leave the column out, and the probabilities are estimated."
         )
     elif source != "known":
         lines.append(
@@ -125,10 +137,11 @@ def further(
             shadow sample.
     """
     lines = []
-    if fitted and (moment := last_fifth(table)):
+    moment, share = last_fifth(table)
+    if fitted and moment:
         lines.append(
             "The log has times, so a router can be judged on later requests than it learned from: jaxroute fit LOG "
-            f"--split-time {moment} (the last fifth of the rows)"
+            f"--split-time {moment} (the last {share:.0%} of the rows)"
         )
     if fitted and alone and (vague := _uncertain(models)):
         lines.append(
@@ -156,24 +169,28 @@ def further(
     return lines
 
 
-def last_fifth(table: LogTable) -> str:
-    """When the last fifth of a log's rows begins, as --split-time takes it; "" where some rows have no time.
+def last_fifth(table: LogTable) -> tuple[str, float]:
+    """When about the last fifth of a log's rows begins, as --split-time takes it, and the share of the rows since then.
+
+    At the beginning of a day, if no more than 40% of the rows are since then; ("", 0) where some rows have no time.
 
     Example:
         >>> from jaxroute.data.logs import load
         >>> row = {"prompt": "hi", "quality": 1, "cost": 1}
         >>> rows = [row | {"model": "ab"[i % 2], "timestamp": f"2026-11-{i + 1:02}"} for i in range(20)]
         >>> last_fifth(load(rows))
-        '2026-11-17'
+        ('2026-11-17', 0.2)
     """
     if table.timestamp is None or not np.isfinite(table.timestamp).all():
-        return ""
+        return "", 0.0
     begins = np.sort(table.timestamp)[int(0.8 * len(table))]
     if begins == table.timestamp.min():
-        return ""
+        return "", 0.0
     day = datetime.fromtimestamp(float(begins), UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     earlier = float((table.timestamp < day.timestamp()).mean())
-    return f"{day:%Y-%m-%d}" if earlier >= 0.6 else written(float(begins))
+    if earlier >= 0.6:
+        return f"{day:%Y-%m-%d}", round(1 - earlier, 6)
+    return written(float(begins)), round(float((table.timestamp >= begins).mean()), 6)
 
 
 def written(moment: float) -> str:

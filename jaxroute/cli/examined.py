@@ -37,7 +37,7 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
     from jaxroute import nuisance
     from jaxroute.data import context as contexts
     from jaxroute.data import ties
-    from jaxroute.data.logs import folding, latency, oddities, rating
+    from jaxroute.data.logs import crowded, folding, latency, oddities, rated_costs, rating
     from jaxroute.estimators import drift, judge
 
     names, taken = table.models, latency.by_model(table)
@@ -66,12 +66,13 @@ def examine(table: LogTable, logs: Logs, shadow: Examples | None = None) -> dict
         "uniform": uniform["verdict"],
         "warnings": advice.missing(table)
         + list(table.outliers)
-        + [said for said in [folding(table, QUICK.folds)] if said]
+        + [said for said in [folding(table, QUICK.folds), rated_costs(table)] if said]
         + oddities.said(table)
         + list(diagnosis.warnings)
         + drift.said(changed, names, advice.written, known=diagnosis.source == "known"),
         "verdict": verdict,
-        "advice": todo
+        "advice": [said for said in [crowded(table)] if said]
+        + todo
         + lines
         + [said for said in [rating(table)] if said]
         + latency.unknown(taken)
@@ -122,6 +123,7 @@ def _models(
             {
                 "model": name,
                 "rows": int(own.sum()),
+                "judged": int(judged.sum()),
                 "share": float(np.average(own, weights=times)),
                 "feedback": float(times[judged].sum() / times[own].sum()) if own.any() else 0.0,
                 "quality": float(np.average(quality[judged], weights=times[judged])) if judged.any() else None,

@@ -56,8 +56,11 @@ def sample_size(
     """
     import numpy as np
 
+    from jaxroute.cli.explored import least_probability
     from jaxroute.estimators import planning
+    from jaxroute.estimators.verdict import LARGEST_UNSUPPORTED_MASS
 
+    least = least_probability(1)
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
         if not 0 < value < np.inf or (option == "--feedback" and value > 1):
             raise InputError(
@@ -94,6 +97,11 @@ def sample_size(
         f"One row's difference has a standard deviation of {first['deviation']:.3g}: routers that differ on "
         f"{differ:.0%} of the requests, whose choices are logged there with probabilities {new:g} and {old:g}.",
     ]
+    if min(new, old) < least and differ > LARGEST_UNSUPPORTED_MASS:
+        said.append(
+            f"Choices with a probability below min({least:g}, 1 / K) of K models are hardly evidence, and jaxroute "
+            f"evaluate and compare refuse a router with more than {LARGEST_UNSUPPORTED_MASS:.0%} of them."
+        )
     header = ["gain", "rows, one look", "days", "simulated power", "rows, any look", "days", "simulated power"]
     keys = [f"{what}_{looks}" for looks in ("once", "always") for what in ("rows", "days", "simulated_power")]
     lines = [[row["gain"], *(row[key] for key in keys)] for row in rows]

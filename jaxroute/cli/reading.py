@@ -66,10 +66,11 @@ def as_logs(log: people.LogTable, encoder: str) -> tuple[Logs, str | None]:
 
 
 def note_rows(log: people.LogTable) -> None:
-    """Note how the groups of a log are folded, and what people's ratings are for."""
+    """Note how groups are folded, whether they are enough, what ratings are for, and of which answers they are."""
     from jaxroute.data import logs as people
 
-    for said in (people.folding(log, NuisanceSpec().folds), people.rating(log)):
+    folded = people.folding(log, NuisanceSpec().folds)
+    for said in (folded, people.crowded(log), people.rating(log), people.rated_costs(log)):
         if said:
             note(f"note: {said}")
 

@@ -6,7 +6,7 @@ time, so that other prompts than before are no change. With S_j the sum of the f
 
     D = max_j |S_j| / sqrt(sum_g r_g^2),    P(D > d) -> P(sup |Brownian bridge| > d)       (Kolmogorov's distribution)
 
-Rows of a group count as one, as everywhere. Host side, NumPy.
+Rows of a group count as one, as everywhere, and a row as often as ``logs.weight`` says. Host side, NumPy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Change(NamedTuple):
     """One series of one model, in order of time.
 
     model: its index. what: "quality", "cost", or "share" of the rows for which it was chosen. at: the time from which
-    the change shows, in the units of the timestamps. before, after: means of what was logged (of what is known).
+    the change shows, in the units of the timestamps. before, after: means of what was logged (of what is known), of
+    the requests for which the rows stand.
     shift: after minus before of the residuals' means: what other prompts do not explain; of cost, in logarithms.
     p_value: of this test alone. changed: whether it stands among all tests of the log.
     """
@@ -46,7 +47,10 @@ class Change(NamedTuple):
 
 
 def bridge(
-    residual: Float[np.ndarray, " N"], timestamp: Float[np.ndarray, " N"], group: Int[np.ndarray, " N"] | None = None
+    residual: Float[np.ndarray, " N"],
+    timestamp: Float[np.ndarray, " N"],
+    group: Int[np.ndarray, " N"] | None = None,
+    weight: Float[np.ndarray, " N"] | None = None,
 ) -> tuple[float, float]:
     """The test of one series: (p value, time from which it changed, as far as it did).
 
@@ -54,6 +58,8 @@ def bridge(
         residual: [N]; its mean over time is what may change.
         timestamp: [N], in any unit. A group stands at the mean of its rows' times.
         group: [N] numbers of groups, whose rows hang together; None: every row alone.
+        weight: [N] requests for which every row stands; None: one each. Where they change over time, so does the
+            walk's variance, and D is divided by what its largest deviation exceeds a bridge's by.
 
     Returns:
         (p value, the first time after the largest |S_j|); (1, NaN) if residuals do not vary or are fewer than 2 groups.
@@ -68,13 +74,16 @@ def bridge(
     from scipy.special import kolmogorov
 
     place = np.arange(len(residual)) if group is None else np.unique(group, return_inverse=True)[1]
-    size = np.bincount(place)
-    total = np.bincount(place, residual - residual.mean())
-    moment = np.bincount(place, timestamp) / size
+    times = np.ones(len(residual)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+    total = np.bincount(place, times * (residual - np.average(residual, weights=times)))
+    moment = np.bincount(place, timestamp) / np.bincount(place)
     order = np.argsort(moment, kind="stable")
     spread = np.sqrt((total**2).sum())
     if len(order) < 2 or not spread > 1e-9 * np.abs(residual).sum():  # what is left is rounding
         return 1.0, float("nan")
+    if weight is not None:  # var S_j / var S = v_j - 2 v_j m_j + m_j^2; of a bridge v (1 - v), at most 1/4
+        v, m = (np.cumsum(part[order]) / part.sum() for part in (total**2, np.bincount(place, times)))
+        spread *= max(1.0, 2 * np.sqrt((v - 2 * v * m + m**2).max()))
     walk = np.abs(np.cumsum(total[order]))[:-1]
     last = int(np.argmax(walk))
     return float(kolmogorov(walk[last] / spread)), float(moment[order[last + 1]])
@@ -113,21 +122,27 @@ def changes(logs: Logs, nuisances: Nuisances, timestamp: Float[np.ndarray, " N"]
     if time.shape != np.shape(logs.action):
         raise InputError(f"timestamp has shape {time.shape}, and the log {len(logs.action)} rows; give one for each")
     group = np.arange(len(time)) if logs.group is None else np.asarray(logs.group)
+    weight = None if logs.weight is None else np.asarray(logs.weight, float)
     tested = []
     for model, what, value, residual in residuals(logs, nuisances):
         rows = np.isfinite(residual) & np.isfinite(time)
         if len(np.unique(group[rows])) < FEWEST:
             continue
-        p_value, at = bridge(residual[rows], time[rows], group[rows])
+        p_value, at = bridge(residual[rows], time[rows], group[rows], None if weight is None else weight[rows])
         early, late = rows & (time < at), rows & (time >= at)
         if early.any() and late.any():
-            shift = residual[late].mean() - residual[early].mean()
-            tested.append(Change(model, what, at, value[early].mean(), value[late].mean(), float(shift), p_value))
+            (before, was), (after, now) = (_means(weight, part, value, residual) for part in (early, late))
+            tested.append(Change(model, what, at, before, after, now - was, p_value))
     tested.sort(key=lambda one: one.p_value)
     stands = np.logical_and.accumulate(
         [one.p_value < LEVEL / (len(tested) - rank) for rank, one in enumerate(tested)] or [False]
     )
     return [one._replace(changed=bool(yes)) for one, yes in zip(tested, stands.tolist(), strict=False)]
+
+
+def _means(weight: np.ndarray | None, rows: np.ndarray, *columns: np.ndarray) -> list[float]:
+    """Means over some rows, each counted as often as it stands for."""
+    return [float(np.average(y[rows], weights=None if weight is None else weight[rows])) for y in columns]
 
 
 def residuals(logs: Logs, nuisances: Nuisances) -> Iterator[tuple[int, What, np.ndarray, np.ndarray]]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxroute import estimators, policies, recipe
-from jaxroute.estimators import by_weight, evidence
+from jaxroute.estimators import evidence, loggers
 from jaxroute.learn.inputs import MethodInput, MethodResult
 from jaxroute.recipe import priors
 from jaxroute.serving import kinds, portable, posterior
@@ -32,9 +32,10 @@ def gather(
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
     logs, weights = given.logs, jnp.asarray(given.cost_weights)
     rows, ours = len(logs.action), result.policy(given.cost_weights)
+    own = loggers.of_log(logs, given.nuisances, clip=clip)
     single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
     against = {
-        "logging policy": by_weight.logging_policy(logs, given.nuisances, len(weights)),
+        "logging policy": jnp.broadcast_to(own, (len(weights), *own.shape)),
         "best single": single(prompts=given.available[:rows]),
     }
     on_shadow = None

@@ -124,7 +124,8 @@ def print_scorecard(results: pd.DataFrame, *, console: Console | None = None) ->
 
 
 def _seeds(results: pd.DataFrame) -> str:
-    return f"{summarise(results, 'regret')['seeds'].max()} seeds."
+    count = summarise(results, "regret")["seeds"].max()
+    return f"{count} seed{'s' if count != 1 else ''}."
 
 
 def _title(metric: str) -> str:

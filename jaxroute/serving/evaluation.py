@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import logs as people
-from jaxroute.estimators import accounts, by_weight, conclusion, evidence
+from jaxroute.estimators import accounts, conclusion, evaluation_clip, evidence, loggers
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, means
 from jaxroute.serving import alike, new_models, unseen, views
@@ -150,10 +150,10 @@ def on_log(
         )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
-    own = by_weight.logging_policy(view.logs, view.nuisances, len(weights))
+    own = loggers.of_log(view.logs, view.nuisances, clip=evaluation_clip(len(log.models)))
     left = views.not_removed(router, log.models)
     single = best_single(view.logs.available & left[None])
-    against = dict(zip(OPPONENTS, (own, single), strict=True))
+    against = dict(zip(OPPONENTS, (jnp.broadcast_to(own, single.shape), single), strict=True))
     both = {}
     if view.shadow is not None and on_shadow is not None:
         both = {name: on_shadow, OPPONENTS[1]: best_single(view.shadow.available & left[None])}

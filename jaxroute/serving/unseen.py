@@ -14,10 +14,18 @@ import pandas as pd
 
 from jaxroute.data.logs import LogTable
 from jaxroute.data.seen import Seen, nothing
+from jaxroute.estimators.accounts import PARTS
 from jaxroute.serving.router import Router
 from jaxroute.serving.shown import Curve, Shown
 from jaxroute.types import InputError, Table
 
+ENDS = ("", "_low", "_high")
+ACCOUNTS = (
+    *("quality", "cost_per_1000"),
+    *(f"{part}_{of}{end}" for of in ("logging_policy", "best_single") for part in PARTS.values() for end in ENDS),
+    "shares",
+)
+"""What ``estimators.accounts`` says of a fit, as the artefact keeps it."""
 FEWEST = 50
 """Rows to judge a router on where others are left out: ten a fold, as a fit asks for."""
 
@@ -60,6 +68,7 @@ class Stored(Shown):
                     **{"gain_on_best_single_low": gain[0], "gain_on_best_single_high": gain[1]},
                     **{"flips_at": np.nan, "effective_sample_size": np.nan},
                     **{name: row[name] for name in ("label", "verdict", "reasons", "shadow_share")},
+                    **{name: np.nan if row[name] is None else row[name] for name in ACCOUNTS if name in row},
                     "best_single": self.models[row["best_single"]],
                 }
             )

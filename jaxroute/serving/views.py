@@ -77,10 +77,14 @@ def of(router: Router, log: people.LogTable, table: Table | None) -> View:
 
 
 def said_of(log: people.LogTable, view: View, *routers: Router) -> list[str]:
-    """What a person has to know of the rows that judge: groups that could not be kept together, people's ratings, and
-    what was read otherwise than the routers' own logs."""
+    """What a person has to know of the rows that judge: groups that could not be kept together or are too few, people's
+    ratings, rated answers that cost otherwise than all do, and what was read otherwise than the routers' own logs."""
     folded = people.folding(log, SPEC.folds)
-    found = [said for said in (folded and f"{folded}.", people.rating(log)) if said]
+    found = [
+        said
+        for said in (folded and f"{folded}.", people.crowded(log), people.rating(log), people.rated_costs(log))
+        if said
+    ]
     rows = alike.looked_at(log)
     seen, first = log.rows(rows), np.asarray(view.logs.features)[rows]
     return [*found, *alike.said(log, seen, [_features(one, view, first, seen) for one in routers], routers)]

@@ -1,0 +1,58 @@
+"""Whether the answers that were rated cost what all answers cost: values and costs are estimated from rated ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxroute.data.logs.table import LogTable
+
+LEAST = 0.05
+"""Relative difference of mean costs from which it is said."""
+ERRORS = 4.0
+"""Standard errors that the difference must exceed."""
+FEWEST = 30
+"""Rated answers of a model, and unrated ones, below which nothing is said of it."""
+
+
+def rated_costs(log: LogTable) -> str:
+    """What is said where rated answers are dearer or cheaper than all of a model; "" where they are not.
+
+    The cost of an answer is known whether it was rated or not, and estimators correct by rated answers alone. Where
+    people rate long answers more often, the costs of policies are those of long answers.
+
+    Example:
+        >>> from jaxroute.data.logs import load
+        >>> rows = [{"prompt": "hi", "model": "ab"[i % 2], "quality": 1 if i % 4 < 2 else None,
+        ...     "cost": 3 + i % 3 if i % 4 < 2 else 1} for i in range(400)]
+        >>> print(rated_costs(load(rows)))
+        Rated answers cost more or less than all answers do: a 60% more, b 60% more. Values and costs are estimated from
+        rated answers; if it was the answer (its length, say) and not the prompt that decided whether it was rated, the
+        costs of policies, and what they save, are off by so much. Have answers rated that are drawn at random.
+    """
+    rated, known = np.isfinite(np.asarray(log.quality, float)), np.isfinite(log.cost)
+    times = np.ones(len(log)) if log.weight is None else np.asarray(log.weight, float)
+    found = []
+    for k, name in enumerate(log.models):
+        own = known & (log.action == k)
+        parts = [own & rated, own & ~rated]
+        if min(part.sum() for part in parts) < FEWEST or not (
+            all_of_it := np.average(log.cost[own], weights=times[own])
+        ):
+            continue
+        (judged, judged_error), (other, other_error) = (_mean(log.cost[part], times[part]) for part in parts)
+        more = judged / all_of_it - 1
+        if abs(judged - other) > ERRORS * np.hypot(judged_error, other_error) and abs(more) > LEAST:
+            found.append(f"{name} {abs(more):.0%} {'more' if more > 0 else 'less'}")
+    if not found:
+        return ""
+    return (
+        f"Rated answers cost more or less than all answers do: {', '.join(found)}. Values and costs are estimated from "
+        "rated answers; if it was the answer (its length, say) and not the prompt that decided whether it was rated, "
+        "the costs of policies, and what they save, are off by so much. Have answers rated that are drawn at random."
+    )
+
+
+def _mean(cost: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """Mean of costs, each counted so many times, and its standard error."""
+    mean = np.average(cost, weights=times)
+    return float(mean), float(np.sqrt((times**2 * (cost - mean) ** 2).sum()) / times.sum())
