@@ -57,6 +57,21 @@ def test_intervals_hold_the_truth():
     assert found["cost_other"].mean() == pytest.approx(8, rel=0.02)
 
 
+def test_costs_are_those_of_all_answers_though_dear_ones_are_rated_more_often():
+    """Always taking a model costs the mean of its answers, rated or not."""
+    logs, nuisances = drawn(jax.random.key(5))
+    means = [float(logs.cost[logs.action == k].mean()) for k in range(3)]
+    dear = logs.cost > jnp.array(means)[logs.action]
+    kept = logs._replace(quality=jnp.where(dear, logs.quality, jnp.nan))
+    policy = jax.nn.one_hot(jnp.arange(3)[:, None].repeat(ROWS, 1), 3)
+    for of in (nuisances, nuisances._replace(response=jnp.full(ROWS, 0.5))):
+        found = estimators.spending(kept, of, policy, policy[::-1])
+        every = estimators.spending(logs, nuisances, policy, policy[::-1])
+        np.testing.assert_allclose(found["cost"], every["cost"], rtol=1e-6)
+        np.testing.assert_allclose(found["saved"], every["saved"], rtol=1e-5, atol=1e-6)
+    assert (found["quality"] - every["quality"]).abs().max() > 1e-3
+
+
 def test_against_numpy():
     logs, nuisances = drawn(jax.random.key(3))
     router, other = (np.asarray(p) for p in policies(logs.features[:, 0]))

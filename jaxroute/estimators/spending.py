@@ -71,10 +71,13 @@ def spending(
 
 
 def costs_for_qualities(logs: Logs, nuisances: Nuisances) -> tuple[Logs, Nuisances]:
-    """The same rows with costs in the place of qualities: a value at cost weight 0 is then a mean cost."""
-    of_cost = by_judge(logs)._replace(quality=jnp.where(jnp.isnan(logs.quality), jnp.nan, logs.cost))
+    """The same rows with costs in the place of qualities: a value at cost weight 0 is then a mean cost.
+
+    What an answer cost is known whether it was rated or not, so all rows count.
+    """
     cost = nuisances.outcomes.cost
-    return of_cost, nuisances._replace(outcomes=Outcomes(cost, cost))
+    known = nuisances._replace(outcomes=Outcomes(cost, cost), response=None)
+    return by_judge(logs)._replace(quality=logs.cost), known
 
 
 @jax.jit

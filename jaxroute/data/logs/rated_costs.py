@@ -1,4 +1,4 @@
-"""Whether the answers that were rated cost what all answers cost: values and costs are estimated from rated ones."""
+"""Whether the answers that were rated cost what all answers cost: values are estimated from rated ones."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ FEWEST = 30
 def rated_costs(log: LogTable) -> str:
     """What is said where rated answers are dearer or cheaper than all of a model; "" where they are not.
 
-    The cost of an answer is known whether it was rated or not, and estimators correct by rated answers alone. Where
-    people rate long answers more often, the costs of policies are those of long answers.
+    Mean costs are estimated from all answers, values from rated answers alone. Where people rate long answers more
+    often, values at cost weights above 0 are those of long answers.
 
     Example:
         >>> from jaxroute.data.logs import load
         >>> rows = [{"prompt": "hi", "model": "ab"[i % 2], "quality": 1 if i % 4 < 2 else None,
         ...     "cost": 3 + i % 3 if i % 4 < 2 else 1} for i in range(400)]
         >>> print(rated_costs(load(rows)))
-        Rated answers cost more or less than all answers do: a 60% more, b 60% more. Values and costs are estimated from
-        rated answers; if it was the answer (its length, say) and not the prompt that decided whether it was rated, the
-        costs of policies, and what they save, are off by so much. Have answers rated that are drawn at random.
+        Rated answers cost more or less than all answers do: a 60% more, b 60% more. Mean costs are estimated from all
+        answers, and values from rated ones; if it was the answer (its length, say) and not the prompt that decided
+        whether it was rated, values at cost weights above 0 are off by that much of the cost. Have answers rated that
+        are drawn at random.
     """
     rated, known = np.isfinite(np.asarray(log.quality, float)), np.isfinite(log.cost)
     times = np.ones(len(log)) if log.weight is None else np.asarray(log.weight, float)
@@ -46,9 +47,10 @@ def rated_costs(log: LogTable) -> str:
     if not found:
         return ""
     return (
-        f"Rated answers cost more or less than all answers do: {', '.join(found)}. Values and costs are estimated from "
-        "rated answers; if it was the answer (its length, say) and not the prompt that decided whether it was rated, "
-        "the costs of policies, and what they save, are off by so much. Have answers rated that are drawn at random."
+        f"Rated answers cost more or less than all answers do: {', '.join(found)}. Mean costs are estimated from all "
+        "answers, and values from rated ones; if it was the answer (its length, say) and not the prompt that decided "
+        "whether it was rated, values at cost weights above 0 are off by that much of the cost. Have answers rated "
+        "that are drawn at random."
     )
 
 
