@@ -76,7 +76,7 @@ def test_pooled_gap_and_control():
     np.testing.assert_allclose(other["holm"], study_tests.holm(ours["p"].to_numpy()))
     closed = study_gap.gap_closed(rows).set_index(["dataset", "factor"])["closed"]
     np.testing.assert_allclose(closed[("bbh", "centre")], 0.25, atol=0.1)
-    assert study_gap.share_closed(rows, "centre", "").tables == 2
+    assert study_gap.share_closed(study_gap.ends(rows), "centre", "").tables == 2
     # The first recipe's cell moves both ends of the centre's gap: 30 points further off, ceiling as far.
     about = json.dumps({"factor": "outcome model", "level": "former stack"})
     first = made_up().query("method != 'random'")
@@ -158,7 +158,7 @@ def test_share_closed_is_a_ratio_of_sums_with_seeds_resampled_for_all_tables_at_
     ]
     far = {"plug_in_stack": 9, "recommended": 0, "plug_in_stack_full": 0}
     rows = pd.concat([*parts, cell("synthetic", "centre", "", far)])  # not a real table
-    found = study_gap.share_closed(rows, "centre", "")
+    found = study_gap.share_closed(study_gap.ends(rows), "centre", "")
     np.testing.assert_allclose(found.share, closed.sum() / gap.sum())
     assert found.tables == 2
     seeds = np.random.default_rng(0).integers(10, size=(study_gap.DRAWS, 10))
@@ -166,9 +166,15 @@ def test_share_closed_is_a_ratio_of_sums_with_seeds_resampled_for_all_tables_at_
     np.testing.assert_allclose([found.low, found.high], np.quantile(shares, [0.025, 0.975]))
     assert found.low < found.share < found.high
     same = cell("bbh", "centre", "", {"plug_in_stack": 30, "recommended": 28, "plug_in_stack_full": 26})
-    assert study_gap.share_closed(same, "centre", "") == (0.5, 0.5, 0.5, 1)  # seeds alike: nothing to resample
-    assert study_gap.share_closed(rows, "shadow", "250").tables == 0
-    assert study_gap.share_closed(rows[rows["method"] == "recommended"], "centre", "").tables == 0
+    shared = study_gap.share_closed(study_gap.ends(same), "centre", "")
+    assert shared == (0.5, 0.5, 0.5, 1)  # seeds alike: nothing to resample
+        0.5,
+        0.5,
+        0.5,
+        1,
+    )  # seeds alike: nothing to resample
+    assert study_gap.share_closed(study_gap.ends(rows), "shadow", "250").tables == 0
+    assert study_gap.share_closed(study_gap.ends(rows[rows["method"] == "recommended"]), "centre", "").tables == 0
 
 
 def test_ends_are_those_of_the_first_recipe_seed_by_seed():
@@ -240,9 +246,9 @@ def test_shares_of_a_gap_add_up_from_the_first_recipe_over_the_stack_to_the_reci
     first = cell("bbh", *study_cells.FIRST, {"plug_in_stack": 30, "recommended": 29, "plug_in_stack_full": 20}, seeds)
     now = cell("bbh", "centre", "", {"plug_in_stack": 28, "recommended": 25, "plug_in_stack_full": 19}, seeds)
     rows = pd.concat([first, now])
-    assert study_gap.share_closed(rows, "centre", "").share == 0.5  # (30 - 25) / (30 - 20)
-    assert study_gap.share_closed(rows, "centre", "", end="stack").share == 0.2
-    assert study_gap.share_closed(rows, "centre", "", start="stack").share == 3 / 8
+    assert study_gap.share_closed(study_gap.ends(rows), "centre", "").share == 0.5  # (30 - 25) / (30 - 20)
+    assert study_gap.share_closed(study_gap.ends(rows), "centre", "", end="stack").share == 0.2
+    assert study_gap.share_closed(study_gap.ends(rows), "centre", "", start="stack").share == 3 / 8
     text = "\n".join(study_report.gap_closed(rows))
     assert "the recipe closes 50% (50% to 50%) of the gap" in text
     assert "today's stacked plug-in alone closes 20%" in text

@@ -110,6 +110,7 @@ CONTRASTS = (
 WEIGHTED = ("plug_in_stack", RECOMMENDED, END_TO_END, "rm_interval", "rm_affine", "rm_conditional")
 
 
+@functools.cache
 def robust(method: str) -> bool:
     """Whether a router was learnt end to end from doubly robust utilities.
 
@@ -118,6 +119,12 @@ def robust(method: str) -> bool:
     """
     about = methods.get(method)
     return about.kind == LEARNED and about.estimator in ROBUST and method not in STAYS
+
+
+@functools.cache
+def _plug_in(method: str) -> bool:
+    """Whether a method predicts first, the recipe apart."""
+    return methods.get(method).kind == PLUG_IN and method != RECOMMENDED
 
 
 def trained(rows: pd.DataFrame) -> pd.DataFrame:
@@ -132,19 +139,18 @@ def picked(cell: pd.DataFrame, name: str) -> tuple[str, pd.Series] | None:
     flattered by the number it is compared on; it goes by the name that is picked most often. The recipe is no plug-in
     here.
     """
-    kinds = {
-        BEST_LEARNED: robust,
-        BEST_PLUG_IN: lambda method: methods.get(method).kind == PLUG_IN and method != RECOMMENDED,
-    }
+    kinds = {BEST_LEARNED: robust, BEST_PLUG_IN: _plug_in}
     if name not in kinds:
         return (name, cell[name]) if name in cell else None
-    candidates = cell[[method for method in cell if kinds[name](str(method))]].dropna()
-    if candidates.empty:
+    names = np.array([method for method in cell if kinds[name](method)], object)
+    values = cell[names].to_numpy()
+    whole = ~np.isnan(values).any(axis=1)
+    values = values[whole]
+    if not values.size:
         return None
-    values = candidates.to_numpy()
     choice = (values.sum(axis=0) - values).argmin(axis=1)  # for one seed alone: the first
-    named = candidates.columns[choice]
-    return str(named.to_series().mode()[0]), pd.Series(values[np.arange(len(values)), choice], candidates.index)
+    known, often = np.unique(names[choice], return_counts=True)
+    return str(known[often.argmax()]), pd.Series(values[np.arange(len(values)), choice], cell.index[whole])
 
 
 def end_to_end(rows: pd.DataFrame, left: str = BEST_LEARNED, right: str = BEST_PLUG_IN) -> list[Contrast]:

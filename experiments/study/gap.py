@@ -66,16 +66,17 @@ class Share(NamedTuple):
         return f"{self.share:.0%} ({self.low:.0%} to {self.high:.0%})"
 
 
-def share_closed(rows: pd.DataFrame, factor: str, level: str, *, start: str = "start", end: str = RECOMMENDED) -> Share:
+def share_closed(
+    found: pd.DataFrame, factor: str, level: str, *, start: str = "start", end: str = RECOMMENDED
+) -> Share:
     """Share of the gap closed over the real tables together, with a paired bootstrap over seeds.
 
         share = sum_s sum_t (start - end) / sum_s sum_t (start - ceiling)
 
-    over tables t and the seeds s that all of them have; ``start`` and ``end`` are columns of ``ends``. A draw resamples
-    seeds, for all tables and all of these alike; the interval is from the 2.5% to the 97.5% quantile of DRAWS draws,
-    which is a little short with ten seeds.
+    over tables t and the seeds s that all of them have; ``start`` and ``end`` are columns of ``found``, which `ends`
+    made. A draw resamples seeds, for all tables and all of these alike; the interval is from the 2.5% to the 97.5%
+    quantile of DRAWS draws, which is a little short with ten seeds.
     """
-    found = ends(rows)
     real = found[(found["factor"] == factor) & (found["level"] == level) & (found["dataset"] != SYNTHETIC)]
     if real.empty:
         return Share(np.nan, np.nan, np.nan, 0)

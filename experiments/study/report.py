@@ -177,13 +177,13 @@ def gap_closed(rows: pd.DataFrame) -> Paragraphs:
     closed = study_gap.gap_closed(rows)
     if closed.empty:
         return []
-    lines = ["## How much of the gap to full feedback is closed"]
+    lines, ends = ["## How much of the gap to full feedback is closed"], study_gap.ends(rows)
     shadows = [("shadow", size, f"With {size} shadow prompts") for size in ("50", "100", "250", "500")]
     for factor, level, what in [("centre", "", "From the log alone"), *shadows]:
-        whole = study_gap.share_closed(rows, factor, level)
+        whole = study_gap.share_closed(ends, factor, level)
         if whole.tables:
-            stack = study_gap.share_closed(rows, factor, level, end="stack")
-            rest = study_gap.share_closed(rows, factor, level, start="stack")
+            stack = study_gap.share_closed(ends, factor, level, end="stack")
+            rest = study_gap.share_closed(ends, factor, level, start="stack")
             lines += [
                 f"{what}, over {whole.tables} real tables: the recipe closes {whole} of the gap between the "
                 "first recipe (the log's stacked plug-in before the Gaussian process, where that was run) and the same "

@@ -153,10 +153,10 @@ def lost(rows: pd.DataFrame) -> str:
 
 def closed(rows: pd.DataFrame) -> str:
     """How much of the gap to full feedback is closed from the log, and with shadow prompts beside it."""
-    shown = []
+    shown, ends = [], study_gap.ends(rows)
     for size in SHADOWS:
         place = ("shadow", size) if size else CENTRE
-        shares = [study_gap.share_closed(rows, *place, **more) for more in ({}, {"end": "stack"}, {"start": "stack"})]
+        shares = [study_gap.share_closed(ends, *place, **more) for more in ({}, {"end": "stack"}, {"start": "stack"})]
         if shares[0].tables:
             shown.append((f"{size} shadow prompts" if size else "the log alone", *map(str, shares)))
     columns = ["", "recipe, of the gap from the first recipe", "today's stacked plug-in", "recipe, of what that leaves"]
@@ -206,8 +206,9 @@ def headlines(rows: pd.DataFrame) -> str:
     found = find(rows, [contrast for _, contrast in RECIPE])
     over = {name: found[contrast.name, REAL] for name, contrast in RECIPE if (contrast.name, REAL) in found}
     against = "; ".join(f"{name}: {said(over[name])}" for name in HEADLINES if name in over)
-    alone, shadow = (study_gap.share_closed(rows, *place) for place in (CENTRE, ("shadow", "250")))
-    stack = study_gap.share_closed(rows, *CENTRE, end="stack")
+    ends = study_gap.ends(rows)
+    alone, shadow = (study_gap.share_closed(ends, *place) for place in (CENTRE, ("shadow", "250")))
+    stack = study_gap.share_closed(ends, *CENTRE, end="stack")
     lines = [
         f"**Learning the decision end to end, against predicting first and choosing afterwards.** {learned(rows)[0]}",
         f"**The recommended recipe.** {lost(rows)} Against its simplest form, the stacked plug-in, in points of regret "
