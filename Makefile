@@ -174,6 +174,9 @@ data: setup  ## download the public tables and rebuild them in data/ (N=name of 
 
 # Compiling is most of this command's time, and the programs of tests are small: they are compiled with few
 # optimisations. What CI runs beside it (doctests, slow tests, JAX's modes) is compiled as users' programs are.
+# Many processes import the same modules: bytecode is kept, whatever the shell says.
+test test-slow test-studies test-modes doctest: export PYTHONDONTWRITEBYTECODE :=
+
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: dev  ## run the tests except the slow ones
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not study' $(TESTS)

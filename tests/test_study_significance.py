@@ -166,13 +166,8 @@ def test_share_closed_is_a_ratio_of_sums_with_seeds_resampled_for_all_tables_at_
     np.testing.assert_allclose([found.low, found.high], np.quantile(shares, [0.025, 0.975]))
     assert found.low < found.share < found.high
     same = cell("bbh", "centre", "", {"plug_in_stack": 30, "recommended": 28, "plug_in_stack_full": 26})
-    shared = study_gap.share_closed(study_gap.ends(same), "centre", "")
-    assert shared == (0.5, 0.5, 0.5, 1)  # seeds alike: nothing to resample
-        0.5,
-        0.5,
-        0.5,
-        1,
-    )  # seeds alike: nothing to resample
+    alike = study_gap.share_closed(study_gap.ends(same), "centre", "")
+    assert alike == (0.5, 0.5, 0.5, 1)  # nothing to resample
     assert study_gap.share_closed(study_gap.ends(rows), "shadow", "250").tables == 0
     assert study_gap.share_closed(study_gap.ends(rows[rows["method"] == "recommended"]), "centre", "").tables == 0
 
