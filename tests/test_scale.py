@@ -113,7 +113,8 @@ def heavy(weight, row=17):
 @pytest.fixture(scope="module")
 def router():
     plain = load(rows())
-    return fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
+    small = {"hidden": (4,), "steps": 20}
+    return fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean", **small)
 
 
 @pytest.mark.parametrize("weight", [300, 1e6, 1e30])
