@@ -232,7 +232,7 @@ def test_a_few_ratings_by_people_do_not_forbid_a_shadow_sample(log, sample):
 
 def test_ratings_and_a_shadow_sample_are_refused_before_a_router_is_judged(log, sample, monkeypatch, capsys, tmp_path):
     """By the same words as before a fit, wherever they come from."""
-    router = jr.fit(log(), "plug_in_mean", outcome_models=["mean"], hidden=(4,), steps=10, fingerprint=False)
+    router = router_kinds.router("plug_in", 256, (*MODELS, "other"), encoder="hashed")
     router.save(tmp_path / "router")
     rated = log("rated", human_quality=lambda i: 1.0)
     monkeypatch.setattr(nuisance, "fit", never)
