@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from jaxroute.data import files as doors
 
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token",
-        "previous", "results"}  # fmt: skip
+        "previous", "results", "links"}  # fmt: skip
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
 
 PRINTED = re.compile(r"\{\s*[A-Za-z_$]\w*:")

@@ -8,6 +8,7 @@ from jaxroute.data.logs import (
     adk,
     bandits,
     coding_agents,
+    datadog,
     gateway,
     haystack,
     helicone,
@@ -74,6 +75,7 @@ FORMATS = (
     portkey.FORMAT,
     open_webui.FORMAT,
     posthog.FORMAT,
+    datadog.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
     SPANS,
@@ -118,6 +120,11 @@ OTHERS = (
         "OpenRouter's activity",
         {"generation_id", "model_permaslug"},
         "requests without their prompts; add a column prompt from your own records, by generation_id",
+    ),
+    (
+        "OpenRouter's generations",
+        {"native_tokens_prompt", "tokens_prompt"},
+        "requests without their prompts; add a column prompt from your own records, by id",
     ),
     (
         "analytics of aider",
