@@ -28,6 +28,7 @@ from jaxroute.data.logs import (
     posthog,
     router_replay,
     spans,
+    tensorzero,
     vercel,
     weave,
 )
@@ -76,6 +77,7 @@ FORMATS = (
     open_webui.FORMAT,
     posthog.FORMAT,
     datadog.FORMAT,
+    tensorzero.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
     SPANS,
