@@ -27,6 +27,7 @@ from jaxroute.data.logs import (
     portkey,
     posthog,
     router_replay,
+    sentry,
     spans,
     tensorzero,
     vercel,
@@ -61,6 +62,14 @@ SPANS = Format(
     "OPENINFERENCE_HIDE_INPUT_MESSAGES; Vercel's AI SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or "
     "give the log records beside the spans",
 )
+SENTRY = Format(
+    "sentry",
+    "Sentry's spans",
+    sentry.detect,
+    lambda name: True,
+    sentry.reader(spans.reader(CONVENTIONS)),
+    "let the package record messages: send_default_pii=True, and include_prompts of its integrations",
+)
 PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda name: name in FIELDS, None)
 FORMATS = (
     gateway.FORMAT,
@@ -80,6 +89,7 @@ FORMATS = (
     tensorzero.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
+    SENTRY,
     SPANS,
     PLAIN,
 )

@@ -111,5 +111,5 @@ FORMAT = Format(
     detect,
     lambda name: name in HELD,
     entries,
-    hint="give the tables of inferences and of model inferences, and with PostgreSQL those of their data, in one folder",
+    hint="give the tables of inferences and of model inferences, with PostgreSQL also those of their data, in a folder",
 )
