@@ -93,8 +93,10 @@ def changed(feedback, **message):
         ({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "input_tokens": 100, "output_tokens": 20,
           "cache_read_input_tokens": 60, "prompt_tokens_details": {"cached_tokens": 60}}, 246e-6),
         ({"prompt_tokens": 100, "completion_tokens": 20, "input_tokens": 100, "output_tokens": 20, "cost": 0.5}, 0.5),
+        ({"prompt_tokens": 100, "completion_tokens": 20, "cost": 0.01, "is_byok": True,
+          "cost_details": {"upstream_inference_cost": 0.2}}, 0.21),
     ],
-    ids=["anthropic", "with the cache", "cost"],
+    ids=["anthropic", "with the cache", "cost", "with a key of one's own"],
 )  # fmt: skip
 def test_usage_as_providers_name_it(feedback, used, billed):
     assert told(load(changed(feedback, usage=used)))["Tallest mountain?"] == ("chunky", pytest.approx(billed), 1)

@@ -22,6 +22,7 @@ from jaxroute.data.logs import (
     mlflow,
     open_webui,
     openinference,
+    openrouter,
     opentelemetry,
     opik,
     portkey,
@@ -83,6 +84,7 @@ FORMATS = (
     llm.FORMAT,
     helicone.FORMAT,
     portkey.FORMAT,
+    openrouter.FORMAT,
     open_webui.FORMAT,
     posthog.FORMAT,
     datadog.FORMAT,
@@ -127,11 +129,6 @@ OTHERS = (
         "an experiment of LangSmith",
         {"example_id", "execution_time"},
         "every example's answers; read them with jaxroute table",
-    ),
-    (
-        "OpenRouter's activity",
-        {"generation_id", "model_permaslug"},
-        "requests without their prompts; add a column prompt from your own records, by generation_id",
     ),
     (
         "OpenRouter's generations",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from jaxroute.data.logs import layouts
 from jaxroute.data.logs.convert import number_or_nan
@@ -127,7 +128,7 @@ def _counts(message: Row) -> Row:
     apart = any(name.startswith("cache_") for name in counts)  # by Anthropic's names
     if "prompt_tokens" not in counts:
         counts.pop("total_tokens", None)  # Open WebUI's sum, which leaves out the cache where the provider does
-    found = usage(counts) | {"cost": counts.get("cost")}
+    found = usage(counts) | {"cost": _cost(counts)}
     whole, last = (number_or_nan(counts.get(name)) for name in ("input_tokens", "prompt_tokens"))
     if whole == last or math.isnan(whole) or math.isnan(last):
         return found
@@ -136,6 +137,14 @@ def _counts(message: Row) -> Row:
     parts, cached = whole / last if last else 0.0, number_or_nan(found.get("cached_tokens"))
     of_last = cached / parts if parts and parts == round(parts) else None
     return {field: counts.get(name) for field, name in SUMS.items()} | {"cached_tokens": of_last}
+
+
+def _cost(counts: Row) -> Any:
+    """What the provider says; OpenRouter's own part alone, where the key for the provider is one's own."""
+    if number_or_nan(counts.get("is_byok")) != 1:
+        return counts.get("cost")
+    parts = (counts.get("cost"), opened(counts.get("cost_details")).get("upstream_inference_cost"))
+    return sum(map(number_or_nan, parts))
 
 
 FORMAT = Format(
