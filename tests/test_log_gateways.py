@@ -86,7 +86,8 @@ def test_analytics_of_aider_are_refused_by_their_name():
 def test_openrouter_s_activity_with_prompts_and_two_bills(tmp_path):
     row = {"created_at": "2026-12-01 03:00:00", "cost_total": "0.002", "byok_usage_inference": "0", "user": "u",
            "tokens_prompt": 140, "tokens_completion": 58, "tokens_cached": 30, "tokens_reasoning": 50,
-           "variant": "standard", "cancelled": "false", "finish_reason_normalized": "stop", "generation_time_ms": 1500}  # fmt: skip
+           "variant": "standard", "cancelled": "false", "finish_reason_normalized": "stop",
+           "generation_time_ms": 1500}  # fmt: skip
     more = [
         {"model_permaslug": "openai/gpt-4.1-2025-04-14"},
         {"model_permaslug": "acme/large", "cost_total": "0.0001", "byok_usage_inference": "0.004"},
