@@ -10,8 +10,11 @@ from typing import Any, BinaryIO
 from jaxroute.data import files as doors
 
 PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token",
-        "previous", "results", "links"}  # fmt: skip
+        "previous", "results", "links", "events", "cursor", "schema", "realtime_state", "freshness_state"}  # fmt: skip
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
+
+PAGED = ("data", "results", "events")
+"""By which of them the records are named."""
 
 PRINTED = re.compile(r"\{\s*[A-Za-z_$]\w*:")
 """How an object begins that JavaScript printed, as the exporter of spans to its console does."""
@@ -58,7 +61,7 @@ def records(item: Any) -> Sequence[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise _told(error, text) from None
     if isinstance(item, dict):
-        page = item.get("data", item.get("results")) if PAGE.issuperset(item) else _table(item)
+        page = next((item[name] for name in PAGED if name in item), None) if PAGE.issuperset(item) else _table(item)
         return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
     if not isinstance(item, list) or not all(isinstance(record, dict) for record in item):
         raise ValueError(f"found {type(item).__name__}")

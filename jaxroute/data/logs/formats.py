@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from jaxroute.data.logs import (
     adk,
     bandits,
+    braintrust,
     coding_agents,
     datadog,
     gateway,
@@ -84,6 +85,7 @@ FORMATS = (
     llm.FORMAT,
     helicone.FORMAT,
     portkey.FORMAT,
+    braintrust.FORMAT,
     openrouter.FORMAT,
     open_webui.FORMAT,
     posthog.FORMAT,
@@ -154,6 +156,11 @@ OTHERS = (
         "wrong answers; read them with jaxroute table",
     ),
     ("a report of Pydantic Evals", {"cases", "failures"}, "every case's answers; read them with jaxroute table"),
+    (
+        "an experiment of Braintrust",
+        {"experiment_id", "span_attributes"},
+        "every example's answers; read them with jaxroute table",
+    ),
     ("an experiment of Langfuse", {"item_results"}, "every item's answers; read them with jaxroute table"),
     ("an experiment of Langfuse", {"itemResults"}, "every item's answers; read them with jaxroute table"),
     (
