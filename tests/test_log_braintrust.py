@@ -1,4 +1,4 @@
-"""Braintrust: spans that its package logged of requests to a loopback server, by clients that it wraps and LangChain."""
+"""Braintrust: spans that its package logged of requests to a loopback server, by clients it wraps and LangChain."""
 
 import json
 
