@@ -78,6 +78,18 @@ def test_gateways_of_vercel_count_the_cache_in(events):
     assert rows(logs.load(events, prices=listed))["What is 2 + 2?"][1] == pytest.approx((20 + 3 + 580) / 1e6)
 
 
+def test_what_the_package_for_javascript_writes():
+    rated = [{"request_id": "chatcmpl-88", "quality": 1}]  # its events have the responses' identifiers
+    log = logs.load(HERE / "posthog-js-8.13.1.jsonl", prices=PRICES, feedback=rated, drop_bad=True)
+    answered = {prompt: ANSWERED[prompt] for prompt in ANSWERED if prompt not in ("Largest ocean?", "What is 3 * 3?")}
+    assert rows(log) == expected(answered) | {"What is 10 - 4?": ("claude-small", pytest.approx(0.001391))}
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1, -1, -1, -1]
+    assert log.left_out == {
+        "failed requests": {"small": 1},
+        "input_tokens is empty, infinite or negative": {"large": 1},  # a stream without its usage
+    }
+
+
 def judged(event, trace="t1", **properties):
     said = {f"${name}": value for name, value in properties.items()} | {"$ai_trace_id": trace}
     return {"event": event, "uuid": "j", "distinct_id": "u", "properties": said, "timestamp": "2026-12-02T00:00:00Z"}

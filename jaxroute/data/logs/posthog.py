@@ -80,7 +80,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
         "cost": said.get("$ai_total_cost_usd"),
         "timestamp": _start(record.get("timestamp"), taken),
         "latency": taken if taken > 0 else None,
-        "request_id": name,
+        "request_id": said.get("$ai_completion_id") or name,
         "spare_id": name,
         "trace": hash(trace) if trace else 0,
         "told": hash(str(said.get("$ai_framework") or "")),
