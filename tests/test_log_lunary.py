@@ -62,15 +62,9 @@ def test_runs_of_an_export(tmp_path, suffix):
 
 
 def test_traces_with_their_runs_inside():
-    chain = {
-        "type": "chain",
-        "name": "answer",
-        "tokens": {},
-        "feedback": {"thumb": "up"},
-        "user": {"externalId": "bob"},
-    }
-    one = run(9, "", "") | chain | {"traceId": None, "children": [run(1, "large", "Capital of France?", user=None,
-          traceId="r9") | {"children": []}]}  # fmt: skip
+    inner = run(1, "large", "Capital of France?", user=None, traceId="r9") | {"children": []}
+    chain = {"type": "chain", "name": "answer", "tokens": {}, "feedback": {"thumb": "up"}, "traceId": None}
+    one = run(9, "", "", user={"externalId": "bob"}) | chain | {"children": [inner]}
     log = load([one, run(0, "small", "What is 2 + 2?", user={"externalId": "bob"})])
     assert rows(log) == expected({"Capital of France?": "large", "What is 2 + 2?": "small"})
     assert np.nan_to_num(log.quality, nan=-1).tolist() == [1, -1]

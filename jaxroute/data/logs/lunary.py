@@ -1,4 +1,4 @@
-"""Lunary: runs as its export has them (JSON lines, CSV), also traces with their runs inside, and as its API returns them.
+"""Lunary: runs as its export has them (JSON lines, CSV), also traces with their runs inside, and pages of its API.
 
 A run of the type ``llm`` is a call of a model. Of streams its package counts the parts and its server guesses the
 input, without a mark, so that neither these counts nor their cost are taken; those of Anthropic's client are the
