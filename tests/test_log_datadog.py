@@ -101,10 +101,11 @@ def test_a_call_within_another_one_counts_once_and_users_before_sessions(spans):
     outer = json.loads(json.dumps(of(spans, "What is 10 - 4?")))
     of(spans, "What is 10 - 4?")["parent_id"] = "1"
     outer |= {"span_id": "1", "name": "litellm.request", "tags": ["user_id:bob", "session_id:s3"]}
-    of(spans, "Largest ocean?")["tags"] += ["user_id:bob"]
+    of(spans, "Largest ocean?")["tags"] += ["user_id:bob", "jaxroute.propensity:0.5"]
     log = logs.load([*spans, {"id": "1", "type": "span", "attributes": outer}], prices=PRICES, feedback=[
         {"trace_id": outer["trace_id"], "quality": 1}])  # fmt: skip
     assert rows(log) == expected(ANSWERED) | APART
     assert len(log.prompt) == 7
     group = dict(zip(log.prompt, log.group.tolist(), strict=True))
     assert group["What is 10 - 4?"] == group["Largest ocean?"]
+    assert log.propensity[log.prompt.tolist().index("Largest ocean?")] == 0.5

@@ -110,5 +110,8 @@ def test_answers_that_had_not_ended_or_name_no_model_are_left_out(feedback):
 
 @pytest.mark.parametrize(("rating", "quality"), [(0, 0.5), ("-1", 0), ("1", 1), (None, -1)])
 def test_draws_are_half_and_texts_are_numbers(feedback, rating, quality):
-    next(one for one in feedback if one["data"]["model_id"] == "chunky")["data"]["rating"] = rating
-    assert told(load(feedback))["Tallest mountain?"] == ("chunky", pytest.approx(SMALL), quality)
+    one = next(one for one in feedback if one["data"]["model_id"] == "chunky")
+    one["data"]["rating"], one["propensity"] = rating, 0.5
+    log = load(feedback)
+    assert told(log)["Tallest mountain?"] == ("chunky", pytest.approx(SMALL), quality)
+    assert log.propensity[log.prompt.tolist().index("Tallest mountain?")] == 0.5

@@ -102,7 +102,7 @@ def _entry(span: Row, kind: str, record: Row, asked: Asked) -> Entry:
         "failed": failed,
         "scores": list(_scores(opened(span.get("evaluation")))),
     }
-    fields |= carried(opened(span.get("metadata")))
+    fields |= carried(tags) | carried(opened(span.get("metadata")))
     fields |= own({k: v for k, v in record.items() if k not in HELD}, asked, span, record)
     read_prompt(fields, [None if _dropped(text) else text for text in (said.get("messages"), said.get("value"))], asked)
     return Entry(fields, FAILED if failed else "", key, parent)

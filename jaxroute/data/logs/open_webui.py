@@ -47,7 +47,8 @@ SUMS = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 def detect(names: Collection[str]) -> bool:
     """Whether a record's keys are those of feedback or of a chat."""
-    return {"user_id", "version", "type", "data", "meta"} <= set(names) or {"user_id", "title", "chat"} <= set(names)
+    chat, feedback = {"user_id", "title", "chat", "archived"}, {"user_id", "version", "type", "data", "meta"}
+    return chat <= set(names) or feedback <= set(names)
 
 
 def entries(record: Row, asked: Asked) -> Iterator[Entry]:

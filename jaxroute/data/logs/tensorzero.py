@@ -36,7 +36,7 @@ from jaxroute.data.logs.entries import (
 )
 
 MODEL = {"inference_id", "model_name", "model_provider_name"}
-MODEL_TEXTS = {"id", "input_messages", "raw_response"}
+MODEL_TEXTS = {"id", "input_messages", "raw_request", "raw_response"}
 INFERENCE = {"function_name", "variant_name", "episode_id"}
 TEXTS = {"id", "input", "inference_params"}
 FEEDBACK = {"target_id", "value", "tags"}
