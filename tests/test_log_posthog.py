@@ -69,6 +69,20 @@ def test_counts_of_every_provider(events, more, billed):
     assert rows(log)["What is 2 + 2?"][1] == pytest.approx(billed)
 
 
+@pytest.mark.parametrize(
+    ("version", "provider", "told"),
+    [("6.9.0", "openai", 110), ("6.9.0", "anthropic", 110), ("6.9.2", "openai", 140), ("7.4.0", "anthropic", 110),
+     ("7.91.1", "anthropic", 100)],
+)  # fmt: skip
+def test_what_versions_of_the_handler_for_langchain_take_from_the_input(events, version, provider, told):
+    """140 in, 30 of them read from a cache, and of Anthropic's model 10 written to it."""
+    written = 10 if provider == "anthropic" else 0
+    of(events, "t9")["properties"] |= {"$lib_version": version, "$ai_provider": provider, "$ai_input_tokens": told,
+                                       "$ai_cache_creation_input_tokens": written}  # fmt: skip
+    log = logs.load(events, prices=PRICES | {"small": prices.Price(1, 10, cached_input=0.1, cache_write=1)})
+    assert rows(log)["How many days has a week?"][1] == pytest.approx(COST["small"])
+
+
 def test_gateways_of_vercel_count_the_cache_in(events):
     change = {"$ai_model": "anthropic/claude", "$ai_provider": "gateway", "$ai_framework": "vercel"}
     listed = PRICES | {"anthropic/claude": LISTED["small"]}

@@ -71,7 +71,7 @@ def entries(record: Row, asked: Asked) -> Iterator[Entry]:
     for span in several or [about]:
         span = {name: about[name] for name in ("session_id", "tags") if name in about} | opened(span)
         meta = opened(span.get("meta"))
-        kind = first(span, ("span_kind",)) or opened(meta.get("span")).get("kind") or meta.get("kind")
+        kind = span.get("span_kind") or opened(meta.get("span")).get("kind") or meta.get("kind")
         if kind is None or "span_id" not in span:
             yield Entry({}, FOREIGN)
         else:

@@ -46,6 +46,9 @@ CALL, EMBEDDING, AROUND = "$ai_generation", "$ai_embedding", ("$ai_trace", "$ai_
 METRIC, VERDICT, SURVEY = "$ai_metric", "$ai_evaluation", "survey sent"
 RESPONSE = "$survey_response"
 THINKING = re.compile(r"(?:.*/)?gemini-(?:2\.5|3)")
+EVERY, READS = (6, 9, 2), (7, 4, 3)
+"""From which versions on the handler for LangChain takes the cache from Anthropic's input alone, and from which on what
+was written to it too."""
 NOBODY = "unknown"
 """The user of events whose processor knows none."""
 COUNTS = {
@@ -112,8 +115,7 @@ def _start(time: Any, taken: float) -> Any:
 def _counts(said: Row) -> Row:
     """Tokens, input with what was cached and written, output with the reasoning."""
     found = {field: said.get(name) for field, name in COUNTS.items()}
-    if _exclusive(said):
-        found["input_tokens"] = _sum(found, "input_tokens", "cached_tokens", "cache_write_tokens")
+    found["input_tokens"] = _sum(found, "input_tokens", *_beside(said))
     if THINKING.match(str(said.get("$ai_model")).lower()) and said.get("$ai_framework") != "langchain":
         found["output_tokens"] = _sum(found, "output_tokens", "reasoning_tokens")
     return found
@@ -123,6 +125,23 @@ def _sum(found: Row, whole: str, *parts: str) -> Any:
     if found[whole] is None:
         return None
     return number_or_nan(found[whole]) + sum(number_or_nan(found[part]) for part in parts if found[part] is not None)
+
+
+def _beside(said: Row) -> tuple[str, ...]:
+    """Counts that the input leaves out: those of the cache, or what older handlers for LangChain took from it."""
+    version = _handler(said)
+    if version < EVERY:
+        return ("cached_tokens",)
+    if not _exclusive(said):
+        return ()
+    return ("cached_tokens",) if version < READS else ("cached_tokens", "cache_write_tokens")
+
+
+def _handler(said: Row) -> tuple[int, ...]:
+    """The version of the package for Python whose handler for LangChain wrote an event; the newest for others."""
+    parts = str(said.get("$lib_version") or "").split(".")
+    ours = said.get("$ai_framework") == "langchain" and said.get("$lib") == "posthog-python"
+    return tuple(map(int, parts)) if ours and all(part.isdecimal() for part in parts) else READS
 
 
 def _exclusive(said: Row) -> bool:
