@@ -12,6 +12,7 @@ from jaxroute.types import Logs, Nuisances, Outcomes
 ROWS, MODELS, DRAWS = 1000, 5, 150
 
 
+@jax.jit
 def drawn(key):
     """A uniform log of models that are all as good, and an outcome model that is wrong by the same for all."""
     action = jax.random.randint(key, (ROWS,), 0, MODELS)
@@ -21,6 +22,7 @@ def drawn(key):
     return logs, Nuisances(every, Outcomes(jnp.full((ROWS, MODELS), 0.4), jnp.ones((ROWS, MODELS))))
 
 
+@jax.jit
 def picked(logs, nuisances):
     learn = counterfactual.examples(logs, nuisances)
     return policies.best_single(learn.outcomes, jnp.zeros(1), available=learn.available)

@@ -13,6 +13,7 @@ from jaxroute.serving.router import Router
 from jaxroute.types import InputError
 
 SMALL = {"outcome_models": ["mean"], "hidden": (4,), "steps": 20}
+WEIGHTS = {"normalised_cost_weights": [0.0, 1.0]}
 TURNS = [{"role": "user", "content": "What is a proof?"}, {"role": "assistant", "content": "A chain of steps."}]
 
 
@@ -29,12 +30,12 @@ def rows_of(count, seed=0, **changes):
 
 @pytest.fixture(scope="module")
 def router():
-    return jr.fit(jr.read_log(rows_of(100), chat="user"), "plug_in_mean", **SMALL)
+    return jr.fit(jr.read_log(rows_of(80), chat="user"), "plug_in_mean", **SMALL)
 
 
 def said(router, log, **options):
     """What each of the three ways to judge says of a log, without what it says of its rows."""
-    other = {"normalised_cost_weights": [0.0, 1.0], **options}
+    other = {**WEIGHTS, **options}
     found = [jr.evaluate(router, log, **other), jr.compare(router, router, log, **other)]
     found.append(jr.rank([router, router], log, **other))
     return [list(one.left_out) for one in found]
@@ -44,7 +45,7 @@ def test_a_log_read_by_another_rule_for_chats_is_refused(router):
     """The router would see other texts, and its fingerprint would take the rows that it learned from for new ones."""
     assert said(router, rows_of(80, 1)) == [[], [], []]  # what is not read yet is read as the router needs it
     assert said(router, jr.read_log(rows_of(80, 1), chat="user")) == [[], [], []]
-    for log in (jr.read_log(rows_of(80, 1)), jr.read_log(rows_of(100)), jr.read_log(rows_of(80, 1), chat="user:9")):
+    for log in (jr.read_log(rows_of(80, 1)), jr.read_log(rows_of(80)), jr.read_log(rows_of(80, 1), chat="user:9")):
         for call in (
             lambda log=log: jr.evaluate(router, log),
             lambda log=log: jr.compare(router, router, log),
@@ -52,7 +53,8 @@ def test_a_log_read_by_another_rule_for_chats_is_refused(router):
         ):
             with pytest.raises(InputError, match=r"router decides by user: .* count as new; give chat='user' where"):
                 call()
-    assert jr.evaluate(router, rows_of(100)).left_out[0].startswith("No test on new data: the router learned from 100")
+    known = jr.evaluate(router, rows_of(80), **WEIGHTS)
+    assert known.left_out[0].startswith("No test on new data: the router learned from 80")
 
 
 def test_a_rule_for_chats_says_nothing_of_plain_texts(router):
@@ -61,10 +63,11 @@ def test_a_rule_for_chats_says_nothing_of_plain_texts(router):
     assert said(router, jr.read_log(plain, chat="all:40")) == [[], [], []]
     with pytest.raises(InputError, match="read with the rule all:9 for chats"):
         jr.evaluate(router, jr.read_log(plain, chat="all:9"))
-    features = [{**row, "features": [float(i % 3), float(i % 5)]} for i, row in enumerate(rows_of(100))]
+    rest = [0.0] * (router.num_features - 2)  # as wide as texts are, so that nothing is compiled anew
+    features = [{**row, "features": [float(i % 3), float(i % 5), *rest]} for i, row in enumerate(rows_of(80))]
     takes_features = jr.fit(jr.read_log(features, chat="user"), "plug_in_mean", **SMALL)
-    new = [{**row, "features": [float(i % 4), float(i % 7) / 3]} for i, row in enumerate(rows_of(80, 1))]
-    assert len(jr.evaluate(takes_features, jr.read_log(new), normalised_cost_weights=[0.0]).to_frame()) == 1
+    new = [{**row, "features": [float(i % 4), float(i % 7) / 3, *rest]} for i, row in enumerate(rows_of(80, 1))]
+    assert len(jr.evaluate(takes_features, jr.read_log(new), **WEIGHTS).to_frame()) == 2
 
 
 def test_routers_of_different_rules_are_not_judged_on_chats_together(router, tmp_path, capsys):
@@ -93,8 +96,8 @@ def test_routers_of_different_rules_are_not_judged_on_chats_together(router, tmp
 
 def test_qualities_read_on_another_scale_are_said(tmp_path, capsys):
     """An error flag, of which less is better, is read upside down without its scale."""
-    rows = [row | {"prompt": f"p{i}", "quality": 1 - row["quality"]} for i, row in enumerate(rows_of(180))]
-    for name, part in (("log", rows[:100]), ("later", rows[100:])):
+    rows = [row | {"prompt": f"p{i}", "quality": 1 - row["quality"]} for i, row in enumerate(rows_of(160))]
+    for name, part in (("log", rows[:80]), ("later", rows[80:])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     router = jr.fit(jr.read_log(str(tmp_path / "log.jsonl"), quality_range=(1, 0)), "plug_in_mean", **SMALL)
     router.save(tmp_path / "router")
@@ -141,11 +144,10 @@ def test_costs_in_another_unit_are_said(router, factor):
 
 def test_costs_of_one_of_the_routers_in_another_unit_are_said(router):
     """A router that was fitted in cents takes a weight per dollar for one per cent: it would look frugal and bad."""
-    cents = [row | {"cost": row["cost"] * 100} for row in rows_of(100)]
+    cents = [row | {"cost": row["cost"] * 100} for row in rows_of(80)]
     other = jr.fit(jr.read_log(cents, chat="user"), "plug_in_mean", **SMALL)
     log = jr.read_log(rows_of(80, 1), chat="user")
-    weights = {"normalised_cost_weights": [0.0, 1.0]}
-    for found in (jr.compare(router, other, log, **weights), jr.rank([router, other], log, **weights)):
+    for found in (jr.compare(router, other, log, **WEIGHTS), jr.rank([router, other], log, **WEIGHTS)):
         (line,) = found.left_out
         assert line.startswith("Costs of this log are far from those that router 2 of 2 expects")
         assert line.endswith("give the log and all routers costs in one unit.")
@@ -160,7 +162,7 @@ def test_a_router_that_predicts_no_costs_expects_those_of_its_last_layer(known):
     rng = np.random.default_rng(0)
     rows = [
         {"features": rng.standard_normal(5).tolist(), "model": "abcd"[i % 4], "quality": i % 2, "cost": 100.0}
-        for i in range(80)
+        for i in range(160)
     ]
     found = jr.evaluate(scores, pd.DataFrame(rows), normalised_cost_weights=[0.0])
     assert any("(a 1e+05, b 2.5e+04, c 1e+04, d 5e+03 times)" in line for line in found.left_out) == known

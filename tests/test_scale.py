@@ -6,6 +6,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+import router_kinds
 from commands import run
 
 from jaxroute.data import scale
@@ -110,14 +111,9 @@ def heavy(weight, row=17):
     return lambda i, _: weight if i == row else 1
 
 
-@pytest.fixture(scope="module")
-def router():
-    plain = load(rows())
-    return fitting.fit(jax.random.key(0), as_logs(plain), plain.models, spec=MEAN, method="plug_in_mean")
-
-
 @pytest.mark.parametrize("weight", [300, 1e6, 1e30])
-def test_a_row_that_outweighs_the_log_is_named_and_refused(router, weight):
+def test_a_row_that_outweighs_the_log_is_named_and_refused(weight):
+    router = router_kinds.router("plug_in", features=4)
     log = load(rows(weight=heavy(weight)))
     assert log.outliers[0].startswith(f"weight is {weight:.3g}, so this row stands for ")
     assert "row 17, model " in log.outliers[0]
