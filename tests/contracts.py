@@ -107,7 +107,8 @@ HOST = {
     "estimators": {
         *("accounts", "biases", "changes", "complete", "confidence_sequence", "detectable", "evaluate"),
         *("evaluation_clip", "families", "frontier", "half_width", "interval", "pool_each", "row_deviation"),
-        *("rows_needed", "single_models", "spending", "support", "utility_range", "wider", "with_shadow"),
+        *("rows_needed", "single_models", "spending", "support", "trusted_clip", "utility_range", "wider"),
+        "with_shadow",
     },
     "metrics": {"cpt", "quality_neutral_cost"},
 }

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 import router_kinds
 
 from jaxroute import cli
 from jaxroute.cli import explore, explored, output
-from jaxroute.estimators import support
+from jaxroute.estimators import support, trusted_clip
 from jaxroute.serving import kinds, portable
 from jaxroute.types import Logs, Nuisances, Outcomes
 
@@ -52,8 +51,7 @@ def test_the_object_is_that_of_the_schema_and_a_floor_costs_and_proves_more(fold
         assert much[policy]["rows"] < (little[policy]["rows"] or np.inf)  # null: too rarely to prove anything
         assert much[policy]["least_probability"] > little[policy]["least_probability"]
     assert little["evaluation,"]["rows"] == min(one["rows"] or np.inf for one in little.values())
-    assert little["uniform,"]["rows"] is None
-    assert little["uniform,"]["unsupported"] > 0.05 > much["uniform,"]["unsupported"]
+    assert little["uniform,"]["rows"] >= 200 / little["uniform,"]["least_probability"] - 1  # before, it is no evidence
     assert found[0]["feedback"] == 0.5
     for each in found:
         assert each["conclusion"][0].startswith("Exploring costs ")
@@ -222,40 +220,29 @@ def test_a_models_gain_is_proven_of_the_prompts_where_it_may_be_better():
     assert "proves a gain of 2 points there after" in line
 
 
-@pytest.mark.parametrize(
-    ("chance", "differ", "proven"), [(0.04, 0.5, False), (0.06, 0.5, False), (0.04, 0.05, True), (0.12, 0.5, True)]
-)
-def test_what_evaluate_would_refuse_is_never_proven(chance, differ, proven):
-    """Three models: a propensity below 0.05 is no evidence, and more than 5% of such choices are refused.
-
-    That of models that were not chosen is fitted: here with errors of up to a half.
-    """
+@pytest.mark.parametrize(("chance", "differ"), [(0.04, 0.5), (0.02, 0.5), (0.04, 0.03), (0.12, 0.5)])
+def test_a_proof_takes_the_rows_from_which_evaluate_counts_the_choices(chance, differ):
+    """Three models and logged propensities; those of the models not chosen are fitted, with errors of up to a half."""
     count = 400
     greedy = np.tile([1.0, 0.0, 0.0], (count, 1))
     target = np.where(np.arange(count)[:, None] < differ * count, [0.0, 1.0, 0.0], greedy)
     tried = np.tile([1 - 2 * chance, chance, chance], (count, 1))
-    flat = np.full((count, 3), 0.5)
-    found = explored.Requests(greedy, flat, flat, flat, flat, flat, target, flat, flat > 0)
-    days = explored.Proof(0.02, 1000.0).of(found, tried, target)["days"]
-    assert np.isfinite(days) == proven
+    least = explored.rows_that_count(target, tried)
+    assert least == (200 / chance if chance < 0.1 and differ > 0.05 else 0)
+    flat, error = np.full((count, 3), 0.5), np.full((count, 3), 0.01)
+    found = explored.Requests(greedy, flat, flat, error, flat, flat, target, flat, flat > 0)
+    assert explored.Proof(0.02, 1000.0).of(found, tried, target)["rows"] >= least
     rng = np.random.default_rng(0)
-    action = (tried.cumsum(1) > rng.random((count, 1))).argmax(1)
-    logged = tried[np.arange(count), action]
-    logs = Logs(np.zeros((count, 1)), action, np.ones(count), np.ones(count), logged, np.ones((count, 3), bool))
-    fitted = np.where(np.eye(3)[action] > 0, tried, tried * rng.uniform(0.5, 1.5, tried.shape))
-    nuisances = Nuisances(fitted, Outcomes(flat, flat))
-    many = jax.tree.map(lambda x: np.repeat(x, 5, 0), (logs, nuisances, target))  # so that every model has its rows
-    report = support(many[0], many[2], many[1])
-    assert (report.numbers["unsupported_mass"] <= 0.05) == proven
-
-
-def test_a_setting_that_tries_too_rarely_names_the_floor_that_would_do(folder, capsys):
-    assert run(folder, "--candidate", folder / "next", "--policy", "uniform", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert "cannot prove" in found["conclusion"][0]
-    assert "evaluate and compare refuse a router" in found["conclusion"][1]
-    enough = min((one for one in found["rates"] if one["days"] is not None), key=lambda one: one["loss"])
-    assert f"With --policy uniform --floor {enough['floor']:g} it would be proven after" in found["conclusion"][1]
+    for rows, counted in ((0.4 * least, least == 0), (1.01 * max(least, 2000), True)):
+        place = np.arange(int(rows) or 2000) % count
+        action = (tried[place].cumsum(1) > rng.random((len(place), 1))).argmax(1)
+        fitted = np.where(np.eye(3)[action] > 0, tried[place], tried[place] * rng.uniform(0.5, 1.5, (len(place), 3)))
+        ones = np.ones(len(place))
+        logged = tried[place, action]
+        logs = Logs(ones[:, None], action, ones, ones, logged, np.ones((len(place), 3), bool))
+        clip = trusted_clip(logs, target[place])
+        report = support(logs, target[place], Nuisances(fitted, Outcomes(flat[place], flat[place])), clip=clip)
+        assert (report.numbers["unsupported_mass"] <= 0.05) == counted
 
 
 def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
@@ -271,9 +258,10 @@ def test_a_gain_beyond_the_prompts_that_can_bring_it_is_out_of_reach():
     assert "differ from the router's on 1% of the prompts" in line
 
 
-def test_a_plan_of_rare_choices_says_that_they_are_no_evidence(capsys):
-    for new, said in ((0.09, True), (0.1, False)):
+def test_a_plan_of_rare_choices_says_from_when_they_are_evidence(capsys):
+    for new, said in ((0.02, True), (0.1, False)):
         with pytest.raises(SystemExit):
             cli.main(["sample-size", "--gain", "0.2", "--new", str(new), "--old", "0.9", "--json"])
-        lines = json.loads(capsys.readouterr().out)["conclusion"]
-        assert any("hardly evidence" in line for line in lines) == said
+        found = json.loads(capsys.readouterr().out)
+        assert any("Before 10,000 rated rows" in line for line in found["conclusion"]) == said
+        assert (found["by_gain"][0]["rows_once"] >= 10_000) == said

@@ -1,8 +1,10 @@
-"""Logs of hosted gateways, in the layouts of Helicone's API and of Portkey's export, made up for these tests."""
+"""Logs of hosted gateways, in the layouts of Helicone's API and of the exports of Portkey and OpenRouter, made up for
+these tests."""
 
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxroute.data import logs, prices
@@ -79,3 +81,32 @@ def test_analytics_of_aider_are_refused_by_their_name():
         logs.load(
             [{"event": "message_send", "properties": {"main_model": "openai/REDACTED"}, "user_id": "u", "time": 1}]
         )
+
+
+def test_openrouter_s_activity_with_prompts_and_two_bills(tmp_path):
+    row = {"created_at": "2026-12-01 03:00:00", "cost_total": "0.002", "byok_usage_inference": "0", "user": "u",
+           "tokens_prompt": 140, "tokens_completion": 58, "tokens_cached": 30, "tokens_reasoning": 50,
+           "variant": "standard", "cancelled": "false", "finish_reason_normalized": "stop",
+           "generation_time_ms": 1500}  # fmt: skip
+    more = [
+        {"model_permaslug": "openai/gpt-4.1-2025-04-14"},
+        {"model_permaslug": "acme/large", "cost_total": "0.0001", "byok_usage_inference": "0.004"},
+        {"model_permaslug": "acme/large", "variant": "free", "cost_total": "0"},
+        {"model_permaslug": "acme/large", "cancelled": "true"},
+        {"model_permaslug": "acme/large", "finish_reason_normalized": "error", "cost_total": "0"},
+        {"model_permaslug": "acme/large", "prompt": ""},
+    ]
+    table = pd.DataFrame([row | {"generation_id": f"gen-{i}", "prompt": "Why?"} | one for i, one in enumerate(more)])
+    table.to_csv(tmp_path / "activity.csv", index=False)
+    rated = [{"request_id": "gen-1", "quality": 1}]
+    log = logs.load(tmp_path / "activity.csv", feedback=rated, prices={"acme/large:free": (0, 0)})
+    assert [log.models[k] for k in log.action] == ["openai/gpt-4.1", "acme/large", "acme/large:free"]
+    np.testing.assert_allclose(log.cost, [0.002, 0.0041, 0])
+    assert np.nan_to_num(log.quality, nan=-1).tolist() == [-1, 1, -1]
+    assert log.latency.tolist() == [1.5] * 3
+    assert log.left_out == {
+        "failed requests": {"acme/large": 1},
+        "prompts that were not recorded": {"acme/large": 1},
+        "requests whose client did not wait": {"acme/large": 1},
+    }
+    assert log.usage["acme/large"]["cached_tokens"] == 30

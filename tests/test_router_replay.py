@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxroute.data import logs
+from jaxroute.data.logs import loading
 
 MODELS = ("large", "medium", "small")
 MEAN, PENALTY, COUNT = np.array([0.8, 0.7, 0.5]), np.array([0.2, 0.05, 0.0]), 20.0
@@ -70,6 +71,17 @@ def test_a_row_a_record(records, tmp_path):
     assert np.isnan(log.propensity).tolist() == [False] * 21 + [True]
     left = ("answers from a cache", "failed requests", "prompts that were cut", "other calls than for text")
     assert {why: sum(by.values()) for why, by in log.left_out.items()} == dict.fromkeys(left, 1)
+
+
+def test_a_simulated_propensity_that_is_too_small_to_be_told_is_unknown(records, monkeypatch):
+    found = np.linspace(0.005, 0.5, len(records))
+    monkeypatch.setattr(loading.router_replay, "propensities", lambda sampled: found)
+    log = logs.load(records)
+    np.testing.assert_array_equal(log.propensity, np.where(found < 0.02, np.nan, found))
+    rare = int((found < 0.02).sum())
+    assert rare > 0
+    assert log.counts["simulated propensities that are too small to be told, taken as unknown"] == rare
+    assert log.counts["propensities simulated from posterior scores"] == len(records) - rare
 
 
 def test_propensities_of_posterior_sampling_are_simulated_and_labelled(records):

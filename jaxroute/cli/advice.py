@@ -37,20 +37,19 @@ def conclusion(verdict: str, models: Sequence[Mapping[str, Any]]) -> str:
     return MEANS[verdict] + (f" Judged answers are too few for {several(few)}." if few else "")
 
 
-def enough(count: int) -> str:
-    """How much has to be drawn at random among so many models for their answers to be evidence.
+def enough(count: int, rated: int) -> str:
+    """How much has to be drawn at random among so many models, for their answers to be evidence in as long a log.
 
-    Choices below ``explored.least_probability`` are hardly any, so a small share that is spread over many models leaves
-    every log refused, however long.
-
-    >>> enough(2), enough(20)
-    ('20% of the requests to a random model (10% to each of the 2)',
-     '100% of the requests to a random model (5% to each of the 20)')
+    >>> print(enough(3, 20_000))
+    3% of the requests to a random model (1% to each of the 3)
+    >>> print(enough(2, 300))
+    20% of the requests to a random model (10% to each of the 2)
     """
-    from jaxroute.cli.explored import least_probability
+    from jaxroute.estimators import evaluation_clip
+    from jaxroute.estimators.trusted import TRUSTED_ROWS
 
-    each = least_probability(count)
-    return f"{count * each:.0%} of the requests to a random model ({100 * each:.2g}% to each of the {count})"
+    each = min(2 * evaluation_clip(count), 2 * TRUSTED_ROWS / max(rated, 1))
+    return f"{100 * count * each:.2g}% of the requests to a random model ({100 * each:.2g}% to each of the {count})"
 
 
 def several(names: Sequence[str]) -> str:
@@ -82,13 +81,14 @@ def first(
         source: of the propensities. reasons: of the verdict on a uniform policy. models: a record each.
         known: models with enough answers in the shadow sample. alone: there is no shadow sample.
     """
-    lines = []
+    lines, rated = [], sum(int(m.get("judged", 0)) for m in models)
     if source == "deterministic":
         lines.append(
             "The model of every request was certain, so the log says nothing about the other models. Send "
-            f"{enough(len(models))}, and log the probability of every choice, or have all models answer a sample "
-            "(jaxroute shadow LOG --ask all). If the models were drawn after all and 1 stands for what was drawn, as "
-            "some bandits write it, leave the column out, and the probabilities are estimated."
+            f"{enough(len(models), rated)}, and log the probability of every choice, or have all models answer a "
+            "sample (jaxroute shadow LOG --ask all). With more requests, less is enough. If the models were drawn "
+            "after all and 1 stands for what was drawn, as some bandits write it, leave the column out, and the "
+            "probabilities are estimated."
         )
     elif source != "known":
         lines.append(

@@ -91,7 +91,14 @@ def _support(logs: Logs, nuisances: Nuisances, names: Sequence[str]) -> Sequence
     singles = np.eye(len(names))[:, None, :] * available[None]
     left = singles.sum(2, keepdims=True) == 0  # where that model is not available, any other one counts
     policies = np.concatenate([uniform[None], np.where(left, uniform[None], singles)])
-    return estimators.support(logs, jnp.asarray(policies), nuisances, models=names).targets
+    clips = np.array([estimators.trusted_clip(logs, policy) for policy in policies])
+    found: list[Mapping[str, Any]] = [{} for _ in policies]
+    for clip in set(clips.tolist()):
+        these = np.flatnonzero(clips == clip)
+        report = estimators.support(logs, jnp.asarray(policies[these]), nuisances, clip=clip, models=names)
+        for i, target in zip(these.tolist(), report.targets, strict=True):
+            found[i] = target
+    return found
 
 
 def _models(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -15,9 +15,6 @@ from jaxroute.cli.progress import doing
 from jaxroute.cli.sheets import Sheet
 from jaxroute.system.printing import days, money, two_figures
 from jaxroute.types import InputError
-
-if TYPE_CHECKING:
-    from jaxroute.serving.portable import Portable
 
 NAMED = 3
 """Models that the reasons name."""
@@ -109,7 +106,7 @@ def explore(
     said = _said(records[best], models, asked, spend, differs)
     if differs:
         part = explored.parting(found.target, found.greedy)
-        said[1:1] = _out_of_reach(gain, part) or _too_rarely(records[best], rates, loaded)
+        said[1:1] = _out_of_reach(gain, part)
     sheets = _sheets(records, models)
     written = _page(page, f"What to explore beside {Path(router).name}", said, sheets, rates, records[best], currency)
     return output.Result(
@@ -217,30 +214,6 @@ def _out_of_reach(gain: float, part: float) -> list[str]:
     return [
         f"The choices differ from the router's on {two_figures(100 * part)}% of the prompts, so they cannot gain more "
         f"than {two_figures(100 * part)} points over all of them: ask for a smaller --gain."
-    ]
-
-
-def _too_rarely(best: dict[str, Any], rates: Sequence[dict[str, Any]], router: Portable) -> list[str]:
-    """Why a setting proves nothing that tries every choice, and the setting of least loss that would do.
-
-    Args:
-        best: the setting. rates: of every policy, by floor.
-    """
-    from jaxroute.estimators import verdict
-
-    if best["unsupported"] <= verdict.LARGEST_UNSUPPORTED_MASS:
-        return []
-    enough = [one for one in rates if np.isfinite(one["days"])]
-    least = min(enough, key=lambda one: one["loss"], default=None)
-    then = ""
-    if least is not None:
-        setting = f"--policy {least['policy']} --floor {least['floor']:g}"
-        then = f" With {setting} it would be proven after {days(least['days'])}."
-    return [
-        f"On {two_figures(100 * best['unsupported'])}% of the prompts it tries what is to be proven with a probability "
-        f"below {explored.least_probability(len(router.models)):.3g}. Such choices are hardly evidence, and jaxroute "
-        f"evaluate and compare refuse a router with more than {verdict.LARGEST_UNSUPPORTED_MASS:.0%} of them.{then} "
-        "Explore fewer models, or more often."
     ]
 
 

@@ -48,18 +48,17 @@ class Proof(NamedTuple):
     def of(self, found: Requests, probabilities: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Rated rows, and days, after which a gain of ``target`` over the router is proven; inf: never.
 
-        Never also where `jaxroute evaluate` and ``compare`` would refuse the target on such a log, however long, and
-        where the two part on too few prompts for a gain of this size, as qualities are in [0, 1].
+        At least as many rows as let `jaxroute evaluate` and ``compare`` judge the target, see ``rows_that_count``, and
+        never where the two part on too few prompts for a gain of this size, as qualities are in [0, 1].
         """
-        from jaxroute.estimators import planning, verdict
+        from jaxroute.estimators import planning
 
-        if max(unsupported(one, probabilities) for one in (target, found.greedy)) > verdict.LARGEST_UNSUPPORTED_MASS:
-            return {"rows": float("inf"), "days": float("inf")}
         if self.gain > parting(target, found.greedy) + TINY:
             return {"rows": float("inf"), "days": float("inf")}
         utility = np.where(np.isfinite(found.mean), found.mean, 0.0)
         deviation = planning.row_deviation(target, found.greedy, probabilities, found.error, utility)
         rows = float("inf") if deviation == 0 else planning.rows_needed(self.gain, deviation)
+        rows = max(rows, *(rows_that_count(one, probabilities) for one in (target, found.greedy)))
         return {"rows": rows, "days": rows / self.answers}
 
 
@@ -72,29 +71,37 @@ def parting(target: np.ndarray, greedy: np.ndarray) -> float:
     return float(np.abs(target - greedy).sum(1).mean() / 2)
 
 
-def least_probability(count: int) -> float:
-    """From which probability a choice among so many models is evidence of it, as far as can be planned.
+def evidence_from(probability: float, count: int) -> float:
+    """Rated rows from which a choice is evidence that is made with this logged probability, one of so many models.
 
-    Twice ``estimators.evaluation_clip``, because a log says the probability of what was chosen, and that of the other
-    models is fitted, with errors: in logs of two models with 4,000 and 40,000 rows and a true probability of 0.06, 19%
-    and 13% of the other model's fell below 0.05, and in one of 0.1 at most 3%.
+    From twice ``estimators.evaluation_clip`` it always is; below, the log has to be long enough
+    (``estimators.trusted_clip``). A log says the probability of what was chosen, and that of the other models is
+    fitted, so that half of it may be taken for it.
 
-    >>> least_probability(2), least_probability(20)
-    (0.1, 0.05)
+    >>> evidence_from(0.1, 2), evidence_from(0.02, 2), evidence_from(0.0, 2)
+    (0.0, 10000.0, inf)
     """
     from jaxroute.estimators import evaluation_clip
+    from jaxroute.estimators.trusted import TRUSTED_ROWS
 
-    return 2 * evaluation_clip(count)
+    if probability >= 2 * evaluation_clip(count) * (1 - 1e-6):
+        return 0.0
+    return 2 * TRUSTED_ROWS / probability if probability > 0 else float("inf")
 
 
-def unsupported(target: np.ndarray, probabilities: np.ndarray) -> float:
-    """Share of a target's choices [N, K] that are tried too rarely to count as evidence of it (``estimators.support``).
+def rows_that_count(target: np.ndarray, probabilities: np.ndarray) -> float:
+    """Rated rows from which a target's choices [N, K] are evidence, but for so many as are let pass.
 
-    >>> unsupported(np.eye(2), np.array([[0.9, 0.1], [0.98, 0.02]]))
-    0.5
+    >>> rows_that_count(np.eye(2), np.array([[0.9, 0.1], [0.98, 0.02]]))
+    10000.0
     """
-    least = least_probability(target.shape[1]) * (1 - 1e-6)
-    return float(np.where(probabilities < least, target, 0.0).sum(1).mean())
+    from jaxroute.estimators import verdict
+
+    mass, tried = target.ravel() / target.sum(), probabilities.ravel()
+    order = np.argsort(tried)
+    below = np.cumsum(mass[order])
+    least = tried[order][np.searchsorted(below, verdict.LARGEST_UNSUPPORTED_MASS + 1e-9)]
+    return evidence_from(float(least), target.shape[1])
 
 
 def requests(router: Portable, other: Portable | None, table: Any, weight: float) -> Requests:
@@ -237,13 +244,12 @@ def record(explorer: Explorer, found: Requests, tried: np.ndarray, proof: Proof)
         "loss": float(np.where(np.abs(loss) <= TINY, 0.0, loss).mean()),
         "least_share": float(tried.mean(0).min()),
         "least_probability": float(tried[found.available].min()),
-        "unsupported": unsupported(found.target, tried),
         **proof.of(found, tried, found.target),
     }
 
 
 def rates(explorers: list[Explorer], found: Requests, proof: Proof) -> list[dict[str, Any]]:
-    """The same by floor, for each policy; what a floor leaves without support is proven never."""
+    """The same by floor, for each policy."""
     kept = ("extra_cost_per_1000", "loss", "rows", "days")
     records = []
     for one in explorers:

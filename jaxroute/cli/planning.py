@@ -56,11 +56,11 @@ def sample_size(
     """
     import numpy as np
 
-    from jaxroute.cli.explored import least_probability
+    from jaxroute.cli.explored import evidence_from
     from jaxroute.estimators import planning
     from jaxroute.estimators.verdict import LARGEST_UNSUPPORTED_MASS
 
-    least = least_probability(1)
+    least = evidence_from(min(new, old), 1) if differ > LARGEST_UNSUPPORTED_MASS else 0.0
     for option, value in (("--per-day", per_day), ("--feedback", feedback)):
         if not 0 < value < np.inf or (option == "--feedback" and value > 1):
             raise InputError(
@@ -76,7 +76,7 @@ def sample_size(
             raise InputError(f"--gain is {size:g}: routers that differ on {differ:g} of the requests cannot gain more")
         record: dict[str, Any] = {"gain": size, "deviation": deviation}
         for looks in ("once", "always"):
-            needed = planning.rows_needed(size, deviation, level=level, power=power, looks=looks)
+            needed = max(planning.rows_needed(size, deviation, level=level, power=power, looks=looks), least)
             draws = int(min(DRAWS, CELLS / needed)) if np.isfinite(needed) else 0
             shown = (
                 planning.simulated_power(rng, size, int(needed), **split, level=level, looks=looks, draws=draws)
@@ -97,10 +97,10 @@ def sample_size(
         f"One row's difference has a standard deviation of {first['deviation']:.3g}: routers that differ on "
         f"{differ:.0%} of the requests, whose choices are logged there with probabilities {new:g} and {old:g}.",
     ]
-    if min(new, old) < least and differ > LARGEST_UNSUPPORTED_MASS:
+    if least:
         said.append(
-            f"Choices with a probability below min({least:g}, 1 / K) of K models are hardly evidence, and jaxroute "
-            f"evaluate and compare refuse a router with more than {LARGEST_UNSUPPORTED_MASS:.0%} of them."
+            f"Before {least:,.0f} rated rows, choices with a logged probability of {min(new, old):g} are no evidence "
+            "for jaxroute evaluate and compare, so that no proof takes fewer."
         )
     header = ["gain", "rows, one look", "days", "simulated power", "rows, any look", "days", "simulated power"]
     keys = [f"{what}_{looks}" for looks in ("once", "always") for what in ("rows", "days", "simulated_power")]

@@ -9,8 +9,12 @@ from typing import Any, BinaryIO
 
 from jaxroute.data import files as doors
 
-PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token"}
+PAGE = {"data", "object", "meta", "total", "count", "limit", "offset", "page", "has_more", "next", "next_page_token",
+        "previous", "results", "links", "events", "cursor", "schema", "realtime_state", "freshness_state"}  # fmt: skip
 """Keys of an object that only wraps a page of records, as the APIs of services return it."""
+
+PAGED = ("data", "results", "events")
+"""By which of them the records are named."""
 
 PRINTED = re.compile(r"\{\s*[A-Za-z_$]\w*:")
 """How an object begins that JavaScript printed, as the exporter of spans to its console does."""
@@ -41,7 +45,12 @@ def objects(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
 def records(item: Any) -> Sequence[dict[str, Any]]:
     """The records of a line or of an item: an object or an array of objects; an empty line has none.
 
-    An object that only wraps a page of records, ``{"data": [...]}``, counts as that page.
+    An object that only wraps a page of records, ``{"data": [...]}`` or ``{"results": [...]}``, counts as that page; so
+    does a table of cells under names, ``{"columns": [...], "results": [[...]]}``, as queries are answered.
+
+    Example:
+        >>> records({"results": [{"a": 1}], "next": None}), records({"columns": ["a", "b"], "results": [[1, 2]]})
+        ([{'a': 1}], [{'a': 1, 'b': 2}])
     """
     if isinstance(item, bytes):
         text = item.decode("utf-8-sig").strip()
@@ -52,11 +61,21 @@ def records(item: Any) -> Sequence[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise _told(error, text) from None
     if isinstance(item, dict):
-        page = item.get("data") if "data" in item and PAGE.issuperset(item) else None
+        page = next((item[name] for name in PAGED if name in item), None) if PAGE.issuperset(item) else _table(item)
         return page if isinstance(page, list) and all(isinstance(record, dict) for record in page) else (item,)
     if not isinstance(item, list) or not all(isinstance(record, dict) for record in item):
         raise ValueError(f"found {type(item).__name__}")
     return item
+
+
+def _table(item: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of a table of cells under names, where an object is one."""
+    match item:
+        case {"columns": [str(), *_] as names, "results": list(cells)} if all(
+            isinstance(row, list) and len(row) == len(names) for row in cells
+        ):
+            return [dict(zip(names, row, strict=True)) for row in cells]
+    return None
 
 
 def items(file: BinaryIO) -> list[Any]:

@@ -83,6 +83,7 @@ from jaxroute.estimators.spending import spending as spending
 from jaxroute.estimators.support import Support as Support
 from jaxroute.estimators.support import evaluation_clip as evaluation_clip
 from jaxroute.estimators.support import support as support
+from jaxroute.estimators.trusted import trusted_clip as trusted_clip
 from jaxroute.estimators.values import direct_method as direct_method
 from jaxroute.estimators.values import doubly_robust as doubly_robust
 from jaxroute.estimators.values import ipw as ipw

@@ -123,7 +123,7 @@ def gains(
     """
     check_scale(logs.human_quality is not None, shadow)
     weights = jnp.asarray(cost_weights, jnp.float32)
-    clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
+    clip = estimators.trusted_clip(logs, router, other) if clip is None else clip
     policies = (router, other)
     supported = np.all(
         [

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 from jaxroute.arguments import checked
 from jaxroute.estimators import sensitivity
 from jaxroute.estimators.influence import example as example
-from jaxroute.estimators.influence import utility_range
+from jaxroute.estimators.influence import not_empty, utility_range
 from jaxroute.estimators.intervals import interval as confidence
 from jaxroute.estimators.support import support
+from jaxroute.estimators.trusted import trusted_clip
 from jaxroute.estimators.values import direct_method, self_normalised_doubly_robust
 from jaxroute.types import Estimate, InputError, Logs, Nuisances
 
@@ -73,7 +74,7 @@ def evaluate(
         target: [N, K] one policy for all cost weights, or [L, N, K] one per cost weight.
         cost_weight: quality per unit of cost; one or L.
         nuisances: cross-fitted for these rows.
-        clip: smaller propensities are raised to it; None: ``evaluation_clip(K)``.
+        clip: smaller propensities are raised to it; None: ``trusted_clip``.
         level: intended coverage, between 0 and 1.
         models: K names for the reasons; None uses their positions.
         strength: odds ratio of a hidden confounder, at least 1: bounds and tipping point beside the value
@@ -101,8 +102,9 @@ def evaluate(
         raise InputError(
             f"{len(policies)} target policies for {len(weights)} cost weights; give one policy per cost weight"
         )
+    not_empty(logs)
+    clip = trusted_clip(logs, policies) if clip is None else clip
     report = support(logs, policies, nuisances, clip=clip, models=models)
-    clip = report.numbers["clip"]
     known = np.asarray(logs.propensity)
     certain = bool((known >= 1 - 1e-6).all())
 

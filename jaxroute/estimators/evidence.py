@@ -94,7 +94,7 @@ def gather(
         against: opponents by name, each a policy at every cost weight.
         truth: [N, K] every model's outcomes, where known.
         models: K names. name: of the router. strength: odds ratio of the hidden confounder.
-        clip: smaller propensities are raised to it; None: ``estimators.evaluation_clip(K)``.
+        clip: smaller propensities are raised to it; None: ``estimators.trusted_clip``.
         shadow: S prompts drawn like the log's; one that lacks an answer of a model that the log could always choose
             is left out. None: the log alone.
         on_shadow: the same policies on its prompts, by name: the router's, decided out of fold, and the opponents';
@@ -125,7 +125,7 @@ def gather(
         _check_policies(on_shadow, (len(weights), *shadow.available.shape), "the shadow sample", "prompts")
         if name not in on_shadow:
             raise InputError(f"on_shadow holds {[*on_shadow]}; add the policy of {name} on the shadow sample's prompts")
-    clip = estimators.evaluation_clip(logs.available.shape[1]) if clip is None else clip
+    clip = estimators.trusted_clip(logs, router, *against.values()) if clip is None else clip
     names = tuple(models) if models is not None else tuple(f"model {k}" for k in range(logs.available.shape[1]))
     values, supported = by_weight.values(
         key, logs, nuisances, router, weights,

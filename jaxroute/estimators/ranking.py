@@ -25,7 +25,7 @@ from jaxroute.estimators.comparison import at_weights, paired, simultaneous
 from jaxroute.estimators.evaluation import evaluate
 from jaxroute.estimators.influence import Rows, estimate, utility_range
 from jaxroute.estimators.intervals import half_width
-from jaxroute.estimators.support import evaluation_clip
+from jaxroute.estimators.trusted import trusted_clip
 from jaxroute.numerics import nan_is_unknown
 from jaxroute.types import InputError, Key, Logs, Nuisances
 
@@ -60,7 +60,7 @@ def rank(
         logs: N rows. nuisances: cross-fitted for these rows.
         routers: their probabilities at every cost weight.
         cost_weights: [L], quality per unit of cost.
-        clip: smaller propensities are raised to it; None: ``estimators.evaluation_clip(K)``.
+        clip: smaller propensities are raised to it; None: ``estimators.trusted_clip``.
         level: of all bounds together.
 
     Returns:
@@ -83,7 +83,7 @@ def rank(
     if len(routers) < 2:
         raise InputError(f"{len(routers)} router(s): give two or more")
     weights = jnp.asarray(cost_weights, jnp.float32)
-    clip = evaluation_clip(logs.available.shape[1]) if clip is None else clip
+    clip = trusted_clip(logs, *routers) if clip is None else clip
     judged = [evaluate(logs, router, weights, nuisances, clip=clip) for router in routers]
     supported = np.array([[one.interval is not None for one in by_weight] for by_weight in judged])
     low, high = bounds(key, _rows(logs, routers, weights, nuisances, clip), jnp.asarray(supported), level=level)

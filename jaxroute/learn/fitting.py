@@ -99,7 +99,7 @@ def fit(
         training, hyperparams: of networks that learn the decision; None: those of the study.
         hidden, steps: of a distilled network.
         clip: smaller propensities are raised to it in what is said about the router; None:
-            ``estimators.evaluation_clip(K)``.
+            ``estimators.trusted_clip``.
         mesh: see ``sweep.mesh``; None: all devices.
         candidates: the models that may be chosen, as where others take too long; the router learns from all of them,
             and never chooses another. For methods that predict; None: all.
@@ -147,12 +147,12 @@ def fit(
     maps.make_room()
     logs, shadow = as_arrays((logs, shadow))
     taught = None if shadow is None else as_arrays(shadows.priced(shadow, logs, models))
-    clip = estimators.evaluation_clip(num_models) if clip is None else clip
+    learnt_with = estimators.evaluation_clip(num_models) if clip is None else clip
 
     on_stage("nuisances, cross-fitted")
     fits = _nuisances(jax.random.split(key, 3)[0], logs, taught, spec, chosen.learner, members)
     nuisances = mean([of_member for of_member, _ in fits])
-    robust = counterfactual.doubly_robust(logs, nuisances, clip=clip)
+    robust = counterfactual.doubly_robust(logs, nuisances, clip=learnt_with)
     scale, reason = break_even(robust, np.asarray(logs.available), logs.weight)
     if cost_scale is not None:
         scale, reason = cost_scale, "given"

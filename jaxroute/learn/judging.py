@@ -25,19 +25,18 @@ def gather(
     models: Sequence[str],
     given: MethodInput,
     result: MethodResult,
-    clip: float,
+    clip: float | None,
     learn: Examples,
     shadow: Examples | None,
 ) -> evidence.Evidence:
     """Against best single and the logging policy at every cost weight; each row decided out of fold."""
     logs, weights = given.logs, jnp.asarray(given.cost_weights)
     rows, ours = len(logs.action), result.policy(given.cost_weights)
-    own = loggers.of_log(logs, given.nuisances, clip=clip)
     single = partial(policies.best_single, learn.outcomes, weights, available=learn.available, weight=given.times)
-    against = {
-        "logging policy": jnp.broadcast_to(own, (len(weights), *own.shape)),
-        "best single": single(prompts=given.available[:rows]),
-    }
+    best = single(prompts=given.available[:rows])
+    clip = estimators.trusted_clip(logs, ours[:, :rows], best) if clip is None else clip
+    own = loggers.of_log(logs, given.nuisances, clip=clip)
+    against = {"logging policy": jnp.broadcast_to(own, (len(weights), *own.shape)), "best single": best}
     on_shadow = None
     if shadow is not None:  # how the logging policy would have chosen there is not known
         on_shadow = {name: ours[:, rows:], "best single": single(prompts=given.available[rows:])}

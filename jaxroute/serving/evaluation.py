@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from jaxroute import counterfactual, metrics, nuisance, policies
 from jaxroute.data import logs as people
-from jaxroute.estimators import accounts, conclusion, evaluation_clip, evidence, loggers
+from jaxroute.estimators import accounts, conclusion, evidence, loggers, trusted_clip
 from jaxroute.numerics import as_arrays
 from jaxroute.recipe import GRID, means
 from jaxroute.serving import alike, new_models, unseen, views
@@ -150,9 +150,10 @@ def on_log(
         )
 
     # How the logging policy would have chosen on the shadow's prompts is not known.
-    own = loggers.of_log(view.logs, view.nuisances, clip=evaluation_clip(len(log.models)))
     left = views.not_removed(router, log.models)
     single = best_single(view.logs.available & left[None])
+    clip = trusted_clip(view.logs, policy, single)
+    own = loggers.of_log(view.logs, view.nuisances, clip=clip)
     against = dict(zip(OPPONENTS, (jnp.broadcast_to(own, single.shape), single), strict=True))
     both = {}
     if view.shadow is not None and on_shadow is not None:
@@ -166,6 +167,7 @@ def on_log(
         against=against,
         models=log.models,
         name=name,
+        clip=clip,
         shadow=view.shadow,
         on_shadow=both,
         among={OPPONENTS[1]: int(left.sum())},

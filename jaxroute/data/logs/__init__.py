@@ -11,6 +11,9 @@ bandits    Vowpal Wabbit and the Open Bandit Pipeline; comparisons: two answers 
 litellm    payloads, spend logs and spans of LiteLLM
 gateway    the rows of our own gateway
 opik       exported traces of Opik; weave: calls of Weave; langsmith: runs of LangSmith; llm: of that command
+open_webui feedback and chats of Open WebUI; posthog: events of PostHog; datadog: spans of Datadog;
+           tensorzero: tables of TensorZero; sentry: spans of Sentry; openrouter: its activity;
+           braintrust: spans of Braintrust; lunary: runs of Lunary
 cells      all tables of a log as `columns`; `fielding`: a table as fields, `convert`: cells as a column of one kind
 joining    one request, one row: `nesting` of spans, `merging` of rows
 naming     which model a row is of

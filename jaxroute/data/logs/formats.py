@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from jaxroute.data.logs import (
     adk,
     bandits,
+    braintrust,
     coding_agents,
     comparisons,
+    datadog,
     gateway,
     haystack,
     helicone,
@@ -18,14 +20,20 @@ from jaxroute.data.logs import (
     litellm,
     llm,
     logfire,
+    lunary,
     mastra,
     mlflow,
+    open_webui,
     openinference,
+    openrouter,
     opentelemetry,
     opik,
     portkey,
+    posthog,
     router_replay,
+    sentry,
     spans,
+    tensorzero,
     vercel,
     weave,
 )
@@ -58,6 +66,14 @@ SPANS = Format(
     "OPENINFERENCE_HIDE_INPUT_MESSAGES; Vercel's AI SDK: recordInputs: true; Claude Code: OTEL_LOG_USER_PROMPTS=1), or "
     "give the log records beside the spans",
 )
+SENTRY = Format(
+    "sentry",
+    "Sentry's spans",
+    sentry.detect,
+    lambda name: True,
+    sentry.reader(spans.reader(CONVENTIONS)),
+    "let the package record messages: send_default_pii=True, and include_prompts of its integrations",
+)
 PLAIN = Format("plain", "a table of our own columns", lambda names: True, lambda name: name in FIELDS, None)
 FORMATS = (
     gateway.FORMAT,
@@ -72,8 +88,16 @@ FORMATS = (
     llm.FORMAT,
     helicone.FORMAT,
     portkey.FORMAT,
+    braintrust.FORMAT,
+    lunary.FORMAT,
+    openrouter.FORMAT,
+    open_webui.FORMAT,
+    posthog.FORMAT,
+    datadog.FORMAT,
+    tensorzero.FORMAT,
     langsmith.FORMAT,
     langfuse.OBSERVATIONS,
+    SENTRY,
     SPANS,
     PLAIN,
 )
@@ -113,9 +137,9 @@ OTHERS = (
         "every example's answers; read them with jaxroute table",
     ),
     (
-        "OpenRouter's activity",
-        {"generation_id", "model_permaslug"},
-        "requests without their prompts; add a column prompt from your own records, by generation_id",
+        "OpenRouter's generations",
+        {"native_tokens_prompt", "tokens_prompt"},
+        "requests without their prompts; add a column prompt from your own records, by id",
     ),
     (
         "analytics of aider",
@@ -136,6 +160,11 @@ OTHERS = (
         "wrong answers; read them with jaxroute table",
     ),
     ("a report of Pydantic Evals", {"cases", "failures"}, "every case's answers; read them with jaxroute table"),
+    (
+        "an experiment of Braintrust",
+        {"experiment_id", "span_attributes"},
+        "every example's answers; read them with jaxroute table",
+    ),
     ("an experiment of Langfuse", {"item_results"}, "every item's answers; read them with jaxroute table"),
     ("an experiment of Langfuse", {"itemResults"}, "every item's answers; read them with jaxroute table"),
     (

@@ -18,7 +18,7 @@ import numpy as np
 from jaxroute.data.logs import nesting
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.entries import text_of
-from jaxroute.data.logs.merging import at_odds, empty, fill, repeated, runs
+from jaxroute.data.logs.merging import at_odds, empty, fill, found_again, repeated, runs
 
 STREAMS = "ends of streams joined to their starts"
 AGAIN = "records that are there twice"
@@ -69,7 +69,7 @@ def _messages(log: Columns, chat: str) -> None:
         said = log.said[int(key[i])]
         if prompt[i] is None and (text := text_of(said, chat)) is not None:
             prompt[i] = text
-            log.column["lost"][i] = -1
+            log.column["lost"][i] = found_again(log, log.column["lost"][i])
     strays = log.said.keys() - set(key[rows].tolist())
     if strays:
         log.counts[STRAYS] += sum(len(log.said[one]) for one in strays)

@@ -38,6 +38,7 @@ from jaxroute.types import InputError
 
 FAILURES = ("drop", "zero")
 SIMULATED = "propensities simulated from posterior scores"
+RARE = "simulated propensities that are too small to be told, taken as unknown"
 
 
 def load(
@@ -144,9 +145,13 @@ def _simulate(log: Columns) -> None:
     rows = np.array([i for i, one in enumerate(sampled) if one is not None and np.isnan(propensity[i])], int)
     rows = rows[~log.gone[rows]]
     if len(rows):
-        propensity[rows] = router_replay.propensities([sampled[i] for i in rows.tolist()])
+        found = router_replay.propensities([sampled[i] for i in rows.tolist()])
+        rare = found < router_replay.LEAST  # its inverse, a weight, would be a guess
+        propensity[rows] = np.where(rare, np.nan, found)
         log.column["propensity"] = propensity
-        log.counts[SIMULATED] += len(rows)
+        log.counts[SIMULATED] += int((~rare).sum())
+        if rare.any():
+            log.counts[RARE] += int(rare.sum())
 
 
 def _leave_earlier(log: Columns, since: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxroute.data.logs.columns import Columns
 from jaxroute.data.logs.convert import EMPTY, NAMED
+from jaxroute.data.logs.entries import LOST, TOOLS
 
 FILLED = ("prompt", "quality", "cost", "input_tokens", "output_tokens", "total_tokens", "cached_tokens",
           "cache_write_tokens", "reasoning_tokens", "propensity", "weight", "human_quality", "human_rate", "latency",
@@ -26,12 +27,19 @@ def fill(log: Columns, into: np.ndarray, of: np.ndarray) -> None:
         column[into] = np.where(lacking, column[of], column[into])
         if name == "prompt" and "lost" in log.column:
             found = np.array([text is not None for text in column[into]], bool)
-            log.column["lost"][into] = np.where(lacking & found, -1, log.column["lost"][into])
+            lost = log.column["lost"]
+            lost[into] = np.where(lacking & found, found_again(log, lost[into]), lost[into])
     place = dict(zip(of.tolist(), into.tolist(), strict=True))
     log.into |= place
     for scores in log.scores.values():
         for row in place.keys() & scores.keys():
             scores.setdefault(place[row], scores[row])
+
+
+def found_again(log: Columns, lost: np.ndarray) -> np.ndarray:
+    """Why rows [M] are left out whose prompts were found: -1 where it was that they were missing."""
+    missing = [code for code, why in enumerate(log.codes["lost"]) if why in (LOST, TOOLS)]
+    return np.where(np.isin(lost, missing), -1, lost)
 
 
 def empty(name: str, cells: np.ndarray) -> np.ndarray:

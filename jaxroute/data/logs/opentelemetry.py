@@ -23,12 +23,13 @@ NAMES = {
     "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
     "total_tokens": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
     "cached_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
-                      "gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.cached_tokens"),
+                      "gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.cached_tokens",
+                      "gen_ai.usage.input_tokens.cached"),
     "cache_write_tokens": ("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
                            "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens",
-                           "gen_ai.usage.cache_write_input_tokens"),
+                           "gen_ai.usage.cache_write_input_tokens", "gen_ai.usage.input_tokens.cache_write"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
-                         "gen_ai.usage.details.reasoning_tokens"),
+                         "gen_ai.usage.details.reasoning_tokens", "gen_ai.usage.output_tokens.reasoning"),
     "group": layouts.GROUP,
     "request_id": ("gen_ai.response.id",),
     "endpoint": ("gen_ai.operation.name",),
@@ -72,6 +73,7 @@ def chat(attributes: Row) -> Iterator[Any]:
         numbered.append({"role": attributes.get(start + "role"), "content": content})
     yield numbered
     yield attributes.get("input")  # Pipecat's
+    yield parsed(attributes.get("gen_ai.request.messages"))  # Sentry's
 
 
 def _unwrapped(messages: Any) -> Any:

@@ -29,6 +29,8 @@ from jaxroute.data.logs.spans import listed
 from jaxroute.data.records import at, parsed
 
 DRAWS = 2000
+LEAST = 0.02
+"""Below it, a simulated propensity may be off by half of itself and more, as its error is 0.01."""
 START = 4.0
 MARGIN = {"tier": 0.03, "global": 0.08}
 VERDICTS = {"good_fit": 1.0, "overprovisioned": 1.0, "underpowered": 0.0, "failed": 0.0}
