@@ -243,7 +243,7 @@ format: dev  ## reformat the code with ruff
 NEWER := $(foreach t,arguments losses losses_golden policies policies_envelope estimators estimators_golden estimators_truth support metrics metrics_curves metrics_golden metrics_intervals counterfactual gp nuisance engine_training engine_checkpoint conditional kinds router_folder router methods learn_fit logs logs_fields logs_split log_formats log_layouts log_readings unpickle benchmarks cli cli_kinds,tests/test_$(t).py)
 
 # The slow tests that CI has time for; `make test-slow` runs all.
-SLOW := $(foreach t,experiments experiment_settings api evidence learn_fit comparison sensitivity methods artefact source odd_logs conditional conditional_methods contracts drift full_feedback modes own_learners ranking,tests/test_$(t).py)
+SLOW := $(foreach t,experiments experiment_settings api evidence learn_fit comparison sensitivity methods artefact source odd_logs conditional conditional_methods contracts drift full_feedback modes own_learners ranking comparisons study_report,tests/test_$(t).py)
 
 ci: lint doctest notebooks  ## run what CI adds to make test: lint, doctests, notebooks, some slow tests, JAX's modes, the library's tests on a newer Python
 	@$(MAKE) --no-print-directory test-slow TESTS="$(SLOW)"

@@ -163,6 +163,7 @@ def drawn(rng, rows, near, theta):
     return kind, pair, (rng.random(rows) < chance[kind, pair[:, 0], pair[:, 1]]) * 1.0, chance
 
 
+@pytest.mark.slow
 def test_intervals_of_values_hold_the_chance_to_win_though_the_strong_meet_the_strong():
     """Of 120 simulated logs; wins as they are favour models that met weak ones."""
     base, more = np.array([1.0, 0.8, 0.3, 0.0, -0.3, -0.8]), np.array([0.8, -0.8, 0.5, -0.5, 0.0, 0.3])

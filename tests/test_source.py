@@ -146,6 +146,7 @@ def test_a_command_has_the_keys_of_its_module(monkeypatch):
         source.digest(command)
 
 
+@pytest.mark.slow
 def test_everything_that_runs_is_in_the_key():
     """Every function of this repository that is called while a result is made is one of its symbols."""
     config = dataclasses.replace(TINY, methods=("rm_interval", "knn_guarded"))

@@ -96,6 +96,7 @@ def test_figures_order_log_sizes_and_take_rare_loggers_from_their_own_home():
     np.testing.assert_array_equal(lines["rm_softmax"].get_ydata(), [30, 28])  # not run with 5000 rows, yet one line
 
 
+@pytest.mark.slow
 def test_the_pages_say_what_the_study_found():
     """`make study PUBLISH=1` wrote them: no number by hand, none of another run."""
     root = Path(__file__).parents[1]
