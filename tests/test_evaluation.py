@@ -54,9 +54,8 @@ def test_what_would_fix_it_names_model_rows_and_share():
     target = np.tile(np.array([0.69, 0.0, 0.0, 0.31], np.float32), (N, 1))
     report = estimators.support(logs, target, nuisances, models=["a", "b", "c", "X"])
     # equal weights: every row counts in full, so 200 * 0.31 = 62 rows are needed in all
-    line = (
-        f"model X has {have} rows and would get 31% of the prompts; log at least {62 - have} more rows, or leave it out"
-    )
+    line = f"model X has {have} rows with feedback and would get 31% of the prompts; "
+    line += f"log at least {62 - have} more, or leave it out"
     assert report.verdict == "refuse"
     assert line in report.reasons
     assert line == report.models[3]["fix"]

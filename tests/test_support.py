@@ -56,9 +56,9 @@ def test_support_ok_for_a_greedy_target_under_uniform_logging():
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
-        ("effective_sample_size", {200.0: "ok", 199.9: "caution", 50.0: "caution", 49.9: "refuse"}),
+        ("effective_sample_size", {200.0: "ok", 199.9: "caution", 50.0: "caution", 49.9: "refuse", np.nan: "refuse"}),
         ("unsupported_mass", {0.01: "ok", 0.0101: "caution", 0.05: "caution", 0.0501: "refuse", np.nan: "refuse"}),
-        ("effective_ratings", {50.0: "ok", 49.9: "caution", 20.0: "caution", 19.9: "refuse"}),
+        ("effective_ratings", {50.0: "ok", 49.9: "caution", 20.0: "caution", 19.9: "refuse", np.nan: "refuse"}),
         ("largest_weight_share", {0.05: "ok", 0.0501: "caution", 1.0: "caution"}),
     ],
 )
@@ -67,7 +67,9 @@ def test_every_limit_of_the_verdict(name, limits):
         "effective_sample_size": 1000.0,
         "unsupported_mass": 0.0,
         "largest_weight_share": 0.01,
+        "rows": 2000.0,
         "rows_with_feedback": 2000.0,
+        "groups": 2000.0,
         "effective_sample_size_share": 0.5,
         "uniform_greedy_share": 0.5,
         "clip": 0.05,
@@ -76,7 +78,12 @@ def test_every_limit_of_the_verdict(name, limits):
     models = [{"model": "a", "rows_with_feedback": 9.0, "unsupported_mass": 0.1, "fix": ""}]
     assert {value: verdict.judge(good | {name: value}, models)[0] for value in limits} == limits
     few = verdict.judge(good | {"effective_sample_size": 50.0}, models)[1]
-    assert "log about 4 times as many rows" in few[0]
+    assert "(50.0% of the 2000 rows with feedback; models drawn uniformly would give 50.0%)" in few[0]
+    assert "log about 4 times as many rows with feedback" in few[0]
+    grouped = verdict.judge(good | {"effective_sample_size": 50.0, "groups": 120.0}, models)[1]
+    assert (
+        "(rows of one group count together, and the log has 120 groups); log about 4 times as many groups" in grouped[0]
+    )
 
 
 def test_weights_of_any_size_have_their_effective_rows():

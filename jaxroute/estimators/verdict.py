@@ -62,13 +62,13 @@ def fix_of_model(name: str, feedback: float, needed: int, mass: float) -> str:
     """What would fix one model's evidence; "" where nothing is missing.
 
     >>> print(fix_of_model("X", 12, 124, 0.31))
-    model X has 12 rows and would get 31% of the prompts; log at least 112 more rows, or leave it out
+    model X has 12 rows with feedback and would get 31% of the prompts; log at least 112 more, or leave it out
     """
     if needed <= feedback:
         return ""
     return (
-        f"model {name} has {feedback:.0f} rows and would get {mass:.0%} of the prompts; "
-        f"log at least {needed - feedback:.0f} more rows, or leave it out"
+        f"model {name} has {feedback:.0f} rows with feedback and would get {mass:.0%} of the prompts; "
+        f"log at least {needed - feedback:.0f} more, or leave it out"
     )
 
 
@@ -107,20 +107,12 @@ def judge(
         effective >= FEWEST_EFFECTIVE_ROWS and mass <= LARGEST_UNSUPPORTED_MASS and ratings >= FEWEST_EFFECTIVE_RATINGS
     )
     if enough and spread and supported and corrected and not mismatches:
-        line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows"
+        line = f"effective sample size {effective:.0f} of {numbers['rows_with_feedback']:.0f} rows with feedback"
         return "ok", (f"{line}; {mass:.1%} of the policy's choices are of models that the log rarely tried",)
 
     reasons = []
     if not enough:
-        share, uniform = numbers["effective_sample_size_share"], numbers["uniform_greedy_share"]
-        # Rounded away from the limit: a size of 199.7 is not said to be 200 and below 200.
-        needed = math.ceil(10 * ENOUGH_EFFECTIVE_ROWS / effective) / 10 if effective else math.inf
-        times = f"about {needed:g} times as many" if effective else "more"
-        reasons.append(
-            f"the effective sample size {math.floor(effective)} is below {ENOUGH_EFFECTIVE_ROWS} ({share:.1%} of the "
-            f"rows; a log of models drawn uniformly would give {uniform:.1%}); log {times} rows, or evaluate a policy "
-            "that is closer to the logging policy"
-        )
+        reasons.append(_too_few(numbers))
     if not spread and math.isfinite(numbers["largest_weight_share"]):
         reasons.append(
             f"one row carries {numbers['largest_weight_share']:.1%} of the weights "
@@ -138,7 +130,7 @@ def judge(
         reasons += [row["fix"] for row in models if row["fix"]]
     if not corrected:
         reasons.append(
-            f"people's ratings that correct the judge count as {math.floor(ratings)} for this policy (limit "
+            f"people's ratings that correct the judge count as {_whole(ratings)} for this policy (limit "
             f"{ENOUGH_EFFECTIVE_RATINGS}); have people rate more answers of the models that it chooses"
         )
     if numbers["deterministic_share"] > 0.5:
@@ -147,6 +139,30 @@ def judge(
             "nothing but the outcome model's guess; randomise a share of the requests"
         )
     return "refuse" if refused else "caution", (*reasons, *mismatches)
+
+
+def _whole(size: float) -> str:
+    """A size in whole rows, rounded down; one that is not a number is named so."""
+    return str(math.floor(size)) if math.isfinite(size) else "that is not known"
+
+
+def _too_few(numbers: dict[str, float]) -> str:
+    """How far the effective sample size is from enough, and how much more of what would do."""
+    effective, rows = numbers["effective_sample_size"], numbers["rows_with_feedback"]
+    grouped = numbers["groups"] < numbers["rows"]
+    if grouped:
+        of = f"rows of one group count together, and the log has {numbers['groups']:.0f} groups"
+    else:
+        share, uniform = numbers["effective_sample_size_share"], numbers["uniform_greedy_share"]
+        of = f"{share:.1%} of the {rows:.0f} rows with feedback; models drawn uniformly would give {uniform:.1%}"
+    # Rounded away from the limit: a size of 199.7 is not said to be 200 and below 200.
+    ratio = math.ceil(10 * ENOUGH_EFFECTIVE_ROWS / effective) / 10 if effective > 0 else math.inf
+    times = f"about {ratio:g} times as many" if math.isfinite(ratio) else "more"
+    return (
+        f"the effective sample size {_whole(effective)} is below {ENOUGH_EFFECTIVE_ROWS} ({of}); "
+        f"log {times} {'groups' if grouped else 'rows with feedback'}, or evaluate a policy that is closer to the "
+        "logging policy"
+    )
 
 
 def mismatch_of_model(name: str, ratio: float, standard_error: float) -> str:
