@@ -42,9 +42,7 @@ def _measure(
         if expected is not None:
             rows = metrics.regret(policy, expected, weight, available=test.available)
             measured["conditional_regret"] = _mean(rows)
-        chosen = jnp.argmax(policy, -1)
-        collapse = metrics.routing_collapse(chosen, test.outcomes, available=test.available)
-        measured["rci"] = (collapse, none * jnp.nan)
+        measured["rci"] = (metrics.routing_collapse(policy, test.outcomes, available=test.available), none * jnp.nan)
         measured["share"] = (jnp.mean(policy, 0), jnp.full(policy.shape[-1], jnp.nan))
         return measured
 

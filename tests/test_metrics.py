@@ -104,6 +104,8 @@ def test_collapse_by_hand():
     for choice, bad in (([0, 1, 0], 0), ([1, 1, 0], 1), ([0, 0, 0], 1), ([1, 1, 1], 2), ([1, 0, 1], 3)):
         got = metrics.routing_collapse(jnp.array(choice), outcomes)
         np.testing.assert_allclose(got, bad / 3, rtol=1e-6)
+    drawn = metrics.routing_collapse(jnp.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]), outcomes)
+    np.testing.assert_allclose(drawn, (0.5 + 0.25 + 0.1) / 3, rtol=1e-6)  # and not that of the likeliest model
 
 
 def test_collapse_leaves_holes_out_but_not_available_ones():
@@ -113,6 +115,7 @@ def test_collapse_leaves_holes_out_but_not_available_ones():
     choose = partial(metrics.routing_collapse, outcomes=outcomes, available=available)
     assert choose(jnp.array([0, 1])) == 0.0
     assert choose(jnp.array([1, 1])) == 0.5  # not available: not among the best
+    assert choose(jnp.array([[1.0, 0.0], [0.5, 0.5]])) == 0.25
     assert np.isnan(metrics.routing_collapse(jnp.array([0, 1]), outcomes))
 
 

@@ -115,7 +115,10 @@ def quality_cost_points(probabilities: Float[Array, "L N K"], outcomes: Outcomes
 
 @checked
 def routing_collapse(
-    choice: Int[Array, " N"], outcomes: Outcomes, *, available: Bool[Array, "N K"] | None = None
+    choice: Int[Array, " N"] | Float[Array, "N K"],
+    outcomes: Outcomes,
+    *,
+    available: Bool[Array, "N K"] | None = None,
 ) -> Float[Array, ""]:
     """RCI: share of prompts sent to a worse model, or to a most expensive one although another is as good.
 
@@ -125,7 +128,7 @@ def routing_collapse(
     weight.
 
     Args:
-        choice: [N] chosen model.
+        choice: [N] chosen model; or [N, K] the probabilities of a policy that draws, whose expected share is returned.
         outcomes: [N, K] a full table; missing (NaN) entries must be unavailable and are left out of means.
         available: [N, K]; None means all.
 
@@ -136,10 +139,18 @@ def routing_collapse(
         >>> outcomes = Outcomes(jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([[0.1, 1.0], [0.1, 1.0]]))
         >>> print(routing_collapse(jnp.array([1, 1]), outcomes))  # the first could have been cheap
         0.5
+        >>> print(routing_collapse(jnp.array([[0.0, 1.0], [0.5, 0.5]]), outcomes))  # so always, and half of the time
+        0.75
     """
     chex.assert_equal_shape([outcomes.quality, outcomes.cost])
-    chex.assert_shape(choice, (outcomes.quality.shape[0],))
-    indices("choice", choice, outcomes.quality.shape[1])
+    N, K = outcomes.quality.shape
+    if choice.ndim == 1:
+        chex.assert_shape(choice, (N,))
+        indices("choice", choice, K)
+        policy = jax.nn.one_hot(choice, K)
+    else:
+        chex.assert_shape(choice, (N, K))
+        policy = choice
     mask = jnp.ones(outcomes.quality.shape, bool) if available is None else available
 
     known = mask | ~jnp.isnan(outcomes.cost)
@@ -150,8 +161,8 @@ def routing_collapse(
     quality = masked_max(outcomes.quality, mask)
     best = mask & (outcomes.quality == quality[:, None])
     needed = jnp.all(priciest | ~best, -1, keepdims=True)
-    chosen = choice[:, None] == jnp.arange(best.shape[1])[None, :]
-    fine = jnp.any(chosen & best & (~priciest | needed), -1) | ~jnp.any(mask, -1)
+    fine = jnp.sum(policy, -1, where=best & (~priciest | needed))
+    fine = jnp.where(jnp.any(mask, -1), fine, 1.0)
 
     undefined = jnp.isnan(quality) | jnp.isnan(jnp.max(mean_cost))
     return jnp.mean(jnp.where(undefined, jnp.nan, 1.0 - fine))
