@@ -124,6 +124,11 @@ class Wild(Ours):
         return np.full(len(features), np.nan)
 
 
+class Words(Ours):
+    def predict(self, features):
+        return np.full(len(features), "0.5")
+
+
 @pytest.mark.parametrize(
     ("learner", "words"),
     [
@@ -132,6 +137,7 @@ class Wild(Ours):
         (Breaks(), r"outcome model Breaks: fit on \d+ rows of model 0 fails: RuntimeError: out of luck"),
         (Long(), r"outcome model Long: predict gives shape \(\d+,\) for \d+ rows"),
         (Wild(), "outcome model Wild: predict is not finite, row 0 of model 0"),
+        (Words(), "outcome model Words: predict gives str[0-9]+ for model 0; give numbers"),
         (KNeighborsRegressor(100), "outcome model KNeighborsRegressor: predict for model 0 fails: ValueError"),
         ("rigde", "unknown outcome model 'rigde': choose from mean, ridge"),
     ],

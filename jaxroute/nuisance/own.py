@@ -124,6 +124,8 @@ def _predict(
         y = np.asarray(_tried(label, f"predict for model {model}", one.predict, x) if len(x) else np.zeros(0))
         if y.size != len(x):
             raise InputError(f"outcome model {label}: predict gives shape {y.shape} for {len(x)} rows; give one a row")
+        if y.dtype.kind not in "biuf":
+            raise InputError(f"outcome model {label}: predict gives {y.dtype.name} for model {model}; give numbers")
         if not (finite := np.isfinite(y.ravel().astype(float))).all():
             raise InputError(f"outcome model {label}: predict is not finite, row {np.argmin(finite)} of model {model}")
         columns.append(y.ravel())
