@@ -78,10 +78,30 @@ def test_what_no_vote_is_made_of_is_left_out_and_counted():
     log = logs.load(rows, prices=PRICES)
     assert len(log) == 60
     assert log.left_out == {
-        "comparisons whose voter saw the models' names": {"x": 1, "y": 1},
-        "comparisons of a model with itself": {"x": 2},
-        "comparisons of several turns, whose tokens are not counted by request": {"x": 1, "y": 1},
+        "answers in comparisons whose voter saw the models' names": {"x": 1, "y": 1},
+        "answers in comparisons of a model with itself": {"x": 2},
+        "answers in comparisons of several turns, whose tokens are not counted by request": {"x": 1, "y": 1},
     }
+
+
+def test_sets_of_models_that_never_met_are_not_compared(tmp_path):
+    """The chances of one against the other would be a prior's."""
+    rows = round_robin() + [record(200 + i, a="v", b="w") for i in range(5)]
+    prices = PRICES | {"v": (1, 1), "w": (1, 1)}
+    with pytest.raises(InputError, match=r"model was never compared with most others, .*: 10 row\(s\) \(v 5, w 5\)"):
+        logs.load(rows, prices=prices)
+    log = logs.load(rows, prices=prices, drop_bad=True)
+    assert log.left_out == {reader.UNLINKED: {"v": 5, "w": 5}}
+    np.testing.assert_array_equal(log.quality, logs.load(round_robin(), prices=PRICES).quality)
+    assert len(logs.load([*rows, record(300, a="z", b="v")], prices=prices)) == 72
+    with pytest.raises(InputError, match=r"not even through a third one: v, w; leave out the comparisons of these"):
+        standings.load(rows)
+
+
+def test_a_win_against_nobody_knows_whom_is_no_quality():
+    log = logs.load([*round_robin(), record(90, b=None)], prices=PRICES, drop_bad=True)
+    assert log.left_out == {"model is empty": {"no model": 1}}
+    assert np.flatnonzero(np.isnan(log.quality)).tolist() == [60]
 
 
 def test_every_request_of_a_chat_is_billed_for_what_was_said_before():
@@ -207,6 +227,7 @@ def test_weights_and_qualities_against_a_loop():
     share = np.bincount([a for a, _, _ in rows]) / len(rows)
     both = [*map(tuple, pair), *map(tuple, pair[:, ::-1])]
     weight = dict(zip(both, held.weight.T.ravel(), strict=True))
+    filled = set()
     for k in range(5):
         own = [(b, y) for a, b, y in rows if a == k]
         value = share[k] / 2
@@ -214,10 +235,12 @@ def test_weights_and_qualities_against_a_loop():
             wins = [y for b, y in own if b == c]
             part = min(share[c], 2 * len(wins) / len(own))
             value += part * np.mean(wins or [0]) + (share[c] - part) * chance[k, c]
+            filled |= {frozenset((k, c))} if part < share[c] else set()
         ours = np.average([held.least[k] + held.scale[k] * y for _, y in own], weights=[weight[k, b] for b, _ in own])
         assert ours == pytest.approx(value, abs=1e-9)
         assert np.mean([weight[k, b] for b, _ in own]) == pytest.approx(1)
         assert 0 <= held.least[k] <= held.least[k] + held.scale[k] <= 1 + 1e-12
+    assert held.filled == len(filled) > 1
     assert (held.modelled[[0, 4]] > 0.1).all()
     np.testing.assert_allclose(held.modelled[1:4], 0, atol=0.1)
 

@@ -35,21 +35,41 @@ class Held(NamedTuple):
     """What makes verdicts qualities.
 
     weight: [N, 2] of the rows of each verdict's two models, a mean of 1 for every model. least, scale: [K] b and s.
-    modelled: [K] share of r without the model itself that B fills in.
+    modelled: [K] share of r without the model itself that B fills in. filled: pairs of models of which it is some.
     """
 
     weight: Float[np.ndarray, "N 2"]
     least: Float[np.ndarray, " K"]
     scale: Float[np.ndarray, " K"]
     modelled: Float[np.ndarray, " K"]
+    filled: int
+
+
+def linked(pair: Int[np.ndarray, "N 2"], models: int) -> Int[np.ndarray, " K"]:
+    """The set that each model belongs to: models that met, and those that are linked through others.
+
+    No verdict tells how models of two sets compare.
+
+    Args:
+        pair, models: see ``hold``.
+
+    Example:
+        >>> print(linked(np.array([[0, 1], [4, 3], [1, 2]]), 5))
+        [0 0 0 1 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    met = coo_array((np.ones(len(pair)), tuple(pair.T)), (models, models))
+    return connected_components(met, directed=False)[1]
 
 
 def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Held:
     """Hold every model against the same opponents.
 
     Args:
-        pair: the two models of N verdicts, below ``models``, not the same one. won: 1 where the first one won, 0 where
-            the second did, 0.5 for a tie.
+        pair: the two models of N verdicts, below ``models``, not the same one; all models are ``linked``. won: 1 where
+            the first one won, 0 where the second did, 0.5 for a tie.
 
     Returns:
         Held; NaN for models without a verdict.
@@ -79,7 +99,8 @@ def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int
         modelled = missing.sum(1) / (1 - share)
     least = share / 2 + (missing * odds(pair, won, models)).sum(1)
     first, second = pair.T
-    return Held(np.stack([ratio[first, second], ratio[second, first]], 1), least, scale, modelled)
+    filled = int(np.triu((missing > 0) | (missing.T > 0)).sum())
+    return Held(np.stack([ratio[first, second], ratio[second, first]], 1), least, scale, modelled, filled)
 
 
 def odds(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Float[np.ndarray, "K K"]:

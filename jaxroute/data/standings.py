@@ -51,7 +51,7 @@ def load(source: Any) -> Standings:
         source: a file or a table in memory, see ``logs.load``.
 
     Raises:
-        InputError: a verdict that is none, or no verdict at all.
+        InputError: a verdict that is none, no verdict at all, or models that nothing links to the others.
 
     Example:
         >>> rows = [{"model_a": "x", "model_b": "y", "winner": "model_a" if i % 4 else "tie"} for i in range(40)]
@@ -68,6 +68,9 @@ def load(source: Any) -> Standings:
     good = np.isfinite(log.number("quality"))
     if not good.any():
         raise InputError(f"{tables[0]}: no comparison has a winner")
+    if (lost := comparisons.unlinked(log, good)).any():
+        who = ", ".join(sorted({log.codes["model"][k] for k in log.code("model")[lost]}))
+        raise InputError(f"{tables[0]}: {comparisons.UNLINKED}: {who}; leave out the comparisons of these models")
     comparisons.balance(log, good)
     model, quality, weight = log.code("model")[good], log.number("quality")[good], log.number("weight")[good]
     group = np.unique(log.column["group"][good], return_inverse=True)[1]

@@ -33,9 +33,10 @@ COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
 VOTERS = ("group", "user", "judge_hash", "judge", "evaluation_session_id")
 IDS = ("question_id", "id", "request_id")
 
-SEEN = "comparisons whose voter saw the models' names"
-ITSELF = "comparisons of a model with itself"
-TURNS = "comparisons of several turns, whose tokens are not counted by request"
+SEEN = "answers in comparisons whose voter saw the models' names"
+ITSELF = "answers in comparisons of a model with itself"
+TURNS = "answers in comparisons of several turns, whose tokens are not counted by request"
+UNLINKED = "model was never compared with most others, not even through a third one"
 MODELLED = "pairs of models that met too seldom, their wins taken from a Bradley-Terry model"
 
 
@@ -134,6 +135,21 @@ def _tokens(record: Row, side: str) -> Row | None:
     return {"input_tokens": about.get("sum_user_tokens"), "output_tokens": written}
 
 
+def unlinked(log: Columns, good: np.ndarray) -> np.ndarray:
+    """Rows [N] of models that no chain of comparisons links to the models of most rows, which nothing compares them to.
+
+    Args:
+        log, good: see ``balance``.
+    """
+    model, pairs = log.code("model"), _verdicts(log, good, _pairs(log))
+    found = np.zeros(len(log), bool)
+    if len(pairs):
+        group = comparisons.linked(model[pairs], len(log.codes["model"]))
+        most = np.bincount(group[model[pairs[:, 0]]]).argmax()
+        found[pairs[group[model[pairs[:, 0]]] != most]] = True
+    return found
+
+
 def balance(log: Columns, good: np.ndarray) -> bool:
     """Make the verdicts of a log qualities of its models, each held against the same opponents; in place.
 
@@ -146,36 +162,45 @@ def balance(log: Columns, good: np.ndarray) -> bool:
     Raises:
         InputError: some rows are comparisons and others ratings of an answer by itself.
     """
-    ours = np.array([form is FORMAT for form in log.forms], bool)[log.source] & ~marked(log.broken, len(log))
-    quality = log.number("quality")
-    if not ours.any():
+    pairs, quality = _pairs(log), log.number("quality").copy()
+    if not len(pairs):
         return False
+    ours = np.zeros(len(log), bool)
+    ours[pairs] = True
     if (good & ~ours & np.isfinite(quality)).any():
         raise InputError(
             "some rows are comparisons of two answers, and others ratings of one: a win is no rating, so give "
             "them as two logs"
         )
-    rows = np.flatnonzero(ours)
-    place = np.lexsort((log.row[rows], log.source[rows]))
-    pairs = rows[place].reshape(-1, 2)
     _group(log, pairs, good)
-    model = log.code("model")
-    both = model[pairs]
-    use = good[pairs].any(1) & np.isfinite(quality[pairs]).all(1) & (both >= 0).all(1) & (both[:, 0] != both[:, 1])
-    pairs, both = pairs[use], both[use]
-    if not len(pairs):
-        return True
-    names, coded = np.unique(both, return_inverse=True)
-    coded = coded.reshape(both.shape)
-    held = comparisons.hold(coded, quality[pairs[:, 0]], len(names))
-    weight = log.number("weight").copy()
-    weight[pairs] = held.weight * np.where(np.isnan(weight[pairs]), 1.0, weight[pairs])
-    quality = quality.copy()
-    quality[pairs] = held.least[coded] + held.scale[coded] * quality[pairs]
-    log.column["quality"], log.column["weight"] = quality, weight
-    if few := int((held.modelled > 0).sum()):
-        log.counts[MODELLED] = few
+    used, won = _verdicts(log, good, pairs), quality.copy()
+    quality[ours] = np.nan  # also of an answer whose opponent is not known
+    if len(used):
+        names, coded = np.unique(log.code("model")[used], return_inverse=True)
+        coded = coded.reshape(used.shape)
+        held = comparisons.hold(coded, won[used[:, 0]], len(names))
+        weight = log.number("weight").copy()
+        weight[used] = held.weight * np.where(np.isnan(weight[used]), 1.0, weight[used])
+        quality[used] = held.least[coded] + held.scale[coded] * won[used]
+        log.column["weight"] = weight
+        if held.filled:
+            log.counts[MODELLED] = held.filled
+    log.column["quality"] = quality
     return True
+
+
+def _pairs(log: Columns) -> np.ndarray:
+    """[M, 2] rows of a log's comparisons, the first model's and the second's."""
+    ours = np.array([form is FORMAT for form in log.forms], bool)[log.source] & ~marked(log.broken, len(log))
+    rows = np.flatnonzero(ours)
+    return rows[np.lexsort((log.row[rows], log.source[rows]))].reshape(-1, 2)
+
+
+def _verdicts(log: Columns, good: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Those of the pairs that say which of two models won, and of which a row is kept."""
+    model, quality = log.code("model")[pairs], log.number("quality")[pairs]
+    told = np.isfinite(quality).all(1) & (model >= 0).all(1) & (model[:, 0] != model[:, 1])
+    return pairs[told & good[pairs].any(1)]
 
 
 def _group(log: Columns, pairs: np.ndarray, good: np.ndarray) -> None:

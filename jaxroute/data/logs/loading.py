@@ -115,6 +115,8 @@ def load(
     costs.fill(log, listed, reprice, asked.columns.get("cost", "cost"))
     found = problems.find(log, listed, quality_range)
     bad = np.any(list(found.values()), axis=0)
+    found[comparisons.UNLINKED, "model"] = comparisons.unlinked(log, ~bad & ~log.gone) & ~bad & ~log.gone
+    bad |= found[comparisons.UNLINKED, "model"]
     lines = tuple(problems.lines(log, found, tables))
     if bad.any() and not drop_bad:
         raise InputError("\n".join(lines))

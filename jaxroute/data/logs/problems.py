@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxroute.data import records, scale
-from jaxroute.data.logs import convert, costs
+from jaxroute.data.logs import comparisons, convert, costs
 from jaxroute.data.logs.columns import Columns, marked
 from jaxroute.data.logs.entries import OTHER
 from jaxroute.system.wording import here, named
 
 EXAMPLES = 10
+BY_MODEL = ("cost", *costs.TOKENS)
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
@@ -57,7 +58,8 @@ def _hint(kind: str) -> str:
     scale, prices = named("quality_range"), f"a price table ({here('prices=', '--prices')})"
     hints = {
         "quality is not a number": f"; write 1 and 0, true and false, or numbers on the scale that {scale} names, and "
-        "nothing where there is no rating",
+        "nothing where there is no rating; the winner of a comparison is model_a, model_b, tie, both_bad or the name "
+        "of one of its models",
         "propensity is outside": "; a percentage of 20 is written 0.2, and one rounded to 0 is unknown: leave it empty",
         "propensity is not a number": "; write one number, the probability with which the answering model was chosen",
         "timestamp is not a time": "; write 2026-11-01T10:00:00Z, or seconds or milliseconds since 1970",
@@ -71,6 +73,7 @@ def _hint(kind: str) -> str:
         "cost is empty,": f", or give {prices} where tokens are counted",
         "cost is 0 though": f", or give {prices}, with 0 for models that are free",
         "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
+        comparisons.UNLINKED: "; or give its comparisons as a log of their own",
         "model is not in the price table": f", or give {prices} that has the model",
     }
     return next((hint for start, hint in hints.items() if kind.startswith(start)), "")
@@ -84,7 +87,7 @@ def lines(log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: 
     found, drop = [], here("drop_bad=True", "--drop-bad")
     for (kind, name), bad in problems.items():
         if bad.any():
-            by = f" ({by_model(log, bad)})" if name in ("cost", *costs.TOKENS) else ""
+            by = f" ({by_model(log, bad)})" if name in BY_MODEL or kind == comparisons.UNLINKED else ""
             found.append(f"{kind}: {int(bad.sum())} row(s){by}; correct or drop them ({drop}){_hint(kind)}")
             for i in np.flatnonzero(bad)[:EXAMPLES].tolist():
                 where = f"  {tables[log.source[i]]}, row {log.row[i]}"
