@@ -104,6 +104,69 @@ def test_a_win_against_nobody_knows_whom_is_no_quality():
     assert np.flatnonzero(np.isnan(log.quality)).tolist() == [60]
 
 
+def test_models_are_held_against_the_same_opponents_by_the_answers_that_are_kept():
+    """z's answers against y are left out: what is left of z, its rows against x, is not all of its wins."""
+    rows = round_robin(cost_a=1.0, cost_b=1.0)
+    for row in rows:
+        if row["model_b"] == "z":
+            row["winner"] = "model_b" if row["model_a"] == "y" else "model_a"
+            row["cost_b"] = None if row["model_a"] == "y" else 1.0
+    log = logs.load([{k: v for k, v in row.items() if k != "conv_metadata"} for row in rows], drop_bad=True)
+    weight = np.ones(len(log)) if log.weight is None else log.weight
+    y, z = (np.average(log.quality[log.action == k], weights=weight[log.action == k]) for k in (1, 2))
+    assert log.left_out == {"cost is empty, infinite or negative": {"z": 10}}
+    assert log.counts[reader.MODELLED] == 1
+    assert y == pytest.approx((20 / 50) / 2, abs=1e-6)  # it never won
+    # Shares 0.4, 0.4, 0.2: beaten by x, of which a row counts at most twice; the model knows that it beats y.
+    assert z > 0.2 / 2 + 0.3 * 0.4
+
+
+def test_rows_that_stand_for_more_requests_count_as_opponents_as_often():
+    """As if every verdict on z had been there three times."""
+    rows = round_robin()
+    for i, row in enumerate(rows):
+        row["winner"] = "model_a" if i % 7 else "model_b"
+    often = rows + 2 * [row for row in rows if row["model_b"] == "z"]
+    heavy = [row | {"weight": 3 if row["model_b"] == "z" else 1} for row in rows]
+    means = []
+    for log in (logs.load(heavy, prices=PRICES), logs.load(often, prices=PRICES)):
+        weight = np.ones(len(log)) if log.weight is None else log.weight
+        means.append([np.average(log.quality[log.action == k], weights=weight[log.action == k]) for k in range(3)])
+    np.testing.assert_allclose(*means, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"quality_range": (1, 0)}, "no quality_range other than 0,1"), ({"quality_range": (-1, 1)}, "no quality_range"),
+     ({"feedback": [{"request_id": "q0_a", "quality": 1}]}, r"no ratings \(feedback\)"),
+     ({"columns": {"human_quality": "rated"}}, "no human_quality")],
+)  # fmt: skip
+def test_a_win_has_no_scale_and_no_rating(given, said):
+    with pytest.raises(InputError, match=f"the quality of a comparison is its verdict, so that it has {said}"):
+        logs.load(round_robin(rated=1), prices=PRICES, **given)
+
+
+@pytest.mark.parametrize("columns", [(1, 1, 0), (0.7, 0.3, 0), (0, 0, 2)])
+def test_columns_of_winners_that_contradict_each_other_are_no_verdict(columns):
+    assert reader.verdict(dict(zip(reader.COLUMNS, columns, strict=True))).startswith("the winners ")
+    assert reader.verdict({"winner_model_a": 0, "winner_model_b": 0}) is None
+
+
+def test_a_record_is_shown_once_and_what_costs_are_is_said():
+    rows = [{k: v for k, v in row.items() if k != "conv_metadata"} for row in round_robin()]
+    with pytest.raises(InputError, match="in comparisons cost_a and cost_b") as said:
+        logs.load(rows, prices=PRICES)
+    lines = str(said.value).splitlines()
+    assert len(set(lines)) == len(lines) == 2 * 11
+
+
+def test_what_was_said_before_in_the_same_session_is_billed():
+    """Of the 140k: sum_user_tokens are of the turn, context_a_tokens of all that was sent."""
+    told = record()["conv_metadata"] | {"context_a_tokens": 500, "context_b_tokens": 10}
+    log = logs.load([record(70, conv_metadata=told), *round_robin()], prices=PRICES)
+    np.testing.assert_allclose(log.cost[:2], [(500 + 100 * 10) / 1e6, (10 * 2 + 200 * 20) / 1e6])
+
+
 def test_every_request_of_a_chat_is_billed_for_what_was_said_before():
     chat = [{"role": role, "content": text, "num_tokens": count} for role, text, count in
             (("user", "one", 10), ("assistant", "1", 30), ("user", "two", 5), ("assistant", "2", 40))]  # fmt: skip

@@ -2,14 +2,14 @@
 
     q_k(x) = sum_c r_c P(k wins against c | x),   P(k wins against k) = 1/2
 
-r_c is the share of model c among all answers, so that every model is held against the same opponents; a tie is half a
-win. A verdict is one observation of both models, whose opponents were often not drawn by r: strong models are set
+r_c is the share of model c among the answers that are kept, so that every model is held against the same opponents; a
+tie is half a win. A verdict is one observation of both models, whose opponents were often not drawn by r: strong models are set
 against strong ones, new models more often than others, some pairs never. A row of model k against c, with win y, has
 
     quality  b_k + s_k y        weight  n_k s_kc / (s_k n_kc)
     s_kc = min(r_c, LARGEST n_kc / n_k),   s_k = sum_c s_kc,   b_k = r_k / 2 + sum_c (r_c - s_kc) B(k, c)
 
-with n_kc rows of k against c, and n_k of k. The weights make opponents count by r. What of r no weight of ordinary size
+with n_kc rows of k against c, and n_k of k, each counted as often as it stands for a request. The weights make opponents count by r. What of r no weight of ordinary size
 can make up for is taken from B, a Bradley-Terry model of all verdicts. The mean quality of k's rows is then q_k, if
 the opponent was drawn without a look at the prompt.
 
@@ -64,15 +64,22 @@ def linked(pair: Int[np.ndarray, "N 2"], models: int) -> Int[np.ndarray, " K"]:
     return connected_components(met, directed=False)[1]
 
 
-def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Held:
+def hold(
+    pair: Int[np.ndarray, "N 2"],
+    won: Float[np.ndarray, " N"],
+    models: int,
+    times: Float[np.ndarray, "N 2"] | None = None,
+) -> Held:
     """Hold every model against the same opponents.
 
     Args:
         pair: the two models of N verdicts, below ``models``, not the same one; all models are ``linked``. won: 1 where
-            the first one won, 0 where the second did, 0.5 for a tie.
+            the first one won, 0 where the second did, 0.5 for a tie. times: how many requests the row of each of the
+            two stands for, 0 where it is left out; None: 1.
 
     Returns:
-        Held; NaN for models without a verdict.
+        Held, whose weights are to be multiplied by ``times``; NaN for rows that are left out, and for models without
+        any other.
 
     Example:
         Models 0 and 1 met the weak model 2 nine times as often as each other, so their own meetings count more:
@@ -86,9 +93,10 @@ def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int
         >>> print(np.round(held.scale, 2), np.round(held.modelled, 2))
         [0.73 0.73 0.55] [0. 0. 0.]
     """
+    times = np.ones(pair.shape) if times is None else times
     met = np.zeros((models, models))
-    np.add.at(met, (pair[:, 0], pair[:, 1]), 1)
-    met += met.T
+    for side in (0, 1):
+        np.add.at(met, (pair[:, side], pair[:, 1 - side]), times[:, side])
     rows = met.sum(1)
     share = rows / rows.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,17 +105,23 @@ def hold(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int
         ratio = rows[:, None] * covered / (scale[:, None] * met)
         missing = np.where(np.eye(models) > 0, 0.0, share - covered)
         modelled = missing.sum(1) / (1 - share)
-    least = share / 2 + (missing * odds(pair, won, models)).sum(1)
+    least = share / 2 + (missing * odds(pair, won, models, times.max(1))).sum(1)
     first, second = pair.T
     filled = int(np.triu((missing > 0) | (missing.T > 0)).sum())
-    return Held(np.stack([ratio[first, second], ratio[second, first]], 1), least, scale, modelled, filled)
+    weight = np.stack([ratio[first, second], ratio[second, first]], 1)
+    return Held(np.where(times > 0, weight, np.nan), least, scale, modelled, filled)
 
 
-def odds(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int) -> Float[np.ndarray, "K K"]:
+def odds(
+    pair: Int[np.ndarray, "N 2"],
+    won: Float[np.ndarray, " N"],
+    models: int,
+    times: Float[np.ndarray, " N"] | None = None,
+) -> Float[np.ndarray, "K K"]:
     """Bradley-Terry model: the probability that the first model wins against the second, over all prompts.
 
     Args:
-        pair, won, models: see ``hold``.
+        pair, won, models: see ``hold``. times: how many requests each verdict stands for; None: 1.
 
     Example:
         >>> print(np.round(odds(np.array([[0, 1], [1, 2]] * 500), np.array([0.9, 0.8] * 500), 3), 2))
@@ -118,15 +132,16 @@ def odds(pair: Int[np.ndarray, "N 2"], won: Float[np.ndarray, " N"], models: int
     from scipy.special import expit
     from sklearn.linear_model import LogisticRegression
 
+    times = np.ones(len(pair)) if times is None else times / times.mean()  # the prior counts as one verdict does
     met, wins = np.zeros((models, models)), np.zeros((models, models))
-    np.add.at(met, (pair[:, 0], pair[:, 1]), 1)
-    np.add.at(wins, (pair[:, 0], pair[:, 1]), won)
+    np.add.at(met, (pair[:, 0], pair[:, 1]), times)
+    np.add.at(wins, (pair[:, 0], pair[:, 1]), times * won)
     first, second = np.nonzero(met)
     design = np.eye(models)[first] - np.eye(models)[second]
-    gained, lost = wins[first, second], (met - wins)[first, second]
+    gained, lost = wins[first, second], (met - wins)[first, second].clip(0)
     # Wins of the second are wins of the first with the signs turned, so that both outcomes are there.
-    x, times = np.concatenate([design, -design]), np.concatenate([gained, lost])
+    x, count = np.concatenate([design, -design]), np.concatenate([gained, lost])
     x, y = np.concatenate([x, -x]), np.repeat([1, 0], len(x))
     fitted = LogisticRegression(C=PRIOR_DEVIATION**2, fit_intercept=False, tol=1e-8, max_iter=1000)
-    strength = fitted.fit(x, y, sample_weight=np.tile(times, 2) / 2).coef_[0]
+    strength = fitted.fit(x, y, sample_weight=np.tile(count, 2) / 2).coef_[0]
     return expit(strength[:, None] - strength)

@@ -20,7 +20,7 @@ from jaxroute.data.logs.entries import FIELDS, LOST, NUMBERS, Asked
 from jaxroute.data.logs.fielding import fielded
 from jaxroute.types import InputError
 
-SHOWN = 10
+SHOWN = 20
 
 
 def gather(tables: Sequence[records.Source], asked: Asked, form: str, needed: Sequence[Sequence[str]]) -> Columns:

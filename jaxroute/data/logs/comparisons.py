@@ -25,6 +25,7 @@ from jaxroute.data.logs.convert import number_or_nan
 from jaxroute.data.logs.entries import NUMBERS, Asked, Entry, Format, Row, first, opened, own, read_prompt
 from jaxroute.data.logs.table import CLUSTERS
 from jaxroute.data.records import parsed
+from jaxroute.system.wording import named
 from jaxroute.types import InputError
 
 SIDES = ("_a", "_b")
@@ -59,8 +60,11 @@ def verdict(record: Row) -> Any:
     """
     said = first(record, ("winner",))
     if said is None:
-        found = [number_or_nan(record.get(name)) == 1 for name in COLUMNS]
-        return (1.0, 0.0, 0.5)[found.index(True)] if sum(found) == 1 else None
+        found = [number_or_nan(record.get(name)) for name in COLUMNS]
+        won = [one for one in found if one and not np.isnan(one)]
+        if won == [1.0]:
+            return (1.0, 0.0, 0.5)[found.index(1.0)]
+        return f"the winners {', '.join(map('{:g}'.format, found))}" if won else None
     for side, won in zip(SIDES, (1.0, 0.0), strict=True):
         if said == record.get(f"model{side}"):
             return won
@@ -132,7 +136,22 @@ def _tokens(record: Row, side: str) -> Row | None:
         return {}
     if number_or_nan(first({**record, **about}, ("turns", "turn"))) != 1:
         return None
-    return {"input_tokens": about.get("sum_user_tokens"), "output_tokens": written}
+    # What was said before this comparison, in the same session, counts as context alone.
+    asked = [number_or_nan(about.get(name)) for name in ("sum_user_tokens", f"context{side}_tokens")]
+    return {"input_tokens": np.nanmax(asked) if np.isfinite(asked).any() else None, "output_tokens": written}
+
+
+def check(log: Columns, quality_range: tuple[float, float], feedback: Any) -> None:
+    """Raise InputError where comparisons are given a scale or ratings, which their wins have not."""
+    if not len(_pairs(log)):
+        return
+    given = {
+        f"no {named('quality_range')} other than 0,1": tuple(quality_range) != (0, 1),
+        f"no ratings ({named('feedback')})": feedback is not None,
+        "no human_quality": np.isfinite(log.number("human_quality")).any(),
+    }
+    if found := [what for what, there in given.items() if there]:
+        raise InputError(f"the quality of a comparison is its verdict, so that it has {' and '.join(found)}")
 
 
 def unlinked(log: Columns, good: np.ndarray) -> np.ndarray:
@@ -178,9 +197,9 @@ def balance(log: Columns, good: np.ndarray) -> bool:
     if len(used):
         names, coded = np.unique(log.code("model")[used], return_inverse=True)
         coded = coded.reshape(used.shape)
-        held = comparisons.hold(coded, won[used[:, 0]], len(names))
-        weight = log.number("weight").copy()
-        weight[used] = held.weight * np.where(np.isnan(weight[used]), 1.0, weight[used])
+        weight = np.where(np.isnan(log.number("weight")), 1.0, log.number("weight"))
+        held = comparisons.hold(coded, won[used[:, 0]], len(names), np.where(good, weight, 0.0)[used])
+        weight[used] *= held.weight
         quality[used] = held.least[coded] + held.scale[coded] * won[used]
         log.column["weight"] = weight
         if held.filled:

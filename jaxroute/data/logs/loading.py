@@ -106,6 +106,7 @@ def load(
     amounts = ["cost"] if listed is None else ["cost", "input_tokens"]
     rated = [] if feedback is not None else [["quality"]]
     log = cells.gather(tables, asked, form, [["model"], *rated, amounts])
+    comparisons.check(log, quality_range, feedback)
     shared = joining.join(log, chat)
     naming.resolve(log, keep_dates)
     _simulate(log)

@@ -70,6 +70,7 @@ def _hint(kind: str) -> str:
         "human_quality is outside": f"; it is on the scale of quality, which {scale} names",
         "cost is in another": "; the column currency names several, or one beside the US dollars of a tool or of "
         "prices: convert the costs to one of them",
+        "input_tokens is empty": "; or give what each answer cost, in a column cost (in comparisons cost_a and cost_b)",
         "cost is empty,": f", or give {prices} where tokens are counted",
         "cost is 0 though": f", or give {prices}, with 0 for models that are free",
         "cost is 0 and": "; have streams report their usage (stream_options: include_usage)",
@@ -89,13 +90,15 @@ def lines(log: Columns, problems: Mapping[tuple[str, str], np.ndarray], tables: 
         if bad.any():
             by = f" ({by_model(log, bad)})" if name in BY_MODEL or kind == comparisons.UNLINKED else ""
             found.append(f"{kind}: {int(bad.sum())} row(s){by}; correct or drop them ({drop}){_hint(kind)}")
-            for i in np.flatnonzero(bad)[:EXAMPLES].tolist():
+            examples: dict[str, None] = {}  # the two rows of a comparison are one record
+            for i in np.flatnonzero(bad)[: 2 * EXAMPLES].tolist():
                 where = f"  {tables[log.source[i]]}, row {log.row[i]}"
                 if name:
                     shown = log.shown(name, i)
-                    found.append(f"{where}, column {log.names[log.source[i]].get(name, name)!r}{shown}")
+                    examples[f"{where}, column {log.names[log.source[i]].get(name, name)!r}{shown}"] = None
                 else:
-                    found.append(f"{where}: {log.broken[i]}")
+                    examples[f"{where}: {log.broken[i]}"] = None
+            found += list(examples)[:EXAMPLES]
     return found
 
 

@@ -9,7 +9,7 @@ from jaxroute.data.logs.table import LogTable
 LEAST = 0.05
 """Relative difference of mean costs from which it is said."""
 ERRORS = 4.0
-"""Standard errors that the difference must exceed."""
+"""Standard errors that the difference must exceed; rows of a group count together."""
 FEWEST = 30
 """Rated answers of a model, and unrated ones, below which nothing is said of it."""
 
@@ -32,6 +32,7 @@ def rated_costs(log: LogTable) -> str:
     """
     rated, known = np.isfinite(np.asarray(log.quality, float)), np.isfinite(log.cost)
     times = np.ones(len(log)) if log.weight is None else np.asarray(log.weight, float)
+    group = np.arange(len(log)) if log.group is None else np.unique(np.asarray(log.group), return_inverse=True)[1]
     found = []
     for k, name in enumerate(log.models):
         own = known & (log.action == k)
@@ -40,9 +41,9 @@ def rated_costs(log: LogTable) -> str:
             all_of_it := np.average(log.cost[own], weights=times[own])
         ):
             continue
-        (judged, judged_error), (other, other_error) = (_mean(log.cost[part], times[part]) for part in parts)
-        more = judged / all_of_it - 1
-        if abs(judged - other) > ERRORS * np.hypot(judged_error, other_error) and abs(more) > LEAST:
+        judged, error = _above(log.cost, times, group, parts)
+        more = np.average(log.cost[parts[0]], weights=times[parts[0]]) / all_of_it - 1
+        if abs(judged) > ERRORS * error and abs(more) > LEAST:
             found.append(f"{name} {abs(more):.0%} {'more' if more > 0 else 'less'}")
     if not found:
         return ""
@@ -54,7 +55,10 @@ def rated_costs(log: LogTable) -> str:
     )
 
 
-def _mean(cost: np.ndarray, times: np.ndarray) -> tuple[float, float]:
-    """Mean of costs, each counted so many times, and its standard error."""
-    mean = np.average(cost, weights=times)
-    return float(mean), float(np.sqrt((times**2 * (cost - mean) ** 2).sum()) / times.sum())
+def _above(cost: np.ndarray, times: np.ndarray, group: np.ndarray, parts: list[np.ndarray]) -> tuple[float, float]:
+    """By how much the mean cost of the first rows exceeds that of the others, and its standard error by group."""
+    first, other = (np.average(cost[part], weights=times[part]) for part in parts)
+    spread = np.zeros(len(cost))
+    for part, mean, sign in zip(parts, (first, other), (1, -1), strict=True):
+        spread[part] = sign * times[part] * (cost[part] - mean) / times[part].sum()
+    return float(first - other), float(np.sqrt((np.bincount(group, spread) ** 2).sum()))
