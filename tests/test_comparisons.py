@@ -126,7 +126,9 @@ def test_rows_that_stand_for_more_requests_count_as_opponents_as_often():
     rows = round_robin()
     for i, row in enumerate(rows):
         row["winner"] = "model_a" if i % 7 else "model_b"
-    often = rows + 2 * [row for row in rows if row["model_b"] == "z"]
+    often = rows + [
+        row | {"question_id": f"{t} {i}"} for t in (1, 2) for i, row in enumerate(rows) if row["model_b"] == "z"
+    ]
     heavy = [row | {"weight": 3 if row["model_b"] == "z" else 1} for row in rows]
     means = []
     for log in (logs.load(heavy, prices=PRICES), logs.load(often, prices=PRICES)):

@@ -227,3 +227,13 @@ def test_rated_answers_that_cost_more_than_all_are_named(longer):
         for of in (own, [row for row in own if row["quality"] is not None])
     )
     assert f"than all answers do: a {judged / mean - 1:.0%} more. " in said
+
+
+def test_a_few_users_whose_dear_answers_happen_to_be_rated_are_no_reason_for_a_word():
+    """20 users, of whom two have dear prompts; rated were those of two of them and of two others."""
+    found = rows(600, group=lambda i, _: f"user {i // 30}")
+    for row in found:
+        row["cost"] = 3.0 if row["group"] in ("user 0", "user 1") else 1.0
+        row["quality"] = 1.0 if row["group"] in ("user 0", "user 1", "user 2", "user 3") else None
+    assert logs.rated_costs(load(found)) == ""
+    assert "more" in logs.rated_costs(load([{k: v for k, v in row.items() if k != "group"} for row in found]))

@@ -3,15 +3,17 @@
     q_k(x) = sum_c r_c P(k wins against c | x),   P(k wins against k) = 1/2
 
 r_c is the share of model c among the answers that are kept, so that every model is held against the same opponents; a
-tie is half a win. A verdict is one observation of both models, whose opponents were often not drawn by r: strong models are set
-against strong ones, new models more often than others, some pairs never. A row of model k against c, with win y, has
+tie is half a win. A verdict is one observation of both models, whose opponents were often not drawn by r: strong models
+are set against strong ones, new models more often than others, some pairs never. A row of model k against c, with win
+y, has
 
     quality  b_k + s_k y        weight  n_k s_kc / (s_k n_kc)
     s_kc = min(r_c, LARGEST n_kc / n_k),   s_k = sum_c s_kc,   b_k = r_k / 2 + sum_c (r_c - s_kc) B(k, c)
 
-with n_kc rows of k against c, and n_k of k, each counted as often as it stands for a request. The weights make opponents count by r. What of r no weight of ordinary size
-can make up for is taken from B, a Bradley-Terry model of all verdicts. The mean quality of k's rows is then q_k, if
-the opponent was drawn without a look at the prompt.
+with n_kc rows of k against c, and n_k of k; a row counts as often as it stands for a request. The weights make
+opponents count by r. Where no weight of ordinary size makes up for rows that are missing, the rest of r_c is taken from
+B, a Bradley-Terry model of all verdicts. The mean quality of k's rows is then q_k, if the opponent was drawn without a
+look at the prompt.
 
 Reference:
     Borda scores of dueling bandits: Preference-based Online Learning with Dueling Bandits, by Bengs et al. (2021);
