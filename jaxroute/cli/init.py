@@ -53,16 +53,20 @@ def init(
     columns = dict(found.columns) | options.mapping(column)
     given = {"quality_range": quality_range, "prices": prices, "feedback": feedback, "context": context}
     settings: dict[str, Any] = {**found.settings, **{name: value for name, value in given.items() if value is not None}}
-    said = []
-    if found.title != describing.formats.PLAIN.title:
-        said.append(f"{log}: recorded by {found.title}, and read as it is; only other fields need a column")
+    said, known = [], found.title != describing.formats.PLAIN.title
+    if known:
+        said.append(f"{log}: read as {found.title}, whose fields are known; only what is elsewhere needs a column")
+    unnamed = "as recorded" if known else "-"
     lines = [
-        [name, columns.get(name, "-"), _example(found, columns.get(name))] for name in FIELDS if _shown(name, columns)
+        [name, columns.get(name, unnamed), _example(found, columns.get(name))]
+        for name in FIELDS
+        if _shown(name, columns)
     ]
     sheet = Sheet("fields", ["field", "column", "example"], lines)
     used = (*columns.values(), *(settings.get("context") or ()))
     others = [name for name in found.others if not any(one == name or one.startswith(f"{name}.") for one in used)]
-    said.append(f"other columns: {', '.join(others) or 'none'}; --context NAME takes one in that was known beforehand")
+    listed = f"{'columns' if known else 'other columns'}: {', '.join(others) or 'none'}"
+    said.append(f"{listed}; --context NAME takes one in that was known beforehand")
     if sys.stdin.isatty() and not yes and not as_json:
         show(sheet.title, sheet.header, sheet.lines)
         columns, settings = _asked(columns, settings)
@@ -77,7 +81,12 @@ def init(
     try:
         table = reading.read(log, how)
     except InputError as error:
-        mending = [f"{name}: {MENDS.get(name, f'--column {name}=NAME')}" for name in NEEDED if name not in columns]
+        faults = str(error).splitlines()
+        mending = [
+            f"{name}: {MENDS.get(name, f'--column {name}=NAME')}"
+            for name in NEEDED
+            if name not in columns and (not known or any(line.startswith(f"{name} ") for line in faults))
+        ]
         unread = [f"{place} is written, and with it the log cannot be read yet:", str(error), *mending]
         raise InputError("\n".join(unread)) from None
     read = f"written: {place}; read: {len(table)} rows of {', '.join(table.models)}"

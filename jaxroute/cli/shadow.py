@@ -80,7 +80,10 @@ def shadow(
     offered = None if pool is None else draw(pool, count, seed)
     table = reading.read(log, how)
     if table.read_as.get("score") == COMPARED:
-        raise InputError(f"{log}: answers of a shadow sample are rated, and those of this log are compared")
+        raise InputError(
+            f"{log}: the answers of a shadow sample are rated, and those of this log are compared; a win is no "
+            "rating, so that neither can be added to the other"
+        )
     logs, _ = reading.as_logs(table, encoder)
     if why := scale.unfit(np.asarray(logs.features)):
         raise UnsupportedLogError(why)

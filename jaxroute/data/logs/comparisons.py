@@ -61,10 +61,10 @@ def verdict(record: Row) -> Any:
     said = first(record, ("winner",))
     if said is None:
         found = [number_or_nan(record.get(name)) for name in COLUMNS]
-        won = [one for one in found if one and not np.isnan(one)]
-        if won == [1.0]:
+        given = [one for one in found if one and not np.isnan(one)]
+        if given == [1.0]:
             return (1.0, 0.0, 0.5)[found.index(1.0)]
-        return f"the winners {', '.join(map('{:g}'.format, found))}" if won else None
+        return f"the winners {', '.join(map('{:g}'.format, found))}" if given else None
     for side, won in zip(SIDES, (1.0, 0.0), strict=True):
         if said == record.get(f"model{side}"):
             return won

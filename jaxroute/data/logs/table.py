@@ -148,7 +148,10 @@ def rating(log: LogTable) -> str:
         those without an interval, which are extrapolated, are the judge's alone.
     """
     if log.read_as.get("score") == COMPARED:
-        return "Qualities are chances to win against an answer of the log's other models, where a tie is half a win."
+        return (
+            "Qualities are chances to win against an answer that is drawn from this log; a tie is half a win, and so "
+            "is an answer of the same model. In another log the opponents are others, and so are the qualities."
+        )
     if not (count := rated(log)):
         return ""
     said = f"People rated {count:,} of the {len(log):,} rows beside the judge"
