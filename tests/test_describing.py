@@ -66,6 +66,28 @@ def test_a_terminal_is_asked_and_may_leave_out(capsys, log, monkeypatch):
     assert "quality" not in describing.read(log.parent / describing.NAME).columns
 
 
+def test_what_is_left_out_is_said_by_kind_and_model(tmp_path, capsys):
+    rows = [{"prompt": f"hi {i}", "model": "ab"[i % 2], "quality": 1, "cost": None if i % 3 == 0 else 1}
+            for i in range(30)]  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    how = options.How(drop_bad=True)
+    assert len(reading.read(str(tmp_path / "log.jsonl"), how)) == 20
+    assert "note: left out: cost is empty, infinite or negative: 10 (a 5, b 5)\n" in capsys.readouterr().err
+    reading.read(str(tmp_path / "log.jsonl"), how, listed=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_of_a_format_that_is_known_init_says_what_is_wrong_alone(capsys, tmp_path):
+    """No column can be mapped to the quality of a comparison."""
+    rows = [{"model_a": "a", "model_b": "b", "winner": "tie", "prompt": f"hi {i}", "price_a": 1} for i in range(3)]
+    (tmp_path / "votes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = run(capsys, "init", tmp_path / "votes.jsonl")
+    assert code == 2
+    assert "cost: --column cost=NAME" in err
+    assert "quality" not in err
+    assert "model:" not in err
+
+
 def test_missing_columns_are_named_together_with_what_mends_them(capsys, tmp_path):
     (tmp_path / "log.csv").write_text("text,model\nhi,a\nho,b\n")
     code, _, err = run(capsys, "doctor", tmp_path / "log.csv")

@@ -47,7 +47,7 @@ def doctor(
 
     encoders.check(encoder)
     output.check_page(page)
-    table = reading.read(log, how)
+    table = reading.read(log, how, listed=True)
     if shadow is None and len(table.models) > MANY and (why := sufficiency.scattered(table)):
         raise UnsupportedLogError(why)  # at once: a report would take minutes
     logs, used = reading.as_logs(table, encoder)

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from jaxroute.serving.asking import Asked
 
 
-def read(path: str, how: How, *routers: Asked) -> people.LogTable:
-    """The checked log, or an InputError that lists every problem; notes what was changed, or counts for too much.
+def read(path: str, how: How, *routers: Asked, listed: bool = False) -> people.LogTable:
+    """The checked log, or an InputError that lists every problem; notes what is left out, or counts for too much.
 
-    It is read as the routers need it (``as_fitted``), unless the options say otherwise.
+    It is read as the routers need it (``as_fitted``), unless the options say otherwise. With ``listed`` the caller
+    lists what is left out.
     """
     from jaxroute.data import logs as people
+    from jaxroute.data.logs.problems import shown
     from jaxroute.serving import asking
 
     table, fitted = price_list(how.prices, how.reprice), asking.as_fitted(*routers)
@@ -51,6 +53,9 @@ def read(path: str, how: How, *routers: Asked) -> people.LogTable:
         alike.check(log, routers)
     for line in log.outliers:
         note(f"note: {line}")
+    if not listed:
+        for why, by in log.left_out.items():
+            note(f"note: left out: {why}: {sum(by.values()):,} ({shown(by)})")
     return log
 
 
