@@ -3,14 +3,15 @@
     min(0.05, 0.5 / K)                              where propensities are estimated
     max(min_i p_i / 2, TRUSTED_ROWS / n)            where the log says them, if that is less; n rated rows
 
-An estimated propensity near 0 may be anything, and the weight that divides by it too. One that was logged is no guess:
-how much such rows can carry is said by the effective sample size, and a clip above them would take away evidence that
-is there. A model that is never chosen with less than p_i has half of that on other prompts at least, as far as a fitted
-model can tell, and TRUSTED_ROWS rows of it at the least that counts.
+An estimated propensity near 0 may be far off, and so is a weight that divides by it. A propensity that was logged is
+exact, and a clip above it would throw evidence away; whether such rows suffice is for the effective sample size to say.
+Half of the least p_i is used because the log has the propensities of the models that were chosen only: those of the
+others are fitted, and may come out somewhat below the least one that was logged. At TRUSTED_ROWS / n, a choice that is
+made on every prompt with that probability has TRUSTED_ROWS rated rows.
 
-A fitted model need not see where a logging policy never makes a choice. Importance weights of logged propensities have
-mean 1 if the log can make every choice of a policy, and mean 1 - m if it cannot make a share m of them. If they fall
-short of 1 by ERRORS standard errors, the first line holds.
+Where the log can never choose a model, the fitted propensities may not show it. Importance weights of logged
+propensities have mean 1 if the log can make every choice of a policy, and mean 1 - m if it cannot make a share m of
+them. If their mean is below 1 by more than ERRORS standard errors, the first line holds.
 """
 
 from __future__ import annotations
