@@ -154,7 +154,7 @@ def _inside(value: Any) -> tuple[str, Iterable[Any]]:
         code = value.__code__.replace(co_consts=tuple(x for x in value.__code__.co_consts if x != value.__doc__))
         return value.__qualname__, (code, value.__defaults__, value.__kwdefaults__, bound)
     if callable(value) and hasattr(value, "__qualname__"):  # a class, or a function that has no Python code
-        return f"{value.__module__}.{value.__qualname__}", ()
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}", ()  # a slot of C has no module
     call = [type(value).__call__] if callable(value) else []
     if dataclasses.is_dataclass(value):
         return kind, (*call, *(getattr(value, field.name) for field in dataclasses.fields(value)))
